@@ -1,0 +1,186 @@
+//! The vocabulary of inference: a request, what became of it, how long each stage took.
+//!
+//! Plain data: nothing here knows JSON, MQTT, candle or tokio.
+
+use std::fmt;
+use std::time::Duration;
+
+/// The longest device id, in bytes of UTF-8.
+pub const DEVICE_ID_BYTES_MAX: usize = 128;
+/// The longest request id, in bytes of UTF-8.
+pub const REQUEST_ID_BYTES_MAX: usize = 128;
+
+/// A device's name, fit to stand as one level of a topic.
+///
+/// 1 to 128 bytes of UTF-8 without `/`, `+`, `#`, NUL or control characters, not starting with `$`: anything else
+/// would let one device write to another's topics.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct DeviceId(String);
+
+impl DeviceId {
+    /// Takes `name` as a device id, or says why it cannot be one.
+    pub fn new(name: impl Into<String>) -> Result<Self, Refusal> {
+        let name = name.into();
+        let problem = if name.is_empty() {
+            "device_id is empty".to_owned()
+        } else if name.len() > DEVICE_ID_BYTES_MAX {
+            format!("device_id has {} bytes, at most {DEVICE_ID_BYTES_MAX} are allowed", name.len())
+        } else if name.starts_with('$') {
+            "device_id starts with '$', which MQTT reserves".to_owned()
+        } else if let Some(bad) = name.chars().find(|c| matches!(c, '/' | '+' | '#') || c.is_control()) {
+            format!("device_id contains {bad:?}, which cannot stand in a topic level")
+        } else {
+            return Ok(Self(name));
+        };
+        Err(Refusal::new(ErrorCode::InvalidDeviceId, problem))
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for DeviceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What identifies a request to its sender; echoed in every answer. Each part is what could be read.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Caller {
+    /// Absent only when no usable device id could be read.
+    pub device_id: Option<DeviceId>,
+    /// Microseconds on the device's own clock.
+    pub timestamp_us: Option<i64>,
+    /// The sender's own name for the request.
+    pub request_id: Option<String>,
+}
+
+/// One valid request: as many finite numbers as the model has inputs, in the units the model's `config.json` names.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Request {
+    /// Who asks.
+    pub caller: Caller,
+    /// The model's input.
+    pub features: Vec<f32>,
+}
+
+/// Why a request got no prediction. The names on the wire are a contract with clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ErrorCode {
+    /// Not UTF-8, not JSON, wrong types, nesting or size over the limit.
+    InvalidJson,
+    /// Missing, empty or not fit for a topic level.
+    InvalidDeviceId,
+    /// Features missing or of another length than the model's inputs.
+    ShapeMismatch,
+    /// NaN, infinite, or beyond f32; or the model's output is not finite.
+    NonFinite,
+    /// No model serves this deployment yet.
+    ModelNotReady,
+    /// The bounded queue is full.
+    Overloaded,
+    /// The request's deadline passed before its batch started.
+    DeadlineExceeded,
+    /// The simulated network dropped it.
+    NetworkLost,
+    /// The placement it was routed to cannot be reached.
+    UpstreamUnavailable,
+    /// A fault of ours; logged with the cause.
+    Internal,
+}
+
+impl ErrorCode {
+    /// Every code, in the order of the wire contract.
+    pub const ALL: [Self; 10] = [
+        Self::InvalidJson,
+        Self::InvalidDeviceId,
+        Self::ShapeMismatch,
+        Self::NonFinite,
+        Self::ModelNotReady,
+        Self::Overloaded,
+        Self::DeadlineExceeded,
+        Self::NetworkLost,
+        Self::UpstreamUnavailable,
+        Self::Internal,
+    ];
+
+    /// The code's name on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::InvalidJson => "INVALID_JSON",
+            Self::InvalidDeviceId => "INVALID_DEVICE_ID",
+            Self::ShapeMismatch => "SHAPE_MISMATCH",
+            Self::NonFinite => "NON_FINITE",
+            Self::ModelNotReady => "MODEL_NOT_READY",
+            Self::Overloaded => "OVERLOADED",
+            Self::DeadlineExceeded => "DEADLINE_EXCEEDED",
+            Self::NetworkLost => "NETWORK_LOST",
+            Self::UpstreamUnavailable => "UPSTREAM_UNAVAILABLE",
+            Self::Internal => "INTERNAL",
+        }
+    }
+
+    /// Whether the same request may succeed when it is sent again.
+    pub fn retryable(self) -> bool {
+        match self {
+            Self::InvalidJson | Self::InvalidDeviceId | Self::ShapeMismatch | Self::NonFinite => false,
+            Self::ModelNotReady
+            | Self::Overloaded
+            | Self::DeadlineExceeded
+            | Self::NetworkLost
+            | Self::UpstreamUnavailable
+            | Self::Internal => true,
+        }
+    }
+}
+
+impl fmt::Display for ErrorCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A request's end without a prediction: a code for programs, a sentence for people.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{code}: {message}")]
+pub struct Refusal {
+    /// The machine's half.
+    pub code: ErrorCode,
+    /// What was wrong, where, and what was expected.
+    pub message: String,
+}
+
+impl Refusal {
+    /// A refusal with `code`, explained by `message`.
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+}
+
+/// How long a request spent where, measured.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stages {
+    /// On the simulated way to the model.
+    pub uplink: Duration,
+    /// Waiting for the worker.
+    pub queue: Duration,
+    /// From leaving the queue to the forward pass: forming the batch.
+    pub batch: Duration,
+    /// The forward pass that the request was part of.
+    pub inference: Duration,
+    /// On the simulated way back.
+    pub downlink: Duration,
+}
+
+impl Stages {
+    /// The simulated network's share: both ways.
+    pub fn network(&self) -> Duration {
+        self.uplink + self.downlink
+    }
+}
+
+/// How a request ended: a probability in `[0, 1]`, or a refusal.
+pub type Outcome = Result<f32, Refusal>;

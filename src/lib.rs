@@ -1,0 +1,4 @@
+//! stub
+pub mod inference;
+pub mod model;
+pub mod mqtt;
