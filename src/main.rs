@@ -1,1 +1,3 @@
+//! The `nearfar` program.
+
 fn main() {}

@@ -90,6 +90,36 @@ pub fn is_topic_filter(filter: &str) -> bool {
     true
 }
 
+/// Whether a message on `topic` is for a subscription to `filter` (MQTT 3.1.1, 4.7). Both must be valid.
+pub fn filter_matches(filter: &str, topic: &str) -> bool {
+    let mut topic_levels = topic.split('/');
+    // A wildcard in the first level does not see the broker's own topics [MQTT-4.7.2-1].
+    if topic.starts_with('$') && filter.starts_with(['#', '+']) {
+        return false;
+    }
+    for level in filter.split('/') {
+        match (level, topic_levels.next()) {
+            ("#", _) => return true,
+            ("+", Some(_)) => {}
+            (level, Some(name)) if level == name => {}
+            _ => return false,
+        }
+    }
+    topic_levels.next().is_none()
+}
+
+/// Whether some topic matches both filters.
+pub fn filters_overlap(one: &str, other: &str) -> bool {
+    let (mut ones, mut others) = (one.split('/'), other.split('/'));
+    loop {
+        match (ones.next(), others.next()) {
+            (Some("#"), _) | (_, Some("#")) | (None, None) => return true,
+            (Some(a), Some(b)) if a == b || a == "+" || b == "+" => {}
+            _ => return false,
+        }
+    }
+}
+
 /// The longest topic name or filter that MQTT's length prefix can carry.
 pub const TOPIC_BYTES_MAX: usize = 65_535;
 
@@ -105,6 +135,18 @@ mod tests {
         for filter in ["#", "+", "a/#", "+/+/b", "/#"] {
             assert!(!is_topic_name(filter) && is_topic_filter(filter), "{filter}");
         }
+        for (filter, topic) in [("a/#", "a"), ("a/+/c", "a/b/c"), ("#", "a/b"), ("a", "a"), ("+/b", "/b")] {
+            assert!(filter_matches(filter, topic), "{filter} {topic}");
+        }
+        for (filter, topic) in
+            [("a/+", "a"), ("a", "a/b"), ("#", "$SYS/x"), ("+/x", "$SYS/x"), ("a/b", "a/c")]
+        {
+            assert!(!filter_matches(filter, topic), "{filter} {topic}");
+        }
+        assert!(
+            filters_overlap("a/+", "a/b") && filters_overlap("a/#", "a") && filters_overlap("+/b", "a/+")
+        );
+        assert!(!filters_overlap("a/b", "a/c") && !filters_overlap("a/+", "a"));
         for neither in ["", "a#", "#/a", "a/b+", "a\0b"] {
             assert!(!is_topic_name(neither) && !is_topic_filter(neither), "{neither:?}");
         }

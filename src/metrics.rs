@@ -1,0 +1,200 @@
+//! The ledger of requests: what came, how each ended, how long it took.
+//!
+//! `received = answered + errors by code + in flight` holds at every moment, because all of it changes under one lock.
+
+use std::collections::BTreeMap;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::inference::ErrorCode;
+
+/// Counts of one deployment at one moment.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Statistics {
+    /// Requests that arrived, valid or not.
+    pub received: u64,
+    /// Requests that ended in a result.
+    pub answered: u64,
+    /// Requests that ended in an error, by the code's name on the wire; codes that never occurred are absent.
+    pub errors: BTreeMap<&'static str, u64>,
+    /// Requests that have not ended.
+    pub in_flight: u64,
+    /// Answers that could not be handed to the broker.
+    pub undelivered: u64,
+    /// Response topics that were refused; the request's result went to its ordinary topic only.
+    pub response_topics_refused: u64,
+    /// The sum of the forward passes that answered requests were part of.
+    pub inference_time: Duration,
+    /// The sum over answered requests of the time from arrival to the result leaving.
+    pub total_latency: Duration,
+}
+
+impl Statistics {
+    /// Errors of every code.
+    pub fn errors_total(&self) -> u64 {
+        self.errors.values().sum()
+    }
+
+    /// Whether every request is accounted for exactly once.
+    pub fn is_conserved(&self) -> bool {
+        self.received == self.answered + self.errors_total() + self.in_flight
+    }
+
+    /// The mean forward pass of an answered request; zero before the first.
+    pub fn average_inference_time(&self) -> Duration {
+        average(self.inference_time, self.answered)
+    }
+
+    /// The mean time from arrival to the result leaving; zero before the first.
+    pub fn average_total_latency(&self) -> Duration {
+        average(self.total_latency, self.answered)
+    }
+}
+
+fn average(sum: Duration, count: u64) -> Duration {
+    if count == 0 {
+        Duration::ZERO
+    } else {
+        Duration::from_nanos((sum.as_nanos() / u128::from(count)) as u64)
+    }
+}
+
+/// One ended request, as the ledger sees it.
+#[derive(Debug, Clone, Copy)]
+pub enum Ended {
+    /// A result.
+    Answered {
+        /// The forward pass it was part of.
+        inference: Duration,
+        /// From arrival to the result leaving.
+        total: Duration,
+    },
+    /// An error.
+    Refused(ErrorCode),
+}
+
+/// Counts requests in and out.
+#[derive(Default)]
+pub struct Ledger {
+    state: Mutex<State>,
+    drained: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    counts: Counts,
+    draining: bool,
+}
+
+#[derive(Default, Clone)]
+struct Counts {
+    received: u64,
+    answered: u64,
+    errors: [u64; ErrorCode::ALL.len()],
+    in_flight: u64,
+    undelivered: u64,
+    response_topics_refused: u64,
+    inference_time: Duration,
+    total_latency: Duration,
+}
+
+impl Ledger {
+    /// Counts `requests` arrivals and returns how many of them may go on when at most `in_flight_max` may be in
+    /// flight; the rest are in flight too until [`end`](Self::end) counts their refusal.
+    pub fn receive(&self, requests: usize, in_flight_max: usize) -> usize {
+        let mut state = self.lock();
+        let room = (in_flight_max as u64).saturating_sub(state.counts.in_flight);
+        state.counts.received += requests as u64;
+        state.counts.in_flight += requests as u64;
+        requests.min(room as usize)
+    }
+
+    /// Counts ended requests.
+    pub fn end(&self, ended: impl IntoIterator<Item = Ended>) {
+        let mut state = self.lock();
+        for request in ended {
+            let counts = &mut state.counts;
+            counts.in_flight -= 1;
+            match request {
+                Ended::Answered { inference, total } => {
+                    counts.answered += 1;
+                    counts.inference_time += inference;
+                    counts.total_latency += total;
+                }
+                Ended::Refused(code) => counts.errors[code as usize] += 1,
+            }
+        }
+        if state.draining && state.counts.in_flight == 0 {
+            drop(state);
+            self.drained.notify_all();
+        }
+    }
+
+    /// Counts answers that could not be handed to the broker.
+    pub fn undelivered(&self, answers: usize) {
+        self.lock().counts.undelivered += answers as u64;
+    }
+
+    /// Counts a refused response topic.
+    pub fn response_topic_refused(&self) {
+        self.lock().counts.response_topics_refused += 1;
+    }
+
+    /// Waits until nothing is in flight, or until `deadline`. Returns how many requests are left.
+    pub fn wait_until_drained(&self, deadline: Instant) -> u64 {
+        let mut state = self.lock();
+        state.draining = true;
+        loop {
+            let left = state.counts.in_flight;
+            let wait = deadline.saturating_duration_since(Instant::now());
+            if left == 0 || wait.is_zero() {
+                return left;
+            }
+            state = self.drained.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// All counts at one moment.
+    pub fn statistics(&self) -> Statistics {
+        let counts = self.lock().counts.clone();
+        let named = ErrorCode::ALL.into_iter().map(|code| (code.as_str(), counts.errors[code as usize]));
+        Statistics {
+            received: counts.received,
+            answered: counts.answered,
+            errors: named.filter(|(_, count)| *count > 0).collect(),
+            in_flight: counts.in_flight,
+            undelivered: counts.undelivered,
+            response_topics_refused: counts.response_topics_refused,
+            inference_time: counts.inference_time,
+            total_latency: counts.total_latency,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // No code that can panic runs under the lock, so a poisoned one still holds sound counts.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_request_is_counted_once_at_every_step() {
+        let ledger = Ledger::default();
+        assert_eq!(ledger.receive(3, 2), 2);
+        assert!(ledger.statistics().is_conserved());
+        ledger.end([Ended::Refused(ErrorCode::Overloaded)]);
+        assert!(ledger.statistics().is_conserved());
+        let answered =
+            Ended::Answered { inference: Duration::from_millis(2), total: Duration::from_millis(6) };
+        ledger.end([answered, answered]);
+        let statistics = ledger.statistics();
+        assert!(statistics.is_conserved());
+        assert_eq!((statistics.answered, statistics.in_flight), (2, 0));
+        assert_eq!(statistics.errors, BTreeMap::from([("OVERLOADED", 1)]));
+        assert_eq!(statistics.average_total_latency(), Duration::from_millis(6));
+        assert_eq!(ledger.wait_until_drained(Instant::now()), 0);
+    }
+}

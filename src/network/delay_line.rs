@@ -1,0 +1,176 @@
+//! The delay line: one thread that hands every entry on when it is due, however many are under way.
+//!
+//! It waits on a condition variable, whose timed wait is accurate to tens of microseconds on Linux; an async runtime's
+//! timer has a resolution of a millisecond, which is more than the error we allow.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
+
+use super::schedule::Schedule;
+
+/// A sending end of a delay line. Clones feed the same line; the line's thread ends when [`close`](Self::close) is
+/// called and everything under way has been delivered, or at once after [`abandon`](Self::abandon).
+pub struct DelayLine<T> {
+    shared: Arc<Shared<T>>,
+}
+
+impl<T> Clone for DelayLine<T> {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared) }
+    }
+}
+
+struct Shared<T> {
+    state: Mutex<State<T>>,
+    changed: Condvar,
+    in_flight_max: usize,
+}
+
+struct State<T> {
+    schedule: Schedule<T>,
+    closed: bool,
+}
+
+/// The line carries as many entries as it may; holds those that did not fit, in order.
+#[derive(Debug)]
+pub struct DelayLineFull<T>(pub Vec<T>);
+
+impl<T: Send + 'static> DelayLine<T> {
+    /// An empty line that carries at most `in_flight_max` entries. Nothing is delivered before [`run`](Self::run).
+    pub fn new(in_flight_max: usize) -> Self {
+        let state = State { schedule: Schedule::default(), closed: false };
+        Self { shared: Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new(), in_flight_max }) }
+    }
+
+    /// Starts the thread that calls `deliver` with all entries that are due, in order of their due times.
+    ///
+    /// # Errors
+    /// When the operating system starts no more threads.
+    pub fn run(
+        &self,
+        name: &str,
+        mut deliver: impl FnMut(&mut Vec<T>) + Send + 'static,
+    ) -> std::io::Result<JoinHandle<()>> {
+        let shared = Arc::clone(&self.shared);
+        thread::Builder::new().name(name.to_owned()).spawn(move || {
+            let mut due = Vec::new();
+            while shared.wait_for_due(&mut due) {
+                deliver(&mut due);
+                due.clear();
+            }
+        })
+    }
+
+    /// Puts every entry on the line, each with the instant it is due.
+    ///
+    /// # Errors
+    /// [`DelayLineFull`] with the entries that exceed `in_flight_max`.
+    pub fn send(&self, entries: impl IntoIterator<Item = (Instant, T)>) -> Result<(), DelayLineFull<T>> {
+        let mut refused = Vec::new();
+        let mut first = false;
+        {
+            let mut state = self.shared.lock();
+            for (due, value) in entries {
+                if state.schedule.len() < self.shared.in_flight_max {
+                    first |= state.schedule.push(due, value);
+                } else {
+                    refused.push(value);
+                }
+            }
+        }
+        // Most entries are due after what is already waiting: the thread sleeps on undisturbed.
+        if first {
+            self.shared.changed.notify_one();
+        }
+        if refused.is_empty() { Ok(()) } else { Err(DelayLineFull(refused)) }
+    }
+
+    /// How many entries are under way.
+    pub fn len(&self) -> usize {
+        self.shared.lock().schedule.len()
+    }
+
+    /// Whether nothing is under way.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Lets the thread end once everything under way has been delivered.
+    pub fn close(&self) {
+        self.shared.lock().closed = true;
+        self.shared.changed.notify_one();
+    }
+
+    /// Drops what is under way and lets the thread end. Returns how many entries were dropped.
+    pub fn abandon(&self) -> usize {
+        let dropped = std::mem::take(&mut self.shared.lock().schedule);
+        self.close();
+        dropped.len()
+    }
+}
+
+impl<T> Shared<T> {
+    fn lock(&self) -> MutexGuard<'_, State<T>> {
+        // No code that can panic runs under the lock, so a poisoned one still holds a sound schedule.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until something is due and takes it; false when the line is closed and empty.
+    fn wait_for_due(&self, due: &mut Vec<T>) -> bool {
+        let mut state = self.lock();
+        loop {
+            let now = Instant::now();
+            state.schedule.take_due(now, due);
+            if !due.is_empty() {
+                return true;
+            }
+            state = match state.schedule.next_due() {
+                Some(next) => {
+                    let wait = next.saturating_duration_since(now);
+                    self.changed.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0
+                }
+                None if state.closed => return false,
+                None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+            };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn everything_under_way_is_delivered_in_order_of_due_time() {
+        let line = DelayLine::new(10);
+        let (sender, receiver) = mpsc::sync_channel(10);
+        let start = Instant::now();
+        let thread = line
+            .run("line", move |due: &mut Vec<u64>| {
+                for value in due.drain(..) {
+                    sender.send((value, Instant::now())).unwrap();
+                }
+            })
+            .unwrap();
+        let delays_ms = [30, 10, 20, 10];
+        line.send(delays_ms.map(|ms| (start + Duration::from_millis(ms), ms))).unwrap();
+        line.close();
+        thread.join().unwrap();
+        let delivered: Vec<_> = receiver.iter().collect();
+        assert_eq!(delivered.iter().map(|d| d.0).collect::<Vec<_>>(), [10, 10, 20, 30]);
+        assert!(delivered.iter().all(|(ms, at)| *at >= start + Duration::from_millis(*ms)));
+    }
+
+    #[test]
+    fn a_full_line_hands_back_what_does_not_fit() {
+        let line = DelayLine::new(2);
+        let due = Instant::now() + Duration::from_secs(3600);
+        let refused = line.send((0..5).map(|value| (due, value))).unwrap_err();
+        assert_eq!(refused.0, [2, 3, 4]);
+        assert_eq!((line.len(), line.abandon(), line.len()), (2, 2, 0));
+    }
+}

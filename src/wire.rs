@@ -1,0 +1,13 @@
+//! JSON to vocabulary and back: the members, sizes and shapes of requests, results and errors.
+//!
+//! The names and meanings are a contract with clients that exist; see `docs/wire.md`. Topics are not known here.
+
+mod diagnose;
+mod parse;
+mod write;
+
+pub use parse::{Limits, Rejected, parse_request};
+pub use write::{Answer, Members, write_error, write_result};
+
+/// The deepest nesting of arrays and objects a payload may have (serde_json's own recursion limit).
+pub const NESTING_MAX: usize = 127;

@@ -1,0 +1,252 @@
+//! A request payload becomes a [`Request`], in one pass and without copying what is not kept.
+//!
+//! The fast path only accepts; when it fails, [`diagnose`](super::diagnose) looks again to say what was wrong.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
+
+use super::diagnose::diagnose;
+use crate::inference::{Caller, DeviceId, ErrorCode, REQUEST_ID_BYTES_MAX, Refusal, Request};
+
+/// The bounds on a payload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// The largest payload read, in bytes. Default 256 KiB: more than 10,000 features.
+    pub payload_bytes_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { payload_bytes_max: 256 * 1024 }
+    }
+}
+
+/// A payload that is no valid request: why, and what could be read of who sent it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rejected {
+    /// Each part that could be read.
+    pub caller: Caller,
+    /// The error to answer with.
+    pub refusal: Refusal,
+}
+
+/// Reads a request for a model with `inputs` features.
+///
+/// # Errors
+/// [`Rejected`] with `INVALID_JSON`, `INVALID_DEVICE_ID`, `SHAPE_MISMATCH` or `NON_FINITE`, carrying whatever of the
+/// caller could be read, so that the error reaches the device it belongs to.
+pub fn parse_request(payload: &[u8], inputs: usize, limits: Limits) -> Result<Request, Box<Rejected>> {
+    if payload.len() > limits.payload_bytes_max {
+        let message = format!(
+            "payload has {} bytes, at most {} are allowed (payload_bytes_max)",
+            payload.len(),
+            limits.payload_bytes_max
+        );
+        let refusal = Refusal::new(ErrorCode::InvalidJson, message);
+        return Err(Box::new(Rejected { caller: Caller::default(), refusal }));
+    }
+    match serde_json::from_slice::<Draft<'_>>(payload) {
+        Ok(draft) => accept(draft, inputs),
+        Err(error) => Err(Box::new(diagnose(payload, inputs, &error))),
+    }
+}
+
+/// The members as they stand in the payload, their types right, their values unchecked.
+#[derive(Default)]
+pub(super) struct Draft<'a> {
+    pub device_id: Option<Cow<'a, str>>,
+    pub timestamp_us: Option<i64>,
+    pub request_id: Option<Cow<'a, str>>,
+    pub features: Option<Vec<f32>>,
+}
+
+/// Checks the values, device id first: it decides whom an error reaches.
+pub(super) fn accept(draft: Draft<'_>, inputs: usize) -> Result<Request, Box<Rejected>> {
+    let (device_id, unusable) = match draft.device_id {
+        Some(name) => match DeviceId::new(name) {
+            Ok(id) => (Some(id), None),
+            Err(refusal) => (None, Some(refusal)),
+        },
+        None => (None, Some(Refusal::new(ErrorCode::InvalidDeviceId, "device_id is missing"))),
+    };
+    let mut caller = Caller { device_id, timestamp_us: draft.timestamp_us, request_id: None };
+    if let Some(refusal) = unusable {
+        return Err(Box::new(Rejected { caller, refusal }));
+    }
+    if let Some(id) = draft.request_id {
+        if id.len() > REQUEST_ID_BYTES_MAX {
+            let message =
+                format!("request_id has {} bytes, at most {REQUEST_ID_BYTES_MAX} are allowed", id.len());
+            return Err(Box::new(Rejected {
+                caller,
+                refusal: Refusal::new(ErrorCode::InvalidJson, message),
+            }));
+        }
+        caller.request_id = Some(id.into_owned());
+    }
+    match check_features(draft.features, inputs) {
+        Ok(features) => Ok(Request { caller, features }),
+        Err(refusal) => Err(Box::new(Rejected { caller, refusal })),
+    }
+}
+
+fn check_features(features: Option<Vec<f32>>, inputs: usize) -> Result<Vec<f32>, Refusal> {
+    let Some(features) = features else {
+        let message = format!("features are missing, expected {inputs} numbers");
+        return Err(Refusal::new(ErrorCode::ShapeMismatch, message));
+    };
+    if features.len() != inputs {
+        let message = format!("expected {inputs} features, got {}", features.len());
+        return Err(Refusal::new(ErrorCode::ShapeMismatch, message));
+    }
+    match features.iter().position(|value| !value.is_finite()) {
+        None => Ok(features),
+        Some(at) => {
+            let message = format!("features[{at}] is beyond f32 (largest magnitude {:e})", f32::MAX);
+            Err(Refusal::new(ErrorCode::NonFinite, message))
+        }
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Draft<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(DraftVisitor)
+    }
+}
+
+struct DraftVisitor;
+
+impl<'de> Visitor<'de> for DraftVisitor {
+    type Value = Draft<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object with device_id, timestamp_us and features")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Draft<'de>, A::Error> {
+        let mut draft = Draft::default();
+        let mut seen = [false; 4];
+        let mut once = |member: usize| match std::mem::replace(&mut seen[member], true) {
+            true => Err(A::Error::custom(format_args!("member {:?} appears twice", MEMBERS[member]))),
+            false => Ok(()),
+        };
+        while let Some(Text(name)) = map.next_key()? {
+            match MEMBERS.iter().position(|member| *member == name) {
+                Some(DEVICE_ID) => {
+                    once(DEVICE_ID)?;
+                    draft.device_id = map.next_value::<Option<Text<'de>>>()?.map(|t| t.0);
+                }
+                Some(TIMESTAMP_US) => {
+                    once(TIMESTAMP_US)?;
+                    draft.timestamp_us = map.next_value()?;
+                }
+                Some(FEATURES) => {
+                    once(FEATURES)?;
+                    draft.features = map.next_value::<Option<Features>>()?.map(|f| f.0);
+                }
+                Some(REQUEST_ID) => {
+                    once(REQUEST_ID)?;
+                    draft.request_id = map.next_value::<Option<Text<'de>>>()?.map(|t| t.0);
+                }
+                _ => {
+                    map.next_value::<Skipped>()?;
+                }
+            }
+        }
+        Ok(draft)
+    }
+}
+
+pub(super) const MEMBERS: [&str; 4] = ["device_id", "timestamp_us", "features", "request_id"];
+const DEVICE_ID: usize = 0;
+const TIMESTAMP_US: usize = 1;
+const FEATURES: usize = 2;
+const REQUEST_ID: usize = 3;
+
+/// A string, borrowed from the payload unless it holds escapes.
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+struct Features(Vec<f32>);
+
+impl<'de> Deserialize<'de> for Features {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(FeaturesVisitor)
+    }
+}
+
+struct FeaturesVisitor;
+
+/// What most models take; the vector grows when a request holds more.
+const FEATURES_EXPECTED: usize = 32;
+
+impl<'de> Visitor<'de> for FeaturesVisitor {
+    type Value = Features;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array of numbers")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<Features, A::Error> {
+        let mut features = Vec::with_capacity(FEATURES_EXPECTED);
+        // Read as f64 and rounded once more, which is how numpy and PyTorch turn a Python float into f32.
+        while let Some(value) = values.next_element::<f64>()? {
+            features.push(value as f32);
+        }
+        Ok(Features(features))
+    }
+}
+
+/// A member nobody asked for. Walked rather than skipped, so that the nesting limit and UTF-8 hold in it too.
+struct Skipped;
+
+impl<'de> Deserialize<'de> for Skipped {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Skipped)
+    }
+}
+
+impl<'de> Visitor<'de> for Skipped {
+    type Value = Skipped;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any JSON value")
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Skipped, E> {
+        Ok(Skipped)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Skipped, E> {
+        Ok(Skipped)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Skipped, E> {
+        Ok(Skipped)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Skipped, E> {
+        Ok(Skipped)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Skipped, E> {
+        Ok(Skipped)
+    }
+
+    fn visit_unit<E>(self) -> Result<Skipped, E> {
+        Ok(Skipped)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<Skipped, A::Error> {
+        while values.next_element::<Skipped>()?.is_some() {}
+        Ok(Skipped)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Skipped, A::Error> {
+        while members.next_entry::<Skipped, Skipped>()?.is_some() {}
+        Ok(Skipped)
+    }
+}

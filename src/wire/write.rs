@@ -1,0 +1,136 @@
+//! Results and errors as JSON, appended to a buffer that the caller reuses.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::inference::{Caller, Refusal, Stages};
+
+/// Which members a result carries beyond the six of the contract.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Members {
+    /// `model`: the model's name.
+    pub model: bool,
+    /// `model_version`.
+    pub model_version: bool,
+    /// `anomaly`: whether the prediction is at or above the model's threshold.
+    pub anomaly: bool,
+    /// `stages_ms`: uplink, queue, batch, inference, downlink.
+    pub stages_ms: bool,
+    /// `placement`: where the answer was made.
+    pub placement: bool,
+}
+
+/// Everything a result can say; `None` leaves an optional member out.
+#[derive(Debug, Clone, Copy)]
+pub struct Answer<'a> {
+    /// The model's probability in `[0, 1]`.
+    pub prediction: f32,
+    /// The forward pass this request was part of, measured.
+    pub inference: Duration,
+    /// The delay that the simulated network decided for it, both ways.
+    pub network: Duration,
+    /// From arrival at the node to the result leaving, measured.
+    pub total: Duration,
+    /// The model's name.
+    pub model: Option<&'a str>,
+    /// The model's version.
+    pub model_version: Option<&'a str>,
+    /// Whether the prediction is at or above the threshold.
+    pub anomaly: Option<bool>,
+    /// Where the answer was made.
+    pub placement: Option<&'a str>,
+    /// How long each stage took, measured.
+    pub stages: Option<Stages>,
+}
+
+/// Appends the result for `caller` to `json`.
+pub fn write_result(json: &mut Vec<u8>, caller: &Caller, answer: &Answer<'_>) {
+    let stages_ms = answer.stages.map(|stages| StagesMs {
+        uplink: milliseconds(stages.uplink),
+        queue: milliseconds(stages.queue),
+        batch: milliseconds(stages.batch),
+        inference: milliseconds(stages.inference),
+        downlink: milliseconds(stages.downlink),
+    });
+    let body = ResultBody {
+        device_id: caller.device_id.as_ref().map(|id| id.as_str()),
+        timestamp_us: caller.timestamp_us,
+        prediction: answer.prediction,
+        inference_time_ms: milliseconds(answer.inference),
+        cloud_latency_ms: milliseconds(answer.network),
+        total_latency_ms: milliseconds(answer.total),
+        request_id: caller.request_id.as_deref(),
+        model: answer.model,
+        model_version: answer.model_version,
+        anomaly: answer.anomaly,
+        placement: answer.placement,
+        stages_ms,
+    };
+    append(json, &body);
+}
+
+/// Appends the error for `caller` to `json`.
+pub fn write_error(json: &mut Vec<u8>, caller: &Caller, refusal: &Refusal) {
+    let body = ErrorBody {
+        device_id: caller.device_id.as_ref().map(|id| id.as_str()),
+        timestamp_us: caller.timestamp_us,
+        request_id: caller.request_id.as_deref(),
+        code: refusal.code.as_str(),
+        error: &refusal.message,
+        retryable: refusal.code.retryable(),
+    };
+    append(json, &body);
+}
+
+fn append(json: &mut Vec<u8>, body: &impl Serialize) {
+    serde_json::to_writer(json, body)
+        .expect("plain structs of numbers and strings always serialise to memory");
+}
+
+/// Milliseconds with nanosecond digits: exact in an f64 for any time a request can take.
+fn milliseconds(time: Duration) -> f64 {
+    time.as_nanos() as f64 / 1e6
+}
+
+#[derive(Serialize)]
+struct ResultBody<'a> {
+    device_id: Option<&'a str>,
+    timestamp_us: Option<i64>,
+    prediction: f32,
+    inference_time_ms: f64,
+    cloud_latency_ms: f64,
+    total_latency_ms: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model_version: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    anomaly: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    placement: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stages_ms: Option<StagesMs>,
+}
+
+#[derive(Serialize)]
+struct StagesMs {
+    uplink: f64,
+    queue: f64,
+    batch: f64,
+    inference: f64,
+    downlink: f64,
+}
+
+#[derive(Serialize)]
+struct ErrorBody<'a> {
+    device_id: Option<&'a str>,
+    timestamp_us: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<&'a str>,
+    code: &'static str,
+    error: &'a str,
+    retryable: bool,
+}
