@@ -1,4 +1,5 @@
 //! stub
+pub mod broker;
 pub mod inference;
 pub mod model;
 pub mod mqtt;
