@@ -1,0 +1,248 @@
+//! The embedded MQTT broker: 3.1.1 and 5 on every listener, and in-process links beside them.
+//!
+//! rumqttd's router fans messages out; everything that a client can send meets our own front door first, which owns
+//! quality of service, sessions, retained messages, wills and every limit. Whatever a client sends is handled, refused by the
+//! standard's means, or ends that one connection. It runs on two threads of its own, and ends with [`Broker::stop`].
+//!
+//! ```no_run
+//! use nearfar::broker::{Broker, Config};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let broker = Broker::start(Config::loopback())?;
+//! let (publisher, mut subscriber) = broker.link("sensor")?;
+//! subscriber.subscribe(&["greetings/#".to_owned()])?;
+//! publisher.publish(&mut vec![nearfar::mqtt::Message::new("greetings/world", "hello")])?;
+//! let mut batch = Vec::new();
+//! subscriber.receive(&mut batch, 100)?;
+//! assert_eq!(batch[0].payload, "hello");
+//! broker.stop(std::time::Duration::from_secs(1));
+//! # Ok(())
+//! # }
+//! ```
+
+mod access;
+mod bus;
+mod census;
+mod config;
+mod gate;
+mod link;
+mod reason;
+mod retained;
+mod server;
+mod tag;
+mod topic;
+
+pub use access::{Access, Action, AllowAll, Login};
+pub use config::{Config, ConnectionLimits, Limits, Listener, RouterLimits, SegmentLimits, SharedStrategy};
+pub use link::{LinkClosed, LinkPublisher, LinkSubscriber, SubscribeError};
+pub use server::Statistics;
+
+use bus::Bus;
+use server::Server;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+
+/// Connections that the system queues for a listener until they are accepted.
+const ACCEPT_BACKLOG: u32 = 1_024;
+/// Threads for making router links ahead, which blocks until the router answers.
+const LINK_THREADS: usize = 1;
+
+/// Why a broker did not start, or a link could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum BrokerError {
+    /// A listener's address cannot be had.
+    #[error("cannot listen on {address} ({name}): {}", bind_advice(source))]
+    Bind {
+        /// The listener's name.
+        name: String,
+        /// The address asked for.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A thread or its runtime could not be had.
+    #[error("cannot start the broker's thread: {0}")]
+    Thread(#[source] io::Error),
+    /// A limit makes no sense.
+    #[error("`{limit}` is {found}, but must be at least {least}")]
+    Limit {
+        /// The limit's name.
+        limit: &'static str,
+        /// What it was set to.
+        found: usize,
+        /// What it must be at least.
+        least: usize,
+    },
+    /// The router does not answer, or has no room for another link.
+    #[error("the broker's router takes no more links, or has ended")]
+    Router,
+}
+
+fn bind_advice(source: &io::Error) -> String {
+    match source.kind() {
+        io::ErrorKind::AddrInUse => {
+            "the address is in use; stop the program that holds it, or choose another port (0 takes a free one)"
+                .to_owned()
+        }
+        io::ErrorKind::AddrNotAvailable => "no interface of this machine has that address".to_owned(),
+        io::ErrorKind::PermissionDenied => {
+            "not permitted; choose a port of 1024 or above, or run with the right to bind it".to_owned()
+        }
+        _ => source.to_string(),
+    }
+}
+
+/// A running broker. Dropped without [`stop`](Self::stop), it stops at once.
+pub struct Broker {
+    server: Arc<Server>,
+    addresses: Vec<(String, SocketAddr)>,
+    stop: watch::Sender<Option<Duration>>,
+    io_thread: Option<JoinHandle<()>>,
+}
+
+impl Broker {
+    /// Binds every listener, starts the router and the I/O thread, and returns when clients can connect.
+    ///
+    /// # Errors
+    /// [`BrokerError`] when an address cannot be had, a limit makes no sense, or the system has no thread left.
+    pub fn start(config: Config) -> Result<Self, BrokerError> {
+        check(&config)?;
+        let runtime = runtime().map_err(BrokerError::Thread)?;
+        let listeners = bind_all(&runtime, &config)?;
+        let addresses = listeners
+            .iter()
+            .zip(&config.listeners)
+            .map(|(bound, asked)| (asked.name.clone(), bound.local_addr().unwrap_or(asked.address)))
+            .collect();
+        let (bus, router_rx) = Bus::start(&config).map_err(|_| BrokerError::Router)?;
+        let server = Arc::new(Server::new(config, bus));
+        let (stop, stopping) = watch::channel(None);
+        let serving = server.clone();
+        let io_thread = std::thread::Builder::new()
+            .name("mqtt-io".to_owned())
+            .spawn(move || runtime.block_on(server::run(serving, listeners, router_rx, stopping)));
+        match io_thread {
+            Ok(handle) => Ok(Self { server, addresses, stop, io_thread: Some(handle) }),
+            Err(source) => {
+                server.bus.end_router();
+                Err(BrokerError::Thread(source))
+            }
+        }
+    }
+
+    /// Each listener's name and the address it is bound to, in the order of the configuration.
+    pub fn addresses(&self) -> Vec<(String, SocketAddr)> {
+        self.addresses.clone()
+    }
+
+    /// An in-process client, without a socket. Its messages are never lost to lag: publishing connections wait for it.
+    ///
+    /// # Errors
+    /// [`BrokerError::Router`] when the router has ended or takes no more links.
+    pub fn link(&self, client_id: &str) -> Result<(LinkPublisher, LinkSubscriber), BrokerError> {
+        tracing::debug!(client_id, "in-process link");
+        link::link(&self.server.bus)
+    }
+
+    /// Whether the router still runs.
+    pub fn is_alive(&self) -> bool {
+        self.server.cause_of_death().is_none()
+    }
+
+    /// Calls `tell` with the cause when the router ends although nobody stopped the broker; at once when it has. From then on
+    /// nothing is delivered, and clients are told that the server is unavailable.
+    pub fn on_death(&self, tell: impl FnOnce(String) + Send + 'static) {
+        self.server.on_death(Box::new(tell));
+    }
+
+    /// What goes on in the broker, counted.
+    pub fn statistics(&self) -> Statistics {
+        self.server.statistics()
+    }
+
+    /// Says goodbye to every client (reason 0x8B to those of MQTT 5), waits for them at most `grace`, and ends the
+    /// broker's threads. In-process links end too.
+    pub fn stop(mut self, grace: Duration) {
+        self.end(grace);
+    }
+
+    /// Ends the router as a fault would.
+    #[doc(hidden)]
+    pub fn kill_router_for_test(&self) {
+        self.server.bus.end_router();
+    }
+
+    fn end(&mut self, grace: Duration) {
+        let Some(io_thread) = self.io_thread.take() else { return };
+        self.stop.send_replace(Some(grace));
+        if io_thread.join().is_err() {
+            tracing::error!("the broker's I/O thread panicked");
+        }
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        self.end(Duration::ZERO);
+    }
+}
+
+fn runtime() -> io::Result<Runtime> {
+    // One thread: it keeps each client's packets in order without locks, and was measured faster than several.
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(LINK_THREADS)
+        .thread_name("mqtt-link")
+        .build()
+}
+
+fn bind_all(runtime: &Runtime, config: &Config) -> Result<Vec<TcpListener>, BrokerError> {
+    let _context = runtime.enter();
+    let bind = |listener: &Listener| {
+        bind(listener.address).map_err(|source| BrokerError::Bind {
+            name: listener.name.clone(),
+            address: listener.address,
+            source,
+        })
+    };
+    config.listeners.iter().map(bind).collect()
+}
+
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // A port is ours again right after a stop, although old connections linger in the system.
+    #[cfg(unix)]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(ACCEPT_BACKLOG)
+}
+
+/// Refuses what would make the router panic.
+fn check(config: &Config) -> Result<(), BrokerError> {
+    let router = &config.router;
+    let segments = router.custom_segments.iter().map(|(_, limits)| *limits);
+    let default =
+        SegmentLimits { segment_bytes_max: router.segment_bytes_max, segments_max: router.segments_max };
+    for limits in segments.chain([default]) {
+        at_least("segment_bytes_max", limits.segment_bytes_max, config::SEGMENT_BYTES_LEAST)?;
+        at_least("segments_max", limits.segments_max, config::SEGMENTS_LEAST)?;
+    }
+    at_least("connections_max", router.connections_max, 1)?;
+    at_least("outgoing_packets_max", usize::try_from(router.outgoing_packets_max).unwrap_or(usize::MAX), 1)?;
+    at_least("receive_max", config.limits.receive_max.into(), 1)?;
+    for listener in &config.listeners {
+        at_least("inflight_messages_max", listener.connections.inflight_messages_max.into(), 1)?;
+        at_least("packet_bytes_max", listener.connections.packet_bytes_max, config::PACKET_BYTES_LEAST)?;
+    }
+    Ok(())
+}
+
+fn at_least(limit: &'static str, found: usize, least: usize) -> Result<(), BrokerError> {
+    if found < least { Err(BrokerError::Limit { limit, found, least }) } else { Ok(()) }
+}

@@ -1,0 +1,478 @@
+//! The router behind a narrow door: links that can never make it panic, and one ingress for all that is published.
+//!
+//! The router only ever knows QoS 0 subscribers, named by recycled slots. It gets at most one event for each batch of packets,
+//! and `Disconnect` exactly once from each link, as the last thing.
+
+use super::census::Census;
+use super::config::{Config, RouterLimits};
+use super::gate::{Gate, Gates, logged_bytes};
+use super::retained::{Change, RetainedMessage, RetainedStore};
+use super::tag::{self, Meta};
+use super::topic;
+use bytes::Bytes;
+use rumqttd::local::{LinkBuilder, LinkError, LinkRx, LinkTx};
+use rumqttd::protocol::{
+    Disconnect, DisconnectReasonCode, Filter, Packet, PingReq, Publish, PublishProperties, QoS,
+    RetainForwardRule, Subscribe, SubscribeProperties, Unsubscribe,
+};
+use rumqttd::{Router, RouterConfig, SegmentConfig, Strategy};
+use std::future::Future;
+use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+/// Links made ahead, so that a connection's first SUBSCRIBE does not wait for the router.
+const SPARE_LINKS: usize = 8;
+/// Router links beyond one for each online client: parked sessions, shared groups, spares, in-process links, the ingress.
+const EXTRA_LINKS: usize = 1_024;
+/// The ingress link is replaced after this many messages, because the router keeps a map of all topics for each link.
+const INGRESS_MESSAGES_MAX: usize = 1_000_000;
+/// One unit of the load figure: a packet, or this many bytes.
+const LOAD_UNIT_BYTES: usize = 4_096;
+
+/// The router's thread has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the broker's router has ended")]
+pub(super) struct RouterGone;
+
+/// Polls a future once and never suspends.
+pub(super) fn poll_now<F: Future>(future: F) -> Option<F::Output> {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(output) => Some(output),
+        Poll::Pending => None,
+    }
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Hands packets to the router with at most one event, and none while an earlier one is unprocessed: the router takes
+/// the whole buffer for each event. Returns how many packets are in the buffer now.
+fn push_all(tx: &mut LinkTx, packets: &mut Vec<Packet>) -> Result<usize, RouterGone> {
+    let Some(last) = packets.pop() else { return Ok(0) };
+    {
+        let mut buffer = tx.buffer();
+        let announced = !buffer.is_empty();
+        buffer.extend(packets.drain(..));
+        if announced {
+            buffer.push_back(last);
+            return Ok(buffer.len());
+        }
+    }
+    push_with_event(tx, last)
+}
+
+/// Hands over one packet with an event of its own.
+fn push_with_event(tx: &mut LinkTx, packet: Packet) -> Result<usize, RouterGone> {
+    // `send` is async in name only: it awaits nothing.
+    match poll_now(tx.send(packet)) {
+        Some(Ok(buffered)) => Ok(buffered),
+        _ => Err(RouterGone),
+    }
+}
+
+fn disconnect_packet() -> Packet {
+    Packet::Disconnect(Disconnect { reason_code: DisconnectReasonCode::NormalDisconnection }, None)
+}
+
+/// The numbers that name the router's clients. They are used again, so that what the router remembers of them stays bounded.
+#[derive(Default)]
+struct Slots {
+    free: Vec<usize>,
+    used: usize,
+}
+
+/// The sending half of a subscriber link. Dropping it disconnects the link, exactly once and last.
+pub(super) struct LinkControl {
+    tx: LinkTx,
+    slot: usize,
+    slots: Arc<Mutex<Slots>>,
+}
+
+impl Drop for LinkControl {
+    fn drop(&mut self) {
+        // An error means that the router is gone, and the link with it.
+        let _gone = push_all(&mut self.tx, &mut vec![disconnect_packet()]);
+        lock(&self.slots).free.push(self.slot);
+    }
+}
+
+impl LinkControl {
+    /// Subscribes, always at QoS 0 and with our own ids; each filter is answered by a SUBACK numbered `sequence`.
+    pub fn subscribe(&mut self, sequence: u16, filters: Vec<(String, usize)>) -> Result<(), RouterGone> {
+        let mut packets =
+            filters.into_iter().map(|(path, id)| subscribe_packet(sequence, path, id)).collect();
+        push_all(&mut self.tx, &mut packets).map(drop)
+    }
+
+    pub fn unsubscribe(&mut self, filters: Vec<String>) -> Result<(), RouterGone> {
+        let packet = Packet::Unsubscribe(Unsubscribe { pkid: 1, filters }, None);
+        push_all(&mut self.tx, &mut vec![packet]).map(drop)
+    }
+
+    /// Makes the router send something back, so that a waiting receiver looks up.
+    pub fn ping(&mut self) -> Result<(), RouterGone> {
+        push_all(&mut self.tx, &mut vec![Packet::PingReq(PingReq)]).map(drop)
+    }
+}
+
+fn subscribe_packet(sequence: u16, path: String, id: usize) -> Packet {
+    let filter = Filter {
+        path,
+        qos: QoS::AtMostOnce,
+        nolocal: false,
+        preserve_retain: false,
+        retain_forward_rule: RetainForwardRule::Never,
+    };
+    let properties = SubscribeProperties { id: Some(id), user_properties: Vec::new() };
+    Packet::Subscribe(Subscribe { pkid: sequence, filters: vec![filter] }, Some(properties))
+}
+
+/// A subscriber link: what it was subscribed to arrives at `rx`. Dropped, it leaves the router.
+pub(super) struct Link {
+    // Declared first, so that it is dropped first.
+    pub control: LinkControl,
+    pub rx: LinkRx,
+}
+
+/// Publishes on their way to the router.
+#[derive(Default)]
+pub(super) struct Batch {
+    packets: Vec<Packet>,
+    changes: Vec<Change>,
+    bytes: usize,
+    /// What the batch adds to each gate, as of `gates_version`.
+    gated: Vec<(Arc<Gate>, u64, u64)>,
+    gates_version: Option<u64>,
+}
+
+impl Batch {
+    pub fn len(&self) -> usize {
+        self.packets.len()
+    }
+
+    /// Whether a message that goes through `gates` may join.
+    pub fn admits(&self, gates: &[Arc<Gate>], bytes: u64) -> bool {
+        gates.iter().all(|gate| {
+            let held = self.gated.iter().find(|(held, ..)| Arc::ptr_eq(held, gate)).map_or(0, |held| held.2);
+            gate.admits(held, bytes)
+        })
+    }
+
+    /// Notes that the message just added goes through `gates`, which were looked up at `version`.
+    pub fn note_gates(&mut self, gates: &[Arc<Gate>], version: u64, bytes: u64) {
+        match self.gates_version {
+            None => self.gates_version = Some(version),
+            Some(noted) if noted == version => {}
+            // Never a real version: the whole batch is counted again when it is pushed.
+            Some(_) => self.gates_version = Some(u64::MAX),
+        }
+        for gate in gates {
+            match self.gated.iter_mut().find(|(held, ..)| Arc::ptr_eq(held, gate)) {
+                Some(held) => {
+                    held.1 += 1;
+                    held.2 += bytes;
+                }
+                None => self.gated.push((gate.clone(), 1, bytes)),
+            }
+        }
+    }
+
+    /// Adds a publish. `topic` is in the router's spelling.
+    pub fn add(&mut self, topic: &Bytes, payload: Bytes, meta: Meta, properties: Option<PublishProperties>) {
+        if meta.retain {
+            let message = (!payload.is_empty()).then(|| RetainedMessage {
+                // A copy, so that a retained message does not pin the block it was read in.
+                payload: Bytes::copy_from_slice(&payload),
+                properties: properties.clone().map(Box::new),
+                qos: meta.qos,
+                deadline_ms: meta.deadline_ms,
+            });
+            self.changes.push(Change { topic: String::from_utf8_lossy(topic).into_owned(), message });
+        }
+        self.bytes += topic.len() + payload.len();
+        let publish = Publish::new(topic.clone(), payload, false);
+        self.packets.push(Packet::Publish(publish, tag::tag(meta, properties)));
+    }
+}
+
+/// The one link through which everything is published: one order for all, and one event for each batch.
+struct Ingress {
+    tx: LinkTx,
+    messages: usize,
+    unread_bytes: usize,
+    generation: usize,
+}
+
+type MakeLink = dyn Fn(&str) -> Result<(LinkTx, LinkRx), LinkError> + Send + Sync;
+
+/// The router's public face within the broker. Locks are taken in the order ingress, gates or retained.
+pub(super) struct Bus {
+    make: Box<MakeLink>,
+    slots: Arc<Mutex<Slots>>,
+    spare: Mutex<Vec<Link>>,
+    ingress: Mutex<Ingress>,
+    gates: Gates,
+    retained: Mutex<RetainedStore>,
+    limits: RouterLimits,
+    pub filters: Census,
+    pub topics: Census,
+    pub published: AtomicU64,
+    epoch: Instant,
+}
+
+impl Bus {
+    /// Starts a router. The second value hears from it: an answer to each ping, and an error when it ends.
+    pub fn start(config: &Config) -> Result<(Self, LinkRx), LinkError> {
+        // The channel's event type cannot be named outside its crate, but a closure can hold it.
+        let router = Router::new(0, router_config(config)).spawn();
+        let make: Box<MakeLink> = Box::new(move |name| {
+            let link = LinkBuilder::new(name, router.clone()).clean_session(true).build();
+            link.map(|(tx, rx, _connack)| (tx, rx))
+        });
+        let (tx, rx) = make(&ingress_name(0))?;
+        let limits = &config.limits;
+        let bus = Self {
+            make,
+            slots: Arc::default(),
+            spare: Mutex::default(),
+            ingress: Mutex::new(Ingress { tx, messages: 0, unread_bytes: 0, generation: 0 }),
+            gates: Gates::default(),
+            retained: Mutex::new(RetainedStore::new(limits.retained_messages_max, limits.retained_bytes_max)),
+            limits: config.router.clone(),
+            filters: Census::new(limits.filters_max),
+            topics: Census::new(limits.topics_max),
+            published: AtomicU64::new(0),
+            epoch: Instant::now(),
+        };
+        bus.refill_spare();
+        Ok((bus, rx))
+    }
+
+    /// Makes a link. Blocks until the router answers.
+    pub fn link(&self) -> Result<Link, LinkError> {
+        let slot = {
+            let mut slots = lock(&self.slots);
+            slots.free.pop().unwrap_or_else(|| {
+                slots.used += 1;
+                slots.used
+            })
+        };
+        match (self.make)(&format!("l{slot}")) {
+            Ok((tx, rx)) => Ok(Link { control: LinkControl { tx, slot, slots: self.slots.clone() }, rx }),
+            Err(error) => {
+                lock(&self.slots).free.push(slot);
+                Err(error)
+            }
+        }
+    }
+
+    /// A link from the spare ones, or a new one made on a thread that may block.
+    pub async fn link_soon(self: &Arc<Self>) -> Result<Link, RouterGone> {
+        let spare = lock(&self.spare).pop();
+        let bus = self.clone();
+        if let Some(link) = spare {
+            tokio::task::spawn_blocking(move || bus.refill_spare());
+            return Ok(link);
+        }
+        match tokio::task::spawn_blocking(move || bus.link()).await {
+            Ok(Ok(link)) => Ok(link),
+            _ => Err(RouterGone),
+        }
+    }
+
+    fn refill_spare(&self) {
+        while lock(&self.spare).len() < SPARE_LINKS {
+            let Ok(link) = self.link() else { return };
+            lock(&self.spare).push(link);
+        }
+    }
+
+    /// Publishes a batch and empties it: one lock, at most one event, retained messages in the same order.
+    /// Returns the router's load, in packets or units of 4 KiB.
+    pub fn push(&self, batch: &mut Batch) -> Result<usize, RouterGone> {
+        if batch.packets.is_empty() {
+            return Ok(0);
+        }
+        let messages = batch.packets.len();
+        let mut ingress = lock(&self.ingress);
+        if !batch.changes.is_empty() {
+            let mut retained = lock(&self.retained);
+            batch.changes.drain(..).for_each(|change| retained.apply(change));
+        }
+        self.count_gates(batch);
+        let buffered = push_all(&mut ingress.tx, &mut batch.packets)?;
+        ingress.messages += messages;
+        if buffered <= messages {
+            ingress.unread_bytes = 0;
+        }
+        ingress.unread_bytes += std::mem::take(&mut batch.bytes);
+        self.published.fetch_add(messages as u64, Ordering::Relaxed);
+        Ok(buffered.max(ingress.unread_bytes / LOAD_UNIT_BYTES))
+    }
+
+    fn count_gates(&self, batch: &mut Batch) {
+        if batch.gates_version.take() == Some(self.gates.version()) {
+            batch.gated.drain(..).for_each(|(gate, messages, bytes)| gate.count_sent(messages, bytes));
+        } else {
+            batch.gated.clear();
+            self.gates.count_packets(&batch.packets);
+        }
+    }
+
+    /// What the router has not read yet, in packets or units of 4 KiB.
+    pub fn load(&self) -> usize {
+        let ingress = lock(&self.ingress);
+        let buffered = ingress.tx.buffer().len();
+        if buffered == 0 { 0 } else { buffered.max(ingress.unread_bytes / LOAD_UNIT_BYTES) }
+    }
+
+    /// Publishes one message; `topic` in the client's spelling.
+    pub fn publish(
+        &self,
+        topic: &Bytes,
+        payload: Bytes,
+        meta: Meta,
+        properties: Option<PublishProperties>,
+    ) -> Result<(), RouterGone> {
+        let mut batch = Batch::default();
+        batch.add(&topic::escape_bytes(topic), payload, meta, properties);
+        self.push(&mut batch).map(drop)
+    }
+
+    /// Runs `subscribe` while nothing can be published, and then opens the gates: exactly what the router reads after
+    /// the subscription is counted. `subscribe` must wait until the router has answered it.
+    pub fn subscribe_gated<E: From<RouterGone>>(
+        &self,
+        gates: &[Arc<Gate>],
+        subscribe: impl FnOnce() -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut ingress = lock(&self.ingress);
+        // Its event is ahead of the subscription's, and takes everything that was published before.
+        push_with_event(&mut ingress.tx, Packet::PingReq(PingReq))?;
+        subscribe()?;
+        gates.iter().for_each(|gate| self.gates.open(gate.clone()));
+        Ok(())
+    }
+
+    /// What is published from now on no longer concerns these gates.
+    pub fn close_gates(&self, gates: &[Arc<Gate>]) {
+        let _nothing_is_published_meanwhile = lock(&self.ingress);
+        self.gates.close(gates);
+    }
+
+    /// A gate for a filter (in the router's spelling) whose bound is half of what the filter's log surely holds.
+    pub fn gate(&self, filter: String) -> Arc<Gate> {
+        let log = self.limits.segments(&filter);
+        let surely_held = log.segment_bytes_max * (log.segments_max - 1).max(1);
+        Arc::new(Gate::new(filter, surely_held as u64 / 2))
+    }
+
+    pub fn gates(&self) -> &Gates {
+        &self.gates
+    }
+
+    /// The retained messages under a filter (in the router's spelling).
+    pub fn retained(&self, filter: &str) -> Vec<(String, RetainedMessage)> {
+        lock(&self.retained).matching(filter, self.now_ms())
+    }
+
+    pub fn retained_store(&self) -> MutexGuard<'_, RetainedStore> {
+        lock(&self.retained)
+    }
+
+    /// Milliseconds since the bus started: the clock of every deadline.
+    pub fn now_ms(&self) -> u64 {
+        self.epoch.elapsed().as_millis() as u64
+    }
+
+    /// Asks the router for a sign of life. It also wakes a router that a vanished client left waiting.
+    pub fn ping(&self) -> Result<(), RouterGone> {
+        push_all(&mut lock(&self.ingress).tx, &mut vec![Packet::PingReq(PingReq)]).map(drop)
+    }
+
+    /// Replaces the ingress link when it is due. Blocks until the router answers.
+    pub fn renew_ingress(&self) -> Result<Option<LinkRx>, RouterGone> {
+        let generation = {
+            let ingress = lock(&self.ingress);
+            if ingress.messages < INGRESS_MESSAGES_MAX {
+                return Ok(None);
+            }
+            ingress.generation + 1
+        };
+        let (tx, rx) = (self.make)(&ingress_name(generation)).map_err(|_| RouterGone)?;
+        let mut ingress = lock(&self.ingress);
+        let mut old =
+            std::mem::replace(&mut *ingress, Ingress { tx, messages: 0, unread_bytes: 0, generation });
+        push_all(&mut old.tx, &mut vec![disconnect_packet()])?;
+        Ok(Some(rx))
+    }
+
+    /// Ends the router's thread; it drops everything it holds.
+    pub fn end_router(&self) {
+        lock(&self.spare).clear();
+        let publish = Publish::new(Bytes::from_static(POISON_TOPIC), Bytes::from_owner(Poison), false);
+        let mut ingress = lock(&self.ingress);
+        // An error means that it has ended already.
+        let _gone = push_all(&mut ingress.tx, &mut vec![Packet::Publish(publish, None)]);
+    }
+}
+
+/// No filter matches it: the router's matching leaves out every topic that starts with `$`.
+const POISON_TOPIC: &[u8] = b"$nearfar/end";
+/// What rumqttd calls the thread of the router with id 0.
+const ROUTER_THREAD: &str = "router-0";
+
+/// A payload that ends the thread of the router which drops it.
+///
+/// The router holds a sender to its own channel, so it never ends by itself, and it offers no event for it. Unwinding
+/// from a drop on its thread ends it; `resume_unwind` does not call the panic hook, so nothing is printed.
+struct Poison;
+
+impl AsRef<[u8]> for Poison {
+    fn as_ref(&self) -> &[u8] {
+        b"end"
+    }
+}
+
+impl Drop for Poison {
+    fn drop(&mut self) {
+        let thread = std::thread::current();
+        if thread.name() == Some(ROUTER_THREAD) && !std::thread::panicking() {
+            std::panic::resume_unwind(Box::new("the router was asked to end"));
+        }
+    }
+}
+
+fn ingress_name(generation: usize) -> String {
+    format!("in{}", generation % 2)
+}
+
+fn router_config(config: &Config) -> RouterConfig {
+    let router = &config.router;
+    let custom = router.custom_segments.iter().map(|(filter, limits)| {
+        let segment = SegmentConfig {
+            max_segment_size: limits.segment_bytes_max,
+            max_segment_count: limits.segments_max,
+        };
+        (filter.clone(), segment)
+    });
+    RouterConfig {
+        max_connections: router.connections_max + config.limits.parked_sessions_max + EXTRA_LINKS,
+        max_outgoing_packet_count: router.outgoing_packets_max,
+        max_segment_size: router.segment_bytes_max,
+        max_segment_count: router.segments_max,
+        custom_segment: Some(custom.collect()),
+        initialized_filters: Some(router.initialized_filters.clone()),
+        // Shared subscriptions are ours; the router never sees one.
+        shared_subscriptions_strategy: Strategy::default(),
+    }
+}
+
+/// What the log of a filter counts for a message.
+pub(super) fn logged(publish: &Publish) -> u64 {
+    logged_bytes(&publish.topic, &publish.payload)
+}

@@ -1,0 +1,222 @@
+//! What a broker is built from: listeners, the router's log, and a bound for everything a client can make grow.
+
+use super::access::{Access, AllowAll};
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// MQTT's registered port.
+const MQTT_PORT: u16 = 1883;
+/// The router panics at the first subscription below this.
+pub(super) const SEGMENT_BYTES_LEAST: usize = 1_024;
+/// With one segment alone the router forgets everything whenever it is full.
+pub(super) const SEGMENTS_LEAST: usize = 2;
+/// Room for a CONNECT with an ordinary client id.
+pub(super) const PACKET_BYTES_LEAST: usize = 64;
+
+/// A broker's configuration. The default is one listener on 127.0.0.1:1883, open to everyone who can reach it.
+#[derive(Clone)]
+pub struct Config {
+    /// Where it listens; each listener speaks MQTT 3.1.1 and 5. None is fine: in-process links need none.
+    pub listeners: Vec<Listener>,
+    /// The router and its log.
+    pub router: RouterLimits,
+    /// Bounds on clients, sessions and retained messages.
+    pub limits: Limits,
+    /// Who may do what.
+    pub access: Arc<dyn Access>,
+}
+
+impl Config {
+    /// One listener on a free port of 127.0.0.1; [`Broker::addresses`](super::Broker::addresses) says which.
+    pub fn loopback() -> Self {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        Self { listeners: vec![Listener::new("loopback", address)], ..Self::without_listeners() }
+    }
+
+    /// No listener: only in-process links.
+    pub fn without_listeners() -> Self {
+        Self {
+            listeners: Vec::new(),
+            router: RouterLimits::default(),
+            limits: Limits::default(),
+            access: Arc::new(AllowAll),
+        }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, MQTT_PORT));
+        Self { listeners: vec![Listener::new("mqtt", address)], ..Self::without_listeners() }
+    }
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("listeners", &self.listeners)
+            .field("router", &self.router)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+/// An address to listen on, and what its connections may do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listener {
+    /// For logs and for [`Broker::addresses`](super::Broker::addresses).
+    pub name: String,
+    /// Port 0 takes a free one.
+    pub address: SocketAddr,
+    /// The least time between two accepted connections; zero for none.
+    pub next_connection_delay: Duration,
+    /// Limits of each connection.
+    pub connections: ConnectionLimits,
+}
+
+impl Listener {
+    /// A listener with the default limits.
+    pub fn new(name: impl Into<String>, address: SocketAddr) -> Self {
+        Self {
+            name: name.into(),
+            address,
+            next_connection_delay: Duration::ZERO,
+            connections: ConnectionLimits::default(),
+        }
+    }
+}
+
+/// Limits of one connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConnectionLimits {
+    /// How long a connection may take to say CONNECT.
+    pub connect_timeout: Duration,
+    /// The largest packet it may send, in bytes.
+    pub packet_bytes_max: usize,
+    /// How many QoS 1 and 2 messages may be unacknowledged towards it, unless it asks for fewer.
+    pub inflight_messages_max: u16,
+}
+
+impl Default for ConnectionLimits {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(5),
+            packet_bytes_max: 1 << 20,
+            inflight_messages_max: 100,
+        }
+    }
+}
+
+/// The router's log: for each filter that anyone ever subscribed to, it keeps the last messages in memory.
+///
+/// A subscriber that lags by more than `segments_max - 1` segments loses messages (counted in
+/// [`Statistics`](super::Statistics)); in-process links never do, because publishers wait for them at half of that.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RouterLimits {
+    /// Clients online at once.
+    pub connections_max: usize,
+    /// The most messages that the router hands over in one go.
+    pub outgoing_packets_max: u64,
+    /// A segment of a filter's log is closed at this size, in bytes of topics and payloads.
+    pub segment_bytes_max: usize,
+    /// Segments kept for a filter; at least 2.
+    pub segments_max: usize,
+    /// Other sizes for the filters that match a filter.
+    pub custom_segments: Vec<(String, SegmentLimits)>,
+    /// Filters whose log exists from the start.
+    pub initialized_filters: Vec<String>,
+    /// How a shared subscription picks the member that gets a message.
+    pub shared_strategy: SharedStrategy,
+}
+
+impl Default for RouterLimits {
+    fn default() -> Self {
+        Self {
+            connections_max: 1_000,
+            outgoing_packets_max: 200,
+            segment_bytes_max: 1 << 20,
+            segments_max: 4,
+            custom_segments: Vec::new(),
+            initialized_filters: Vec::new(),
+            shared_strategy: SharedStrategy::RoundRobin,
+        }
+    }
+}
+
+impl RouterLimits {
+    /// The log of a filter: size of a segment in bytes, and how many.
+    pub(super) fn segments(&self, filter: &str) -> SegmentLimits {
+        self.custom_segments.iter().find(|(custom, _)| super::topic::matches(filter, custom)).map_or(
+            SegmentLimits { segment_bytes_max: self.segment_bytes_max, segments_max: self.segments_max },
+            |(_, limits)| *limits,
+        )
+    }
+}
+
+/// The log of some filters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SegmentLimits {
+    /// As [`RouterLimits::segment_bytes_max`].
+    pub segment_bytes_max: usize,
+    /// As [`RouterLimits::segments_max`].
+    pub segments_max: usize,
+}
+
+/// How a shared subscription picks the member that gets a message.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum SharedStrategy {
+    /// Each in turn.
+    #[default]
+    RoundRobin,
+    /// Any, by chance.
+    Random,
+    /// The same one while it keeps up.
+    Sticky,
+}
+
+/// Bounds on what clients can make grow.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Distinct filters ever subscribed to (the router frees none); SUBSCRIBE is refused beyond with 0x97 (0x80 in 3.1.1).
+    pub filters_max: usize,
+    /// Distinct topics ever published to (the router frees none); a publish beyond is acknowledged with 0x97 and dropped.
+    pub topics_max: usize,
+    /// Subscriptions of one client.
+    pub subscriptions_per_client_max: usize,
+    /// Messages that wait for one client's window; a parked session drops the newest beyond.
+    pub pending_messages_max: usize,
+    /// Sessions kept for clients that are away.
+    pub parked_sessions_max: usize,
+    /// The longest that a session is kept, in seconds; `u32::MAX` for ever.
+    pub session_expiry_max_s: u32,
+    /// Retained messages.
+    pub retained_messages_max: usize,
+    /// Topics and payloads of the retained messages, in bytes.
+    pub retained_bytes_max: usize,
+    /// Unacknowledged QoS 1 and 2 publishes of one client (the Receive Maximum it is told).
+    pub receive_max: u16,
+    /// Topic aliases of one client.
+    pub topic_aliases_max: u16,
+    /// A client that takes nothing of what is written to it for this long is disconnected.
+    pub write_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            filters_max: 10_000,
+            topics_max: 100_000,
+            subscriptions_per_client_max: 1_000,
+            pending_messages_max: 1_000,
+            parked_sessions_max: 1_000,
+            session_expiry_max_s: u32::MAX,
+            retained_messages_max: 10_000,
+            retained_bytes_max: 16 << 20,
+            receive_max: 256,
+            topic_aliases_max: 64,
+            write_timeout: Duration::from_secs(30),
+        }
+    }
+}

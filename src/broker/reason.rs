@@ -1,0 +1,63 @@
+//! The reason codes of MQTT 5 that this broker answers with.
+
+use std::fmt;
+
+/// Why a connection is closed or a request refused: an MQTT 5 reason code (MQTT 5, 2.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Reason(pub u8);
+
+impl Reason {
+    pub const SUCCESS: Self = Self(0x00);
+    pub const NO_SUBSCRIPTION: Self = Self(0x11);
+    pub const UNSPECIFIED: Self = Self(0x80);
+    pub const MALFORMED: Self = Self(0x81);
+    pub const PROTOCOL_ERROR: Self = Self(0x82);
+    pub const UNSUPPORTED_VERSION: Self = Self(0x84);
+    pub const CLIENT_ID_INVALID: Self = Self(0x85);
+    pub const NOT_AUTHORIZED: Self = Self(0x87);
+    pub const SERVER_UNAVAILABLE: Self = Self(0x88);
+    pub const SHUTTING_DOWN: Self = Self(0x8b);
+    pub const BAD_AUTHENTICATION: Self = Self(0x8c);
+    pub const KEEP_ALIVE: Self = Self(0x8d);
+    pub const TAKEN_OVER: Self = Self(0x8e);
+    pub const FILTER_INVALID: Self = Self(0x8f);
+    pub const TOPIC_INVALID: Self = Self(0x90);
+    pub const PACKET_ID_NOT_FOUND: Self = Self(0x92);
+    pub const RECEIVE_MAXIMUM: Self = Self(0x93);
+    pub const TOPIC_ALIAS_INVALID: Self = Self(0x94);
+    pub const PACKET_TOO_LARGE: Self = Self(0x95);
+    pub const QUOTA_EXCEEDED: Self = Self(0x97);
+
+    /// Whether the code says no.
+    pub fn is_refusal(self) -> bool {
+        self.0 >= 0x80
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = match *self {
+            Self::SUCCESS => "success",
+            Self::NO_SUBSCRIPTION => "no subscription existed",
+            Self::MALFORMED => "malformed packet",
+            Self::PROTOCOL_ERROR => "protocol error",
+            Self::UNSUPPORTED_VERSION => "unsupported protocol version",
+            Self::CLIENT_ID_INVALID => "client identifier not valid",
+            Self::NOT_AUTHORIZED => "not authorized",
+            Self::SERVER_UNAVAILABLE => "server unavailable",
+            Self::SHUTTING_DOWN => "server shutting down",
+            Self::BAD_AUTHENTICATION => "bad authentication method",
+            Self::KEEP_ALIVE => "keep alive timeout",
+            Self::TAKEN_OVER => "session taken over",
+            Self::FILTER_INVALID => "topic filter invalid",
+            Self::TOPIC_INVALID => "topic name invalid",
+            Self::PACKET_ID_NOT_FOUND => "packet identifier not found",
+            Self::RECEIVE_MAXIMUM => "receive maximum exceeded",
+            Self::TOPIC_ALIAS_INVALID => "topic alias invalid",
+            Self::PACKET_TOO_LARGE => "packet too large",
+            Self::QUOTA_EXCEEDED => "quota exceeded",
+            Self(_) => "unspecified error",
+        };
+        write!(f, "{name} (0x{:02x})", self.0)
+    }
+}

@@ -1,0 +1,158 @@
+//! The retained messages: each topic's last known value, in memory, bounded in number and bytes.
+
+use super::topic;
+use crate::mqtt::Qos;
+use bytes::Bytes;
+use rumqttd::protocol::PublishProperties;
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+/// A topic's last known value.
+#[derive(Clone)]
+pub(super) struct RetainedMessage {
+    pub payload: Bytes,
+    pub properties: Option<Box<PublishProperties>>,
+    pub qos: Qos,
+    /// When it expires, in milliseconds of the bus's clock.
+    pub deadline_ms: Option<u64>,
+}
+
+impl RetainedMessage {
+    fn is_expired(&self, now_ms: u64) -> bool {
+        self.deadline_ms.is_some_and(|deadline| deadline <= now_ms)
+    }
+}
+
+/// A change to the store, made in the order in which the router sees the publishes.
+pub(super) struct Change {
+    /// In the router's spelling.
+    pub topic: String,
+    /// `None` clears.
+    pub message: Option<RetainedMessage>,
+}
+
+/// The store. Topics are in the router's spelling.
+pub(super) struct RetainedStore {
+    messages: BTreeMap<String, RetainedMessage>,
+    bytes: usize,
+    messages_max: usize,
+    bytes_max: usize,
+    refused: u64,
+}
+
+impl RetainedStore {
+    pub fn new(messages_max: usize, bytes_max: usize) -> Self {
+        Self { messages: BTreeMap::new(), bytes: 0, messages_max, bytes_max, refused: 0 }
+    }
+
+    /// How many are kept, and how many bytes their topics and payloads take.
+    pub fn size(&self) -> (usize, usize) {
+        (self.messages.len(), self.bytes)
+    }
+
+    /// How many were delivered but not kept, because the store was full.
+    pub fn refused(&self) -> u64 {
+        self.refused
+    }
+
+    pub fn apply(&mut self, change: Change) {
+        let old = self.remove(&change.topic);
+        let Some(message) = change.message else { return };
+        let size = change.topic.len() + message.payload.len();
+        if self.messages.len() < self.messages_max && self.bytes + size <= self.bytes_max {
+            self.bytes += size;
+            self.messages.insert(change.topic, message);
+            return;
+        }
+        self.refused += 1;
+        // A stale value would be a lie, so the old one goes even though the new one does not fit.
+        tracing::debug!(topic = %change.topic, replaced = old, "retained store is full, message not kept");
+    }
+
+    fn remove(&mut self, topic: &str) -> bool {
+        let Some(old) = self.messages.remove(topic) else { return false };
+        self.bytes -= topic.len() + old.payload.len();
+        true
+    }
+
+    /// Everything under a filter that has not expired; what has is removed.
+    pub fn matching(&mut self, filter: &str, now_ms: u64) -> Vec<(String, RetainedMessage)> {
+        let wildcard = filter.find(['+', '#']);
+        // `a/#` matches `a` too, so the range starts before the slash.
+        let prefix = wildcard.map_or(filter, |at| filter[..at].trim_end_matches('/'));
+        let range = (Bound::Included(prefix), Bound::Unbounded);
+        let mut expired = Vec::new();
+        let mut found = Vec::new();
+        for (topic, message) in self.messages.range::<str, _>(range) {
+            if !topic.starts_with(prefix) || (wildcard.is_none() && topic != filter) {
+                break;
+            }
+            if message.is_expired(now_ms) {
+                expired.push(topic.clone());
+            } else if topic::matches(topic, filter) {
+                found.push((topic.clone(), message.clone()));
+            }
+        }
+        for topic in expired {
+            self.remove(&topic);
+        }
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn store() -> RetainedStore {
+        RetainedStore::new(3, 100)
+    }
+
+    fn keep(store: &mut RetainedStore, topic: &str, payload: &'static [u8], deadline_ms: Option<u64>) {
+        let message = (!payload.is_empty()).then(|| RetainedMessage {
+            payload: Bytes::from_static(payload),
+            properties: None,
+            qos: Qos::AtMostOnce,
+            deadline_ms,
+        });
+        store.apply(Change { topic: topic.to_owned(), message });
+    }
+
+    fn topics(store: &mut RetainedStore, filter: &str, now_ms: u64) -> Vec<String> {
+        store.matching(filter, now_ms).into_iter().map(|(topic, _)| topic).collect()
+    }
+
+    #[test]
+    fn a_filter_finds_what_it_matches_and_nothing_beside() {
+        let mut store = store();
+        for topic in ["a", "a/b", "ab"] {
+            keep(&mut store, topic, b"1", None);
+        }
+        assert_eq!(topics(&mut store, "a/#", 0), ["a", "a/b"]);
+        assert_eq!(topics(&mut store, "a", 0), ["a"]);
+        assert_eq!(topics(&mut store, "+", 0), ["a", "ab"]);
+        assert_eq!(topics(&mut store, "a/b/c", 0), [] as [&str; 0]);
+    }
+
+    #[test]
+    fn an_expired_message_is_gone_and_its_bytes_with_it() {
+        let mut store = store();
+        keep(&mut store, "a", b"1", Some(10));
+        assert_eq!(topics(&mut store, "a", 9), ["a"]);
+        assert_eq!(topics(&mut store, "a", 10), [] as [&str; 0]);
+        assert_eq!(store.size(), (0, 0));
+    }
+
+    #[test]
+    fn a_full_store_refuses_counts_and_never_serves_a_stale_value() {
+        let mut store = store();
+        for topic in ["a", "b", "c", "d"] {
+            keep(&mut store, topic, b"1", None);
+        }
+        assert_eq!((store.size().0, store.refused()), (3, 1));
+        keep(&mut store, "a", &[b'x'; 200], None);
+        assert_eq!(topics(&mut store, "a", 0), [] as [&str; 0]);
+        keep(&mut store, "b", b"", None);
+        assert_eq!(store.size(), (1, 2));
+    }
+}

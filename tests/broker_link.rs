@@ -1,0 +1,128 @@
+//! In-process clients of the embedded broker.
+
+use nearfar::broker::{Broker, Config, LinkClosed, LinkSubscriber, SubscribeError};
+use nearfar::mqtt::{Message, Properties, Qos};
+use std::time::Duration;
+
+const GRACE: Duration = Duration::from_secs(5);
+
+fn broker() -> Broker {
+    Broker::start(Config::without_listeners()).unwrap()
+}
+
+fn filters(filters: &[&str]) -> Vec<String> {
+    filters.iter().map(|filter| (*filter).to_owned()).collect()
+}
+
+fn receive(subscriber: &mut LinkSubscriber, count: usize) -> Vec<Message> {
+    let mut batch = Vec::new();
+    while batch.len() < count {
+        let room = count - batch.len();
+        assert!(subscriber.receive(&mut batch, room).unwrap(), "closed after {} of {count}", batch.len());
+    }
+    batch
+}
+
+#[test]
+fn a_message_arrives_with_its_qos_and_properties() {
+    let broker = broker();
+    let (publisher, mut subscriber) = broker.link("here").unwrap();
+    subscriber.subscribe(&filters(&["a/+"])).unwrap();
+    let properties = Properties {
+        response_topic: Some("answers".to_owned()),
+        correlation_data: Some(vec![0, 255].into()),
+        user_properties: vec![("k".to_owned(), "v".to_owned())],
+        message_expiry_s: Some(100),
+        ..Properties::default()
+    };
+    let plain = Message::new("a/1", "one");
+    let full = Message {
+        qos: Qos::AtLeastOnce,
+        properties: Some(Box::new(properties.clone())),
+        ..Message::new("a/2", "two")
+    };
+    publisher.publish(&mut vec![plain, full]).unwrap();
+    let got = receive(&mut subscriber, 2);
+    assert_eq!(
+        (&got[0].topic[..], &got[0].payload[..], got[0].qos),
+        (&b"a/1"[..], &b"one"[..], Qos::AtMostOnce)
+    );
+    assert!(got[0].properties.is_none());
+    assert_eq!(got[1].qos, Qos::AtLeastOnce);
+    assert_eq!(got[1].properties.as_deref(), Some(&properties));
+    broker.stop(GRACE);
+}
+
+#[test]
+fn overlapping_filters_deliver_once() {
+    let broker = broker();
+    let (publisher, mut subscriber) = broker.link("here").unwrap();
+    subscriber.subscribe(&filters(&["a/#", "a/b", "+/b"])).unwrap();
+    publisher.publish(&mut vec![Message::new("a/b", "1"), Message::new("x/b", "2")]).unwrap();
+    publisher.close();
+    let mut batch = Vec::new();
+    while subscriber.receive(&mut batch, 100).unwrap() {}
+    let mut payloads: Vec<_> = batch.iter().map(|message| message.payload.clone()).collect();
+    payloads.sort();
+    assert_eq!(payloads, ["1", "2"]);
+}
+
+#[test]
+fn retained_messages_come_first_and_say_so() {
+    let broker = broker();
+    let (publisher, mut subscriber) = broker.link("here").unwrap();
+    let kept = Message { retain: true, ..Message::new("ü/state", "on") };
+    publisher.publish(&mut vec![kept]).unwrap();
+    subscriber.subscribe(&filters(&["ü/#"])).unwrap();
+    publisher.publish(&mut vec![Message { retain: true, ..Message::new("ü/state", "off") }]).unwrap();
+    let got = receive(&mut subscriber, 2);
+    assert_eq!((&got[0].payload[..], got[0].retain), (&b"on"[..], true));
+    assert_eq!((&got[1].payload[..], got[1].retain), (&b"off"[..], false));
+    assert_eq!(got[1].topic, "ü/state");
+}
+
+#[test]
+fn close_delivers_what_was_published_before_and_then_says_so() {
+    let broker = broker();
+    let (publisher, mut subscriber) = broker.link("here").unwrap();
+    subscriber.subscribe(&filters(&["a"])).unwrap();
+    let mut batch = (0..5_000).map(|n| Message::new("a", n.to_string())).collect();
+    publisher.publish(&mut batch).unwrap();
+    publisher.close();
+    publisher.publish(&mut vec![Message::new("a", "too late")]).unwrap();
+    let mut got = Vec::new();
+    while subscriber.receive(&mut got, 64).unwrap() {}
+    assert_eq!(got.len(), 5_000);
+    assert!(got.iter().enumerate().all(|(n, message)| message.payload == n.to_string()));
+}
+
+#[test]
+fn close_wakes_a_waiting_subscriber() {
+    let broker = broker();
+    let (publisher, mut subscriber) = broker.link("here").unwrap();
+    subscriber.subscribe(&filters(&["a"])).unwrap();
+    let waiting = std::thread::spawn(move || subscriber.receive(&mut Vec::new(), 1));
+    publisher.close();
+    assert_eq!(waiting.join().unwrap(), Ok(false));
+}
+
+#[test]
+fn a_stopped_broker_closes_its_links() {
+    let broker = broker();
+    let (publisher, mut subscriber) = broker.link("here").unwrap();
+    subscriber.subscribe(&filters(&["a"])).unwrap();
+    let waiting = std::thread::spawn(move || subscriber.receive(&mut Vec::new(), 1));
+    broker.stop(GRACE);
+    assert_eq!(waiting.join().unwrap(), Err(LinkClosed));
+    assert_eq!(publisher.publish(&mut vec![Message::new("a", "1")]), Err(LinkClosed));
+}
+
+#[test]
+fn what_is_no_filter_is_refused() {
+    let broker = broker();
+    let (_publisher, mut subscriber) = broker.link("here").unwrap();
+    for bad in ["", "a#", "$SYS/#"] {
+        let refused = subscriber.subscribe(&filters(&[bad]));
+        assert_eq!(refused, Err(SubscribeError::Filter { filter: bad.to_owned() }));
+    }
+}
