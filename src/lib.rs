@@ -1,4 +1,5 @@
 //! stub
+pub mod features;
 pub mod inference;
 pub mod model;
 pub mod mqtt;
