@@ -131,11 +131,8 @@ fn numbers_beyond_f32_are_non_finite_however_they_are_spelled() {
 }
 
 fn caller() -> Caller {
-    Caller {
-        device_id: Some(DeviceId::new("sensor1").unwrap()),
-        timestamp_us: Some(1_000_000),
-        request_id: None,
-    }
+    let device_id = DeviceId::new("sensor1").expect("a plain name is a device id");
+    Caller { device_id: Some(device_id), timestamp_us: Some(1_000_000), request_id: None }
 }
 
 fn answer<'a>() -> Answer<'a> {
