@@ -1,4 +1,29 @@
 //! What a model is to the rest of the node: rows of features in, probabilities out. No tensor type leaves here.
+//!
+//! ```text
+//!  MODEL path ──▶ load ──▶ config (config.json) ─────────┐
+//!                   ├────▶ checkpoint (.pt, safely) ──┐  ├──▶ dense ──▶ Detector
+//!                   └────▶ safetensors ───────────────┴──┘    (normalise inside)
+//! ```
+//! [`Detector`] is a loaded model with what is known about it, [`convert`] turns a PyTorch checkpoint into safetensors,
+//! [`inspect`] describes a model for people. Nothing here knows MQTT, JSON payloads or an async runtime.
+
+mod checkpoint;
+mod config;
+mod dense;
+mod detector;
+mod error;
+mod inferred;
+mod load;
+mod normalise;
+mod safetensors_file;
+mod tensors;
+
+pub use checkpoint::{CheckpointError, Limits};
+pub use config::{Activation, ConfigError, Layer, Output};
+pub use detector::{Detector, Feature, ModelInfo};
+pub use error::LoadError;
+pub use tensors::{Dtype, TensorInfo};
 
 /// A model that one thread owns and calls.
 pub trait Model: Send {
@@ -8,7 +33,9 @@ pub trait Model: Send {
     /// Scores a batch of feature vectors.
     ///
     /// `rows` is row-major f32 `(batch, inputs)`, in the units the model's `config.json` names; normalisation happens
-    /// inside. `predictions` is cleared and receives one probability in `[0, 1]` per row.
+    /// inside. `predictions` is cleared and receives one probability in `[0, 1]` per row, in the order of the rows.
+    /// A row whose output is not finite, or is not in `[0, 1]` where the model promises a probability, receives NaN:
+    /// it is refused alone, and does not spoil its batch.
     ///
     /// # Errors
     /// When `rows` is not a whole number of rows, or the forward pass fails.
@@ -26,6 +53,17 @@ pub enum ModelError {
         /// Values given.
         values: usize,
     },
+    /// One row was asked for, and it has another length.
+    #[error("expected {inputs} features, got {values}")]
+    Features {
+        /// Features in a row.
+        inputs: usize,
+        /// Values given.
+        values: usize,
+    },
+    /// The answer for a single row is not finite, or not the probability that the model promises.
+    #[error("the model's output is no probability in [0, 1]")]
+    Output,
     /// The numeric library refused.
     #[error("forward pass failed: {0}")]
     Forward(String),

@@ -1,0 +1,342 @@
+//! From a path to a model that is proven to answer: find the files, check the hash and every tensor, warm up, verify.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use super::config::{CONFIG_BYTES_MAX, CONFIG_FILE, Config, Golden, Layer, Output, expected_tensors};
+use super::dense::{Dense, Values};
+use super::detector::{Detector, LABELS_DEFAULT, ModelInfo, THRESHOLD_DEFAULT};
+use super::tensors::{RawTensor, Shape};
+use super::{LoadError, Model, checkpoint, inferred, safetensors_file};
+
+/// The largest file of weights that is read: all of it is in memory while it is.
+pub(super) const WEIGHTS_BYTES_MAX: u64 = 2 << 30;
+/// The rows of the batch that warms the model up; its buffers then fit the batches that a busy node forms.
+const WARM_UP_ROWS: usize = 32;
+/// The most problems that one error lists.
+const PROBLEMS_MAX: usize = 16;
+
+/// Loads the model at `path`; see [`Detector::load`].
+pub(super) fn load(path: &Path) -> Result<Detector, LoadError> {
+    let files = find(path)?;
+    let weights = read_weights(&files.weights)?;
+    build(files, weights)
+}
+
+/// The files that make a model.
+pub(super) struct Files {
+    /// The weights.
+    pub weights: PathBuf,
+    /// The configuration that names them, and where it is.
+    pub config: Option<(PathBuf, Config)>,
+}
+
+/// A file of weights, read.
+pub(super) struct Weights {
+    /// In the order of the file.
+    pub tensors: Vec<RawTensor>,
+    /// Of the whole file, lower-case hexadecimal.
+    pub sha256: String,
+    /// What kind of file it is, such as `PyTorch zip archive, state dict`.
+    pub format: String,
+}
+
+/// Finds the weights and the configuration that `path` means.
+pub(super) fn find(path: &Path) -> Result<Files, LoadError> {
+    let metadata = fs::metadata(path).map_err(|error| read_error(path, error))?;
+    if !metadata.is_dir() {
+        return Ok(Files { weights: path.to_owned(), config: config_beside(path)? });
+    }
+    let config_path = path.join(CONFIG_FILE);
+    if config_path.exists() {
+        let text = read_text(&config_path)?;
+        let config = Config::parse(&text, &config_path)?;
+        return Ok(Files { weights: path.join(&config.weights_file), config: Some((config_path, config)) });
+    }
+    let weights = only_weights_in(path)?;
+    Ok(Files { weights, config: None })
+}
+
+/// The `config.json` beside a file of weights, when it names that file.
+fn config_beside(weights: &Path) -> Result<Option<(PathBuf, Config)>, LoadError> {
+    let config_path = weights.with_file_name(CONFIG_FILE);
+    if !config_path.is_file() {
+        return Ok(None);
+    }
+    let text = read_text(&config_path)?;
+    // Another program's config.json may stand here; ours says so by naming the file.
+    let loose: Option<serde_json::Value> = serde_json::from_str(&text).ok();
+    let named = loose.as_ref().and_then(|config| config.pointer("/weights/file")?.as_str());
+    if loose.is_some() && named.map(Path::new) != weights.file_name().map(Path::new) {
+        return Ok(None);
+    }
+    let config = Config::parse(&text, &config_path)?;
+    Ok(Some((config_path, config)))
+}
+
+fn only_weights_in(directory: &Path) -> Result<PathBuf, LoadError> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory).map_err(|error| read_error(directory, error))? {
+        let path = entry.map_err(|error| read_error(directory, error))?.path();
+        if matches!(extension(&path).as_str(), "safetensors" | "pt" | "pth") {
+            found.push(path);
+        }
+    }
+    found.sort();
+    if let [only] = found.as_slice() {
+        return Ok(only.clone());
+    }
+    let names: Vec<_> = found.iter().filter_map(|path| path.file_name()?.to_str()).collect();
+    let problem = if names.is_empty() {
+        format!("expected {CONFIG_FILE} and weights (.safetensors or .pt) in this directory, found neither")
+    } else {
+        format!(
+            "found no {CONFIG_FILE} and more than one file of weights ({}): name one of them",
+            names.join(", ")
+        )
+    };
+    Err(LoadError::NotAModel { path: directory.to_owned(), problem })
+}
+
+/// Reads a file of weights of either kind, told by its name's end.
+pub(super) fn read_weights(path: &Path) -> Result<Weights, LoadError> {
+    let kind = extension(path);
+    if !matches!(kind.as_str(), "safetensors" | "pt" | "pth" | "ckpt") {
+        let problem = "expected a directory, or a file that ends in .safetensors or .pt".to_owned();
+        return Err(LoadError::NotAModel { path: path.to_owned(), problem });
+    }
+    let bytes = read_bounded(path, WEIGHTS_BYTES_MAX, "weights_bytes_max")?;
+    let sha256 = sha256(&bytes);
+    if kind == "safetensors" {
+        let tensors = safetensors_file::parse(&bytes)
+            .map_err(|problem| LoadError::Safetensors { path: path.to_owned(), problem })?;
+        return Ok(Weights { tensors, sha256, format: "safetensors".to_owned() });
+    }
+    let read = checkpoint::read(&bytes, None, &checkpoint::Limits::default())
+        .map_err(|error| LoadError::Checkpoint { path: path.to_owned(), error })?;
+    Ok(Weights { tensors: read.tensors, sha256, format: read.format })
+}
+
+/// Builds the detector, refusing anything that is not as the configuration says.
+pub(super) fn build(files: Files, weights: Weights) -> Result<Detector, LoadError> {
+    let path = files.weights;
+    let mut info = match &files.config {
+        Some((config_path, config)) => {
+            if weights.sha256 != config.weights_sha256 {
+                return Err(LoadError::Hash {
+                    path,
+                    config: config_path.clone(),
+                    expected: config.weights_sha256.clone(),
+                    found: weights.sha256,
+                });
+            }
+            info_from_config(config)
+        }
+        None => info_from_names(&path, &weights.tensors)?,
+    };
+    let wanted_by = files
+        .config
+        .as_ref()
+        .map_or("the inferred layers".to_owned(), |(config, _)| config.display().to_string());
+    let mut values = check_tensors(&info.layers, &weights.tensors)
+        .map_err(|problems| LoadError::Tensors { path: path.clone(), wanted_by, problems })?;
+    info.parameters = parameters(&info.layers);
+    info.sha256 = weights.sha256;
+    info.weights = Some(path.clone());
+    let normalisation = files.config.as_ref().and_then(|(_, config)| config.normalisation.clone());
+    let warm_up_error = |error| LoadError::WarmUp { path: path.clone(), error };
+    let mut model = Dense::new(info.inputs, normalisation, &info.layers, info.output, &mut values)
+        .map_err(warm_up_error)?;
+    warm_up(&mut model).map_err(warm_up_error)?;
+    if let Some((config_path, Config { golden: Some(golden), .. })) = &files.config {
+        verify(&mut model, golden, config_path, &path)?;
+    }
+    Ok(Detector::from_parts(info, Box::new(model)))
+}
+
+fn info_from_config(config: &Config) -> ModelInfo {
+    ModelInfo {
+        name: config.name.clone(),
+        version: config.version.clone(),
+        description: config.description.clone(),
+        source: config.source.clone(),
+        inputs: config.inputs,
+        features: config.features.clone(),
+        threshold: config.threshold,
+        labels: config.labels.clone(),
+        output: config.output,
+        layers: config.layers.clone(),
+        normalisation: config
+            .normalisation
+            .as_ref()
+            .map_or("none".to_owned(), |transform| transform.describe()),
+        ..ModelInfo::new("", config.inputs)
+    }
+}
+
+fn info_from_names(path: &Path, tensors: &[RawTensor]) -> Result<ModelInfo, LoadError> {
+    let tensors: Vec<_> = tensors.iter().map(|tensor| &tensor.info).collect();
+    let layers = inferred::layers(&tensors)
+        .map_err(|problem| LoadError::Inference { path: path.to_owned(), problem })?;
+    let Some(Layer::Linear { inputs, .. }) = layers.first() else {
+        let problem = "it has no layer".to_owned();
+        return Err(LoadError::Inference { path: path.to_owned(), problem });
+    };
+    let name = path.file_stem().map_or("model".into(), |stem| stem.to_string_lossy());
+    // The conventional name says less than that of the directory.
+    let name = match path.parent().and_then(Path::file_name) {
+        Some(directory) if name == "model" => directory.to_string_lossy(),
+        _ => name,
+    };
+    Ok(ModelInfo {
+        threshold: THRESHOLD_DEFAULT,
+        labels: LABELS_DEFAULT.map(str::to_owned),
+        output: Output::Logit,
+        architecture_inferred: true,
+        ..ModelInfo { layers: layers.clone(), ..ModelInfo::new(name, *inputs) }
+    })
+}
+
+/// The values that `layers` need, or every way in which `tensors` are not what the layers expect.
+fn check_tensors(layers: &[Layer], tensors: &[RawTensor]) -> Result<Values, Vec<String>> {
+    let expected = expected_tensors(layers);
+    let by_name: HashMap<&str, &RawTensor> =
+        tensors.iter().map(|tensor| (tensor.info.name.as_str(), tensor)).collect();
+    let wanted: HashSet<&str> = expected.iter().map(|want| want.name.as_str()).collect();
+    let mut values = Values::new();
+    let mut problems = Vec::new();
+    for want in &expected {
+        match by_name.get(want.name.as_str()) {
+            Some(_) if !want.required => {}
+            Some(found) if found.info.shape != want.shape => problems.push(format!(
+                "{} is {} in the file, expected {}",
+                want.name,
+                Shape(&found.info.shape),
+                Shape(&want.shape)
+            )),
+            Some(found) if !found.info.dtype.is_float() => {
+                problems.push(format!("{} holds {}, expected floating point", want.name, found.info.dtype));
+            }
+            Some(found) => {
+                let numbers = found.to_f32();
+                if let Some(at) = numbers.iter().position(|number| !number.is_finite()) {
+                    let number = numbers[at];
+                    problems
+                        .push(format!("{} has {number} at element {at}, expected finite numbers", want.name));
+                }
+                values.insert(want.name.clone(), numbers);
+            }
+            None if want.required => {
+                problems.push(format!("{} {} is missing", want.name, Shape(&want.shape)));
+            }
+            None => {}
+        }
+    }
+    for found in tensors {
+        if !wanted.contains(found.info.name.as_str()) {
+            problems.push(format!(
+                "{} {} is in the file and not used",
+                found.info.name,
+                Shape(&found.info.shape)
+            ));
+        }
+    }
+    if problems.is_empty() {
+        return Ok(values);
+    }
+    if problems.len() > PROBLEMS_MAX {
+        let more = problems.len() - PROBLEMS_MAX;
+        problems.truncate(PROBLEMS_MAX);
+        problems.push(format!("and {more} more"));
+    }
+    let wanted = expected.iter().filter(|want| want.required);
+    let wanted: Vec<_> = wanted.map(|want| format!("{} {}", want.name, Shape(&want.shape))).collect();
+    let had: Vec<_> =
+        tensors.iter().map(|tensor| format!("{} {}", tensor.info.name, Shape(&tensor.info.shape))).collect();
+    problems.push(format!("expected {}", listed(&wanted)));
+    problems.push(format!("the file holds {}", listed(&had)));
+    Err(problems)
+}
+
+fn listed(names: &[String]) -> String {
+    match names.len() {
+        0 => "nothing".to_owned(),
+        1..=PROBLEMS_MAX => names.join(", "),
+        all => format!("{} and {} more", names[..PROBLEMS_MAX].join(", "), all - PROBLEMS_MAX),
+    }
+}
+
+fn parameters(layers: &[Layer]) -> usize {
+    let sizes = layers.iter().map(|layer| match layer {
+        Layer::Linear { inputs, outputs, bias, .. } => inputs * outputs + usize::from(*bias) * outputs,
+        Layer::BatchNorm { features, affine, .. } => 2 * features * usize::from(*affine),
+        Layer::Activation(_) => 0,
+    });
+    sizes.sum()
+}
+
+fn warm_up(model: &mut dyn Model) -> Result<(), super::ModelError> {
+    let mut predictions = Vec::new();
+    for rows in [WARM_UP_ROWS, 1] {
+        model.predict(&vec![1.0; rows * model.inputs()], &mut predictions)?;
+    }
+    Ok(())
+}
+
+fn verify(model: &mut dyn Model, golden: &Golden, config: &Path, weights: &Path) -> Result<(), LoadError> {
+    let mut predictions = Vec::new();
+    model
+        .predict(&golden.input, &mut predictions)
+        .map_err(|error| LoadError::WarmUp { path: weights.to_owned(), error })?;
+    let found = predictions.first().copied().unwrap_or(f32::NAN);
+    let (expected, tolerance) = (golden.output, golden.tolerance);
+    // Not `>`: a NaN must not pass.
+    if (found - expected).abs() <= tolerance {
+        return Ok(());
+    }
+    Err(LoadError::Golden { config: config.to_owned(), expected, tolerance, found })
+}
+
+/// Reads a whole file, unless it is larger than `bytes_max`, the bound called `bound`.
+pub(super) fn read_bounded(path: &Path, bytes_max: u64, bound: &'static str) -> Result<Vec<u8>, LoadError> {
+    let file = File::open(path).map_err(|error| read_error(path, error))?;
+    let metadata = file.metadata().map_err(|error| read_error(path, error))?;
+    if !metadata.is_file() {
+        let problem = "expected a file".to_owned();
+        return Err(LoadError::NotAModel { path: path.to_owned(), problem });
+    }
+    let too_large = |bytes| LoadError::TooLarge { path: path.to_owned(), bytes, bytes_max, bound };
+    if metadata.len() > bytes_max {
+        return Err(too_large(metadata.len()));
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or(0));
+    // The file may grow while it is read.
+    file.take(bytes_max + 1).read_to_end(&mut bytes).map_err(|error| read_error(path, error))?;
+    if bytes.len() as u64 > bytes_max {
+        return Err(too_large(bytes.len() as u64));
+    }
+    Ok(bytes)
+}
+
+fn read_text(path: &Path) -> Result<String, LoadError> {
+    let bytes = read_bounded(path, CONFIG_BYTES_MAX, "config_bytes_max")?;
+    String::from_utf8(bytes)
+        .map_err(|error| read_error(path, io::Error::new(io::ErrorKind::InvalidData, error)))
+}
+
+fn read_error(path: &Path, error: io::Error) -> LoadError {
+    LoadError::Read { path: path.to_owned(), error }
+}
+
+fn extension(path: &Path) -> String {
+    path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase()
+}
+
+/// Lower-case hexadecimal SHA-256.
+pub(super) fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,103 @@
+//! The input transform: `x -> log(|x| + offset) -> (x - mean) / std -> clamp to [-clip, clip]`, every part optional.
+//!
+//! It travels with the model, so that clients send plain features in their own units.
+
+/// The logarithm's part.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Log {
+    /// Whether the absolute value is taken first.
+    pub abs: bool,
+    /// Added before the logarithm, so that zero has one.
+    pub offset: f32,
+}
+
+/// The whole transform; vectors have one number for each input.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Normalisation {
+    pub log: Option<Log>,
+    pub mean: Option<Vec<f32>>,
+    /// Each more than 0.
+    pub std: Option<Vec<f32>>,
+    pub clip: Option<f32>,
+}
+
+impl Normalisation {
+    /// Transforms `rows`, row-major `(batch, inputs)`, into `normalised`, which is cleared first.
+    pub fn apply(&self, rows: &[f32], inputs: usize, normalised: &mut Vec<f32>) {
+        normalised.clear();
+        normalised.extend_from_slice(rows);
+        match self.log {
+            Some(Log { abs: true, offset }) => each(normalised, |x| (x.abs() + offset).ln()),
+            Some(Log { abs: false, offset }) => each(normalised, |x| (x + offset).ln()),
+            None => {}
+        }
+        for row in normalised.chunks_exact_mut(inputs) {
+            if let Some(mean) = &self.mean {
+                row.iter_mut().zip(mean).for_each(|(x, mean)| *x -= mean);
+            }
+            if let Some(std) = &self.std {
+                row.iter_mut().zip(std).for_each(|(x, std)| *x /= std);
+            }
+        }
+        if let Some(clip) = self.clip {
+            // NaN stays NaN: what cannot be normalised must not look healthy.
+            each(normalised, |x| x.clamp(-clip, clip));
+        }
+    }
+
+    /// The transform in words, in the order in which it is applied.
+    pub fn describe(&self) -> String {
+        let mut steps = Vec::new();
+        if let Some(log) = self.log {
+            let x = if log.abs { "|x|" } else { "x" };
+            steps.push(format!("log({x} + {:e})", log.offset));
+        }
+        if self.mean.is_some() {
+            steps.push("minus mean".to_owned());
+        }
+        if self.std.is_some() {
+            steps.push("divided by std".to_owned());
+        }
+        if let Some(clip) = self.clip {
+            steps.push(format!("clipped to [-{clip}, {clip}]"));
+        }
+        if steps.is_empty() { "none".to_owned() } else { steps.join(", ") }
+    }
+}
+
+fn each(values: &mut [f32], f: impl Fn(f32) -> f32) {
+    values.iter_mut().for_each(|x| *x = f(*x));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_part_is_applied_in_order() {
+        let normalisation = Normalisation {
+            log: Some(Log { abs: true, offset: 1.0 }),
+            mean: Some(vec![0.0, 1.0]),
+            std: Some(vec![2.0, 0.5]),
+            clip: Some(3.0),
+        };
+        let e = std::f32::consts::E;
+        let mut normalised = vec![9.0; 7];
+        normalisation.apply(&[-(e - 1.0), e * e - 1.0, 0.0, 1e30], 2, &mut normalised);
+        let expected = [0.5, 2.0, 0.0, 3.0];
+        assert_eq!(normalised.len(), expected.len());
+        for (found, expected) in normalised.iter().zip(expected) {
+            assert!((found - expected).abs() < 1e-6, "{found} {expected}");
+        }
+    }
+
+    #[test]
+    fn what_has_no_logarithm_stays_not_a_number() {
+        let log = Some(Log { abs: false, offset: 0.0 });
+        let normalisation = Normalisation { log, clip: Some(1.0), ..Normalisation::default() };
+        let mut normalised = Vec::new();
+        normalisation.apply(&[-1.0, 1.0], 1, &mut normalised);
+        assert!(normalised[0].is_nan());
+        assert_eq!(normalised[1], 0.0);
+    }
+}
