@@ -23,14 +23,27 @@
 mod access;
 mod bus;
 mod census;
+mod codec;
 mod config;
+mod connection;
 mod gate;
+mod handshake;
+mod inbound;
 mod link;
+mod outbound;
+mod output;
+mod parked;
+mod rate_limit;
 mod reason;
+mod registry;
 mod retained;
 mod server;
+mod session;
+mod shared;
+mod subscribing;
 mod tag;
 mod topic;
+mod will;
 
 pub use access::{Access, Action, AllowAll, Login};
 pub use config::{Config, ConnectionLimits, Limits, Listener, RouterLimits, SegmentLimits, SharedStrategy};

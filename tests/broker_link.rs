@@ -1,4 +1,5 @@
 //! In-process clients of the embedded broker.
+#![allow(clippy::unwrap_used)] // helpers of tests fail by panicking
 
 use nearfar::broker::{Broker, Config, LinkClosed, LinkSubscriber, SubscribeError};
 use nearfar::mqtt::{Message, Properties, Qos};

@@ -10,7 +10,7 @@ use super::retained::{Change, RetainedMessage, RetainedStore};
 use super::tag::{self, Meta};
 use super::topic;
 use bytes::Bytes;
-use rumqttd::local::{LinkBuilder, LinkError, LinkRx, LinkTx};
+use rumqttd::local::{LinkBuilder, LinkRx, LinkTx};
 use rumqttd::protocol::{
     Disconnect, DisconnectReasonCode, Filter, Packet, PingReq, Publish, PublishProperties, QoS,
     RetainForwardRule, Subscribe, SubscribeProperties, Unsubscribe,
@@ -32,7 +32,7 @@ const INGRESS_MESSAGES_MAX: usize = 1_000_000;
 /// One unit of the load figure: a packet, or this many bytes.
 const LOAD_UNIT_BYTES: usize = 4_096;
 
-/// The router's thread has ended.
+/// The router's thread has ended, or it has no room for another link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the broker's router has ended")]
 pub(super) struct RouterGone;
@@ -207,7 +207,7 @@ struct Ingress {
     generation: usize,
 }
 
-type MakeLink = dyn Fn(&str) -> Result<(LinkTx, LinkRx), LinkError> + Send + Sync;
+type MakeLink = dyn Fn(&str) -> Result<(LinkTx, LinkRx), RouterGone> + Send + Sync;
 
 /// The router's public face within the broker. Locks are taken in the order ingress, gates or retained.
 pub(super) struct Bus {
@@ -226,13 +226,14 @@ pub(super) struct Bus {
 
 impl Bus {
     /// Starts a router. The second value hears from it: an answer to each ping, and an error when it ends.
-    pub fn start(config: &Config) -> Result<(Self, LinkRx), LinkError> {
+    pub fn start(config: &Config) -> Result<(Self, LinkRx), RouterGone> {
         // The channel's event type cannot be named outside its crate, but a closure can hold it.
         let router = Router::new(0, router_config(config)).spawn();
-        let make: Box<MakeLink> = Box::new(move |name| {
-            let link = LinkBuilder::new(name, router.clone()).clean_session(true).build();
-            link.map(|(tx, rx, _connack)| (tx, rx))
-        });
+        let make: Box<MakeLink> =
+            Box::new(move |name| match LinkBuilder::new(name, router.clone()).clean_session(true).build() {
+                Ok((tx, rx, _connack)) => Ok((tx, rx)),
+                Err(_) => Err(RouterGone),
+            });
         let (tx, rx) = make(&ingress_name(0))?;
         let limits = &config.limits;
         let bus = Self {
@@ -253,7 +254,7 @@ impl Bus {
     }
 
     /// Makes a link. Blocks until the router answers.
-    pub fn link(&self) -> Result<Link, LinkError> {
+    pub fn link(&self) -> Result<Link, RouterGone> {
         let slot = {
             let mut slots = lock(&self.slots);
             slots.free.pop().unwrap_or_else(|| {
@@ -403,7 +404,7 @@ impl Bus {
             }
             ingress.generation + 1
         };
-        let (tx, rx) = (self.make)(&ingress_name(generation)).map_err(|_| RouterGone)?;
+        let (tx, rx) = (self.make)(&ingress_name(generation))?;
         let mut ingress = lock(&self.ingress);
         let mut old =
             std::mem::replace(&mut *ingress, Ingress { tx, messages: 0, unread_bytes: 0, generation });

@@ -1,18 +1,30 @@
 //! What all connections share, the accept loops, and the watch over the router.
 
 use super::bus::{Bus, lock};
-use super::config::Config;
+use super::config::{Config, Listener};
+use super::connection;
+use super::rate_limit::RateLimit;
+use super::reason::Reason;
+use super::registry::Registry;
+use super::shared::SharedSubscriptions;
 use rumqttd::local::LinkRx;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 /// How often the router is asked for a sign of life.
 const PING_EVERY: Duration = Duration::from_secs(1);
 /// A router that is silent for this long is given up.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
+/// Sockets that have not said CONNECT yet, beyond the clients that may be online.
+const CONNECTING_MAX: usize = 256;
+/// How long the accept loop rests when the system has no socket for it.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// A warning that could repeat itself comes at most this often.
+const WARN_EVERY: Duration = Duration::from_secs(10);
 /// How long the router's thread may take to end.
 const ROUTER_END_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -53,13 +65,23 @@ pub(super) struct Server {
     pub bus: Arc<Bus>,
     pub online: AtomicUsize,
     pub dropped: AtomicU64,
+    pub registry: Registry,
+    pub shared: Arc<SharedSubscriptions>,
+    pub drop_warnings: Mutex<RateLimit>,
+    pub topic_warnings: Mutex<RateLimit>,
     stopping: AtomicBool,
+    stop: watch::Sender<bool>,
     life: Mutex<Life>,
 }
 
 impl Server {
     pub fn new(config: Config, bus: Bus) -> Self {
         Self {
+            shared: Arc::new(SharedSubscriptions::new(config.router.shared_strategy)),
+            registry: Registry::default(),
+            drop_warnings: Mutex::new(RateLimit::new(WARN_EVERY)),
+            topic_warnings: Mutex::new(RateLimit::new(WARN_EVERY)),
+            stop: watch::Sender::new(false),
             config,
             bus: Arc::new(bus),
             online: AtomicUsize::new(0),
@@ -67,6 +89,23 @@ impl Server {
             stopping: AtomicBool::new(false),
             life: Mutex::default(),
         }
+    }
+
+    /// Whether clients are welcome: the router lives and nobody has stopped the broker.
+    pub fn is_serving(&self) -> bool {
+        !self.stopping.load(Ordering::Acquire) && lock(&self.life).cause_of_death.is_none()
+    }
+
+    /// Waits until the broker is stopped.
+    pub async fn stopped(&self) {
+        let mut stop = self.stop.subscribe();
+        // An error means that the server is gone, and so are we.
+        let _gone = stop.wait_for(|&stopped| stopped).await;
+    }
+
+    /// A client id for a client that wants one from us.
+    pub fn assign_client_id(&self) -> String {
+        format!("auto-{:08x}-{}", rand::random::<u32>(), self.registry.next_number())
     }
 
     pub fn cause_of_death(&self) -> Option<String> {
@@ -94,6 +133,7 @@ impl Server {
         if self.stopping.load(Ordering::Acquire) {
             return;
         }
+        self.registry.end_all(Reason::SHUTTING_DOWN);
         tracing::error!(cause, "the broker's router has ended; nothing is delivered any more");
         notices.into_iter().for_each(|tell| tell(cause.to_owned()));
     }
@@ -106,7 +146,7 @@ impl Server {
         };
         Statistics {
             connections: self.online.load(Ordering::Relaxed),
-            parked_sessions: 0,
+            parked_sessions: self.registry.parked.load(Ordering::Relaxed),
             published_messages: self.bus.published.load(Ordering::Relaxed),
             dropped_messages: self.dropped.load(Ordering::Relaxed),
             retained_messages,
@@ -118,7 +158,7 @@ impl Server {
     }
 }
 
-/// Serves until it is told to stop, then ends the router.
+/// Serves until it is told to stop, then says goodbye to every client and ends the router.
 pub(super) async fn run(
     server: Arc<Server>,
     listeners: Vec<TcpListener>,
@@ -126,14 +166,73 @@ pub(super) async fn run(
     mut stopping: watch::Receiver<Option<Duration>>,
 ) {
     let watch = tokio::spawn(watch_router(server.clone(), router_rx));
+    let mut accepting = JoinSet::new();
+    for (listener, settings) in listeners.into_iter().zip(server.config.listeners.clone()) {
+        accepting.spawn(accept(server.clone(), settings, listener));
+    }
     // An error means that the broker was dropped, which is an order to stop too.
-    let _order = stopping.wait_for(Option::is_some).await;
+    let grace = stopping.wait_for(Option::is_some).await.ok().and_then(|order| *order).unwrap_or_default();
     server.stopping.store(true, Ordering::Release);
-    drop(listeners);
+    server.stop.send_replace(true);
+    server.registry.end_all(Reason::SHUTTING_DOWN);
+    let all_left = async { while accepting.join_next().await.is_some() {} };
+    if tokio::time::timeout(grace, all_left).await.is_err() {
+        tracing::debug!(
+            clients = server.online.load(Ordering::Relaxed),
+            "clients cut off at the end of the grace"
+        );
+    }
+    drop(accepting);
     server.bus.end_router();
     if tokio::time::timeout(ROUTER_END_TIMEOUT, watch).await.is_err() {
         tracing::error!("the broker's router does not end; its thread is left behind");
     }
+}
+
+/// Accepts connections until the broker is stopped, then waits for them to end.
+async fn accept(server: Arc<Server>, settings: Listener, listener: TcpListener) {
+    let sockets_max = server.config.router.connections_max + CONNECTING_MAX;
+    let mut warnings = RateLimit::new(WARN_EVERY);
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = server.stopped() => break,
+        };
+        while connections.try_join_next().is_some() {}
+        match accepted {
+            Ok((stream, peer)) if connections.len() < sockets_max => {
+                // Without it small packets wait for the client's acknowledgement; a client that is gone needs none.
+                let _gone = stream.set_nodelay(true);
+                let (reader, writer) = stream.into_split();
+                tracing::trace!(listener = %settings.name, %peer, "accepted");
+                connections.spawn(connection::serve(
+                    server.clone(),
+                    settings.connections.clone(),
+                    reader,
+                    writer,
+                ));
+            }
+            Ok((_closed_at_once, peer)) => {
+                if warnings.is_due() {
+                    tracing::warn!(listener = %settings.name, %peer, sockets_max, "connection closed: too many are open");
+                }
+            }
+            Err(error) => {
+                // Mostly out of file descriptors. The connection stays in the system's queue, so trying again at once
+                // would spin.
+                if warnings.is_due() {
+                    tracing::warn!(listener = %settings.name, %error, "cannot accept a connection");
+                }
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+        if !settings.next_connection_delay.is_zero() {
+            tokio::time::sleep(settings.next_connection_delay).await;
+        }
+    }
+    drop(listener);
+    while connections.join_next().await.is_some() {}
 }
 
 /// Pings the router, renews its ingress link, and returns when it has ended.

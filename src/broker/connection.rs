@@ -1,0 +1,465 @@
+//! One client's connection: CONNECT, then a loop over socket, router, shared groups, orders and time, then the end.
+
+use super::bus::{Batch, lock};
+use super::codec::Version;
+use super::config::ConnectionLimits;
+use super::gate::Gate;
+use super::handshake::{Hello, Refusal, connack, read_connect};
+use super::output::{HIGH_BYTES, Output, Wishes};
+use super::parked;
+use super::reason::Reason;
+use super::registry::Order;
+use super::retained::RetainedMessage;
+use super::server::Server;
+use super::session::Session;
+use super::shared::{MEMBER_QUEUE_MESSAGES, SharedDelivery};
+use super::will::Will;
+use bytes::{Bytes, BytesMut};
+use rumqttd::Notification;
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+/// The first read of a connection, and the least that is read at once.
+const READ_BYTES_LEAST: usize = 512;
+const READ_BLOCK_BYTES_FIRST: usize = 2 * 1024;
+/// Blocks grow up to this. The router's log pins the blocks its messages were read in, so they are not larger.
+const READ_BLOCK_BYTES_MAX: usize = 64 * 1024;
+/// Nothing is read from a client that leaves this many bytes unread.
+const UNREAD_BYTES_MAX: usize = 4 * HIGH_BYTES;
+/// Publishers wait while the router has more than this before it, in the bus's unit of load.
+pub(super) const LOAD_MAX: usize = 4_096;
+/// How often a waiting publisher looks whether it may go on.
+const HOLD_CHECK: Duration = Duration::from_millis(1);
+/// Keep-alive and write timeouts are looked at at least this often.
+const TICK_MAX: Duration = Duration::from_secs(10);
+/// How long a client may take to read the last packet to it.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// How a connection ends.
+pub(super) enum End {
+    /// The client said DISCONNECT.
+    Goodbye { publishes_will: bool },
+    /// The socket is gone.
+    Lost,
+    /// The client broke a rule.
+    Fault(Reason),
+    /// Another connection has the client id now.
+    TakenOver { is_clean: bool, reply: oneshot::Sender<Option<Box<Session>>> },
+    /// The broker is ending.
+    Closing(Reason),
+}
+
+/// A SUBSCRIBE that the router has not answered yet.
+pub(super) struct PendingSubscribe {
+    pub sequence: u16,
+    /// Answers still to come.
+    pub answers_left: usize,
+    pub packet_id: u16,
+    pub codes: Vec<u8>,
+    /// Subscriptions whose retained messages the client wants.
+    pub wants_retained: Vec<usize>,
+}
+
+/// What is known of the topic that was published to last.
+#[derive(Default)]
+pub(super) struct Route {
+    /// As the client writes it.
+    pub topic: Bytes,
+    /// As the router sees it.
+    pub routed: Bytes,
+    pub gates: Vec<Arc<Gate>>,
+    pub gates_version: u64,
+}
+
+/// A retained message on its way to a new subscription.
+pub(super) struct RetainedDelivery {
+    pub subscription: usize,
+    pub topic: String,
+    pub message: RetainedMessage,
+}
+
+/// One client's connection.
+pub(super) struct Connection {
+    pub server: Arc<Server>,
+    pub client_id: Arc<str>,
+    pub version: Version,
+    pub packet_bytes_max: usize,
+    pub session: Box<Session>,
+    pub output: Output,
+    /// Unacknowledged QoS 1 and 2 messages towards the client, at most.
+    pub window: usize,
+    /// Bytes read, and the complete packets taken from them.
+    pub unread: BytesMut,
+    pub frames: Bytes,
+    /// The size of the packet that is not complete yet; 0 when unknown.
+    pub needed_bytes: usize,
+    read_block_bytes: usize,
+    pub batch: Batch,
+    pub route: Route,
+    pub aliases: HashMap<u16, Bytes>,
+    /// The client's publishes wait for the router or for an in-process link.
+    pub is_held: bool,
+    pub subscribing: VecDeque<PendingSubscribe>,
+    pub retained: VecDeque<RetainedDelivery>,
+    pub shared_queue: mpsc::Sender<SharedDelivery>,
+    pub ending: Option<End>,
+    will: Option<Will>,
+    keep_alive: Option<Duration>,
+}
+
+/// Serves one client over a stream, from CONNECT to the end.
+pub(super) async fn serve<R, W>(server: Arc<Server>, limits: ConnectionLimits, mut reader: R, mut writer: W)
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
+    let mut unread = BytesMut::with_capacity(READ_BLOCK_BYTES_FIRST);
+    let connect = read_connect(&server, &limits, &mut reader, &mut unread);
+    let hello = tokio::select! {
+        hello = tokio::time::timeout(limits.connect_timeout, connect) => hello,
+        () = server.stopped() => return,
+    };
+    let Ok(hello) = hello else { return };
+    let online = Online::enter(&server);
+    let hello = match (hello, &online) {
+        (Ok(hello), Some(_)) => Ok(hello),
+        (Ok(hello), None) => Err(Refusal::new(hello.version, Reason::QUOTA_EXCEEDED)),
+        (Err(refusal), _) => Err(refusal),
+    };
+    match hello {
+        Ok(hello) => run(server, limits, hello, unread, reader, writer, online).await,
+        Err(refusal) => {
+            tracing::debug!(reason = %refusal.reason, "connection refused");
+            drop(online);
+            // The client may be gone already, and then needs no answer.
+            let _gone = writer.write_all(&refusal.answer).await;
+            linger(reader, writer).await;
+        }
+    }
+}
+
+async fn run<R, W>(
+    server: Arc<Server>,
+    limits: ConnectionLimits,
+    mut hello: Hello,
+    unread: BytesMut,
+    mut reader: R,
+    mut writer: W,
+    online: Option<Online>,
+) where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
+    let assigned = hello.client_id.is_empty().then(|| server.assign_client_id());
+    let client_id: Arc<str> = assigned.as_deref().unwrap_or(&hello.client_id).into();
+    let mut acquired = server.registry.acquire(&client_id, hello.is_clean).await;
+    let is_present = acquired.session.is_some();
+    let mut session =
+        acquired.session.unwrap_or_else(|| Box::new(Session::new(server.registry.next_number())));
+    session.expiry_s = hello.expiry_s;
+    let (shared_queue, mut shared) = mpsc::channel(MEMBER_QUEUE_MESSAGES);
+    let answer = connack(&server, &limits, &hello, is_present, assigned);
+    let will = hello.will.take();
+    let mut connection = Connection::new(server, client_id, &limits, &hello, session, unread, shared_queue);
+    connection.will = will;
+    connection.output.raw(&answer);
+    connection.resume().await;
+    let end = connection.serve_until_end(&mut reader, &mut writer, &mut acquired.orders, &mut shared).await;
+    drop(online);
+    connection.finish(end, acquired.generation, acquired.orders, shared, reader, writer).await;
+}
+
+/// Counts a client as online while it lives.
+struct Online(Arc<Server>);
+
+impl Online {
+    /// `None` when as many are online as may be.
+    fn enter(server: &Arc<Server>) -> Option<Self> {
+        let before = server.online.fetch_add(1, Ordering::Relaxed);
+        let entered = Self(server.clone());
+        (before < server.config.router.connections_max).then_some(entered)
+    }
+}
+
+impl Drop for Online {
+    fn drop(&mut self) {
+        self.0.online.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Closes our half and reads the client out for a moment, so that the last packet to it is not lost to a reset.
+async fn linger<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(mut reader: R, mut writer: W) {
+    // Errors mean that the socket is gone, which is what we are waiting for.
+    let _gone = writer.shutdown().await;
+    let mut ignored = [0; 1_024];
+    let read_out = async { while matches!(reader.read(&mut ignored).await, Ok(read) if read > 0) {} };
+    let _timeout = tokio::time::timeout(LINGER, read_out).await;
+}
+
+impl Connection {
+    fn new(
+        server: Arc<Server>,
+        client_id: Arc<str>,
+        limits: &ConnectionLimits,
+        hello: &Hello,
+        session: Box<Session>,
+        unread: BytesMut,
+        shared_queue: mpsc::Sender<SharedDelivery>,
+    ) -> Self {
+        let wishes = Wishes {
+            version: hello.version,
+            packet_bytes_max: hello.packet_bytes_max,
+            aliases_max: hello.aliases_max,
+        };
+        Self {
+            server,
+            client_id,
+            version: hello.version,
+            packet_bytes_max: limits.packet_bytes_max,
+            session,
+            output: Output::new(wishes),
+            window: hello.window.into(),
+            unread,
+            frames: Bytes::new(),
+            needed_bytes: 0,
+            read_block_bytes: READ_BLOCK_BYTES_FIRST,
+            batch: Batch::default(),
+            route: Route::default(),
+            aliases: HashMap::new(),
+            is_held: false,
+            subscribing: VecDeque::new(),
+            retained: VecDeque::new(),
+            shared_queue,
+            ending: None,
+            will: None,
+            // The client has one and a half times its keep-alive (MQTT 3.1.1, 3.1.2.10).
+            keep_alive: (hello.keep_alive_s > 0)
+                .then(|| Duration::from_millis(u64::from(hello.keep_alive_s) * 1_500)),
+        }
+    }
+
+    async fn serve_until_end<R, W>(
+        &mut self,
+        reader: &mut R,
+        writer: &mut W,
+        orders: &mut mpsc::Receiver<Order>,
+        shared: &mut mpsc::Receiver<SharedDelivery>,
+    ) -> End
+    where
+        R: AsyncRead + Unpin,
+        W: AsyncWrite + Unpin,
+    {
+        match self.serve_rounds(reader, writer, orders, shared).await {
+            Ok(end) => end,
+            Err(reason) => self.ending.take().unwrap_or(End::Fault(reason)),
+        }
+    }
+
+    /// One round after another; an error is what the client did wrong, or stands for `self.ending`.
+    async fn serve_rounds<R, W>(
+        &mut self,
+        reader: &mut R,
+        writer: &mut W,
+        orders: &mut mpsc::Receiver<Order>,
+        shared: &mut mpsc::Receiver<SharedDelivery>,
+    ) -> Result<End, Reason>
+    where
+        R: AsyncRead + Unpin,
+        W: AsyncWrite + Unpin,
+    {
+        let mut last_read = Instant::now();
+        let mut last_write = Instant::now();
+        let tick = tokio::time::sleep(self.tick());
+        tokio::pin!(tick);
+        // Packets may have come with the CONNECT.
+        self.process().await?;
+        loop {
+            self.take_ready().await?;
+            let wants_write = !self.output.unwritten().is_empty();
+            if !wants_write {
+                last_write = Instant::now();
+            }
+            let takes_more = self.takes_more();
+            let can_read =
+                self.frames.is_empty() && !self.is_held && self.output.unwritten().len() < UNREAD_BYTES_MAX;
+            if can_read {
+                self.reserve_block();
+            }
+            tokio::select! {
+                biased;
+                order = orders.recv() => return Ok(End::ordered(order)),
+                written = writer.write(self.output.unwritten()), if wants_write => match written {
+                    Ok(bytes) if bytes > 0 => {
+                        self.output.advance(bytes);
+                        last_write = Instant::now();
+                    }
+                    _ => return Ok(End::Lost),
+                },
+                read = reader.read_buf(&mut self.unread), if can_read => match read {
+                    Ok(bytes) if bytes > 0 => {
+                        last_read = Instant::now();
+                        self.process().await?;
+                        if bytes == READ_BLOCK_BYTES_MAX {
+                            // A flood: let those who take what it brings have their turn.
+                            tokio::task::yield_now().await;
+                        }
+                    }
+                    _ => return Ok(End::Lost),
+                },
+                notification = next_notification(&mut self.session), if takes_more => match notification {
+                    Ok(Some(notification)) => self.take(notification).await?,
+                    Ok(None) => {}
+                    Err(()) => return Ok(End::Closing(Reason::SHUTTING_DOWN)),
+                },
+                Some(delivery) = shared.recv(), if takes_more => {
+                    self.deliver(delivery.forward, Some(delivery.subscription));
+                }
+                () = tokio::time::sleep(HOLD_CHECK), if self.is_held => {
+                    self.is_held = self.server.bus.load() > LOAD_MAX / 2;
+                    if !self.is_held {
+                        // It could not be read while it was held, so its silence does not count.
+                        last_read = Instant::now();
+                        self.process().await?;
+                    }
+                }
+                () = &mut tick => {
+                    if self.keep_alive.is_some_and(|limit| !self.is_held && last_read.elapsed() >= limit) {
+                        return Err(Reason::KEEP_ALIVE);
+                    }
+                    if wants_write && last_write.elapsed() >= self.server.config.limits.write_timeout {
+                        return Ok(End::Lost);
+                    }
+                    tick.as_mut().reset(self.next_tick(last_read));
+                }
+            }
+        }
+    }
+
+    fn tick(&self) -> Duration {
+        self.keep_alive
+            .map_or(TICK_MAX, |limit| limit.min(TICK_MAX))
+            .min(self.server.config.limits.write_timeout)
+    }
+
+    fn next_tick(&self, last_read: Instant) -> Instant {
+        let now = Instant::now();
+        let regular = now + self.tick();
+        let due = self.keep_alive.map_or(regular, |limit| (last_read + limit).min(regular));
+        due.max(now + HOLD_CHECK)
+    }
+
+    /// Makes room for the next read: little at first, more for a client that fills it.
+    fn reserve_block(&mut self) {
+        let spare = self.unread.capacity() - self.unread.len();
+        let missing = self.needed_bytes.saturating_sub(self.unread.len());
+        if spare < missing.max(READ_BYTES_LEAST) {
+            self.read_block_bytes = (self.read_block_bytes * 2).min(READ_BLOCK_BYTES_MAX);
+            self.unread.reserve(missing.max(self.read_block_bytes));
+        }
+    }
+
+    /// Gives up everything that is bound to the connection, and passes the session on.
+    async fn finish<R, W>(
+        mut self,
+        end: End,
+        generation: u64,
+        orders: mpsc::Receiver<Order>,
+        shared: mpsc::Receiver<SharedDelivery>,
+        reader: R,
+        mut writer: W,
+    ) where
+        R: AsyncRead + Unpin,
+        W: AsyncWrite + Unpin,
+    {
+        let goodbye = end.reason();
+        if let Some(reason) = goodbye {
+            tracing::debug!(client_id = %self.client_id, %reason, "connection closed");
+        }
+        if let End::Goodbye { publishes_will: false } = end {
+            self.will = None;
+        }
+        self.leave_groups(shared);
+        let session = std::mem::replace(&mut self.session, Box::new(Session::new(0)));
+        let leaving = parked::Leaving {
+            client_id: self.client_id.clone(),
+            generation,
+            session,
+            will: self.will.take(),
+        };
+        match end {
+            End::TakenOver { is_clean, reply } => leaving.hand_over(&self.server, is_clean, reply),
+            _ => leaving.leave(&self.server, orders).await,
+        }
+        if let Some(reason) = goodbye {
+            self.output.goodbye(reason);
+        }
+        if goodbye.is_some() || !self.output.unwritten().is_empty() {
+            // The client may be gone, or not reading; then it does without the last word.
+            let _unread = tokio::time::timeout(LINGER, writer.write_all(self.output.unwritten())).await;
+            linger(reader, writer).await;
+        }
+    }
+
+    /// Gives up the places in shared groups; what waits here for this client goes to another member, or stays in the session.
+    fn leave_groups(&mut self, mut shared: mpsc::Receiver<SharedDelivery>) {
+        let mut groups = HashMap::new();
+        for (id, subscription) in self.session.subscriptions_mut() {
+            if let Some(membership) = subscription.membership.take() {
+                groups.insert(id, membership.leave());
+            }
+        }
+        shared.close();
+        while let Ok(waiting) = shared.try_recv() {
+            let left = match groups.get(&waiting.subscription) {
+                Some(group) => group.dispatch(waiting.forward),
+                None => Some(waiting.forward),
+            };
+            if let Some(forward) = left {
+                parked::keep(&self.server, &mut self.session, forward, Some(waiting.subscription));
+            }
+        }
+    }
+}
+
+impl End {
+    fn ordered(order: Option<Order>) -> Self {
+        match order {
+            Some(Order::HandOver { is_clean, reply }) => Self::TakenOver { is_clean, reply },
+            Some(Order::End(reason)) => Self::Closing(reason),
+            None => Self::Closing(Reason::SHUTTING_DOWN),
+        }
+    }
+
+    /// What the client is told, if anything.
+    fn reason(&self) -> Option<Reason> {
+        match self {
+            Self::Goodbye { .. } | Self::Lost => None,
+            Self::Fault(reason) | Self::Closing(reason) => Some(*reason),
+            Self::TakenOver { .. } => Some(Reason::TAKEN_OVER),
+        }
+    }
+}
+
+/// What the router has for this session; waits for ever while it has no link.
+async fn next_notification(session: &mut Session) -> Result<Option<Notification>, ()> {
+    match &mut session.link {
+        Some(link) => link.rx.next().await.map_err(drop),
+        None => std::future::pending().await,
+    }
+}
+
+/// Logs that deliveries were dropped, and counts them.
+pub(super) fn note_dropped(server: &Server, client_id: &str, count: u64, why: &'static str) {
+    if count == 0 {
+        return;
+    }
+    let total = server.dropped.fetch_add(count, Ordering::Relaxed) + count;
+    if lock(&server.drop_warnings).is_due() {
+        tracing::warn!(client_id, count, total, why, "deliveries dropped");
+    }
+}

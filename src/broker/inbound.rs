@@ -1,0 +1,301 @@
+//! From the client: packets taken apart, judged, and handed to the router.
+
+use super::access::Action;
+use super::codec::{self, Header, Version, complete, kind, peek, u16_at, varint};
+use super::connection::{Connection, End, LOAD_MAX};
+use super::gate::logged_bytes;
+use super::output::PUBREL_FIRST;
+use super::reason::Reason;
+use super::tag::Meta;
+use super::topic;
+use crate::mqtt::{Qos, is_topic_name};
+use bytes::Bytes;
+use rumqttd::protocol::{DisconnectReasonCode, Packet, PublishProperties};
+
+/// Publishes handed to the router in one go.
+const BATCH_MESSAGES_MAX: usize = 512;
+const PUBACK_FIRST: u8 = kind::PUBACK << 4;
+const PUBREC_FIRST: u8 = kind::PUBREC << 4;
+const PUBCOMP_FIRST: u8 = kind::PUBCOMP << 4;
+
+/// A PUBLISH taken apart.
+struct Publish {
+    qos: Qos,
+    retain: bool,
+    packet_id: u16,
+    /// Empty where an alias stands for it.
+    topic: Bytes,
+    properties: Option<PublishProperties>,
+    payload: Bytes,
+}
+
+/// Whether a packet was dealt with.
+#[derive(PartialEq, Eq)]
+enum Progress {
+    Done,
+    /// It must wait, and everything behind it.
+    Wait,
+}
+
+impl Connection {
+    /// Deals with every complete packet that was read, as far as it may go.
+    pub(super) async fn process(&mut self) -> Result<(), Reason> {
+        let result = self.process_frames().await;
+        self.push()?;
+        result
+    }
+
+    /// Hands the batch to the router, and holds the client when the router has much before it.
+    fn push(&mut self) -> Result<(), Reason> {
+        let load = self.server.bus.push(&mut self.batch).map_err(|_| Reason::SHUTTING_DOWN)?;
+        self.is_held |= load > LOAD_MAX;
+        Ok(())
+    }
+
+    async fn process_frames(&mut self) -> Result<(), Reason> {
+        loop {
+            if self.frames.is_empty() {
+                let found = complete(&self.unread, self.packet_bytes_max);
+                if found.bytes == 0 {
+                    self.needed_bytes = found.next?;
+                    return Ok(());
+                }
+                self.frames = self.unread.split_to(found.bytes).freeze();
+            }
+            while let Some(header) = peek(&self.frames, usize::MAX)? {
+                let frame = self.frames.slice(..header.packet_bytes());
+                if self.packet(header, &frame).await? == Progress::Wait {
+                    return Ok(());
+                }
+                self.frames = self.frames.split_off(header.packet_bytes());
+                if self.batch.len() >= BATCH_MESSAGES_MAX {
+                    self.push()?;
+                    if self.is_held {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+
+    async fn packet(&mut self, header: Header, frame: &Bytes) -> Result<Progress, Reason> {
+        match header.kind() {
+            // SUBSCRIBE and PUBLISH take different ways to the router, so what follows a SUBSCRIBE waits for its answer.
+            kind::PUBLISH if !self.subscribing.is_empty() => return Ok(Progress::Wait),
+            kind::PUBLISH => return self.on_publish(header.first, &frame.slice(header.header_bytes..)),
+            kind::PUBACK..=kind::PUBCOMP => self.on_ack(header.kind(), &frame[header.header_bytes..])?,
+            kind::SUBSCRIBE => self.on_subscribe(frame).await?,
+            kind::UNSUBSCRIBE => self.on_unsubscribe(frame)?,
+            kind::PINGREQ if header.body_bytes == 0 => self.output.pong(),
+            kind::PINGREQ => return Err(Reason::MALFORMED),
+            kind::DISCONNECT => return Err(self.on_disconnect(frame)),
+            // A second CONNECT.
+            _ => return Err(Reason::PROTOCOL_ERROR),
+        }
+        Ok(Progress::Done)
+    }
+
+    /// Ends the connection the client's way, or for what is wrong with its DISCONNECT.
+    fn on_disconnect(&mut self, frame: &[u8]) -> Reason {
+        // The codec wants a property length even where the standard lets it be left out.
+        let is_short = self.version == Version::V5 && frame.len() == 3;
+        let whole = if is_short { vec![frame[0], 2, frame[2], 0] } else { frame.to_vec() };
+        let Ok(Packet::Disconnect(disconnect, properties)) = codec::decode(&whole, self.version) else {
+            return Reason::MALFORMED;
+        };
+        if let Some(expiry_s) = properties.and_then(|own| own.session_expiry_interval) {
+            if self.session.expiry_s == 0 && expiry_s > 0 {
+                return Reason::PROTOCOL_ERROR;
+            }
+            self.session.expiry_s = expiry_s.min(self.server.config.limits.session_expiry_max_s);
+        }
+        let publishes_will = self.version == Version::V5
+            && disconnect.reason_code != DisconnectReasonCode::NormalDisconnection;
+        self.ending = Some(End::Goodbye { publishes_will });
+        Reason::SUCCESS
+    }
+
+    fn on_publish(&mut self, first: u8, body: &Bytes) -> Result<Progress, Reason> {
+        let mut publish = self.read_publish(first, body)?;
+        let deadline_ms = self.check_properties(&mut publish)?;
+        let refusal = self.route(&publish.topic)?;
+        let bytes = logged_bytes(&self.route.routed, &publish.payload);
+        if refusal == Reason::SUCCESS && !self.batch.admits(&self.route.gates, bytes) {
+            self.is_held = true;
+            return Ok(Progress::Wait);
+        }
+        if publish.qos == Qos::ExactlyOnce {
+            if self.session.receiving.contains(&publish.packet_id) {
+                // The client sent it before, and has not released it: it went out then.
+                self.output.ack(PUBREC_FIRST, publish.packet_id, Reason::SUCCESS);
+                return Ok(Progress::Done);
+            }
+            if self.session.receiving.len() >= self.server.config.limits.receive_max.into() {
+                return Err(Reason::RECEIVE_MAXIMUM);
+            }
+        }
+        if refusal == Reason::SUCCESS {
+            let origin = self.session.origin();
+            let meta = Meta { qos: publish.qos, retain: publish.retain, origin, deadline_ms };
+            self.batch.add(&self.route.routed, publish.payload, meta, publish.properties);
+            self.batch.note_gates(&self.route.gates, self.route.gates_version, bytes);
+        }
+        self.acknowledge(publish.qos, publish.packet_id, refusal);
+        Ok(Progress::Done)
+    }
+
+    fn acknowledge(&mut self, qos: Qos, packet_id: u16, refusal: Reason) {
+        match qos {
+            Qos::AtMostOnce => {}
+            Qos::AtLeastOnce => self.output.ack(PUBACK_FIRST, packet_id, refusal),
+            Qos::ExactlyOnce => {
+                // 3.1.1 cannot be refused, so it goes on with PUBREL there.
+                if refusal == Reason::SUCCESS || self.version == Version::V311 {
+                    self.session.receiving.insert(packet_id);
+                }
+                self.output.ack(PUBREC_FIRST, packet_id, refusal);
+            }
+        }
+    }
+
+    fn read_publish(&self, first: u8, body: &Bytes) -> Result<Publish, Reason> {
+        let qos = Qos::from_bits((first >> 1) & 0b11).ok_or(Reason::MALFORMED)?;
+        let topic_bytes = usize::from(u16_at(body, 0)?);
+        let mut at = 2 + topic_bytes;
+        if body.len() < at || (qos == Qos::AtMostOnce && first & 0b1000 != 0) {
+            return Err(Reason::MALFORMED);
+        }
+        let mut packet_id = 0;
+        if qos > Qos::AtMostOnce {
+            packet_id = u16_at(body, at)?;
+            at += 2;
+            if packet_id == 0 {
+                return Err(Reason::MALFORMED);
+            }
+        }
+        let mut properties = None;
+        if self.version == Version::V5 {
+            let (properties_bytes, length_bytes) = varint(&body[at..])?.ok_or(Reason::MALFORMED)?;
+            let end = at + length_bytes + properties_bytes;
+            if body.len() < end {
+                return Err(Reason::MALFORMED);
+            }
+            if properties_bytes > 0 {
+                properties = codec::decode_properties(&body[at..end])?;
+            }
+            at = end;
+        }
+        let topic = body.slice(2..2 + topic_bytes);
+        let retain = first & 1 != 0;
+        Ok(Publish { qos, retain, packet_id, topic, properties, payload: body.slice(at..) })
+    }
+
+    /// Checks the properties, resolves the alias, and takes out what does not travel with the message. Returns the deadline.
+    fn check_properties(&mut self, publish: &mut Publish) -> Result<Option<u64>, Reason> {
+        let Some(own) = &mut publish.properties else { return Ok(None) };
+        if !own.subscription_identifiers.is_empty()
+            || own.response_topic.as_ref().is_some_and(|topic| !is_topic_name(topic))
+        {
+            return Err(Reason::PROTOCOL_ERROR);
+        }
+        if own.payload_format_indicator.is_some_and(|indicator| indicator > 1) {
+            return Err(Reason::MALFORMED);
+        }
+        let expiry_s = own.message_expiry_interval.take();
+        if let Some(alias) = own.topic_alias.take() {
+            if alias == 0 || alias > self.server.config.limits.topic_aliases_max {
+                return Err(Reason::TOPIC_ALIAS_INVALID);
+            }
+            if publish.topic.is_empty() {
+                publish.topic = self.aliases.get(&alias).cloned().ok_or(Reason::TOPIC_ALIAS_INVALID)?;
+            } else {
+                self.aliases.insert(alias, Bytes::copy_from_slice(&publish.topic));
+            }
+        }
+        if *own == PublishProperties::default() {
+            publish.properties = None;
+        }
+        Ok(expiry_s.map(|s| self.server.bus.now_ms() + u64::from(s) * 1_000))
+    }
+
+    /// Looks the topic up, unless it is the last one again. [`Reason::SUCCESS`] when the client may publish to it.
+    fn route(&mut self, topic: &Bytes) -> Result<Reason, Reason> {
+        let version = self.server.bus.gates().version();
+        if !topic.is_empty() && self.route.topic == topic && self.route.gates_version == version {
+            return Ok(Reason::SUCCESS);
+        }
+        let name = std::str::from_utf8(topic).map_err(|_| Reason::TOPIC_INVALID)?;
+        if !is_topic_name(name) {
+            return Err(Reason::TOPIC_INVALID);
+        }
+        let access = &self.server.config.access;
+        if name.starts_with('$') || !access.authorize(&self.client_id, Action::Publish, name) {
+            return Ok(Reason::NOT_AUTHORIZED);
+        }
+        // Copies, so that the cache does not pin the block that the topic was read in.
+        let topic = Bytes::copy_from_slice(topic);
+        let routed = topic::escape_bytes(&topic);
+        if !self.server.bus.topics.admit(&routed) {
+            if super::bus::lock(&self.server.topic_warnings).is_due() {
+                tracing::warn!(client_id = %self.client_id, "publish refused: too many topics");
+            }
+            return Ok(Reason::QUOTA_EXCEEDED);
+        }
+        self.route.gates = match std::str::from_utf8(&routed) {
+            Ok(name) => self.server.bus.gates().matching(name),
+            Err(_) => return Err(Reason::TOPIC_INVALID),
+        };
+        (self.route.topic, self.route.routed, self.route.gates_version) = (topic, routed, version);
+        Ok(Reason::SUCCESS)
+    }
+
+    /// PUBACK, PUBREC, PUBREL and PUBCOMP.
+    fn on_ack(&mut self, kind: u8, body: &[u8]) -> Result<(), Reason> {
+        let packet_id = u16_at(body, 0)?;
+        if packet_id == 0 || (self.version == Version::V311 && body.len() != 2) {
+            return Err(Reason::MALFORMED);
+        }
+        let is_refused = body.get(2).is_some_and(|&code| Reason(code).is_refusal());
+        match kind {
+            kind::PUBACK => self.forget(packet_id, |message| message.delivery.qos == Qos::AtLeastOnce),
+            kind::PUBREC => self.on_pubrec(packet_id, is_refused),
+            kind::PUBREL => {
+                let is_known = self.session.receiving.remove(&packet_id);
+                let reason = if is_known { Reason::SUCCESS } else { Reason::PACKET_ID_NOT_FOUND };
+                self.output.ack(PUBCOMP_FIRST, packet_id, reason);
+            }
+            _ => self.forget(packet_id, |message| message.is_released),
+        }
+        self.refill();
+        Ok(())
+    }
+
+    fn forget(&mut self, packet_id: u16, is_it: impl Fn(&super::session::Inflight) -> bool) {
+        if let Some(index) = self.session.inflight_index(packet_id)
+            && is_it(&self.session.inflight[index])
+        {
+            self.session.inflight.remove(index);
+        }
+    }
+
+    fn on_pubrec(&mut self, packet_id: u16, is_refused: bool) {
+        let index = self
+            .session
+            .inflight_index(packet_id)
+            .filter(|&index| self.session.inflight[index].delivery.qos == Qos::ExactlyOnce);
+        let Some(index) = index else {
+            return self.output.ack(PUBREL_FIRST, packet_id, Reason::PACKET_ID_NOT_FOUND);
+        };
+        if is_refused {
+            self.session.inflight.remove(index);
+            return;
+        }
+        let message = &mut self.session.inflight[index];
+        message.is_released = true;
+        // Only its packet id is needed from here on.
+        message.delivery.payload = Bytes::new();
+        message.delivery.topic = Bytes::new();
+        message.delivery.properties = None;
+        self.output.ack(PUBREL_FIRST, packet_id, Reason::SUCCESS);
+    }
+}

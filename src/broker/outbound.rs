@@ -1,0 +1,128 @@
+//! To the client: what the router, the shared groups and the session have for it.
+
+use super::connection::{Connection, note_dropped};
+use super::output::{HIGH_BYTES, PUBREL_FIRST};
+use super::reason::Reason;
+use super::session::{Delivery, Inflight};
+use crate::mqtt::Qos;
+use rumqttd::protocol::Packet;
+use rumqttd::{Forward, Notification};
+
+impl Connection {
+    /// Takes up the session where the last connection left it: shared groups, what is in flight, what waits.
+    pub(super) async fn resume(&mut self) {
+        let places: Vec<_> = self
+            .session
+            .subscriptions_mut()
+            .filter_map(|(id, own)| own.group.clone().map(|group| (id, group, own.path.clone())))
+            .collect();
+        for (id, group, path) in places {
+            // A failure means that the router is gone, which ends the connection.
+            let _joined = self.join(id, &group, &path).await;
+        }
+        let now_ms = self.server.bus.now_ms();
+        for message in std::mem::take(&mut self.session.inflight) {
+            if message.is_released {
+                self.output.ack(PUBREL_FIRST, message.packet_id, Reason::SUCCESS);
+                self.session.inflight.push_back(message);
+            } else if self.output.publish(&message.delivery, message.packet_id, true, now_ms) {
+                self.session.inflight.push_back(message);
+            }
+        }
+        self.refill();
+    }
+
+    /// Whether the client keeps up, so that more may be taken for it.
+    pub(super) fn takes_more(&self) -> bool {
+        self.retained.is_empty() && self.output.unwritten().len() < HIGH_BYTES && self.has_pending_room()
+    }
+
+    pub(super) fn has_pending_room(&self) -> bool {
+        self.session.pending.len() < self.server.config.limits.pending_messages_max
+    }
+
+    /// Takes everything that is ready, without waiting; one write follows.
+    pub(super) async fn take_ready(&mut self) -> Result<(), Reason> {
+        self.send_retained();
+        while self.takes_more() {
+            let Some(link) = &mut self.session.link else { return Ok(()) };
+            match super::bus::poll_now(link.rx.next()) {
+                None => return Ok(()),
+                Some(Ok(None)) => {}
+                Some(Ok(Some(notification))) => self.take(notification).await?,
+                Some(Err(_)) => return Err(Reason::SHUTTING_DOWN),
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) async fn take(&mut self, notification: Notification) -> Result<(), Reason> {
+        match notification {
+            Notification::Forward(forward) => self.deliver(forward, None),
+            // The router waits for this after every full buffer; the link is alive, for the session holds it.
+            Notification::Unschedule => {
+                if let Some(link) = &self.session.link {
+                    link.rx.ready().map_err(|_| Reason::SHUTTING_DOWN)?;
+                }
+            }
+            Notification::DeviceAck(ack) => {
+                if let Packet::SubAck(suback, _) = Packet::from(ack) {
+                    self.on_router_suback(suback.pkid);
+                    if self.subscribing.is_empty() && !self.is_held {
+                        // Publishes may have waited for it.
+                        self.process().await?;
+                    }
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Delivers a copy from the router, or from a shared group.
+    pub(super) fn deliver(&mut self, forward: Forward, shared: Option<usize>) {
+        let accepted = self.session.accept(forward, shared);
+        note_dropped(
+            &self.server,
+            &self.client_id,
+            accepted.skipped,
+            "the client lagged behind the router's log",
+        );
+        if let Some(delivery) = accepted.delivery {
+            self.emit(delivery);
+        }
+    }
+
+    /// Writes a message, or lets it wait for the client's window.
+    pub(super) fn emit(&mut self, mut delivery: Delivery) {
+        if delivery.qos == Qos::AtMostOnce {
+            if !self.output.publish(&delivery, 0, false, self.server.bus.now_ms()) {
+                self.note_unsendable();
+            }
+            return;
+        }
+        if self.session.inflight.len() >= self.window {
+            delivery.detach();
+            self.session.pending.push_back(delivery);
+            return;
+        }
+        let packet_id = self.session.next_packet_id();
+        if self.output.publish(&delivery, packet_id, false, self.server.bus.now_ms()) {
+            self.session.inflight.push_back(Inflight { packet_id, is_released: false, delivery });
+        } else {
+            self.note_unsendable();
+        }
+    }
+
+    fn note_unsendable(&self) {
+        note_dropped(&self.server, &self.client_id, 1, "expired, or larger than the client takes");
+    }
+
+    /// Sends what waits, as far as the window has room.
+    pub(super) fn refill(&mut self) {
+        while self.session.inflight.len() < self.window {
+            let Some(delivery) = self.session.pending.pop_front() else { return };
+            self.emit(delivery);
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! Sessions whose client is away: kept until it comes back or they expire, queueing what it must not miss.
+
+use super::connection::note_dropped;
+use super::registry::Order;
+use super::server::Server;
+use super::session::Session;
+use super::will::Will;
+use crate::mqtt::Qos;
+use rumqttd::{Forward, Notification};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+/// A session that has lost its connection.
+pub(super) struct Leaving {
+    pub client_id: Arc<str>,
+    pub generation: u64,
+    pub session: Box<Session>,
+    /// Still to be published.
+    pub will: Option<Will>,
+}
+
+impl Leaving {
+    /// Hands the session to the client's new connection, unless one side wants it to end.
+    pub fn hand_over(
+        mut self,
+        server: &Server,
+        is_clean: bool,
+        reply: oneshot::Sender<Option<Box<Session>>>,
+    ) {
+        let ends = is_clean || self.session.expiry_s == 0;
+        // A delayed will is for clients that stay away (MQTT 5, 3.1.3.2.2).
+        let is_cancelled = !ends && self.will.as_ref().is_some_and(|will| will.delay_s > 0);
+        if let Some(will) = self.will.take().filter(|_| !is_cancelled) {
+            will.publish(server);
+        }
+        self.session
+            .inflight
+            .iter_mut()
+            .filter(|message| !message.is_released)
+            .for_each(|m| m.delivery.detach());
+        // An error means that the newcomer is gone already; the session goes with it.
+        let _gone = reply.send((!ends).then_some(self.session));
+    }
+
+    /// Ends the session, or keeps it in a task of its own if it outlives its connection.
+    pub async fn leave(mut self, server: &Arc<Server>, mut orders: mpsc::Receiver<Order>) {
+        let room = server.config.limits.parked_sessions_max;
+        let is_kept = self.session.expiry_s > 0 && server.is_serving();
+        if is_kept && server.registry.parked.load(Ordering::Relaxed) < room {
+            if let Some(will) = self.will.take_if(|will| will.delay_s == 0) {
+                will.publish(server);
+            }
+            return self.park(server.clone(), orders);
+        }
+        if is_kept {
+            tracing::warn!(client_id = %self.client_id, parked_sessions_max = room, "session dropped: too many are kept");
+            self.session.expiry_s = 0;
+        }
+        self.end(server, &mut orders).await;
+    }
+
+    fn park(self, server: Arc<Server>, orders: mpsc::Receiver<Order>) {
+        server.registry.parked.fetch_add(1, Ordering::Relaxed);
+        let counted = Counted(server.clone());
+        tokio::spawn(async move {
+            self.wait(server, orders).await;
+            drop(counted);
+        });
+    }
+
+    /// Ends the session, or hands it over if another connection has asked for it meanwhile.
+    async fn end(mut self, server: &Server, orders: &mut mpsc::Receiver<Order>) {
+        if server.registry.release(&self.client_id, self.generation) {
+            if let Some(will) = self.will.take() {
+                will.publish(server);
+            }
+            return;
+        }
+        while let Some(order) = orders.recv().await {
+            if let Order::HandOver { is_clean, reply } = order {
+                return self.hand_over(server, is_clean, reply);
+            }
+        }
+    }
+
+    /// Keeps the session until its client comes back, or it expires.
+    async fn wait(mut self, server: Arc<Server>, mut orders: mpsc::Receiver<Order>) {
+        let left_at = Instant::now();
+        let expiry_s = self.session.expiry_s;
+        let expires_at = (expiry_s != u32::MAX).then(|| left_at + seconds(expiry_s));
+        for message in &mut self.session.inflight {
+            message.delivery.detach();
+        }
+        loop {
+            let will_at = self.will.as_ref().map(|will| left_at + seconds(will.delay_s.min(expiry_s)));
+            tokio::select! {
+                biased;
+                order = orders.recv() => match order {
+                    Some(Order::HandOver { is_clean, reply }) => return self.hand_over(&server, is_clean, reply),
+                    Some(Order::End(_)) | None => return,
+                },
+                () = until(expires_at) => return self.end(&server, &mut orders).await,
+                () = until(will_at) => {
+                    if let Some(will) = self.will.take() {
+                        will.publish(&server);
+                    }
+                }
+                is_alive = queue_next(&server, &mut self.session) => if !is_alive { return },
+            }
+        }
+    }
+}
+
+/// Counts a session as parked while it lives.
+struct Counted(Arc<Server>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.registry.parked.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn seconds(s: u32) -> Duration {
+    Duration::from_secs(s.into())
+}
+
+async fn until(instant: Option<Instant>) {
+    match instant {
+        Some(instant) => tokio::time::sleep_until(instant).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Takes the next thing that the router has for an absent client; `false` when the router has ended.
+async fn queue_next(server: &Server, session: &mut Session) -> bool {
+    let Some(link) = &mut session.link else { return std::future::pending().await };
+    match link.rx.next().await {
+        Ok(Some(Notification::Forward(forward))) => keep(server, session, forward, None),
+        Ok(Some(Notification::Unschedule)) => return link.rx.ready().is_ok(),
+        Ok(_) => {}
+        Err(_) => return false,
+    }
+    true
+}
+
+/// Queues a copy for an absent client: QoS 1 and 2 only, and the newest is dropped when the queue is full.
+pub(super) fn keep(server: &Server, session: &mut Session, forward: Forward, shared: Option<usize>) {
+    let accepted = session.accept(forward, shared);
+    let mut dropped = accepted.skipped;
+    if let Some(mut delivery) = accepted.delivery.filter(|delivery| delivery.qos > Qos::AtMostOnce) {
+        if session.expiry_s > 0 && session.pending.len() < server.config.limits.pending_messages_max {
+            delivery.detach();
+            session.pending.push_back(delivery);
+        } else {
+            dropped += 1;
+        }
+    }
+    note_dropped(server, "", dropped, "the client is away and its queue is full");
+}

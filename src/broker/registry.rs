@@ -1,0 +1,96 @@
+//! Who owns each client id: a connection, or the keeper of a session whose client is away.
+
+use super::bus::lock;
+use super::reason::Reason;
+use super::session::Session;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+
+/// How long the previous owner of a client id may take to hand its session over.
+const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(10);
+/// An owner gets one order to hand over and one to end, at most.
+const ORDERS_MAX: usize = 2;
+
+/// What an owner is told.
+pub(super) enum Order {
+    /// Another connection has this client id now: hand the session over, or end it.
+    HandOver {
+        /// The newcomer starts afresh.
+        is_clean: bool,
+        reply: oneshot::Sender<Option<Box<Session>>>,
+    },
+    /// The broker is ending.
+    End(Reason),
+}
+
+struct Owner {
+    generation: u64,
+    orders: mpsc::Sender<Order>,
+}
+
+/// The owners, by client id.
+#[derive(Default)]
+pub(super) struct Registry {
+    owners: Mutex<HashMap<Arc<str>, Owner>>,
+    generations: AtomicU64,
+    pub parked: AtomicUsize,
+}
+
+/// What a new owner gets.
+pub(super) struct Acquired {
+    pub generation: u64,
+    pub orders: mpsc::Receiver<Order>,
+    /// The previous owner's session, if there is one and it goes on.
+    pub session: Option<Box<Session>>,
+}
+
+impl Registry {
+    /// A number never given before.
+    pub fn next_number(&self) -> u64 {
+        self.generations.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Becomes the owner of `client_id`; the previous one is told to hand over, and waited for.
+    pub async fn acquire(&self, client_id: &Arc<str>, is_clean: bool) -> Acquired {
+        let (sender, orders) = mpsc::channel(ORDERS_MAX);
+        let generation = self.next_number();
+        let (reply, answer) = oneshot::channel();
+        {
+            let mut owners = lock(&self.owners);
+            let previous = owners.insert(client_id.clone(), Owner { generation, orders: sender });
+            // Sent while the map is locked: an owner that finds itself replaced has the order in its queue.
+            if let Some(previous) = previous {
+                // An error means that it ended without a word; then there is no session.
+                let _ended = previous.orders.try_send(Order::HandOver { is_clean, reply });
+            } else {
+                drop(reply);
+            }
+        }
+        let session = match tokio::time::timeout(HAND_OVER_TIMEOUT, answer).await {
+            Ok(Ok(session)) if !is_clean => session,
+            _ => None,
+        };
+        Acquired { generation, orders, session }
+    }
+
+    /// Gives `client_id` up. `false` when another owner has it already: then an order to hand over is in the queue.
+    pub fn release(&self, client_id: &str, generation: u64) -> bool {
+        let mut owners = lock(&self.owners);
+        let is_ours = owners.get(client_id).is_some_and(|owner| owner.generation == generation);
+        if is_ours {
+            owners.remove(client_id);
+        }
+        is_ours
+    }
+
+    /// Tells every owner that the broker is ending.
+    pub fn end_all(&self, reason: Reason) {
+        for owner in lock(&self.owners).values() {
+            // A full queue has an order in it already.
+            let _has_order = owner.orders.try_send(Order::End(reason));
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! A client's will: what is published for it when it goes without saying goodbye.
+
+use super::access::Action;
+use super::server::Server;
+use super::tag::Meta;
+use super::topic;
+use crate::mqtt::Qos;
+use bytes::Bytes;
+use rumqttd::protocol::{LastWill, LastWillProperties, PublishProperties};
+
+/// A will.
+pub(super) struct Will {
+    topic: Bytes,
+    payload: Bytes,
+    qos: Qos,
+    retain: bool,
+    properties: Option<PublishProperties>,
+    expiry_s: Option<u32>,
+    /// Seconds between the connection's end and the will, while the session lives.
+    pub delay_s: u32,
+}
+
+impl Will {
+    pub fn new(will: LastWill, properties: Option<LastWillProperties>) -> Self {
+        let (delay_s, expiry_s) = properties
+            .as_ref()
+            .map_or((0, None), |own| (own.delay_interval.unwrap_or(0), own.message_expiry_interval));
+        let properties = properties
+            .map(|own| PublishProperties {
+                payload_format_indicator: own.payload_format_indicator,
+                content_type: own.content_type,
+                response_topic: own.response_topic,
+                correlation_data: own.correlation_data,
+                user_properties: own.user_properties,
+                ..PublishProperties::default()
+            })
+            .filter(|own| *own != PublishProperties::default());
+        Self {
+            // Copies, so that a will does not pin the block it was read in.
+            topic: Bytes::copy_from_slice(&will.topic),
+            payload: Bytes::copy_from_slice(&will.message),
+            qos: Qos::from_bits(will.qos as u8).unwrap_or_default(),
+            retain: will.retain,
+            properties,
+            expiry_s,
+            delay_s,
+        }
+    }
+
+    /// The topic's name, if it is one that a client may publish to.
+    pub fn topic_name(&self) -> Option<&str> {
+        std::str::from_utf8(&self.topic)
+            .ok()
+            .filter(|name| crate::mqtt::is_topic_name(name) && !name.starts_with('$'))
+    }
+
+    /// Whether the rules let this client publish it.
+    pub fn is_allowed(&self, server: &Server, client_id: &str) -> bool {
+        self.topic_name().is_some_and(|name| server.config.access.authorize(client_id, Action::Publish, name))
+    }
+
+    pub fn publish(self, server: &Server) {
+        if !server.bus.topics.admit(&topic::escape_bytes(&self.topic)) {
+            tracing::warn!(topic = %String::from_utf8_lossy(&self.topic), "will dropped: too many topics");
+            return;
+        }
+        let deadline_ms = self.expiry_s.map(|s| server.bus.now_ms() + u64::from(s) * 1_000);
+        let meta = Meta { qos: self.qos, retain: self.retain, origin: None, deadline_ms };
+        // An error means that the router is gone, which its watch reports.
+        let _gone = server.bus.publish(&self.topic, self.payload, meta, self.properties);
+    }
+}
