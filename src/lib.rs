@@ -1,12 +1,49 @@
 //! An MQTT broker and an ML inference node in one: put a model next to your sensors, and measure what distance costs.
+//!
+//! Requests flow in one direction:
+//! ```text
+//!  sensors ── TCP ──▶ front door ──▶ rumqttd router ──▶ intake ──▶ uplink ──▶ queue ──▶ worker ──▶ downlink ──▶ publish ─┐
+//!  sensors ◀── TCP ── front door ◀── rumqttd router ◀────────────────────────────────────────────────────────────────────┘
+//!                      (or: a broker elsewhere, through rumqttc, in place of the first three)
+//! ```
+//! A node inside a test, in five lines:
+//! ```
+//! use nearfar::{Node, deployment};
+//!
+//! let node = Node::builder().deployment(deployment::Config::edge(), "models/anomaly_detector").start()?;
+//! let address = node.mqtt_address().expect("an embedded broker has an address");
+//! // ... any MQTT client can now publish on ml/inference/request at `address` ...
+//! # assert_ne!(address.port(), 0);
+//! let statistics = node.stop();
+//! # Ok::<(), nearfar::node::NodeError>(())
+//! ```
+//! A detector without any MQTT:
+//! ```
+//! use nearfar::Detector;
+//!
+//! let mut detector = Detector::load("models/anomaly_detector")?;
+//! let probability = detector.predict(&[0.5; 32])?;
+//! assert!((0.0..=1.0).contains(&probability));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//! The modules, in reading order: [`inference`] (the vocabulary), [`wire`] (JSON), [`mqtt`] (messages and topics), [`model`],
+//! [`network`] (delays), [`worker`] (batching), [`broker`], [`client`], [`deployment`] (joins them), [`node`] (composes
+//! deployments), [`config`], [`features`] and [`sensors`] (where requests come from).
 
 pub mod broker;
+pub mod client;
+pub mod deployment;
 pub mod features;
 pub mod inference;
 pub mod metrics;
 pub mod model;
 pub mod mqtt;
 pub mod network;
+pub mod node;
 pub mod strict_toml;
+pub mod telemetry;
 pub mod wire;
 pub mod worker;
+
+pub use model::Detector;
+pub use node::Node;

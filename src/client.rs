@@ -1,0 +1,121 @@
+//! The local client: how a deployment reaches a broker. It carries bytes and topics, and knows no model and no JSON.
+//!
+//! One trait, two implementations: [`InProcess`] over the embedded broker's own link, [`Remote`] over rumqttc to a
+//! broker elsewhere. A deployment cannot tell them apart.
+
+mod in_process;
+mod remote;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use in_process::InProcess;
+pub use remote::{Config as RemoteConfig, Remote};
+
+use crate::mqtt::Message;
+
+/// A node's connection to one broker.
+pub trait Client: Send + Sync {
+    /// Subscribes to `filters` under `name`, and opens the two halves of a conversation.
+    ///
+    /// # Errors
+    /// [`ClientError`] when the broker is gone or refuses. A broker that is merely away for now is no error: see
+    /// [`state`](Self::state).
+    fn open(&self, name: &str, filters: &[String]) -> Result<Conversation, ClientError>;
+
+    /// Whether requests can arrive now.
+    fn state(&self) -> State;
+
+    /// Waits until the state differs from `known`, or `wait` has passed, and returns the state then.
+    fn wait_for_change(&self, known: &State, wait: Duration) -> State;
+
+    /// Says goodbye: the status becomes offline, the connection ends.
+    fn close(&self);
+}
+
+/// The two halves of what [`Client::open`] opens: one to send answers, one to receive requests.
+pub struct Conversation {
+    /// Sends; shared by every thread that answers.
+    pub publisher: Arc<dyn Publisher>,
+    /// Receives; owned by the intake thread.
+    pub subscriber: Box<dyn Subscriber>,
+}
+
+/// Sends messages.
+pub trait Publisher: Send + Sync {
+    /// Hands every message to the broker, in order, and leaves `batch` empty. Waits at most `wait` for room in a full
+    /// outbox; the intake thread must not wait at all.
+    ///
+    /// # Errors
+    /// [`ClientError`] when some could not be handed over; they are gone.
+    fn publish(&self, batch: &mut Vec<Message>, wait: Duration) -> Result<(), ClientError>;
+
+    /// Ends the subscription: the subscriber still receives what arrived before, then the end.
+    fn stop_receiving(&self);
+}
+
+/// Receives messages.
+pub trait Subscriber: Send {
+    /// Waits for messages and appends all that are ready to `batch`, at most `batch_max`. False at the end.
+    ///
+    /// # Errors
+    /// [`ClientError`] when the broker is gone for good.
+    fn receive(&mut self, batch: &mut Vec<Message>, batch_max: usize) -> Result<bool, ClientError>;
+}
+
+/// Whether a broker can be reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum State {
+    /// Connected and subscribed.
+    Online,
+    /// Not now; the reason in words. The client keeps trying.
+    Offline(String),
+    /// Never again: the broker died or the client was closed.
+    Gone(String),
+}
+
+/// Why the local client cannot do what it was asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ClientError {
+    /// The broker is gone for good.
+    #[error("the broker is gone: {0}")]
+    Gone(String),
+    /// The broker refused a subscription.
+    #[error("the broker refused the subscription to {filter:?}: {reason}")]
+    SubscriptionRefused {
+        /// The topic filter.
+        filter: String,
+        /// The broker's reason.
+        reason: String,
+    },
+    /// The bounded outbox towards the broker is full.
+    #[error(
+        "{dropped} messages were dropped: the outbox to the broker is full ({outbox_messages_max} messages)"
+    )]
+    OutboxFull {
+        /// Messages that were dropped.
+        dropped: usize,
+        /// The outbox's bound.
+        outbox_messages_max: usize,
+    },
+}
+
+/// What a client announces about its node: retained on `topic`, online while connected, offline as the will.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// The status topic.
+    pub topic: String,
+    /// The payload while the node is there.
+    pub online: String,
+    /// The payload once it is not.
+    pub offline: String,
+}
+
+impl Status {
+    fn message(&self, payload: &str) -> Message {
+        let mut message = Message::new(self.topic.clone(), payload.to_owned());
+        message.retain = true;
+        message.qos = crate::mqtt::Qos::AtLeastOnce;
+        message
+    }
+}

@@ -1,0 +1,300 @@
+//! The node's file, `nearfar.toml`: its sections, what they may say, and what they become.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::{BrokerChoice, ConfigError, ServeConfig, network};
+use crate::client::RemoteConfig;
+use crate::deployment::{self, Topics};
+use crate::mqtt;
+use crate::network::Profile;
+use crate::strict_toml::{self, TomlError};
+use crate::{wire, worker};
+
+/// The whole file.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NodeFile {
+    /// The node's name, the last level of its status topic. Default: the host's name.
+    pub node_id: Option<String>,
+    /// Where the node's status goes, without the node's name. Default `ml/inference/status`.
+    pub status_topic: Option<String>,
+    /// How long a stopping node waits for accepted requests, in milliseconds. Default 5,000.
+    pub shutdown_grace_ms: Option<u64>,
+    /// The embedded broker.
+    pub broker: Option<BrokerSection>,
+    /// A broker elsewhere, instead of the embedded one.
+    pub remote: Option<RemoteSection>,
+    /// Deployments by name.
+    #[serde(default)]
+    pub deployments: BTreeMap<String, DeploymentSection>,
+}
+
+/// `[broker]`: the embedded broker.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BrokerSection {
+    /// A file in rumqttd's format, relative to this file.
+    pub config: Option<PathBuf>,
+    /// One listener instead of those in the broker's file.
+    pub listen: Option<SocketAddr>,
+    /// Accepts listeners that other machines can reach although there are no users.
+    pub allow_anonymous: Option<bool>,
+}
+
+/// `[remote]`: a broker elsewhere.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RemoteSection {
+    /// Host name or address.
+    pub host: String,
+    /// TCP port. Default 1883.
+    pub port: Option<u16>,
+    /// MQTT client id. Default: the node's name and a random suffix.
+    pub client_id: Option<String>,
+    /// User name.
+    pub username: Option<String>,
+    /// A file whose first line is the password, relative to this file.
+    pub password_file: Option<PathBuf>,
+}
+
+/// `[deployments.NAME]`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeploymentSection {
+    /// A directory, a `.safetensors` or a `.pt` file, relative to this file.
+    pub model: PathBuf,
+    /// Where the model is meant to stand. Default: the deployment's name.
+    pub placement: Option<String>,
+    /// Simulated one-way latency in milliseconds. Default 50 for the placement `cloud`, otherwise 0.
+    pub one_way_latency_ms: Option<f64>,
+    /// Prefix of the default topics, such as `edge/`.
+    pub topic_prefix: Option<String>,
+    /// Topic filters that requests come on.
+    pub request_topics: Option<Vec<String>>,
+    /// Where results go, without the device id.
+    pub result_topic: Option<String>,
+    /// Where errors go, without the device id.
+    pub error_topic: Option<String>,
+    /// Members of a result beyond the six of the contract.
+    pub members: Option<Vec<Member>>,
+    /// The largest payload read, in bytes.
+    pub payload_bytes_max: Option<usize>,
+    /// The most requests that wait for the model.
+    pub queue_requests_max: Option<usize>,
+    /// The most rows in one forward pass.
+    pub batch_max: Option<usize>,
+    /// The most requests between arrival and answer.
+    pub in_flight_max: Option<usize>,
+    /// Old figures for old baselines.
+    pub compat: Option<CompatSection>,
+}
+
+/// A member that a result carries only when asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Member {
+    /// The model's name.
+    Model,
+    /// The model's version.
+    ModelVersion,
+    /// Whether the prediction is at or above the threshold.
+    Anomaly,
+    /// How long each stage took.
+    StagesMs,
+    /// Where the answer was made.
+    Placement,
+}
+
+/// `[deployments.NAME.compat]`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CompatSection {
+    /// Applies a second sigmoid, as the replaced system's cloud service did.
+    #[serde(default)]
+    pub double_sigmoid: bool,
+}
+
+impl NodeFile {
+    /// Values that parse but make no sense.
+    pub(super) fn check(&self, text: &str) -> Result<(), TomlError> {
+        if self.broker.is_some() && self.remote.is_some() {
+            return Err(strict_toml::invalid(
+                text,
+                "remote",
+                "there is a [broker] too; a node uses one or the other",
+            ));
+        }
+        if let Some(node_id) = &self.node_id
+            && (node_id.is_empty() || !mqtt::is_topic_name(node_id) || node_id.contains('/'))
+        {
+            let problem = format!("found {node_id:?}, expected one topic level without '/', '+' or '#'");
+            return Err(strict_toml::invalid(text, "node_id", problem));
+        }
+        self.deployments.iter().try_for_each(|(name, section)| section.check(name, text))
+    }
+
+    /// Makes paths relative to `directory`, where the file stands.
+    pub(super) fn resolve_paths(&mut self, directory: &Path) {
+        let resolve = |path: &mut PathBuf| *path = directory.join(&*path);
+        self.deployments.values_mut().for_each(|section| resolve(&mut section.model));
+        self.broker.iter_mut().filter_map(|section| section.config.as_mut()).for_each(resolve);
+        self.remote.iter_mut().filter_map(|section| section.password_file.as_mut()).for_each(resolve);
+    }
+
+    /// What a node is built from.
+    ///
+    /// # Errors
+    /// When another file that this one names cannot be used, or a listener is open to anyone.
+    pub fn into_serve_config(self) -> Result<ServeConfig, ConfigError> {
+        let node_id = self.node_id.unwrap_or_else(host_name);
+        let broker = match self.remote {
+            Some(remote) => BrokerChoice::Elsewhere(remote.into_config(&node_id)?),
+            None => BrokerChoice::Embedded(self.broker.unwrap_or_default().into_config()?),
+        };
+        let deployments =
+            self.deployments.into_iter().map(|(name, section)| section.into_config(name)).collect();
+        Ok(ServeConfig {
+            node_id,
+            status_topic: self.status_topic.unwrap_or_else(|| "ml/inference/status".to_owned()),
+            shutdown_grace: self
+                .shutdown_grace_ms
+                .map_or(crate::node::SHUTDOWN_GRACE, Duration::from_millis),
+            broker,
+            deployments,
+        })
+    }
+}
+
+impl BrokerSection {
+    fn into_config(self) -> Result<crate::broker::Config, ConfigError> {
+        let mut broker = match &self.config {
+            Some(path) => super::read_broker_file(path)?,
+            None => super::built_in_broker()?,
+        };
+        if let Some(address) = self.listen {
+            broker.listen_only(address);
+        }
+        super::refuse_open_listeners(&broker, self.allow_anonymous.unwrap_or(false))?;
+        Ok(broker)
+    }
+}
+
+/// The environment variable that holds a remote broker's password.
+pub const PASSWORD_VARIABLE: &str = "NEARFAR_REMOTE_PASSWORD";
+
+impl RemoteSection {
+    fn into_config(self, node_id: &str) -> Result<RemoteConfig, ConfigError> {
+        let client_id =
+            self.client_id.unwrap_or_else(|| format!("{node_id}-{:08x}", rand::random::<u32>()));
+        let mut remote = RemoteConfig::new(self.host, self.port.unwrap_or(1883), client_id);
+        if let Some(username) = self.username {
+            let password = match &self.password_file {
+                Some(path) => super::read(path)?.lines().next().unwrap_or_default().to_owned(),
+                None => std::env::var(PASSWORD_VARIABLE).map_err(|_| ConfigError::Override {
+                    origin: PASSWORD_VARIABLE.to_owned(),
+                    problem: format!(
+                        "not set, but the remote broker's username is {username:?}: set it, or name a password_file"
+                    ),
+                })?,
+            };
+            remote.credentials = Some((username, password));
+        }
+        Ok(remote)
+    }
+}
+
+impl DeploymentSection {
+    fn check(&self, name: &str, text: &str) -> Result<(), TomlError> {
+        let invalid = |key: &str, problem: String| {
+            Err(strict_toml::invalid(text, &format!("deployments.{name}.{key}"), problem))
+        };
+        if name.is_empty() || !mqtt::is_topic_name(name) || name.contains('/') {
+            return invalid("", format!("found the name {name:?}, expected one topic level"));
+        }
+        if let Some(latency) = self.one_way_latency_ms
+            && let Err(problem) = network(latency)
+        {
+            return invalid("one_way_latency_ms", problem);
+        }
+        if self.request_topics.as_ref().is_some_and(Vec::is_empty) {
+            return invalid("request_topics", "found none, expected at least one topic filter".to_owned());
+        }
+        for filter in self.request_topics.iter().flatten() {
+            if !mqtt::is_topic_filter(filter) {
+                return invalid("request_topics", format!("found {filter:?}, which is no topic filter"));
+            }
+        }
+        for (key, topic) in [("result_topic", &self.result_topic), ("error_topic", &self.error_topic)] {
+            if let Some(topic) = topic.as_ref().filter(|topic| !mqtt::is_topic_name(topic)) {
+                return invalid(key, format!("found {topic:?}, expected a topic without '+' or '#'"));
+            }
+        }
+        for (key, bound) in [
+            ("payload_bytes_max", self.payload_bytes_max),
+            ("queue_requests_max", self.queue_requests_max),
+            ("batch_max", self.batch_max),
+            ("in_flight_max", self.in_flight_max),
+        ] {
+            if bound == Some(0) {
+                return invalid(key, "found 0, expected at least 1".to_owned());
+            }
+        }
+        Ok(())
+    }
+
+    fn into_config(self, name: String) -> (deployment::Config, PathBuf) {
+        let placement = self.placement.unwrap_or_else(|| name.clone());
+        let profile = match self.one_way_latency_ms {
+            // Checked when the file was read.
+            Some(latency) => network(latency).unwrap_or_default(),
+            None if placement == "cloud" => Profile::CLOUD,
+            None => Profile::NONE,
+        };
+        let mut topics = Topics::under(self.topic_prefix.as_deref().unwrap_or_default());
+        topics.request = self.request_topics.unwrap_or(topics.request);
+        topics.result = self.result_topic.unwrap_or(topics.result);
+        topics.error = self.error_topic.unwrap_or(topics.error);
+        let defaults = deployment::Config::edge();
+        let worker = worker::Config {
+            queue_requests_max: self.queue_requests_max.unwrap_or(defaults.worker.queue_requests_max),
+            batch_max: self.batch_max.unwrap_or(defaults.worker.batch_max),
+        };
+        let wire = wire::Limits {
+            payload_bytes_max: self.payload_bytes_max.unwrap_or(defaults.wire.payload_bytes_max),
+        };
+        let config = deployment::Config {
+            name,
+            placement,
+            topics,
+            network: profile,
+            wire,
+            worker,
+            in_flight_max: self.in_flight_max.unwrap_or(defaults.in_flight_max),
+            members: members(&self.members.unwrap_or_default()),
+            double_sigmoid: self.compat.unwrap_or_default().double_sigmoid,
+        };
+        (config, self.model)
+    }
+}
+
+fn members(wanted: &[Member]) -> wire::Members {
+    wire::Members {
+        model: wanted.contains(&Member::Model),
+        model_version: wanted.contains(&Member::ModelVersion),
+        anomaly: wanted.contains(&Member::Anomaly),
+        stages_ms: wanted.contains(&Member::StagesMs),
+        placement: wanted.contains(&Member::Placement),
+    }
+}
+
+/// This machine's name as one topic level, or `nearfar` where it has none.
+fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let level: String = name.trim().chars().filter(|c| c.is_alphanumeric() || "-._".contains(*c)).collect();
+    if level.is_empty() { "nearfar".to_owned() } else { level }
+}

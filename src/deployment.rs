@@ -1,0 +1,242 @@
+//! A deployment joins a model, a simulated network and topics: requests come in, each leaves as one result or error.
+//!
+//! ```text
+//! intake ──▶ uplink ──▶ queue ──▶ worker ──▶ downlink ──▶ outbox
+//! (thread)   (delay     (bounded) (thread)   (delay       (encodes,
+//!             line)                           line)        publishes)
+//! ```
+//! Without a simulated network there is no delay line and the worker publishes by itself.
+
+mod flow;
+mod intake;
+mod outbox;
+
+use std::sync::Arc;
+use std::sync::mpsc::RecvTimeoutError;
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use tracing::{error, info};
+
+use self::flow::Flow;
+use self::outbox::Outbox;
+use crate::client::{Client, ClientError, Publisher};
+use crate::metrics::{Ledger, Statistics};
+use crate::model::{Detector, ModelInfo};
+use crate::network::Profile;
+use crate::wire;
+use crate::worker::{self, Queue};
+
+/// The topics of a deployment. The device id is appended to `result` and `error` as one more level.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Topics {
+    /// Topic filters that requests come on.
+    pub request: Vec<String>,
+    /// Where results go: `{result}/{device_id}`.
+    pub result: String,
+    /// Where errors go: `{error}/{device_id}`, or `{error}` when no device id could be read.
+    pub error: String,
+}
+
+impl Default for Topics {
+    fn default() -> Self {
+        Self::under("")
+    }
+}
+
+impl Topics {
+    /// The default topics with `prefix` in front: `edge/` gives `edge/ml/inference/request`.
+    pub fn under(prefix: &str) -> Self {
+        Self {
+            request: vec![format!("{prefix}ml/inference/request")],
+            result: format!("{prefix}ml/inference/result"),
+            error: format!("{prefix}ml/inference/error"),
+        }
+    }
+}
+
+/// What makes one deployment differ from another.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// Names the deployment in logs, statistics and thread names.
+    pub name: String,
+    /// Where the model is meant to stand: `edge`, `cloud`, or a name of your own.
+    pub placement: String,
+    /// Topics.
+    pub topics: Topics,
+    /// The simulated network between sensors and model.
+    pub network: Profile,
+    /// Bounds on payloads.
+    pub wire: wire::Limits,
+    /// Bounds of the worker and its queue.
+    pub worker: worker::Config,
+    /// The most requests between arrival and answer; beyond it they are refused as `OVERLOADED`. Default 65,536.
+    pub in_flight_max: usize,
+    /// Members of a result beyond the six of the contract.
+    pub members: wire::Members,
+    /// Applies a second sigmoid to every prediction, as the replaced system's cloud service did by mistake; only for
+    /// comparing with baselines that were recorded with it.
+    pub double_sigmoid: bool,
+}
+
+impl Config {
+    /// A deployment without a simulated network, on the default topics.
+    pub fn edge() -> Self {
+        Self::new("edge", Profile::NONE)
+    }
+
+    /// A deployment 50 ms away each way, on the default topics.
+    pub fn cloud() -> Self {
+        Self::new("cloud", Profile::CLOUD)
+    }
+
+    fn new(name: &str, network: Profile) -> Self {
+        Self {
+            name: name.to_owned(),
+            placement: name.to_owned(),
+            topics: Topics::default(),
+            network,
+            wire: wire::Limits::default(),
+            worker: worker::Config::default(),
+            in_flight_max: 65_536,
+            members: wire::Members::default(),
+            double_sigmoid: false,
+        }
+    }
+
+    /// The same with another simulated network.
+    pub fn network(self, network: Profile) -> Self {
+        Self { network, ..self }
+    }
+
+    /// The same on other topics.
+    pub fn topics(self, topics: Topics) -> Self {
+        Self { topics, ..self }
+    }
+}
+
+/// Why a deployment did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum DeploymentError {
+    /// The operating system starts no more threads.
+    #[error("deployment {name}: no thread could be started: {source}")]
+    Thread {
+        /// The deployment.
+        name: String,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// The broker is gone or refuses the subscription.
+    #[error("deployment {name}: {source}")]
+    Client {
+        /// The deployment.
+        name: String,
+        /// The cause.
+        source: ClientError,
+    },
+}
+
+/// A running deployment.
+pub struct Deployment {
+    name: String,
+    model: ModelInfo,
+    flow: Flow,
+    publisher: Arc<dyn Publisher>,
+    intake: intake::Running,
+    stages: Vec<JoinHandle<()>>,
+}
+
+impl Deployment {
+    /// Starts the deployment's threads and subscribes to its request topics.
+    ///
+    /// # Errors
+    /// [`DeploymentError`] when a thread cannot be started or the broker refuses the subscription.
+    pub fn start(config: Config, detector: Detector, client: &dyn Client) -> Result<Self, DeploymentError> {
+        let name = config.name.clone();
+        let conversation = client
+            .open(&name, &config.topics.request)
+            .map_err(|source| DeploymentError::Client { name: name.clone(), source })?;
+        let thread_failed = |source| DeploymentError::Thread { name: name.clone(), source };
+        let (model_info, model) = detector.into_parts();
+        let ledger = Arc::new(Ledger::default());
+        let outbox = Outbox::new(&config, &model_info, Arc::clone(&conversation.publisher), ledger);
+        let queue = Queue::new(config.worker.queue_requests_max);
+        let flow = Flow::new(&config, queue, outbox);
+        let mut stages = Vec::with_capacity(2);
+        if let Some(line) = flow.line() {
+            let (mut stage, thread_name) = (flow.clone(), format!("network-{name}"));
+            stages.push(
+                line.run(&thread_name, move |due| stage.on_due(due))
+                    .inspect_err(|_| flow.close())
+                    .map_err(thread_failed)?,
+            );
+        }
+        let (mut stage, thread_name) = (flow.clone(), format!("model-{name}"));
+        let serve = flow.queue().serve(&thread_name, model, config.worker.batch_max, move |done| {
+            stage.on_done(done);
+        });
+        stages.push(serve.inspect_err(|_| flow.close()).map_err(thread_failed)?);
+        let intake = intake::start(&config, model_info.inputs, conversation.subscriber, flow.clone())
+            .inspect_err(|_| flow.close())
+            .map_err(thread_failed)?;
+        info!(
+            deployment = name,
+            placement = config.placement,
+            model = model_info.name,
+            topics = ?config.topics.request,
+            "deployment started"
+        );
+        Ok(Self { name, model: model_info, flow, publisher: conversation.publisher, intake, stages })
+    }
+
+    /// The deployment's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The model it serves.
+    pub fn model(&self) -> &ModelInfo {
+        &self.model
+    }
+
+    /// Its counts at this moment.
+    pub fn statistics(&self) -> Statistics {
+        self.flow.ledger().statistics()
+    }
+
+    /// How many requests wait for the model.
+    pub fn queued(&self) -> usize {
+        self.flow.queue().len()
+    }
+
+    /// Whether its threads run.
+    pub fn is_alive(&self) -> bool {
+        !self.intake.thread.is_finished() && !self.stages.iter().any(JoinHandle::is_finished)
+    }
+
+    /// Takes no more requests; those that are under way go on.
+    pub fn stop_receiving(&self) {
+        self.publisher.stop_receiving();
+    }
+
+    /// Waits until `deadline` for every accepted request to be answered, then ends. Returns the final counts; what is in
+    /// flight in them was left behind.
+    pub fn finish(mut self, deadline: Instant) -> Statistics {
+        self.stop_receiving();
+        // The intake ends once the broker has confirmed the end of the subscription.
+        let wait = deadline.saturating_duration_since(Instant::now());
+        let ended = self.intake.ended.recv_timeout(wait) == Err(RecvTimeoutError::Disconnected);
+        if ended && self.intake.thread.join().is_err() {
+            error!(deployment = self.name, "the intake thread panicked");
+        }
+        let left = self.flow.ledger().wait_until_drained(deadline);
+        self.flow.close();
+        for stage in self.stages.drain(..) {
+            // With requests left, the model is busy with them: its thread ends by itself when it returns.
+            if left == 0 && stage.join().is_err() {
+                error!(deployment = self.name, "a thread of the deployment panicked");
+            }
+        }
+        self.flow.ledger().statistics()
+    }
+}

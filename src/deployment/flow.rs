@@ -1,0 +1,211 @@
+//! The stages between intake and outbox, and who hands what to whom.
+
+use std::time::{Duration, Instant};
+
+use crate::inference::{Caller, ErrorCode, Outcome, Refusal, Stages};
+use crate::metrics::Ledger;
+use crate::network::{DelayLine, Direction, Profile};
+use crate::worker::{Done, Job, Queue};
+
+use super::outbox::{Answer, Outbox, ReplyTo};
+
+/// A request on its way through the deployment, without its features.
+pub struct Ticket {
+    pub caller: Caller,
+    pub reply_to: ReplyTo,
+    pub arrived_at: Instant,
+    /// The request's number in this deployment, which the network's decisions depend on.
+    pub sequence: u64,
+    /// The delay that the network has decided so far.
+    pub network: Duration,
+    pub stages: Stages,
+}
+
+/// What the delay line carries.
+pub enum Parcel {
+    /// On the way to the model: valid features, or a refusal that the far end would make.
+    Up(Ticket, Result<Vec<f32>, Refusal>),
+    /// On the way back, since when.
+    Down(Answer, Instant),
+}
+
+/// One thread's view of the deployment's stages: shared queues, and buffers of its own.
+pub struct Flow {
+    network: Profile,
+    queue: Queue<Ticket>,
+    line: Option<DelayLine<Parcel>>,
+    outbox: Outbox,
+    /// Gathered for the model.
+    jobs: Vec<Job<Ticket>>,
+    /// Gathered for the way back.
+    answers: Vec<Answer>,
+    /// At the end of their way back.
+    leaving: Vec<Answer>,
+}
+
+impl Clone for Flow {
+    fn clone(&self) -> Self {
+        Self {
+            network: self.network,
+            queue: self.queue.clone(),
+            line: self.line.clone(),
+            outbox: self.outbox.clone(),
+            jobs: Vec::new(),
+            answers: Vec::new(),
+            leaving: Vec::new(),
+        }
+    }
+}
+
+impl Flow {
+    pub fn new(config: &super::Config, queue: Queue<Ticket>, outbox: Outbox) -> Self {
+        // The intake admits at most `in_flight_max` requests, so the line never fills beyond that.
+        let line = (!config.network.is_instant()).then(|| DelayLine::new(config.in_flight_max));
+        Self {
+            network: config.network,
+            queue,
+            line,
+            outbox,
+            jobs: Vec::new(),
+            answers: Vec::new(),
+            leaving: Vec::new(),
+        }
+    }
+
+    pub fn queue(&self) -> &Queue<Ticket> {
+        &self.queue
+    }
+
+    pub fn line(&self) -> Option<&DelayLine<Parcel>> {
+        self.line.as_ref()
+    }
+
+    pub fn ledger(&self) -> &Ledger {
+        self.outbox.ledger()
+    }
+
+    /// Admitted requests, in order of arrival: onto the uplink, or straight to the model.
+    pub fn admit(&mut self, admitted: &mut Vec<(Ticket, Result<Vec<f32>, Refusal>)>) {
+        let now = Instant::now();
+        let Some(line) = &self.line else {
+            for (ticket, request) in admitted.drain(..) {
+                self.arrive(ticket, request, now);
+            }
+            return self.forward();
+        };
+        let (network, mut full) = (self.network, Vec::new());
+        let parcels = admitted.drain(..).map(|(mut ticket, request)| {
+            let delay = network.delay(Direction::Uplink, ticket.sequence);
+            ticket.network += delay;
+            (ticket.arrived_at + delay, Parcel::Up(ticket, request))
+        });
+        if let Err(refused) = line.send(parcels) {
+            full = refused.0;
+        }
+        for parcel in full {
+            self.refuse_full_line(parcel);
+        }
+    }
+
+    /// Refuses what may not even start, at once.
+    pub fn refuse(&mut self, refused: impl IntoIterator<Item = (Ticket, Refusal)>) {
+        self.leaving.extend(refused.into_iter().map(|(ticket, refusal)| Answer::refused(ticket, refusal)));
+        self.outbox.send(&mut self.leaving, Duration::ZERO);
+    }
+
+    /// Parcels whose time under way is over.
+    pub fn on_due(&mut self, due: &mut Vec<Parcel>) {
+        let now = Instant::now();
+        for parcel in due.drain(..) {
+            match parcel {
+                Parcel::Up(mut ticket, request) => {
+                    ticket.stages.uplink = now.saturating_duration_since(ticket.arrived_at);
+                    self.arrive(ticket, request, now);
+                }
+                Parcel::Down(mut answer, since) => {
+                    answer.ticket.stages.downlink = now.saturating_duration_since(since);
+                    self.leaving.push(answer);
+                }
+            }
+        }
+        // Answers first: they are at the end of their way, and requests have the model's queue to wait in.
+        self.outbox.send(&mut self.leaving, PUBLISH_WAIT_MAX);
+        self.forward();
+    }
+
+    /// A batch that the model has seen.
+    pub fn on_done(&mut self, done: &mut Vec<Done<Ticket>>) {
+        for Done { context: mut ticket, outcome, queue, batch, inference } in done.drain(..) {
+            ticket.stages = Stages { queue, batch, inference, ..ticket.stages };
+            self.answers.push(Answer { ticket, outcome });
+        }
+        self.send_back();
+    }
+
+    /// Ends the threads: the worker once its queue is empty, the delay line at once.
+    pub fn close(&self) {
+        self.queue.close();
+        if let Some(line) = &self.line {
+            line.abandon();
+        }
+    }
+
+    /// At the model's end of the network.
+    fn arrive(&mut self, ticket: Ticket, request: Result<Vec<f32>, Refusal>, now: Instant) {
+        match request {
+            Ok(features) => self.jobs.push(Job { features, context: ticket, queued_at: now }),
+            Err(refusal) => self.answers.push(Answer { ticket, outcome: Err(refusal) }),
+        }
+    }
+
+    /// Gathered jobs to the worker; gathered refusals, and those of a full queue, back to their senders.
+    fn forward(&mut self) {
+        self.queue.submit(&mut self.jobs);
+        if !self.jobs.is_empty() {
+            let message = format!("the queue is full ({} requests wait)", self.queue.requests_max());
+            let refused: Vec<_> = self.jobs.drain(..).collect();
+            self.answers.extend(refused.into_iter().map(|job| {
+                Answer::refused(job.context, Refusal::new(ErrorCode::Overloaded, message.clone()))
+            }));
+        }
+        self.send_back();
+    }
+
+    /// Gathered answers: onto the downlink, or straight out.
+    fn send_back(&mut self) {
+        if self.answers.is_empty() {
+            return;
+        }
+        let Some(line) = &self.line else {
+            return self.outbox.send(&mut self.answers, PUBLISH_WAIT_MAX);
+        };
+        let (network, now, mut full) = (self.network, Instant::now(), Vec::new());
+        let parcels = self.answers.drain(..).map(|mut answer| {
+            let delay = network.delay(Direction::Downlink, answer.ticket.sequence);
+            answer.ticket.network += delay;
+            (now + delay, Parcel::Down(answer, now))
+        });
+        if let Err(refused) = line.send(parcels) {
+            full = refused.0;
+        }
+        for parcel in full {
+            self.refuse_full_line(parcel);
+        }
+    }
+
+    /// The bound on requests in flight makes this impossible; an answer is owed all the same.
+    fn refuse_full_line(&mut self, parcel: Parcel) {
+        let (Parcel::Up(ticket, _) | Parcel::Down(Answer { ticket, .. }, _)) = parcel;
+        let refusal = Refusal::new(ErrorCode::Overloaded, "the simulated network is full (in_flight_max)");
+        self.refuse([(ticket, refusal)]);
+    }
+}
+
+/// How long a stage waits for room in the outbox of a slow broker before answers are dropped and counted.
+const PUBLISH_WAIT_MAX: Duration = Duration::from_secs(5);
+
+impl Answer {
+    fn refused(ticket: Ticket, refusal: Refusal) -> Self {
+        Self { ticket, outcome: Outcome::Err(refusal) }
+    }
+}

@@ -1,0 +1,119 @@
+//! The intake thread: drains the subscription, reads payloads, and admits what the bound on requests in flight allows.
+//!
+//! It never waits for anything downstream: a subscriber that lags loses messages in the broker.
+
+use std::convert::Infallible;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use tracing::{info, warn};
+
+use super::Config;
+use super::flow::{Flow, Ticket};
+use super::outbox::ReplyTo;
+use crate::client::Subscriber;
+use crate::inference::{Caller, ErrorCode, Refusal, Stages};
+use crate::mqtt::Message;
+use crate::wire;
+
+/// The most messages taken from the broker at once.
+const RECEIVE_BATCH_MAX: usize = 512;
+
+/// The running thread, and a channel that closes when it ends.
+pub struct Running {
+    pub thread: JoinHandle<()>,
+    pub ended: Receiver<Infallible>,
+}
+
+/// Starts the thread; it ends when the subscription does.
+pub fn start(
+    config: &Config,
+    inputs: usize,
+    subscriber: Box<dyn Subscriber>,
+    flow: Flow,
+) -> std::io::Result<Running> {
+    let name = config.name.clone();
+    let mut intake = Intake {
+        inputs,
+        limits: config.wire,
+        in_flight_max: config.in_flight_max,
+        flow,
+        sequence: 0,
+        admitted: Vec::with_capacity(RECEIVE_BATCH_MAX),
+    };
+    let (alive, ended) = sync_channel(0);
+    let thread = thread::Builder::new().name(format!("intake-{name}")).spawn(move || {
+        let _alive = alive;
+        intake.run(&name, subscriber);
+    })?;
+    Ok(Running { thread, ended })
+}
+
+struct Intake {
+    inputs: usize,
+    limits: wire::Limits,
+    in_flight_max: usize,
+    flow: Flow,
+    sequence: u64,
+    admitted: Vec<(Ticket, Result<Vec<f32>, Refusal>)>,
+}
+
+impl Intake {
+    fn run(&mut self, name: &str, mut subscriber: Box<dyn Subscriber>) {
+        let mut messages = Vec::with_capacity(RECEIVE_BATCH_MAX);
+        loop {
+            match subscriber.receive(&mut messages, RECEIVE_BATCH_MAX) {
+                Ok(true) => self.take(&mut messages),
+                Ok(false) => return info!(deployment = name, "no more requests are taken"),
+                Err(cause) => return warn!(deployment = name, %cause, "requests can no longer be received"),
+            }
+        }
+    }
+
+    fn take(&mut self, messages: &mut Vec<Message>) {
+        let arrived_at = Instant::now();
+        let room = self.flow.ledger().receive(messages.len(), self.in_flight_max);
+        let overflow = messages.split_off(room);
+        for message in messages.drain(..) {
+            let (ticket, request) = self.read(message, arrived_at);
+            self.admitted.push((ticket, request));
+        }
+        self.flow.admit(&mut self.admitted);
+        if !overflow.is_empty() {
+            self.refuse(overflow, arrived_at);
+        }
+    }
+
+    fn read(&mut self, message: Message, arrived_at: Instant) -> (Ticket, Result<Vec<f32>, Refusal>) {
+        self.sequence += 1;
+        let (caller, request) = match wire::parse_request(&message.payload, self.inputs, self.limits) {
+            Ok(request) => (request.caller, Ok(request.features)),
+            Err(rejected) => (rejected.caller, Err(rejected.refusal)),
+        };
+        (self.ticket(caller, message, arrived_at), request)
+    }
+
+    fn ticket(&self, caller: Caller, message: Message, arrived_at: Instant) -> Ticket {
+        Ticket {
+            caller,
+            reply_to: ReplyTo { qos: message.qos, properties: message.properties },
+            arrived_at,
+            sequence: self.sequence,
+            network: Duration::ZERO,
+            stages: Stages::default(),
+        }
+    }
+
+    fn refuse(&mut self, overflow: Vec<Message>, arrived_at: Instant) {
+        let message = format!("{} requests are in flight already (in_flight_max)", self.in_flight_max);
+        let refused: Vec<_> = overflow
+            .into_iter()
+            .map(|request| {
+                let (ticket, read) = self.read(request, arrived_at);
+                (ticket, read.err().unwrap_or_else(|| Refusal::new(ErrorCode::Overloaded, message.clone())))
+            })
+            .collect();
+        self.flow.refuse(refused);
+    }
+}

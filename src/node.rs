@@ -1,0 +1,388 @@
+//! The composition root: a broker (embedded or elsewhere) and any number of deployments, from start to drain.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use tracing::{info, warn};
+
+use crate::broker::{self, Broker, BrokerError};
+use crate::client::{Client, ClientError, InProcess, Remote, RemoteConfig, State, Status};
+use crate::deployment::{self, Deployment, DeploymentError};
+use crate::metrics::Statistics;
+use crate::model::{Detector, LoadError, ModelInfo};
+
+/// How long a stopping node waits for accepted requests to be answered, unless told otherwise.
+pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
+
+/// Collects what a node is made of; [`start`](Self::start) makes it.
+///
+/// ```no_run
+/// use nearfar::{Node, deployment};
+///
+/// let node = Node::builder().deployment(deployment::Config::edge(), "models/anomaly_detector").start()?;
+/// println!("send requests to {}", node.mqtt_address().expect("an embedded broker has an address"));
+/// let statistics = node.stop();
+/// # Ok::<(), nearfar::node::NodeError>(())
+/// ```
+pub struct NodeBuilder {
+    node_id: String,
+    status_topic: String,
+    broker: BrokerChoice,
+    deployments: Vec<(deployment::Config, ModelSource)>,
+    shutdown_grace: Duration,
+}
+
+enum BrokerChoice {
+    Embedded(broker::Config),
+    Elsewhere(RemoteConfig),
+}
+
+/// Where a deployment's model comes from.
+pub enum ModelSource {
+    /// A directory, a `.safetensors` or a `.pt` file.
+    Path(PathBuf),
+    /// Loaded already, or a model of your own.
+    Detector(Box<Detector>),
+}
+
+impl From<&str> for ModelSource {
+    fn from(path: &str) -> Self {
+        Self::Path(path.into())
+    }
+}
+
+impl From<PathBuf> for ModelSource {
+    fn from(path: PathBuf) -> Self {
+        Self::Path(path)
+    }
+}
+
+impl From<Detector> for ModelSource {
+    fn from(detector: Detector) -> Self {
+        Self::Detector(Box::new(detector))
+    }
+}
+
+/// Why a node did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// There is nothing to serve.
+    #[error("a node needs at least one deployment")]
+    NoDeployment,
+    /// Two deployments have one name.
+    #[error("two deployments are called {0:?}")]
+    DuplicateName(String),
+    /// Two deployments would answer the same request on the same topic.
+    #[error(
+        "deployments {0:?} and {1:?} take the same requests and answer on the same topic {2:?}; give one of them other topics"
+    )]
+    SharedTopics(String, String, String),
+    /// A model is missing or broken.
+    #[error(transparent)]
+    Model(#[from] LoadError),
+    /// The embedded broker did not start.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    /// The local client did not start.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The operating system starts no more threads.
+    #[error("no thread could be started: {0}")]
+    Thread(std::io::Error),
+    /// A deployment did not start.
+    #[error(transparent)]
+    Deployment(#[from] DeploymentError),
+}
+
+impl Default for NodeBuilder {
+    fn default() -> Self {
+        Self {
+            node_id: "nearfar".to_owned(),
+            status_topic: "ml/inference/status".to_owned(),
+            broker: BrokerChoice::Embedded(broker::Config::loopback()),
+            deployments: Vec::new(),
+            shutdown_grace: SHUTDOWN_GRACE,
+        }
+    }
+}
+
+impl NodeBuilder {
+    /// Names the node: the last level of its status topic. Default `nearfar`.
+    pub fn node_id(mut self, node_id: impl Into<String>) -> Self {
+        self.node_id = node_id.into();
+        self
+    }
+
+    /// Where the node's status goes: `{topic}/{node_id}`. Default `ml/inference/status`.
+    pub fn status_topic(mut self, topic: impl Into<String>) -> Self {
+        self.status_topic = topic.into();
+        self
+    }
+
+    /// Starts an embedded broker with `config`. The default: loopback, on a free port.
+    pub fn embedded_broker(mut self, config: broker::Config) -> Self {
+        self.broker = BrokerChoice::Embedded(config);
+        self
+    }
+
+    /// Uses a broker that runs elsewhere.
+    pub fn remote_broker(mut self, config: RemoteConfig) -> Self {
+        self.broker = BrokerChoice::Elsewhere(config);
+        self
+    }
+
+    /// Adds a deployment of `model`.
+    pub fn deployment(mut self, config: deployment::Config, model: impl Into<ModelSource>) -> Self {
+        self.deployments.push((config, model.into()));
+        self
+    }
+
+    /// How long [`Node::stop`] waits for accepted requests to be answered. Default 5 s.
+    pub fn shutdown_grace(mut self, grace: Duration) -> Self {
+        self.shutdown_grace = grace;
+        self
+    }
+
+    /// Loads every model, starts the broker, then the deployments.
+    ///
+    /// With an embedded broker the node is ready when this returns; with a broker elsewhere it may still be connecting:
+    /// see [`Node::wait_until_ready`].
+    ///
+    /// # Errors
+    /// [`NodeError`]; nothing is left running.
+    pub fn start(self) -> Result<Node, NodeError> {
+        self.check()?;
+        let mut loaded = Vec::with_capacity(self.deployments.len());
+        for (config, source) in self.deployments {
+            let detector = match source {
+                ModelSource::Path(path) => Detector::load(path)?,
+                ModelSource::Detector(detector) => *detector,
+            };
+            loaded.push((config, detector));
+        }
+        let status = status(&self.status_topic, &self.node_id, &loaded);
+        let (broker, client) = connect(self.broker, status)?;
+        let mut node = Node {
+            broker,
+            client: Some(client),
+            deployments: Vec::new(),
+            shutdown_grace: self.shutdown_grace,
+        };
+        for (config, detector) in loaded {
+            // On failure the node built so far is dropped, which stops it.
+            node.deployments.push(Deployment::start(config, detector, node.client())?);
+        }
+        Ok(node)
+    }
+
+    fn check(&self) -> Result<(), NodeError> {
+        let configs: Vec<_> = self.deployments.iter().map(|(config, _)| config).collect();
+        if configs.is_empty() {
+            return Err(NodeError::NoDeployment);
+        }
+        for (at, one) in configs.iter().enumerate() {
+            for other in &configs[at + 1..] {
+                if one.name == other.name {
+                    return Err(NodeError::DuplicateName(one.name.clone()));
+                }
+                let common = one.topics.request.iter().find(|topic| other.topics.request.contains(topic));
+                if common.is_some() && one.topics.result == other.topics.result {
+                    let (one, other, topic) = (&one.name, &other.name, &one.topics.result);
+                    return Err(NodeError::SharedTopics(one.clone(), other.clone(), topic.clone()));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn status(topic: &str, node_id: &str, loaded: &[(deployment::Config, Detector)]) -> Status {
+    let deployments: Vec<_> = loaded
+        .iter()
+        .map(|(config, detector)| {
+            json!({ "name": config.name, "placement": config.placement, "model": detector.info().name })
+        })
+        .collect();
+    let version = env!("CARGO_PKG_VERSION");
+    let online =
+        json!({ "status": "online", "node_id": node_id, "version": version, "deployments": deployments });
+    let offline = json!({ "status": "offline", "node_id": node_id });
+    Status { topic: format!("{topic}/{node_id}"), online: online.to_string(), offline: offline.to_string() }
+}
+
+type Connected = (Option<Arc<Broker>>, Box<dyn Client>);
+
+fn connect(choice: BrokerChoice, status: Status) -> Result<Connected, NodeError> {
+    match choice {
+        BrokerChoice::Embedded(config) => {
+            let broker = Arc::new(Broker::start(config)?);
+            let client = InProcess::join(Arc::clone(&broker), status)?;
+            Ok((Some(broker), Box::new(client)))
+        }
+        BrokerChoice::Elsewhere(config) => {
+            let client = Remote::connect(config, status).map_err(NodeError::Thread)?;
+            Ok((None, Box::new(client)))
+        }
+    }
+}
+
+/// A running node. Dropping it stops it without waiting for requests under way.
+pub struct Node {
+    broker: Option<Arc<Broker>>,
+    /// There until the node is closed.
+    client: Option<Box<dyn Client>>,
+    deployments: Vec<Deployment>,
+    shutdown_grace: Duration,
+}
+
+/// Whether a node can answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Readiness {
+    /// Requests are answered.
+    Ready,
+    /// Not now, and why; it may come back.
+    NotReady(String),
+    /// Never again, and why: the process should end.
+    Failed(String),
+}
+
+impl Node {
+    /// Begins a node.
+    pub fn builder() -> NodeBuilder {
+        NodeBuilder::default()
+    }
+
+    /// The first listener of the embedded broker; `None` when the broker runs elsewhere.
+    pub fn mqtt_address(&self) -> Option<SocketAddr> {
+        self.mqtt_addresses().first().map(|(_, address)| *address)
+    }
+
+    /// Every listener of the embedded broker, with its name.
+    pub fn mqtt_addresses(&self) -> Vec<(String, SocketAddr)> {
+        self.broker.as_ref().map(|broker| broker.addresses()).unwrap_or_default()
+    }
+
+    /// The embedded broker.
+    pub fn broker(&self) -> Option<&Broker> {
+        self.broker.as_deref()
+    }
+
+    /// The deployments' names and models, in the order they were added.
+    pub fn deployments(&self) -> impl Iterator<Item = (&str, &ModelInfo)> {
+        self.deployments.iter().map(|deployment| (deployment.name(), deployment.model()))
+    }
+
+    /// The counts of deployment `name`.
+    pub fn statistics(&self, name: &str) -> Option<Statistics> {
+        self.deployments.iter().find(|deployment| deployment.name() == name).map(Deployment::statistics)
+    }
+
+    /// How many requests wait for the model of deployment `name`.
+    pub fn queued(&self, name: &str) -> Option<usize> {
+        self.deployments.iter().find(|deployment| deployment.name() == name).map(Deployment::queued)
+    }
+
+    fn client(&self) -> &dyn Client {
+        self.client.as_deref().expect("a node has its client until it is closed")
+    }
+
+    /// Whether the node answers now.
+    pub fn readiness(&self) -> Readiness {
+        if let Some(dead) = self.deployments.iter().find(|deployment| !deployment.is_alive()) {
+            return Readiness::Failed(format!("a thread of deployment {} has ended", dead.name()));
+        }
+        readiness(self.client().state())
+    }
+
+    /// Waits until the node answers.
+    ///
+    /// # Errors
+    /// What was missing when `wait` had passed, or the failure that ended the node.
+    pub fn wait_until_ready(&self, wait: Duration) -> Result<(), Readiness> {
+        let deadline = Instant::now() + wait;
+        loop {
+            let state = self.client().state();
+            let left = deadline.saturating_duration_since(Instant::now());
+            match readiness(state.clone()) {
+                Readiness::Ready => return Ok(()),
+                Readiness::NotReady(_) if !left.is_zero() => {
+                    self.client().wait_for_change(&state, left);
+                }
+                not_ready => return Err(not_ready),
+            }
+        }
+    }
+
+    /// Waits until the node is or becomes [`Readiness::Failed`], at most `wait`; returns the reason.
+    pub fn wait_for_failure(&self, wait: Duration) -> Option<String> {
+        let deadline = Instant::now() + wait;
+        loop {
+            if let Readiness::Failed(reason) = self.readiness() {
+                return Some(reason);
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return None;
+            }
+            self.client().wait_for_change(&self.client().state(), left);
+        }
+    }
+
+    /// Stops: no new requests, accepted ones are answered for at most `shutdown_grace`, then the broker ends. Returns every
+    /// deployment's final counts; requests still in flight in them were left behind.
+    pub fn stop(mut self) -> Vec<(String, Statistics)> {
+        let deadline = Instant::now() + self.shutdown_grace;
+        for deployment in &self.deployments {
+            deployment.stop_receiving();
+        }
+        let mut totals = Vec::with_capacity(self.deployments.len());
+        for deployment in std::mem::take(&mut self.deployments) {
+            let name = deployment.name().to_owned();
+            let statistics = deployment.finish(deadline);
+            if statistics.in_flight > 0 {
+                warn!(
+                    deployment = name,
+                    left_behind = statistics.in_flight,
+                    "not every request was answered"
+                );
+            }
+            totals.push((name, statistics));
+        }
+        self.close();
+        info!("stopped");
+        totals
+    }
+
+    fn close(&mut self) {
+        for deployment in std::mem::take(&mut self.deployments) {
+            deployment.finish(Instant::now());
+        }
+        if let Some(client) = self.client.take() {
+            client.close();
+        }
+        // The client held the other reference.
+        if let Some(broker) = self.broker.take().and_then(Arc::into_inner) {
+            broker.stop(BROKER_GRACE);
+        }
+    }
+}
+
+/// How long connections may take to say goodbye.
+const BROKER_GRACE: Duration = Duration::from_secs(1);
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+fn readiness(state: State) -> Readiness {
+    match state {
+        State::Online => Readiness::Ready,
+        State::Offline(reason) => Readiness::NotReady(reason),
+        State::Gone(reason) => Readiness::Failed(reason),
+    }
+}

@@ -1,0 +1,39 @@
+//! Logs: structured, on standard error, filtered by `--log` or `RUST_LOG`.
+
+use std::io::IsTerminal;
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::ParseError;
+
+/// How a log line looks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What is logged when nothing else is asked for: our own messages; rumqttd's router would report every client.
+const DEFAULT_FILTER: &str = "warn,nearfar=info,rumqttd=off";
+
+/// Starts logging to standard error. `filter` is in `RUST_LOG`'s syntax and wins over it.
+///
+/// # Errors
+/// When `filter` does not parse.
+pub fn start(filter: Option<&str>, format: LogFormat) -> Result<(), ParseError> {
+    let from_environment = std::env::var(EnvFilter::DEFAULT_ENV).ok().filter(|value| !value.is_empty());
+    let wanted = filter.map(str::to_owned).or(from_environment);
+    let filter = EnvFilter::try_new(wanted.as_deref().unwrap_or(DEFAULT_FILTER))?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let started = match format {
+        LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).try_init(),
+        LogFormat::Json => builder.json().try_init(),
+    };
+    // An application that embeds this library may have its own subscriber; then that one stays.
+    if started.is_err() {
+        tracing::debug!("logging was started before");
+    }
+    Ok(())
+}
