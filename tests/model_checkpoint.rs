@@ -1,5 +1,7 @@
 //! PyTorch checkpoints: however the weights were saved, the same tensors come out; hostile files end in one clear error.
 
+#![allow(clippy::unwrap_used, reason = "a helper of tests fails as a test does")]
+
 mod model_support;
 
 use std::fs;

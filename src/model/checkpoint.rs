@@ -9,6 +9,8 @@
 //! Sharing costs nothing, because values refer to each other by index; nothing here recurses as deep as its input asks.
 
 mod archive;
+#[cfg(test)]
+mod hostile;
 mod legacy;
 mod limits;
 mod pickle;

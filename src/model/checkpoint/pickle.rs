@@ -17,6 +17,9 @@ pub(super) struct Pickle<'a> {
     pub root: Id,
     /// Where the pickle ends in the bytes.
     pub end: usize,
+    /// The memory that the values take, by the machine's own account.
+    #[cfg(test)]
+    pub value_bytes: u64,
 }
 
 /// Reads the pickle at the start of `bytes`.
@@ -33,7 +36,13 @@ pub(super) fn read<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Pickle<'a>, C
         value_bytes: 0,
     };
     let root = machine.run()?;
-    Ok(Pickle { arena: machine.arena, root, end: machine.at })
+    Ok(Pickle {
+        arena: machine.arena,
+        root,
+        end: machine.at,
+        #[cfg(test)]
+        value_bytes: machine.value_bytes,
+    })
 }
 
 struct Machine<'a, 'l> {
