@@ -10,10 +10,12 @@
 
 mod checkpoint;
 mod config;
+mod convert;
 mod dense;
 mod detector;
 mod error;
 mod inferred;
+mod inspect;
 mod load;
 mod normalise;
 mod safetensors_file;
@@ -21,8 +23,10 @@ mod tensors;
 
 pub use checkpoint::{CheckpointError, Limits};
 pub use config::{Activation, ConfigError, Layer, Output};
+pub use convert::{ConvertError, ConvertOptions, Converted, convert};
 pub use detector::{Detector, Feature, ModelInfo};
 pub use error::LoadError;
+pub use inspect::{Inspection, inspect};
 pub use tensors::{Dtype, TensorInfo};
 
 /// A model that one thread owns and calls.

@@ -23,7 +23,7 @@ const PROBLEMS_MAX: usize = 16;
 /// Loads the model at `path`; see [`Detector::load`].
 pub(super) fn load(path: &Path) -> Result<Detector, LoadError> {
     let files = find(path)?;
-    let weights = read_weights(&files.weights)?;
+    let weights = read_weights(&files.weights, None)?;
     build(files, weights)
 }
 
@@ -102,8 +102,13 @@ fn only_weights_in(directory: &Path) -> Result<PathBuf, LoadError> {
     Err(LoadError::NotAModel { path: directory.to_owned(), problem })
 }
 
-/// Reads a file of weights of either kind, told by its name's end.
-pub(super) fn read_weights(path: &Path) -> Result<Weights, LoadError> {
+/// The weights that `path` means, whatever its `config.json` says.
+pub(super) fn find_weights(path: &Path) -> Result<PathBuf, LoadError> {
+    if path.is_dir() { only_weights_in(path) } else { Ok(path.to_owned()) }
+}
+
+/// Reads a file of weights of either kind, told by its name's end; of a checkpoint, the set of tensors at `key`.
+pub(super) fn read_weights(path: &Path, key: Option<&str>) -> Result<Weights, LoadError> {
     let kind = extension(path);
     if !matches!(kind.as_str(), "safetensors" | "pt" | "pth" | "ckpt") {
         let problem = "expected a directory, or a file that ends in .safetensors or .pt".to_owned();
@@ -116,7 +121,7 @@ pub(super) fn read_weights(path: &Path) -> Result<Weights, LoadError> {
             .map_err(|problem| LoadError::Safetensors { path: path.to_owned(), problem })?;
         return Ok(Weights { tensors, sha256, format: "safetensors".to_owned() });
     }
-    let read = checkpoint::read(&bytes, None, &checkpoint::Limits::default())
+    let read = checkpoint::read(&bytes, key, &checkpoint::Limits::default())
         .map_err(|error| LoadError::Checkpoint { path: path.to_owned(), error })?;
     Ok(Weights { tensors: read.tensors, sha256, format: read.format })
 }

@@ -142,6 +142,14 @@ impl RawTensor {
     }
 }
 
+impl RawTensor {
+    /// The first element that was finite, and is not among `narrowed`, its values as f32.
+    pub fn first_overflow(&self, narrowed: &[f32]) -> Option<usize> {
+        let wide = words(&self.bytes).map(f64::from_le_bytes);
+        wide.zip(narrowed).position(|(wide, narrow)| wide.is_finite() && !narrow.is_finite())
+    }
+}
+
 fn words<const N: usize>(bytes: &[u8]) -> impl Iterator<Item = [u8; N]> {
     bytes.as_chunks::<N>().0.iter().copied()
 }

@@ -1,5 +1,6 @@
 //! What the model tests share: fixtures, and model directories that a test may edit.
 #![allow(dead_code, reason = "each test binary uses a part")]
+#![allow(clippy::unwrap_used, reason = "a helper of tests fails as a test does")]
 
 use std::fs;
 use std::path::{Path, PathBuf};

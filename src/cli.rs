@@ -1,0 +1,5 @@
+//! The commands, one a file.
+
+pub mod convert;
+pub mod infer;
+pub mod inspect;

@@ -1,0 +1,51 @@
+//! `nearfar convert`: a PyTorch checkpoint becomes safetensors.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use nearfar::model::{ConvertOptions, Converted, Dtype, convert};
+
+/// Convert a PyTorch checkpoint (.pt) to safetensors, without running anything that is in it
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The checkpoint: a state dict, a training or Lightning checkpoint, a whole module, or a TorchScript archive
+    source: PathBuf,
+    /// The .safetensors file to write; it appears whole or not at all
+    target: PathBuf,
+    /// Convert floating point tensors to this dtype (f32); without it each keeps its own
+    #[arg(long, value_parser = float_dtype)]
+    dtype: Option<Dtype>,
+    /// Which set of tensors to take, where the checkpoint holds more than one (an error lists them)
+    #[arg(long)]
+    key: Option<String>,
+}
+
+/// Converts, then prints the tensors, their shapes and the hash of what was written.
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    let options = ConvertOptions { dtype: args.dtype, key: args.key.clone() };
+    let converted = convert(&args.source, &args.target, &options)?;
+    match print(&converted, args, &mut io::stdout().lock()) {
+        // Nobody reads any more; what was asked for is done.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        printed => Ok(printed?),
+    }
+}
+
+fn print(converted: &Converted, args: &Args, out: &mut impl Write) -> io::Result<()> {
+    let Converted { tensors, sha256, format, bytes } = converted;
+    writeln!(out, "{}: {format}", args.source.display())?;
+    let width = tensors.iter().map(|tensor| tensor.name.len()).max().unwrap_or(0);
+    for tensor in tensors {
+        let shape: Vec<_> = tensor.shape.iter().map(ToString::to_string).collect();
+        writeln!(out, "  {:width$}  {:4}  ({})", tensor.name, tensor.dtype, shape.join(", "))?;
+    }
+    writeln!(out, "{}: {} tensors, {bytes} bytes", args.target.display(), tensors.len())?;
+    writeln!(out, "sha256 {sha256}")
+}
+
+fn float_dtype(name: &str) -> Result<Dtype, String> {
+    match Dtype::from_name(name) {
+        Some(Dtype::F32) => Ok(Dtype::F32),
+        _ => Err("expected f32".to_owned()),
+    }
+}

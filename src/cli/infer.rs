@@ -1,0 +1,210 @@
+//! `nearfar infer`: predictions on the command line, from flags or from JSON lines, without any broker.
+
+use std::io::{self, BufRead, Write};
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
+use nearfar::model::Detector;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// The longest input line, in bytes.
+const LINE_BYTES_MAX: usize = 1 << 20;
+
+/// Score features with a model: one row from --features, or JSON lines from stdin
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// A directory with config.json and weights, a .safetensors file, or a .pt file
+    model: PathBuf,
+    /// One row of plain features, separated by commas. Without it, JSON lines are read from stdin: an array of numbers, or
+    /// an object with "features"; "device_id", "timestamp_us" and "request_id" are echoed
+    #[arg(long, value_delimiter = ',', allow_hyphen_values = true)]
+    features: Option<Vec<f32>>,
+}
+
+/// Prints one JSON line for each row; fails at the end when any row had no prediction.
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    let mut detector = Detector::load(&args.model)?;
+    let mut out = io::stdout().lock();
+    let result = match &args.features {
+        Some(features) => {
+            let answer = answer(&mut detector, features, Caller::default()).map_err(anyhow::Error::msg)?;
+            write_line(&mut out, &answer)
+        }
+        None => score_lines(&mut detector, &mut io::stdin().lock(), &mut out),
+    };
+    match result {
+        // Nobody reads any more, as after `| head`: that is no fault.
+        Err(error) if is_broken_pipe(&error) => Ok(()),
+        other => other,
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+fn score_lines(
+    detector: &mut Detector,
+    input: &mut impl BufRead,
+    out: &mut impl Write,
+) -> anyhow::Result<()> {
+    let mut line = Vec::new();
+    let (mut number, mut failed) = (0u64, 0u64);
+    loop {
+        let complete = match read_line(input, &mut line).context("cannot read stdin")? {
+            Line::End => break,
+            Line::Complete => true,
+            Line::TooLong => false,
+        };
+        number += 1;
+        let outcome = if !complete {
+            Err(format!("the line has more than {LINE_BYTES_MAX} bytes"))
+        } else if line.trim_ascii().is_empty() {
+            continue;
+        } else {
+            parse(&line).and_then(|(features, caller)| answer(detector, &features, caller))
+        };
+        match outcome {
+            Ok(answer) => write_line(out, &answer)?,
+            Err(problem) => {
+                failed += 1;
+                eprintln!("line {number}: {problem}");
+            }
+        }
+    }
+    if failed > 0 {
+        bail!("{failed} of {number} lines had no prediction");
+    }
+    Ok(())
+}
+
+/// What identifies a row to whoever sent it.
+#[derive(Debug, Default, Deserialize, Serialize)]
+struct Caller {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timestamp_us: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Answer<'a> {
+    #[serde(flatten)]
+    caller: Caller,
+    prediction: f32,
+    anomaly: bool,
+    label: &'a str,
+}
+
+fn parse(line: &[u8]) -> Result<(Vec<f32>, Caller), String> {
+    let value: Value = serde_json::from_slice(line).map_err(|error| format!("no JSON: {error}"))?;
+    let (features, caller) = match value {
+        Value::Array(features) => (features, Caller::default()),
+        Value::Object(mut object) => match object.remove("features") {
+            Some(Value::Array(features)) => {
+                let caller = Caller::deserialize(Value::Object(object)).map_err(|error| error.to_string())?;
+                (features, caller)
+            }
+            Some(_) => return Err("features: expected an array of numbers".to_owned()),
+            None => return Err("features: missing".to_owned()),
+        },
+        _ => return Err("expected an array of numbers, or an object with features".to_owned()),
+    };
+    let number = |(at, value): (usize, &Value)| match value.as_f64().map(|number| number as f32) {
+        Some(number) if number.is_finite() => Ok(number),
+        _ => Err(format!("features[{at}]: expected a number within f32, found {value}")),
+    };
+    Ok((features.iter().enumerate().map(number).collect::<Result<_, _>>()?, caller))
+}
+
+fn answer<'a>(detector: &'a mut Detector, features: &[f32], caller: Caller) -> Result<Answer<'a>, String> {
+    let prediction = detector.predict(features).map_err(|error| error.to_string())?;
+    let info = detector.info();
+    Ok(Answer { caller, prediction, anomaly: info.is_anomaly(prediction), label: info.label(prediction) })
+}
+
+fn write_line(out: &mut impl Write, answer: &Answer<'_>) -> anyhow::Result<()> {
+    let mut line = serde_json::to_vec(answer)?;
+    line.push(b'\n');
+    Ok(out.write_all(&line)?)
+}
+
+enum Line {
+    Complete,
+    TooLong,
+    End,
+}
+
+/// Reads the next line into `line`, without its end; of one that is too long, the rest is skipped.
+fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<Line> {
+    line.clear();
+    let mut any = false;
+    let mut too_long = false;
+    loop {
+        let chunk = input.fill_buf()?;
+        if chunk.is_empty() && !any {
+            return Ok(Line::End);
+        }
+        any = true;
+        let end = chunk.iter().position(|&byte| byte == b'\n');
+        let taken = end.unwrap_or(chunk.len());
+        too_long |= line.len() + taken > LINE_BYTES_MAX;
+        if !too_long {
+            line.extend_from_slice(&chunk[..taken]);
+        }
+        let last = end.is_some() || chunk.is_empty();
+        input.consume(taken + usize::from(end.is_some()));
+        if last {
+            return Ok(if too_long { Line::TooLong } else { Line::Complete });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arrays_and_objects_are_rows() {
+        let (features, caller) = parse(b"[1, -2.5, 3e2]").unwrap();
+        assert_eq!((features, caller.device_id), (vec![1.0, -2.5, 300.0], None));
+        let (features, caller) =
+            parse(br#"{"features": [0], "device_id": "a", "timestamp_us": 7, "x": 1}"#).unwrap();
+        assert_eq!(
+            (features, caller.device_id.as_deref(), caller.timestamp_us),
+            (vec![0.0], Some("a"), Some(7))
+        );
+    }
+
+    #[test]
+    fn what_is_no_row_is_refused_in_words() {
+        for (line, part) in [
+            ("{", "no JSON"),
+            ("3", "expected an array"),
+            ("{}", "features: missing"),
+            (r#"{"features": 1}"#, "features: expected an array"),
+            ("[1, \"x\"]", "features[1]"),
+            ("[1e39]", "features[0]"),
+        ] {
+            let problem = parse(line.as_bytes()).unwrap_err();
+            assert!(problem.contains(part), "{line}: {problem}");
+        }
+    }
+
+    #[test]
+    fn long_lines_are_skipped_and_the_next_one_is_read() {
+        let mut text = vec![b'x'; LINE_BYTES_MAX + 1];
+        text.extend_from_slice(b"\n[1]\n[2]");
+        let mut input = io::BufReader::with_capacity(1_000, text.as_slice());
+        let mut line = Vec::new();
+        assert!(matches!(read_line(&mut input, &mut line).unwrap(), Line::TooLong));
+        for expected in [b"[1]", b"[2]"] {
+            assert!(matches!(read_line(&mut input, &mut line).unwrap(), Line::Complete));
+            assert_eq!(line, expected);
+        }
+        assert!(matches!(read_line(&mut input, &mut line).unwrap(), Line::End));
+    }
+}

@@ -1,0 +1,27 @@
+//! `nearfar inspect`: what a model is made of.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use nearfar::model::inspect;
+
+/// Show a model's layers, tensors, dtypes, parameters, hash and origin, and whether it loads
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// A directory with config.json and weights, a .safetensors file, or a .pt file
+    model: PathBuf,
+}
+
+/// Prints the description; fails when the model would not load, after printing what could be read of it.
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    let inspection = inspect(&args.model)?;
+    match write!(io::stdout().lock(), "{inspection}") {
+        // Nobody reads any more.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+        printed => printed?,
+    }
+    match inspection.model {
+        Ok(_) => Ok(()),
+        Err(problem) => Err(anyhow::Error::msg(problem)),
+    }
+}

@@ -1,0 +1,332 @@
+//! Finds the sets of tensors in what a pickle built: flat and nested state dicts, whole modules, TorchScript objects.
+
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
+
+use super::limits::Limits;
+use super::pickle::Pickle;
+use super::value::{Arena, Id, Shortened, Value};
+use super::view::{self, View};
+use super::{CheckpointError, limits::Over};
+
+/// What data-parallel training and compilation put before every name.
+const PREFIXES: [&str; 2] = ["module.", "_orig_mod."];
+/// Keys under which training scripts keep the model beside tensors of their own.
+const MODEL_KEYS: [&str; 4] = ["state_dict", "model_state_dict", "model", "module"];
+/// The key of a set that is the pickled object itself.
+const ROOT_KEY: &str = ".";
+
+/// The set of tensors that was meant.
+#[derive(Debug)]
+pub(super) struct Chosen<'a> {
+    /// By name, in the model's order.
+    pub tensors: Vec<(String, View<'a>)>,
+    /// What it is and where it was, in words.
+    pub place: String,
+}
+
+/// A set of tensors: a state dict, or a module.
+#[derive(Debug)]
+struct Set {
+    /// The keys that lead to it, joined by dots.
+    key: String,
+    kind: &'static str,
+    tensors: Vec<(String, Id)>,
+}
+
+/// Finds the tensors of the set at `key`, or of the only set there is.
+pub(super) fn find<'a>(
+    pickle: &Pickle<'a>,
+    key: Option<&str>,
+    limits: &Limits,
+) -> Result<Chosen<'a>, CheckpointError> {
+    let arena = &pickle.arena;
+    let mut walk = Walk { arena, limits, steps: 0, tensors: 0, names_bytes: 0 };
+    let mut sets = walk.sets(pickle.root)?;
+    if sets.is_empty() {
+        return Err(CheckpointError::NoTensors { found: arena.describe(pickle.root) });
+    }
+    let at = choose(arena, &sets, key, limits)?;
+    let set = sets.swap_remove(at);
+    let place = if set.key == ROOT_KEY {
+        set.kind.to_owned()
+    } else {
+        format!("{} at {}", set.kind, Shortened(&set.key))
+    };
+    let mut tensors = Vec::with_capacity(set.tensors.len());
+    for (name, id) in strip_prefixes(set.tensors) {
+        let view = view::view(arena, id, limits).map_err(|problem| problem.of(&name))?;
+        tensors.push((name, view));
+    }
+    Ok(Chosen { tensors, place })
+}
+
+fn choose(
+    arena: &Arena<'_>,
+    sets: &[Set],
+    key: Option<&str>,
+    limits: &Limits,
+) -> Result<usize, CheckpointError> {
+    let listed = || {
+        const SETS_MAX: usize = 12;
+        let sets = sets.iter().take(SETS_MAX);
+        sets.map(|set| format!("{} ({}, {} tensors)", Shortened(&set.key), set.kind, set.tensors.len()))
+            .collect()
+    };
+    if let Some(key) = key {
+        let found = sets.iter().position(|set| set.key == key);
+        return found.ok_or_else(|| CheckpointError::NoSuchKey { key: key.to_owned(), sets: listed() });
+    }
+    // A lone score or step count beside the weights is no model.
+    let mut likely: Vec<usize> =
+        (0..sets.len()).filter(|&at| holds_weights(arena, &sets[at], limits)).collect();
+    if likely.is_empty() {
+        likely = (0..sets.len()).collect();
+    }
+    if likely.len() == 2
+        && sets[likely[0]].key == ROOT_KEY
+        && MODEL_KEYS.contains(&sets[likely[1]].key.as_str())
+    {
+        // Tensors of the training script's own beside its model.
+        return Ok(likely[1]);
+    }
+    match likely.as_slice() {
+        [only] => Ok(*only),
+        _ => Err(CheckpointError::Ambiguous { sets: listed() }),
+    }
+}
+
+fn holds_weights(arena: &Arena<'_>, set: &Set, limits: &Limits) -> bool {
+    set.tensors.iter().any(|(_, id)| {
+        // A tensor that cannot be read may be a weight: it must not vanish without an error.
+        view::view(arena, *id, limits).map_or(true, |view| view.dtype.is_float() && !view.shape.is_empty())
+    })
+}
+
+fn strip_prefixes(mut tensors: Vec<(String, Id)>) -> Vec<(String, Id)> {
+    while let Some(prefix) =
+        PREFIXES.into_iter().find(|&prefix| tensors.iter().all(|(name, _)| name.starts_with(prefix)))
+    {
+        tensors.iter_mut().for_each(|(name, _)| drop(name.drain(..prefix.len())));
+    }
+    tensors
+}
+
+struct Walk<'p, 'a> {
+    arena: &'p Arena<'a>,
+    limits: &'p Limits,
+    steps: u64,
+    tensors: u64,
+    names_bytes: u64,
+}
+
+impl<'a> Walk<'_, 'a> {
+    /// Every set of tensors below `root`, outermost first. Each container is entered once, however many share it.
+    fn sets(&mut self, root: Id) -> Result<Vec<Set>, Over> {
+        let mut sets = Vec::new();
+        let mut seen = HashSet::new();
+        let mut waiting = vec![(root, String::new(), 0)];
+        let mut at = 0;
+        while let Some((id, key, depth)) = waiting.get(at).cloned() {
+            at += 1;
+            self.step()?;
+            if !seen.insert(id) || is_optimizer(self.arena, id) {
+                continue;
+            }
+            if let Some(kind) = module_kind(self.arena, id) {
+                let tensors = self.flatten(id)?;
+                if !tensors.is_empty() {
+                    sets.push(Set { key: key_or_root(key), kind, tensors });
+                }
+                continue;
+            }
+            let mut tensors = Vec::new();
+            for (name, child) in self.children(id) {
+                self.step()?;
+                if view::is_tensor(self.arena, child) {
+                    self.count_tensor()?;
+                    tensors.push((self.joined("", &name)?, child));
+                } else if self.is_container(child) && !seen.contains(&child) {
+                    self.limits.check("the nesting", "nesting_max", depth + 1, self.limits.nesting_max)?;
+                    let prefix = if key.is_empty() { String::new() } else { format!("{key}.") };
+                    waiting.push((child, self.joined(&prefix, &name)?, depth + 1));
+                }
+            }
+            if !tensors.is_empty() {
+                sets.push(Set { key: key_or_root(key), kind: "state dict", tensors: last_of_each(tensors) });
+            }
+        }
+        // A bare tensor is a set of one.
+        if sets.is_empty() && view::is_tensor(self.arena, root) {
+            sets.push(Set {
+                key: ROOT_KEY.to_owned(),
+                kind: "tensor",
+                tensors: vec![("tensor".to_owned(), root)],
+            });
+        }
+        Ok(sets)
+    }
+
+    fn is_container(&self, id: Id) -> bool {
+        matches!(self.arena.get(id), Value::Dict(_) | Value::List(_) | Value::Tuple(_) | Value::Object(_))
+    }
+
+    /// What `id` contains, by name: entries of a dict, elements of a list, attributes of an object.
+    fn children(&self, id: Id) -> Vec<(Cow<'a, str>, Id)> {
+        let by_key = |entries: &[(Id, Id)]| {
+            let name = |key| match self.arena.str(key) {
+                Some(key) => Cow::Borrowed(key),
+                None => Cow::Owned(self.arena.describe_key(key)),
+            };
+            entries.iter().map(|&(key, value)| (name(key), value)).collect::<Vec<_>>()
+        };
+        if let Some(entries) = self.arena.entries(id) {
+            return by_key(entries);
+        }
+        match self.arena.get(id) {
+            Value::Tuple(elements) | Value::List(elements) => elements
+                .iter()
+                .enumerate()
+                .map(|(at, &element)| (Cow::Owned(at.to_string()), element))
+                .collect(),
+            Value::Object(object) => {
+                let state = object.state.and_then(|state| self.arena.entries(state));
+                state.map(by_key).unwrap_or_default()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// The tensors of a module and of the modules within it, in the order of PyTorch's `state_dict()`.
+    fn flatten(&mut self, module: Id) -> Result<Vec<(String, Id)>, Over> {
+        let mut tensors = Vec::new();
+        let mut kinds: HashMap<Id, bool> = HashMap::new();
+        let mut waiting = vec![(module, String::new(), 0)];
+        while let Some((module, prefix, depth)) = waiting.pop() {
+            self.step()?;
+            let mut inner = Vec::new();
+            for (name, child) in self.members(module)? {
+                self.step()?;
+                if view::is_tensor(self.arena, child) {
+                    self.count_tensor()?;
+                    tensors.push((self.joined(&prefix, &name)?, child));
+                } else if *kinds.entry(child).or_insert_with(|| module_kind(self.arena, child).is_some()) {
+                    self.limits.check("the nesting", "nesting_max", depth + 1, self.limits.nesting_max)?;
+                    inner.push((child, self.joined(&prefix, &name)? + ".", depth + 1));
+                }
+            }
+            // The stack gives back what was put there last, and the first module comes first.
+            waiting.extend(inner.into_iter().rev());
+        }
+        Ok(last_of_each(tensors))
+    }
+
+    /// Parameters, buffers and modules of a module, by name.
+    fn members(&mut self, module: Id) -> Result<Vec<(Cow<'a, str>, Id)>, Over> {
+        let Some(state) = state(self.arena, module) else { return Ok(Vec::new()) };
+        // A module may be met again under any number of names, and finding its parts takes a look at each attribute.
+        self.steps += self.arena.entries(state).map_or(0, |attributes| attributes.len() as u64);
+        self.step()?;
+        if is_script(self.arena, module) {
+            return Ok(self.children(state));
+        }
+        let transient = self.arena.entry(state, "_non_persistent_buffers_set");
+        let transient = transient.map(|set| self.texts(set)).unwrap_or_default();
+        self.steps += transient.len() as u64;
+        let mut members = Vec::new();
+        for part in ["_parameters", "_buffers", "_modules"] {
+            let children = self.arena.entry(state, part).map(|part| self.children(part)).unwrap_or_default();
+            let kept = children
+                .into_iter()
+                .filter(|(name, _)| part != "_buffers" || !transient.contains(name.as_ref()));
+            members.extend(kept);
+        }
+        Ok(members)
+    }
+
+    /// The texts in a set: a list, or the call `set([...])` of protocols before 4. An attribute's name is short.
+    fn texts(&self, set: Id) -> HashSet<&'a str> {
+        let elements = match self.arena.get(set) {
+            Value::Object(object) => {
+                let first = self.arena.elements(object.args).and_then(|args| args.first().copied());
+                first.and_then(|list| self.arena.elements(list)).unwrap_or_default()
+            }
+            _ => self.arena.elements(set).unwrap_or_default(),
+        };
+        elements
+            .iter()
+            .filter_map(|&element| self.arena.str(element))
+            .filter(|text| text.len() < 256)
+            .collect()
+    }
+
+    fn step(&mut self) -> Result<(), Over> {
+        self.steps += 1;
+        self.limits.check("the search for tensors", "walk_steps_max", self.steps, self.limits.walk_steps_max)
+    }
+
+    fn count_tensor(&mut self) -> Result<(), Over> {
+        self.tensors += 1;
+        self.limits.check("the number of tensors", "tensors_max", self.tensors, self.limits.tensors_max)
+    }
+
+    /// `prefix` and `name` together, unless that is too long: the file may repeat one long key at no cost to itself.
+    fn joined(&mut self, prefix: &str, name: &str) -> Result<String, Over> {
+        let bytes = (prefix.len() + name.len()) as u64;
+        self.limits.check("a name", "name_bytes_max", bytes, self.limits.name_bytes_max)?;
+        self.names_bytes += bytes;
+        self.limits.check("all names", "names_bytes_max", self.names_bytes, self.limits.names_bytes_max)?;
+        Ok(format!("{prefix}{name}"))
+    }
+}
+
+fn key_or_root(key: String) -> String {
+    if key.is_empty() { ROOT_KEY.to_owned() } else { key }
+}
+
+/// Of equal names the last one counts, at the place of the first, as in a Python dict.
+fn last_of_each(tensors: Vec<(String, Id)>) -> Vec<(String, Id)> {
+    let mut places: HashMap<String, usize> = HashMap::new();
+    let mut kept: Vec<(String, Id)> = Vec::with_capacity(tensors.len());
+    for (name, id) in tensors {
+        match places.get(&name) {
+            Some(&place) => kept[place].1 = id,
+            None => {
+                places.insert(name.clone(), kept.len());
+                kept.push((name, id));
+            }
+        }
+    }
+    kept
+}
+
+/// What an optimizer's `state_dict()` looks like: its moments are tensors, and no model's.
+fn is_optimizer(arena: &Arena<'_>, id: Id) -> bool {
+    matches!(arena.get(id), Value::Dict(_))
+        && arena.entry(id, "state").is_some()
+        && arena.entry(id, "param_groups").is_some()
+}
+
+fn module_kind(arena: &Arena<'_>, id: Id) -> Option<&'static str> {
+    let state = state(arena, id)?;
+    if is_script(arena, id) {
+        return Some("TorchScript module");
+    }
+    let has = |part| arena.entry(state, part).is_some();
+    (has("_parameters") && has("_modules")).then_some("whole module")
+}
+
+/// The attributes of an object.
+fn state(arena: &Arena<'_>, id: Id) -> Option<Id> {
+    match arena.get(id) {
+        Value::Object(object) => object.state,
+        _ => None,
+    }
+}
+
+/// Whether the class of `id` was compiled by TorchScript: all of its attributes are parameters, buffers or modules.
+fn is_script(arena: &Arena<'_>, id: Id) -> bool {
+    let Value::Object(object) = arena.get(id) else { return false };
+    let class = arena.global(object.callee);
+    class.is_some_and(|(module, _)| module == "__torch__" || module.starts_with("__torch__."))
+}
