@@ -11,9 +11,10 @@ mod flow;
 mod intake;
 mod outbox;
 
+use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::RecvTimeoutError;
-use std::thread::JoinHandle;
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use tracing::{error, info};
@@ -22,7 +23,7 @@ use self::flow::Flow;
 use self::outbox::Outbox;
 use crate::client::{Client, ClientError, Publisher};
 use crate::metrics::{Ledger, Statistics};
-use crate::model::{Detector, ModelInfo};
+use crate::model::{Detector, Model, ModelInfo};
 use crate::network::Profile;
 use crate::wire;
 use crate::worker::{self, Queue};
@@ -124,7 +125,7 @@ pub enum DeploymentError {
         /// The deployment.
         name: String,
         /// The cause.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// The broker is gone or refuses the subscription.
     #[error("deployment {name}: {source}")]
@@ -162,20 +163,8 @@ impl Deployment {
         let outbox = Outbox::new(&config, &model_info, Arc::clone(&conversation.publisher), ledger);
         let queue = Queue::new(config.worker.queue_requests_max);
         let flow = Flow::new(&config, queue, outbox);
-        let mut stages = Vec::with_capacity(2);
-        if let Some(line) = flow.line() {
-            let (mut stage, thread_name) = (flow.clone(), format!("network-{name}"));
-            stages.push(
-                line.run(&thread_name, move |due| stage.on_due(due))
-                    .inspect_err(|_| flow.close())
-                    .map_err(thread_failed)?,
-            );
-        }
-        let (mut stage, thread_name) = (flow.clone(), format!("model-{name}"));
-        let serve = flow.queue().serve(&thread_name, model, config.worker.batch_max, move |done| {
-            stage.on_done(done);
-        });
-        stages.push(serve.inspect_err(|_| flow.close()).map_err(thread_failed)?);
+        let stages =
+            start_stages(&config, &flow, model).inspect_err(|_| flow.close()).map_err(thread_failed)?;
         let intake = intake::start(&config, model_info.inputs, conversation.subscriber, flow.clone())
             .inspect_err(|_| flow.close())
             .map_err(thread_failed)?;
@@ -239,4 +228,24 @@ impl Deployment {
         }
         self.flow.ledger().statistics()
     }
+}
+
+/// The most batches of answers that wait to be published behind the delay line.
+const DEPARTURES_BATCHES_MAX: usize = 1_024;
+
+fn start_stages(config: &Config, flow: &Flow, model: Box<dyn Model>) -> io::Result<Vec<JoinHandle<()>>> {
+    let mut stages = Vec::with_capacity(3);
+    if let Some(line) = flow.line() {
+        let (departures, departing) = sync_channel(DEPARTURES_BATCHES_MAX);
+        let mut stage = flow.clone();
+        stages
+            .push(line.run(&format!("network-{}", config.name), move |due| stage.on_due(due, &departures))?);
+        let stage = flow.clone();
+        let thread = thread::Builder::new().name(format!("publish-{}", config.name));
+        stages.push(thread.spawn(move || stage.depart(&departing))?);
+    }
+    let mut stage = flow.clone();
+    let name = format!("model-{}", config.name);
+    stages.push(flow.queue().serve(&name, model, config.worker.batch_max, move |done| stage.on_done(done))?);
+    Ok(stages)
 }

@@ -1,5 +1,6 @@
 //! The stages between intake and outbox, and who hands what to whom.
 
+use std::sync::mpsc::{Receiver, SyncSender};
 use std::time::{Duration, Instant};
 
 use crate::inference::{Caller, ErrorCode, Outcome, Refusal, Stages};
@@ -39,8 +40,6 @@ pub struct Flow {
     jobs: Vec<Job<Ticket>>,
     /// Gathered for the way back.
     answers: Vec<Answer>,
-    /// At the end of their way back.
-    leaving: Vec<Answer>,
 }
 
 impl Clone for Flow {
@@ -52,7 +51,6 @@ impl Clone for Flow {
             outbox: self.outbox.clone(),
             jobs: Vec::new(),
             answers: Vec::new(),
-            leaving: Vec::new(),
         }
     }
 }
@@ -61,15 +59,7 @@ impl Flow {
     pub fn new(config: &super::Config, queue: Queue<Ticket>, outbox: Outbox) -> Self {
         // The intake admits at most `in_flight_max` requests, so the line never fills beyond that.
         let line = (!config.network.is_instant()).then(|| DelayLine::new(config.in_flight_max));
-        Self {
-            network: config.network,
-            queue,
-            line,
-            outbox,
-            jobs: Vec::new(),
-            answers: Vec::new(),
-            leaving: Vec::new(),
-        }
+        Self { network: config.network, queue, line, outbox, jobs: Vec::new(), answers: Vec::new() }
     }
 
     pub fn queue(&self) -> &Queue<Ticket> {
@@ -109,13 +99,18 @@ impl Flow {
 
     /// Refuses what may not even start, at once.
     pub fn refuse(&mut self, refused: impl IntoIterator<Item = (Ticket, Refusal)>) {
-        self.leaving.extend(refused.into_iter().map(|(ticket, refusal)| Answer::refused(ticket, refusal)));
-        self.outbox.send(&mut self.leaving, Duration::ZERO);
+        let mut leaving =
+            refused.into_iter().map(|(ticket, refusal)| Answer::refused(ticket, refusal)).collect();
+        self.outbox.send(&mut leaving, Duration::ZERO);
     }
 
-    /// Parcels whose time under way is over.
-    pub fn on_due(&mut self, due: &mut Vec<Parcel>) {
+    /// Parcels whose time under way is over: requests to the model, answers to `departures`.
+    ///
+    /// Encoding and publishing thousands of answers takes milliseconds, and others become due meanwhile: the delay line's
+    /// thread only hands them on.
+    pub fn on_due(&mut self, due: &mut Vec<Parcel>, departures: &SyncSender<Vec<Answer>>) {
         let now = Instant::now();
+        let mut leaving = Vec::new();
         for parcel in due.drain(..) {
             match parcel {
                 Parcel::Up(mut ticket, request) => {
@@ -124,13 +119,24 @@ impl Flow {
                 }
                 Parcel::Down(mut answer, since) => {
                     answer.ticket.stages.downlink = now.saturating_duration_since(since);
-                    self.leaving.push(answer);
+                    leaving.push(answer);
                 }
             }
         }
-        // Answers first: they are at the end of their way, and requests have the model's queue to wait in.
-        self.outbox.send(&mut self.leaving, PUBLISH_WAIT_MAX);
+        if !leaving.is_empty()
+            && let Err(unsent) = departures.send(leaving)
+        {
+            // Only a panic ends the thread at the other end; its answers are still owed.
+            self.outbox.send(&mut { unsent.0 }, PUBLISH_WAIT_MAX);
+        }
         self.forward();
+    }
+
+    /// Publishes what departs, until the delay line's thread has ended.
+    pub fn depart(mut self, departures: &Receiver<Vec<Answer>>) {
+        while let Ok(mut leaving) = departures.recv() {
+            self.outbox.send(&mut leaving, PUBLISH_WAIT_MAX);
+        }
     }
 
     /// A batch that the model has seen.
