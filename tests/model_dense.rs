@@ -6,7 +6,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use model_support::{ModelDirectory, f32s, fixture, net, read};
-use nearfar::model::{Detector, LoadError, ModelError};
+use nearfar::model::{Detector, LoadError, Model, ModelError, ModelInfo};
 use proptest::prelude::*;
 
 /// The promise of the project: equal to PyTorch's to this absolute difference.
@@ -175,6 +175,54 @@ fn paths_without_a_model_are_refused_in_words() {
         let error = Detector::load(path).unwrap_err().to_string();
         assert!(error.contains(part), "{error}");
     }
+}
+
+#[test]
+fn a_config_may_name_a_checkpoint() {
+    let model = ModelDirectory::with(net("plain"));
+    let bytes = fs::read(fixture("pt/good/e_legacy.pt")).unwrap();
+    fs::write(model.path().join("model.safetensors"), &bytes).unwrap();
+    fs::write(model.path().join("legacy.pt"), bytes).unwrap();
+    model.seal();
+    model.edit(|config| {
+        config["weights"]["file"] = "legacy.pt".into();
+        config.as_object_mut().unwrap().remove("golden");
+    });
+    let mut detector = Detector::load(model.path()).unwrap();
+    assert!(!detector.info().architecture_inferred);
+    let mut batched = Vec::new();
+    detector.predict_batch(&read(&fixture("pt/inputs_32x32.f32")), &mut batched).unwrap();
+    assert_close(&batched, &read(&fixture("pt/outputs_32x1.f32")), "legacy");
+}
+
+#[test]
+fn a_file_beyond_its_bound_is_refused_unread() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("model.safetensors");
+    // Sparse: it takes no room on the disk.
+    fs::File::create(&path).unwrap().set_len((2 << 30) + 1).unwrap();
+    let error = Detector::load(&path).unwrap_err().to_string();
+    assert!(error.contains("has 2147483649 bytes, more than 2147483648 (weights_bytes_max)"), "{error}");
+}
+
+#[test]
+fn a_model_of_ones_own_makes_a_detector() {
+    struct Mean;
+    impl Model for Mean {
+        fn inputs(&self) -> usize {
+            2
+        }
+        fn predict(&mut self, rows: &[f32], predictions: &mut Vec<f32>) -> Result<(), ModelError> {
+            predictions.clear();
+            predictions.extend(rows.chunks(2).map(|row| (row[0] + row[1]) / 2.0));
+            Ok(())
+        }
+    }
+    let mut detector = Detector::from_parts(ModelInfo::new("mean", 2), Box::new(Mean));
+    assert_eq!(detector.predict(&[0.25, 0.75]).unwrap(), 0.5);
+    assert!(detector.info().is_anomaly(0.5) && !detector.info().is_anomaly(0.49));
+    assert_eq!(detector.info().label(0.9), "anomaly");
+    assert_eq!(detector.into_parts().1.inputs(), 2);
 }
 
 proptest! {

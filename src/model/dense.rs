@@ -1,6 +1,7 @@
 //! Dense networks on candle: linear layers, batch norm in evaluation mode, activations.
 //!
 //! Weights are transposed and biases expanded to a row once, at load: that is a fifth of the time of a call with one row.
+//! Small products are computed by a loop of ours inside a candle operation; see [`PRODUCT_MULTIPLICATIONS_MAX`].
 
 use std::collections::HashMap;
 
@@ -10,6 +11,12 @@ use candle_core::{CpuStorage, CustomOp1, Device, Layout, Shape, Storage, Tensor}
 use super::config::{Activation, Layer, Output};
 use super::normalise::Normalisation;
 use super::{Model, ModelError};
+
+/// The most multiplications for which [`Product`] is called in candle's place.
+///
+/// candle 0.11 asks the operating system for the number of cores at each multiplication, which reads a file and takes
+/// about 80 µs; our plain loop has done this many by then.
+const PRODUCT_MULTIPLICATIONS_MAX: usize = 1 << 18;
 
 /// A network ready to be called.
 pub(super) struct Dense {
@@ -26,6 +33,7 @@ enum Step {
     Linear {
         weight: Tensor,
         bias: Option<Tensor>,
+        small: Option<Product>,
     },
     /// `x * scale + shift`, both `(1, features)`: what batch norm is once its statistics stand still.
     Affine {
@@ -58,8 +66,11 @@ impl Dense {
         let mut x = Tensor::from_slice(rows, (batch, self.inputs), &Device::Cpu)?;
         for step in &self.steps {
             x = match step {
-                Step::Linear { weight, bias: None } => x.matmul(weight)?,
-                Step::Linear { weight, bias: Some(bias) } => add_row(&x.matmul(weight)?, bias, batch)?,
+                Step::Linear { small: Some(product), .. } if product.is_small(batch) => {
+                    x.apply_op1_no_bwd(product)?
+                }
+                Step::Linear { weight, bias: None, .. } => x.matmul(weight)?,
+                Step::Linear { weight, bias: Some(bias), .. } => add_row(&x.matmul(weight)?, bias, batch)?,
                 Step::Affine { scale, shift } => add_row(&x.broadcast_mul(scale)?, shift, batch)?,
                 Step::Activation(activation) => activate(&x, *activation)?,
             };
@@ -107,8 +118,16 @@ fn step(layer: &Layer, values: &mut Values) -> Result<Step, ModelError> {
             let weight = Tensor::from_vec(take(name, "weight")?, (*outputs, *inputs), &Device::Cpu)
                 .and_then(|weight| weight.t()?.contiguous())
                 .map_err(forward_error)?;
-            let bias = if *bias { Some(row(take(name, "bias")?)?) } else { None };
-            Step::Linear { weight, bias }
+            let bias = if *bias { Some(take(name, "bias")?) } else { None };
+            let small = if inputs * outputs <= PRODUCT_MULTIPLICATIONS_MAX {
+                let weight =
+                    weight.flatten_all().and_then(|weight| weight.to_vec1()).map_err(forward_error)?;
+                let bias = bias.clone().unwrap_or_else(|| vec![0.0; *outputs]);
+                Some(Product { weight, bias })
+            } else {
+                None
+            };
+            Step::Linear { weight, bias: bias.map(row).transpose()?, small }
         }
         Layer::BatchNorm { name, features, eps, affine } => {
             let (gamma, beta) = if *affine {
@@ -174,6 +193,51 @@ impl CustomOp1 for Rectifier {
             unary_map(storage.as_slice::<f32>()?, layout, |x| if x < 0.0 { slope * x } else { x })
         };
         Ok((CpuStorage::F32(rectified), layout.shape().clone()))
+    }
+}
+
+/// `x * weight + bias` in a plain loop, for networks so small that candle's preparations outweigh the arithmetic.
+struct Product {
+    /// `(inputs, outputs)`, row-major.
+    weight: Vec<f32>,
+    /// One number for each output; it states how many there are.
+    bias: Vec<f32>,
+}
+
+impl Product {
+    fn is_small(&self, batch: usize) -> bool {
+        batch.saturating_mul(self.weight.len()) <= PRODUCT_MULTIPLICATIONS_MAX
+    }
+
+    fn multiply(&self, rows: &[f32]) -> Vec<f32> {
+        let outputs = self.bias.len();
+        let inputs = self.weight.len() / outputs;
+        let mut products = Vec::with_capacity(rows.len() / inputs * outputs);
+        for row in rows.chunks_exact(inputs) {
+            let start = products.len();
+            products.resize(start + outputs, 0.0);
+            let product = &mut products[start..];
+            for (x, weights) in row.iter().zip(self.weight.chunks_exact(outputs)) {
+                product.iter_mut().zip(weights).for_each(|(sum, weight)| *sum += x * weight);
+            }
+            product.iter_mut().zip(&self.bias).for_each(|(sum, bias)| *sum += bias);
+        }
+        products
+    }
+}
+
+impl CustomOp1 for Product {
+    fn name(&self) -> &'static str {
+        "product"
+    }
+
+    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
+        let Some((start, end)) = layout.contiguous_offsets() else {
+            candle_core::bail!("product of {layout:?}, which is not contiguous");
+        };
+        let products = self.multiply(&storage.as_slice::<f32>()?[start..end]);
+        let shape = Shape::from((products.len() / self.bias.len(), self.bias.len()));
+        Ok((CpuStorage::F32(products), shape))
     }
 }
 

@@ -18,7 +18,7 @@ pub(super) fn read(file: &[u8], key: Option<&str>, limits: &Limits) -> Result<Ch
     limits.check("the number of entries", "entries_max", entries, limits.entries_max)?;
     let zip = ZipArchive::new(Cursor::new(file))
         .map_err(|error| CheckpointError::Archive(format!("{error}: the file is damaged or incomplete")))?;
-    let mut archive = Archive { zip, limits };
+    let mut archive = Archive { zip, file_bytes: file.len() as u64, limits };
     let prefix = archive.prefix()?;
     if let Some(order) = archive.find(&format!("{prefix}byteorder"), 16)?
         && order.starts_with(b"big")
@@ -39,6 +39,7 @@ pub(super) fn read(file: &[u8], key: Option<&str>, limits: &Limits) -> Result<Ch
 
 struct Archive<'a, 'l> {
     zip: ZipArchive<Cursor<&'a [u8]>>,
+    file_bytes: u64,
     limits: &'l Limits,
 }
 
@@ -70,10 +71,20 @@ impl Archive<'_, '_> {
         let entry = self.zip.by_index(index).map_err(|error| damaged(error.to_string()))?;
         let bound = if name.ends_with(".pkl") { "pickle_bytes_max" } else { "tensor_bytes_max" };
         self.limits.check("an entry", bound, entry.size(), bytes_max)?;
-        let mut content = Vec::new();
-        // The size that the directory states is not to be trusted.
-        entry.take(bytes_max + 1).read_to_end(&mut content).map_err(|error| damaged(error.to_string()))?;
+        // The size that the directory states is not to be trusted with memory that the file does not have itself.
+        let expected = entry.size().min(self.file_bytes);
+        let mut content = Vec::with_capacity(usize::try_from(expected).unwrap_or(0));
+        entry.take(bytes_max + 1).read_to_end(&mut content).map_err(|error| damaged(unreadable(&error)))?;
         self.limits.check("an entry", bound, content.len() as u64, bytes_max)?;
         Ok(Some(content))
     }
+}
+
+fn unreadable(error: &std::io::Error) -> String {
+    let hint = if error.to_string().contains("checksum") {
+        ": the file is damaged, or was saved without checksums (torch.serialization.set_crc32_options)"
+    } else {
+        ""
+    };
+    format!("{error}{hint}")
 }

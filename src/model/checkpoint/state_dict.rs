@@ -173,26 +173,24 @@ impl<'a> Walk<'_, 'a> {
 
     /// What `id` contains, by name: entries of a dict, elements of a list, attributes of an object.
     fn children(&self, id: Id) -> Vec<(Cow<'a, str>, Id)> {
-        let by_key = |entries: &[(Id, Id)]| {
-            let name = |key| match self.arena.str(key) {
-                Some(key) => Cow::Borrowed(key),
-                None => Cow::Owned(self.arena.describe_key(key)),
-            };
-            entries.iter().map(|&(key, value)| (name(key), value)).collect::<Vec<_>>()
+        let name = |key| match self.arena.str(key) {
+            Some(key) => Cow::Borrowed(key),
+            None => Cow::Owned(self.arena.describe_key(key)),
+        };
+        let by_key = |entries: &[(Id, Id)]| entries.iter().map(|&(key, value)| (name(key), value)).collect();
+        let by_place = |elements: &[Id]| {
+            elements.iter().enumerate().map(|(at, &element)| (Cow::Owned(at.to_string()), element)).collect()
         };
         if let Some(entries) = self.arena.entries(id) {
             return by_key(entries);
         }
         match self.arena.get(id) {
-            Value::Tuple(elements) | Value::List(elements) => elements
-                .iter()
-                .enumerate()
-                .map(|(at, &element)| (Cow::Owned(at.to_string()), element))
-                .collect(),
-            Value::Object(object) => {
-                let state = object.state.and_then(|state| self.arena.entries(state));
-                state.map(by_key).unwrap_or_default()
-            }
+            Value::Tuple(elements) | Value::List(elements) => by_place(elements),
+            Value::Object(object) => match object.state {
+                Some(state) => self.arena.entries(state).map(by_key).unwrap_or_default(),
+                // A named tuple: its elements are what its class was called with.
+                None => self.arena.elements(object.args).map(by_place).unwrap_or_default(),
+            },
             _ => Vec::new(),
         }
     }

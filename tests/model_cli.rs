@@ -1,0 +1,87 @@
+//! The model's commands as a user calls them: `convert`, `inspect`, `infer`.
+
+mod model_support;
+
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use model_support::{fixture, net, read};
+use serde_json::Value;
+
+#[expect(clippy::unwrap_used, reason = "a helper of tests fails as a test does")]
+fn nearfar(arguments: &[&str], input: &str) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_nearfar"))
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // A command that reads no input may be gone before it is written.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    child.wait_with_output().unwrap()
+}
+
+#[expect(clippy::unwrap_used, reason = "a helper of tests fails as a test does")]
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+#[test]
+fn infer_scores_one_row_from_its_flag() {
+    let row: Vec<_> = read(&net("deep").join("inputs.f32"))[..8].iter().map(ToString::to_string).collect();
+    let expected = read(&net("deep").join("outputs.f32"))[0];
+    let output = nearfar(&["infer", text(&net("deep")), "--features", &row.join(",")], "");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!((answer["prediction"].as_f64().unwrap() - f64::from(expected)).abs() <= 1e-6, "{answer}");
+    assert_eq!(answer["anomaly"], Value::Bool(expected >= 0.5));
+}
+
+#[test]
+fn infer_answers_each_line_and_names_the_lines_that_fail() {
+    let input = "[1,2,3,4,5]\n\n{\"features\":[1,2,3,4,5],\"device_id\":\"d\",\"timestamp_us\":7,\"request_id\":\"r\"}\n[1]\nno\n[5,4,3,2,1]";
+    let output = nearfar(&["infer", text(&net("normalised"))], input);
+    assert_eq!(output.status.code(), Some(1));
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    let answers: Vec<Value> = stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(answers.len(), 3);
+    assert_eq!(answers[0]["prediction"], answers[1]["prediction"]);
+    assert!(answers[0].get("device_id").is_none());
+    assert_eq!((&answers[1]["device_id"], &answers[1]["timestamp_us"]), (&"d".into(), &7.into()));
+    assert_eq!(answers[1]["request_id"], "r");
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    for part in ["line 4: expected 5 features, got 1", "line 5: no JSON"] {
+        assert!(stderr.contains(part), "{stderr}");
+    }
+}
+
+#[test]
+fn convert_prints_what_it_wrote() {
+    let directory = tempfile::tempdir().unwrap();
+    let target = directory.path().join("model.safetensors");
+    let source = fixture("pt/good/f_f64.pt");
+    let output = nearfar(&["convert", text(&source), text(&target), "--dtype", "f32"], "");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    assert!(stdout.contains("fc1.weight  F32   (16, 32)"), "{stdout}");
+    let inspected = String::from_utf8(nearfar(&["inspect", text(&target)], "").stdout).unwrap();
+    let sha256 = stdout.lines().find_map(|line| line.strip_prefix("sha256 ")).unwrap();
+    assert!(inspected.contains(sha256), "{inspected}");
+}
+
+#[test]
+fn failures_exit_with_one() {
+    let missing = nearfar(&["infer", "no/such/model", "--features", "1"], "");
+    assert_eq!(missing.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&missing.stderr).contains("no/such/model"));
+    let directory = tempfile::tempdir().unwrap();
+    let target = directory.path().join("model.safetensors");
+    let hostile = fixture("pt/hostile/rce_os_system.pt");
+    let output = nearfar(&["convert", text(&hostile), text(&target)], "");
+    assert_eq!((output.status.code(), target.exists()), (Some(1), false));
+    let inspected = nearfar(&["inspect", text(&fixture("pt/more/whole_module.pt"))], "");
+    assert_eq!(inspected.status.code(), Some(1), "it is described, and does not load");
+    assert!(String::from_utf8_lossy(&inspected.stdout).contains("first.norm.running_var"));
+}
