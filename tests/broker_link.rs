@@ -1,6 +1,10 @@
 //! In-process clients of the embedded broker.
 #![allow(clippy::unwrap_used)] // helpers of tests fail by panicking
 
+#[path = "support/mqtt.rs"]
+mod mqtt;
+
+use mqtt::{Client, start};
 use nearfar::broker::{Broker, Config, LinkClosed, LinkSubscriber, SubscribeError};
 use nearfar::mqtt::{Message, Properties, Qos};
 use std::time::Duration;
@@ -126,4 +130,68 @@ fn what_is_no_filter_is_refused() {
         let refused = subscriber.subscribe(&filters(&[bad]));
         assert_eq!(refused, Err(SubscribeError::Filter { filter: bad.to_owned() }));
     }
+}
+
+#[test]
+fn a_link_that_does_not_drain_loses_nothing_of_a_flood() {
+    const MESSAGES: usize = 50_000;
+    let mut config = Config::loopback();
+    config.router.segment_bytes_max = 16 * 1024;
+    config.router.segments_max = 2;
+    let (broker, address) = start(config);
+    let (_publisher, mut subscriber) = broker.link("slow").unwrap();
+    subscriber.subscribe(&filters(&["flood/#", "flood/1"])).unwrap();
+    let flood = std::thread::spawn(move || {
+        let mut client = Client::v3(address, "flood");
+        let mut acknowledgements = client.stream.try_clone().unwrap();
+        std::thread::spawn(move || std::io::copy(&mut acknowledgements, &mut std::io::sink()));
+        for n in 0..MESSAGES {
+            let flags = if n % 2 == 0 { 0 } else { 2 };
+            let topic = if n % 3 == 0 { "flood/0" } else { "flood/1" };
+            client.send(&client.publish_bytes(topic, &(n as u32).to_be_bytes(), flags, 1, &[]));
+        }
+        client
+    });
+    // Nothing is taken until the router's log is as full as it gets: the publisher has been stopped.
+    let mut published = 0;
+    loop {
+        std::thread::park_timeout(Duration::from_millis(20));
+        let now = broker.statistics().published_messages;
+        if now > 0 && now == published {
+            break;
+        }
+        published = now;
+    }
+    assert!(published < MESSAGES as u64 / 2, "{published} went into a log of 32 KiB");
+    let got = receive(&mut subscriber, MESSAGES);
+    let in_order = |topic: &str| {
+        let numbers: Vec<_> = got.iter().filter(|m| m.topic == topic).map(|m| m.payload.clone()).collect();
+        assert!(numbers.is_sorted());
+    };
+    in_order("flood/0");
+    in_order("flood/1");
+    let mut numbers: Vec<_> = got.iter().map(|m| m.payload.clone()).collect();
+    numbers.sort();
+    numbers.dedup();
+    assert_eq!(numbers.len(), MESSAGES);
+    drop(flood.join().unwrap());
+}
+
+#[test]
+fn messages_of_clients_and_links_reach_each_other() {
+    let (broker, address) = start(Config::loopback());
+    let (publisher, mut subscriber) = broker.link("here").unwrap();
+    subscriber.subscribe(&filters(&["up/+"])).unwrap();
+    let mut client = Client::v5(address, "c");
+    client.subscribe("down/#", 1);
+    client.send(&client.publish_bytes("up/c", b"ask", 2, 1, &[8, 0, 6, b'd', b'o', b'w', b'n', b'/', b'c']));
+    let asked = receive(&mut subscriber, 1).remove(0);
+    assert_eq!((&asked.payload[..], asked.qos), (&b"ask"[..], Qos::AtLeastOnce));
+    let reply_topic = asked.properties.unwrap().response_topic.unwrap();
+    publisher
+        .publish(&mut vec![Message { qos: Qos::AtLeastOnce, ..Message::new(reply_topic, "answer") }])
+        .unwrap();
+    assert_eq!(client.receive().first, 0x40);
+    let answer = client.receive();
+    assert_eq!((answer.payload5(), answer.qos()), (&b"answer"[..], 1));
 }

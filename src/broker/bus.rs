@@ -29,6 +29,10 @@ const SPARE_LINKS: usize = 8;
 const EXTRA_LINKS: usize = 1_024;
 /// The ingress link is replaced after this many messages, because the router keeps a map of all topics for each link.
 const INGRESS_MESSAGES_MAX: usize = 1_000_000;
+/// Publishes go to the router in rounds of about this many messages or bytes; after each, publishers wait until it has turned
+/// to its subscribers. It would go on taking publishes, up to 500 batches, before it serves anyone.
+const ROUND_MESSAGES: usize = 8_192;
+const ROUND_BYTES: usize = 1 << 20;
 /// One unit of the load figure: a packet, or this many bytes.
 const LOAD_UNIT_BYTES: usize = 4_096;
 
@@ -205,6 +209,22 @@ struct Ingress {
     messages: usize,
     unread_bytes: usize,
     generation: usize,
+    round: Round,
+}
+
+/// What was published since the router last turned to its subscribers.
+#[derive(Default)]
+struct Round {
+    messages: usize,
+    bytes: usize,
+    /// A ping closes it; its answer comes when the router serves its subscribers.
+    is_closing: bool,
+}
+
+impl Round {
+    fn is_full(&self) -> bool {
+        self.messages > ROUND_MESSAGES || self.bytes > ROUND_BYTES
+    }
 }
 
 type MakeLink = dyn Fn(&str) -> Result<(LinkTx, LinkRx), RouterGone> + Send + Sync;
@@ -240,7 +260,13 @@ impl Bus {
             make,
             slots: Arc::default(),
             spare: Mutex::default(),
-            ingress: Mutex::new(Ingress { tx, messages: 0, unread_bytes: 0, generation: 0 }),
+            ingress: Mutex::new(Ingress {
+                tx,
+                messages: 0,
+                unread_bytes: 0,
+                generation: 0,
+                round: Round::default(),
+            }),
             gates: Gates::default(),
             retained: Mutex::new(RetainedStore::new(limits.retained_messages_max, limits.retained_bytes_max)),
             limits: config.router.clone(),
@@ -293,7 +319,7 @@ impl Bus {
     }
 
     /// Publishes a batch and empties it: one lock, at most one event, retained messages in the same order.
-    /// Returns the router's load, in packets or units of 4 KiB.
+    /// Returns the router's load, in packets or units of 4 KiB; the largest number when publishers have to wait for it.
     pub fn push(&self, batch: &mut Batch) -> Result<usize, RouterGone> {
         if batch.packets.is_empty() {
             return Ok(0);
@@ -305,14 +331,29 @@ impl Bus {
             batch.changes.drain(..).for_each(|change| retained.apply(change));
         }
         self.count_gates(batch);
+        let bytes = std::mem::take(&mut batch.bytes);
+        ingress.round.messages += messages;
+        ingress.round.bytes += bytes;
+        if ingress.round.is_full() && !std::mem::replace(&mut ingress.round.is_closing, true) {
+            batch.packets.push(Packet::PingReq(PingReq));
+        }
         let buffered = push_all(&mut ingress.tx, &mut batch.packets)?;
         ingress.messages += messages;
         if buffered <= messages {
             ingress.unread_bytes = 0;
         }
-        ingress.unread_bytes += std::mem::take(&mut batch.bytes);
+        ingress.unread_bytes += bytes;
         self.published.fetch_add(messages as u64, Ordering::Relaxed);
-        Ok(buffered.max(ingress.unread_bytes / LOAD_UNIT_BYTES))
+        Ok(if ingress.round.is_full() {
+            usize::MAX
+        } else {
+            buffered.max(ingress.unread_bytes / LOAD_UNIT_BYTES)
+        })
+    }
+
+    /// The router has turned to its subscribers, so a new round begins.
+    pub fn end_round(&self) {
+        lock(&self.ingress).round = Round::default();
     }
 
     fn count_gates(&self, batch: &mut Batch) {
@@ -324,9 +365,12 @@ impl Bus {
         }
     }
 
-    /// What the router has not read yet, in packets or units of 4 KiB.
+    /// What the router has not read yet, as [`push`](Self::push) returns it.
     pub fn load(&self) -> usize {
         let ingress = lock(&self.ingress);
+        if ingress.round.is_full() {
+            return usize::MAX;
+        }
         let buffered = ingress.tx.buffer().len();
         if buffered == 0 { 0 } else { buffered.max(ingress.unread_bytes / LOAD_UNIT_BYTES) }
     }
@@ -406,8 +450,8 @@ impl Bus {
         };
         let (tx, rx) = (self.make)(&ingress_name(generation))?;
         let mut ingress = lock(&self.ingress);
-        let mut old =
-            std::mem::replace(&mut *ingress, Ingress { tx, messages: 0, unread_bytes: 0, generation });
+        let renewed = Ingress { tx, messages: 0, unread_bytes: 0, generation, round: Round::default() };
+        let mut old = std::mem::replace(&mut *ingress, renewed);
         push_all(&mut old.tx, &mut vec![disconnect_packet()])?;
         Ok(Some(rx))
     }

@@ -39,6 +39,8 @@ const HOLD_CHECK: Duration = Duration::from_millis(1);
 const TICK_MAX: Duration = Duration::from_secs(10);
 /// How long a client may take to read the last packet to it.
 const LINGER: Duration = Duration::from_secs(1);
+/// The same when the broker is ending.
+const LINGER_CLOSING: Duration = Duration::from_millis(50);
 
 /// How a connection ends.
 pub(super) enum End {
@@ -138,7 +140,7 @@ where
             drop(online);
             // The client may be gone already, and then needs no answer.
             let _gone = writer.write_all(&refusal.answer).await;
-            linger(reader, writer).await;
+            linger(reader, writer, LINGER).await;
         }
     }
 }
@@ -193,12 +195,16 @@ impl Drop for Online {
 }
 
 /// Closes our half and reads the client out for a moment, so that the last packet to it is not lost to a reset.
-async fn linger<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(mut reader: R, mut writer: W) {
+async fn linger<R, W>(mut reader: R, mut writer: W, at_most: Duration)
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
     // Errors mean that the socket is gone, which is what we are waiting for.
     let _gone = writer.shutdown().await;
     let mut ignored = [0; 1_024];
     let read_out = async { while matches!(reader.read(&mut ignored).await, Ok(read) if read > 0) {} };
-    let _timeout = tokio::time::timeout(LINGER, read_out).await;
+    let _timeout = tokio::time::timeout(at_most, read_out).await;
 }
 
 impl Connection {
@@ -377,6 +383,7 @@ impl Connection {
         W: AsyncWrite + Unpin,
     {
         let goodbye = end.reason();
+        let patience = if matches!(end, End::Closing(_)) { LINGER_CLOSING } else { LINGER };
         if let Some(reason) = goodbye {
             tracing::debug!(client_id = %self.client_id, %reason, "connection closed");
         }
@@ -400,8 +407,8 @@ impl Connection {
         }
         if goodbye.is_some() || !self.output.unwritten().is_empty() {
             // The client may be gone, or not reading; then it does without the last word.
-            let _unread = tokio::time::timeout(LINGER, writer.write_all(self.output.unwritten())).await;
-            linger(reader, writer).await;
+            let _unread = tokio::time::timeout(patience, writer.write_all(self.output.unwritten())).await;
+            linger(reader, writer, patience).await;
         }
     }
 

@@ -239,14 +239,14 @@ async fn accept(server: Arc<Server>, settings: Listener, listener: TcpListener) 
 async fn watch_router(server: Arc<Server>, mut rx: LinkRx) {
     let cause = loop {
         match tokio::time::timeout(PING_EVERY, rx.next()).await {
-            Ok(Ok(_answer)) => {}
+            Ok(Ok(_answer)) => server.bus.end_round(),
             Ok(Err(_ended)) => break "the router's thread has ended",
             Err(_quiet) => {
                 if server.bus.ping().is_err() {
                     break "the router's thread has ended";
                 }
                 match tokio::time::timeout(SILENCE_MAX, rx.next()).await {
-                    Ok(Ok(_answer)) => {}
+                    Ok(Ok(_answer)) => server.bus.end_round(),
                     Ok(Err(_ended)) => break "the router's thread has ended",
                     Err(_silent) => break "the router does not answer",
                 }

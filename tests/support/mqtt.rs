@@ -205,6 +205,13 @@ impl Client {
         client
     }
 
+    /// Says CONNECT on an open socket, which the broker may have closed already.
+    pub fn connect_or_none(mut self, client_id: &str) -> Option<Self> {
+        self.stream.write_all(&Connect::v3(client_id).bytes()).ok()?;
+        let connack = self.next()?;
+        (connack.body == [0, 0]).then_some(self)
+    }
+
     pub fn send(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).unwrap();
     }
@@ -215,7 +222,9 @@ impl Client {
         match self.stream.read(&mut first) {
             Ok(0) => return None,
             Ok(_) => {}
-            Err(error) if error.kind() == ErrorKind::ConnectionReset => return None,
+            Err(error) if matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => {
+                return None;
+            }
             Err(error) => panic!("nothing came: {error}"),
         }
         let (mut length, mut shift, mut byte) = (0, 0, [0x80]);

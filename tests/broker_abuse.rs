@@ -1,0 +1,245 @@
+//! What stops rumqttd's own broker, tried on ours: nothing of it may stop or disturb it. One test for each row of the list.
+#![allow(clippy::unwrap_used)] // helpers of tests fail by panicking
+
+#[path = "support/mqtt.rs"]
+mod mqtt;
+
+use mqtt::{Client, Connect, PATIENCE, start, start_default};
+use nearfar::broker::{Broker, BrokerError, Config};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// A client sends a message to itself: connections are accepted, and the router routes.
+fn assert_well(broker: &Broker, address: SocketAddr) {
+    let mut client = Client::v3(address, "is-it-well");
+    assert_eq!(client.subscribe("well", 1), 1);
+    client.publish("well", b"yes", 0);
+    assert_eq!(client.receive().payload(), b"yes");
+    client.disconnect();
+    assert!(broker.is_alive());
+}
+
+#[test]
+fn subscribers_may_disconnect_cleanly_while_messages_flow() {
+    let (broker, address) = start_default();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut publisher = Client::v3(address, "p");
+            let burst = publisher.publish_bytes("flow", &[0; 100], 0, 0, &[]).repeat(200);
+            while !done.load(Ordering::Relaxed) {
+                publisher.send(&burst);
+            }
+        });
+        for n in 0..100 {
+            let mut subscriber = Client::v3(address, "s");
+            subscriber.subscribe("flow", 0);
+            for _ in 0..n {
+                subscriber.receive();
+            }
+            subscriber.send(&[0xe0, 0]);
+            subscriber.last();
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    assert_well(&broker, address);
+}
+
+#[test]
+fn unsolicited_acknowledgements_are_answered_or_ignored() {
+    let (broker, address) = start_default();
+    let mut client = Client::v3(address, "c");
+    client.ack(0x40, 77);
+    client.ack(0x70, 77);
+    client.ack(0x62, 77);
+    assert_eq!(client.receive().first, 0x70, "a PUBCOMP for a PUBREL");
+    client.ack(0x50, 77);
+    assert_eq!(client.receive().first, 0x62, "a PUBREL for a PUBREC");
+    client.ping();
+    assert_well(&broker, address);
+}
+
+#[test]
+fn a_subscription_to_system_topics_is_refused_and_nothing_else() {
+    let (broker, address) = start_default();
+    let mut client = Client::v3(address, "c");
+    assert_eq!(client.subscribe("$SYS/#", 0), 0x80);
+    client.ping();
+    assert_well(&broker, address);
+}
+
+#[test]
+fn a_topic_may_start_with_any_character() {
+    let (broker, address) = start_default();
+    let mut client = Client::v3(address, "c");
+    client.subscribe("#", 0);
+    for topic in ["ü/x", "😀", "\u{1}", "é"] {
+        client.publish(topic, b"x", 0);
+        assert_eq!(client.receive().topic(), topic);
+    }
+    let mut exact = Client::v3(address, "d");
+    exact.subscribe("ü/+", 0);
+    client.publish("ü/y", b"x", 0);
+    assert_eq!(exact.receive().topic(), "ü/y");
+    assert_well(&broker, address);
+}
+
+#[test]
+fn the_last_member_of_a_persistent_shared_subscription_may_drop() {
+    let (broker, address) = start_default();
+    let connect = Connect::v3("member").persistent();
+    let mut member = Client::accepted(address, &connect);
+    assert_eq!(member.subscribe("$share/g/t", 1), 1);
+    Client::v3(address, "p").publish_acked("t", b"x", false);
+    assert_eq!(member.receive().payload(), b"x");
+    drop(member);
+    while broker.statistics().parked_sessions == 0 {
+        std::thread::yield_now();
+    }
+    assert_well(&broker, address);
+    let mut member = Client::accepted(address, &connect);
+    assert_eq!(member.receive().payload(), b"x", "it was not acknowledged");
+}
+
+#[test]
+fn a_segment_size_of_zero_is_refused_at_the_start() {
+    let mut config = Config::loopback();
+    config.router.segment_bytes_max = 0;
+    let refused = Broker::start(config);
+    assert!(matches!(refused, Err(BrokerError::Limit { limit: "segment_bytes_max", found: 0, .. })));
+}
+
+#[test]
+fn a_client_id_may_be_taken_over_again_and_again() {
+    let (broker, address) = start_default();
+    let mut previous: Option<Client> = None;
+    for n in 0..60 {
+        let connect = if n % 2 == 0 { Connect::v3("same").persistent() } else { Connect::v5("same") };
+        let mut client = Client::accepted(address, &connect);
+        client.subscribe("t", 1);
+        client.publish("t", b"x", 0);
+        previous = Some(client);
+    }
+    drop(previous);
+    assert_well(&broker, address);
+}
+
+#[test]
+fn a_client_id_may_hold_any_character_and_connect_twice() {
+    let (broker, address) = start_default();
+    for id in ["a+b", "$x", "#", "a/b", "ü"] {
+        let _first = Client::v3(address, id);
+        let mut second = Client::v3(address, id);
+        second.ping();
+    }
+    assert_well(&broker, address);
+}
+
+#[test]
+fn clients_may_retry_after_the_broker_was_full() {
+    let mut config = Config::loopback();
+    config.router.connections_max = 2;
+    let (broker, address) = start(config);
+    let (first, second) = (Client::v3(address, "1"), Client::v3(address, "2"));
+    for _ in 0..20 {
+        let (_refused, connack) = Client::connect(address, &Connect::v3("3"));
+        assert_eq!(connack.body, [0, 3]);
+    }
+    first.disconnect();
+    second.disconnect();
+    while broker.statistics().connections > 0 {
+        std::thread::yield_now();
+    }
+    assert_well(&broker, address);
+}
+
+#[test]
+fn a_publish_with_every_property_reaches_an_old_client() {
+    let (broker, address) = start_default();
+    let mut old = Client::v3(address, "old");
+    old.subscribe("t", 0);
+    let mut new = Client::v5(address, "new");
+    let properties = [
+        &[1, 1, 2, 0, 0, 0, 9, 3, 0, 1, b'c', 8, 0, 1, b'r', 9, 0, 1, b'd'][..],
+        &[38, 0, 1, b'k', 0, 1, b'v'],
+    ]
+    .concat();
+    new.send(&new.publish_bytes("t", b"x", 0, 0, &properties));
+    assert_eq!(old.receive().payload(), b"x");
+    old.ping();
+    assert_well(&broker, address);
+}
+
+#[test]
+fn a_packet_that_only_servers_send_ends_its_own_connection() {
+    let (broker, address) = start_default();
+    let mut bystander = Client::v3(address, "bystander");
+    for packet in [&[0x20, 3, 0, 0, 0][..], &[0x90, 3, 0, 1, 0], &[0xb0, 2, 0, 1], &[0xd0, 0], &[0xf0, 0]] {
+        let mut client = Client::v5(address, "c");
+        client.send(packet);
+        assert_eq!(client.last().unwrap().first, 0xe0);
+        let mut before_connect = Client::open(address, true);
+        before_connect.send(packet);
+        assert_eq!(before_connect.next(), None);
+    }
+    bystander.ping();
+    assert_well(&broker, address);
+}
+
+#[test]
+fn an_idle_connection_disturbs_nobody_and_is_timed_out() {
+    let mut config = Config::loopback();
+    config.listeners[0].connections.connect_timeout = Duration::from_millis(200);
+    let (broker, address) = start(config);
+    let mut silent = Client::open(address, true);
+    let mut halfway = Client::open(address, true);
+    halfway.send(&Connect::v5("halfway").bytes()[..7]);
+    assert_well(&broker, address);
+    assert_eq!((silent.next(), halfway.next()), (None, None));
+}
+
+/// Fewer file descriptors than connections: the limit cannot be lowered for one test alone, so the same path is taken
+/// by more sockets than the broker serves.
+#[test]
+fn more_sockets_than_the_broker_serves_are_closed_and_it_goes_on() {
+    let mut config = Config::loopback();
+    config.router.connections_max = 1;
+    config.listeners[0].connections.connect_timeout = PATIENCE;
+    let (broker, address) = start(config);
+    let idle: Vec<_> = (0..300).map(|_| Client::open(address, true)).collect();
+    // The last ones are beyond the bound, and closed at once.
+    let mut idle = idle.into_iter();
+    assert_eq!(idle.next_back().unwrap().next(), None);
+    drop(idle);
+    // The broker sees the closed sockets in its own time.
+    while Client::open(address, false).connect_or_none("probe").is_none() {
+        std::thread::yield_now();
+    }
+    assert!(broker.is_alive());
+}
+
+#[test]
+fn a_router_that_dies_all_the_same_is_reported_and_clients_are_told() {
+    let (broker, address) = start_default();
+    let (told, hears) = std::sync::mpsc::channel();
+    broker.on_death(move |cause| told.send(cause).unwrap());
+    let mut subscriber = Client::v5(address, "s");
+    subscriber.subscribe("t", 0);
+    let mut idle = Client::v5(address, "idle");
+    assert!(broker.is_alive());
+    broker.kill_router_for_test();
+    assert!(!hears.recv_timeout(PATIENCE).unwrap().is_empty());
+    assert!(!broker.is_alive());
+    for client in [&mut subscriber, &mut idle] {
+        assert_eq!(client.last().unwrap().body[0], 0x8b);
+    }
+    let (_client, connack) = Client::connect(address, &Connect::v5("late"));
+    assert_eq!(connack.body[1], 0x88);
+    let (_client, connack) = Client::connect(address, &Connect::v3("late"));
+    assert_eq!(connack.body, [0, 3]);
+    assert!(broker.link("late").is_err());
+    let (told, hears) = std::sync::mpsc::channel();
+    broker.on_death(move |cause| told.send(cause).unwrap());
+    assert!(hears.try_recv().is_ok(), "who asks late is told at once");
+}
