@@ -223,7 +223,7 @@ fn connect(choice: BrokerChoice, status: Status) -> Result<Connected, NodeError>
             Ok((Some(broker), Box::new(client)))
         }
         BrokerChoice::Elsewhere(config) => {
-            let client = Remote::connect(config, status).map_err(NodeError::Thread)?;
+            let client = Remote::connect(config, Some(status)).map_err(NodeError::Thread)?;
             Ok((None, Box::new(client)))
         }
     }

@@ -82,7 +82,7 @@ pub struct Remote {
 /// What the connection's thread and everybody else share.
 struct Shared {
     config: Config,
-    status: Status,
+    status: Option<Status>,
     client: AsyncClient,
     runtime: Handle,
     routes: Routes,
@@ -95,11 +95,12 @@ struct Shared {
 const CLOSE_WAIT_MAX: Duration = Duration::from_secs(2);
 
 impl Remote {
-    /// Starts connecting. Returns at once: whether the broker answers is for [`Client::state`] to say.
+    /// Starts connecting, and announces `status` where there is one. Returns at once: whether the broker answers is for
+    /// [`Client::state`] to say.
     ///
     /// # Errors
     /// When the operating system starts no more threads.
-    pub fn connect(config: Config, status: Status) -> std::io::Result<Self> {
+    pub fn connect(config: Config, status: Option<Status>) -> std::io::Result<Self> {
         let (shared, thread) = driver::start(config, status)?;
         Ok(Self { shared, thread: Mutex::new(Some(thread)) })
     }
@@ -129,9 +130,11 @@ impl Client for Remote {
 
     fn close(&self) {
         let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
-        if *self.shared.lock_state() == State::Online {
-            let offline = self.shared.status.message(&self.shared.status.offline);
-            self.shared.publish(offline, CLOSE_WAIT_MAX).ok();
+        if let Some(status) = &self.shared.status
+            && *self.shared.lock_state() == State::Online
+        {
+            // Where it cannot be said now, the will says it.
+            self.shared.publish(status.message(&status.offline), CLOSE_WAIT_MAX).ok();
         }
         self.shared.stop.send_replace(true);
         if thread.join().is_err() {

@@ -18,9 +18,12 @@ use crate::client::{State, Status};
 use crate::mqtt::{Message, Properties, Qos};
 
 /// Starts the thread.
-pub(super) fn start(config: Config, status: Status) -> std::io::Result<(Arc<Shared>, JoinHandle<()>)> {
+pub(super) fn start(
+    config: Config,
+    status: Option<Status>,
+) -> std::io::Result<(Arc<Shared>, JoinHandle<()>)> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (client, events) = AsyncClient::new(options(&config, &status), config.outbox_messages_max);
+    let (client, events) = AsyncClient::new(options(&config, status.as_ref()), config.outbox_messages_max);
     let (stop, stopped) = watch::channel(false);
     let shared = Arc::new(Shared {
         config,
@@ -44,12 +47,14 @@ pub(super) fn subscription(filters: impl IntoIterator<Item = String>) -> Vec<Fil
     filters.into_iter().map(|filter| Filter::new(filter, QoS::AtLeastOnce)).collect()
 }
 
-fn options(config: &Config, status: &Status) -> MqttOptions {
+fn options(config: &Config, status: Option<&Status>) -> MqttOptions {
     let mut options = MqttOptions::new(&config.client_id, &config.host, config.port);
     options.set_keep_alive(config.keep_alive);
     options.set_clean_start(true);
     options.set_max_packet_size(Some(config.packet_bytes_max));
-    options.set_last_will(LastWill::new(&status.topic, status.offline.clone(), QoS::AtLeastOnce, true, None));
+    if let Some(Status { topic, offline, .. }) = status {
+        options.set_last_will(LastWill::new(topic, offline.clone(), QoS::AtLeastOnce, true, None));
+    }
     if let Some((user, password)) = &config.credentials {
         options.set_credentials(user, password);
     }
@@ -134,13 +139,14 @@ impl Driver {
     fn on_connected(&mut self) {
         self.shared.routes.connected();
         let filters = subscription(self.shared.routes.filters());
-        let status = &self.shared.status;
-        let mut online =
-            Publish::new(&status.topic, QoS::AtLeastOnce, status.online.clone().into_bytes(), None);
-        online.retain = true;
         // Ahead of every answer that waits: a request is worth nothing before the subscription stands.
         let pending = &mut self.events.pending;
-        pending.push_front(Request::Publish(online));
+        if let Some(status) = &self.shared.status {
+            let payload = status.online.clone().into_bytes();
+            let mut online = Publish::new(&status.topic, QoS::AtLeastOnce, payload, None);
+            online.retain = true;
+            pending.push_front(Request::Publish(online));
+        }
         if filters.is_empty() {
             if self.shared.routes.suback() {
                 self.announce(State::Online);
