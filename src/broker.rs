@@ -21,6 +21,7 @@
 //! ```
 
 mod access;
+mod batch;
 mod bus;
 mod census;
 mod codec;
@@ -33,12 +34,14 @@ mod link;
 mod outbound;
 mod output;
 mod parked;
+mod poison;
 mod rate_limit;
 mod reason;
 mod registry;
 mod retained;
 mod server;
 mod session;
+mod settings;
 mod shared;
 mod subscribing;
 mod tag;
@@ -49,6 +52,7 @@ pub use access::{Access, Action, AllowAll, Login};
 pub use config::{Config, ConnectionLimits, Limits, Listener, RouterLimits, SegmentLimits, SharedStrategy};
 pub use link::{LinkClosed, LinkPublisher, LinkSubscriber, SubscribeError};
 pub use server::Statistics;
+pub use settings::SettingsError;
 
 use bus::Bus;
 use server::Server;

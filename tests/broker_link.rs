@@ -195,3 +195,27 @@ fn messages_of_clients_and_links_reach_each_other() {
     let answer = client.receive();
     assert_eq!((answer.payload5(), answer.qos()), (&b"answer"[..], 1));
 }
+
+#[test]
+fn a_link_outrun_by_another_link_is_told_off_in_the_statistics_and_does_not_block_clients() {
+    let mut config = Config::loopback();
+    config.router.segment_bytes_max = 2_048;
+    config.router.segments_max = 2;
+    let (broker, address) = start(config);
+    let (publisher, mut subscriber) = broker.link("here").unwrap();
+    subscriber.subscribe(&filters(&["t"])).unwrap();
+    // The first delivery marks the place from which skipped ones are counted.
+    publisher.publish(&mut vec![Message::new("t", "first")]).unwrap();
+    receive(&mut subscriber, 1);
+    publisher.publish(&mut (0..5_000).map(|n| Message::new("t", n.to_string())).collect()).unwrap();
+    let mut got = 0;
+    while got + broker.statistics().dropped_messages < 5_000 {
+        got += receive(&mut subscriber, 1).len() as u64;
+    }
+    assert!(broker.statistics().dropped_messages > 0);
+    let mut client = Client::v3(address, "c");
+    for n in 0..1_000u32 {
+        client.publish("t", &n.to_be_bytes(), 0);
+    }
+    assert_eq!(receive(&mut subscriber, 1_000)[999].payload[..], 999u32.to_be_bytes());
+}

@@ -3,11 +3,13 @@
 //! The router only ever knows QoS 0 subscribers, named by recycled slots. It gets at most one event for each batch of packets,
 //! and `Disconnect` exactly once from each link, as the last thing.
 
+use super::batch::Batch;
 use super::census::Census;
 use super::config::{Config, RouterLimits};
 use super::gate::{Gate, Gates, logged_bytes};
-use super::retained::{Change, RetainedMessage, RetainedStore};
-use super::tag::{self, Meta};
+use super::poison;
+use super::retained::{RetainedMessage, RetainedStore};
+use super::tag::Meta;
 use super::topic;
 use bytes::Bytes;
 use rumqttd::local::{LinkBuilder, LinkRx, LinkTx};
@@ -142,67 +144,6 @@ pub(super) struct Link {
     pub rx: LinkRx,
 }
 
-/// Publishes on their way to the router.
-#[derive(Default)]
-pub(super) struct Batch {
-    packets: Vec<Packet>,
-    changes: Vec<Change>,
-    bytes: usize,
-    /// What the batch adds to each gate, as of `gates_version`.
-    gated: Vec<(Arc<Gate>, u64, u64)>,
-    gates_version: Option<u64>,
-}
-
-impl Batch {
-    pub fn len(&self) -> usize {
-        self.packets.len()
-    }
-
-    /// Whether a message that goes through `gates` may join.
-    pub fn admits(&self, gates: &[Arc<Gate>], bytes: u64) -> bool {
-        gates.iter().all(|gate| {
-            let held = self.gated.iter().find(|(held, ..)| Arc::ptr_eq(held, gate)).map_or(0, |held| held.2);
-            gate.admits(held, bytes)
-        })
-    }
-
-    /// Notes that the message just added goes through `gates`, which were looked up at `version`.
-    pub fn note_gates(&mut self, gates: &[Arc<Gate>], version: u64, bytes: u64) {
-        match self.gates_version {
-            None => self.gates_version = Some(version),
-            Some(noted) if noted == version => {}
-            // Never a real version: the whole batch is counted again when it is pushed.
-            Some(_) => self.gates_version = Some(u64::MAX),
-        }
-        for gate in gates {
-            match self.gated.iter_mut().find(|(held, ..)| Arc::ptr_eq(held, gate)) {
-                Some(held) => {
-                    held.1 += 1;
-                    held.2 += bytes;
-                }
-                None => self.gated.push((gate.clone(), 1, bytes)),
-            }
-        }
-    }
-
-    /// Adds a publish. `topic` is in the router's spelling.
-    pub fn add(&mut self, topic: &Bytes, payload: Bytes, meta: Meta, properties: Option<PublishProperties>) {
-        if meta.retain {
-            let message = (!payload.is_empty()).then(|| RetainedMessage {
-                // A copy, so that a retained message does not pin the block it was read in.
-                payload: Bytes::copy_from_slice(&payload),
-                properties: properties.clone().map(Box::new),
-                qos: meta.qos,
-                deadline_ms: meta.deadline_ms,
-            });
-            self.changes.push(Change { topic: String::from_utf8_lossy(topic).into_owned(), message });
-        }
-        self.bytes += topic.len() + payload.len();
-        let publish = Publish::new(topic.clone(), payload, false);
-        self.packets.push(Packet::Publish(publish, tag::tag(meta, properties)));
-    }
-}
-
 /// The one link through which everything is published: one order for all, and one event for each batch.
 struct Ingress {
     tx: LinkTx,
@@ -241,6 +182,8 @@ pub(super) struct Bus {
     pub filters: Census,
     pub topics: Census,
     pub published: AtomicU64,
+    /// Messages that the router skipped on in-process links.
+    pub skipped: AtomicU64,
     epoch: Instant,
 }
 
@@ -273,6 +216,7 @@ impl Bus {
             filters: Census::new(limits.filters_max),
             topics: Census::new(limits.topics_max),
             published: AtomicU64::new(0),
+            skipped: AtomicU64::new(0),
             epoch: Instant::now(),
         };
         bus.refill_spare();
@@ -409,6 +353,12 @@ impl Bus {
         self.gates.close(gates);
     }
 
+    /// Sets a gate right after the router has skipped messages of it.
+    pub fn settle_gate(&self, gate: &Gate) {
+        let _nothing_is_published_meanwhile = lock(&self.ingress);
+        gate.settle();
+    }
+
     /// A gate for a filter (in the router's spelling) whose bound is half of what the filter's log surely holds.
     pub fn gate(&self, filter: String) -> Arc<Gate> {
         let log = self.limits.segments(&filter);
@@ -459,36 +409,9 @@ impl Bus {
     /// Ends the router's thread; it drops everything it holds.
     pub fn end_router(&self) {
         lock(&self.spare).clear();
-        let publish = Publish::new(Bytes::from_static(POISON_TOPIC), Bytes::from_owner(Poison), false);
         let mut ingress = lock(&self.ingress);
         // An error means that it has ended already.
-        let _gone = push_all(&mut ingress.tx, &mut vec![Packet::Publish(publish, None)]);
-    }
-}
-
-/// No filter matches it: the router's matching leaves out every topic that starts with `$`.
-const POISON_TOPIC: &[u8] = b"$nearfar/end";
-/// What rumqttd calls the thread of the router with id 0.
-const ROUTER_THREAD: &str = "router-0";
-
-/// A payload that ends the thread of the router which drops it.
-///
-/// The router holds a sender to its own channel, so it never ends by itself, and it offers no event for it. Unwinding
-/// from a drop on its thread ends it; `resume_unwind` does not call the panic hook, so nothing is printed.
-struct Poison;
-
-impl AsRef<[u8]> for Poison {
-    fn as_ref(&self) -> &[u8] {
-        b"end"
-    }
-}
-
-impl Drop for Poison {
-    fn drop(&mut self) {
-        let thread = std::thread::current();
-        if thread.name() == Some(ROUTER_THREAD) && !std::thread::panicking() {
-            std::panic::resume_unwind(Box::new("the router was asked to end"));
-        }
+        let _gone = push_all(&mut ingress.tx, &mut vec![poison::packet()]);
     }
 }
 

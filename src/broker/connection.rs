@@ -1,6 +1,7 @@
 //! One client's connection: CONNECT, then a loop over socket, router, shared groups, orders and time, then the end.
 
-use super::bus::{Batch, lock};
+use super::batch::Batch;
+use super::bus::lock;
 use super::codec::Version;
 use super::config::ConnectionLimits;
 use super::gate::Gate;

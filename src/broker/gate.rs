@@ -5,7 +5,7 @@
 
 use super::topic;
 use rumqttd::protocol::Packet;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// What the router's log counts for a message, in bytes.
@@ -26,6 +26,8 @@ pub(super) struct Gate {
     taken_bytes: AtomicU64,
     /// Messages after this many were sent after the link was closed; `u64::MAX` while it is open.
     last_message: AtomicU64,
+    /// The router skipped some, whose bytes nobody knows.
+    has_skipped: AtomicBool,
 }
 
 impl Gate {
@@ -38,6 +40,7 @@ impl Gate {
             taken_messages: AtomicU64::new(0),
             taken_bytes: AtomicU64::new(0),
             last_message: AtomicU64::new(u64::MAX),
+            has_skipped: AtomicBool::new(false),
         }
     }
 
@@ -62,6 +65,29 @@ impl Gate {
         self.taken_bytes.fetch_add(bytes, Ordering::AcqRel);
         let number = self.taken_messages.fetch_add(1, Ordering::AcqRel) + 1;
         number <= self.last_message.load(Ordering::Acquire)
+    }
+
+    /// Counts messages that the router skipped. Only in-process publishers, who wait for nobody, can bring that about.
+    pub fn count_skipped(&self, messages: u64) {
+        self.taken_messages.fetch_add(messages, Ordering::AcqRel);
+        self.has_skipped.store(true, Ordering::Release);
+    }
+
+    /// Whether [`settle`](Self::settle) is due.
+    pub fn is_unsettled(&self) -> bool {
+        self.has_skipped.load(Ordering::Acquire) && self.is_all_taken()
+    }
+
+    /// Sets the bytes right after a skip, once every message is accounted for; nothing may be sent meanwhile.
+    pub fn settle(&self) {
+        if self.is_all_taken() {
+            self.taken_bytes.store(self.sent_bytes.load(Ordering::Acquire), Ordering::Release);
+            self.has_skipped.store(false, Ordering::Release);
+        }
+    }
+
+    fn is_all_taken(&self) -> bool {
+        self.taken_messages.load(Ordering::Acquire) >= self.sent_messages.load(Ordering::Acquire)
     }
 
     /// What is sent from now on no longer concerns the link.
@@ -138,6 +164,18 @@ mod tests {
         assert!(gate.admits(0, 40) && !gate.admits(0, 41) && !gate.admits(1, 40));
         gate.count_taken(60);
         assert!(gate.admits(0, 1_000));
+    }
+
+    #[test]
+    fn a_gate_opens_again_after_the_router_skipped_some() {
+        let gate = Gate::new("a".to_owned(), 100);
+        gate.count_sent(3, 300);
+        gate.count_skipped(2);
+        assert!(!gate.is_unsettled());
+        gate.count_taken(100);
+        assert!(gate.is_unsettled() && !gate.admits(0, 1));
+        gate.settle();
+        assert!(!gate.is_unsettled() && gate.admits(0, 100));
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! In-process clients: publish and subscribe without a socket, and without losing a message.
 
 use super::BrokerError;
-use super::bus::{Batch, Bus, LinkControl, RouterGone, lock, logged, poll_now};
+use super::batch::Batch;
+use super::bus::{Bus, LinkControl, RouterGone, lock, logged, poll_now};
 use super::gate::Gate;
 use super::tag::{self, Meta};
 use super::topic;
@@ -11,6 +12,7 @@ use rumqttd::local::LinkRx;
 use rumqttd::protocol::Packet;
 use rumqttd::{Forward, Notification};
 use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -85,6 +87,8 @@ pub struct LinkSubscriber {
     rx: LinkRx,
     /// The subscriptions, by the id that the router knows them by.
     gates: Vec<Arc<Gate>>,
+    /// The place in each one's log that comes next.
+    next_offsets: Vec<Option<u64>>,
     /// What arrived while a subscription was being answered.
     early: VecDeque<Notification>,
     /// Retained messages of new subscriptions.
@@ -102,6 +106,7 @@ pub(super) fn link(bus: &Arc<Bus>) -> Result<(LinkPublisher, LinkSubscriber), Br
         shared,
         rx: link.rx,
         gates: Vec::new(),
+        next_offsets: Vec::new(),
         early: VecDeque::new(),
         retained: VecDeque::new(),
         sequence: 0,
@@ -190,6 +195,7 @@ impl LinkSubscriber {
         let bus = self.bus.clone();
         bus.subscribe_gated(std::slice::from_ref(&gate), || self.subscribe_at_router(routed.clone()))?;
         self.gates.push(gate.clone());
+        self.next_offsets.push(None);
         let mut gated = lock(&self.shared.gates);
         gated.gates.push(gate);
         if gated.is_closed {
@@ -284,15 +290,18 @@ impl LinkSubscriber {
         }
     }
 
-    fn accept(&self, forward: Forward) -> Ready {
+    fn accept(&mut self, forward: Forward) -> Ready {
         let untagged = tag::untag(forward.properties);
         let Some(index) = untagged.subscription.and_then(|id| id.checked_sub(1)) else {
             return Ready::Ignored;
         };
-        let Some(gate) = self.gates.get(index) else { return Ready::Ignored };
-        if !gate.count_taken(logged(&forward.publish))
-            || self.comes_through_an_older(index, &forward.publish.topic)
-        {
+        let Some(gate) = self.gates.get(index).cloned() else { return Ready::Ignored };
+        self.note_offset(index, forward.cursor);
+        let is_in_time = gate.count_taken(logged(&forward.publish));
+        if gate.is_unsettled() {
+            self.bus.settle_gate(&gate);
+        }
+        if !is_in_time || self.comes_through_an_older(index, &forward.publish.topic) {
             return Ready::Ignored;
         }
         Ready::Message(Message {
@@ -302,6 +311,22 @@ impl LinkSubscriber {
             retain: false,
             properties: tag::from_codec(untagged.properties, self.expiry_s(untagged.meta.deadline_ms)),
         })
+    }
+
+    /// Counts what the router skipped before this place.
+    fn note_offset(&mut self, index: usize, cursor: Option<(u64, u64)>) {
+        let Some((_segment, offset)) = cursor else { return };
+        let skipped = self.next_offsets[index].map_or(0, |next| offset.saturating_sub(next));
+        self.next_offsets[index] = Some(offset + 1);
+        if skipped > 0 {
+            self.gates[index].count_skipped(skipped);
+            let total = self.bus.skipped.fetch_add(skipped, Ordering::Relaxed) + skipped;
+            tracing::warn!(
+                skipped,
+                total,
+                "in-process publishers outran an in-process subscriber; messages lost"
+            );
+        }
     }
 
     /// An older subscription sees every message that a younger one sees, so the oldest delivers it.

@@ -148,7 +148,7 @@ impl Server {
             connections: self.online.load(Ordering::Relaxed),
             parked_sessions: self.registry.parked.load(Ordering::Relaxed),
             published_messages: self.bus.published.load(Ordering::Relaxed),
-            dropped_messages: self.dropped.load(Ordering::Relaxed),
+            dropped_messages: self.dropped.load(Ordering::Relaxed) + self.bus.skipped.load(Ordering::Relaxed),
             retained_messages,
             retained_bytes,
             retained_refused,

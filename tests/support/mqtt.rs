@@ -97,6 +97,9 @@ pub fn packet(first: u8, body: &[u8]) -> Vec<u8> {
     bytes
 }
 
+/// Topic, payload, QoS, RETAIN, and the property block of MQTT 5 without its length.
+pub type Will<'a> = (&'a str, &'a [u8], u8, bool, Vec<u8>);
+
 /// What a CONNECT says.
 #[derive(Clone)]
 pub struct Connect<'a> {
@@ -106,8 +109,7 @@ pub struct Connect<'a> {
     pub keep_alive_s: u16,
     /// The property block of MQTT 5, without its length.
     pub properties: Vec<u8>,
-    /// Topic, payload, QoS, RETAIN, property block.
-    pub will: Option<(&'a str, &'a [u8], u8, bool, Vec<u8>)>,
+    pub will: Option<Will<'a>>,
     pub login: Option<(&'a str, &'a str)>,
 }
 
