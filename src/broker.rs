@@ -70,6 +70,9 @@ const ACCEPT_BACKLOG: u32 = 1_024;
 /// Threads for making router links ahead, which blocks until the router answers.
 const LINK_THREADS: usize = 1;
 
+/// How long the making of a last link may take when the broker stops.
+const LINK_GRACE: Duration = Duration::from_secs(1);
+
 /// Why a broker did not start, or a link could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum BrokerError {
@@ -141,9 +144,11 @@ impl Broker {
         let server = Arc::new(Server::new(config, bus));
         let (stop, stopping) = watch::channel(None);
         let serving = server.clone();
-        let io_thread = std::thread::Builder::new()
-            .name("mqtt-io".to_owned())
-            .spawn(move || runtime.block_on(server::run(serving, listeners, router_rx, stopping)));
+        let io_thread = std::thread::Builder::new().name("mqtt-io".to_owned()).spawn(move || {
+            runtime.block_on(server::run(serving, listeners, router_rx, stopping));
+            // A router that died by itself may leave a link being made that nobody will ever answer.
+            runtime.shutdown_timeout(LINK_GRACE);
+        });
         match io_thread {
             Ok(handle) => Ok(Self { server, addresses, stop, io_thread: Some(handle) }),
             Err(source) => {

@@ -1,5 +1,99 @@
-//! The commands, one a file.
+//! The command line: one subcommand per file, and what the exit statuses mean.
 
-pub mod convert;
-pub mod infer;
-pub mod inspect;
+mod convert;
+//mod demo;
+mod infer;
+mod inspect;
+mod output;
+//mod replay;
+//mod requester;
+mod serve;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use nearfar::config::ConfigError;
+use nearfar::telemetry::LogFormat;
+
+/// Exit status for configuration that cannot be used; clap uses the same for flags.
+pub const EXIT_CONFIG: u8 = 2;
+/// Exit status for everything else that goes wrong.
+const EXIT_FAILURE: u8 = 1;
+/// Exit status when the node died under us and a supervisor should start it again (BSD's EX_SOFTWARE).
+const EXIT_NODE_DIED: u8 = 70;
+
+/// An MQTT broker and an ML inference node in one binary: put a model next to your sensors, and measure what distance costs.
+#[derive(Parser)]
+#[command(version, about, max_term_width = 110)]
+pub struct Cli {
+    /// What is logged to standard error, such as info, debug or nearfar=debug [default: RUST_LOG, or warnings and our own
+    /// info]
+    #[arg(long, global = true, value_name = "FILTER")]
+    pub log: Option<String>,
+    /// How log lines look
+    #[arg(long, global = true, value_enum, default_value_t)]
+    pub log_format: LogFormatArg,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Clone, Copy, Default, ValueEnum)]
+pub enum LogFormatArg {
+    /// For people
+    #[default]
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+impl From<LogFormatArg> for LogFormat {
+    fn from(format: LogFormatArg) -> Self {
+        match format {
+            LogFormatArg::Text => Self::Text,
+            LogFormatArg::Json => Self::Json,
+        }
+    }
+}
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Start everything in this process, watch simulated bearings fail, and compare edge and cloud
+    //Demo(demo::Args),
+    /// Answer inference requests over MQTT
+    Serve(serve::Args),
+    /// Send the rows of a recorded CSV as requests and write the answers beside them
+    //Replay(replay::Args),
+    /// Run a model on features from the command line or standard input, without MQTT
+    Infer(infer::Args),
+    /// Show a model's layers, shapes, parameters, hash and origin
+    Inspect(inspect::Args),
+    /// Convert a PyTorch .pt checkpoint to safetensors; nothing in it is executed
+    Convert(convert::Args),
+}
+
+impl Command {
+    pub fn run(self) -> anyhow::Result<()> {
+        match self {
+            //Self::Demo(args) => demo::run(&args),
+            Self::Serve(args) => serve::run(args),
+            //Self::Replay(args) => replay::run(&args),
+            Self::Infer(args) => infer::run(&args),
+            Self::Inspect(args) => inspect::run(&args),
+            Self::Convert(args) => convert::run(&args),
+        }
+    }
+}
+
+/// The node died while it served.
+#[derive(Debug, thiserror::Error)]
+#[error("the node cannot answer any more: {0}")]
+pub struct NodeDied(pub String);
+
+/// The exit status that `error` calls for.
+pub fn exit_status(error: &anyhow::Error) -> u8 {
+    if error.is::<ConfigError>() {
+        EXIT_CONFIG
+    } else if error.is::<NodeDied>() {
+        EXIT_NODE_DIED
+    } else {
+        EXIT_FAILURE
+    }
+}

@@ -15,7 +15,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tracing::{error, info};
 
@@ -73,6 +73,9 @@ pub struct Config {
     pub worker: worker::Config,
     /// The most requests between arrival and answer; beyond it they are refused as `OVERLOADED`. Default 65,536.
     pub in_flight_max: usize,
+    /// How long after its arrival a request may still start; later it is refused as `DEADLINE_EXCEEDED`. An MQTT 5 message
+    /// expiry counts too, whichever is earlier. Default none.
+    pub deadline: Option<Duration>,
     /// Members of a result beyond the six of the contract.
     pub members: wire::Members,
     /// Applies a second sigmoid to every prediction, as the replaced system's cloud service did by mistake; only for
@@ -100,6 +103,7 @@ impl Config {
             wire: wire::Limits::default(),
             worker: worker::Config::default(),
             in_flight_max: 65_536,
+            deadline: None,
             members: wire::Members::default(),
             double_sigmoid: false,
         }

@@ -1,20 +1,22 @@
-//! The command line.
+//! The `nearfar` program: parse, telemetry, dispatch, exit status.
 
 mod cli;
 
+use std::process::ExitCode;
+
 use clap::Parser;
 
-#[derive(Parser)]
-enum Command {
-    Convert(cli::convert::Args),
-    Inspect(cli::inspect::Args),
-    Infer(cli::infer::Args),
-}
-
-fn main() -> anyhow::Result<()> {
-    match Command::parse() {
-        Command::Convert(args) => cli::convert::run(&args),
-        Command::Inspect(args) => cli::inspect::run(&args),
-        Command::Infer(args) => cli::infer::run(&args),
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    if let Err(error) = nearfar::telemetry::start(cli.log.as_deref(), cli.log_format.into()) {
+        eprintln!("nearfar: --log or RUST_LOG: {error}; expected a filter such as info or nearfar=debug");
+        return ExitCode::from(cli::EXIT_CONFIG);
+    }
+    match cli.command.run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("nearfar: {error:#}");
+            ExitCode::from(cli::exit_status(&error))
+        }
     }
 }

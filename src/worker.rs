@@ -37,6 +37,8 @@ pub struct Job<C> {
     pub context: C,
     /// When it joined the queue.
     pub queued_at: Instant,
+    /// When it is too late to start; `None` for never.
+    pub deadline: Option<Instant>,
 }
 
 /// A request that the model has seen.
@@ -114,6 +116,11 @@ impl<C: Send + 'static> Queue<C> {
         self.len() == 0
     }
 
+    /// Whether no more jobs are taken.
+    pub fn is_closed(&self) -> bool {
+        self.shared.lock().closed
+    }
+
     /// Takes no more jobs; the worker ends when those that wait are done.
     pub fn close(&self) {
         self.shared.lock().closed = true;
@@ -183,6 +190,10 @@ impl<C> Worker<C> {
 
     fn score(&mut self, batch: &mut Vec<Job<C>>, done: &mut Vec<Done<C>>) {
         let taken = Instant::now();
+        refuse_late(batch, taken, done);
+        if batch.is_empty() {
+            return;
+        }
         self.rows.clear();
         for job in batch.iter() {
             self.rows.extend_from_slice(&job.features);
@@ -204,6 +215,23 @@ impl<C> Worker<C> {
             let queue = taken.saturating_duration_since(job.queued_at);
             done.push(Done { context: job.context, outcome, queue, batch: started - taken, inference });
         }
+    }
+}
+
+/// Takes out of `batch` what may not start any more.
+fn refuse_late<C>(batch: &mut Vec<Job<C>>, now: Instant, done: &mut Vec<Done<C>>) {
+    for job in batch.extract_if(.., |job| job.deadline.is_some_and(|deadline| deadline <= now)) {
+        let queue = now.saturating_duration_since(job.queued_at);
+        let message =
+            format!("its deadline passed {:?} before its batch started", now - job.deadline.unwrap_or(now));
+        let outcome = Err(Refusal::new(ErrorCode::DeadlineExceeded, message));
+        done.push(Done {
+            context: job.context,
+            outcome,
+            queue,
+            batch: Duration::ZERO,
+            inference: Duration::ZERO,
+        });
     }
 }
 

@@ -243,6 +243,22 @@ fn a_response_topic_of_the_broker_s_own_is_refused_and_the_request_answered() {
 }
 
 #[test]
+fn a_request_that_starts_too_late_is_answered_deadline_exceeded() {
+    let far = Profile::constant(Duration::from_millis(1_200));
+    let (node, sensor) = node(Config::cloud().network(far));
+    let soon = PublishProperties { message_expiry_interval: Some(1), ..PublishProperties::default() };
+    sensor.publish_with(REQUEST, request("s", 1), soon);
+    assert_error(&sensor.next(), "ml/inference/error/s", ErrorCode::DeadlineExceeded);
+    let enough = PublishProperties { message_expiry_interval: Some(600), ..PublishProperties::default() };
+    sensor.publish_with(REQUEST, request("s", 2), enough);
+    assert_eq!(sensor.next().topic, "ml/inference/result/s");
+    assert!(node.statistics("cloud").unwrap().is_conserved());
+    let deadline = Some(Duration::from_millis(5));
+    let (_node, sensor) = self::node(Config { deadline, ..Config::cloud().network(far) });
+    assert_error(&sensor.ask(REQUEST, request("s", 3)), "ml/inference/error/s", ErrorCode::DeadlineExceeded);
+}
+
+#[test]
 fn members_beyond_the_six_appear_where_they_are_asked_for() {
     let members =
         wire::Members { model: true, model_version: true, anomaly: true, stages_ms: true, placement: true };

@@ -84,6 +84,7 @@ fn stopping_answers_what_was_accepted() {
     }
     let (_, total) = node.stop().remove(0);
     assert_eq!((total.received, total.answered, total.in_flight), (100, 100, 0));
+    assert_eq!(sensor.take(100).len(), 100);
 }
 
 #[test]

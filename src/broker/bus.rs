@@ -173,6 +173,9 @@ type MakeLink = dyn Fn(&str) -> Result<(LinkTx, LinkRx), RouterGone> + Send + Sy
 /// The router's public face within the broker. Locks are taken in the order ingress, gates or retained.
 pub(super) struct Bus {
     make: Box<MakeLink>,
+    /// Whether the router has been told to end. Held while a link is made: the router must answer that first, for nobody
+    /// would wake the one who waits for it.
+    is_ended: Mutex<bool>,
     slots: Arc<Mutex<Slots>>,
     spare: Mutex<Vec<Link>>,
     ingress: Mutex<Ingress>,
@@ -201,6 +204,7 @@ impl Bus {
         let limits = &config.limits;
         let bus = Self {
             make,
+            is_ended: Mutex::new(false),
             slots: Arc::default(),
             spare: Mutex::default(),
             ingress: Mutex::new(Ingress {
@@ -232,7 +236,7 @@ impl Bus {
                 slots.used
             })
         };
-        match (self.make)(&format!("l{slot}")) {
+        match self.make_link(&format!("l{slot}")) {
             Ok((tx, rx)) => Ok(Link { control: LinkControl { tx, slot, slots: self.slots.clone() }, rx }),
             Err(error) => {
                 lock(&self.slots).free.push(slot);
@@ -398,7 +402,7 @@ impl Bus {
             }
             ingress.generation + 1
         };
-        let (tx, rx) = (self.make)(&ingress_name(generation))?;
+        let (tx, rx) = self.make_link(&ingress_name(generation))?;
         let mut ingress = lock(&self.ingress);
         let renewed = Ingress { tx, messages: 0, unread_bytes: 0, generation, round: Round::default() };
         let mut old = std::mem::replace(&mut *ingress, renewed);
@@ -406,8 +410,14 @@ impl Bus {
         Ok(Some(rx))
     }
 
+    fn make_link(&self, name: &str) -> Result<(LinkTx, LinkRx), RouterGone> {
+        let is_ended = lock(&self.is_ended);
+        if *is_ended { Err(RouterGone) } else { (self.make)(name) }
+    }
+
     /// Ends the router's thread; it drops everything it holds.
     pub fn end_router(&self) {
+        *lock(&self.is_ended) = true;
         lock(&self.spare).clear();
         let mut ingress = lock(&self.ingress);
         // An error means that it has ended already.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::{BrokerChoice, ConfigError, ServeConfig, network};
+use crate::broker::Listener;
 use crate::client::RemoteConfig;
 use crate::deployment::{self, Topics};
 use crate::mqtt;
@@ -90,6 +91,8 @@ pub struct DeploymentSection {
     pub batch_max: Option<usize>,
     /// The most requests between arrival and answer.
     pub in_flight_max: Option<usize>,
+    /// Milliseconds from arrival after which a request that has not started is refused as `DEADLINE_EXCEEDED`.
+    pub deadline_ms: Option<u64>,
     /// Old figures for old baselines.
     pub compat: Option<CompatSection>,
 }
@@ -161,9 +164,7 @@ impl NodeFile {
         Ok(ServeConfig {
             node_id,
             status_topic: self.status_topic.unwrap_or_else(|| "ml/inference/status".to_owned()),
-            shutdown_grace: self
-                .shutdown_grace_ms
-                .map_or(crate::node::SHUTDOWN_GRACE, Duration::from_millis),
+            shutdown_grace: self.shutdown_grace_ms.map_or(crate::node::SHUTDOWN_GRACE, Duration::from_millis),
             broker,
             deployments,
         })
@@ -177,7 +178,7 @@ impl BrokerSection {
             None => super::built_in_broker()?,
         };
         if let Some(address) = self.listen {
-            broker.listen_only(address);
+            broker.listeners = vec![Listener::new("mqtt", address)];
         }
         super::refuse_open_listeners(&broker, self.allow_anonymous.unwrap_or(false))?;
         Ok(broker)
@@ -189,8 +190,7 @@ pub const PASSWORD_VARIABLE: &str = "NEARFAR_REMOTE_PASSWORD";
 
 impl RemoteSection {
     fn into_config(self, node_id: &str) -> Result<RemoteConfig, ConfigError> {
-        let client_id =
-            self.client_id.unwrap_or_else(|| format!("{node_id}-{:08x}", rand::random::<u32>()));
+        let client_id = self.client_id.unwrap_or_else(|| format!("{node_id}-{:08x}", rand::random::<u32>()));
         let mut remote = RemoteConfig::new(self.host, self.port.unwrap_or(1883), client_id);
         if let Some(username) = self.username {
             let password = match &self.password_file {
@@ -225,8 +225,10 @@ impl DeploymentSection {
             return invalid("request_topics", "found none, expected at least one topic filter".to_owned());
         }
         for filter in self.request_topics.iter().flatten() {
-            if !mqtt::is_topic_filter(filter) {
-                return invalid("request_topics", format!("found {filter:?}, which is no topic filter"));
+            if !mqtt::is_topic_filter(filter) || filter.starts_with('$') {
+                let problem =
+                    format!("found {filter:?}, expected a topic filter that does not start with '$'");
+                return invalid("request_topics", problem);
             }
         }
         for (key, topic) in [("result_topic", &self.result_topic), ("error_topic", &self.error_topic)] {
@@ -275,6 +277,7 @@ impl DeploymentSection {
             wire,
             worker,
             in_flight_max: self.in_flight_max.unwrap_or(defaults.in_flight_max),
+            deadline: self.deadline_ms.map(Duration::from_millis),
             members: members(&self.members.unwrap_or_default()),
             double_sigmoid: self.compat.unwrap_or_default().double_sigmoid,
         };

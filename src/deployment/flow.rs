@@ -15,6 +15,8 @@ pub struct Ticket {
     pub caller: Caller,
     pub reply_to: ReplyTo,
     pub arrived_at: Instant,
+    /// When it is too late to start.
+    pub deadline: Option<Instant>,
     /// The request's number in this deployment, which the network's decisions depend on.
     pub sequence: u64,
     /// The delay that the network has decided so far.
@@ -36,6 +38,8 @@ pub struct Flow {
     queue: Queue<Ticket>,
     line: Option<DelayLine<Parcel>>,
     outbox: Outbox,
+    /// How long this thread may wait for room towards a slow broker.
+    publish_wait_max: Duration,
     /// Gathered for the model.
     jobs: Vec<Job<Ticket>>,
     /// Gathered for the way back.
@@ -49,6 +53,7 @@ impl Clone for Flow {
             queue: self.queue.clone(),
             line: self.line.clone(),
             outbox: self.outbox.clone(),
+            publish_wait_max: self.publish_wait_max,
             jobs: Vec::new(),
             answers: Vec::new(),
         }
@@ -59,7 +64,20 @@ impl Flow {
     pub fn new(config: &super::Config, queue: Queue<Ticket>, outbox: Outbox) -> Self {
         // The intake admits at most `in_flight_max` requests, so the line never fills beyond that.
         let line = (!config.network.is_instant()).then(|| DelayLine::new(config.in_flight_max));
-        Self { network: config.network, queue, line, outbox, jobs: Vec::new(), answers: Vec::new() }
+        Self {
+            network: config.network,
+            queue,
+            line,
+            outbox,
+            publish_wait_max: PUBLISH_WAIT_MAX,
+            jobs: Vec::new(),
+            answers: Vec::new(),
+        }
+    }
+
+    /// The same for the intake thread, which must not wait: what does not fit the outbox is dropped and counted.
+    pub fn without_waiting(self) -> Self {
+        Self { publish_wait_max: Duration::ZERO, ..self }
     }
 
     pub fn queue(&self) -> &Queue<Ticket> {
@@ -101,7 +119,7 @@ impl Flow {
     pub fn refuse(&mut self, refused: impl IntoIterator<Item = (Ticket, Refusal)>) {
         let mut leaving =
             refused.into_iter().map(|(ticket, refusal)| Answer::refused(ticket, refusal)).collect();
-        self.outbox.send(&mut leaving, Duration::ZERO);
+        self.outbox.send(&mut leaving, self.publish_wait_max);
     }
 
     /// Parcels whose time under way is over: requests to the model, answers to `departures`.
@@ -127,7 +145,7 @@ impl Flow {
             && let Err(unsent) = departures.send(leaving)
         {
             // Only a panic ends the thread at the other end; its answers are still owed.
-            self.outbox.send(&mut { unsent.0 }, PUBLISH_WAIT_MAX);
+            self.outbox.send(&mut { unsent.0 }, self.publish_wait_max);
         }
         self.forward();
     }
@@ -135,7 +153,7 @@ impl Flow {
     /// Publishes what departs, until the delay line's thread has ended.
     pub fn depart(mut self, departures: &Receiver<Vec<Answer>>) {
         while let Ok(mut leaving) = departures.recv() {
-            self.outbox.send(&mut leaving, PUBLISH_WAIT_MAX);
+            self.outbox.send(&mut leaving, self.publish_wait_max);
         }
     }
 
@@ -159,7 +177,10 @@ impl Flow {
     /// At the model's end of the network.
     fn arrive(&mut self, ticket: Ticket, request: Result<Vec<f32>, Refusal>, now: Instant) {
         match request {
-            Ok(features) => self.jobs.push(Job { features, context: ticket, queued_at: now }),
+            Ok(features) => {
+                let deadline = ticket.deadline;
+                self.jobs.push(Job { features, context: ticket, queued_at: now, deadline });
+            }
             Err(refusal) => self.answers.push(Answer { ticket, outcome: Err(refusal) }),
         }
     }
@@ -168,11 +189,14 @@ impl Flow {
     fn forward(&mut self) {
         self.queue.submit(&mut self.jobs);
         if !self.jobs.is_empty() {
-            let message = format!("the queue is full ({} requests wait)", self.queue.requests_max());
+            let refusal = if self.queue.is_closed() {
+                Refusal::new(ErrorCode::ModelNotReady, "no model serves this deployment any more")
+            } else {
+                let waiting = self.queue.requests_max();
+                Refusal::new(ErrorCode::Overloaded, format!("the queue is full ({waiting} requests wait)"))
+            };
             let refused: Vec<_> = self.jobs.drain(..).collect();
-            self.answers.extend(refused.into_iter().map(|job| {
-                Answer::refused(job.context, Refusal::new(ErrorCode::Overloaded, message.clone()))
-            }));
+            self.answers.extend(refused.into_iter().map(|job| Answer::refused(job.context, refusal.clone())));
         }
         self.send_back();
     }
@@ -183,7 +207,7 @@ impl Flow {
             return;
         }
         let Some(line) = &self.line else {
-            return self.outbox.send(&mut self.answers, PUBLISH_WAIT_MAX);
+            return self.outbox.send(&mut self.answers, self.publish_wait_max);
         };
         let (network, now, mut full) = (self.network, Instant::now(), Vec::new());
         let parcels = self.answers.drain(..).map(|mut answer| {

@@ -38,7 +38,8 @@ pub fn start(
         inputs,
         limits: config.wire,
         in_flight_max: config.in_flight_max,
-        flow,
+        flow: flow.without_waiting(),
+        deadline: config.deadline,
         sequence: 0,
         admitted: Vec::with_capacity(RECEIVE_BATCH_MAX),
     };
@@ -54,6 +55,7 @@ struct Intake {
     inputs: usize,
     limits: wire::Limits,
     in_flight_max: usize,
+    deadline: Option<Duration>,
     flow: Flow,
     sequence: u64,
     admitted: Vec<(Ticket, Result<Vec<f32>, Refusal>)>,
@@ -95,8 +97,12 @@ impl Intake {
     }
 
     fn ticket(&self, caller: Caller, message: Message, arrived_at: Instant) -> Ticket {
+        let expiry_s = message.properties.as_ref().and_then(|properties| properties.message_expiry_s);
+        let expiry = expiry_s.map(|seconds| Duration::from_secs(seconds.into()));
+        let allowed = [expiry, self.deadline].into_iter().flatten().min();
         Ticket {
             caller,
+            deadline: allowed.map(|allowed| arrived_at + allowed),
             reply_to: ReplyTo { qos: message.qos, properties: message.properties },
             arrived_at,
             sequence: self.sequence,

@@ -1,0 +1,169 @@
+//! `nearfar demo`: a broker, an edge and a cloud deployment, and simulated bearings, in one process, for some seconds.
+
+mod devices;
+mod metrics_file;
+mod summary;
+
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use nearfar::deployment::{Config, Topics};
+use nearfar::{Node, config};
+
+use self::devices::{Fleet, Stamp};
+use self::metrics_file::MetricsFile;
+use self::summary::Summary;
+use super::output;
+use super::requester::{Answer, Requester};
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// How long the sensors send
+    #[arg(long, value_name = "S", default_value = "10", value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    seconds: u32,
+    /// Simulated bearings; every second one fails on the way
+    #[arg(long, value_name = "N", default_value = "8", value_parser = clap::value_parser!(u32).range(1..=256))]
+    devices: u32,
+    /// Requests a second of each device, to each placement
+    #[arg(long, value_name = "N", default_value = "10", value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    rate: u32,
+    /// One-way milliseconds to the cloud
+    #[arg(long, value_name = "MS", default_value = "50")]
+    cloud_latency: f64,
+    /// The model that both placements serve
+    #[arg(long, value_name = "MODEL", default_value = "models/anomaly_detector")]
+    model: PathBuf,
+    /// Seed of the simulated bearings
+    #[arg(long, value_name = "N", default_value = "1")]
+    seed: u64,
+    /// Where the figures of every request go
+    #[arg(long, value_name = "FILE", default_value = "metrics.csv")]
+    out: PathBuf,
+}
+
+/// The two placements, in the order of every table; also the prefixes of their topics.
+const PLACEMENTS: [&str; 2] = ["edge", "cloud"];
+
+/// How long answers may take after the last request, beyond the network's delay.
+const LAST_ANSWERS_WAIT: Duration = Duration::from_secs(10);
+
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    let network = config::network(args.cloud_latency).map_err(|problem| config::ConfigError::Override {
+        origin: "--cloud-latency".to_owned(),
+        problem,
+    })?;
+    let topics = PLACEMENTS.map(|placement| Topics::under(&format!("{placement}/")));
+    let [edge, cloud] = topics.clone();
+    let node = Node::builder()
+        .deployment(Config::edge().topics(edge), args.model.clone())
+        .deployment(Config::cloud().topics(cloud).network(network), args.model.clone())
+        .start()?;
+    let address = node.mqtt_address().context("the node has no address")?;
+    let (_, model) = node.deployments().next().context("the node has no deployment")?;
+    let threshold = model.threshold;
+    output::line(&format!(
+        "broker on {address}; {} at the edge and {} ms away each way; {} bearings, half of them failing",
+        model.name, args.cloud_latency, args.devices
+    ))?;
+    let requester = Requester::connect_to(address, &topics, "+")?;
+    let fleet = Fleet::start(args.devices, args.rate, args.seconds, args.seed, &topics, requester.sender())?;
+    let mut watch = Watch {
+        threshold,
+        rate: args.rate,
+        pairs: BTreeMap::new(),
+        metrics: MetricsFile::create(&args.out)?,
+        summary: Summary::new(threshold),
+        progress: progress(fleet.requests_planned())?,
+        answered: 0,
+    };
+    watch.run(&fleet, &requester)?;
+    let sent = fleet.finish()?;
+    watch.progress.finish_and_clear();
+    watch.metrics.finish()?;
+    for line in watch.summary.lines() {
+        output::line(&line)?;
+    }
+    output::line(&format!("requests {sent}, answers {}; figures of each in {}", watch.answered, args.out.display()))?;
+    drop(requester);
+    node.stop();
+    ensure!(watch.answered == sent, "{} requests went unanswered", sent - watch.answered);
+    Ok(())
+}
+
+/// What comes back, paired by window.
+struct Watch {
+    threshold: f32,
+    rate: u32,
+    /// The first of the two answers to a window, until the other comes.
+    pairs: BTreeMap<Stamp, (usize, Answer)>,
+    metrics: MetricsFile,
+    summary: Summary,
+    progress: ProgressBar,
+    answered: u64,
+}
+
+impl Watch {
+    fn run(&mut self, fleet: &Fleet, requester: &Requester) -> anyhow::Result<()> {
+        self.print(&format!("{:<12} {:>10} {:>8} {:>9} {:>9}", "device", "prediction", "anomaly", "edge ms", "cloud ms"))?;
+        let mut deadline = None;
+        loop {
+            if fleet.is_done() && self.answered >= fleet.sent() {
+                return Ok(());
+            }
+            if let Some(answer) = requester.next(Duration::from_millis(50))? {
+                self.take(fleet, answer)?;
+                deadline = None;
+            } else if fleet.is_done() {
+                let until = *deadline.get_or_insert_with(|| Instant::now() + LAST_ANSWERS_WAIT);
+                if Instant::now() >= until {
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, fleet: &Fleet, answer: Answer) -> anyhow::Result<()> {
+        let placement = PLACEMENTS.iter().position(|name| answer.topic.starts_with(&format!("{name}/")));
+        let stamp = answer.body.request_id.as_deref().and_then(Stamp::parse);
+        let (Some(placement), Some(stamp)) = (placement, stamp) else { return Ok(()) };
+        self.answered += 1;
+        self.progress.inc(1);
+        let device = fleet.device_id(&stamp);
+        let round_trip = answer.received_at.saturating_duration_since(fleet.sent_at(&stamp));
+        self.metrics.write(&device, PLACEMENTS[placement], fleet.timestamp_us(&stamp), &answer.body)?;
+        self.summary.answer(placement, round_trip, &answer.body);
+        let Some((first_placement, first)) = self.pairs.remove(&stamp) else {
+            self.pairs.insert(stamp, (placement, answer));
+            return Ok(());
+        };
+        let (edge, cloud) = if first_placement == 0 { (first, answer) } else { (answer, first) };
+        self.summary.pair(&stamp, edge.body.prediction, cloud.body.prediction);
+        // A row a second for each device is as much as a person reads.
+        if stamp.number.is_multiple_of(self.rate) {
+            let prediction = edge.body.prediction.unwrap_or(f32::NAN);
+            let anomaly = if prediction >= self.threshold { "yes" } else { "no" };
+            let [edge_ms, cloud_ms] = [&edge, &cloud]
+                .map(|answer| (answer.received_at.saturating_duration_since(fleet.sent_at(&stamp))).as_secs_f64() * 1e3);
+            self.print(&format!("{device:<12} {prediction:>10.4} {anomaly:>8} {edge_ms:>9.2} {cloud_ms:>9.2}"))?;
+        }
+        Ok(())
+    }
+
+    fn print(&self, line: &str) -> anyhow::Result<()> {
+        // The bar must be out of the way, but only where there is one.
+        Ok(self.progress.suspend(|| output::line(line))?)
+    }
+}
+
+/// A bar on standard error where both it and standard output are a terminal.
+fn progress(requests: u64) -> anyhow::Result<ProgressBar> {
+    if !(std::io::stderr().is_terminal() && std::io::stdout().is_terminal()) {
+        return Ok(ProgressBar::with_draw_target(Some(requests), ProgressDrawTarget::hidden()));
+    }
+    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} answers, {elapsed}")?;
+    Ok(ProgressBar::new(requests).with_style(style))
+}

@@ -1,0 +1,282 @@
+//! `nearfar replay`: a recorded CSV becomes requests, and the answers stand beside its rows.
+
+mod alarm;
+mod answers_file;
+
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail, ensure};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use nearfar::deployment::{Config, Topics};
+use nearfar::features::FEATURE_NAMES;
+use nearfar::sensors::{Columns, FeatureColumns, Recording, Row};
+use nearfar::{Detector, Node};
+
+use self::alarm::{AlarmRule, Labels};
+use self::answers_file::AnswersFile;
+use super::output;
+use super::requester::{Answer, RequestBody, Requester};
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// Recording with a header line; one row is one request
+    file: PathBuf,
+    /// Device that the requests come from
+    #[arg(long, value_name = "ID", default_value = "replay")]
+    device: String,
+    /// Requests a second [default: as fast as they are answered]
+    #[arg(long, value_name = "N", conflicts_with = "speed")]
+    rate: Option<f64>,
+    /// Times the recording's own pace; needs a time_s or timestamp_us column
+    #[arg(long, value_name = "X")]
+    speed: Option<f64>,
+    /// Columns that hold the features: a,b,c or first..last [default: those named like the model's features]
+    #[arg(long, value_name = "COLUMNS")]
+    features: Option<String>,
+    /// Column with the truth about a row; detections are counted for each of its values
+    #[arg(long, value_name = "COLUMN")]
+    label: Option<String>,
+    /// Where the answers go, beside the rows [default: FILE with .answers.csv]
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Model of the embedded node, and where feature names and threshold come from
+    #[arg(long, value_name = "MODEL", default_value = "models/anomaly_detector")]
+    model: PathBuf,
+    /// Send to the node behind this broker instead of starting one
+    #[arg(long, value_name = "HOST")]
+    broker_host: Option<String>,
+    /// Port of the broker at --broker-host
+    #[arg(long, value_name = "PORT", requires = "broker_host", default_value = "1883")]
+    broker_port: u16,
+    /// Prefix of the node's topics, such as edge/
+    #[arg(long, value_name = "PREFIX", default_value = "")]
+    topic_prefix: String,
+    /// Scores at or above it count as anomalies [default: the model's]
+    #[arg(long, value_name = "P")]
+    threshold: Option<f32>,
+    /// The alarm is where this many rows in a row first score at or above the threshold
+    #[arg(long, value_name = "ROWS", default_value = "3", value_parser = clap::value_parser!(u32).range(1..))]
+    alarm_rows: u32,
+    /// Requests in flight at once
+    #[arg(long, value_name = "N", default_value = "256", value_parser = clap::value_parser!(u32).range(1..=16_384))]
+    window: u32,
+}
+
+/// How long an answer may take before its request counts as unanswered.
+const ANSWER_WAIT_MAX: Duration = Duration::from_secs(10);
+
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    for (flag, value) in [("--rate", args.rate), ("--speed", args.speed)] {
+        ensure!(value.is_none_or(|v| v.is_finite() && v > 0.0), "{flag}: expected a number above 0");
+    }
+    let expected = Expected::of(args)?;
+    let topics = Topics::under(&args.topic_prefix);
+    let columns = columns(args, &expected.names)?;
+    let recording = Recording::open(&args.file, &columns)?;
+    // The node lives until everything is answered.
+    let node = match args.broker_host {
+        Some(_) => None,
+        None => Some(
+            Node::builder().deployment(Config::edge().topics(topics.clone()), args.model.clone()).start()?,
+        ),
+    };
+    let requester = match (&args.broker_host, node.as_ref().and_then(Node::mqtt_address)) {
+        (Some(host), _) => Requester::connect(host, args.broker_port, std::slice::from_ref(&topics), &args.device)?,
+        (None, Some(address)) => Requester::connect_to(address, std::slice::from_ref(&topics), &args.device)?,
+        (None, None) => bail!("the embedded node has no address"),
+    };
+    let out = args.out.clone().unwrap_or_else(|| args.file.with_extension("answers.csv"));
+    let answers = AnswersFile::create(&out, recording.header(), expected.threshold)?;
+    let mut replay = Replay {
+        args,
+        requester,
+        request_topic: topics.request[0].clone(),
+        waiting: BTreeMap::new(),
+        answers,
+        alarm: AlarmRule::new(expected.threshold, args.alarm_rows),
+        labels: Labels::new(expected.threshold),
+        rows: 0,
+        refused: 0,
+    };
+    replay.run(recording)?;
+    replay.report(&out, expected.threshold)
+}
+
+/// What the model says about its inputs and its threshold, without asking the node.
+struct Expected {
+    names: Vec<String>,
+    threshold: f32,
+}
+
+impl Expected {
+    fn of(args: &Args) -> anyhow::Result<Self> {
+        let vibration = || FEATURE_NAMES.map(str::to_owned).to_vec();
+        // Against a broker elsewhere the model need not be here, as long as the flags say what it would have said.
+        if args.broker_host.is_some() && !args.model.exists() {
+            return Ok(Self { names: vibration(), threshold: args.threshold.unwrap_or(0.5) });
+        }
+        let detector = Detector::load(&args.model)?;
+        let info = detector.info();
+        let named: Vec<_> = info.features.iter().map(|feature| feature.name.clone()).collect();
+        let names = if named.is_empty() && info.inputs == FEATURE_NAMES.len() { vibration() } else { named };
+        Ok(Self { names, threshold: args.threshold.unwrap_or(info.threshold) })
+    }
+}
+
+fn columns(args: &Args, names: &[String]) -> anyhow::Result<Columns> {
+    let features = match &args.features {
+        Some(wanted) => FeatureColumns::parse(wanted)?,
+        None if names.is_empty() => bail!("the model does not name its features: say --features"),
+        None => FeatureColumns::Named(names.to_vec()),
+    };
+    Ok(Columns { features, label: args.label.clone() })
+}
+
+struct Replay<'a> {
+    args: &'a Args,
+    requester: Requester,
+    request_topic: String,
+    /// Rows without an answer, and answered ones behind them, by their number: written in the recording's order.
+    waiting: BTreeMap<u64, (Row, Option<Answer>)>,
+    answers: AnswersFile,
+    alarm: AlarmRule,
+    labels: Labels,
+    rows: u64,
+    refused: u64,
+}
+
+impl Replay<'_> {
+    fn run(&mut self, recording: Recording) -> anyhow::Result<()> {
+        let progress = progress(&self.args.file)?;
+        let mut pace = Pace::new(self.args.rate, self.args.speed);
+        for row in recording {
+            let row = row?;
+            let due = pace.due(&row)?;
+            while self.waiting.len() >= self.args.window as usize || Instant::now() < due {
+                let full = self.waiting.len() >= self.args.window as usize;
+                let wait = if full { ANSWER_WAIT_MAX } else { due.saturating_duration_since(Instant::now()) };
+                if !self.take_answer(wait)? && full {
+                    bail!(self.unanswered());
+                }
+            }
+            self.send(row)?;
+            while self.take_answer(Duration::ZERO)? {}
+            progress.inc(1);
+        }
+        while !self.waiting.is_empty() {
+            if !self.take_answer(ANSWER_WAIT_MAX)? {
+                bail!(self.unanswered());
+            }
+        }
+        progress.finish_and_clear();
+        self.answers.finish()
+    }
+
+    fn send(&mut self, row: Row) -> anyhow::Result<()> {
+        let number = self.rows;
+        self.rows += 1;
+        let request_id = number.to_string();
+        let request = RequestBody {
+            device_id: &self.args.device,
+            timestamp_us: row.timestamp_us,
+            request_id: &request_id,
+            features: &row.features,
+        };
+        self.requester.sender().send(&self.request_topic, &request)?;
+        self.waiting.insert(number, (row, None));
+        Ok(())
+    }
+
+    /// Takes one answer and writes the rows that it completes; false when none came in time.
+    fn take_answer(&mut self, wait: Duration) -> anyhow::Result<bool> {
+        let Some(answer) = self.requester.next(wait)? else { return Ok(false) };
+        let number = answer.body.request_id.as_ref().and_then(|id| id.parse::<u64>().ok());
+        // Somebody else's request of the same device, or one from an earlier run.
+        let Some((_, slot)) = number.and_then(|number| self.waiting.get_mut(&number)) else { return Ok(true) };
+        slot.get_or_insert(answer);
+        while let Some(first) = self.waiting.first_entry() {
+            if first.get().1.is_none() {
+                break;
+            }
+            let (number, (row, answer)) = first.remove_entry();
+            let Some(answer) = answer else { break };
+            match answer.body.prediction {
+                Some(prediction) => {
+                    self.alarm.see(number, &row, prediction);
+                    self.labels.see(row.label.as_deref(), prediction);
+                }
+                None => self.refused += 1,
+            }
+            self.answers.write(&row, &answer)?;
+        }
+        Ok(true)
+    }
+
+    fn unanswered(&self) -> String {
+        let first = self.waiting.values().next().map_or(0, |(row, _)| row.line);
+        format!(
+            "{} requests were not answered within {} s, the first is line {first} of {}: does a node serve {:?} there?",
+            self.waiting.len(),
+            ANSWER_WAIT_MAX.as_secs(),
+            self.args.file.display(),
+            self.request_topic
+        )
+    }
+
+    fn report(&self, out: &std::path::Path, threshold: f32) -> anyhow::Result<()> {
+        let answered = self.rows - self.refused;
+        output::line(&format!("rows {}, answered {answered}, refused {}", self.rows, self.refused))?;
+        output::line(&self.alarm.sentence(self.rows))?;
+        for line in self.labels.lines() {
+            output::line(&line)?;
+        }
+        output::line(&format!("answers in {} (threshold {threshold})", out.display()))?;
+        ensure!(self.refused == 0, "{} rows were refused; the answers file says why", self.refused);
+        Ok(())
+    }
+}
+
+/// When each row is due.
+struct Pace {
+    started_at: Instant,
+    rate: Option<f64>,
+    speed: Option<f64>,
+    sent: u64,
+    first_timestamp_us: Option<i64>,
+}
+
+impl Pace {
+    fn new(rate: Option<f64>, speed: Option<f64>) -> Self {
+        Self { started_at: Instant::now(), rate, speed, sent: 0, first_timestamp_us: None }
+    }
+
+    fn due(&mut self, row: &Row) -> anyhow::Result<Instant> {
+        let offset_s = match (self.rate, self.speed) {
+            (Some(rate), _) => self.sent as f64 / rate,
+            (None, Some(speed)) => {
+                let timestamp_us = row
+                    .timestamp_us
+                    .with_context(|| format!("--speed: line {} has no time (time_s or timestamp_us)", row.line))?;
+                let first = *self.first_timestamp_us.get_or_insert(timestamp_us);
+                timestamp_us.saturating_sub(first).max(0) as f64 / 1e6 / speed
+            }
+            (None, None) => 0.0,
+        };
+        self.sent += 1;
+        // Beyond what a Duration holds nobody waits for anyway.
+        Ok(self.started_at + Duration::try_from_secs_f64(offset_s).unwrap_or(Duration::from_secs(u32::MAX.into())))
+    }
+}
+
+/// A bar over the rows, on standard error where that is a terminal.
+fn progress(file: &std::path::Path) -> anyhow::Result<ProgressBar> {
+    if !std::io::stderr().is_terminal() {
+        return Ok(ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden()));
+    }
+    let lines = std::io::BufRead::split(std::io::BufReader::new(std::fs::File::open(file)?), b'\n').count();
+    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} rows, {per_sec}, {eta} left")?;
+    Ok(ProgressBar::new(lines.saturating_sub(1) as u64).with_style(style))
+}

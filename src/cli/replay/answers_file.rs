@@ -1,0 +1,59 @@
+//! The recording's rows with their answers beside them, as CSV.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use csv::{StringRecord, Writer};
+use nearfar::sensors::Row;
+
+use crate::cli::requester::Answer;
+
+/// The columns that are added.
+const COLUMNS: [&str; 6] =
+    ["prediction", "anomaly", "inference_time_ms", "cloud_latency_ms", "total_latency_ms", "error"];
+
+/// Written beside its final name, and given that name once it is complete.
+pub struct AnswersFile {
+    writer: Option<Writer<tempfile::NamedTempFile>>,
+    path: PathBuf,
+    threshold: f32,
+}
+
+impl AnswersFile {
+    pub fn create(path: &Path, header: &StringRecord, threshold: f32) -> anyhow::Result<Self> {
+        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let file = tempfile::NamedTempFile::new_in(directory)
+            .with_context(|| format!("cannot write answers in {}", directory.display()))?;
+        let mut writer = Writer::from_writer(file);
+        writer.write_record(header.iter().chain(COLUMNS))?;
+        Ok(Self { writer: Some(writer), path: path.to_owned(), threshold })
+    }
+
+    pub fn write(&mut self, row: &Row, answer: &Answer) -> anyhow::Result<()> {
+        let Some(writer) = &mut self.writer else { return Ok(()) };
+        let body = &answer.body;
+        let number = |value: Option<f64>| value.map(|value| value.to_string()).unwrap_or_default();
+        let error = match (&body.code, &body.error) {
+            (Some(code), Some(error)) => format!("{code}: {error}"),
+            (_, error) => error.clone().unwrap_or_default(),
+        };
+        let added = [
+            body.prediction.map(|p| p.to_string()).unwrap_or_default(),
+            body.prediction.map(|p| u8::from(p >= self.threshold).to_string()).unwrap_or_default(),
+            number(body.inference_time_ms),
+            number(body.cloud_latency_ms),
+            number(body.total_latency_ms),
+            error,
+        ];
+        Ok(writer.write_record(row.record.iter().chain(added.iter().map(String::as_str)))?)
+    }
+
+    /// Gives the file its name.
+    pub fn finish(&mut self) -> anyhow::Result<()> {
+        let Some(writer) = self.writer.take() else { return Ok(()) };
+        let file = writer.into_inner().map_err(|error| error.into_error())?;
+        let kept: File = file.persist(&self.path).with_context(|| format!("cannot write {}", self.path.display()))?;
+        Ok(kept.sync_all()?)
+    }
+}

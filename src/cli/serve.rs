@@ -1,0 +1,238 @@
+//! `nearfar serve`: a node that answers until it is told to stop.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::time::Duration;
+
+use anyhow::Context;
+use nearfar::config::{self, BrokerChoice, BrokerSection, ConfigError, DeploymentSection, NodeFile};
+use nearfar::config::{RemoteSection, ServeConfig};
+use nearfar::node::{Node, Readiness};
+
+use super::{NodeDied, output};
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// A directory with config.json and model.safetensors, a .safetensors or a .pt file
+    #[arg(required_unless_present = "config", conflicts_with = "config")]
+    model: Option<PathBuf>,
+    /// Node configuration with any number of deployments (see nearfar.toml)
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Answer in the cloud role, this many milliseconds away each way
+    #[arg(long, value_name = "MS", conflicts_with = "config")]
+    cloud_latency: Option<f64>,
+    /// Where the embedded broker listens; port 0 takes a free one, named in the ready line [default: 127.0.0.1:1883]
+    #[arg(long, value_name = "ADDRESS", conflicts_with_all = ["broker_host", "broker_port"])]
+    listen: Option<SocketAddr>,
+    /// The embedded broker's configuration, in rumqttd's own format [default: built in]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["config", "broker_host"])]
+    broker_config: Option<PathBuf>,
+    /// Listen on addresses that other machines reach although no users are configured
+    #[arg(long)]
+    allow_anonymous: bool,
+    /// Use the MQTT 5 broker at this host instead of the embedded one
+    #[arg(long, value_name = "HOST", conflicts_with = "config")]
+    broker_host: Option<String>,
+    /// Port of the broker at --broker-host
+    #[arg(long, value_name = "PORT", requires = "broker_host", default_value = "1883")]
+    broker_port: u16,
+    /// User at the broker at --broker-host; the password is read from NEARFAR_REMOTE_PASSWORD
+    #[arg(long, value_name = "NAME", requires = "broker_host")]
+    broker_username: Option<String>,
+    /// The node's name, the last level of its status topic [default: the host's name]
+    #[arg(long, value_name = "NAME")]
+    node_id: Option<String>,
+}
+
+pub fn run(args: Args) -> anyhow::Result<()> {
+    let serve = configure(args)?;
+    let signals = listen_for_signals()?;
+    let place = Place::of(&serve);
+    let node = start(serve)?;
+    let Some(node) = wait_until_ready(node, &signals)? else { return Ok(()) };
+    output::line(&place.ready_line(&node))?;
+    let died = wait_for_end(&node, &signals);
+    report(node.stop())?;
+    match died {
+        Some(reason) => Err(NodeDied(reason).into()),
+        None => Ok(()),
+    }
+}
+
+/// Flags, file and environment become one configuration.
+fn configure(args: Args) -> Result<ServeConfig, ConfigError> {
+    let mut file = match &args.config {
+        Some(path) => config::read_node_file(path)?,
+        None => config::without_file()?,
+    };
+    if let Some(model) = args.model {
+        let placement = if args.cloud_latency.is_some() { "cloud" } else { "edge" };
+        if let Some(latency) = args.cloud_latency {
+            config::network(latency)
+                .map_err(|problem| ConfigError::Override { origin: "--cloud-latency".to_owned(), problem })?;
+        }
+        let one_way_latency_ms = args.cloud_latency;
+        let section = DeploymentSection { model, one_way_latency_ms, ..DeploymentSection::default() };
+        file.deployments.insert(placement.to_owned(), section);
+    }
+    file.node_id = args.node_id.or(file.node_id);
+    if let Some(host) = args.broker_host {
+        let (port, username) = (Some(args.broker_port), args.broker_username);
+        file.remote = Some(RemoteSection { host, port, client_id: None, username, password_file: None });
+        file.broker = None;
+    } else if args.listen.is_some() || args.broker_config.is_some() || args.allow_anonymous {
+        merge_broker(&mut file, args.listen, args.broker_config, args.allow_anonymous)?;
+    }
+    if file.deployments.is_empty() {
+        return Err(ConfigError::Override {
+            origin: args.config.map_or_else(String::new, |path| path.display().to_string()),
+            problem: "no deployments: add a section such as [deployments.edge] with model = \"...\""
+                .to_owned(),
+        });
+    }
+    file.into_serve_config()
+}
+
+fn merge_broker(
+    file: &mut NodeFile,
+    listen: Option<SocketAddr>,
+    broker_config: Option<PathBuf>,
+    allow_anonymous: bool,
+) -> Result<(), ConfigError> {
+    if file.remote.is_some() {
+        return Err(ConfigError::Override {
+            origin: "--listen, --broker-config, --allow-anonymous".to_owned(),
+            problem: "the configuration names a [remote] broker, so there is no embedded one to configure"
+                .to_owned(),
+        });
+    }
+    let broker = file.broker.get_or_insert_with(BrokerSection::default);
+    broker.listen = listen.or(broker.listen);
+    broker.config = broker_config.or(broker.config.take());
+    broker.allow_anonymous = allow_anonymous.then_some(true).or(broker.allow_anonymous);
+    Ok(())
+}
+
+fn start(serve: ServeConfig) -> anyhow::Result<Node> {
+    let mut builder = Node::builder()
+        .node_id(serve.node_id)
+        .status_topic(serve.status_topic)
+        .shutdown_grace(serve.shutdown_grace);
+    builder = match serve.broker {
+        BrokerChoice::Embedded(broker) => builder.embedded_broker(broker),
+        BrokerChoice::Elsewhere(remote) => builder.remote_broker(remote),
+    };
+    for (deployment, model) in serve.deployments {
+        builder = builder.deployment(deployment, model);
+    }
+    Ok(builder.start()?)
+}
+
+/// What the ready line says beside the address.
+struct Place {
+    remote: Option<String>,
+    placements: Vec<String>,
+}
+
+impl Place {
+    fn of(serve: &ServeConfig) -> Self {
+        let remote = match &serve.broker {
+            BrokerChoice::Embedded(_) => None,
+            BrokerChoice::Elsewhere(remote) => Some(format!("{}:{}", remote.host, remote.port)),
+        };
+        let placements = serve.deployments.iter().map(|(config, _)| config.placement.clone()).collect();
+        Self { remote, placements }
+    }
+
+    fn ready_line(&self, node: &Node) -> String {
+        let listeners: Vec<_> =
+            node.mqtt_addresses().iter().map(|(_, address)| address.to_string()).collect();
+        let mqtt = self.remote.clone().unwrap_or_else(|| listeners.join(","));
+        let models: Vec<_> = node.deployments().map(|(_, model)| model.name.clone()).collect();
+        format!("ready mqtt={mqtt} model={} placement={}", models.join(","), self.placements.join(","))
+    }
+}
+
+/// How often the node's health is looked at; signals are noticed at once.
+const HEALTH_CHECK_INTERVAL: Duration = Duration::from_millis(100);
+
+/// The node once it is ready; none when it was told to stop before.
+fn wait_until_ready(node: Node, signals: &Receiver<()>) -> anyhow::Result<Option<Node>> {
+    loop {
+        match node.wait_until_ready(HEALTH_CHECK_INTERVAL) {
+            Ok(()) => return Ok(Some(node)),
+            Err(Readiness::Failed(reason)) => return Err(NodeDied(reason).into()),
+            Err(_) if signals.try_recv().is_ok() => {
+                node.stop();
+                return Ok(None);
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+/// Waits for a signal, or for the node's death, whose reason it returns.
+fn wait_for_end(node: &Node, signals: &Receiver<()>) -> Option<String> {
+    loop {
+        match signals.recv_timeout(HEALTH_CHECK_INTERVAL) {
+            Ok(()) | Err(RecvTimeoutError::Disconnected) => return None,
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+        if let Readiness::Failed(reason) = node.readiness() {
+            return Some(reason);
+        }
+    }
+}
+
+/// Ctrl-C and SIGTERM as messages; the second one ends the process without draining.
+fn listen_for_signals() -> anyhow::Result<Receiver<()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (sender, receiver) = sync_channel(1);
+    let (mut interrupt, mut terminate) = {
+        let _context = runtime.enter();
+        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)
+    };
+    let wait = move || {
+        for first in [true, false] {
+            runtime.block_on(async {
+                tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+            });
+            if !first || sender.send(()).is_err() {
+                std::process::exit(EXIT_INTERRUPTED);
+            }
+        }
+    };
+    std::thread::Builder::new().name("signals".to_owned()).spawn(wait).context("signal handling")?;
+    Ok(receiver)
+}
+
+/// What shells report for a process ended by Ctrl-C.
+const EXIT_INTERRUPTED: i32 = 130;
+
+fn report(totals: Vec<(String, nearfar::metrics::Statistics)>) -> anyhow::Result<()> {
+    for (name, total) in totals {
+        output::line(&format!(
+            "{name}: received {}, inferences {}, errors {}, left behind {}",
+            total.received,
+            total.answered,
+            total.errors_total(),
+            total.in_flight
+        ))?;
+        output::line(&format!(
+            "{name}: average inference time {:.4} ms, average total latency {:.4} ms",
+            total.average_inference_time().as_secs_f64() * 1e3,
+            total.average_total_latency().as_secs_f64() * 1e3
+        ))?;
+        for (code, count) in &total.errors {
+            output::line(&format!("{name}: {code} {count}"))?;
+        }
+        if total.undelivered > 0 {
+            output::line(&format!("{name}: answers that could not be delivered {}", total.undelivered))?;
+        }
+    }
+    Ok(())
+}

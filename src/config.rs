@@ -1,0 +1,200 @@
+//! What a person configures: a file, the environment and flags become the pieces a node is built from, once.
+//!
+//! Every other module has a plain `Config` of its own and never reads files or the environment; this one composes them.
+
+mod file;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+pub use self::file::{BrokerSection, DeploymentSection, NodeFile, RemoteSection};
+use crate::broker::{self, SettingsError};
+use crate::client::RemoteConfig;
+use crate::deployment;
+use crate::network::Profile;
+use crate::strict_toml::{self, TomlError};
+
+/// The prefix of environment variables that override the file: `NEARFAR_NODE_ID`, `NEARFAR_BROKER__LISTEN`.
+pub const ENVIRONMENT_PREFIX: &str = "NEARFAR";
+
+/// The embedded broker's configuration when no other is named.
+pub const BUILT_IN_BROKER: &str = include_str!("../rumqttd.toml");
+
+/// Configuration that cannot be used. The exit status for it is 2.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A file cannot be read.
+    #[error("{file}: cannot be read: {cause}")]
+    Unreadable {
+        /// The file.
+        file: String,
+        /// The operating system's reason.
+        cause: std::io::Error,
+    },
+    /// A file says something it may not.
+    #[error("{file}, {error}")]
+    Invalid {
+        /// The file.
+        file: String,
+        /// Line, key, what was found, what was expected.
+        error: TomlError,
+    },
+    /// A file in rumqttd's format says something it may not.
+    #[error("{file}, {error}")]
+    InvalidBroker {
+        /// The file.
+        file: String,
+        /// Line, key, what was found, what was expected.
+        error: SettingsError,
+    },
+    /// An environment variable or a flag says something it may not.
+    #[error("{origin}: {problem}")]
+    Override {
+        /// The variable or flag.
+        origin: String,
+        /// What was found and what was expected.
+        problem: String,
+    },
+    /// A listener could be reached by anyone.
+    #[error(
+        "listener {listener} can be reached from other machines and no users are configured: listen on 127.0.0.1, or \
+         accept it with --allow-anonymous (in a file: broker.allow_anonymous = true), which lets anyone who reaches the \
+         port publish and subscribe"
+    )]
+    OpenListener {
+        /// The address.
+        listener: SocketAddr,
+    },
+}
+
+/// Everything `serve` needs to build a node.
+#[derive(Debug)]
+pub struct ServeConfig {
+    /// The node's name.
+    pub node_id: String,
+    /// Where the node's status goes, without the node's name.
+    pub status_topic: String,
+    /// How long a stopping node waits for accepted requests.
+    pub shutdown_grace: Duration,
+    /// Which broker.
+    pub broker: BrokerChoice,
+    /// Deployments with their models.
+    pub deployments: Vec<(deployment::Config, PathBuf)>,
+}
+
+/// Which broker a node uses.
+#[derive(Debug)]
+pub enum BrokerChoice {
+    /// One in this process.
+    Embedded(broker::Config),
+    /// One elsewhere.
+    Elsewhere(RemoteConfig),
+}
+
+/// Reads a node's configuration file, with the environment on top of it.
+///
+/// # Errors
+/// [`ConfigError`] naming the file, line and key, or the environment variable.
+pub fn read_node_file(path: &Path) -> Result<NodeFile, ConfigError> {
+    let text = read(path)?;
+    let name = path.display().to_string();
+    let invalid = |error| ConfigError::Invalid { file: name.clone(), error };
+    // Strictly on its own first, because only then an error knows its line.
+    let strict: NodeFile = strict_toml::parse(&text).map_err(invalid)?;
+    strict.check(&text).map_err(invalid)?;
+    let mut file = with_environment(&text)?;
+    // What the environment set may be wrong in its own way; the file's text no longer tells where.
+    file.check("").map_err(|error| ConfigError::Override {
+        origin: format!("environment ({ENVIRONMENT_PREFIX}_*), key `{}`", error.key),
+        problem: error.problem,
+    })?;
+    file.resolve_paths(path.parent().unwrap_or(Path::new("")));
+    Ok(file)
+}
+
+/// A node's settings from the environment alone, for a node without a file.
+///
+/// # Errors
+/// [`ConfigError`] naming the variable.
+pub fn without_file() -> Result<NodeFile, ConfigError> {
+    with_environment("")
+}
+
+/// Variables with our prefix that are no configuration keys.
+const OTHER_VARIABLES: [&str; 3] = [file::PASSWORD_VARIABLE, "NEARFAR_BEARINGS", "NEARFAR_FUZZ_ITERATIONS"];
+
+fn with_environment(text: &str) -> Result<NodeFile, ConfigError> {
+    let ours = |name: &str| name.starts_with(ENVIRONMENT_PREFIX) && !OTHER_VARIABLES.contains(&name);
+    // Lossily: a variable of somebody else that is not UTF-8 must not stop us.
+    let variables = std::env::vars_os()
+        .map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()));
+    let environment = config::Environment::with_prefix(ENVIRONMENT_PREFIX)
+        .prefix_separator("_")
+        .separator("__")
+        .try_parsing(true)
+        .source(Some(variables.filter(|(name, _)| ours(name)).collect()));
+    config::Config::builder()
+        .add_source(config::File::from_str(text, config::FileFormat::Toml))
+        .add_source(environment)
+        .build()
+        .and_then(|merged| NodeFile::deserialize(merged))
+        .map_err(|error| ConfigError::Override {
+            origin: format!("environment ({ENVIRONMENT_PREFIX}_*)"),
+            problem: error.to_string(),
+        })
+}
+
+/// Reads the embedded broker's configuration, in rumqttd's own format.
+///
+/// # Errors
+/// [`ConfigError`] naming the file, line and key.
+pub fn read_broker_file(path: &Path) -> Result<broker::Config, ConfigError> {
+    parse_broker(&read(path)?, &path.display().to_string())
+}
+
+/// The embedded broker's configuration when no file is named: the shipped `rumqttd.toml`.
+///
+/// # Errors
+/// Never with the shipped file; a test keeps it so.
+pub fn built_in_broker() -> Result<broker::Config, ConfigError> {
+    parse_broker(BUILT_IN_BROKER, "rumqttd.toml (built in)")
+}
+
+fn parse_broker(text: &str, file: &str) -> Result<broker::Config, ConfigError> {
+    broker::Config::from_rumqttd_toml(text)
+        .map_err(|error| ConfigError::InvalidBroker { file: file.to_owned(), error })
+}
+
+fn read(path: &Path) -> Result<String, ConfigError> {
+    std::fs::read_to_string(path)
+        .map_err(|cause| ConfigError::Unreadable { file: path.display().to_string(), cause })
+}
+
+/// A simulated network of `one_way_latency_ms` each way.
+///
+/// # Errors
+/// The sentence that says what a latency may be.
+pub fn network(one_way_latency_ms: f64) -> Result<Profile, String> {
+    if (0.0..=LATENCY_MS_MAX).contains(&one_way_latency_ms) {
+        return Ok(Profile::constant(Duration::from_secs_f64(one_way_latency_ms / 1e3)));
+    }
+    Err(format!("found {one_way_latency_ms}, expected one-way milliseconds between 0 and {LATENCY_MS_MAX}"))
+}
+
+/// The longest one-way latency: a minute, beyond which requests wait longer than most clients do.
+pub const LATENCY_MS_MAX: f64 = 60_000.0;
+
+/// Refuses listeners that other machines can reach, unless that was asked for.
+///
+/// # Errors
+/// [`ConfigError::OpenListener`].
+pub fn refuse_open_listeners(broker: &broker::Config, allow_anonymous: bool) -> Result<(), ConfigError> {
+    let open = broker.listeners.iter().find(|listener| !listener.address.ip().is_loopback());
+    match open {
+        Some(listener) if !allow_anonymous => Err(ConfigError::OpenListener { listener: listener.address }),
+        _ => Ok(()),
+    }
+}
