@@ -182,6 +182,14 @@ fn columns_are_found_by_name_in_the_order_asked_for() {
 }
 
 #[test]
+fn lines_are_counted_past_blank_ones_line_breaks_in_quotes_and_carriage_returns() {
+    let lines = |content: &str| rows(content, &a_and_b()).iter().map(|row| row.line).collect::<Vec<_>>();
+    assert_eq!(lines("a,b\n\n1,2\n\n\n1,2"), [3, 6]);
+    assert_eq!(lines("a,b\r\n1,2\r\n\r\n1,2\r\n"), [2, 4]);
+    assert_eq!(lines("a,b,note\n1,2,\"x\ny\"\n1,2,z\n"), [2, 4]);
+}
+
+#[test]
 fn columns_are_chosen_by_list_or_by_range() {
     let content = "w,x,y,z\n1,2,3,4\n";
     for (text, names, features) in [

@@ -3,10 +3,10 @@
 //! A file may be far larger than memory: a recording holds one row and never more than [`RECORD_BYTES_MAX`] of it.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use csv::{ErrorKind, StringRecord};
+use csv::{ByteRecord, ErrorKind, StringRecord};
 
 mod columns;
 mod error;
@@ -48,7 +48,7 @@ pub struct Row {
 /// ```
 pub struct Recording {
     path: PathBuf,
-    reader: csv::Reader<Metered<File>>,
+    reader: csv::Reader<Lines<BufReader<File>>>,
     header: StringRecord,
     chosen: Chosen,
     is_over: bool,
@@ -62,10 +62,12 @@ impl Recording {
     pub fn open(path: impl AsRef<Path>, columns: &Columns) -> Result<Self, RecordingError> {
         let path = path.as_ref().to_owned();
         let file = File::open(&path).map_err(|source| RecordingError::Open { path: path.clone(), source })?;
-        let mut reader = csv::Reader::from_reader(Metered { inner: file, left: RECORD_BYTES_MAX });
+        let lines = Lines { inner: BufReader::new(file), left: RECORD_BYTES_MAX, last: b'\n' };
+        // Rows of another length are refused here, where their line is known.
+        let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(lines);
         let header = match reader.headers() {
             Ok(header) => header.iter().map(str::trim).collect::<StringRecord>(),
-            Err(error) => return Err(explain(&path, 1, &StringRecord::new(), error)),
+            Err(error) => return Err(explain(&path, 1, error)),
         };
         if header.iter().all(str::is_empty) {
             return Err(RecordingError::Empty { path });
@@ -85,18 +87,33 @@ impl Recording {
     }
 
     fn read(&mut self) -> Result<Option<Row>, RecordingError> {
-        let mut record = StringRecord::new();
+        let mut bytes = ByteRecord::new();
         self.reader.get_mut().left = RECORD_BYTES_MAX;
         let line = self.reader.position().line();
-        match self.reader.read_record(&mut record) {
-            Ok(true) => self.row(record).map(Some),
+        match self.reader.read_byte_record(&mut bytes) {
+            Ok(true) => self.row(bytes).map(Some),
             Ok(false) => Ok(None),
-            Err(error) => Err(explain(&self.path, line, &self.header, error)),
+            Err(error) => Err(explain(&self.path, line, error)),
         }
     }
 
-    fn row(&self, record: StringRecord) -> Result<Row, RecordingError> {
-        let line = record.position().map_or(0, csv::Position::line);
+    /// The line on which `record`, the one just read, begins. The reader's own answer counts blank lines before a
+    /// record to it; where it ended is certain.
+    fn line(&self, record: &ByteRecord) -> u64 {
+        let breaks = record.iter().flatten().filter(|byte| **byte == b'\n').count() as u64;
+        self.reader.position().line().saturating_sub(breaks + 1)
+    }
+
+    fn row(&self, bytes: ByteRecord) -> Result<Row, RecordingError> {
+        let line = self.line(&bytes);
+        if bytes.len() != self.header.len() {
+            let (expected, found) = (self.header.len(), bytes.len());
+            return Err(RecordingError::Ragged { path: self.path.clone(), line, expected, found });
+        }
+        let record = StringRecord::from_byte_record(bytes).map_err(|error| {
+            let column = self.header[error.utf8_error().field()].to_owned();
+            RecordingError::NotUtf8 { path: self.path.clone(), line, column }
+        })?;
         let cell = Cells { recording: self, record: &record, line };
         let features =
             self.chosen.features.iter().map(|&column| cell.feature(column)).collect::<Result<_, _>>()?;
@@ -163,44 +180,56 @@ impl Cells<'_> {
     }
 }
 
-fn explain(path: &Path, line: u64, header: &StringRecord, error: csv::Error) -> RecordingError {
+fn explain(path: &Path, line: u64, error: csv::Error) -> RecordingError {
     let path = path.to_owned();
-    let line_of = |position: &Option<csv::Position>| position.as_ref().map_or(line, csv::Position::line);
     match error.into_kind() {
         ErrorKind::Io(source) if source.get_ref().is_some_and(|inner| inner.is::<TooLong>()) => {
             RecordingError::TooLong { path, line }
         }
         ErrorKind::Io(source) => RecordingError::Read { path, line, source },
-        ErrorKind::Utf8 { pos, err } => {
-            let column = header.get(err.field()).map_or_else(|| (err.field() + 1).to_string(), str::to_owned);
-            RecordingError::NotUtf8 { path, line: line_of(&pos), column }
+        // Only the header is read as text.
+        ErrorKind::Utf8 { err, .. } => {
+            RecordingError::NotUtf8 { path, line, column: (err.field() + 1).to_string() }
         }
-        ErrorKind::UnequalLengths { pos, expected_len, len } => {
-            RecordingError::Ragged { path, line: line_of(&pos), expected: expected_len, found: len }
-        }
-        // Seeking and serde are not used here.
+        // Equal lengths, seeking and serde are not asked for.
         other => RecordingError::Read { path, line, source: io::Error::other(format!("{other:?}")) },
     }
 }
 
-/// Reads no more than is `left`, so that one row cannot take all memory.
-struct Metered<R> {
+/// Reads no more than is `left`, so that one row cannot take all memory. Every line leaves it with a line feed as its
+/// only end, so that lines can be counted: carriage returns are left out, a missing last line feed is added.
+struct Lines<R> {
     inner: R,
     left: usize,
+    last: u8,
 }
 
 #[derive(Debug, thiserror::Error)]
 #[error("the row is too long")]
 struct TooLong;
 
-impl<R: Read> Read for Metered<R> {
+impl<R: BufRead> Read for Lines<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.left == 0 {
             return Err(io::Error::other(TooLong));
         }
         let room = buffer.len().min(self.left);
-        let read = self.inner.read(&mut buffer[..room])?;
-        self.left -= read;
-        Ok(read)
+        let mut written = 0;
+        while written == 0 && room > 0 {
+            let chunk = self.inner.fill_buf()?;
+            if chunk.is_empty() && self.last == b'\n' {
+                return Ok(0);
+            }
+            let taken = chunk.len().min(room);
+            let ending: &[u8] = if chunk.is_empty() { b"\n" } else { &chunk[..taken] };
+            for &byte in ending.iter().filter(|byte| **byte != b'\r') {
+                buffer[written] = byte;
+                self.last = byte;
+                written += 1;
+            }
+            self.inner.consume(taken);
+        }
+        self.left -= written;
+        Ok(written)
     }
 }

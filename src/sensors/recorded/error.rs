@@ -89,9 +89,9 @@ pub enum RecordingError {
         /// The line.
         line: u64,
         /// The header's cells.
-        expected: u64,
+        expected: usize,
         /// The row's cells.
-        found: u64,
+        found: usize,
     },
     /// A cell is not text.
     #[error("{}: line {line}, column {column}: found bytes that are not UTF-8, expected text", path.display())]
