@@ -41,6 +41,7 @@ pub mod model;
 pub mod mqtt;
 pub mod network;
 pub mod node;
+pub mod sensors;
 pub mod strict_toml;
 pub mod telemetry;
 pub mod wire;

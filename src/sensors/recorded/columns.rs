@@ -1,0 +1,116 @@
+//! Which columns of a recorded file are wanted, and where its header has them.
+
+use std::path::Path;
+
+use csv::StringRecord;
+
+use super::error::{RecordingError, Suggestion};
+
+/// Which columns of a recorded file to read.
+///
+/// The time needs no mention: a column `timestamp_us`, or else `time_s`, is taken where there is one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Columns {
+    /// Where the features come from.
+    pub features: FeatureColumns,
+    /// A column that says what a row really was; none unless asked for.
+    pub label: Option<String>,
+}
+
+/// Where the features come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FeatureColumns {
+    /// These columns, in this order.
+    Named(Vec<String>),
+    /// Every column from `first` to `last`, both included, in the file's order.
+    Range {
+        /// The first column's name.
+        first: String,
+        /// The last column's name.
+        last: String,
+    },
+}
+
+impl Columns {
+    /// The columns `names`, in this order: a model's feature names, for example.
+    pub fn named(names: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        let names = names.into_iter().map(Into::into).collect();
+        Self { features: FeatureColumns::Named(names), label: None }
+    }
+
+    /// As a person writes them: `a,b,c`, or `first..last` for a range. Blanks around names do not matter; that a
+    /// column exists is checked when a file is opened.
+    pub fn parse(text: &str) -> Self {
+        let Some((first, last)) = text.split_once("..") else {
+            return Self::named(text.split(',').map(str::trim));
+        };
+        let (first, last) = (first.trim().to_owned(), last.trim().to_owned());
+        Self { features: FeatureColumns::Range { first, last }, label: None }
+    }
+
+    /// The same with the label column `name`.
+    pub fn label(self, name: impl Into<String>) -> Self {
+        Self { label: Some(name.into()), ..self }
+    }
+}
+
+/// Where the wanted columns stand, from 0.
+pub(super) struct Chosen {
+    pub(super) features: Vec<usize>,
+    pub(super) time: Option<Time>,
+    pub(super) label: Option<usize>,
+}
+
+/// Where the time stands, and in which unit.
+#[derive(Clone, Copy)]
+pub(super) enum Time {
+    Microseconds(usize),
+    Seconds(usize),
+}
+
+impl Chosen {
+    pub(super) fn find(
+        columns: &Columns,
+        header: &StringRecord,
+        path: &Path,
+    ) -> Result<Self, RecordingError> {
+        let find = |name: &str| find(name, header, path);
+        let features = match &columns.features {
+            FeatureColumns::Named(names) => names.iter().map(|name| find(name)).collect::<Result<_, _>>()?,
+            FeatureColumns::Range { first, last } => {
+                let (from, to) = (find(first)?, find(last)?);
+                if from > to {
+                    let (first, last) = (first.clone(), last.clone());
+                    return Err(RecordingError::Backwards { path: path.to_owned(), first, last });
+                }
+                (from..=to).collect()
+            }
+        };
+        let has = |name: &str| header.iter().any(|column| column == name);
+        let time = if has("timestamp_us") {
+            Some(Time::Microseconds(find("timestamp_us")?))
+        } else if has("time_s") {
+            Some(Time::Seconds(find("time_s")?))
+        } else {
+            None
+        };
+        let label = columns.label.as_deref().map(find).transpose()?;
+        Ok(Self { features, time, label })
+    }
+}
+
+fn find(name: &str, header: &StringRecord, path: &Path) -> Result<usize, RecordingError> {
+    let mut places = header.iter().enumerate().filter(|(_, column)| *column == name).map(|(place, _)| place);
+    let path = path.to_owned();
+    match (places.next(), places.next()) {
+        (Some(place), None) => Ok(place),
+        (Some(first), Some(second)) => {
+            let column = name.to_owned();
+            Err(RecordingError::Ambiguous { path, column, first: first + 1, second: second + 1 })
+        }
+        (None, _) => {
+            let suggestion = Suggestion::of(name, header);
+            Err(RecordingError::UnknownColumn { path, column: name.to_owned(), suggestion })
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! What can be wrong with a recorded file, in words that let its owner mend it.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+use csv::StringRecord;
+
+use super::RECORD_BYTES_MAX;
+
+/// Why a recorded file, or a row of it, cannot be used. Lines count from 1, the header's.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordingError {
+    /// The file cannot be opened.
+    #[error("{}: cannot be opened: {source}", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// The file stopped being readable.
+    #[error("{}: line {line}: cannot be read: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The line.
+        line: u64,
+        /// The cause.
+        source: io::Error,
+    },
+    /// There is no header.
+    #[error("{}: line 1: found nothing, expected a header with the columns' names", path.display())]
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A row is longer than [`RECORD_BYTES_MAX`].
+    #[error(
+        "{}: line {line}: the row has more than {RECORD_BYTES_MAX} bytes; is a quote left open?",
+        path.display()
+    )]
+    TooLong {
+        /// The file.
+        path: PathBuf,
+        /// The line on which the row begins.
+        line: u64,
+    },
+    /// The header lacks a column.
+    #[error("{}: line 1: found no column {column:?}; {suggestion}", path.display())]
+    UnknownColumn {
+        /// The file.
+        path: PathBuf,
+        /// The column that was asked for.
+        column: String,
+        /// What may have been meant.
+        suggestion: Suggestion,
+    },
+    /// Two columns have the name that was asked for.
+    #[error("{}: line 1: columns {first} and {second} are both called {column:?}, expected one", path.display())]
+    Ambiguous {
+        /// The file.
+        path: PathBuf,
+        /// The name.
+        column: String,
+        /// The first such column, from 1.
+        first: usize,
+        /// The second.
+        second: usize,
+    },
+    /// A range ends before it begins.
+    #[error(
+        "{}: line 1: column {last:?} stands before {first:?}, expected a range from left to right: {last}..{first}",
+        path.display()
+    )]
+    Backwards {
+        /// The file.
+        path: PathBuf,
+        /// The range's first column.
+        first: String,
+        /// The range's last column.
+        last: String,
+    },
+    /// A row has more or fewer cells than the header.
+    #[error("{}: line {line}: found {found} cells, expected {expected} as in the header", path.display())]
+    Ragged {
+        /// The file.
+        path: PathBuf,
+        /// The line.
+        line: u64,
+        /// The header's cells.
+        expected: usize,
+        /// The row's cells.
+        found: usize,
+    },
+    /// A cell is not text.
+    #[error("{}: line {line}, column {column}: found bytes that are not UTF-8, expected text", path.display())]
+    NotUtf8 {
+        /// The file.
+        path: PathBuf,
+        /// The line.
+        line: u64,
+        /// The column's name, or its number from 1 in the header.
+        column: String,
+    },
+    /// A cell does not hold what its column is used for.
+    #[error("{}: line {line}, column {column}: found {found:?}, expected {expected}", path.display())]
+    Unfit {
+        /// The file.
+        path: PathBuf,
+        /// The line.
+        line: u64,
+        /// The column's name.
+        column: String,
+        /// The cell, cut short where it is long.
+        found: String,
+        /// What was expected.
+        expected: &'static str,
+    },
+}
+
+/// What may have been meant by a column that a file does not have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Suggestion {
+    /// A column with a similar name.
+    Similar(String),
+    /// The columns there are, or the first of them.
+    Columns(Vec<String>),
+}
+
+/// Jaro-Winkler similarity from which two names count as one misspelt.
+const SIMILARITY_MIN: f64 = 0.8;
+/// How many columns a suggestion lists.
+const LISTED_MAX: usize = 8;
+/// How much of a cell or a name an error shows, in characters.
+const EXCERPT_CHARS_MAX: usize = 40;
+
+impl Suggestion {
+    pub(super) fn of(name: &str, header: &StringRecord) -> Self {
+        // Names are compared in part, for a hostile header's can be very long.
+        let name = excerpt(name);
+        let columns = header.iter().map(excerpt);
+        let scored = columns.map(|column| (strsim::jaro_winkler(&name, &column), column));
+        let best = scored.max_by(|one, other| one.0.total_cmp(&other.0));
+        match best {
+            Some((similarity, column)) if similarity >= SIMILARITY_MIN => Self::Similar(column),
+            _ => Self::Columns(header.iter().map(excerpt).take(LISTED_MAX + 1).collect()),
+        }
+    }
+}
+
+impl fmt::Display for Suggestion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Similar(column) => write!(f, "did you mean {column:?}?"),
+            Self::Columns(columns) if columns.len() > LISTED_MAX => {
+                write!(f, "there are {} and more", columns[..LISTED_MAX].join(", "))
+            }
+            Self::Columns(columns) => write!(f, "there are {}", columns.join(", ")),
+        }
+    }
+}
+
+pub(super) fn excerpt(text: &str) -> String {
+    match text.char_indices().nth(EXCERPT_CHARS_MAX) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
