@@ -1,13 +1,14 @@
 //! The command line: one subcommand per file, and what the exit statuses mean.
 
 mod convert;
-//mod demo;
+mod demo;
 mod infer;
 mod inspect;
 mod output;
-//mod replay;
-//mod requester;
+mod replay;
+mod requester;
 mod serve;
+mod shipped;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use nearfar::config::ConfigError;
@@ -56,11 +57,11 @@ impl From<LogFormatArg> for LogFormat {
 #[derive(Subcommand)]
 pub enum Command {
     /// Start everything in this process, watch simulated bearings fail, and compare edge and cloud
-    //Demo(demo::Args),
+    Demo(demo::Args),
     /// Answer inference requests over MQTT
     Serve(serve::Args),
     /// Send the rows of a recorded CSV as requests and write the answers beside them
-    //Replay(replay::Args),
+    Replay(replay::Args),
     /// Run a model on features from the command line or standard input, without MQTT
     Infer(infer::Args),
     /// Show a model's layers, shapes, parameters, hash and origin
@@ -72,9 +73,9 @@ pub enum Command {
 impl Command {
     pub fn run(self) -> anyhow::Result<()> {
         match self {
-            //Self::Demo(args) => demo::run(&args),
+            Self::Demo(args) => demo::run(&args),
             Self::Serve(args) => serve::run(args),
-            //Self::Replay(args) => replay::run(&args),
+            Self::Replay(args) => replay::run(&args),
             Self::Infer(args) => infer::run(&args),
             Self::Inspect(args) => inspect::run(&args),
             Self::Convert(args) => convert::run(&args),

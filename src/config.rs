@@ -40,7 +40,7 @@ pub enum ConfigError {
         /// The file.
         file: String,
         /// Line, key, what was found, what was expected.
-        error: TomlError,
+        error: Box<TomlError>,
     },
     /// A file in rumqttd's format says something it may not.
     #[error("{file}, {error}")]
@@ -48,7 +48,7 @@ pub enum ConfigError {
         /// The file.
         file: String,
         /// Line, key, what was found, what was expected.
-        error: SettingsError,
+        error: Box<SettingsError>,
     },
     /// An environment variable or a flag says something it may not.
     #[error("{origin}: {problem}")]
@@ -101,7 +101,7 @@ pub enum BrokerChoice {
 pub fn read_node_file(path: &Path) -> Result<NodeFile, ConfigError> {
     let text = read(path)?;
     let name = path.display().to_string();
-    let invalid = |error| ConfigError::Invalid { file: name.clone(), error };
+    let invalid = |error| ConfigError::Invalid { file: name.clone(), error: Box::new(error) };
     // Strictly on its own first, because only then an error knows its line.
     let strict: NodeFile = strict_toml::parse(&text).map_err(invalid)?;
     strict.check(&text).map_err(invalid)?;
@@ -165,7 +165,7 @@ pub fn built_in_broker() -> Result<broker::Config, ConfigError> {
 
 fn parse_broker(text: &str, file: &str) -> Result<broker::Config, ConfigError> {
     broker::Config::from_rumqttd_toml(text)
-        .map_err(|error| ConfigError::InvalidBroker { file: file.to_owned(), error })
+        .map_err(|error| ConfigError::InvalidBroker { file: file.to_owned(), error: Box::new(error) })
 }
 
 fn read(path: &Path) -> Result<String, ConfigError> {

@@ -17,8 +17,8 @@ use nearfar::{Node, config};
 use self::devices::{Fleet, Stamp};
 use self::metrics_file::MetricsFile;
 use self::summary::Summary;
-use super::output;
 use super::requester::{Answer, Requester};
+use super::{output, shipped};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -34,9 +34,9 @@ pub struct Args {
     /// One-way milliseconds to the cloud
     #[arg(long, value_name = "MS", default_value = "50")]
     cloud_latency: f64,
-    /// The model that both placements serve
-    #[arg(long, value_name = "MODEL", default_value = "models/anomaly_detector")]
-    model: PathBuf,
+    /// The model that both placements serve [default: the shipped detector]
+    #[arg(long, value_name = "MODEL")]
+    model: Option<PathBuf>,
     /// Seed of the simulated bearings
     #[arg(long, value_name = "N", default_value = "1")]
     seed: u64,
@@ -52,15 +52,13 @@ const PLACEMENTS: [&str; 2] = ["edge", "cloud"];
 const LAST_ANSWERS_WAIT: Duration = Duration::from_secs(10);
 
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    let network = config::network(args.cloud_latency).map_err(|problem| config::ConfigError::Override {
-        origin: "--cloud-latency".to_owned(),
-        problem,
-    })?;
+    let network = config::network(args.cloud_latency)
+        .map_err(|problem| config::ConfigError::Override { origin: "--cloud-latency".to_owned(), problem })?;
     let topics = PLACEMENTS.map(|placement| Topics::under(&format!("{placement}/")));
     let [edge, cloud] = topics.clone();
     let node = Node::builder()
-        .deployment(Config::edge().topics(edge), args.model.clone())
-        .deployment(Config::cloud().topics(cloud).network(network), args.model.clone())
+        .deployment(Config::edge().topics(edge), shipped::detector(args.model.as_deref())?)
+        .deployment(Config::cloud().topics(cloud).network(network), shipped::detector(args.model.as_deref())?)
         .start()?;
     let address = node.mqtt_address().context("the node has no address")?;
     let (_, model) = node.deployments().next().context("the node has no deployment")?;
@@ -87,7 +85,11 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     for line in watch.summary.lines() {
         output::line(&line)?;
     }
-    output::line(&format!("requests {sent}, answers {}; figures of each in {}", watch.answered, args.out.display()))?;
+    output::line(&format!(
+        "requests {sent}, answers {}; figures of each in {}",
+        watch.answered,
+        args.out.display()
+    ))?;
     drop(requester);
     node.stop();
     ensure!(watch.answered == sent, "{} requests went unanswered", sent - watch.answered);
@@ -108,7 +110,10 @@ struct Watch {
 
 impl Watch {
     fn run(&mut self, fleet: &Fleet, requester: &Requester) -> anyhow::Result<()> {
-        self.print(&format!("{:<12} {:>10} {:>8} {:>9} {:>9}", "device", "prediction", "anomaly", "edge ms", "cloud ms"))?;
+        self.print(&format!(
+            "{:<12} {:>10} {:>8} {:>9} {:>9}",
+            "device", "prediction", "anomaly", "edge ms", "cloud ms"
+        ))?;
         let mut deadline = None;
         loop {
             if fleet.is_done() && self.answered >= fleet.sent() {
@@ -146,9 +151,12 @@ impl Watch {
         if stamp.number.is_multiple_of(self.rate) {
             let prediction = edge.body.prediction.unwrap_or(f32::NAN);
             let anomaly = if prediction >= self.threshold { "yes" } else { "no" };
-            let [edge_ms, cloud_ms] = [&edge, &cloud]
-                .map(|answer| (answer.received_at.saturating_duration_since(fleet.sent_at(&stamp))).as_secs_f64() * 1e3);
-            self.print(&format!("{device:<12} {prediction:>10.4} {anomaly:>8} {edge_ms:>9.2} {cloud_ms:>9.2}"))?;
+            let [edge_ms, cloud_ms] = [&edge, &cloud].map(|answer| {
+                (answer.received_at.saturating_duration_since(fleet.sent_at(&stamp))).as_secs_f64() * 1e3
+            });
+            self.print(&format!(
+                "{device:<12} {prediction:>10.4} {anomaly:>8} {edge_ms:>9.2} {cloud_ms:>9.2}"
+            ))?;
         }
         Ok(())
     }

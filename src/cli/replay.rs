@@ -10,15 +10,15 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use nearfar::Node;
 use nearfar::deployment::{Config, Topics};
 use nearfar::features::FEATURE_NAMES;
-use nearfar::sensors::{Columns, FeatureColumns, Recording, Row};
-use nearfar::{Detector, Node};
+use nearfar::sensors::recorded::{Columns, Recording, Row};
 
 use self::alarm::{AlarmRule, Labels};
 use self::answers_file::AnswersFile;
-use super::output;
 use super::requester::{Answer, RequestBody, Requester};
+use super::{output, shipped};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -42,9 +42,9 @@ pub struct Args {
     /// Where the answers go, beside the rows [default: FILE with .answers.csv]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// Model of the embedded node, and where feature names and threshold come from
-    #[arg(long, value_name = "MODEL", default_value = "models/anomaly_detector")]
-    model: PathBuf,
+    /// Model of the embedded node, and where feature names and threshold come from [default: the shipped detector]
+    #[arg(long, value_name = "MODEL")]
+    model: Option<PathBuf>,
     /// Send to the node behind this broker instead of starting one
     #[arg(long, value_name = "HOST")]
     broker_host: Option<String>,
@@ -79,12 +79,15 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     // The node lives until everything is answered.
     let node = match args.broker_host {
         Some(_) => None,
-        None => Some(
-            Node::builder().deployment(Config::edge().topics(topics.clone()), args.model.clone()).start()?,
-        ),
+        None => {
+            let detector = shipped::detector(args.model.as_deref())?;
+            Some(Node::builder().deployment(Config::edge().topics(topics.clone()), detector).start()?)
+        }
     };
     let requester = match (&args.broker_host, node.as_ref().and_then(Node::mqtt_address)) {
-        (Some(host), _) => Requester::connect(host, args.broker_port, std::slice::from_ref(&topics), &args.device)?,
+        (Some(host), _) => {
+            Requester::connect(host, args.broker_port, std::slice::from_ref(&topics), &args.device)?
+        }
         (None, Some(address)) => Requester::connect_to(address, std::slice::from_ref(&topics), &args.device)?,
         (None, None) => bail!("the embedded node has no address"),
     };
@@ -113,26 +116,25 @@ struct Expected {
 
 impl Expected {
     fn of(args: &Args) -> anyhow::Result<Self> {
-        let vibration = || FEATURE_NAMES.map(str::to_owned).to_vec();
-        // Against a broker elsewhere the model need not be here, as long as the flags say what it would have said.
-        if args.broker_host.is_some() && !args.model.exists() {
-            return Ok(Self { names: vibration(), threshold: args.threshold.unwrap_or(0.5) });
-        }
-        let detector = Detector::load(&args.model)?;
+        let detector = shipped::detector(args.model.as_deref())?;
         let info = detector.info();
         let named: Vec<_> = info.features.iter().map(|feature| feature.name.clone()).collect();
-        let names = if named.is_empty() && info.inputs == FEATURE_NAMES.len() { vibration() } else { named };
+        let unnamed_vibration = named.is_empty() && info.inputs == FEATURE_NAMES.len();
+        let names = if unnamed_vibration { FEATURE_NAMES.map(str::to_owned).to_vec() } else { named };
         Ok(Self { names, threshold: args.threshold.unwrap_or(info.threshold) })
     }
 }
 
 fn columns(args: &Args, names: &[String]) -> anyhow::Result<Columns> {
-    let features = match &args.features {
-        Some(wanted) => FeatureColumns::parse(wanted)?,
+    let columns = match &args.features {
+        Some(wanted) => Columns::parse(wanted),
         None if names.is_empty() => bail!("the model does not name its features: say --features"),
-        None => FeatureColumns::Named(names.to_vec()),
+        None => Columns::named(names.to_vec()),
     };
-    Ok(Columns { features, label: args.label.clone() })
+    Ok(match &args.label {
+        Some(label) => columns.label(label.clone()),
+        None => columns,
+    })
 }
 
 struct Replay<'a> {
@@ -195,7 +197,9 @@ impl Replay<'_> {
         let Some(answer) = self.requester.next(wait)? else { return Ok(false) };
         let number = answer.body.request_id.as_ref().and_then(|id| id.parse::<u64>().ok());
         // Somebody else's request of the same device, or one from an earlier run.
-        let Some((_, slot)) = number.and_then(|number| self.waiting.get_mut(&number)) else { return Ok(true) };
+        let Some((_, slot)) = number.and_then(|number| self.waiting.get_mut(&number)) else {
+            return Ok(true);
+        };
         slot.get_or_insert(answer);
         while let Some(first) = self.waiting.first_entry() {
             if first.get().1.is_none() {
@@ -257,9 +261,9 @@ impl Pace {
         let offset_s = match (self.rate, self.speed) {
             (Some(rate), _) => self.sent as f64 / rate,
             (None, Some(speed)) => {
-                let timestamp_us = row
-                    .timestamp_us
-                    .with_context(|| format!("--speed: line {} has no time (time_s or timestamp_us)", row.line))?;
+                let timestamp_us = row.timestamp_us.with_context(|| {
+                    format!("--speed: line {} has no time (time_s or timestamp_us)", row.line)
+                })?;
                 let first = *self.first_timestamp_us.get_or_insert(timestamp_us);
                 timestamp_us.saturating_sub(first).max(0) as f64 / 1e6 / speed
             }
@@ -267,7 +271,8 @@ impl Pace {
         };
         self.sent += 1;
         // Beyond what a Duration holds nobody waits for anyway.
-        Ok(self.started_at + Duration::try_from_secs_f64(offset_s).unwrap_or(Duration::from_secs(u32::MAX.into())))
+        Ok(self.started_at
+            + Duration::try_from_secs_f64(offset_s).unwrap_or(Duration::from_secs(u32::MAX.into())))
     }
 }
 

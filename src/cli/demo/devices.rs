@@ -7,8 +7,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, anyhow};
 use nearfar::deployment::Topics;
-use nearfar::features::Extractor;
-use nearfar::sensors::{Bearing, BearingConfig, FaultProgress};
+use nearfar::features::{Extractor, SAMPLE_RATE_HZ, WINDOW_SAMPLES};
+use nearfar::sensors::bearing::{self, Bearing, FaultProgress};
 
 use crate::cli::requester::{RequestBody, Sender};
 
@@ -138,13 +138,14 @@ struct Device {
 
 /// The share of the demo after which a failing bearing's fault begins to grow.
 const FAULT_ONSET: f64 = 0.3;
+/// How severe it is then. The detector finds the simulated faults from about 0.5 on, so the last quarter shows them.
+const FAULT_ONSET_SEVERITY: f64 = 0.1;
 
 impl Device {
     fn run(self) -> anyhow::Result<()> {
-        let config = BearingConfig::default();
-        let mut extractor = Extractor::new(config.window_samples, config.sample_rate_hz)?;
-        let mut bearing = Bearing::new(config, self.seed);
-        let fault = FaultProgress { onset_fraction: FAULT_ONSET, ..FaultProgress::default() };
+        let mut extractor = Extractor::new(WINDOW_SAMPLES, SAMPLE_RATE_HZ)?;
+        let mut bearing = Bearing::new(bearing::Config::default(), self.seed);
+        let fault = FaultProgress { onset_fraction: FAULT_ONSET, onset_severity: FAULT_ONSET_SEVERITY };
         for number in 0..self.windows {
             // A sensor samples by its own clock: what is late is sent at once, and nothing is skipped.
             let due = self.started_at + self.period * number;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use nearfar::sensors::Row;
+use nearfar::sensors::recorded::Row;
 
 /// Finds the first row from which enough rows in a row score at or above the threshold.
 pub struct AlarmRule {
@@ -44,7 +44,10 @@ impl AlarmRule {
     /// What a person wants to know.
     pub fn sentence(&self, rows: u64) -> String {
         let Some(start) = self.raised else {
-            return format!("no alarm: no {} rows in a row scored at or above {}", self.rows_needed, self.threshold);
+            return format!(
+                "no alarm: no {} rows in a row scored at or above {}",
+                self.rows_needed, self.threshold
+            );
         };
         let percent = 100.0 * start.number as f64 / rows.max(1) as f64;
         let left = rows - start.number;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use csv::{StringRecord, Writer};
-use nearfar::sensors::Row;
+use nearfar::sensors::recorded::Row;
 
 use crate::cli::requester::Answer;
 
@@ -22,7 +22,8 @@ pub struct AnswersFile {
 
 impl AnswersFile {
     pub fn create(path: &Path, header: &StringRecord, threshold: f32) -> anyhow::Result<Self> {
-        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let directory =
+            path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let file = tempfile::NamedTempFile::new_in(directory)
             .with_context(|| format!("cannot write answers in {}", directory.display()))?;
         let mut writer = Writer::from_writer(file);
@@ -53,7 +54,8 @@ impl AnswersFile {
     pub fn finish(&mut self) -> anyhow::Result<()> {
         let Some(writer) = self.writer.take() else { return Ok(()) };
         let file = writer.into_inner().map_err(|error| error.into_error())?;
-        let kept: File = file.persist(&self.path).with_context(|| format!("cannot write {}", self.path.display()))?;
+        let kept: File =
+            file.persist(&self.path).with_context(|| format!("cannot write {}", self.path.display()))?;
         Ok(kept.sync_all()?)
     }
 }
