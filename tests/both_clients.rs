@@ -85,10 +85,13 @@ fn a_thousand_requests_are_all_answered(build: Build) {
     for number in 0..1_000 {
         sensor.publish(REQUEST, Qos::AtLeastOnce, request("s", number));
     }
-    let order: Vec<_> =
-        sensor.take(1_000).iter().map(|a| a.json()["timestamp_us"].as_i64().unwrap()).collect();
+    let order: Vec<_> = sensor
+        .take(1_000)
+        .iter()
+        .map(|a| a.json()["timestamp_us"].as_i64().expect("a timestamp is echoed"))
+        .collect();
     assert_eq!(order, (0..1_000).collect::<Vec<_>>());
-    let statistics = stage.node.statistics("cloud").unwrap();
+    let statistics = stage.node.statistics("cloud").expect("the deployment exists");
     assert!(statistics.is_conserved());
     assert_eq!((statistics.answered, statistics.undelivered), (1_000, 0));
 }
@@ -104,7 +107,10 @@ fn a_response_topic_is_answered_too(build: Build) {
     sensor.publish_with(REQUEST, request("s", 5), asked);
     let answer = sensor.next();
     assert_eq!(answer.json()["timestamp_us"], 5);
-    assert_eq!(answer.properties.unwrap().correlation_data.as_deref(), Some(&[1u8, 0, 2][..]));
+    assert_eq!(
+        answer.properties.expect("the answer has properties").correlation_data.as_deref(),
+        Some(&[1u8, 0, 2][..])
+    );
 }
 
 fn two_deployments_answer_side_by_side(build: Build) {
@@ -137,7 +143,7 @@ fn a_stopped_node_has_answered_everything(build: Build) {
     for number in 0..20 {
         sensor.publish(REQUEST, Qos::AtLeastOnce, request("s", number));
     }
-    while stage.node.statistics("cloud").unwrap().received < 20 {
+    while stage.node.statistics("cloud").expect("the deployment exists").received < 20 {
         std::thread::yield_now();
     }
     let (_, total) = stage.node.stop().remove(0);
