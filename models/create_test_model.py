@@ -152,7 +152,7 @@ def write_safetensors(tensors, path):
         offsets = [len(data), len(data) + len(blob)]
         header[name] = {"dtype": "F32", "shape": list(tensor.shape), "data_offsets": offsets}
         data += blob
-    text = json.dumps(header, separators=(",", ":"))
+    text = json.dumps(header, separators=(",", ":"), sort_keys=True)  # byte for byte what `nearfar convert` writes
     text += " " * (-len(text) % 8)
     path.write_bytes(struct.pack("<Q", len(text)) + text.encode() + data)
     return hashlib.sha256(path.read_bytes()).hexdigest()

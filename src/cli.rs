@@ -12,7 +12,7 @@ mod shipped;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use nearfar::config::ConfigError;
-use nearfar::telemetry::LogFormat;
+use nearfar::telemetry::{COMMAND_FILTER, LogFormat, SERVICE_FILTER};
 
 /// Exit status for configuration that cannot be used; clap uses the same for flags.
 pub const EXIT_CONFIG: u8 = 2;
@@ -25,8 +25,8 @@ const EXIT_NODE_DIED: u8 = 70;
 #[derive(Parser)]
 #[command(version, about, max_term_width = 110)]
 pub struct Cli {
-    /// What is logged to standard error, such as info, debug or nearfar=debug [default: RUST_LOG, or warnings and our own
-    /// info]
+    /// What is logged to standard error, such as info, debug or nearfar=debug [default: RUST_LOG, or info for serve and
+    /// warnings for the others]
     #[arg(long, global = true, value_name = "FILTER")]
     pub log: Option<String>,
     /// How log lines look
@@ -71,6 +71,14 @@ pub enum Command {
 }
 
 impl Command {
+    /// What is logged when nobody says otherwise.
+    pub fn default_log(&self) -> &'static str {
+        match self {
+            Self::Serve(_) => SERVICE_FILTER,
+            _ => COMMAND_FILTER,
+        }
+    }
+
     pub fn run(self) -> anyhow::Result<()> {
         match self {
             Self::Demo(args) => demo::run(&args),

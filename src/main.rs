@@ -8,7 +8,9 @@ use clap::Parser;
 
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
-    if let Err(error) = nearfar::telemetry::start(cli.log.as_deref(), cli.log_format.into()) {
+    if let Err(error) =
+        nearfar::telemetry::start(cli.log.as_deref(), cli.command.default_log(), cli.log_format.into())
+    {
         eprintln!("nearfar: --log or RUST_LOG: {error}; expected a filter such as info or nearfar=debug");
         return ExitCode::from(cli::EXIT_CONFIG);
     }

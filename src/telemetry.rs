@@ -15,17 +15,19 @@ pub enum LogFormat {
     Json,
 }
 
-/// What is logged when nothing else is asked for: our own messages; rumqttd's router would report every client.
-const DEFAULT_FILTER: &str = "warn,nearfar=info,rumqttd=off";
+/// What a service logs when nothing else is asked for: our own messages; rumqttd's router would report every client.
+pub const SERVICE_FILTER: &str = "warn,nearfar=info,rumqttd=off";
+/// What a command that ends by itself logs: what is wrong.
+pub const COMMAND_FILTER: &str = "warn,rumqttd=off";
 
-/// Starts logging to standard error. `filter` is in `RUST_LOG`'s syntax and wins over it.
+/// Starts logging to standard error. `filter` is in `RUST_LOG`'s syntax and wins over it, and both over `default`.
 ///
 /// # Errors
 /// When `filter` does not parse.
-pub fn start(filter: Option<&str>, format: LogFormat) -> Result<(), ParseError> {
+pub fn start(filter: Option<&str>, default: &str, format: LogFormat) -> Result<(), ParseError> {
     let from_environment = std::env::var(EnvFilter::DEFAULT_ENV).ok().filter(|value| !value.is_empty());
     let wanted = filter.map(str::to_owned).or(from_environment);
-    let filter = EnvFilter::try_new(wanted.as_deref().unwrap_or(DEFAULT_FILTER))?;
+    let filter = EnvFilter::try_new(wanted.as_deref().unwrap_or(default))?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let started = match format {
         LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).try_init(),
