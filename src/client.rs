@@ -88,6 +88,14 @@ pub enum ClientError {
         /// The broker's reason.
         reason: String,
     },
+    /// The broker takes no more topics.
+    #[error(
+        "{dropped} messages were dropped: the broker knows as many topics as it may (its limit topics_max)"
+    )]
+    TopicsFull {
+        /// Messages that were dropped.
+        dropped: usize,
+    },
     /// The bounded outbox towards the broker is full.
     #[error(
         "{dropped} messages were dropped: the outbox to the broker is full ({outbox_messages_max} messages)"

@@ -60,6 +60,9 @@ impl From<RouterGone> for SubscribeError {
     }
 }
 
+/// A message whose topic cannot be published to.
+struct TopicRefused;
+
 /// What the two halves share.
 struct Shared {
     /// Taken by the subscriber when it ends, which disconnects the link.
@@ -118,29 +121,29 @@ impl LinkPublisher {
     /// Publishes every message of `batch`, in order, and empties it. Never waits for a subscriber.
     ///
     /// RETAIN, QoS and properties are honoured. A message whose topic is not a topic name, starts with `$`, or would be
-    /// one topic too many for the broker (`topics_max`) is dropped with a log line.
+    /// one topic too many for the broker (`topics_max`) is dropped with a log line; returns how many were.
     ///
     /// # Errors
     /// [`LinkClosed`] when the broker has stopped; the batch is emptied all the same.
-    pub fn publish(&self, batch: &mut Vec<Message>) -> Result<(), LinkClosed> {
+    pub fn publish(&self, batch: &mut Vec<Message>) -> Result<usize, LinkClosed> {
         let mut out = Batch::default();
-        for message in batch.drain(..) {
-            self.add(&mut out, message);
-        }
-        Ok(self.bus.push(&mut out).map(drop)?)
+        let refused = batch.drain(..).filter_map(|message| self.add(&mut out, message).err()).count();
+        self.bus.push(&mut out)?;
+        Ok(refused)
     }
 
-    fn add(&self, out: &mut Batch, message: Message) {
+    fn add(&self, out: &mut Batch, message: Message) -> Result<(), TopicRefused> {
         let routed = topic::escape_bytes(&message.topic);
         if !is_publishable(&message.topic) || !self.bus.topics.admit(&routed) {
             tracing::warn!(topic = %String::from_utf8_lossy(&message.topic), "in-process publish dropped: topic refused");
-            return;
+            return Err(TopicRefused);
         }
         let expiry_s = message.properties.as_ref().and_then(|properties| properties.message_expiry_s);
         let deadline_ms = expiry_s.map(|s| self.bus.now_ms() + u64::from(s) * 1_000);
         let meta = Meta { qos: message.qos, retain: message.retain, origin: None, deadline_ms };
         let properties = message.properties.map(|properties| tag::to_codec(*properties));
         out.add(&routed, message.payload, meta, properties);
+        Ok(())
     }
 
     /// Ends the subscription: the subscriber still gets everything published before, then its `receive` says so.

@@ -72,7 +72,10 @@ impl Client for InProcess {
 
 impl Publisher for LinkPublisher {
     fn publish(&self, batch: &mut Vec<Message>, _wait: Duration) -> Result<(), ClientError> {
-        LinkPublisher::publish(self, batch).map_err(gone)
+        match LinkPublisher::publish(self, batch).map_err(gone)? {
+            0 => Ok(()),
+            dropped => Err(ClientError::TopicsFull { dropped }),
+        }
     }
 
     fn stop_receiving(&self) {
