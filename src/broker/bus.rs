@@ -147,6 +147,8 @@ pub(super) struct Link {
 /// The one link through which everything is published: one order for all, and one event for each batch.
 struct Ingress {
     tx: LinkTx,
+    /// Whether the router was told to end: it may take a moment, but takes no more messages.
+    is_ended: bool,
     messages: usize,
     unread_bytes: usize,
     generation: usize,
@@ -209,6 +211,7 @@ impl Bus {
             spare: Mutex::default(),
             ingress: Mutex::new(Ingress {
                 tx,
+                is_ended: false,
                 messages: 0,
                 unread_bytes: 0,
                 generation: 0,
@@ -274,6 +277,10 @@ impl Bus {
         }
         let messages = batch.packets.len();
         let mut ingress = lock(&self.ingress);
+        if ingress.is_ended {
+            batch.packets.clear();
+            return Err(RouterGone);
+        }
         if !batch.changes.is_empty() {
             let mut retained = lock(&self.retained);
             batch.changes.drain(..).for_each(|change| retained.apply(change));
@@ -404,7 +411,14 @@ impl Bus {
         };
         let (tx, rx) = self.make_link(&ingress_name(generation))?;
         let mut ingress = lock(&self.ingress);
-        let renewed = Ingress { tx, messages: 0, unread_bytes: 0, generation, round: Round::default() };
+        let renewed = Ingress {
+            tx,
+            is_ended: ingress.is_ended,
+            messages: 0,
+            unread_bytes: 0,
+            generation,
+            round: Round::default(),
+        };
         let mut old = std::mem::replace(&mut *ingress, renewed);
         push_all(&mut old.tx, &mut vec![disconnect_packet()])?;
         Ok(Some(rx))
@@ -420,6 +434,7 @@ impl Bus {
         *lock(&self.is_ended) = true;
         lock(&self.spare).clear();
         let mut ingress = lock(&self.ingress);
+        ingress.is_ended = true;
         // An error means that it has ended already.
         let _gone = push_all(&mut ingress.tx, &mut vec![poison::packet()]);
     }
