@@ -27,6 +27,7 @@ mod census;
 mod codec;
 mod config;
 mod connection;
+mod farewell;
 mod gate;
 mod handshake;
 mod inbound;
@@ -188,8 +189,8 @@ impl Broker {
         self.server.statistics()
     }
 
-    /// Says goodbye to every client (reason 0x8B to those of MQTT 5), waits for them at most `grace`, and ends the
-    /// broker's threads. In-process links end too.
+    /// Delivers what was published before, says goodbye to every client (reason 0x8B to those of MQTT 5), waits for them at
+    /// most `grace`, and ends the broker's threads. In-process links end too.
     pub fn stop(mut self, grace: Duration) {
         self.end(grace);
     }

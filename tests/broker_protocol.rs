@@ -4,8 +4,9 @@
 #[path = "support/mqtt.rs"]
 mod mqtt;
 
-use mqtt::{Client, Connect, packet, start, start_default, string};
+use mqtt::{Client, Connect, PATIENCE, packet, start, start_default, string};
 use nearfar::broker::{Config, SharedStrategy};
+use nearfar::mqtt::Message;
 
 const PUBACK: u8 = 0x40;
 const PUBREC: u8 = 0x50;
@@ -441,4 +442,19 @@ fn limits_on_what_a_client_can_make_grow_are_refused_by_the_standards_means() {
     let (_fourth, connack) = Client::connect(address, &Connect::v3("f"));
     assert_eq!(connack.body, [0, 3]);
     assert_eq!((broker.statistics().filters, broker.statistics().topics), (3, 2));
+}
+
+#[test]
+fn a_stopping_broker_first_delivers_what_was_published_before() {
+    let (broker, address) = start_default();
+    let (publisher, _subscriber) = broker.link("in-process").unwrap();
+    let mut client = Client::v3(address, "c");
+    client.subscribe("t", 0);
+    let mut batch: Vec<_> = (0..5_000).map(|n: u32| Message::new("t", n.to_string())).collect();
+    publisher.publish(&mut batch).unwrap();
+    let stopping = std::thread::spawn(move || broker.stop(PATIENCE));
+    for number in 0..5_000 {
+        assert_eq!(client.receive().payload(), number.to_string().as_bytes());
+    }
+    stopping.join().unwrap();
 }

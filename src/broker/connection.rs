@@ -4,6 +4,7 @@ use super::batch::Batch;
 use super::bus::lock;
 use super::codec::Version;
 use super::config::ConnectionLimits;
+use super::farewell::Farewell;
 use super::gate::Gate;
 use super::handshake::{Hello, Refusal, connack, read_connect};
 use super::output::{HIGH_BYTES, Output, Wishes};
@@ -111,6 +112,7 @@ pub(super) struct Connection {
     pub retained: VecDeque<RetainedDelivery>,
     pub shared_queue: mpsc::Sender<SharedDelivery>,
     pub ending: Option<End>,
+    pub farewell: Farewell,
     will: Option<Will>,
     keep_alive: Option<Duration>,
 }
@@ -243,6 +245,7 @@ impl Connection {
             retained: VecDeque::new(),
             shared_queue,
             ending: None,
+            farewell: Farewell::No,
             will: None,
             // The client has one and a half times its keep-alive (MQTT 3.1.1, 3.1.2.10).
             keep_alive: (hello.keep_alive_s > 0)
@@ -287,6 +290,9 @@ impl Connection {
         self.process().await?;
         loop {
             self.take_ready().await?;
+            if self.may_leave() {
+                return Ok(End::Closing(Reason::SHUTTING_DOWN));
+            }
             let wants_write = !self.output.unwritten().is_empty();
             if !wants_write {
                 last_write = Instant::now();
@@ -299,7 +305,11 @@ impl Connection {
             }
             tokio::select! {
                 biased;
-                order = orders.recv() => return Ok(End::ordered(order)),
+                order = orders.recv(), if matches!(self.farewell, Farewell::No) => match order {
+                    // Bounded by the broker's grace, at whose end the task is dropped.
+                    Some(Order::End(Reason::SHUTTING_DOWN)) => self.begin_farewell()?,
+                    order => return Ok(End::ordered(order)),
+                },
                 written = writer.write(self.output.unwritten()), if wants_write => match written {
                     Ok(bytes) if bytes > 0 => {
                         self.output.advance(bytes);

@@ -65,15 +65,17 @@ impl Connection {
                     link.rx.ready().map_err(|_| Reason::SHUTTING_DOWN)?;
                 }
             }
-            Notification::DeviceAck(ack) => {
-                if let Packet::SubAck(suback, _) = Packet::from(ack) {
+            Notification::DeviceAck(ack) => match Packet::from(ack) {
+                Packet::SubAck(suback, _) => {
                     self.on_router_suback(suback.pkid);
                     if self.subscribing.is_empty() && !self.is_held {
                         // Publishes may have waited for it.
                         self.process().await?;
                     }
                 }
-            }
+                Packet::PingResp(_) => self.note_pong()?,
+                _ => {}
+            },
             _ => {}
         }
         Ok(())
@@ -81,6 +83,7 @@ impl Connection {
 
     /// Delivers a copy from the router, or from a shared group.
     pub(super) fn deliver(&mut self, forward: Forward, shared: Option<usize>) {
+        self.farewell.note_message();
         let accepted = self.session.accept(forward, shared);
         note_dropped(
             &self.server,
