@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use nearfar::features::{Extractor, FEATURE_NAMES, SAMPLE_RATE_HZ, WINDOW_SAMPLES};
@@ -137,7 +138,12 @@ fn the_alarm_comes_before_a_real_bearing_fails() {
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/bearings"), PathBuf::from);
     let file = bearings.join(name);
     if !file.is_file() {
-        eprintln!("SKIPPED: no {name}: set NEARFAR_BEARINGS to the directory that holds it");
+        // Past the test harness, which would swallow what a passing test prints.
+        writeln!(
+            std::io::stderr(),
+            "SKIPPED: no {name}: set NEARFAR_BEARINGS to the directory that holds it"
+        )
+        .unwrap();
         return;
     }
     let directory = tempfile::tempdir().unwrap();

@@ -163,9 +163,15 @@ fn a_negative_latency_is_refused() {
 }
 
 #[test]
-fn a_misspelt_variable_is_refused_with_its_name_and_a_suggestion() {
-    let ended = run(nearfar(&["serve", MODEL]).env("NEARFAR_NODE_IDD", "x"));
-    ended.assert_refused(2, &["NEARFAR_NODE_IDD", "unknown", "did you mean `node_id`?"]);
+fn a_wrong_variable_is_refused_with_its_name_and_a_suggestion() {
+    let refused = |variable: &str, parts: &[&str]| {
+        let ended = run(nearfar(&["serve", MODEL]).env(variable, "x"));
+        ended.assert_refused(2, &[&[variable], parts].concat());
+    };
+    refused("NEARFAR_NODE_IDD", &["unknown field", "did you mean `NEARFAR_NODE_ID`?"]);
+    refused("NEARFAR_BROKER__LISTN", &["unknown field", "did you mean `NEARFAR_BROKER__LISTEN`?"]);
+    refused("NEARFAR_BROKER__LISTEN", &["invalid socket address"]);
+    refused("NEARFAR_SHUTDOWN_GRACE_MS", &["expected an integer"]);
 }
 
 #[test]
