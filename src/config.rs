@@ -140,7 +140,7 @@ fn with_environment(text: &str) -> Result<NodeFile, ConfigError> {
         .add_source(config::File::from_str(text, config::FileFormat::Toml))
         .add_source(environment)
         .build()
-        .and_then(|merged| NodeFile::deserialize(merged))
+        .and_then(NodeFile::deserialize)
         .map_err(|error| environment_error(&error.to_string()))
 }
 
