@@ -141,10 +141,27 @@ fn with_environment(text: &str) -> Result<NodeFile, ConfigError> {
         .add_source(environment)
         .build()
         .and_then(NodeFile::deserialize)
-        .map_err(|error| ConfigError::Override {
-            origin: format!("environment ({ENVIRONMENT_PREFIX}_*)"),
-            problem: error.to_string(),
-        })
+        .map_err(|error| environment_error(&error.to_string()))
+}
+
+/// `message` is the `config` crate's: serde's problem, then: for key `broker.listen` in the environment.
+fn environment_error(message: &str) -> ConfigError {
+    let (problem, place) = message.split_once(" for key `").unwrap_or((message, ""));
+    let parent = place.split('`').next().unwrap_or_default();
+    let variable_of = |key: &str| {
+        let levels = parent.split('.').chain([key]).filter(|level| !level.is_empty());
+        let levels: Vec<_> = levels.map(str::to_ascii_uppercase).collect();
+        format!("{ENVIRONMENT_PREFIX}_{}", levels.join("__"))
+    };
+    let (key, suggestion) = strict_toml::unknown_key(problem).unwrap_or_default();
+    let hint =
+        suggestion.map(|known| format!("; did you mean `{}`?", variable_of(known))).unwrap_or_default();
+    let origin = if place.is_empty() && key.is_empty() {
+        format!("environment ({ENVIRONMENT_PREFIX}_*)")
+    } else {
+        format!("environment, {}", variable_of(key))
+    };
+    ConfigError::Override { origin, problem: format!("{problem}{hint}") }
 }
 
 /// Reads the embedded broker's configuration, in rumqttd's own format.

@@ -63,11 +63,17 @@ pub fn closest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
 /// Jaro-Winkler similarity from which two names count as one misspelt.
 const SIMILARITY_MIN: f64 = 0.75;
 
-/// serde words an unknown key as: unknown field `x`, expected one of `a`, `b`.
 fn suggest(problem: &str) -> Option<String> {
+    unknown_key(problem)?.1.map(str::to_owned)
+}
+
+/// The unknown key that serde's `problem` is about, and the known one that it most resembles; none for other problems.
+///
+/// serde words it as: unknown field `x`, expected one of `a`, `b`.
+pub fn unknown_key(problem: &str) -> Option<(&str, Option<&str>)> {
     let mut names = problem.strip_prefix("unknown ")?.split('`').skip(1).step_by(2);
     let unknown = names.next()?;
-    closest(unknown, names).map(str::to_owned)
+    Some((unknown, closest(unknown, names)))
 }
 
 fn line_of(text: &str, at: usize) -> usize {

@@ -3,15 +3,16 @@
 //! The node and a bare echo over the same broker run in child processes, one after the other; one connection sends
 //! 397-byte requests at QoS 0 with a fixed number in flight. Printed are figures of one run on one machine, to be read as
 //! ratios. Arguments: `--requests N` for each measurement (default 300,000), `--window N` for that window's throughput alone,
-//! `--long` for the memory run of 5 million.
+//! `--accuracy` for the delays alone, `--long` for the memory run of 5 million.
 
 mod child;
 mod load;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use child::{Child, Role};
 use load::{Load, Measured};
+use nearfar::network::DelayLine;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -24,11 +25,16 @@ fn main() {
         arguments.get(at + 1)?.parse().ok()
     };
     let requests = after("--requests").unwrap_or(300_000);
+    if has("--accuracy") {
+        delay_line_alone();
+        return accuracy();
+    }
     if let Some(window) = after("--window") {
         return throughput(requests, &[window]);
     }
     cold_start();
     throughput(requests, &[1, 16, 100, 1000]);
+    delay_line_alone();
     accuracy();
     memory(if has("--long") { 5_000_000 } else { 1_000_000 });
 }
@@ -87,21 +93,59 @@ fn throughput(requests: usize, windows: &[usize]) {
     }
 }
 
+/// Sends 50 entries a millisecond over two delay lines of 50 ms, as a request goes up and its answer down: 5,000 are under way.
+/// Nothing else runs, so this is the line's own error; `accuracy` shows what is left of it on busy cores.
+fn delay_line_alone() {
+    const ONE_WAY: Duration = Duration::from_millis(50);
+    let (up, down) = (DelayLine::<Instant>::new(20_000), DelayLine::<Instant>::new(20_000));
+    let (finish, finished) = std::sync::mpsc::sync_channel(1_000);
+    let onward = down.clone();
+    let uplink = up.run("up", move |due| {
+        let now = Instant::now();
+        onward.send(due.drain(..).map(|sent| (now + ONE_WAY, sent))).expect("the line has room");
+    });
+    let downlink = down.run("down", move |due| {
+        let now = Instant::now();
+        finish.send(due.drain(..).map(|sent| now - sent).collect::<Vec<_>>()).expect("somebody listens");
+    });
+    let started = Instant::now();
+    let errors = std::thread::scope(|scope| {
+        let collector = scope.spawn(move || finished.into_iter().flatten().collect::<Vec<Duration>>());
+        for number in 0..2_000 {
+            std::thread::sleep(
+                (started + Duration::from_millis(number)).saturating_duration_since(Instant::now()),
+            );
+            let now = Instant::now();
+            up.send((0..50).map(|_| (now + ONE_WAY, now))).expect("the line has room");
+        }
+        up.close();
+        uplink.expect("a thread").join().expect("it ends");
+        down.close();
+        downlink.expect("a thread").join().expect("it ends");
+        collector.join().expect("it ends")
+    });
+    let errors = errors.into_iter().map(|delay| (delay.as_secs_f64() * 1e3 - 100.0).abs()).collect();
+    print_errors("delay lines alone, 50 ms each way, 5,000 under way", errors);
+}
+
+fn print_errors(title: &str, mut errors_ms: Vec<f64>) {
+    errors_ms.sort_by(f64::total_cmp);
+    let quantile = |q: f64| errors_ms[((errors_ms.len() - 1) as f64 * q) as usize];
+    println!(
+        "\n{title}: |delay - 100 ms| p50 {:.3} ms, p99 {:.3} ms, max {:.3} ms",
+        quantile(0.5),
+        quantile(0.99),
+        quantile(1.0)
+    );
+}
+
 /// The delay line's error: the delay measured beyond the 100 ms decided, with 5,000 requests in flight.
 fn accuracy() {
     let child = Child::start(Role::Cloud);
     let mut load = Load::connect(child.address());
     // 50 a millisecond over 100 ms: 5,000 in flight.
-    let mut errors: Vec<f64> =
-        load.delays_ms(100_000, 50).into_iter().map(|delay_ms| (delay_ms - 100.0).abs()).collect();
-    errors.sort_by(f64::total_cmp);
-    let quantile = |q: f64| errors[((errors.len() - 1) as f64 * q) as usize];
-    println!(
-        "\ndelay line, 50 ms each way, 5,000 in flight: |delay - 100 ms| p50 {:.3} ms, p99 {:.3} ms, max {:.3} ms",
-        quantile(0.5),
-        quantile(0.99),
-        quantile(1.0)
-    );
+    let errors = load.delays_ms(100_000, 50).into_iter().map(|delay_ms| (delay_ms - 100.0).abs()).collect();
+    print_errors("a node under load, 50 ms each way, 5,000 in flight", errors);
 }
 
 fn memory(requests: usize) {

@@ -32,7 +32,7 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value = "10", value_parser = clap::value_parser!(u32).range(1..=1_000))]
     rate: u32,
     /// One-way milliseconds to the cloud
-    #[arg(long, value_name = "MS", default_value = "50")]
+    #[arg(long, value_name = "MS", allow_negative_numbers = true, default_value = "50")]
     cloud_latency: f64,
     /// The model that both placements serve [default: the shipped detector]
     #[arg(long, value_name = "MODEL")]

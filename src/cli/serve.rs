@@ -21,7 +21,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Answer in the cloud role, this many milliseconds away each way
-    #[arg(long, value_name = "MS", conflicts_with = "config")]
+    #[arg(long, value_name = "MS", allow_negative_numbers = true, conflicts_with = "config")]
     cloud_latency: Option<f64>,
     /// Where the embedded broker listens; port 0 takes a free one, named in the ready line [default: 127.0.0.1:1883]
     #[arg(long, value_name = "ADDRESS", conflicts_with_all = ["broker_host", "broker_port"])]

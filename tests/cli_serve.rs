@@ -1,0 +1,210 @@
+//! `nearfar serve` as a user calls it: what it prints, what it answers, how it ends, and how it refuses.
+
+mod support;
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+
+use nearfar::broker::{self, Broker};
+use nearfar::config::{BrokerChoice, read_broker_file, read_node_file};
+use serde_json::json;
+use support::process::{Process, nearfar, ready_address, run};
+use support::{MODEL, Sensor, request};
+
+const REQUEST: &str = "ml/inference/request";
+const RESULTS: &str = "ml/inference/result/#";
+const FREE_PORT: [&str; 2] = ["--listen", "127.0.0.1:0"];
+
+fn write(directory: &Path, name: &str, text: &str) -> String {
+    let path = directory.join(name);
+    std::fs::write(&path, text).expect("a temporary directory takes files");
+    path.to_str().expect("temporary paths are UTF-8").to_owned()
+}
+
+fn serve(arguments: &[&str]) -> (Process, String) {
+    let process = Process::start(nearfar(&["serve"]).args(arguments));
+    let ready = process.line();
+    (process, ready)
+}
+
+#[test]
+fn serve_says_where_it_listens_answers_and_ends_with_statistics() {
+    let (process, ready) = serve(&[MODEL, FREE_PORT[0], FREE_PORT[1]]);
+    let address = ready_address(&ready);
+    assert_eq!(ready, format!("ready mqtt={address} model=anomaly_detector placement=edge"));
+    assert!(address.ip().is_loopback() && address.port() != 0, "{address}");
+    let sensor = Sensor::listening(address, &[RESULTS]);
+    let result = sensor.ask(REQUEST, request("press", 7));
+    assert_eq!(result.topic, "ml/inference/result/press");
+    assert_eq!(result.json()["cloud_latency_ms"], json!(0.0));
+    let ended = process.terminate();
+    ended.assert_success();
+    assert_eq!(ended.line_with("inferences"), "edge: received 1, inferences 1, errors 0, left behind 0");
+    let averages = ended.line_with("average inference time");
+    assert!(averages.contains("average total latency"), "{averages}");
+    assert!(!ended.lines.iter().any(|line| line.starts_with("ready")), "{ended:?}");
+}
+
+#[test]
+fn cloud_latency_answers_in_the_cloud_role() {
+    let (process, ready) = serve(&[MODEL, FREE_PORT[0], FREE_PORT[1], "--cloud-latency", "20"]);
+    assert!(ready.ends_with(" model=anomaly_detector placement=cloud"), "{ready}");
+    let sensor = Sensor::listening(ready_address(&ready), &[RESULTS]);
+    let result = sensor.ask(REQUEST, request("press", 7)).json();
+    assert_eq!(result["cloud_latency_ms"], json!(40.0));
+    assert!(result["total_latency_ms"].as_f64().unwrap() >= 40.0, "{result}");
+    process.terminate().assert_success();
+}
+
+#[test]
+fn a_file_puts_two_deployments_side_by_side() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = write(
+        directory.path(),
+        "nearfar.toml",
+        &format!(
+            "[broker]\nlisten = \"127.0.0.1:0\"\n\
+             [deployments.edge]\nmodel = {MODEL:?}\ntopic_prefix = \"edge/\"\nmembers = [\"placement\"]\n\
+             [deployments.far]\nmodel = {MODEL:?}\ntopic_prefix = \"far/\"\nplacement = \"cloud\"\n\
+             one_way_latency_ms = 10\nmembers = [\"placement\"]\n"
+        ),
+    );
+    let (process, ready) = serve(&["--config", &file]);
+    assert!(ready.ends_with(" model=anomaly_detector,anomaly_detector placement=edge,cloud"), "{ready}");
+    let sensor = Sensor::listening(ready_address(&ready), &["+/ml/inference/result/#"]);
+    let edge = sensor.ask("edge/ml/inference/request", request("press", 7));
+    let far = sensor.ask("far/ml/inference/request", request("press", 7));
+    assert_eq!(
+        [edge.topic.as_str(), far.topic.as_str()],
+        ["edge/ml/inference/result/press", "far/ml/inference/result/press"]
+    );
+    let (edge, far) = (edge.json(), far.json());
+    assert_eq!([&edge["placement"], &far["placement"]], [&json!("edge"), &json!("cloud")]);
+    assert_eq!([&edge["cloud_latency_ms"], &far["cloud_latency_ms"]], [&json!(0.0), &json!(20.0)]);
+    assert_eq!(edge["prediction"], far["prediction"]);
+    let ended = process.terminate();
+    ended.assert_success();
+    for name in ["edge", "far"] {
+        ended.line_with(&format!("{name}: received 1, inferences 1"));
+    }
+}
+
+#[test]
+fn serve_answers_behind_a_broker_elsewhere() {
+    let broker = Broker::start(broker::Config::loopback()).unwrap();
+    let address = broker.addresses()[0].1;
+    let port = address.port().to_string();
+    let (process, ready) = serve(&[MODEL, "--broker-host", "127.0.0.1", "--broker-port", &port]);
+    assert_eq!(ready, format!("ready mqtt={address} model=anomaly_detector placement=edge"));
+    let sensor = Sensor::listening(address, &[RESULTS]);
+    assert_eq!(sensor.ask(REQUEST, request("press", 7)).topic, "ml/inference/result/press");
+    let ended = process.terminate();
+    ended.assert_success();
+    ended.line_with("inferences 1");
+}
+
+#[test]
+fn the_environment_names_the_node_and_a_password_disturbs_nobody() {
+    let mut command = nearfar(&["serve", MODEL, FREE_PORT[0], FREE_PORT[1]]);
+    command.env("NEARFAR_REMOTE_PASSWORD", "secret").env("NEARFAR_NODE_ID", "gateway-7");
+    let process = Process::start(&mut command);
+    let sensor = Sensor::listening(ready_address(&process.line()), &["ml/inference/status/#"]);
+    assert_eq!(sensor.next().topic, "ml/inference/status/gateway-7");
+    process.terminate().assert_success();
+}
+
+#[test]
+fn a_wrong_node_file_is_refused_with_file_line_key_and_suggestion() {
+    let directory = tempfile::tempdir().unwrap();
+    let refused = |name: &str, text: &str, parts: &[&str]| {
+        let file = write(directory.path(), name, text);
+        let ended = run(&mut nearfar(&["serve", "--config", &file]));
+        ended.assert_refused(2, &[&[file.as_str()], parts].concat());
+    };
+    refused(
+        "misspelt.toml",
+        "# comment\n[deployments.edge]\nmodle = \"m\"\n",
+        &["line 3", "`deployments.edge.modle`", "did you mean `model`?"],
+    );
+    refused("type.toml", "[broker]\n\nlisten = 1883\n", &["line 3", "`broker.listen`", "1883"]);
+    refused(
+        "latency.toml",
+        "[deployments.edge]\nmodel = \"m\"\none_way_latency_ms = -5\n",
+        &["line 3", "`deployments.edge.one_way_latency_ms`", "found -5", "between 0 and 60000"],
+    );
+    refused("no_toml.toml", "[broker\n", &["line 1"]);
+    refused("empty.toml", "", &["no deployments", "[deployments.edge]"]);
+    let missing = directory.path().join("missing.toml");
+    let ended = run(nearfar(&["serve", "--config"]).arg(&missing));
+    ended.assert_refused(2, &["missing.toml", "cannot be read"]);
+}
+
+#[test]
+fn a_wrong_broker_file_is_refused_with_file_line_key_and_suggestion() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = write(directory.path(), "broker.toml", "id = 0\n[router]\nmax_conections = 3\n");
+    let ended = run(&mut nearfar(&["serve", MODEL, "--broker-config", &file]));
+    ended.assert_refused(
+        2,
+        &[&file, "line 3", "`router.max_conections`", "unknown key", "did you mean `max_connections`?"],
+    );
+}
+
+#[test]
+fn a_listener_open_to_anyone_must_be_asked_for() {
+    let ended = run(&mut nearfar(&["serve", MODEL, "--listen", "0.0.0.0:0"]));
+    ended.assert_refused(2, &["0.0.0.0:0", "no users", "127.0.0.1", "--allow-anonymous"]);
+}
+
+#[test]
+fn a_negative_latency_is_refused() {
+    let ended = run(&mut nearfar(&["serve", MODEL, "--cloud-latency", "-1"]));
+    ended.assert_refused(2, &["--cloud-latency", "found -1", "between 0 and 60000"]);
+}
+
+#[test]
+fn a_wrong_variable_is_refused_with_its_name_and_a_suggestion() {
+    let refused = |variable: &str, parts: &[&str]| {
+        let ended = run(nearfar(&["serve", MODEL]).env(variable, "x"));
+        ended.assert_refused(2, &[&[variable], parts].concat());
+    };
+    refused("NEARFAR_NODE_IDD", &["unknown field", "did you mean `NEARFAR_NODE_ID`?"]);
+    refused("NEARFAR_BROKER__LISTN", &["unknown field", "did you mean `NEARFAR_BROKER__LISTEN`?"]);
+    refused("NEARFAR_BROKER__LISTEN", &["invalid socket address"]);
+    refused("NEARFAR_SHUTDOWN_GRACE_MS", &["expected an integer"]);
+}
+
+#[test]
+fn a_model_that_cannot_be_had_ends_with_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let missing = directory.path().join("no_such_model");
+    let ended = run(nearfar(&["serve"]).arg(&missing).args(FREE_PORT));
+    ended.assert_refused(1, &["no_such_model", "No such file"]);
+    let broken = write(directory.path(), "broken.safetensors", "no tensors");
+    let ended = run(nearfar(&["serve", &broken]).args(FREE_PORT));
+    ended.assert_refused(1, &["broken.safetensors", "no valid safetensors"]);
+}
+
+#[test]
+fn an_address_in_use_ends_with_one_and_advice() {
+    let holder = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = holder.local_addr().unwrap().to_string();
+    let ended = run(&mut nearfar(&["serve", MODEL, "--listen", &address]));
+    ended.assert_refused(1, &[&address, "in use", "choose another port"]);
+}
+
+#[test]
+fn the_shipped_files_are_accepted() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let file = read_node_file(&root.join("nearfar.toml")).unwrap();
+    let serve = file.into_serve_config().unwrap();
+    let names: Vec<_> = serve.deployments.iter().map(|(config, _)| config.name.as_str()).collect();
+    assert_eq!(names, ["cloud", "edge"]);
+    for (_, model) in &serve.deployments {
+        assert_eq!(model, Path::new(MODEL));
+    }
+    assert!(matches!(serve.broker, BrokerChoice::Embedded(_)));
+    let broker = read_broker_file(&root.join("rumqttd.toml")).unwrap();
+    let expected: SocketAddr = "127.0.0.1:1883".parse().unwrap();
+    assert_eq!(broker.listeners.iter().map(|listener| listener.address).collect::<Vec<_>>(), [expected]);
+}
