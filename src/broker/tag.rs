@@ -42,7 +42,8 @@ pub(super) fn tag(meta: Meta, properties: Option<PublishProperties>) -> Option<P
     tagged.message_expiry_interval = None;
     if meta.origin.is_some() || meta.deadline_ms.is_some() {
         bits |= HAS_EXTRA;
-        let extra = format!("{}:{}", meta.origin.unwrap_or(0), meta.deadline_ms.unwrap_or(0));
+        let number = |number: Option<u64>| number.map(|number| number.to_string()).unwrap_or_default();
+        let extra = format!("{}:{}", number(meta.origin), number(meta.deadline_ms));
         tagged.user_properties.push((String::new(), extra));
     }
     tagged.payload_format_indicator = Some(bits);
@@ -79,7 +80,8 @@ pub(super) fn untag(properties: Option<PublishProperties>) -> Untagged {
 }
 
 fn read_extra(property: Option<(String, String)>) -> (Option<u64>, Option<u64>) {
-    let number = |text: &str| text.parse().ok().filter(|&n: &u64| n != 0);
+    // Empty for none: 0 is a deadline too, in the first millisecond of the clock.
+    let number = |text: &str| text.parse().ok();
     property
         .and_then(|(_, extra)| {
             extra.split_once(':').map(|(origin, deadline)| (number(origin), number(deadline)))
@@ -126,7 +128,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_tag_is_undone_whatever_it_says(
-            qos in 0u8..3, retain: bool, origin in prop::option::of(1u64..), deadline_ms in prop::option::of(1u64..),
+            qos in 0u8..3, retain: bool, origin: Option<u64>, deadline_ms: Option<u64>,
             indicator in prop::option::of(0u8..2), user in prop::collection::vec((".*", ".*"), 0..3),
         ) {
             let meta = Meta { qos: Qos::from_bits(qos).unwrap(), retain, origin, deadline_ms };
@@ -138,6 +140,12 @@ mod tests {
             prop_assert_eq!(untagged.meta, meta);
             prop_assert_eq!(untagged.properties, expected);
         }
+    }
+
+    #[test]
+    fn what_expires_in_the_first_millisecond_of_the_clock_expires() {
+        let meta = Meta { deadline_ms: Some(0), ..Meta::default() };
+        assert_eq!(untag(tag(meta, None)).meta, meta);
     }
 
     #[test]
