@@ -21,6 +21,7 @@
 //! ```
 
 mod access;
+mod backlog;
 mod batch;
 mod bus;
 mod census;

@@ -3,6 +3,7 @@
 //! The router only ever knows QoS 0 subscribers, named by recycled slots. It gets at most one event for each batch of packets,
 //! and `Disconnect` exactly once from each link, as the last thing.
 
+use super::backlog::Backlog;
 use super::batch::Batch;
 use super::census::Census;
 use super::config::{Config, RouterLimits};
@@ -24,6 +25,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
+use tokio::sync::watch;
 
 /// Links made ahead, so that a connection's first SUBSCRIBE does not wait for the router.
 const SPARE_LINKS: usize = 8;
@@ -31,12 +33,6 @@ const SPARE_LINKS: usize = 8;
 const EXTRA_LINKS: usize = 1_024;
 /// The ingress link is replaced after this many messages, because the router keeps a map of all topics for each link.
 const INGRESS_MESSAGES_MAX: usize = 1_000_000;
-/// Publishes go to the router in rounds of about this many messages or bytes; after each, publishers wait until it has turned
-/// to its subscribers. It would go on taking publishes, up to 500 batches, before it serves anyone.
-const ROUND_MESSAGES: usize = 8_192;
-const ROUND_BYTES: usize = 1 << 20;
-/// One unit of the load figure: a packet, or this many bytes.
-const LOAD_UNIT_BYTES: usize = 4_096;
 
 /// The router's thread has ended, or it has no room for another link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -56,26 +52,26 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Hands packets to the router with at most one event, and none while an earlier one is unprocessed: the router takes
-/// the whole buffer for each event. Returns how many packets are in the buffer now.
-fn push_all(tx: &mut LinkTx, packets: &mut Vec<Packet>) -> Result<usize, RouterGone> {
-    let Some(last) = packets.pop() else { return Ok(0) };
+/// the whole buffer for each event.
+fn push_all(tx: &mut LinkTx, packets: &mut Vec<Packet>) -> Result<(), RouterGone> {
+    let Some(last) = packets.pop() else { return Ok(()) };
     {
         let mut buffer = tx.buffer();
         let announced = !buffer.is_empty();
         buffer.extend(packets.drain(..));
         if announced {
             buffer.push_back(last);
-            return Ok(buffer.len());
+            return Ok(());
         }
     }
     push_with_event(tx, last)
 }
 
 /// Hands over one packet with an event of its own.
-fn push_with_event(tx: &mut LinkTx, packet: Packet) -> Result<usize, RouterGone> {
+fn push_with_event(tx: &mut LinkTx, packet: Packet) -> Result<(), RouterGone> {
     // `send` is async in name only: it awaits nothing.
     match poll_now(tx.send(packet)) {
-        Some(Ok(buffered)) => Ok(buffered),
+        Some(Ok(_buffered)) => Ok(()),
         _ => Err(RouterGone),
     }
 }
@@ -111,17 +107,17 @@ impl LinkControl {
     pub fn subscribe(&mut self, sequence: u16, filters: Vec<(String, usize)>) -> Result<(), RouterGone> {
         let mut packets =
             filters.into_iter().map(|(path, id)| subscribe_packet(sequence, path, id)).collect();
-        push_all(&mut self.tx, &mut packets).map(drop)
+        push_all(&mut self.tx, &mut packets)
     }
 
     pub fn unsubscribe(&mut self, filters: Vec<String>) -> Result<(), RouterGone> {
         let packet = Packet::Unsubscribe(Unsubscribe { pkid: 1, filters }, None);
-        push_all(&mut self.tx, &mut vec![packet]).map(drop)
+        push_all(&mut self.tx, &mut vec![packet])
     }
 
     /// Makes the router send something back, so that a waiting receiver looks up.
     pub fn ping(&mut self) -> Result<(), RouterGone> {
-        push_all(&mut self.tx, &mut vec![Packet::PingReq(PingReq)]).map(drop)
+        push_all(&mut self.tx, &mut vec![Packet::PingReq(PingReq)])
     }
 }
 
@@ -150,24 +146,8 @@ struct Ingress {
     /// Whether the router was told to end: it may take a moment, but takes no more messages.
     is_ended: bool,
     messages: usize,
-    unread_bytes: usize,
     generation: usize,
-    round: Round,
-}
-
-/// What was published since the router last turned to its subscribers.
-#[derive(Default)]
-struct Round {
-    messages: usize,
-    bytes: usize,
-    /// A ping closes it; its answer comes when the router serves its subscribers.
-    is_closing: bool,
-}
-
-impl Round {
-    fn is_full(&self) -> bool {
-        self.messages > ROUND_MESSAGES || self.bytes > ROUND_BYTES
-    }
+    backlog: Backlog,
 }
 
 type MakeLink = dyn Fn(&str) -> Result<(LinkTx, LinkRx), RouterGone> + Send + Sync;
@@ -189,6 +169,7 @@ pub(super) struct Bus {
     pub published: AtomicU64,
     /// Messages that the router skipped on in-process links.
     pub skipped: AtomicU64,
+    progress: watch::Sender<()>,
     epoch: Instant,
 }
 
@@ -213,9 +194,8 @@ impl Bus {
                 tx,
                 is_ended: false,
                 messages: 0,
-                unread_bytes: 0,
                 generation: 0,
-                round: Round::default(),
+                backlog: Backlog::default(),
             }),
             gates: Gates::default(),
             retained: Mutex::new(RetainedStore::new(limits.retained_messages_max, limits.retained_bytes_max)),
@@ -224,6 +204,7 @@ impl Bus {
             topics: Census::new(limits.topics_max),
             published: AtomicU64::new(0),
             skipped: AtomicU64::new(0),
+            progress: watch::Sender::new(()),
             epoch: Instant::now(),
         };
         bus.refill_spare();
@@ -270,10 +251,10 @@ impl Bus {
     }
 
     /// Publishes a batch and empties it: one lock, at most one event, retained messages in the same order.
-    /// Returns the router's load, in packets or units of 4 KiB; the largest number when publishers have to wait for it.
-    pub fn push(&self, batch: &mut Batch) -> Result<usize, RouterGone> {
+    /// Returns whether publishers have to wait for the router.
+    pub fn push(&self, batch: &mut Batch) -> Result<bool, RouterGone> {
         if batch.packets.is_empty() {
-            return Ok(0);
+            return Ok(false);
         }
         let messages = batch.packets.len();
         let mut ingress = lock(&self.ingress);
@@ -286,29 +267,34 @@ impl Bus {
             batch.changes.drain(..).for_each(|change| retained.apply(change));
         }
         self.count_gates(batch);
-        let bytes = std::mem::take(&mut batch.bytes);
-        ingress.round.messages += messages;
-        ingress.round.bytes += bytes;
-        if ingress.round.is_full() && !std::mem::replace(&mut ingress.round.is_closing, true) {
+        if ingress.backlog.publish(messages, std::mem::take(&mut batch.bytes)) {
             batch.packets.push(Packet::PingReq(PingReq));
         }
-        let buffered = push_all(&mut ingress.tx, &mut batch.packets)?;
+        push_all(&mut ingress.tx, &mut batch.packets)?;
         ingress.messages += messages;
-        if buffered <= messages {
-            ingress.unread_bytes = 0;
-        }
-        ingress.unread_bytes += bytes;
         self.published.fetch_add(messages as u64, Ordering::Relaxed);
-        Ok(if ingress.round.is_full() {
-            usize::MAX
-        } else {
-            buffered.max(ingress.unread_bytes / LOAD_UNIT_BYTES)
-        })
+        Ok(ingress.backlog.is_full())
     }
 
-    /// The router has turned to its subscribers, so a new round begins.
-    pub fn end_round(&self) {
-        lock(&self.ingress).round = Round::default();
+    /// The router has answered a ping of the ingress, so publishers may have room again.
+    pub fn note_pong(&self) {
+        lock(&self.ingress).backlog.note_pong();
+        self.note_progress();
+    }
+
+    /// Whether publishers have to wait for the router.
+    pub fn is_behind(&self) -> bool {
+        lock(&self.ingress).backlog.is_full()
+    }
+
+    /// Makes waiting publishers look again.
+    pub fn note_progress(&self) {
+        self.progress.send_replace(());
+    }
+
+    /// Changes whenever a waiting publisher may go on.
+    pub fn progress(&self) -> watch::Receiver<()> {
+        self.progress.subscribe()
     }
 
     fn count_gates(&self, batch: &mut Batch) {
@@ -318,16 +304,6 @@ impl Bus {
             batch.gated.clear();
             self.gates.count_packets(&batch.packets);
         }
-    }
-
-    /// What the router has not read yet, as [`push`](Self::push) returns it.
-    pub fn load(&self) -> usize {
-        let ingress = lock(&self.ingress);
-        if ingress.round.is_full() {
-            return usize::MAX;
-        }
-        let buffered = ingress.tx.buffer().len();
-        if buffered == 0 { 0 } else { buffered.max(ingress.unread_bytes / LOAD_UNIT_BYTES) }
     }
 
     /// Publishes one message; `topic` in the client's spelling.
@@ -352,6 +328,7 @@ impl Bus {
     ) -> Result<(), E> {
         let mut ingress = lock(&self.ingress);
         // Its event is ahead of the subscription's, and takes everything that was published before.
+        ingress.backlog.note_ping();
         push_with_event(&mut ingress.tx, Packet::PingReq(PingReq))?;
         subscribe()?;
         gates.iter().for_each(|gate| self.gates.open(gate.clone()));
@@ -360,8 +337,11 @@ impl Bus {
 
     /// What is published from now on no longer concerns these gates.
     pub fn close_gates(&self, gates: &[Arc<Gate>]) {
-        let _nothing_is_published_meanwhile = lock(&self.ingress);
-        self.gates.close(gates);
+        {
+            let _nothing_is_published_meanwhile = lock(&self.ingress);
+            self.gates.close(gates);
+        }
+        self.note_progress();
     }
 
     /// Sets a gate right after the router has skipped messages of it.
@@ -397,7 +377,9 @@ impl Bus {
 
     /// Asks the router for a sign of life. It also wakes a router that a vanished client left waiting.
     pub fn ping(&self) -> Result<(), RouterGone> {
-        push_all(&mut lock(&self.ingress).tx, &mut vec![Packet::PingReq(PingReq)]).map(drop)
+        let mut ingress = lock(&self.ingress);
+        ingress.backlog.note_ping();
+        push_all(&mut ingress.tx, &mut vec![Packet::PingReq(PingReq)])
     }
 
     /// Replaces the ingress link when it is due. Blocks until the router answers.
@@ -411,14 +393,8 @@ impl Bus {
         };
         let (tx, rx) = self.make_link(&ingress_name(generation))?;
         let mut ingress = lock(&self.ingress);
-        let renewed = Ingress {
-            tx,
-            is_ended: ingress.is_ended,
-            messages: 0,
-            unread_bytes: 0,
-            generation,
-            round: Round::default(),
-        };
+        let renewed =
+            Ingress { tx, is_ended: ingress.is_ended, messages: 0, generation, backlog: Backlog::default() };
         let mut old = std::mem::replace(&mut *ingress, renewed);
         push_all(&mut old.tx, &mut vec![disconnect_packet()])?;
         Ok(Some(rx))

@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 /// The first read of a connection, and the least that is read at once.
@@ -33,12 +33,9 @@ const READ_BLOCK_BYTES_FIRST: usize = 2 * 1024;
 const READ_BLOCK_BYTES_MAX: usize = 64 * 1024;
 /// Nothing is read from a client that leaves this many bytes unread.
 const UNREAD_BYTES_MAX: usize = 4 * HIGH_BYTES;
-/// Publishers wait while the router has more than this before it, in the bus's unit of load.
-pub(super) const LOAD_MAX: usize = 4_096;
-/// How often a waiting publisher looks whether it may go on.
-const HOLD_CHECK: Duration = Duration::from_millis(1);
-/// Keep-alive and write timeouts are looked at at least this often.
+/// Keep-alive and write timeouts are looked at at least this often, and at most that often.
 const TICK_MAX: Duration = Duration::from_secs(10);
+const TICK_LEAST: Duration = Duration::from_millis(1);
 /// How long a client may take to read the last packet to it.
 const LINGER: Duration = Duration::from_secs(1);
 /// The same when the broker is ending.
@@ -108,6 +105,8 @@ pub(super) struct Connection {
     pub aliases: HashMap<u16, Bytes>,
     /// The client's publishes wait for the router or for an in-process link.
     pub is_held: bool,
+    /// Changes when they may go on.
+    pub progress: watch::Receiver<()>,
     pub subscribing: VecDeque<PendingSubscribe>,
     pub retained: VecDeque<RetainedDelivery>,
     pub shared_queue: mpsc::Sender<SharedDelivery>,
@@ -220,6 +219,7 @@ impl Connection {
         unread: BytesMut,
         shared_queue: mpsc::Sender<SharedDelivery>,
     ) -> Self {
+        let progress = server.bus.progress();
         let wishes = Wishes {
             version: hello.version,
             packet_bytes_max: hello.packet_bytes_max,
@@ -241,6 +241,7 @@ impl Connection {
             route: Route::default(),
             aliases: HashMap::new(),
             is_held: false,
+            progress,
             subscribing: VecDeque::new(),
             retained: VecDeque::new(),
             shared_queue,
@@ -336,8 +337,9 @@ impl Connection {
                 Some(delivery) = shared.recv(), if takes_more => {
                     self.deliver(delivery.forward, Some(delivery.subscription));
                 }
-                () = tokio::time::sleep(HOLD_CHECK), if self.is_held => {
-                    self.is_held = self.server.bus.load() > LOAD_MAX / 2;
+                // An error means that the broker is gone, which the next push says too.
+                _ = self.progress.changed(), if self.is_held => {
+                    self.is_held = self.server.bus.is_behind();
                     if !self.is_held {
                         // It could not be read while it was held, so its silence does not count.
                         last_read = Instant::now();
@@ -367,7 +369,7 @@ impl Connection {
         let now = Instant::now();
         let regular = now + self.tick();
         let due = self.keep_alive.map_or(regular, |limit| (last_read + limit).min(regular));
-        due.max(now + HOLD_CHECK)
+        due.max(now + TICK_LEAST)
     }
 
     /// Makes room for the next read: little at first, more for a client that fills it.

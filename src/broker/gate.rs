@@ -28,6 +28,8 @@ pub(super) struct Gate {
     last_message: AtomicU64,
     /// The router skipped some, whose bytes nobody knows.
     has_skipped: AtomicBool,
+    /// A publisher waits for room.
+    is_awaited: AtomicBool,
 }
 
 impl Gate {
@@ -41,16 +43,33 @@ impl Gate {
             taken_bytes: AtomicU64::new(0),
             last_message: AtomicU64::new(u64::MAX),
             has_skipped: AtomicBool::new(false),
+            is_awaited: AtomicBool::new(false),
         }
     }
 
     fn outstanding_bytes(&self) -> u64 {
-        self.sent_bytes.load(Ordering::Acquire).saturating_sub(self.taken_bytes.load(Ordering::Acquire))
+        self.sent_bytes.load(Ordering::SeqCst).saturating_sub(self.taken_bytes.load(Ordering::SeqCst))
     }
 
     /// Whether a message of `bytes` may go in behind `held_bytes` that are about to. One always may when there is
-    /// nothing before it, however large it is.
+    /// nothing before it, however large it is. When it may not, [`frees_a_publisher`](Self::frees_a_publisher) tells later.
     pub fn admits(&self, held_bytes: u64, bytes: u64) -> bool {
+        if self.has_room(held_bytes, bytes) {
+            return true;
+        }
+        self.is_awaited.store(true, Ordering::SeqCst);
+        // It may have been emptied since, by a thread that saw nobody waiting.
+        self.has_room(held_bytes, bytes)
+    }
+
+    /// Whether a publisher waits and there is room again: half of the bound, so that it does not wait again at once.
+    pub fn frees_a_publisher(&self) -> bool {
+        self.is_awaited.load(Ordering::SeqCst)
+            && self.outstanding_bytes() <= self.bytes_max / 2
+            && self.is_awaited.swap(false, Ordering::SeqCst)
+    }
+
+    fn has_room(&self, held_bytes: u64, bytes: u64) -> bool {
         let before = self.outstanding_bytes() + held_bytes;
         before == 0 || before + bytes <= self.bytes_max
     }
@@ -62,7 +81,7 @@ impl Gate {
 
     /// Counts a copy that the link took; `false` when it was sent after the link was closed.
     pub fn count_taken(&self, bytes: u64) -> bool {
-        self.taken_bytes.fetch_add(bytes, Ordering::AcqRel);
+        self.taken_bytes.fetch_add(bytes, Ordering::SeqCst);
         let number = self.taken_messages.fetch_add(1, Ordering::AcqRel) + 1;
         number <= self.last_message.load(Ordering::Acquire)
     }
@@ -164,6 +183,17 @@ mod tests {
         assert!(gate.admits(0, 40) && !gate.admits(0, 41) && !gate.admits(1, 40));
         gate.count_taken(60);
         assert!(gate.admits(0, 1_000));
+    }
+
+    #[test]
+    fn a_gate_tells_once_that_a_refused_publisher_has_room() {
+        let gate = Gate::new("a".to_owned(), 100);
+        gate.count_sent(2, 100);
+        gate.count_taken(40);
+        assert!(!gate.frees_a_publisher(), "nobody waits");
+        assert!(!gate.admits(0, 50) && !gate.frees_a_publisher(), "more than half is outstanding");
+        gate.count_taken(10);
+        assert!(gate.frees_a_publisher() && !gate.frees_a_publisher());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::access::Action;
 use super::codec::{self, Header, Version, complete, kind, peek, u16_at, varint};
-use super::connection::{Connection, End, LOAD_MAX};
+use super::connection::{Connection, End};
 use super::gate::logged_bytes;
 use super::output::PUBREL_FIRST;
 use super::reason::Reason;
@@ -40,6 +40,8 @@ enum Progress {
 impl Connection {
     /// Deals with every complete packet that was read, as far as it may go.
     pub(super) async fn process(&mut self) -> Result<(), Reason> {
+        // Whatever changes from here on wakes a publisher that is found to have to wait.
+        self.progress.mark_unchanged();
         let result = self.process_frames().await;
         self.push()?;
         result
@@ -47,8 +49,7 @@ impl Connection {
 
     /// Hands the batch to the router, and holds the client when the router has much before it.
     fn push(&mut self) -> Result<(), Reason> {
-        let load = self.server.bus.push(&mut self.batch).map_err(|_| Reason::SHUTTING_DOWN)?;
-        self.is_held |= load > LOAD_MAX;
+        self.is_held |= self.server.bus.push(&mut self.batch).map_err(|_| Reason::SHUTTING_DOWN)?;
         Ok(())
     }
 

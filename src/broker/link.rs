@@ -304,6 +304,9 @@ impl LinkSubscriber {
         if gate.is_unsettled() {
             self.bus.settle_gate(&gate);
         }
+        if gate.frees_a_publisher() {
+            self.bus.note_progress();
+        }
         if !is_in_time || self.comes_through_an_older(index, &forward.publish.topic) {
             return Ready::Ignored;
         }

@@ -7,7 +7,9 @@ use super::rate_limit::RateLimit;
 use super::reason::Reason;
 use super::registry::Registry;
 use super::shared::SharedSubscriptions;
+use rumqttd::Notification;
 use rumqttd::local::LinkRx;
+use rumqttd::protocol::Packet;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -239,14 +241,14 @@ async fn accept(server: Arc<Server>, settings: Listener, listener: TcpListener) 
 async fn watch_router(server: Arc<Server>, mut rx: LinkRx) {
     let cause = loop {
         match tokio::time::timeout(PING_EVERY, rx.next()).await {
-            Ok(Ok(_answer)) => server.bus.end_round(),
+            Ok(Ok(answer)) => note_answer(&server, answer),
             Ok(Err(_ended)) => break "the router's thread has ended",
             Err(_quiet) => {
                 if server.bus.ping().is_err() {
                     break "the router's thread has ended";
                 }
                 match tokio::time::timeout(SILENCE_MAX, rx.next()).await {
-                    Ok(Ok(_answer)) => server.bus.end_round(),
+                    Ok(Ok(answer)) => note_answer(&server, answer),
                     Ok(Err(_ended)) => break "the router's thread has ended",
                     Err(_silent) => break "the router does not answer",
                 }
@@ -260,4 +262,12 @@ async fn watch_router(server: Arc<Server>, mut rx: LinkRx) {
         }
     };
     server.died(cause);
+}
+
+fn note_answer(server: &Server, answer: Option<Notification>) {
+    if let Some(Notification::DeviceAck(ack)) = answer
+        && matches!(Packet::from(ack), Packet::PingResp(_))
+    {
+        server.bus.note_pong();
+    }
 }
