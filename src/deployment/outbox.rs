@@ -1,5 +1,6 @@
 //! The end of the flow: answers are counted, encoded and handed to the broker.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -31,10 +32,22 @@ pub struct Answer {
 }
 
 /// Encodes and publishes; each thread has its own buffers.
+///
+/// The topics and payloads of a batch stand in one block that its messages share: the broker clones each of them once
+/// for every subscriber, which then costs a count instead of an allocation.
 pub struct Outbox {
     shared: Arc<Shared>,
+    block: Vec<u8>,
+    drafts: Vec<Draft>,
     messages: Vec<Message>,
-    json: Vec<u8>,
+}
+
+/// A message whose parts are still being written to the block.
+struct Draft {
+    topic: Range<usize>,
+    payload: Range<usize>,
+    qos: Qos,
+    properties: Option<Box<Properties>>,
 }
 
 struct Shared {
@@ -51,7 +64,7 @@ struct Shared {
 
 impl Clone for Outbox {
     fn clone(&self) -> Self {
-        Self { shared: Arc::clone(&self.shared), messages: Vec::new(), json: Vec::new() }
+        Self::over(Arc::clone(&self.shared))
     }
 }
 
@@ -73,7 +86,11 @@ impl Outbox {
             publisher,
             ledger,
         };
-        Self { shared: Arc::new(shared), messages: Vec::new(), json: Vec::new() }
+        Self::over(Arc::new(shared))
+    }
+
+    fn over(shared: Arc<Shared>) -> Self {
+        Self { shared, block: Vec::new(), drafts: Vec::new(), messages: Vec::new() }
     }
 
     pub fn ledger(&self) -> &Ledger {
@@ -90,6 +107,7 @@ impl Outbox {
         for answer in answers.iter() {
             self.encode(answer, now);
         }
+        self.finish_block();
         // Counted before they leave: whoever holds an answer finds it in the counts.
         self.shared.ledger.end(answers.drain(..).map(|answer| match answer.outcome {
             Ok(_) => Ended::Answered {
@@ -110,35 +128,53 @@ impl Outbox {
     }
 
     fn encode(&mut self, answer: &Answer, now: Instant) {
-        let Self { shared, json, messages } = self;
+        let Self { shared, block, drafts, .. } = self;
         let ticket = &answer.ticket;
-        json.clear();
-        let topic = match &answer.outcome {
+        let topics = &shared.topics;
+        let prefix = if answer.outcome.is_ok() { &topics.result } else { &topics.error };
+        let topic = appended(block, |block| write_topic(block, prefix, ticket.caller.device_id.as_ref()));
+        let payload = appended(block, |block| match &answer.outcome {
             Ok(prediction) => {
-                wire::write_result(json, &ticket.caller, &shared.result(ticket, *prediction, now));
-                &shared.topics.result
+                wire::write_result(block, &ticket.caller, &shared.result(ticket, *prediction, now));
             }
             Err(refusal) => {
                 debug!(device_id = ?ticket.caller.device_id, code = %refusal.code, refusal.message, "refused");
-                wire::write_error(json, &ticket.caller, refusal);
-                &shared.topics.error
+                wire::write_error(block, &ticket.caller, refusal);
             }
-        };
-        let payload = Bytes::copy_from_slice(json);
-        let mut message = Message::new(topic_for(topic, ticket.caller.device_id.as_ref()), payload.clone());
-        message.qos = ticket.reply_to.qos;
+        });
+        let qos = ticket.reply_to.qos;
+        let mut properties = None;
         if let Some(requested) = &ticket.reply_to.properties {
-            let correlation_data = requested.correlation_data.clone();
-            message.properties = correlated(correlation_data.clone());
-            if let Some(topic) = shared.response_topic(requested) {
-                let mut response = Message::new(topic, payload);
-                response.qos = ticket.reply_to.qos;
-                response.properties = correlated(correlation_data);
-                messages.push(response);
+            properties = correlated(requested.correlation_data.clone());
+            if let Some(response_topic) = shared.response_topic(requested) {
+                let topic = appended(block, |block| block.extend_from_slice(response_topic.as_bytes()));
+                let properties = properties.clone();
+                drafts.push(Draft { topic, payload: payload.clone(), qos, properties });
             }
         }
-        messages.push(message);
+        drafts.push(Draft { topic, payload, qos, properties });
     }
+
+    /// Turns what was encoded into messages.
+    fn finish_block(&mut self) {
+        // The next block is likely to be as large.
+        let next = Vec::with_capacity(self.block.len());
+        let block = Bytes::from(std::mem::replace(&mut self.block, next));
+        self.messages.extend(self.drafts.drain(..).map(|draft| Message {
+            topic: block.slice(draft.topic),
+            payload: block.slice(draft.payload),
+            qos: draft.qos,
+            retain: false,
+            properties: draft.properties,
+        }));
+    }
+}
+
+/// Where in `block` that is what `write` appends to it.
+fn appended(block: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) -> Range<usize> {
+    let start = block.len();
+    write(block);
+    start..block.len()
 }
 
 impl Shared {
@@ -159,10 +195,10 @@ impl Shared {
     }
 
     /// The response topic, unless it must be refused: a wildcard would address others, `$` belongs to the broker.
-    fn response_topic(&self, requested: &Properties) -> Option<String> {
+    fn response_topic<'a>(&self, requested: &'a Properties) -> Option<&'a str> {
         let topic = requested.response_topic.as_ref()?;
         if mqtt::is_topic_name(topic) && !topic.starts_with('$') {
-            return Some(topic.clone());
+            return Some(topic);
         }
         self.ledger.response_topic_refused();
         debug!(topic, "response topic refused: it has a wildcard or starts with '$'");
@@ -175,11 +211,10 @@ fn correlated(correlation_data: Option<Bytes>) -> Option<Box<Properties>> {
         .map(|data| Box::new(Properties { correlation_data: Some(data), ..Properties::default() }))
 }
 
-fn topic_for(prefix: &str, device_id: Option<&DeviceId>) -> String {
-    let Some(device_id) = device_id else { return prefix.to_owned() };
-    let mut topic = String::with_capacity(prefix.len() + 1 + device_id.as_str().len());
-    topic.push_str(prefix);
-    topic.push('/');
-    topic.push_str(device_id.as_str());
-    topic
+fn write_topic(block: &mut Vec<u8>, prefix: &str, device_id: Option<&DeviceId>) {
+    block.extend_from_slice(prefix.as_bytes());
+    if let Some(device_id) = device_id {
+        block.push(b'/');
+        block.extend_from_slice(device_id.as_str().as_bytes());
+    }
 }
