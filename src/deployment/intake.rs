@@ -19,6 +19,8 @@ use crate::wire;
 
 /// The most messages taken from the broker at once.
 const RECEIVE_BATCH_MAX: usize = 512;
+/// The most requests read before they go on: the model works on some while others are read.
+const ADMIT_BATCH_MAX: usize = 32;
 
 /// The running thread, and a channel that closes when it ends.
 pub struct Running {
@@ -80,6 +82,9 @@ impl Intake {
         for message in messages.drain(..) {
             let (ticket, request) = self.read(message, arrived_at);
             self.admitted.push((ticket, request));
+            if self.admitted.len() == ADMIT_BATCH_MAX {
+                self.flow.admit(&mut self.admitted);
+            }
         }
         self.flow.admit(&mut self.admitted);
         if !overflow.is_empty() {
