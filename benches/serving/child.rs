@@ -27,7 +27,12 @@ const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/models/anomaly_detecto
 impl Role {
     pub fn from_arguments(arguments: &[String]) -> Option<Self> {
         let at = arguments.iter().position(|argument| argument == ROLE_FLAG)?;
-        match arguments.get(at + 1)?.as_str() {
+        Self::named(arguments.get(at + 1))
+    }
+
+    /// The role of that name.
+    pub fn named(name: Option<&String>) -> Option<Self> {
+        match name?.as_str() {
             "echo" => Some(Self::Echo),
             "edge" => Some(Self::Edge),
             "cloud" => Some(Self::Cloud),
@@ -47,17 +52,23 @@ impl Role {
     pub fn run(self) {
         match self {
             Self::Echo => echo(),
-            Self::Edge => serve(Config::edge()),
+            Self::Edge => serve(Config::edge(), broker::Config::loopback()),
             Self::Cloud => {
                 let members = Members { stages_ms: true, ..Members::default() };
-                serve(Config { members, ..Config::cloud() });
+                let mut broker = broker::Config::loopback();
+                broker.router.segment_bytes_max = CLOUD_SEGMENT_BYTES;
+                serve(Config { members, ..Config::cloud() }, broker);
             }
         }
     }
 }
 
-fn serve(config: Config) {
-    let node = Node::builder().deployment(config, MODEL).start().expect("the node starts");
+/// Tens of thousands of answers come back in bursts, which a subscriber on busy cores takes a moment to read.
+const CLOUD_SEGMENT_BYTES: usize = 8 << 20;
+
+fn serve(config: Config, broker: broker::Config) {
+    let node = Node::builder().embedded_broker(broker).deployment(config, MODEL).start();
+    let node = node.expect("the node starts");
     println!("{}", node.mqtt_address().expect("it has a broker"));
     loop {
         std::thread::park();

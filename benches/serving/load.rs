@@ -3,13 +3,28 @@
 use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
 /// Every request has 397 bytes, like those that the replaced system was measured with.
 const PAYLOAD_BYTES: usize = 397;
+/// What [`Load::run_wide`] writes at once.
+const BURST: usize = 250;
 const TOPIC: &str = "ml/inference/request";
+
+/// What of an answer tells the measured delay.
+#[derive(serde::Deserialize)]
+struct Delayed {
+    stages_ms: DelayedStages,
+}
+
+#[derive(serde::Deserialize)]
+struct DelayedStages {
+    uplink: f64,
+    downlink: f64,
+}
 
 /// A connected load generator.
 pub struct Load {
@@ -100,15 +115,44 @@ impl Load {
             });
             while delays.len() < requests {
                 self.read_answers(|_, payload| {
-                    let answer: serde_json::Value =
-                        serde_json::from_slice(payload).expect("answers are JSON");
-                    let stage =
-                        |name: &str| answer["stages_ms"][name].as_f64().expect("the child tells its stages");
-                    delays.push(stage("uplink") + stage("downlink"));
+                    let answer: Delayed = serde_json::from_slice(payload).expect("answers tell their stages");
+                    delays.push(answer.stages_ms.uplink + answer.stages_ms.downlink);
                 });
             }
         });
         delays
+    }
+
+    /// The same for a window of many milliseconds' worth. One thread writes while another reads: answers that are not read
+    /// while a large burst is written would fall behind the broker's log.
+    pub fn run_wide(&mut self, requests: usize, window: usize) -> Measured {
+        let mut writer = self.stream.try_clone().expect("a socket has two ends");
+        let burst = self.request.repeat(BURST);
+        // Send times; each one stands for a request of the window.
+        let (departures, departed) = sync_channel::<Instant>(window);
+        let mut latency_ns = Histogram::new(3).expect("three digits are possible");
+        let started = Instant::now();
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                for _ in 0..requests / BURST {
+                    // Waits while the window is full.
+                    let now = Instant::now();
+                    (0..BURST).for_each(|_| departures.send(now).expect("the reader lives"));
+                    writer.write_all(&burst).expect("the child reads");
+                }
+            });
+            let mut unanswered = requests / BURST * BURST;
+            while unanswered > 0 {
+                self.read_answers(|now, _| {
+                    let sent_at = departed.recv().expect("an answer to a request");
+                    latency_ns.record((now - sent_at).as_nanos() as u64).expect("the histogram grows");
+                    unanswered -= 1;
+                });
+            }
+        });
+        let requests = requests / BURST * BURST;
+        self.sent += requests;
+        Measured { requests, took: started.elapsed(), latency_ns }
     }
 
     fn drive(&mut self, requests: usize, window: usize, mut on_answer: impl FnMut(Duration)) {

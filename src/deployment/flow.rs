@@ -21,6 +21,8 @@ pub struct Ticket {
     pub sequence: u64,
     /// The delay that the network has decided so far.
     pub network: Duration,
+    /// How much later than decided the uplink handed it over; the downlink makes up for it.
+    pub late: Duration,
     pub stages: Stages,
 }
 
@@ -44,6 +46,8 @@ pub struct Flow {
     jobs: Vec<Job<Ticket>>,
     /// Gathered for the way back.
     answers: Vec<Answer>,
+    /// When the last answer that this thread put on the downlink is due.
+    last_due: Option<Instant>,
 }
 
 impl Clone for Flow {
@@ -56,6 +60,7 @@ impl Clone for Flow {
             publish_wait_max: self.publish_wait_max,
             jobs: Vec::new(),
             answers: Vec::new(),
+            last_due: None,
         }
     }
 }
@@ -72,6 +77,7 @@ impl Flow {
             publish_wait_max: PUBLISH_WAIT_MAX,
             jobs: Vec::new(),
             answers: Vec::new(),
+            last_due: None,
         }
     }
 
@@ -133,6 +139,7 @@ impl Flow {
             match parcel {
                 Parcel::Up(mut ticket, request) => {
                     ticket.stages.uplink = now.saturating_duration_since(ticket.arrived_at);
+                    ticket.late = ticket.stages.uplink.saturating_sub(ticket.network);
                     self.arrive(ticket, request, now);
                 }
                 Parcel::Down(mut answer, since) => {
@@ -210,10 +217,14 @@ impl Flow {
             return self.outbox.send(&mut self.answers, self.publish_wait_max);
         };
         let (network, now, mut full) = (self.network, Instant::now(), Vec::new());
+        let last_due = &mut self.last_due;
         let parcels = self.answers.drain(..).map(|mut answer| {
             let delay = network.delay(Direction::Downlink, answer.ticket.sequence);
             answer.ticket.network += delay;
-            (now + delay, Parcel::Down(answer, now))
+            // As if the uplink had been exact; but an answer does not overtake another on the link.
+            let due = (now + delay.saturating_sub(answer.ticket.late)).max(last_due.unwrap_or(now));
+            *last_due = Some(due);
+            (due, Parcel::Down(answer, now))
         });
         if let Err(refused) = line.send(parcels) {
             full = refused.0;

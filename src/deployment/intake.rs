@@ -112,6 +112,7 @@ impl Intake {
             arrived_at,
             sequence: self.sequence,
             network: Duration::ZERO,
+            late: Duration::ZERO,
             stages: Stages::default(),
         }
     }

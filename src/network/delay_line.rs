@@ -5,15 +5,9 @@
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::schedule::Schedule;
-
-/// How long before an entry is due the thread stops sleeping and only yields to others.
-///
-/// A sleeping virtual machine may wake milliseconds late; one that yields is there in time, for the price of what nobody else
-/// wants of one core while entries are under way.
-const YIELD_BEFORE_DUE: Duration = Duration::from_millis(1);
 
 /// A sending end of a delay line. Clones feed the same line; the line's thread ends when [`close`](Self::close) is
 /// called and everything under way has been delivered, or at once after [`abandon`](Self::abandon).
@@ -132,13 +126,8 @@ impl<T> Shared<T> {
                 return true;
             }
             state = match state.schedule.next_due() {
-                Some(next) if next - now <= YIELD_BEFORE_DUE => {
-                    drop(state);
-                    thread::yield_now();
-                    self.lock()
-                }
                 Some(next) => {
-                    let wait = next - now - YIELD_BEFORE_DUE;
+                    let wait = next.saturating_duration_since(now);
                     self.changed.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0
                 }
                 None if state.closed => return false,
@@ -150,8 +139,10 @@ impl<T> Shared<T> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::sync::mpsc;
+    use std::time::Duration;
+
+    use super::*;
 
     #[test]
     fn everything_under_way_is_delivered_in_order_of_due_time() {
