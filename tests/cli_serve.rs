@@ -7,6 +7,7 @@ use std::path::Path;
 
 use nearfar::broker::{self, Broker};
 use nearfar::config::{BrokerChoice, read_broker_file, read_node_file};
+use nearfar::mqtt::Qos;
 use serde_json::json;
 use support::process::{Process, nearfar, ready_address, run};
 use support::{MODEL, Sensor, request};
@@ -43,6 +44,25 @@ fn serve_says_where_it_listens_answers_and_ends_with_statistics() {
     let averages = ended.line_with("average inference time");
     assert!(averages.contains("average total latency"), "{averages}");
     assert!(!ended.lines.iter().any(|line| line.starts_with("ready")), "{ended:?}");
+}
+
+#[test]
+fn a_second_signal_ends_a_drain_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = write(
+        directory.path(),
+        "nearfar.toml",
+        &format!(
+            "shutdown_grace_ms = 3600000\n[broker]\nlisten = \"127.0.0.1:0\"\n\
+             [deployments.far]\nmodel = {MODEL:?}\none_way_latency_ms = 60000\n"
+        ),
+    );
+    let (process, ready) = serve(&["--config", &file]);
+    let sensor = Sensor::listening(ready_address(&ready), &[REQUEST]);
+    sensor.publish(REQUEST, Qos::AtLeastOnce, request("press", 7));
+    // The sensor sees its own request, so the node has it too.
+    assert_eq!(sensor.next().topic, REQUEST);
+    assert_eq!(process.terminate_impatiently().code, Some(130));
 }
 
 #[test]

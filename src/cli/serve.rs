@@ -236,3 +236,25 @@ fn report(totals: Vec<(String, nearfar::metrics::Statistics)>) -> anyhow::Result
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nearfar::{broker, deployment};
+
+    #[test]
+    fn a_node_that_dies_ends_the_program_with_a_status_of_its_own() {
+        let node = Node::builder()
+            .embedded_broker(broker::Config::loopback())
+            .deployment(
+                deployment::Config::edge(),
+                concat!(env!("CARGO_MANIFEST_DIR"), "/models/anomaly_detector"),
+            )
+            .start()
+            .unwrap();
+        node.broker().unwrap().kill_router_for_test();
+        let (_nobody_signals, signals) = sync_channel(1);
+        let reason = wait_for_end(&node, &signals).expect("the node has died");
+        assert_eq!(super::super::exit_status(&NodeDied(reason).into()), 70);
+    }
+}

@@ -4,11 +4,15 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::time::Duration;
 
 use super::PATIENCE;
 
 /// Lines of output that may wait for a test; a program that prints more waits until they are read.
 const LINES_MAX: usize = 4_096;
+
+/// How soon an impatient user asks again.
+const IMPATIENCE: Duration = Duration::from_millis(20);
 
 /// A running `nearfar`; killed when dropped.
 pub struct Process {
@@ -75,10 +79,22 @@ impl Process {
     /// Asks the program to end, as a supervisor does, and waits until it has.
     #[track_caller]
     pub fn terminate(self) -> Ended {
-        let kill = format!("kill -TERM {}", self.child.id());
-        let status = Command::new("sh").args(["-c", &kill]).status().expect("a shell can be started");
-        assert!(status.success(), "the program was gone before it was told to end");
+        assert!(self.signal_end(), "the program was gone before it was told to end");
         self.wait()
+    }
+
+    /// Asks the program to end again and again, as an impatient user does, until it has. The system may make one of two
+    /// signals that come together, so two alone would not do.
+    #[track_caller]
+    pub fn terminate_impatiently(self) -> Ended {
+        while self.signal_end() && self.lines.recv_timeout(IMPATIENCE) == Err(RecvTimeoutError::Timeout) {}
+        self.wait()
+    }
+
+    /// Whether the program was there to be told to end.
+    fn signal_end(&self) -> bool {
+        let kill = format!("kill -TERM {}", self.child.id());
+        Command::new("sh").args(["-c", &kill]).status().expect("a shell can be started").success()
     }
 
     /// Waits until the program has ended.
