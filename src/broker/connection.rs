@@ -337,7 +337,7 @@ impl Connection {
                 Some(delivery) = shared.recv(), if takes_more => {
                     self.deliver(delivery.forward, Some(delivery.subscription));
                 }
-                // An error means that the broker is gone, which the next push says too.
+                // It cannot fail: the bus has the other end, and lives as long as we do.
                 _ = self.progress.changed(), if self.is_held => {
                     self.is_held = self.server.bus.is_behind();
                     if !self.is_held {
