@@ -25,21 +25,25 @@ mod backlog;
 mod batch;
 mod bus;
 mod census;
+mod certificates;
 mod codec;
 mod config;
 mod connection;
 mod farewell;
 mod gate;
 mod handshake;
+mod identity;
 mod inbound;
 mod link;
 mod outbound;
 mod output;
 mod parked;
+mod peer;
 mod poison;
 mod rate_limit;
 mod reason;
 mod registry;
+mod reload;
 mod retained;
 mod server;
 mod session;
@@ -47,12 +51,20 @@ mod settings;
 mod shared;
 mod subscribing;
 mod tag;
+mod tls;
 mod topic;
+mod transport;
 mod will;
+mod writing;
 
 pub use access::{Access, Action, AllowAll, Login};
-pub use config::{Config, ConnectionLimits, Limits, Listener, RouterLimits, SegmentLimits, SharedStrategy};
+pub use certificates::CertificateError;
+pub use config::{
+    Config, ConnectionLimits, IdentitySource, Limits, Listener, RouterLimits, SegmentLimits, SharedStrategy,
+    Tls,
+};
 pub use link::{LinkClosed, LinkPublisher, LinkSubscriber, SubscribeError};
+pub use reload::Reload;
 pub use server::Statistics;
 pub use settings::SettingsError;
 
@@ -63,9 +75,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
+use tls::TlsEntrance;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
+use transport::Entrance;
 
 /// Connections that the system queues for a listener until they are accepted.
 const ACCEPT_BACKLOG: u32 = 1_024;
@@ -104,6 +118,14 @@ pub enum BrokerError {
     /// The router does not answer, or has no room for another link.
     #[error("the broker's router takes no more links, or has ended")]
     Router,
+    /// A listener's certificates cannot be used.
+    #[error("listener {listener}: {source}")]
+    Certificates {
+        /// The listener's name.
+        listener: String,
+        /// Which file, and what is wrong with it.
+        source: CertificateError,
+    },
 }
 
 fn bind_advice(source: &io::Error) -> String {
@@ -133,8 +155,9 @@ impl Broker {
     ///
     /// # Errors
     /// [`BrokerError`] when an address cannot be had, a limit makes no sense, or the system has no thread left.
-    pub fn start(config: Config) -> Result<Self, BrokerError> {
+    pub fn start(mut config: Config) -> Result<Self, BrokerError> {
         check(&config)?;
+        let entrances = entrances(&mut config)?;
         let runtime = runtime().map_err(BrokerError::Thread)?;
         let listeners = bind_all(&runtime, &config)?;
         let addresses = listeners
@@ -142,6 +165,7 @@ impl Broker {
             .zip(&config.listeners)
             .map(|(bound, asked)| (asked.name.clone(), bound.local_addr().unwrap_or(asked.address)))
             .collect();
+        let listeners = listeners.into_iter().zip(entrances).collect();
         let (bus, router_rx) = Bus::start(&config).map_err(|_| BrokerError::Router)?;
         let server = Arc::new(Server::new(config, bus));
         let (stop, stopping) = watch::channel(None);
@@ -190,6 +214,20 @@ impl Broker {
         self.server.statistics()
     }
 
+    /// Reads the listeners' certificates and everything in [`Config::reloads`] again; connections that exist go on. What cannot
+    /// be used stays as it was.
+    ///
+    /// # Errors
+    /// What is wrong, a line for each. The rest was read again all the same.
+    pub fn reload(&self) -> Result<(), String> {
+        let reloads = &self.server.config.reloads;
+        let faults: Vec<_> = reloads.iter().filter_map(|reload| reload.reload().err()).collect();
+        for fault in &faults {
+            tracing::error!("{fault}");
+        }
+        if faults.is_empty() { Ok(()) } else { Err(faults.join("\n")) }
+    }
+
     /// Delivers what was published before, says goodbye to every client (reason 0x8B to those of MQTT 5), waits for them at
     /// most `grace`, and ends the broker's threads. In-process links end too.
     pub fn stop(mut self, grace: Duration) {
@@ -224,6 +262,22 @@ fn runtime() -> io::Result<Runtime> {
         .max_blocking_threads(LINK_THREADS)
         .thread_name("mqtt-link")
         .build()
+}
+
+/// Reads every listener's certificates, and remembers to read them again when told to.
+fn entrances(config: &mut Config) -> Result<Vec<Entrance>, BrokerError> {
+    let mut entrances = Vec::with_capacity(config.listeners.len());
+    for listener in config.listeners.clone() {
+        let tls =
+            listener.tls.as_ref().map(|tls| TlsEntrance::new(&listener.name, tls).map(Arc::new)).transpose();
+        let tls =
+            tls.map_err(|source| BrokerError::Certificates { listener: listener.name.clone(), source })?;
+        if let Some(tls) = &tls {
+            config.reloads.push(tls.clone());
+        }
+        entrances.push(Entrance { listener, tls });
+    }
+    Ok(entrances)
 }
 
 fn bind_all(runtime: &Runtime, config: &Config) -> Result<Vec<TcpListener>, BrokerError> {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 pub use self::file::{BrokerSection, DeploymentSection, NodeFile, RemoteSection};
-use crate::broker::{self, SettingsError};
+use crate::broker::{self, Listener, SettingsError};
 use crate::client::RemoteConfig;
 use crate::deployment;
 use crate::network::Profile;
@@ -169,7 +169,8 @@ fn environment_error(message: &str) -> ConfigError {
 /// # Errors
 /// [`ConfigError`] naming the file, line and key.
 pub fn read_broker_file(path: &Path) -> Result<broker::Config, ConfigError> {
-    parse_broker(&read(path)?, &path.display().to_string())
+    let directory = path.parent().unwrap_or(Path::new(""));
+    parse_broker(&read(path)?, directory, &path.display().to_string())
 }
 
 /// The embedded broker's configuration when no file is named: the shipped `rumqttd.toml`.
@@ -177,11 +178,11 @@ pub fn read_broker_file(path: &Path) -> Result<broker::Config, ConfigError> {
 /// # Errors
 /// Never with the shipped file; a test keeps it so.
 pub fn built_in_broker() -> Result<broker::Config, ConfigError> {
-    parse_broker(BUILT_IN_BROKER, "rumqttd.toml (built in)")
+    parse_broker(BUILT_IN_BROKER, Path::new(""), "rumqttd.toml (built in)")
 }
 
-fn parse_broker(text: &str, file: &str) -> Result<broker::Config, ConfigError> {
-    broker::Config::from_rumqttd_toml(text)
+fn parse_broker(text: &str, directory: &Path, file: &str) -> Result<broker::Config, ConfigError> {
+    broker::Config::from_rumqttd_toml_in(text, directory)
         .map_err(|error| ConfigError::InvalidBroker { file: file.to_owned(), error: Box::new(error) })
 }
 
@@ -209,7 +210,13 @@ pub const LATENCY_MS_MAX: f64 = 60_000.0;
 /// # Errors
 /// [`ConfigError::OpenListener`].
 pub fn refuse_open_listeners(broker: &broker::Config, allow_anonymous: bool) -> Result<(), ConfigError> {
-    let open = broker.listeners.iter().find(|listener| !listener.address.ip().is_loopback());
+    // A listener that asks for certificates is not open to anyone.
+    let asks_for_certificate =
+        |listener: &Listener| listener.tls.as_ref().is_some_and(|tls| tls.client_authorities.is_some());
+    let open = broker
+        .listeners
+        .iter()
+        .find(|listener| !listener.address.ip().is_loopback() && !asks_for_certificate(listener));
     match open {
         Some(listener) if !allow_anonymous => Err(ConfigError::OpenListener { listener: listener.address }),
         _ => Ok(()),

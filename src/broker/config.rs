@@ -1,8 +1,10 @@
 //! What a broker is built from: listeners, the router's log, and a bound for everything a client can make grow.
 
 use super::access::{Access, AllowAll};
+use super::reload::Reload;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +28,8 @@ pub struct Config {
     pub limits: Limits,
     /// Who may do what.
     pub access: Arc<dyn Access>,
+    /// What [`Broker::reload`](super::Broker::reload) reads again, beside the listeners' certificates.
+    pub reloads: Vec<Arc<dyn Reload>>,
 }
 
 impl Config {
@@ -42,6 +46,7 @@ impl Config {
             router: RouterLimits::default(),
             limits: Limits::default(),
             access: Arc::new(AllowAll),
+            reloads: Vec::new(),
         }
     }
 }
@@ -74,6 +79,8 @@ pub struct Listener {
     pub next_connection_delay: Duration,
     /// Limits of each connection.
     pub connections: ConnectionLimits,
+    /// TLS for every connection; none for plain TCP.
+    pub tls: Option<Tls>,
 }
 
 impl Listener {
@@ -84,14 +91,39 @@ impl Listener {
             address,
             next_connection_delay: Duration::ZERO,
             connections: ConnectionLimits::default(),
+            tls: None,
         }
     }
+}
+
+/// A listener's TLS: files that are read when the broker starts and at every [`Broker::reload`](super::Broker::reload).
+///
+/// TLS 1.2 and 1.3 are spoken, nothing older.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tls {
+    /// PEM: the server's certificate, then those that lead to an authority its clients trust.
+    pub certificate_chain: PathBuf,
+    /// PEM: the certificate's private key, not encrypted.
+    pub key: PathBuf,
+    /// PEM: with it every client must show a certificate that one of these authorities has signed.
+    pub client_authorities: Option<PathBuf>,
+    /// Which name in a client's certificate is its user name, whatever its CONNECT says; none leaves it to CONNECT.
+    pub identity: Option<IdentitySource>,
+}
+
+/// Which name in a client's certificate is its user name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IdentitySource {
+    /// The subject's common name, of which there must be one.
+    CommonName,
+    /// The first subject alternative name that is a DNS name, a URI or an e-mail address.
+    SubjectAltName,
 }
 
 /// Limits of one connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConnectionLimits {
-    /// How long a connection may take to say CONNECT.
+    /// How long a connection may take to say CONNECT, the handshakes before it included.
     pub connect_timeout: Duration,
     /// The largest packet it may send, in bytes.
     pub packet_bytes_max: usize,

@@ -9,6 +9,7 @@ use super::gate::Gate;
 use super::handshake::{Hello, Refusal, connack, read_connect};
 use super::output::{HIGH_BYTES, Output, Wishes};
 use super::parked;
+use super::peer::Peer;
 use super::reason::Reason;
 use super::registry::Order;
 use super::retained::RetainedMessage;
@@ -16,6 +17,7 @@ use super::server::Server;
 use super::session::Session;
 use super::shared::{MEMBER_QUEUE_MESSAGES, SharedDelivery};
 use super::will::Will;
+use super::writing::write_some;
 use bytes::{Bytes, BytesMut};
 use rumqttd::Notification;
 use std::collections::{HashMap, VecDeque};
@@ -37,7 +39,7 @@ const UNREAD_BYTES_MAX: usize = 4 * HIGH_BYTES;
 const TICK_MAX: Duration = Duration::from_secs(10);
 const TICK_LEAST: Duration = Duration::from_millis(1);
 /// How long a client may take to read the last packet to it.
-const LINGER: Duration = Duration::from_secs(1);
+pub(super) const LINGER: Duration = Duration::from_secs(1);
 /// The same when the broker is ending.
 const LINGER_CLOSING: Duration = Duration::from_millis(50);
 
@@ -117,13 +119,18 @@ pub(super) struct Connection {
 }
 
 /// Serves one client over a stream, from CONNECT to the end.
-pub(super) async fn serve<R, W>(server: Arc<Server>, limits: ConnectionLimits, mut reader: R, mut writer: W)
-where
+pub(super) async fn serve<R, W>(
+    server: Arc<Server>,
+    limits: ConnectionLimits,
+    peer: Peer,
+    mut reader: R,
+    mut writer: W,
+) where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
     let mut unread = BytesMut::with_capacity(READ_BLOCK_BYTES_FIRST);
-    let connect = read_connect(&server, &limits, &mut reader, &mut unread);
+    let connect = read_connect(&server, &limits, &peer, &mut reader, &mut unread);
     let hello = tokio::select! {
         hello = tokio::time::timeout(limits.connect_timeout, connect) => hello,
         () = server.stopped() => return,
@@ -138,7 +145,7 @@ where
     match hello {
         Ok(hello) => run(server, limits, hello, unread, reader, writer, online).await,
         Err(refusal) => {
-            tracing::debug!(reason = %refusal.reason, "connection refused");
+            tracing::debug!(peer = %peer.address, reason = %refusal.reason, "connection refused");
             drop(online);
             // The client may be gone already, and then needs no answer.
             let _gone = writer.write_all(&refusal.answer).await;
@@ -197,7 +204,7 @@ impl Drop for Online {
 }
 
 /// Closes our half and reads the client out for a moment, so that the last packet to it is not lost to a reset.
-async fn linger<R, W>(mut reader: R, mut writer: W, at_most: Duration)
+pub(super) async fn linger<R, W>(mut reader: R, mut writer: W, at_most: Duration)
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
@@ -285,6 +292,7 @@ impl Connection {
     {
         let mut last_read = Instant::now();
         let mut last_write = Instant::now();
+        let mut holds_back = false;
         let tick = tokio::time::sleep(self.tick());
         tokio::pin!(tick);
         // Packets may have come with the CONNECT.
@@ -294,7 +302,7 @@ impl Connection {
             if self.may_leave() {
                 return Ok(End::Closing(Reason::SHUTTING_DOWN));
             }
-            let wants_write = !self.output.unwritten().is_empty();
+            let wants_write = holds_back || !self.output.unwritten().is_empty();
             if !wants_write {
                 last_write = Instant::now();
             }
@@ -311,12 +319,13 @@ impl Connection {
                     Some(Order::End(Reason::SHUTTING_DOWN)) => self.begin_farewell()?,
                     order => return Ok(End::ordered(order)),
                 },
-                written = writer.write(self.output.unwritten()), if wants_write => match written {
-                    Ok(bytes) if bytes > 0 => {
-                        self.output.advance(bytes);
+                written = write_some(writer, self.output.unwritten()), if wants_write => match written {
+                    Ok(written) => {
+                        self.output.advance(written.bytes);
+                        holds_back = written.holds_back;
                         last_write = Instant::now();
                     }
-                    _ => return Ok(End::Lost),
+                    Err(_gone) => return Ok(End::Lost),
                 },
                 read = reader.read_buf(&mut self.unread), if can_read => match read {
                     Ok(bytes) if bytes > 0 => {
@@ -400,6 +409,7 @@ impl Connection {
         if let Some(reason) = goodbye {
             tracing::debug!(client_id = %self.client_id, %reason, "connection closed");
         }
+        let is_goodbye = matches!(end, End::Goodbye { .. });
         if let End::Goodbye { publishes_will: false } = end {
             self.will = None;
         }
@@ -422,6 +432,9 @@ impl Connection {
             // The client may be gone, or not reading; then it does without the last word.
             let _unread = tokio::time::timeout(patience, writer.write_all(self.output.unwritten())).await;
             linger(reader, writer, patience).await;
+        } else if is_goodbye {
+            // TLS and WebSocket have a word for the end, without which a client may take it for an attack.
+            let _gone = tokio::time::timeout(patience, writer.shutdown()).await;
         }
     }
 

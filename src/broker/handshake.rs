@@ -3,6 +3,7 @@
 use super::access::Login;
 use super::codec::{self, Version, kind, peek, u16_at};
 use super::config::ConnectionLimits;
+use super::peer::Peer;
 use super::reason::Reason;
 use super::server::Server;
 use super::will::Will;
@@ -63,6 +64,7 @@ impl Refusal {
 pub(super) async fn read_connect(
     server: &Server,
     limits: &ConnectionLimits,
+    peer: &Peer,
     input: &mut (impl AsyncRead + Unpin),
     buffer: &mut BytesMut,
 ) -> Result<Hello, Refusal> {
@@ -73,7 +75,7 @@ pub(super) async fn read_connect(
         match peek(buffer, limits.packet_bytes_max).map_err(Refusal::silent)? {
             Some(header) if buffer.len() >= header.packet_bytes() => {
                 let frame = buffer.split_to(header.packet_bytes());
-                return judge(server, limits, &frame, header.header_bytes);
+                return judge(server, limits, peer, &frame, header.header_bytes);
             }
             _ => match input.read_buf(buffer).await {
                 Ok(read) if read > 0 => {}
@@ -86,6 +88,7 @@ pub(super) async fn read_connect(
 fn judge(
     server: &Server,
     limits: &ConnectionLimits,
+    peer: &Peer,
     frame: &[u8],
     header_bytes: usize,
 ) -> Result<Hello, Refusal> {
@@ -98,7 +101,11 @@ fn judge(
     };
     let will = will.map(|will| Will::new(will, will_properties));
     let hello = hello(server, limits, version, connect, properties, will).map_err(refuse)?;
-    let login = login.as_ref().map(|login| Login { username: &login.username, password: &login.password });
+    let login = match &peer.identity {
+        // Proven by a certificate, which takes the place of a password.
+        Some(identity) => Some(Login { username: identity, password: "" }),
+        None => login.as_ref().map(|login| Login { username: &login.username, password: &login.password }),
+    };
     let is_allowed = server.config.access.authenticate(&hello.client_id, login)
         && hello.will.as_ref().is_none_or(|will| will.is_allowed(server, &hello.client_id));
     if !is_allowed {

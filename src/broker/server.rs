@@ -1,12 +1,12 @@
 //! What all connections share, the accept loops, and the watch over the router.
 
 use super::bus::{Bus, lock};
-use super::config::{Config, Listener};
-use super::connection;
+use super::config::Config;
 use super::rate_limit::RateLimit;
 use super::reason::Reason;
 use super::registry::Registry;
 use super::shared::SharedSubscriptions;
+use super::transport::{self, Entrance};
 use rumqttd::Notification;
 use rumqttd::local::LinkRx;
 use rumqttd::protocol::Packet;
@@ -163,14 +163,14 @@ impl Server {
 /// Serves until it is told to stop, then says goodbye to every client and ends the router.
 pub(super) async fn run(
     server: Arc<Server>,
-    listeners: Vec<TcpListener>,
+    listeners: Vec<(TcpListener, Entrance)>,
     router_rx: LinkRx,
     mut stopping: watch::Receiver<Option<Duration>>,
 ) {
     let watch = tokio::spawn(watch_router(server.clone(), router_rx));
     let mut accepting = JoinSet::new();
-    for (listener, settings) in listeners.into_iter().zip(server.config.listeners.clone()) {
-        accepting.spawn(accept(server.clone(), settings, listener));
+    for (listener, entrance) in listeners {
+        accepting.spawn(accept(server.clone(), entrance, listener));
     }
     // An error means that the broker was dropped, which is an order to stop too.
     let grace = stopping.wait_for(Option::is_some).await.ok().and_then(|order| *order).unwrap_or_default();
@@ -192,7 +192,9 @@ pub(super) async fn run(
 }
 
 /// Accepts connections until the broker is stopped, then waits for them to end.
-async fn accept(server: Arc<Server>, settings: Listener, listener: TcpListener) {
+async fn accept(server: Arc<Server>, entrance: Entrance, listener: TcpListener) {
+    let entrance = Arc::new(entrance);
+    let settings = &entrance.listener;
     let sockets_max = server.config.router.connections_max + CONNECTING_MAX;
     let mut warnings = RateLimit::new(WARN_EVERY);
     let mut connections = JoinSet::new();
@@ -206,14 +208,8 @@ async fn accept(server: Arc<Server>, settings: Listener, listener: TcpListener) 
             Ok((stream, peer)) if connections.len() < sockets_max => {
                 // Without it small packets wait for the client's acknowledgement; a client that is gone needs none.
                 let _gone = stream.set_nodelay(true);
-                let (reader, writer) = stream.into_split();
                 tracing::trace!(listener = %settings.name, %peer, "accepted");
-                connections.spawn(connection::serve(
-                    server.clone(),
-                    settings.connections.clone(),
-                    reader,
-                    writer,
-                ));
+                transport::spawn(&mut connections, server.clone(), entrance.clone(), stream, peer.ip());
             }
             Ok((_closed_at_once, peer)) => {
                 if warnings.is_due() {

@@ -2,6 +2,8 @@
 //!
 //! Keys keep rumqttd's meaning. A key that is unknown, or that this broker does not honour, is an error that names it.
 
+mod tls;
+
 use super::config::{
     Config, ConnectionLimits, Listener, PACKET_BYTES_LEAST, SEGMENT_BYTES_LEAST, SEGMENTS_LEAST,
     SegmentLimits, SharedStrategy,
@@ -10,6 +12,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::ops::{Range, RangeInclusive};
+use std::path::Path;
 use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -29,14 +32,13 @@ const ROUTER_KEYS: &[&str] = &[
     "shared_subscriptions_strategy",
 ];
 const SEGMENT_KEYS: &[&str] = &["max_segment_size", "max_segment_count"];
-const LISTENER_KEYS: &[&str] = &["name", "listen", "next_connection_delay_ms", "connections"];
+const LISTENER_KEYS: &[&str] = &["name", "listen", "next_connection_delay_ms", "connections", "tls"];
 const CONNECTION_KEYS: &[&str] =
     &["connection_timeout_ms", "max_payload_size", "max_inflight_count", "dynamic_filters"];
 
 /// Keys of rumqttd that this broker does not honour, and what to do instead.
 const REFUSED_KEYS: &[(&str, &str)] = &[
     ("ws", "no WebSocket listener: this broker has none yet"),
-    ("tls", "no TLS: this broker has none yet; put a TLS proxy in front of a loopback listener"),
     ("auth", "no users: this broker has none yet; listen on a loopback address"),
     ("console", "no console"),
     ("prometheus", "no metrics listener of the broker's own"),
@@ -49,6 +51,8 @@ const REFUSED_KEYS: &[(&str, &str)] = &[
         "nothing here: rumqttd 0.20 has no such setting either; `max_payload_size` bounds the CONNECT",
     ),
     ("max_inflight_size", "nothing here: rumqttd 0.20 has no such setting either; use `max_inflight_count`"),
+    ("pkcs12path", "PEM files: `certpath` and `keypath`"),
+    ("pkcs12pass", "PEM files: `certpath` and `keypath`, the key not encrypted"),
 ];
 
 /// What is wrong with a `rumqttd.toml`, and where.
@@ -84,11 +88,19 @@ impl std::error::Error for SettingsError {}
 
 impl Config {
     /// Reads rumqttd's format. What is left out has this broker's default; each `[v4.*]` and `[v5.*]` is a listener, and
-    /// every listener speaks both versions.
+    /// every listener speaks both versions. Paths are relative to the current directory.
     ///
     /// # Errors
-    /// [`SettingsError`] for the first thing that is wrong.
+    /// [`SettingsError`] for the first thing that is wrong, certificates included.
     pub fn from_rumqttd_toml(text: &str) -> Result<Self, SettingsError> {
+        Self::from_rumqttd_toml_in(text, Path::new(""))
+    }
+
+    /// The same, with paths relative to `directory`.
+    ///
+    /// # Errors
+    /// As [`from_rumqttd_toml`](Self::from_rumqttd_toml).
+    pub fn from_rumqttd_toml_in(text: &str, directory: &Path) -> Result<Self, SettingsError> {
         let root = DeTable::parse(text).map_err(|error| SettingsError {
             line: line(text, error.span().unwrap_or_default()),
             key: String::new(),
@@ -105,7 +117,7 @@ impl Config {
         }
         for version in ["v4", "v5"] {
             for (name, listener) in root.tables(version)? {
-                config.listeners.push(read_listener(&listener, &format!("{version}-{name}"))?);
+                config.listeners.push(read_listener(&listener, &format!("{version}-{name}"), directory)?);
             }
         }
         Ok(config)
@@ -148,7 +160,7 @@ fn read_segments(table: &Table<'_>, limits: &mut SegmentLimits) -> Result<(), Se
     table.number("max_segment_count", SEGMENTS_LEAST as u64..=1_000_000, &mut limits.segments_max)
 }
 
-fn read_listener(table: &Table<'_>, default_name: &str) -> Result<Listener, SettingsError> {
+fn read_listener(table: &Table<'_>, default_name: &str, directory: &Path) -> Result<Listener, SettingsError> {
     table.allow_only(LISTENER_KEYS)?;
     let expected = "an address with a port, such as \"127.0.0.1:1883\"";
     let Some((address, value)) = table.string("listen")? else {
@@ -161,6 +173,7 @@ fn read_listener(table: &Table<'_>, default_name: &str) -> Result<Listener, Sett
     if let Some(connections) = table.table("connections")? {
         read_connections(&connections, &mut listener.connections)?;
     }
+    listener.tls = table.table("tls")?.map(|tls| tls::read(&tls, directory)).transpose()?;
     Ok(listener)
 }
 
@@ -417,7 +430,7 @@ mod tests {
     fn keys_that_are_not_honoured_are_refused_by_name() {
         for (text, key) in [
             ("[ws.1]\n", "ws"),
-            ("[v4.1]\nlisten = \"127.0.0.1:1\"\n[v4.1.tls]\ncertpath = \"x\"", "v4.1.tls"),
+            ("[v4.1]\nlisten = \"127.0.0.1:1\"\n[v4.1.tls]\npkcs12path = \"x\"", "v4.1.tls.pkcs12path"),
             ("[v4.1]\nlisten = \"127.0.0.1:1\"\nconnections.auth = { a = \"b\" }", "v4.1.connections.auth"),
             ("[console]\nlisten = \"x\"", "console"),
             ("[prometheus]\n", "prometheus"),

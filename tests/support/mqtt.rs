@@ -171,8 +171,9 @@ impl<'a> Connect<'a> {
     }
 }
 
-pub struct Client {
-    pub stream: TcpStream,
+/// A client over any stream; over TCP unless said otherwise.
+pub struct Client<S = TcpStream> {
+    pub stream: S,
     pub is_v5: bool,
 }
 
@@ -205,6 +206,16 @@ impl Client {
         let (client, connack) = Self::connect(address, connect);
         assert_eq!((connack.first, connack.body[1]), (0x20, 0), "{connack:?}");
         client
+    }
+}
+
+impl<S: Read + Write> Client<S> {
+    /// Says CONNECT on an open stream, and returns the CONNACK as well.
+    pub fn over(stream: S, connect: &Connect<'_>) -> (Self, Packet) {
+        let mut client = Self { stream, is_v5: connect.is_v5 };
+        client.send(&connect.bytes());
+        let connack = client.receive();
+        (client, connack)
     }
 
     /// Says CONNECT on an open socket, which the broker may have closed already.

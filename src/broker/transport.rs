@@ -1,0 +1,99 @@
+//! From an accepted socket to a stream that speaks MQTT: TLS where the listener has it, then the connection itself.
+
+use super::config::{ConnectionLimits, Listener};
+use super::connection::{self, LINGER, linger};
+use super::peer::Peer;
+use super::server::Server;
+use super::tls::{Admitted, TlsEntrance};
+use std::net::IpAddr;
+use std::sync::Arc;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
+
+/// A listener as its connections see it.
+pub(super) struct Entrance {
+    pub listener: Listener,
+    pub tls: Option<Arc<TlsEntrance>>,
+}
+
+/// A client on its way from the socket to its CONNECT.
+struct Arrival {
+    server: Arc<Server>,
+    entrance: Arc<Entrance>,
+    address: IpAddr,
+    /// When it must have said CONNECT.
+    deadline: Instant,
+}
+
+/// Serves a socket in a task of its own, the handshake included: nothing that a client does there keeps others waiting.
+pub(super) fn spawn(
+    connections: &mut JoinSet<()>,
+    server: Arc<Server>,
+    entrance: Arc<Entrance>,
+    stream: TcpStream,
+    address: IpAddr,
+) {
+    let deadline = Instant::now() + entrance.listener.connections.connect_timeout;
+    let tls = entrance.tls.clone();
+    let arrival = Arrival { server, entrance, address, deadline };
+    // A task of another type for each kind, so that a plain connection does not take the memory of the largest.
+    match tls {
+        None => connections.spawn(arrival.plain(stream)),
+        Some(tls) => connections.spawn(arrival.encrypted(tls, stream)),
+    };
+}
+
+impl Arrival {
+    async fn plain(self, stream: TcpStream) {
+        let (limits, peer) = (self.limits(), self.peer(None));
+        let (reader, writer) = stream.into_split();
+        connection::serve(self.server, limits, peer, reader, writer).await;
+    }
+
+    async fn encrypted(self, tls: Arc<TlsEntrance>, stream: TcpStream) {
+        if let Some(Admitted { stream, identity }) = self.admit(&tls, stream).await {
+            self.serve(stream, identity).await;
+        }
+    }
+
+    async fn serve<S: AsyncRead + AsyncWrite>(self, stream: S, identity: Option<String>) {
+        let (limits, peer) = (self.limits(), self.peer(identity));
+        let (reader, writer) = tokio::io::split(stream);
+        connection::serve(self.server, limits, peer, reader, writer).await;
+    }
+
+    /// Performs the TLS handshake; `None` when the client is gone or was sent away.
+    async fn admit(&self, tls: &TlsEntrance, stream: TcpStream) -> Option<Admitted> {
+        match self.in_time(tls.admit(stream)).await? {
+            Ok(admitted) => Some(admitted),
+            Err((error, stream)) => {
+                let listener = &self.entrance.listener.name;
+                tracing::debug!(%listener, peer = %self.address, %error, "TLS handshake failed");
+                // So that the client reads the alert that says why.
+                let (reader, writer) = stream.into_split();
+                linger(reader, writer, LINGER).await;
+                None
+            }
+        }
+    }
+
+    /// Gives a handshake until the deadline, or until the broker stops.
+    async fn in_time<T>(&self, handshake: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            done = timeout_at(self.deadline, handshake) => done.ok(),
+            () = self.server.stopped() => None,
+        }
+    }
+
+    /// The listener's limits, with what the handshakes left of the time to say CONNECT.
+    fn limits(&self) -> ConnectionLimits {
+        let connect_timeout = self.deadline.saturating_duration_since(Instant::now());
+        ConnectionLimits { connect_timeout, ..self.entrance.listener.connections.clone() }
+    }
+
+    fn peer(&self, identity: Option<String>) -> Peer {
+        Peer { address: self.address, identity }
+    }
+}
