@@ -21,6 +21,7 @@
 //! ```
 
 mod access;
+mod addresses;
 mod backlog;
 mod batch;
 mod bus;
@@ -32,18 +33,23 @@ mod farewell;
 mod gate;
 mod handshake;
 mod inbound;
+mod inflight;
 mod link;
 mod outbound;
 mod output;
+mod pace;
 mod parked;
+mod pending;
 mod poison;
 mod rate_limit;
+mod reached;
 mod reason;
 mod registry;
 mod retained;
 mod server;
 mod session;
 mod settings;
+mod settings_limits;
 mod shared;
 mod subscribing;
 mod tag;
@@ -51,8 +57,12 @@ mod topic;
 mod will;
 
 pub use access::{Access, Action, AllowAll, Login};
-pub use config::{Config, ConnectionLimits, Limits, Listener, RouterLimits, SegmentLimits, SharedStrategy};
+pub use config::{
+    Config, ConnectionLimits, Limits, Listener, OverRate, PendingPolicy, RouterLimits, SegmentLimits,
+    SharedStrategy,
+};
 pub use link::{LinkClosed, LinkPublisher, LinkSubscriber, SubscribeError};
+pub use reached::{Limit, LimitsReached};
 pub use server::Statistics;
 pub use settings::SettingsError;
 
@@ -260,6 +270,10 @@ fn check(config: &Config) -> Result<(), BrokerError> {
     at_least("connections_max", router.connections_max, 1)?;
     at_least("outgoing_packets_max", usize::try_from(router.outgoing_packets_max).unwrap_or(usize::MAX), 1)?;
     at_least("receive_max", config.limits.receive_max.into(), 1)?;
+    at_least("connections_per_address_max", config.limits.connections_per_address_max, 1)?;
+    at_least("pending_messages_max", config.limits.pending_messages_max, 1)?;
+    at_least("pending_bytes_max", config.limits.pending_bytes_max, 1)?;
+    at_least("inflight_bytes_max", config.limits.inflight_bytes_max, 1)?;
     for listener in &config.listeners {
         at_least("inflight_messages_max", listener.connections.inflight_messages_max.into(), 1)?;
         at_least("packet_bytes_max", listener.connections.packet_bytes_max, config::PACKET_BYTES_LEAST)?;
