@@ -32,6 +32,8 @@ mod connection;
 mod farewell;
 mod gate;
 mod handshake;
+#[cfg(test)]
+mod hostile;
 mod inbound;
 mod inflight;
 mod link;

@@ -413,6 +413,13 @@ impl Bus {
         if *is_ended { Err(RouterGone) } else { (self.make)(name) }
     }
 
+    /// Links that somebody holds.
+    #[cfg(test)]
+    pub fn links_in_use(&self) -> usize {
+        let (spare, slots) = (lock(&self.spare), lock(&self.slots));
+        slots.used - slots.free.len() - spare.len()
+    }
+
     /// Ends the router's thread; it drops everything it holds.
     pub fn end_router(&self) {
         *lock(&self.is_ended) = true;
