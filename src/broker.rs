@@ -21,6 +21,7 @@
 //! ```
 
 mod access;
+mod addresses;
 mod backlog;
 mod batch;
 mod bus;
@@ -32,15 +33,21 @@ mod connection;
 mod farewell;
 mod gate;
 mod handshake;
+#[cfg(test)]
+mod hostile;
 mod identity;
 mod inbound;
+mod inflight;
 mod link;
 mod outbound;
 mod output;
+mod pace;
 mod parked;
 mod peer;
+mod pending;
 mod poison;
 mod rate_limit;
+mod reached;
 mod reason;
 mod registry;
 mod reload;
@@ -48,6 +55,7 @@ mod retained;
 mod server;
 mod session;
 mod settings;
+mod settings_limits;
 mod shared;
 mod subscribing;
 mod tag;
@@ -60,10 +68,11 @@ mod writing;
 pub use access::{Access, Action, AllowAll, Login};
 pub use certificates::CertificateError;
 pub use config::{
-    Config, ConnectionLimits, IdentitySource, Limits, Listener, RouterLimits, SegmentLimits, SharedStrategy,
-    Tls,
+    Config, ConnectionLimits, IdentitySource, Limits, Listener, OverRate, PendingPolicy, RouterLimits,
+    SegmentLimits, SharedStrategy, Tls,
 };
 pub use link::{LinkClosed, LinkPublisher, LinkSubscriber, SubscribeError};
+pub use reached::{Limit, LimitsReached};
 pub use reload::Reload;
 pub use server::Statistics;
 pub use settings::SettingsError;
@@ -314,6 +323,10 @@ fn check(config: &Config) -> Result<(), BrokerError> {
     at_least("connections_max", router.connections_max, 1)?;
     at_least("outgoing_packets_max", usize::try_from(router.outgoing_packets_max).unwrap_or(usize::MAX), 1)?;
     at_least("receive_max", config.limits.receive_max.into(), 1)?;
+    at_least("connections_per_address_max", config.limits.connections_per_address_max, 1)?;
+    at_least("pending_messages_max", config.limits.pending_messages_max, 1)?;
+    at_least("pending_bytes_max", config.limits.pending_bytes_max, 1)?;
+    at_least("inflight_bytes_max", config.limits.inflight_bytes_max, 1)?;
     for listener in &config.listeners {
         at_least("inflight_messages_max", listener.connections.inflight_messages_max.into(), 1)?;
         at_least("packet_bytes_max", listener.connections.packet_bytes_max, config::PACKET_BYTES_LEAST)?;

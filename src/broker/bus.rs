@@ -9,6 +9,7 @@ use super::census::Census;
 use super::config::{Config, RouterLimits};
 use super::gate::{Gate, Gates, logged_bytes};
 use super::poison;
+use super::reached::{Limit, Reached};
 use super::retained::{RetainedMessage, RetainedStore};
 use super::tag::Meta;
 use super::topic;
@@ -171,6 +172,7 @@ pub(super) struct Bus {
     pub skipped: AtomicU64,
     progress: watch::Sender<()>,
     epoch: Instant,
+    pub reached: Reached,
 }
 
 impl Bus {
@@ -200,12 +202,18 @@ impl Bus {
             gates: Gates::default(),
             retained: Mutex::new(RetainedStore::new(limits.retained_messages_max, limits.retained_bytes_max)),
             limits: config.router.clone(),
-            filters: Census::new(limits.filters_max),
-            topics: Census::new(limits.topics_max),
+            // The names of filters are bounded by their number and `topic_bytes_max`.
+            filters: Census::new(limits.filters_max, usize::MAX, [Limit::Filters, Limit::Filters]),
+            topics: Census::new(
+                limits.topics_max,
+                limits.topics_bytes_max,
+                [Limit::Topics, Limit::TopicsBytes],
+            ),
             published: AtomicU64::new(0),
             skipped: AtomicU64::new(0),
             progress: watch::Sender::new(()),
             epoch: Instant::now(),
+            reached: Reached::new(),
         };
         bus.refill_spare();
         Ok((bus, rx))
@@ -403,6 +411,13 @@ impl Bus {
     fn make_link(&self, name: &str) -> Result<(LinkTx, LinkRx), RouterGone> {
         let is_ended = lock(&self.is_ended);
         if *is_ended { Err(RouterGone) } else { (self.make)(name) }
+    }
+
+    /// Links that somebody holds.
+    #[cfg(test)]
+    pub fn links_in_use(&self) -> usize {
+        let (spare, slots) = (lock(&self.spare), lock(&self.slots));
+        slots.used - slots.free.len() - spare.len()
     }
 
     /// Ends the router's thread; it drops everything it holds.

@@ -1,6 +1,7 @@
 //! What a broker is built from: listeners, the router's log, and a bound for everything a client can make grow.
 
 use super::access::{Access, AllowAll};
+use super::reached::Limit;
 use super::reload::Reload;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -217,7 +218,7 @@ pub struct Limits {
     pub topics_max: usize,
     /// Subscriptions of one client.
     pub subscriptions_per_client_max: usize,
-    /// Messages that wait for one client's window; a parked session drops the newest beyond.
+    /// Messages that wait for one client's window; at the bound [`pending_policy`](Self::pending_policy) says what happens.
     pub pending_messages_max: usize,
     /// Sessions kept for clients that are away.
     pub parked_sessions_max: usize,
@@ -233,6 +234,70 @@ pub struct Limits {
     pub topic_aliases_max: u16,
     /// A client that takes nothing of what is written to it for this long is disconnected.
     pub write_timeout: Duration,
+    /// Sockets of one address (of IPv6, of one /64 network); a further one is closed at once.
+    pub connections_per_address_max: usize,
+    /// The longest client id; a CONNECT with a longer one is refused with 0x85 (2 in 3.1.1).
+    pub client_id_bytes_max: usize,
+    /// The longest topic name or filter; a publish with a longer one is acknowledged with 0x90 and dropped, a subscription
+    /// is refused with 0x8F (0x80 in 3.1.1).
+    pub topic_bytes_max: usize,
+    /// The most levels of a topic name or filter; beyond, as with `topic_bytes_max`.
+    pub topic_levels_max: usize,
+    /// The names of all topics ever published to, in bytes; beyond, as with `topics_max`.
+    pub topics_bytes_max: usize,
+    /// Unacknowledged QoS 1 and 2 messages to one client, in bytes; the message that exceeds it is the last one sent.
+    pub inflight_bytes_max: usize,
+    /// The bytes that wait for one client's window; the message that exceeds it is the last one in.
+    pub pending_bytes_max: usize,
+    /// What happens when the queue of a client that is slow or away is full.
+    pub pending_policy: PendingPolicy,
+    /// Messages a second that one client may publish; 0 for any number.
+    pub publish_messages_per_s_max: u32,
+    /// Messages that it may publish at once after a quiet time.
+    pub publish_burst_messages_max: u32,
+    /// What happens to a client that publishes faster.
+    pub publish_over_rate: OverRate,
+    /// A client that has not read this many bytes is not read from, until it has or `write_timeout` is over.
+    pub unread_bytes_max: usize,
+}
+
+/// What happens when the queue of a client that is slow or away is full.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum PendingPolicy {
+    /// No more is taken from the router for a client that is online: its log holds what comes meanwhile, and what falls out
+    /// of the log is lost. For a client that is away, the newest message is dropped.
+    #[default]
+    Hold,
+    /// The message that has waited longest is dropped.
+    DropOldest,
+    /// The message that has just come is dropped.
+    DropNewest,
+    /// The session ends, so that nothing is missed unnoticed: a client that is online is disconnected (0x97), also when it
+    /// lags behind the router's log; one that was away finds no session.
+    Disconnect,
+}
+
+/// What happens to a client that publishes faster than it may.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum OverRate {
+    /// It is not read from until it may publish again, so that TCP slows it down. Its silence meanwhile does not count.
+    #[default]
+    SlowDown,
+    /// It is disconnected (0x96).
+    Disconnect,
+}
+
+impl Limits {
+    /// The limit that a topic name or filter breaks.
+    pub(super) fn broken_by(&self, topic: &str) -> Option<Limit> {
+        if topic.len() > self.topic_bytes_max {
+            Some(Limit::TopicBytes)
+        } else if topic.bytes().filter(|&byte| byte == b'/').count() >= self.topic_levels_max {
+            Some(Limit::TopicLevels)
+        } else {
+            None
+        }
+    }
 }
 
 impl Default for Limits {
@@ -249,6 +314,18 @@ impl Default for Limits {
             receive_max: 256,
             topic_aliases_max: 64,
             write_timeout: Duration::from_secs(30),
+            connections_per_address_max: 1_000,
+            client_id_bytes_max: 256,
+            topic_bytes_max: 4_096,
+            topic_levels_max: 128,
+            topics_bytes_max: 16 << 20,
+            inflight_bytes_max: 4 << 20,
+            pending_bytes_max: 4 << 20,
+            pending_policy: PendingPolicy::Hold,
+            publish_messages_per_s_max: 0,
+            publish_burst_messages_max: 1_000,
+            publish_over_rate: OverRate::SlowDown,
+            unread_bytes_max: 1 << 20,
         }
     }
 }

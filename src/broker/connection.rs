@@ -7,9 +7,11 @@ use super::config::ConnectionLimits;
 use super::farewell::Farewell;
 use super::gate::Gate;
 use super::handshake::{Hello, Refusal, connack, read_connect};
-use super::output::{HIGH_BYTES, Output, Wishes};
-use super::parked;
+use super::output::{Output, Wishes};
+use super::pace::Pace;
+use super::parked::{self, until};
 use super::peer::Peer;
+use super::reached::Limit;
 use super::reason::Reason;
 use super::registry::Order;
 use super::retained::RetainedMessage;
@@ -33,8 +35,6 @@ const READ_BYTES_LEAST: usize = 512;
 const READ_BLOCK_BYTES_FIRST: usize = 2 * 1024;
 /// Blocks grow up to this. The router's log pins the blocks its messages were read in, so they are not larger.
 const READ_BLOCK_BYTES_MAX: usize = 64 * 1024;
-/// Nothing is read from a client that leaves this many bytes unread.
-const UNREAD_BYTES_MAX: usize = 4 * HIGH_BYTES;
 /// Keep-alive and write timeouts are looked at at least this often, and at most that often.
 const TICK_MAX: Duration = Duration::from_secs(10);
 const TICK_LEAST: Duration = Duration::from_millis(1);
@@ -116,6 +116,14 @@ pub(super) struct Connection {
     pub farewell: Farewell,
     will: Option<Will>,
     keep_alive: Option<Duration>,
+    /// How fast it may publish; `None` for any rate.
+    pub pace: Option<Pace>,
+    /// Its publishes wait until then, because it was too fast.
+    pub paused_until: Option<Instant>,
+    /// It missed something, and the policy is to end its session then.
+    pub is_overrun: bool,
+    /// It has more unread than it may, which was counted.
+    is_unread: bool,
 }
 
 /// Serves one client over a stream, from CONNECT to the end.
@@ -135,17 +143,21 @@ pub(super) async fn serve<R, W>(
         hello = tokio::time::timeout(limits.connect_timeout, connect) => hello,
         () = server.stopped() => return,
     };
-    let Ok(hello) = hello else { return };
+    let Ok(hello) = hello else { return server.bus.reached.note(Limit::ConnectTimeout, "a socket") };
     let online = Online::enter(&server);
     let hello = match (hello, &online) {
         (Ok(hello), Some(_)) => Ok(hello),
-        (Ok(hello), None) => Err(Refusal::new(hello.version, Reason::QUOTA_EXCEEDED)),
+        (Ok(hello), None) => {
+            server.bus.reached.note(Limit::Connections, &hello.client_id);
+            Err(Refusal::new(hello.version, Reason::QUOTA_EXCEEDED))
+        }
         (Err(refusal), _) => Err(refusal),
     };
     match hello {
         Ok(hello) => run(server, limits, hello, unread, reader, writer, online).await,
         Err(refusal) => {
             tracing::debug!(peer = %peer.address, reason = %refusal.reason, "connection refused");
+            note_too_large(&server, refusal.reason, "a CONNECT");
             drop(online);
             // The client may be gone already, and then needs no answer.
             let _gone = writer.write_all(&refusal.answer).await;
@@ -227,6 +239,9 @@ impl Connection {
         shared_queue: mpsc::Sender<SharedDelivery>,
     ) -> Self {
         let progress = server.bus.progress();
+        let rates = &server.config.limits;
+        let pace =
+            Pace::new(rates.publish_messages_per_s_max, rates.publish_burst_messages_max, Instant::now());
         let wishes = Wishes {
             version: hello.version,
             packet_bytes_max: hello.packet_bytes_max,
@@ -258,6 +273,10 @@ impl Connection {
             // The client has one and a half times its keep-alive (MQTT 3.1.1, 3.1.2.10).
             keep_alive: (hello.keep_alive_s > 0)
                 .then(|| Duration::from_millis(u64::from(hello.keep_alive_s) * 1_500)),
+            pace,
+            paused_until: None,
+            is_overrun: false,
+            is_unread: false,
         }
     }
 
@@ -302,13 +321,15 @@ impl Connection {
             if self.may_leave() {
                 return Ok(End::Closing(Reason::SHUTTING_DOWN));
             }
+            if self.is_overrun {
+                return Err(Reason::QUOTA_EXCEEDED);
+            }
             let wants_write = holds_back || !self.output.unwritten().is_empty();
             if !wants_write {
                 last_write = Instant::now();
             }
             let takes_more = self.takes_more();
-            let can_read =
-                self.frames.is_empty() && !self.is_held && self.output.unwritten().len() < UNREAD_BYTES_MAX;
+            let can_read = self.frames.is_empty() && !self.is_held && self.reads_enough();
             if can_read {
                 self.reserve_block();
             }
@@ -355,17 +376,34 @@ impl Connection {
                         self.process().await?;
                     }
                 }
+                () = until(self.paused_until), if self.paused_until.is_some() => {
+                    self.paused_until = None;
+                    last_read = Instant::now();
+                    self.process().await?;
+                }
                 () = &mut tick => {
-                    if self.keep_alive.is_some_and(|limit| !self.is_held && last_read.elapsed() >= limit) {
+                    let is_waiting = self.is_held || self.paused_until.is_some();
+                    if self.keep_alive.is_some_and(|limit| !is_waiting && last_read.elapsed() >= limit) {
                         return Err(Reason::KEEP_ALIVE);
                     }
                     if wants_write && last_write.elapsed() >= self.server.config.limits.write_timeout {
+                        self.server.bus.reached.note(Limit::WriteTimeout, &self.client_id);
                         return Ok(End::Lost);
                     }
                     tick.as_mut().reset(self.next_tick(last_read));
                 }
             }
         }
+    }
+
+    /// Whether the client reads what it is sent, so that it may be read from.
+    fn reads_enough(&mut self) -> bool {
+        let was_unread = self.is_unread;
+        self.is_unread = self.output.unwritten().len() >= self.server.config.limits.unread_bytes_max;
+        if self.is_unread && !was_unread {
+            self.server.bus.reached.count(Limit::UnreadBytes);
+        }
+        !self.is_unread
     }
 
     fn tick(&self) -> Duration {
@@ -408,6 +446,7 @@ impl Connection {
         let patience = if matches!(end, End::Closing(_)) { LINGER_CLOSING } else { LINGER };
         if let Some(reason) = goodbye {
             tracing::debug!(client_id = %self.client_id, %reason, "connection closed");
+            note_too_large(&self.server, reason, &self.client_id);
         }
         let is_goodbye = matches!(end, End::Goodbye { .. });
         if let End::Goodbye { publishes_will: false } = end {
@@ -483,6 +522,12 @@ async fn next_notification(session: &mut Session) -> Result<Option<Notification>
     match &mut session.link {
         Some(link) => link.rx.next().await.map_err(drop),
         None => std::future::pending().await,
+    }
+}
+
+fn note_too_large(server: &Server, reason: Reason, who: &str) {
+    if reason == Reason::PACKET_TOO_LARGE {
+        server.bus.reached.note(Limit::PacketBytes, who);
     }
 }
 

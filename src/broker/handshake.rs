@@ -4,6 +4,7 @@ use super::access::Login;
 use super::codec::{self, Version, kind, peek, u16_at};
 use super::config::ConnectionLimits;
 use super::peer::Peer;
+use super::reached::Limit;
 use super::reason::Reason;
 use super::server::Server;
 use super::will::Will;
@@ -156,8 +157,17 @@ fn hello(
     {
         return Err(Reason::CLIENT_ID_INVALID);
     }
-    if will.as_ref().is_some_and(|will| will.topic_name().is_none()) {
-        return Err(Reason::TOPIC_INVALID);
+    let own_limits = &server.config.limits;
+    if connect.client_id.len() > own_limits.client_id_bytes_max {
+        server.bus.reached.note(Limit::ClientIdBytes, "a CONNECT");
+        return Err(Reason::CLIENT_ID_INVALID);
+    }
+    if let Some(will) = &will {
+        let name = will.topic_name().ok_or(Reason::TOPIC_INVALID)?;
+        if let Some(limit) = own_limits.broken_by(name) {
+            server.bus.reached.note(limit, &connect.client_id);
+            return Err(Reason::TOPIC_INVALID);
+        }
     }
     let is_kept = version == Version::V311 && !connect.clean_session;
     let mut hello = Hello {

@@ -2,15 +2,19 @@
 
 use super::access::Action;
 use super::codec::{self, Header, Version, complete, kind, peek, u16_at, varint};
+use super::config::OverRate;
 use super::connection::{Connection, End};
 use super::gate::logged_bytes;
+use super::inflight::Inflight;
 use super::output::PUBREL_FIRST;
+use super::reached::Limit;
 use super::reason::Reason;
 use super::tag::Meta;
 use super::topic;
 use crate::mqtt::{Qos, is_topic_name};
 use bytes::Bytes;
 use rumqttd::protocol::{DisconnectReasonCode, Packet, PublishProperties};
+use tokio::time::Instant;
 
 /// Publishes handed to the router in one go.
 const BATCH_MESSAGES_MAX: usize = 512;
@@ -125,6 +129,9 @@ impl Connection {
             self.is_held = true;
             return Ok(Progress::Wait);
         }
+        if self.is_too_fast()? {
+            return Ok(Progress::Wait);
+        }
         if publish.qos == Qos::ExactlyOnce {
             if self.session.receiving.contains(&publish.packet_id) {
                 // The client sent it before, and has not released it: it went out then.
@@ -132,6 +139,7 @@ impl Connection {
                 return Ok(Progress::Done);
             }
             if self.session.receiving.len() >= self.server.config.limits.receive_max.into() {
+                self.server.bus.reached.note(Limit::Receive, &self.client_id);
                 return Err(Reason::RECEIVE_MAXIMUM);
             }
         }
@@ -143,6 +151,19 @@ impl Connection {
         }
         self.acknowledge(publish.qos, publish.packet_id, refusal);
         Ok(Progress::Done)
+    }
+
+    /// Whether the client must wait before this publish, because it publishes faster than it may.
+    fn is_too_fast(&mut self) -> Result<bool, Reason> {
+        let Some(Err(until)) = self.pace.as_mut().map(|pace| pace.take(Instant::now())) else {
+            return Ok(false);
+        };
+        self.server.bus.reached.note(Limit::PublishRate, &self.client_id);
+        if self.server.config.limits.publish_over_rate == OverRate::Disconnect {
+            return Err(Reason::MESSAGE_RATE_TOO_HIGH);
+        }
+        self.paused_until = Some(until);
+        Ok(true)
     }
 
     fn acknowledge(&mut self, qos: Qos, packet_id: u16, refusal: Reason) {
@@ -204,8 +225,17 @@ impl Connection {
         }
         let expiry_s = own.message_expiry_interval.take();
         if let Some(alias) = own.topic_alias.take() {
-            if alias == 0 || alias > self.server.config.limits.topic_aliases_max {
+            if alias > self.server.config.limits.topic_aliases_max {
+                self.server.bus.reached.note(Limit::TopicAliases, &self.client_id);
                 return Err(Reason::TOPIC_ALIAS_INVALID);
+            }
+            if alias == 0 {
+                return Err(Reason::TOPIC_ALIAS_INVALID);
+            }
+            // An alias is remembered, so it must not stand for what is refused for its length.
+            if publish.topic.len() > self.server.config.limits.topic_bytes_max {
+                self.server.bus.reached.note(Limit::TopicBytes, &self.client_id);
+                return Err(Reason::TOPIC_INVALID);
             }
             if publish.topic.is_empty() {
                 publish.topic = self.aliases.get(&alias).cloned().ok_or(Reason::TOPIC_ALIAS_INVALID)?;
@@ -229,6 +259,10 @@ impl Connection {
         if !is_topic_name(name) {
             return Err(Reason::TOPIC_INVALID);
         }
+        if let Some(limit) = self.server.config.limits.broken_by(name) {
+            self.server.bus.reached.note(limit, &self.client_id);
+            return Ok(Reason::TOPIC_INVALID);
+        }
         let access = &self.server.config.access;
         if name.starts_with('$') || !access.authorize(&self.client_id, Action::Publish, name) {
             return Ok(Reason::NOT_AUTHORIZED);
@@ -236,10 +270,8 @@ impl Connection {
         // Copies, so that the cache does not pin the block that the topic was read in.
         let topic = Bytes::copy_from_slice(topic);
         let routed = topic::escape_bytes(&topic);
-        if !self.server.bus.topics.admit(&routed) {
-            if super::bus::lock(&self.server.topic_warnings).is_due() {
-                tracing::warn!(client_id = %self.client_id, "publish refused: too many topics");
-            }
+        if let Err(limit) = self.server.bus.topics.admit(&routed) {
+            self.server.bus.reached.note(limit, &self.client_id);
             return Ok(Reason::QUOTA_EXCEEDED);
         }
         self.route.gates = match std::str::from_utf8(&routed) {
@@ -271,7 +303,7 @@ impl Connection {
         Ok(())
     }
 
-    fn forget(&mut self, packet_id: u16, is_it: impl Fn(&super::session::Inflight) -> bool) {
+    fn forget(&mut self, packet_id: u16, is_it: impl Fn(&Inflight) -> bool) {
         if let Some(index) = self.session.inflight_index(packet_id)
             && is_it(&self.session.inflight[index])
         {
@@ -291,12 +323,7 @@ impl Connection {
             self.session.inflight.remove(index);
             return;
         }
-        let message = &mut self.session.inflight[index];
-        message.is_released = true;
-        // Only its packet id is needed from here on.
-        message.delivery.payload = Bytes::new();
-        message.delivery.topic = Bytes::new();
-        message.delivery.properties = None;
+        self.session.inflight.release(index);
         self.output.ack(PUBREL_FIRST, packet_id, Reason::SUCCESS);
     }
 }

@@ -134,8 +134,13 @@ impl LinkPublisher {
 
     fn add(&self, out: &mut Batch, message: Message) -> Result<(), TopicRefused> {
         let routed = topic::escape_bytes(&message.topic);
-        if !is_publishable(&message.topic) || !self.bus.topics.admit(&routed) {
+        if !is_publishable(&message.topic) {
             tracing::warn!(topic = %String::from_utf8_lossy(&message.topic), "in-process publish dropped: topic refused");
+            return Err(TopicRefused);
+        }
+        // Topics of answers hold names that clients chose, so this must not fill the log.
+        if let Err(limit) = self.bus.topics.admit(&routed) {
+            self.bus.reached.note(limit, "an in-process client");
             return Err(TopicRefused);
         }
         let expiry_s = message.properties.as_ref().and_then(|properties| properties.message_expiry_s);
@@ -190,7 +195,7 @@ impl LinkSubscriber {
         if self.gates.iter().any(|gate| gate.filter == routed) {
             return Ok(());
         }
-        if !self.bus.filters.admit(routed.as_bytes()) {
+        if self.bus.filters.admit(routed.as_bytes()).is_err() {
             let filters_max = self.bus.filters.len();
             return Err(SubscribeError::Quota { filter: filter.to_owned(), filters_max });
         }

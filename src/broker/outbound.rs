@@ -1,9 +1,13 @@
 //! To the client: what the router, the shared groups and the session have for it.
 
+use super::config::PendingPolicy;
 use super::connection::{Connection, note_dropped};
+use super::inflight::Inflight;
 use super::output::{HIGH_BYTES, PUBREL_FIRST};
+use super::pending::Kept;
+use super::reached::Limit;
 use super::reason::Reason;
-use super::session::{Delivery, Inflight};
+use super::session::Delivery;
 use crate::mqtt::Qos;
 use rumqttd::protocol::Packet;
 use rumqttd::{Forward, Notification};
@@ -34,11 +38,24 @@ impl Connection {
 
     /// Whether the client keeps up, so that more may be taken for it.
     pub(super) fn takes_more(&self) -> bool {
-        self.retained.is_empty() && self.output.unwritten().len() < HIGH_BYTES && self.has_pending_room()
+        self.retained.is_empty()
+            && self.output.unwritten().len() < HIGH_BYTES
+            && (self.server.config.limits.pending_policy != PendingPolicy::Hold || self.has_pending_room())
     }
 
     pub(super) fn has_pending_room(&self) -> bool {
-        self.session.pending.len() < self.server.config.limits.pending_messages_max
+        self.session.pending.full(&self.server.config.limits).is_none()
+    }
+
+    /// Whether the client may get one more message that it has to acknowledge, or the limit it has reached.
+    fn window_limit(&self) -> Option<Limit> {
+        if self.session.inflight.len() >= self.window {
+            Some(Limit::InflightMessages)
+        } else if self.session.inflight.bytes() >= self.server.config.limits.inflight_bytes_max {
+            Some(Limit::InflightBytes)
+        } else {
+            None
+        }
     }
 
     /// Takes everything that is ready, without waiting; one write follows.
@@ -91,23 +108,25 @@ impl Connection {
             accepted.skipped,
             "the client lagged behind the router's log",
         );
+        if accepted.skipped > 0 && self.server.config.limits.pending_policy == PendingPolicy::Disconnect {
+            self.overrun();
+        }
         if let Some(delivery) = accepted.delivery {
             self.emit(delivery);
         }
     }
 
     /// Writes a message, or lets it wait for the client's window.
-    pub(super) fn emit(&mut self, mut delivery: Delivery) {
+    pub(super) fn emit(&mut self, delivery: Delivery) {
         if delivery.qos == Qos::AtMostOnce {
             if !self.output.publish(&delivery, 0, false, self.server.bus.now_ms()) {
                 self.note_unsendable();
             }
             return;
         }
-        if self.session.inflight.len() >= self.window {
-            delivery.detach();
-            self.session.pending.push_back(delivery);
-            return;
+        if let Some(limit) = self.window_limit() {
+            self.server.bus.reached.count(limit);
+            return self.queue(delivery);
         }
         let packet_id = self.session.next_packet_id();
         if self.output.publish(&delivery, packet_id, false, self.server.bus.now_ms()) {
@@ -117,13 +136,47 @@ impl Connection {
         }
     }
 
+    fn queue(&mut self, delivery: Delivery) {
+        let limits = &self.server.config.limits;
+        if limits.pending_policy == PendingPolicy::Hold {
+            // Nothing is taken without room, so the bound is kept.
+            self.session.pending.push_back(delivery);
+            if let Some(limit) = self.session.pending.full(limits) {
+                self.server.bus.reached.count(limit);
+            }
+            return;
+        }
+        match self.session.pending.keep(delivery, limits) {
+            Kept::Yes => {}
+            Kept::Dropped(count, limit) => {
+                self.server.bus.reached.note(limit, &self.client_id);
+                note_dropped(
+                    &self.server,
+                    &self.client_id,
+                    count,
+                    "the client is slow and its queue is full",
+                );
+            }
+            Kept::Ends(limit) => {
+                self.server.bus.reached.note(limit, &self.client_id);
+                self.overrun();
+            }
+        }
+    }
+
+    /// The client has missed something, and the policy is that its session ends then.
+    fn overrun(&mut self) {
+        self.is_overrun = true;
+        self.session.expiry_s = 0;
+    }
+
     fn note_unsendable(&self) {
         note_dropped(&self.server, &self.client_id, 1, "expired, or larger than the client takes");
     }
 
     /// Sends what waits, as far as the window has room.
     pub(super) fn refill(&mut self) {
-        while self.session.inflight.len() < self.window {
+        while self.window_limit().is_none() {
             let Some(delivery) = self.session.pending.pop_front() else { return };
             self.emit(delivery);
         }

@@ -1,6 +1,8 @@
 //! Sessions whose client is away: kept until it comes back or they expire, queueing what it must not miss.
 
 use super::connection::note_dropped;
+use super::pending::Kept;
+use super::reached::Limit;
 use super::registry::Order;
 use super::server::Server;
 use super::session::Session;
@@ -36,11 +38,7 @@ impl Leaving {
         if let Some(will) = self.will.take().filter(|_| !is_cancelled) {
             will.publish(server);
         }
-        self.session
-            .inflight
-            .iter_mut()
-            .filter(|message| !message.is_released)
-            .for_each(|m| m.delivery.detach());
+        self.session.inflight.detach();
         // An error means that the newcomer is gone already; the session goes with it.
         let _gone = reply.send((!ends).then_some(self.session));
     }
@@ -56,7 +54,7 @@ impl Leaving {
             return self.park(server.clone(), orders);
         }
         if is_kept {
-            tracing::warn!(client_id = %self.client_id, parked_sessions_max = room, "session dropped: too many are kept");
+            server.bus.reached.note(Limit::ParkedSessions, &self.client_id);
             self.session.expiry_s = 0;
         }
         self.end(server, &mut orders).await;
@@ -91,9 +89,7 @@ impl Leaving {
         let left_at = Instant::now();
         let expiry_s = self.session.expiry_s;
         let expires_at = (expiry_s != u32::MAX).then(|| left_at + seconds(expiry_s));
-        for message in &mut self.session.inflight {
-            message.delivery.detach();
-        }
+        self.session.inflight.detach();
         loop {
             let will_at = self.will.as_ref().map(|will| left_at + seconds(will.delay_s.min(expiry_s)));
             tokio::select! {
@@ -108,7 +104,14 @@ impl Leaving {
                         will.publish(&server);
                     }
                 }
-                is_alive = queue_next(&server, &mut self.session) => if !is_alive { return },
+                is_alive = queue_next(&server, &mut self.session) => {
+                    if !is_alive {
+                        return;
+                    }
+                    if self.session.expiry_s == 0 {
+                        return self.end(&server, &mut orders).await;
+                    }
+                }
             }
         }
     }
@@ -127,7 +130,7 @@ fn seconds(s: u32) -> Duration {
     Duration::from_secs(s.into())
 }
 
-async fn until(instant: Option<Instant>) {
+pub(super) async fn until(instant: Option<Instant>) {
     match instant {
         Some(instant) => tokio::time::sleep_until(instant).await,
         None => std::future::pending().await,
@@ -146,16 +149,27 @@ async fn queue_next(server: &Server, session: &mut Session) -> bool {
     true
 }
 
-/// Queues a copy for an absent client: QoS 1 and 2 only, and the newest is dropped when the queue is full.
+/// Queues a copy for an absent client: QoS 1 and 2 only, and as the policy has it when the queue is full.
 pub(super) fn keep(server: &Server, session: &mut Session, forward: Forward, shared: Option<usize>) {
     let accepted = session.accept(forward, shared);
     let mut dropped = accepted.skipped;
-    if let Some(mut delivery) = accepted.delivery.filter(|delivery| delivery.qos > Qos::AtMostOnce) {
-        if session.expiry_s > 0 && session.pending.len() < server.config.limits.pending_messages_max {
-            delivery.detach();
-            session.pending.push_back(delivery);
-        } else {
-            dropped += 1;
+    if let Some(delivery) = accepted.delivery.filter(|delivery| delivery.qos > Qos::AtMostOnce) {
+        let kept = match session.expiry_s {
+            0 => return note_dropped(server, "", dropped + 1, "the client is gone"),
+            _ => session.pending.keep(delivery, &server.config.limits),
+        };
+        match kept {
+            Kept::Yes => {}
+            Kept::Dropped(count, limit) => {
+                server.bus.reached.count(limit);
+                dropped += count;
+            }
+            Kept::Ends(limit) => {
+                server.bus.reached.note(limit, "a client that is away: its session ends");
+                dropped += 1 + session.pending.len() as u64;
+                session.pending.clear();
+                session.expiry_s = 0;
+            }
         }
     }
     note_dropped(server, "", dropped, "the client is away and its queue is full");

@@ -26,6 +26,7 @@ impl Reason {
     pub const RECEIVE_MAXIMUM: Self = Self(0x93);
     pub const TOPIC_ALIAS_INVALID: Self = Self(0x94);
     pub const PACKET_TOO_LARGE: Self = Self(0x95);
+    pub const MESSAGE_RATE_TOO_HIGH: Self = Self(0x96);
     pub const QUOTA_EXCEEDED: Self = Self(0x97);
 
     /// Whether the code says no.
@@ -55,6 +56,7 @@ impl fmt::Display for Reason {
             Self::RECEIVE_MAXIMUM => "receive maximum exceeded",
             Self::TOPIC_ALIAS_INVALID => "topic alias invalid",
             Self::PACKET_TOO_LARGE => "packet too large",
+            Self::MESSAGE_RATE_TOO_HIGH => "message rate too high",
             Self::QUOTA_EXCEEDED => "quota exceeded",
             Self(_) => "unspecified error",
         };

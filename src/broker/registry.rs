@@ -86,6 +86,12 @@ impl Registry {
         is_ours
     }
 
+    /// How many client ids have an owner.
+    #[cfg(test)]
+    pub fn len(&self) -> usize {
+        lock(&self.owners).len()
+    }
+
     /// Tells every owner that the broker is ending.
     pub fn end_all(&self, reason: Reason) {
         for owner in lock(&self.owners).values() {

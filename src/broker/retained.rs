@@ -37,12 +37,22 @@ pub(super) struct RetainedStore {
     bytes: usize,
     messages_max: usize,
     bytes_max: usize,
-    refused: u64,
+    /// How many found too many messages there.
+    pub refused_messages: u64,
+    /// How many found too many bytes there.
+    pub refused_bytes: u64,
 }
 
 impl RetainedStore {
     pub fn new(messages_max: usize, bytes_max: usize) -> Self {
-        Self { messages: BTreeMap::new(), bytes: 0, messages_max, bytes_max, refused: 0 }
+        Self {
+            messages: BTreeMap::new(),
+            bytes: 0,
+            messages_max,
+            bytes_max,
+            refused_messages: 0,
+            refused_bytes: 0,
+        }
     }
 
     /// How many are kept, and how many bytes their topics and payloads take.
@@ -52,7 +62,7 @@ impl RetainedStore {
 
     /// How many were delivered but not kept, because the store was full.
     pub fn refused(&self) -> u64 {
-        self.refused
+        self.refused_messages + self.refused_bytes
     }
 
     pub fn apply(&mut self, change: Change) {
@@ -64,7 +74,11 @@ impl RetainedStore {
             self.messages.insert(change.topic, message);
             return;
         }
-        self.refused += 1;
+        if self.messages.len() >= self.messages_max {
+            self.refused_messages += 1;
+        } else {
+            self.refused_bytes += 1;
+        }
         // A stale value would be a lie, so the old one goes even though the new one does not fit.
         tracing::debug!(topic = %change.topic, replaced = old, "retained store is full, message not kept");
     }

@@ -1,8 +1,10 @@
 //! What all connections share, the accept loops, and the watch over the router.
 
+use super::addresses::Addresses;
 use super::bus::{Bus, lock};
 use super::config::Config;
 use super::rate_limit::RateLimit;
+use super::reached::{Limit, LimitsReached};
 use super::reason::Reason;
 use super::registry::Registry;
 use super::shared::SharedSubscriptions;
@@ -51,6 +53,10 @@ pub struct Statistics {
     pub filters: usize,
     /// Distinct topics ever published to.
     pub topics: usize,
+    /// Bytes of their names.
+    pub topics_bytes: usize,
+    /// How often each limit was reached.
+    pub limits_reached: LimitsReached,
 }
 
 type DeathNotice = Box<dyn FnOnce(String) + Send>;
@@ -70,10 +76,10 @@ pub(super) struct Server {
     pub registry: Registry,
     pub shared: Arc<SharedSubscriptions>,
     pub drop_warnings: Mutex<RateLimit>,
-    pub topic_warnings: Mutex<RateLimit>,
     stopping: AtomicBool,
     stop: watch::Sender<bool>,
     life: Mutex<Life>,
+    addresses: Arc<Addresses>,
 }
 
 impl Server {
@@ -82,8 +88,8 @@ impl Server {
             shared: Arc::new(SharedSubscriptions::new(config.router.shared_strategy)),
             registry: Registry::default(),
             drop_warnings: Mutex::new(RateLimit::new(WARN_EVERY)),
-            topic_warnings: Mutex::new(RateLimit::new(WARN_EVERY)),
             stop: watch::Sender::new(false),
+            addresses: Addresses::new(config.limits.connections_per_address_max),
             config,
             bus: Arc::new(bus),
             online: AtomicUsize::new(0),
@@ -141,9 +147,12 @@ impl Server {
     }
 
     pub fn statistics(&self) -> Statistics {
+        let mut limits_reached = self.bus.reached.snapshot();
         let (retained_messages, retained_bytes, retained_refused) = {
             let store = self.bus.retained_store();
             let (messages, bytes) = store.size();
+            limits_reached.set(Limit::RetainedMessages, store.refused_messages);
+            limits_reached.set(Limit::RetainedBytes, store.refused_bytes);
             (messages, bytes, store.refused())
         };
         Statistics {
@@ -156,6 +165,8 @@ impl Server {
             retained_refused,
             filters: self.bus.filters.len(),
             topics: self.bus.topics.len(),
+            topics_bytes: self.bus.topics.bytes(),
+            limits_reached,
         }
     }
 }
@@ -206,15 +217,24 @@ async fn accept(server: Arc<Server>, entrance: Entrance, listener: TcpListener) 
         while connections.try_join_next().is_some() {}
         match accepted {
             Ok((stream, peer)) if connections.len() < sockets_max => {
+                let Some(place) = server.addresses.enter(peer.ip()) else {
+                    server.bus.reached.note(Limit::ConnectionsPerAddress, peer.ip());
+                    continue;
+                };
                 // Without it small packets wait for the client's acknowledgement; a client that is gone needs none.
                 let _gone = stream.set_nodelay(true);
                 tracing::trace!(listener = %settings.name, %peer, "accepted");
-                transport::spawn(&mut connections, server.clone(), entrance.clone(), stream, peer.ip());
+                transport::spawn(
+                    &mut connections,
+                    server.clone(),
+                    entrance.clone(),
+                    stream,
+                    peer.ip(),
+                    place,
+                );
             }
             Ok((_closed_at_once, peer)) => {
-                if warnings.is_due() {
-                    tracing::warn!(listener = %settings.name, %peer, sockets_max, "connection closed: too many are open");
-                }
+                server.bus.reached.note(Limit::Connecting, peer.ip());
             }
             Err(error) => {
                 // Mostly out of file descriptors. The connection stays in the system's queue, so trying again at once

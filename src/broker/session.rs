@@ -3,6 +3,8 @@
 //! All of MQTT's quality of service is here; the router only fans out.
 
 use super::bus::Link;
+use super::inflight::InflightMessages;
+use super::pending::Pending;
 use super::shared::Membership;
 use super::tag;
 use super::topic;
@@ -10,7 +12,7 @@ use crate::mqtt::Qos;
 use bytes::Bytes;
 use rumqttd::Forward;
 use rumqttd::protocol::PublishProperties;
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet};
 
 /// What a client asked for with a filter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,19 +51,22 @@ pub(super) struct Delivery {
 }
 
 impl Delivery {
+    /// What it takes of a bound in bytes: everything that a client chose.
+    pub fn bytes(&self) -> usize {
+        let properties = self.properties.as_deref().map_or(0, |own| {
+            let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+            let pairs: usize = own.user_properties.iter().map(|(name, value)| name.len() + value.len()).sum();
+            let correlation = own.correlation_data.as_ref().map_or(0, Bytes::len);
+            text(&own.response_topic) + text(&own.content_type) + correlation + pairs
+        });
+        self.topic.len() + self.payload.len() + properties
+    }
+
     /// Copies what it holds, so that a message that waits does not pin the large block it was read in.
     pub fn detach(&mut self) {
         self.topic = Bytes::copy_from_slice(&self.topic);
         self.payload = Bytes::copy_from_slice(&self.payload);
     }
-}
-
-/// A QoS 1 or 2 message that the client has not acknowledged to the end.
-pub(super) struct Inflight {
-    pub packet_id: u16,
-    /// QoS 2: PUBREC came, PUBREL is out.
-    pub is_released: bool,
-    pub delivery: Delivery,
 }
 
 /// What came for a subscription.
@@ -81,8 +86,8 @@ pub(super) struct Session {
     by_filter: HashMap<String, usize>,
     next_subscription: usize,
     no_local: usize,
-    pub inflight: VecDeque<Inflight>,
-    pub pending: VecDeque<Delivery>,
+    pub inflight: InflightMessages,
+    pub pending: Pending,
     last_packet_id: u16,
     /// Packet ids of QoS 2 publishes that the client has not released.
     pub receiving: HashSet<u16>,
@@ -100,8 +105,8 @@ impl Session {
             by_filter: HashMap::new(),
             next_subscription: 1,
             no_local: 0,
-            inflight: VecDeque::new(),
-            pending: VecDeque::new(),
+            inflight: InflightMessages::default(),
+            pending: Pending::default(),
             last_packet_id: 0,
             receiving: HashSet::new(),
             last_sequence: 0,

@@ -20,7 +20,7 @@ use toml::de::{DeTable, DeValue};
 /// How alike two keys are at least, from 0 to 1, for one to be suggested for the other.
 const SUGGESTION_LIKENESS: f64 = 0.75;
 
-const ROOT_KEYS: &[&str] = &["id", "router", "v4", "v5"];
+const ROOT_KEYS: &[&str] = &["id", "router", "v4", "v5", "limits"];
 const ROUTER_KEYS: &[&str] = &[
     "id",
     "max_connections",
@@ -46,10 +46,7 @@ const REFUSED_KEYS: &[(&str, &str)] = &[
     ("bridge", "no bridge: this broker connects to no other"),
     ("cluster", "no cluster: this broker has no peers"),
     ("throttle_delay_ms", "nothing here: rumqttd 0.20 has no such setting either"),
-    (
-        "max_client_id_len",
-        "nothing here: rumqttd 0.20 has no such setting either; `max_payload_size` bounds the CONNECT",
-    ),
+    ("max_client_id_len", "`client_id_bytes_max` in `[limits]`: rumqttd 0.20 has no such setting either"),
     ("max_inflight_size", "nothing here: rumqttd 0.20 has no such setting either; use `max_inflight_count`"),
     ("pkcs12path", "PEM files: `certpath` and `keypath`"),
     ("pkcs12pass", "PEM files: `certpath` and `keypath`, the key not encrypted"),
@@ -120,6 +117,9 @@ impl Config {
                 config.listeners.push(read_listener(&listener, &format!("{version}-{name}"), directory)?);
             }
         }
+        if let Some(limits) = root.table("limits")? {
+            super::settings_limits::read(&limits, &mut config.limits)?;
+        }
         Ok(config)
     }
 }
@@ -141,18 +141,12 @@ fn read_router(table: &Table<'_>, config: &mut Config) -> Result<(), SettingsErr
         router.custom_segments.push((filter, limits));
     }
     router.initialized_filters = table.filters("initialized_filters")?;
-    if let Some((name, value)) = table.string("shared_subscriptions_strategy")? {
-        router.shared_strategy = match name {
-            "roundrobin" => SharedStrategy::RoundRobin,
-            "random" => SharedStrategy::Random,
-            "sticky" => SharedStrategy::Sticky,
-            _ => {
-                let expected = "\"roundrobin\", \"random\" or \"sticky\"";
-                return Err(table.wrong_value("shared_subscriptions_strategy", value, expected));
-            }
-        };
-    }
-    Ok(())
+    let strategies = [
+        ("roundrobin", SharedStrategy::RoundRobin),
+        ("random", SharedStrategy::Random),
+        ("sticky", SharedStrategy::Sticky),
+    ];
+    table.choice("shared_subscriptions_strategy", &strategies, &mut router.shared_strategy)
 }
 
 fn read_segments(table: &Table<'_>, limits: &mut SegmentLimits) -> Result<(), SettingsError> {
@@ -191,7 +185,7 @@ fn read_connections(table: &Table<'_>, limits: &mut ConnectionLimits) -> Result<
 }
 
 /// A table of the file, and where it stands.
-struct Table<'a> {
+pub(super) struct Table<'a> {
     text: &'a str,
     path: String,
     span: Range<usize>,
@@ -201,7 +195,7 @@ struct Table<'a> {
 type Value<'a> = Spanned<DeValue<'a>>;
 
 impl<'a> Table<'a> {
-    fn allow_only(&self, known: &[&str]) -> Result<(), SettingsError> {
+    pub(super) fn allow_only(&self, known: &[&str]) -> Result<(), SettingsError> {
         // In the order of the file, so that the first mistake is named first.
         let mut keys: Vec<_> = self.entries.keys().collect();
         keys.sort_by_key(|key| key.span().start);
@@ -274,7 +268,7 @@ impl<'a> Table<'a> {
             .collect()
     }
 
-    fn number<T: TryFrom<u64>>(
+    pub(super) fn number<T: TryFrom<u64>>(
         &self,
         key: &str,
         range: RangeInclusive<u64>,
@@ -294,7 +288,7 @@ impl<'a> Table<'a> {
         Ok(())
     }
 
-    fn milliseconds(
+    pub(super) fn milliseconds(
         &self,
         key: &str,
         range: RangeInclusive<u64>,
@@ -317,6 +311,23 @@ impl<'a> Table<'a> {
         let Some(value) = self.value(key) else { return Ok(None) };
         let text = value.get_ref().as_str().ok_or_else(|| self.wrong_value(key, value, "a string"))?;
         Ok(Some((text, value)))
+    }
+
+    /// One of some words, each of which stands for a value.
+    pub(super) fn choice<T: Copy>(
+        &self,
+        key: &str,
+        words: &[(&str, T)],
+        into: &mut T,
+    ) -> Result<(), SettingsError> {
+        let Some((word, value)) = self.string(key)? else { return Ok(()) };
+        let chosen = words.iter().find(|(known, _)| *known == word);
+        *into = chosen.map(|(_, meaning)| *meaning).ok_or_else(|| {
+            let known: Vec<_> = words.iter().map(|(known, _)| format!("\"{known}\"")).collect();
+            let (last, others) = known.split_last().map_or(("", &[][..]), |(last, rest)| (last, rest));
+            self.wrong_value(key, value, &format!("{} or {last}", others.join(", ")))
+        })?;
+        Ok(())
     }
 
     fn filters(&self, key: &str) -> Result<Vec<String>, SettingsError> {

@@ -4,6 +4,7 @@ use super::access::Action;
 use super::codec::{self, Version};
 use super::connection::{Connection, PendingSubscribe, RetainedDelivery};
 use super::output::HIGH_BYTES;
+use super::reached::Limit;
 use super::reason::Reason;
 use super::session::{Delivery, Options};
 use super::shared::Joining;
@@ -142,11 +143,15 @@ impl Connection {
         }
         let limits = &server.config.limits;
         if is_new && self.session.subscription_count() >= limits.subscriptions_per_client_max {
-            tracing::debug!(client_id = %self.client_id, "subscription refused: this client has too many");
+            server.bus.reached.note(Limit::SubscriptionsPerClient, &self.client_id);
             return Some(Reason::QUOTA_EXCEEDED);
         }
-        if !server.bus.filters.admit(routed.as_bytes()) {
-            tracing::debug!(client_id = %self.client_id, filter = path, "subscription refused: too many filters");
+        if let Some(limit) = limits.broken_by(path) {
+            server.bus.reached.note(limit, &self.client_id);
+            return Some(Reason::FILTER_INVALID);
+        }
+        if let Err(limit) = server.bus.filters.admit(routed.as_bytes()) {
+            server.bus.reached.note(limit, &self.client_id);
             return Some(Reason::QUOTA_EXCEEDED);
         }
         None

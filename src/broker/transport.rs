@@ -1,5 +1,6 @@
 //! From an accepted socket to a stream that speaks MQTT: TLS where the listener has it, then the connection itself.
 
+use super::addresses::Place;
 use super::config::{ConnectionLimits, Listener};
 use super::connection::{self, LINGER, linger};
 use super::peer::Peer;
@@ -23,6 +24,8 @@ struct Arrival {
     server: Arc<Server>,
     entrance: Arc<Entrance>,
     address: IpAddr,
+    /// Held until the connection has ended.
+    _place: Place,
     /// When it must have said CONNECT.
     deadline: Instant,
 }
@@ -34,10 +37,11 @@ pub(super) fn spawn(
     entrance: Arc<Entrance>,
     stream: TcpStream,
     address: IpAddr,
+    place: Place,
 ) {
     let deadline = Instant::now() + entrance.listener.connections.connect_timeout;
     let tls = entrance.tls.clone();
-    let arrival = Arrival { server, entrance, address, deadline };
+    let arrival = Arrival { server, entrance, address, _place: place, deadline };
     // A task of another type for each kind, so that a plain connection does not take the memory of the largest.
     match tls {
         None => connections.spawn(arrival.plain(stream)),

@@ -60,9 +60,8 @@ impl Will {
     }
 
     pub fn publish(self, server: &Server) {
-        if !server.bus.topics.admit(&topic::escape_bytes(&self.topic)) {
-            tracing::warn!(topic = %String::from_utf8_lossy(&self.topic), "will dropped: too many topics");
-            return;
+        if let Err(limit) = server.bus.topics.admit(&topic::escape_bytes(&self.topic)) {
+            return server.bus.reached.note(limit, "a will");
         }
         let deadline_ms = self.expiry_s.map(|s| server.bus.now_ms() + u64::from(s) * 1_000);
         let meta = Meta { qos: self.qos, retain: self.retain, origin: None, deadline_ms };

@@ -1,0 +1,135 @@
+//! What waits for one client, bounded in messages and bytes, and what happens when there is no room.
+
+use super::config::{Limits, PendingPolicy};
+use super::reached::Limit;
+use super::session::Delivery;
+use std::collections::VecDeque;
+
+/// The queue.
+#[derive(Default)]
+pub(super) struct Pending {
+    deliveries: VecDeque<Delivery>,
+    bytes: usize,
+}
+
+/// What became of a message that had to wait.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Kept {
+    /// It waits.
+    Yes,
+    /// It does, or it does not; this many messages were dropped all the same.
+    Dropped(u64, Limit),
+    /// There was no room, and the policy is to end the session then.
+    Ends(Limit),
+}
+
+impl Pending {
+    pub fn len(&self) -> usize {
+        self.deliveries.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.deliveries.is_empty()
+    }
+
+    /// The bound that is reached, if one is. The last message in may exceed the bytes by its own size.
+    pub fn full(&self, limits: &Limits) -> Option<Limit> {
+        if self.deliveries.len() >= limits.pending_messages_max {
+            Some(Limit::PendingMessages)
+        } else if self.bytes >= limits.pending_bytes_max {
+            Some(Limit::PendingBytes)
+        } else {
+            None
+        }
+    }
+
+    /// Queues a message whatever the bounds say: for what was taken while there was room.
+    pub fn push_back(&mut self, mut delivery: Delivery) {
+        delivery.detach();
+        self.bytes += delivery.bytes();
+        self.deliveries.push_back(delivery);
+    }
+
+    /// Queues a message as the policy has it.
+    pub fn keep(&mut self, delivery: Delivery, limits: &Limits) -> Kept {
+        let Some(limit) = self.full(limits) else {
+            self.push_back(delivery);
+            return Kept::Yes;
+        };
+        match limits.pending_policy {
+            PendingPolicy::Hold | PendingPolicy::DropNewest => Kept::Dropped(1, limit),
+            PendingPolicy::Disconnect => Kept::Ends(limit),
+            PendingPolicy::DropOldest => {
+                let mut dropped = 0;
+                while self.full(limits).is_some() && self.pop_front().is_some() {
+                    dropped += 1;
+                }
+                self.push_back(delivery);
+                Kept::Dropped(dropped, limit)
+            }
+        }
+    }
+
+    pub fn pop_front(&mut self) -> Option<Delivery> {
+        let delivery = self.deliveries.pop_front()?;
+        self.bytes -= delivery.bytes();
+        Some(delivery)
+    }
+
+    pub fn clear(&mut self) {
+        *self = Self::default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mqtt::Qos;
+    use bytes::Bytes;
+
+    fn limits(pending_policy: PendingPolicy) -> Limits {
+        Limits { pending_messages_max: 3, pending_bytes_max: 100, pending_policy, ..Limits::default() }
+    }
+
+    fn delivery(payload: &[u8]) -> Delivery {
+        Delivery {
+            topic: Bytes::from_static(b"t"),
+            payload: Bytes::copy_from_slice(payload),
+            properties: None,
+            qos: Qos::AtLeastOnce,
+            retain: false,
+            identifiers: Vec::new(),
+            deadline_ms: None,
+        }
+    }
+
+    fn kept(policy: PendingPolicy) -> (Vec<Kept>, Vec<Bytes>) {
+        let mut pending = Pending::default();
+        let answers = [b"1", b"2", b"3", b"4"].map(|p| pending.keep(delivery(p), &limits(policy))).into();
+        let left = std::iter::from_fn(|| pending.pop_front()).map(|delivery| delivery.payload).collect();
+        assert_eq!(pending.bytes, 0);
+        (answers, left)
+    }
+
+    #[test]
+    fn each_policy_keeps_what_it_says() {
+        let full = |last| vec![Kept::Yes, Kept::Yes, Kept::Yes, last];
+        let dropped = || full(Kept::Dropped(1, Limit::PendingMessages));
+        let payloads = |text: &'static str| text.bytes().map(|b| Bytes::copy_from_slice(&[b])).collect();
+        assert_eq!(kept(PendingPolicy::DropNewest), (dropped(), payloads("123")));
+        assert_eq!(kept(PendingPolicy::Hold), (dropped(), payloads("123")));
+        assert_eq!(kept(PendingPolicy::DropOldest), (dropped(), payloads("234")));
+        let ends = full(Kept::Ends(Limit::PendingMessages));
+        assert_eq!(kept(PendingPolicy::Disconnect), (ends, payloads("123")));
+    }
+
+    #[test]
+    fn bytes_are_bounded_too_and_as_many_old_ones_go_as_it_takes() {
+        let limits = limits(PendingPolicy::DropOldest);
+        let mut pending = Pending::default();
+        assert_eq!(pending.keep(delivery(&[0; 40]), &limits), Kept::Yes);
+        assert_eq!(pending.keep(delivery(&[0; 90]), &limits), Kept::Yes, "the last one in may exceed it");
+        assert_eq!(pending.keep(delivery(b"x"), &limits), Kept::Dropped(1, Limit::PendingBytes));
+        assert_eq!((pending.len(), pending.bytes), (2, 93));
+    }
+}

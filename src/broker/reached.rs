@@ -1,0 +1,198 @@
+//! How often each limit was reached: its one name, its counter, and a warning now and then.
+
+use super::bus::lock;
+use super::rate_limit::RateLimit;
+use std::fmt::Display;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// A limit that is reached again and again is warned of at most this often.
+const WARN_EVERY: Duration = Duration::from_secs(10);
+
+/// A bound on what clients can do. What happens at each is in the documentation of the field of the same name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limit {
+    /// Clients online.
+    Connections,
+    /// Sockets of one address.
+    ConnectionsPerAddress,
+    /// Sockets of a listener beyond the clients that may be online.
+    Connecting,
+    /// The time until CONNECT.
+    ConnectTimeout,
+    /// The size of a packet from a client.
+    PacketBytes,
+    /// The length of a client id.
+    ClientIdBytes,
+    /// The length of a topic name or filter.
+    TopicBytes,
+    /// The levels of a topic name or filter.
+    TopicLevels,
+    /// Subscriptions of one client.
+    SubscriptionsPerClient,
+    /// Distinct filters.
+    Filters,
+    /// Distinct topics.
+    Topics,
+    /// Bytes of their names.
+    TopicsBytes,
+    /// Retained messages.
+    RetainedMessages,
+    /// Bytes of retained messages.
+    RetainedBytes,
+    /// Sessions of clients that are away.
+    ParkedSessions,
+    /// Unacknowledged messages to a client; counted when one has to wait.
+    InflightMessages,
+    /// Bytes of unacknowledged messages to a client; counted when one has to wait.
+    InflightBytes,
+    /// Messages that wait for a client.
+    PendingMessages,
+    /// Bytes that wait for a client.
+    PendingBytes,
+    /// Unreleased QoS 2 publishes of a client.
+    Receive,
+    /// Topic aliases of a client.
+    TopicAliases,
+    /// Publishes a second of a client.
+    PublishRate,
+    /// Bytes that a client has not read yet; counted when it is no longer read from.
+    UnreadBytes,
+    /// The time in which a client takes nothing that is written to it.
+    WriteTimeout,
+}
+
+impl Limit {
+    /// Every limit.
+    pub const ALL: [Self; 24] = [
+        Self::Connections,
+        Self::ConnectionsPerAddress,
+        Self::Connecting,
+        Self::ConnectTimeout,
+        Self::PacketBytes,
+        Self::ClientIdBytes,
+        Self::TopicBytes,
+        Self::TopicLevels,
+        Self::SubscriptionsPerClient,
+        Self::Filters,
+        Self::Topics,
+        Self::TopicsBytes,
+        Self::RetainedMessages,
+        Self::RetainedBytes,
+        Self::ParkedSessions,
+        Self::InflightMessages,
+        Self::InflightBytes,
+        Self::PendingMessages,
+        Self::PendingBytes,
+        Self::Receive,
+        Self::TopicAliases,
+        Self::PublishRate,
+        Self::UnreadBytes,
+        Self::WriteTimeout,
+    ];
+
+    /// Its name in logs, metrics and documentation.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Connections => "connections_max",
+            Self::ConnectionsPerAddress => "connections_per_address_max",
+            Self::Connecting => "connecting_max",
+            Self::ConnectTimeout => "connect_timeout",
+            Self::PacketBytes => "packet_bytes_max",
+            Self::ClientIdBytes => "client_id_bytes_max",
+            Self::TopicBytes => "topic_bytes_max",
+            Self::TopicLevels => "topic_levels_max",
+            Self::SubscriptionsPerClient => "subscriptions_per_client_max",
+            Self::Filters => "filters_max",
+            Self::Topics => "topics_max",
+            Self::TopicsBytes => "topics_bytes_max",
+            Self::RetainedMessages => "retained_messages_max",
+            Self::RetainedBytes => "retained_bytes_max",
+            Self::ParkedSessions => "parked_sessions_max",
+            Self::InflightMessages => "inflight_messages_max",
+            Self::InflightBytes => "inflight_bytes_max",
+            Self::PendingMessages => "pending_messages_max",
+            Self::PendingBytes => "pending_bytes_max",
+            Self::Receive => "receive_max",
+            Self::TopicAliases => "topic_aliases_max",
+            Self::PublishRate => "publish_messages_per_s_max",
+            Self::UnreadBytes => "unread_bytes_max",
+            Self::WriteTimeout => "write_timeout",
+        }
+    }
+}
+
+/// How often each limit was reached since the broker started.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LimitsReached([u64; Limit::ALL.len()]);
+
+impl LimitsReached {
+    /// How often `limit` was.
+    pub fn of(&self, limit: Limit) -> u64 {
+        self.0[limit as usize]
+    }
+
+    /// Each limit's name and how often it was reached.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        Limit::ALL.into_iter().map(|limit| (limit.name(), self.of(limit)))
+    }
+
+    /// Replaces one of them: for limits that count for themselves.
+    pub(super) fn set(&mut self, limit: Limit, count: u64) {
+        self.0[limit as usize] = count;
+    }
+}
+
+/// The counters.
+pub(super) struct Reached([Counter; Limit::ALL.len()]);
+
+struct Counter {
+    count: AtomicU64,
+    warnings: Mutex<RateLimit>,
+}
+
+impl Reached {
+    pub fn new() -> Self {
+        Self(std::array::from_fn(|_| Counter {
+            count: AtomicU64::new(0),
+            warnings: Mutex::new(RateLimit::new(WARN_EVERY)),
+        }))
+    }
+
+    /// Counts a limit that was reached in the course of things: no reason to warn.
+    pub fn count(&self, limit: Limit) -> u64 {
+        self.0[limit as usize].count.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Counts a limit that cost somebody something, and warns of it unless that was done a moment ago.
+    pub fn note(&self, limit: Limit, who: impl Display) {
+        let total = self.count(limit);
+        if lock(&self.0[limit as usize].warnings).is_due() {
+            tracing::warn!(limit = limit.name(), %who, total, "a limit is reached; more such warnings are held back");
+        }
+    }
+
+    pub fn snapshot(&self) -> LimitsReached {
+        LimitsReached(std::array::from_fn(|index| self.0[index].count.load(Ordering::Relaxed)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn every_limit_has_a_name_and_a_counter_of_its_own() {
+        let names: HashSet<_> = Limit::ALL.iter().map(|limit| limit.name()).collect();
+        assert_eq!(names.len(), Limit::ALL.len());
+        let reached = Reached::new();
+        for (index, limit) in Limit::ALL.into_iter().enumerate() {
+            assert_eq!(limit as usize, index, "{}", limit.name());
+            (0..=index).for_each(|_| reached.note(limit, "nobody"));
+        }
+        let counts: Vec<_> = reached.snapshot().iter().map(|(_, count)| count).collect();
+        assert_eq!(counts, (1..=Limit::ALL.len() as u64).collect::<Vec<_>>());
+    }
+}

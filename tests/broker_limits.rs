@@ -1,0 +1,395 @@
+//! Every limit, reached: the client that reaches it is told by the standard's means, it is counted, and nobody else notices.
+#![allow(clippy::unwrap_used)] // helpers of tests fail by panicking
+
+#[path = "support/mqtt.rs"]
+mod mqtt;
+
+use mqtt::{Client, Connect, PATIENCE, Packet, start};
+use nearfar::broker::{Broker, Config, Limit, Limits, OverRate, PendingPolicy};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+fn with(limits: Limits) -> (Broker, SocketAddr) {
+    start(Config { limits, ..Config::loopback() })
+}
+
+fn reached(broker: &Broker, limit: Limit) -> u64 {
+    broker.statistics().limits_reached.of(limit)
+}
+
+/// Waits until a limit was reached that a client is not told of.
+fn wait_for(broker: &Broker, limit: Limit) {
+    let started = Instant::now();
+    while reached(broker, limit) == 0 {
+        assert!(started.elapsed() < PATIENCE, "{} is never reached", limit.name());
+        std::thread::yield_now();
+    }
+}
+
+/// A client that only watches: whatever others reach, it is served as before.
+struct Bystander(Client);
+
+impl Bystander {
+    fn new(address: SocketAddr) -> Self {
+        let mut client = Client::v5(address, "bystander");
+        assert_eq!(client.subscribe("bystander", 1), 1);
+        Self(client)
+    }
+
+    fn assert_unmoved(mut self) {
+        self.0.publish("bystander", b"well", 0);
+        assert_eq!(self.0.receive().payload5(), b"well");
+    }
+}
+
+/// The reason in a PUBACK of MQTT 5; 0 when it has none.
+fn puback_reason(client: &mut Client, topic: &str) -> u8 {
+    client.send(&client.publish_bytes(topic, b"x", 2, 7, &[]));
+    let puback = client.receive();
+    assert_eq!((puback.first, puback.packet_id()), (0x40, 7));
+    puback.body.get(2).copied().unwrap_or(0)
+}
+
+#[test]
+fn an_address_has_so_many_sockets_and_other_addresses_their_own() {
+    let (broker, address) = with(Limits { connections_per_address_max: 3, ..Limits::default() });
+    let bystander = Bystander::new(address);
+    let (_second, third) = (Client::v3(address, "2"), Client::v3(address, "3"));
+    assert!(Client::open(address, false).connect_or_none("4").is_none());
+    assert!(reached(&broker, Limit::ConnectionsPerAddress) >= 1);
+    third.disconnect();
+    let started = Instant::now();
+    while Client::open(address, false).connect_or_none("4").is_none() {
+        assert!(started.elapsed() < PATIENCE, "the place is not free again");
+        std::thread::yield_now();
+    }
+    bystander.assert_unmoved();
+}
+
+#[test]
+fn a_silent_socket_is_timed_out_and_counted() {
+    let mut config = Config::loopback();
+    config.listeners[0].connections.connect_timeout = Duration::from_millis(50);
+    let (broker, address) = start(config);
+    let bystander = Bystander::new(address);
+    assert_eq!(Client::open(address, true).next(), None);
+    wait_for(&broker, Limit::ConnectTimeout);
+    bystander.assert_unmoved();
+}
+
+#[test]
+fn more_clients_than_there_may_be_are_refused_and_counted() {
+    let mut config = Config::loopback();
+    config.router.connections_max = 1;
+    let (broker, address) = start(config);
+    let bystander = Bystander::new(address);
+    let (_refused, connack) = Client::connect(address, &Connect::v5("2"));
+    assert_eq!((connack.body[1], reached(&broker, Limit::Connections)), (0x97, 1));
+    bystander.assert_unmoved();
+}
+
+#[test]
+fn too_large_a_packet_ends_its_connection_alone() {
+    let mut config = Config::loopback();
+    config.listeners[0].connections.packet_bytes_max = 1_000;
+    let (broker, address) = start(config);
+    let bystander = Bystander::new(address);
+    let mut client = Client::v5(address, "c");
+    client.publish("t", &[0; 1_000], 0);
+    assert_eq!(client.last().unwrap().body[0], 0x95);
+    assert_eq!(reached(&broker, Limit::PacketBytes), 1);
+    bystander.assert_unmoved();
+}
+
+#[test]
+fn too_long_a_client_id_is_refused_and_the_longest_is_not() {
+    let (broker, address) = with(Limits { client_id_bytes_max: 30, ..Limits::default() });
+    let bystander = Bystander::new(address);
+    let (long, longest) = ("x".repeat(31), "x".repeat(30));
+    assert_eq!(Client::connect(address, &Connect::v5(&long)).1.body[1], 0x85);
+    assert_eq!(Client::connect(address, &Connect::v3(&long)).1.body, [0, 2]);
+    Client::v3(address, &longest).disconnect();
+    assert_eq!(reached(&broker, Limit::ClientIdBytes), 2);
+    bystander.assert_unmoved();
+}
+
+#[test]
+fn too_long_or_too_deep_a_topic_is_refused_in_every_packet_that_names_one() {
+    let (broker, address) = with(Limits { topic_bytes_max: 20, topic_levels_max: 3, ..Limits::default() });
+    let bystander = Bystander::new(address);
+    let mut client = Client::v5(address, "c");
+    let long = "x".repeat(21);
+    for (topic, limit) in [(long.as_str(), Limit::TopicBytes), ("a/b/c/d", Limit::TopicLevels)] {
+        let before = reached(&broker, limit);
+        assert_eq!(puback_reason(&mut client, topic), 0x90, "{topic}");
+        assert_eq!(client.subscribe(topic, 1), 0x8f, "{topic}");
+        assert_eq!(Client::v3(address, "old").subscribe(topic, 1), 0x80, "{topic}");
+        let mut connect = Connect::v5("w");
+        connect.will = Some((topic, b"gone", 0, false, Vec::new()));
+        assert_eq!(Client::connect(address, &connect).1.body[1], 0x90, "{topic}");
+        assert_eq!(reached(&broker, limit) - before, 4, "{topic}");
+    }
+    assert_eq!(puback_reason(&mut client, "a/b/c"), 0);
+    assert_eq!(client.subscribe("a/+/#", 1), 1);
+    assert_eq!(client.subscribe("$share/a-group-with-a-long-name/a/+/#", 1), 1, "the group does not count");
+    // An alias would be remembered with its topic.
+    client.send(&client.publish_bytes(&long, b"x", 0, 0, &[35, 0, 1]));
+    assert_eq!(client.last().unwrap().body[0], 0x90);
+    bystander.assert_unmoved();
+}
+
+#[test]
+fn one_client_has_so_many_subscriptions_and_all_have_so_many_filters() {
+    let limits = Limits { subscriptions_per_client_max: 2, filters_max: 4, ..Limits::default() };
+    let (broker, address) = with(limits);
+    let bystander = Bystander::new(address);
+    let mut client = Client::v5(address, "c");
+    assert_eq!(["a", "b", "c", "a"].map(|filter| client.subscribe(filter, 0)), [0, 0, 0x97, 0]);
+    assert_eq!(reached(&broker, Limit::SubscriptionsPerClient), 1);
+    let mut other = Client::v5(address, "d");
+    assert_eq!(["d", "e"].map(|filter| other.subscribe(filter, 0)), [0, 0x97]);
+    assert_eq!((reached(&broker, Limit::Filters), broker.statistics().filters), (1, 4));
+    bystander.assert_unmoved();
+}
+
+#[test]
+fn topics_are_bounded_in_number_and_in_the_bytes_of_their_names() {
+    let (broker, address) = with(Limits { topics_max: 3, topics_bytes_max: 20, ..Limits::default() });
+    let mut client = Client::v5(address, "c");
+    assert_eq!(puback_reason(&mut client, "bystander"), 0);
+    let bystander = Bystander::new(address);
+    assert_eq!(puback_reason(&mut client, "twelve-bytes"), 0x97);
+    assert_eq!(["a", "b", "c"].map(|topic| puback_reason(&mut client, topic)), [0, 0, 0x97]);
+    assert_eq!((reached(&broker, Limit::TopicsBytes), reached(&broker, Limit::Topics)), (1, 1));
+    assert_eq!((broker.statistics().topics, broker.statistics().topics_bytes), (3, 11));
+    bystander.assert_unmoved();
+}
+
+#[test]
+fn retained_messages_are_bounded_in_number_and_in_bytes_and_each_is_counted() {
+    let (broker, address) =
+        with(Limits { retained_messages_max: 2, retained_bytes_max: 50, ..Limits::default() });
+    let bystander = Bystander::new(address);
+    let mut client = Client::v3(address, "c");
+    client.publish_acked("a", &[0; 100], true);
+    for topic in ["a", "b", "c"] {
+        client.publish_acked(topic, b"x", true);
+    }
+    assert_eq!((reached(&broker, Limit::RetainedBytes), reached(&broker, Limit::RetainedMessages)), (1, 1));
+    assert_eq!((broker.statistics().retained_messages, broker.statistics().retained_bytes), (2, 4));
+    bystander.assert_unmoved();
+}
+
+#[test]
+fn sessions_of_absent_clients_are_bounded() {
+    let (broker, address) = with(Limits { parked_sessions_max: 1, ..Limits::default() });
+    let bystander = Bystander::new(address);
+    for id in ["1", "2"] {
+        Client::accepted(address, &Connect::v3(id).persistent()).disconnect();
+    }
+    wait_for(&broker, Limit::ParkedSessions);
+    assert_eq!(broker.statistics().parked_sessions, 1);
+    bystander.assert_unmoved();
+}
+
+#[test]
+fn what_is_unacknowledged_is_bounded_in_bytes_as_well() {
+    let (broker, address) = with(Limits { inflight_bytes_max: 1_500, ..Limits::default() });
+    let bystander = Bystander::new(address);
+    let mut subscriber = Client::v3(address, "s");
+    subscriber.subscribe("t", 1);
+    let mut publisher = Client::v3(address, "p");
+    for n in 0..4 {
+        publisher.publish_acked("t", &[n; 1_000], false);
+    }
+    let (first, second) = (subscriber.receive(), subscriber.receive());
+    assert_eq!(subscriber.until_pong(), [], "two thousand bytes are on their way");
+    for packet in [&first, &second] {
+        subscriber.ack(0x40, packet.packet_id());
+    }
+    assert_eq!([subscriber.receive().payload()[0], subscriber.receive().payload()[0]], [2, 3]);
+    assert!(reached(&broker, Limit::InflightBytes) >= 1);
+    bystander.assert_unmoved();
+}
+
+#[test]
+fn unreleased_publishes_and_aliases_beyond_the_bounds_end_their_connection() {
+    let (broker, address) = with(Limits { receive_max: 2, topic_aliases_max: 5, ..Limits::default() });
+    let bystander = Bystander::new(address);
+    let mut client = Client::v5(address, "c");
+    for packet_id in 1..=3 {
+        client.send(&client.publish_bytes("t", b"x", 4, packet_id, &[]));
+    }
+    assert_eq!((client.last().unwrap().body[0], reached(&broker, Limit::Receive)), (0x93, 1));
+    let mut client = Client::v5(address, "c");
+    client.send(&client.publish_bytes("t", b"x", 0, 0, &[35, 0, 6]));
+    assert_eq!((client.last().unwrap().body[0], reached(&broker, Limit::TopicAliases)), (0x94, 1));
+    bystander.assert_unmoved();
+}
+
+/// What a session that was away gets on its return, of ten messages of 100 bytes of which so many are dropped; `None` when the
+/// session is gone.
+fn kept_while_away(limits: Limits, dropped: u64) -> (Option<Vec<u8>>, Broker) {
+    let (broker, address) = with(limits);
+    let bystander = Bystander::new(address);
+    let connect = Connect::v5("away").persistent();
+    let mut client = Client::accepted(address, &connect);
+    client.subscribe("t", 1);
+    drop(client);
+    let started = Instant::now();
+    while broker.statistics().parked_sessions == 0 {
+        assert!(started.elapsed() < PATIENCE);
+        std::thread::yield_now();
+    }
+    let mut publisher = Client::v3(address, "p");
+    for n in 0..10 {
+        publisher.publish_acked("t", &[n; 99], false);
+    }
+    while broker.statistics().dropped_messages < dropped {
+        assert!(started.elapsed() < PATIENCE, "{:?}", broker.statistics());
+        std::thread::yield_now();
+    }
+    assert_eq!(broker.statistics().dropped_messages, dropped);
+    bystander.assert_unmoved();
+    let (mut client, connack) = Client::connect(address, &connect);
+    if connack.body[0] == 0 {
+        return (None, broker);
+    }
+    let messages = client.until_pong();
+    (Some(messages.iter().map(|packet: &Packet| packet.payload5()[0]).collect()), broker)
+}
+
+#[test]
+fn a_session_that_is_away_keeps_the_oldest_or_the_newest_or_ends() {
+    let limits = |pending_policy| Limits { pending_messages_max: 3, pending_policy, ..Limits::default() };
+    for policy in [PendingPolicy::Hold, PendingPolicy::DropNewest] {
+        let (kept, broker) = kept_while_away(limits(policy), 7);
+        assert_eq!(kept.as_deref(), Some(&[0, 1, 2][..]), "{policy:?}");
+        assert!(reached(&broker, Limit::PendingMessages) >= 1);
+    }
+    let (kept, _broker) = kept_while_away(limits(PendingPolicy::DropOldest), 7);
+    assert_eq!(kept.as_deref(), Some(&[7, 8, 9][..]));
+    // The fourth does not fit, and the three before it go with the session.
+    let (kept, broker) = kept_while_away(limits(PendingPolicy::Disconnect), 4);
+    assert_eq!((kept, reached(&broker, Limit::PendingMessages)), (None, 1));
+}
+
+#[test]
+fn a_session_that_is_away_is_bounded_in_bytes_too() {
+    let limits = Limits { pending_bytes_max: 250, ..Limits::default() };
+    let (kept, broker) = kept_while_away(limits, 7);
+    assert_eq!(kept.as_deref(), Some(&[0, 1, 2][..]), "the third exceeds the bound, and is the last one in");
+    assert!(reached(&broker, Limit::PendingBytes) >= 1);
+}
+
+/// A client that acknowledges nothing of a hundred messages; its window is one.
+fn slow(pending_policy: PendingPolicy) -> (Client, Broker, Bystander) {
+    let mut config = Config::loopback();
+    config.listeners[0].connections.inflight_messages_max = 1;
+    config.limits = Limits { pending_messages_max: 3, pending_policy, ..Limits::default() };
+    let (broker, address) = start(config);
+    let bystander = Bystander::new(address);
+    let mut client = Client::v5(address, "slow");
+    client.subscribe("t", 1);
+    let mut publisher = Client::v3(address, "p");
+    for n in 0..100 {
+        publisher.publish_acked("t", &[n], false);
+    }
+    (client, broker, bystander)
+}
+
+/// Acknowledges everything until the last message, and returns what came.
+fn read_out(client: &mut Client) -> Vec<u8> {
+    let mut got = Vec::new();
+    while got.last() != Some(&99) {
+        let packet = client.receive();
+        got.push(packet.payload5()[0]);
+        client.ack(0x40, packet.packet_id());
+    }
+    got
+}
+
+#[test]
+fn for_a_slow_client_the_routers_log_holds_what_comes() {
+    let (mut client, broker, bystander) = slow(PendingPolicy::Hold);
+    wait_for(&broker, Limit::PendingMessages);
+    assert_eq!(read_out(&mut client), (0..100).collect::<Vec<u8>>());
+    assert_eq!(broker.statistics().dropped_messages, 0);
+    bystander.assert_unmoved();
+}
+
+#[test]
+fn a_slow_client_may_lose_the_oldest_instead() {
+    let (mut client, broker, bystander) = slow(PendingPolicy::DropOldest);
+    let started = Instant::now();
+    while broker.statistics().dropped_messages < 96 {
+        assert!(started.elapsed() < PATIENCE);
+        std::thread::yield_now();
+    }
+    assert_eq!(read_out(&mut client), [0, 97, 98, 99]);
+    bystander.assert_unmoved();
+}
+
+#[test]
+fn a_slow_client_may_be_disconnected_instead_and_its_session_ends() {
+    let (mut client, broker, bystander) = slow(PendingPolicy::Disconnect);
+    assert_eq!(client.last().unwrap().body[0], 0x97);
+    assert_eq!(reached(&broker, Limit::PendingMessages), 1);
+    bystander.assert_unmoved();
+}
+
+#[test]
+fn a_client_that_publishes_too_fast_is_slowed_down_and_loses_nothing() {
+    let limits =
+        Limits { publish_messages_per_s_max: 100, publish_burst_messages_max: 10, ..Limits::default() };
+    let (broker, address) = with(limits);
+    let bystander = Bystander::new(address);
+    let mut subscriber = Client::v3(address, "s");
+    subscriber.subscribe("t", 0);
+    let mut fast = Client::v3(address, "fast");
+    let started = Instant::now();
+    fast.send(&fast.publish_bytes("t", b"x", 0, 0, &[]).repeat(60));
+    fast.ping();
+    // Ten at once and fifty at a hundred a second; the ping behind them waits too.
+    assert!(started.elapsed() >= Duration::from_millis(490), "{:?}", started.elapsed());
+    (0..60).for_each(|_| assert_eq!(subscriber.receive().payload(), b"x"));
+    assert!(reached(&broker, Limit::PublishRate) >= 1);
+    bystander.assert_unmoved();
+}
+
+#[test]
+fn a_client_that_publishes_too_fast_may_be_disconnected_instead() {
+    let limits = Limits {
+        publish_messages_per_s_max: 1,
+        publish_burst_messages_max: 10,
+        publish_over_rate: OverRate::Disconnect,
+        ..Limits::default()
+    };
+    let (broker, address) = with(limits);
+    let bystander = Bystander::new(address);
+    let mut fast = Client::v5(address, "fast");
+    fast.send(&fast.publish_bytes("t", b"x", 0, 0, &[]).repeat(11));
+    assert_eq!(fast.last().unwrap().body[0], 0x96);
+    assert_eq!(reached(&broker, Limit::PublishRate), 1);
+    bystander.assert_unmoved();
+}
+
+#[test]
+fn a_client_that_reads_nothing_is_not_read_from_and_then_disconnected() {
+    let limits =
+        Limits { unread_bytes_max: 1_024, write_timeout: Duration::from_millis(200), ..Limits::default() };
+    let (broker, address) = with(limits);
+    let bystander = Bystander::new(address);
+    let mut deaf = Client::v3(address, "deaf");
+    // A ping costs two bytes in and two out, until the system's buffers and ours are full.
+    let pings = [0xc0, 0].repeat(32 * 1_024);
+    deaf.stream.set_write_timeout(Some(Duration::from_millis(50))).unwrap();
+    let started = Instant::now();
+    while reached(&broker, Limit::WriteTimeout) == 0 {
+        assert!(started.elapsed() < PATIENCE);
+        // The broker reads nothing more, so this fails sooner or later.
+        let _full = std::io::Write::write(&mut deaf.stream, &pings);
+    }
+    assert!(reached(&broker, Limit::UnreadBytes) >= 1);
+    bystander.assert_unmoved();
+}
