@@ -30,6 +30,7 @@ mod config;
 mod connection;
 mod farewell;
 mod gate;
+mod handover;
 mod handshake;
 mod inbound;
 mod link;
@@ -48,6 +49,7 @@ mod shared;
 mod subscribing;
 mod tag;
 mod topic;
+mod wellformed;
 mod will;
 
 pub use access::{Access, Action, AllowAll, Login};

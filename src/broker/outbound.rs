@@ -4,6 +4,7 @@ use super::connection::{Connection, note_dropped};
 use super::output::{HIGH_BYTES, PUBREL_FIRST};
 use super::reason::Reason;
 use super::session::{Delivery, Inflight};
+use super::shared::SharedDelivery;
 use crate::mqtt::Qos;
 use rumqttd::protocol::Packet;
 use rumqttd::{Forward, Notification};
@@ -20,16 +21,21 @@ impl Connection {
             // A failure means that the router is gone, which ends the connection.
             let _joined = self.join(id, &group, &path).await;
         }
-        let now_ms = self.server.bus.now_ms();
-        for message in std::mem::take(&mut self.session.inflight) {
-            if message.is_released {
-                self.output.ack(PUBREL_FIRST, message.packet_id, Reason::SUCCESS);
-                self.session.inflight.push_back(message);
-            } else if self.output.publish(&message.delivery, message.packet_id, true, now_ms) {
-                self.session.inflight.push_back(message);
-            }
-        }
+        self.session.unsent = self.session.inflight.len();
         self.refill();
+    }
+
+    /// Sends the next message again that the last connection left unacknowledged.
+    fn resend(&mut self) {
+        let index = self.session.sent();
+        self.session.unsent -= 1;
+        let message = &self.session.inflight[index];
+        if message.is_released {
+            self.output.ack(PUBREL_FIRST, message.packet_id, Reason::SUCCESS);
+        } else if !self.output.publish(&message.delivery, message.packet_id, true, self.server.bus.now_ms()) {
+            self.session.inflight.remove(index);
+            self.note_unsendable();
+        }
     }
 
     /// Whether the client keeps up, so that more may be taken for it.
@@ -58,7 +64,7 @@ impl Connection {
 
     pub(super) async fn take(&mut self, notification: Notification) -> Result<(), Reason> {
         match notification {
-            Notification::Forward(forward) => self.deliver(forward, None),
+            Notification::Forward(forward) => self.deliver(forward),
             // The router waits for this after every full buffer; the link is alive, for the session holds it.
             Notification::Unschedule => {
                 if let Some(link) = &self.session.link {
@@ -81,10 +87,28 @@ impl Connection {
         Ok(())
     }
 
-    /// Delivers a copy from the router, or from a shared group.
-    pub(super) fn deliver(&mut self, forward: Forward, shared: Option<usize>) {
+    /// Delivers a message from a shared group, unless the client has left the group: then another member gets it.
+    pub(super) fn deliver_shared(&mut self, shared: SharedDelivery) {
+        let SharedDelivery { subscription, forward, group } = shared;
+        if self.session.subscription(subscription).is_none() {
+            let dropped = u64::from(!group.give_back(forward));
+            note_dropped(
+                &self.server,
+                &self.client_id,
+                dropped,
+                "the shared subscription has no members left",
+            );
+            return;
+        }
+        if let Some(delivery) = self.session.accept(forward, Some(subscription)).delivery {
+            self.emit(Delivery { group: Some(group), ..delivery });
+        }
+    }
+
+    /// Delivers a copy from the router.
+    fn deliver(&mut self, forward: Forward) {
         self.farewell.note_message();
-        let accepted = self.session.accept(forward, shared);
+        let accepted = self.session.accept(forward, None);
         note_dropped(
             &self.server,
             &self.client_id,
@@ -104,7 +128,7 @@ impl Connection {
             }
             return;
         }
-        if self.session.inflight.len() >= self.window {
+        if self.session.unsent > 0 || self.session.sent() >= self.window {
             delivery.detach();
             self.session.pending.push_back(delivery);
             return;
@@ -123,7 +147,11 @@ impl Connection {
 
     /// Sends what waits, as far as the window has room.
     pub(super) fn refill(&mut self) {
-        while self.session.inflight.len() < self.window {
+        while self.session.sent() < self.window {
+            if self.session.unsent > 0 {
+                self.resend();
+                continue;
+            }
             let Some(delivery) = self.session.pending.pop_front() else { return };
             self.emit(delivery);
         }

@@ -3,14 +3,15 @@
 //! All of MQTT's quality of service is here; the router only fans out.
 
 use super::bus::Link;
-use super::shared::Membership;
+use super::shared::{Group, Membership};
 use super::tag;
 use super::topic;
-use crate::mqtt::Qos;
+use crate::mqtt::{Qos, filter_matches, filters_overlap};
 use bytes::Bytes;
 use rumqttd::Forward;
 use rumqttd::protocol::PublishProperties;
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
 
 /// What a client asked for with a filter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +47,8 @@ pub(super) struct Delivery {
     pub retain: bool,
     pub identifiers: Vec<usize>,
     pub deadline_ms: Option<u64>,
+    /// The shared group that it came by, which gives it to another member when this session ends.
+    pub group: Option<Arc<Group>>,
 }
 
 impl Delivery {
@@ -82,6 +85,8 @@ pub(super) struct Session {
     next_subscription: usize,
     no_local: usize,
     pub inflight: VecDeque<Inflight>,
+    /// How many at the end of `inflight` the client has not been sent on this connection: its window had no room.
+    pub unsent: usize,
     pub pending: VecDeque<Delivery>,
     last_packet_id: u16,
     /// Packet ids of QoS 2 publishes that the client has not released.
@@ -101,6 +106,7 @@ impl Session {
             next_subscription: 1,
             no_local: 0,
             inflight: VecDeque::new(),
+            unsent: 0,
             pending: VecDeque::new(),
             last_packet_id: 0,
             receiving: HashSet::new(),
@@ -125,8 +131,14 @@ impl Session {
         }
     }
 
+    /// Where the message with this packet id is, if the client has been sent it on this connection.
     pub fn inflight_index(&self, packet_id: u16) -> Option<usize> {
-        self.inflight.iter().position(|message| message.packet_id == packet_id)
+        self.inflight.iter().take(self.sent()).position(|message| message.packet_id == packet_id)
+    }
+
+    /// Messages that the client has been sent on this connection and has not acknowledged to the end.
+    pub fn sent(&self) -> usize {
+        self.inflight.len() - self.unsent
     }
 
     /// Who publishes, where a subscription of its own must know.
@@ -184,7 +196,7 @@ impl Session {
     fn note_overlaps(&mut self, id: usize, path: &str) -> Vec<usize> {
         let mut overlaps = Vec::new();
         for (&other, subscription) in &mut self.subscriptions {
-            if subscription.group.is_none() && topic::overlap(&subscription.path, path) {
+            if subscription.group.is_none() && filters_overlap(&subscription.path, path) {
                 overlaps.push(other);
                 subscription.overlaps.push(id);
             }
@@ -224,6 +236,7 @@ impl Session {
             retain: wish.retain_as_published && untagged.meta.retain,
             identifiers: wish.identifiers,
             deadline_ms: untagged.meta.deadline_ms,
+            group: None,
         };
         Accepted { delivery: Some(delivery), skipped }
     }
@@ -240,7 +253,7 @@ impl Session {
         let topic = std::str::from_utf8(topic).ok()?;
         for &other_id in &subscription.overlaps {
             let Some(other) = self.subscriptions.get(&other_id) else { continue };
-            if topic::matches(topic, &other.path) {
+            if filter_matches(&other.path, topic) {
                 // The oldest sees every message that a younger one sees, so it delivers.
                 if other_id < id {
                     return None;
