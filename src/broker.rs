@@ -32,6 +32,7 @@ mod config;
 mod connection;
 mod farewell;
 mod gate;
+mod handover;
 mod handshake;
 #[cfg(test)]
 mod hostile;
@@ -62,6 +63,7 @@ mod tag;
 mod tls;
 mod topic;
 mod transport;
+mod wellformed;
 mod will;
 mod writing;
 

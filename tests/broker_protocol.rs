@@ -401,7 +401,7 @@ fn what_the_standard_forbids_ends_only_that_connection() {
         ("second CONNECT", Connect::v5("x").bytes(), 0x82),
         ("too large", vec![0x30, 0xff, 0xff, 0xff, 0x7f], 0x95),
         ("bad length", vec![0x30, 0xff, 0xff, 0xff, 0xff], 0x81),
-        ("no filters", packet(0x82, &[0, 1, 0]), 0x81),
+        ("no filters", packet(0x82, &[0, 1, 0]), 0x82),
     ];
     for (name, bytes, reason) in faults {
         let mut client = Client::v5(address, "faulty");

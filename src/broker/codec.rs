@@ -4,6 +4,7 @@
 //! copy; the other packets, and the properties of MQTT 5, go through rumqttd's codecs.
 
 use super::reason::Reason;
+use super::wellformed;
 use bytes::{BufMut, Bytes, BytesMut};
 use rumqttd::protocol::{Packet, Protocol, Publish, PublishProperties, v4::V4, v5::V5};
 
@@ -139,6 +140,7 @@ pub(super) fn u16_at(bytes: &[u8], at: usize) -> Result<u16, Reason> {
 
 /// Decodes one whole frame. The frame is complete, so whatever the codec misses in it makes it malformed.
 pub(super) fn decode(frame: &[u8], version: Version) -> Result<Packet, Reason> {
+    wellformed::check(frame, version)?;
     let mut bytes = BytesMut::from(frame);
     let decoded = match version {
         Version::V311 => V4.read_mut(&mut bytes, usize::MAX),
@@ -149,6 +151,7 @@ pub(super) fn decode(frame: &[u8], version: Version) -> Result<Packet, Reason> {
 
 /// Decodes the property block of a PUBLISH, its length in front, by dressing it up as a PUBLISH without payload.
 pub(super) fn decode_properties(block: &[u8]) -> Result<Option<PublishProperties>, Reason> {
+    wellformed::check_publish_properties(block)?;
     let mut frame = BytesMut::with_capacity(block.len() + 8);
     frame.put_u8(kind::PUBLISH << 4);
     put_varint(&mut frame, 2 + block.len());

@@ -130,6 +130,9 @@ pub struct ConnectionLimits {
     pub packet_bytes_max: usize,
     /// How many QoS 1 and 2 messages may be unacknowledged towards it, unless it asks for fewer.
     pub inflight_messages_max: u16,
+    /// The longest keep-alive of an MQTT 5 client, in seconds: one that asks for longer is told this one. 3.1.1 clients, which
+    /// cannot be told, and clients without keep-alive have their own.
+    pub keep_alive_max_s: u16,
 }
 
 impl Default for ConnectionLimits {
@@ -138,6 +141,7 @@ impl Default for ConnectionLimits {
             connect_timeout: Duration::from_secs(5),
             packet_bytes_max: 1 << 20,
             inflight_messages_max: 100,
+            keep_alive_max_s: 60,
         }
     }
 }
@@ -181,7 +185,9 @@ impl Default for RouterLimits {
 impl RouterLimits {
     /// The log of a filter: size of a segment in bytes, and how many.
     pub(super) fn segments(&self, filter: &str) -> SegmentLimits {
-        self.custom_segments.iter().find(|(custom, _)| super::topic::matches(filter, custom)).map_or(
+        // The router's own rules, which take the filter for a topic.
+        let is_for = |custom: &str| rumqttd::protocol::matches(filter, custom);
+        self.custom_segments.iter().find(|(custom, _)| is_for(custom)).map_or(
             SegmentLimits { segment_bytes_max: self.segment_bytes_max, segments_max: self.segments_max },
             |(_, limits)| *limits,
         )

@@ -22,7 +22,7 @@ use super::will::Will;
 use super::writing::write_some;
 use bytes::{Bytes, BytesMut};
 use rumqttd::Notification;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -365,7 +365,7 @@ impl Connection {
                     Err(()) => return Ok(End::Closing(Reason::SHUTTING_DOWN)),
                 },
                 Some(delivery) = shared.recv(), if takes_more => {
-                    self.deliver(delivery.forward, Some(delivery.subscription));
+                    self.deliver_shared(delivery);
                 }
                 // It cannot fail: the bus has the other end, and lives as long as we do.
                 _ = self.progress.changed(), if self.is_held => {
@@ -479,20 +479,25 @@ impl Connection {
 
     /// Gives up the places in shared groups; what waits here for this client goes to another member, or stays in the session.
     fn leave_groups(&mut self, mut shared: mpsc::Receiver<SharedDelivery>) {
-        let mut groups = HashMap::new();
+        let mut groups = HashSet::new();
         for (id, subscription) in self.session.subscriptions_mut() {
-            if let Some(membership) = subscription.membership.take() {
-                groups.insert(id, membership.leave());
+            if subscription.membership.take().is_some() {
+                groups.insert(id);
             }
         }
         shared.close();
         while let Ok(waiting) = shared.try_recv() {
-            let left = match groups.get(&waiting.subscription) {
-                Some(group) => group.dispatch(waiting.forward),
-                None => Some(waiting.forward),
-            };
-            if let Some(forward) = left {
+            let Some(forward) = waiting.group.dispatch(waiting.forward) else { continue };
+            if self.session.expiry_s > 0 && groups.contains(&waiting.subscription) {
                 parked::keep(&self.server, &mut self.session, forward, Some(waiting.subscription));
+            } else {
+                let dropped = u64::from(!waiting.group.give_back(forward));
+                note_dropped(
+                    &self.server,
+                    &self.client_id,
+                    dropped,
+                    "a shared subscription lost its last member",
+                );
             }
         }
     }

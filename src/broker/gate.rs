@@ -3,7 +3,7 @@
 //! The router keeps a log for each filter and silently skips a subscriber that lags by more than the log holds. A gate counts
 //! the copies that will go into a link's log and those that came out, so that publishing connections stop in time.
 
-use super::topic;
+use crate::mqtt::filter_matches;
 use rumqttd::protocol::Packet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -148,7 +148,7 @@ impl Gates {
 
     /// The gates that a publish to `topic` (in the router's spelling) goes through.
     pub fn matching(&self, topic: &str) -> Vec<Arc<Gate>> {
-        self.lock().iter().filter(|gate| topic::matches(topic, &gate.filter)).cloned().collect()
+        self.lock().iter().filter(|gate| filter_matches(&gate.filter, topic)).cloned().collect()
     }
 
     /// Counts a batch packet by packet: for publishers without a cache, and for batches begun before a change.
@@ -160,7 +160,7 @@ impl Gates {
         for packet in packets {
             let Packet::Publish(publish, _) = packet else { continue };
             let Ok(topic) = std::str::from_utf8(&publish.topic) else { continue };
-            for gate in open.iter().filter(|gate| topic::matches(topic, &gate.filter)) {
+            for gate in open.iter().filter(|gate| filter_matches(&gate.filter, topic)) {
                 gate.count_sent(1, logged_bytes(&publish.topic, &publish.payload));
             }
         }

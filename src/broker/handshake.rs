@@ -35,6 +35,8 @@ pub(super) struct Hello {
     /// Topic aliases that the client takes.
     pub aliases_max: u16,
     pub will: Option<Will>,
+    /// The keep-alive that the client is given instead of its own.
+    pub server_keep_alive_s: Option<u16>,
 }
 
 /// A CONNECT that was not accepted: the CONNACK for it, or nothing where the client would not understand one.
@@ -51,7 +53,10 @@ impl Refusal {
     /// In MQTT 5 the reason itself; in 3.1.1 the nearest of its five return codes, or nothing.
     pub fn new(version: Version, reason: Reason) -> Self {
         let answer = match (version, reason) {
-            (Version::V5, _) => vec![0x20, 3, 0, reason.0, 0],
+            (Version::V5, _) => {
+                let properties = reason.properties();
+                [&[0x20, 2 + properties.len() as u8, 0, reason.0][..], &properties].concat()
+            }
             (_, Reason::CLIENT_ID_INVALID) => vec![0x20, 2, 0, 2],
             (_, Reason::SERVER_UNAVAILABLE | Reason::QUOTA_EXCEEDED) => vec![0x20, 2, 0, 3],
             (_, Reason::NOT_AUTHORIZED) => vec![0x20, 2, 0, 5],
@@ -95,8 +100,8 @@ fn judge(
 ) -> Result<Hello, Refusal> {
     let version = version(&frame[header_bytes..])?;
     let refuse = |reason| Refusal::new(version, reason);
-    let Ok(Packet::Connect(connect, properties, will, will_properties, login)) =
-        codec::decode(frame, version)
+    let Packet::Connect(connect, properties, will, will_properties, login) =
+        codec::decode(frame, version).map_err(refuse)?
     else {
         return Err(refuse(Reason::MALFORMED));
     };
@@ -181,7 +186,12 @@ fn hello(
         packet_bytes_max: usize::MAX,
         aliases_max: 0,
         will,
+        server_keep_alive_s: None,
     };
+    if version == Version::V5 && hello.keep_alive_s > limits.keep_alive_max_s {
+        hello.keep_alive_s = limits.keep_alive_max_s;
+        hello.server_keep_alive_s = Some(limits.keep_alive_max_s);
+    }
     if let Some(own) = properties.filter(|_| version == Version::V5) {
         if own.receive_maximum == Some(0) || own.max_packet_size == Some(0) {
             return Err(Reason::PROTOCOL_ERROR);
@@ -215,6 +225,7 @@ pub(super) fn connack(
         max_packet_size: Some(u32::try_from(limits.packet_bytes_max).unwrap_or(u32::MAX)),
         topic_alias_max: Some(server.config.limits.topic_aliases_max),
         assigned_client_identifier: assigned_client_id,
+        server_keep_alive: hello.server_keep_alive_s,
         ..ConnAckProperties::default()
     };
     let mut bytes = BytesMut::new();

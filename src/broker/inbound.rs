@@ -11,6 +11,7 @@ use super::reached::Limit;
 use super::reason::Reason;
 use super::tag::Meta;
 use super::topic;
+use super::wellformed;
 use crate::mqtt::{Qos, is_topic_name};
 use bytes::Bytes;
 use rumqttd::protocol::{DisconnectReasonCode, Packet, PublishProperties};
@@ -88,7 +89,10 @@ impl Connection {
             // SUBSCRIBE and PUBLISH take different ways to the router, so what follows a SUBSCRIBE waits for its answer.
             kind::PUBLISH if !self.subscribing.is_empty() => return Ok(Progress::Wait),
             kind::PUBLISH => return self.on_publish(header.first, &frame.slice(header.header_bytes..)),
-            kind::PUBACK..=kind::PUBCOMP => self.on_ack(header.kind(), &frame[header.header_bytes..])?,
+            kind::PUBACK..=kind::PUBCOMP => {
+                wellformed::check(frame, self.version)?;
+                self.on_ack(header.kind(), &frame[header.header_bytes..])?;
+            }
             kind::SUBSCRIBE => self.on_subscribe(frame).await?,
             kind::UNSUBSCRIBE => self.on_unsubscribe(frame)?,
             kind::PINGREQ if header.body_bytes == 0 => self.output.pong(),
@@ -255,7 +259,11 @@ impl Connection {
         if !topic.is_empty() && self.route.topic == topic && self.route.gates_version == version {
             return Ok(Reason::SUCCESS);
         }
-        let name = std::str::from_utf8(topic).map_err(|_| Reason::TOPIC_INVALID)?;
+        if topic.is_empty() {
+            // Neither a name nor an alias for one.
+            return Err(Reason::PROTOCOL_ERROR);
+        }
+        let name = std::str::from_utf8(topic).map_err(|_| Reason::MALFORMED)?;
         if !is_topic_name(name) {
             return Err(Reason::TOPIC_INVALID);
         }
@@ -285,7 +293,7 @@ impl Connection {
     /// PUBACK, PUBREC, PUBREL and PUBCOMP.
     fn on_ack(&mut self, kind: u8, body: &[u8]) -> Result<(), Reason> {
         let packet_id = u16_at(body, 0)?;
-        if packet_id == 0 || (self.version == Version::V311 && body.len() != 2) {
+        if packet_id == 0 {
             return Err(Reason::MALFORMED);
         }
         let is_refused = body.get(2).is_some_and(|&code| Reason(code).is_refusal());

@@ -97,6 +97,7 @@ mod tests {
                 retain: false,
                 identifiers: Vec::new(),
                 deadline_ms: None,
+                group: None,
             };
             inflight.push_back(Inflight { packet_id, is_released: false, delivery });
         }

@@ -6,7 +6,7 @@ use super::bus::{Bus, LinkControl, RouterGone, lock, logged, poll_now};
 use super::gate::Gate;
 use super::tag::{self, Meta};
 use super::topic;
-use crate::mqtt::{Message, TOPIC_BYTES_MAX, is_topic_filter};
+use crate::mqtt::{Message, TOPIC_BYTES_MAX, filter_matches, is_topic_filter};
 use bytes::Bytes;
 use rumqttd::local::LinkRx;
 use rumqttd::protocol::Packet;
@@ -343,7 +343,7 @@ impl LinkSubscriber {
     /// An older subscription sees every message that a younger one sees, so the oldest delivers it.
     fn comes_through_an_older(&self, index: usize, topic: &[u8]) -> bool {
         let Ok(topic) = std::str::from_utf8(topic) else { return false };
-        self.gates[..index].iter().any(|gate| topic::matches(topic, &gate.filter))
+        self.gates[..index].iter().any(|gate| filter_matches(&gate.filter, topic))
     }
 
     fn expiry_s(&self, deadline_ms: Option<u64>) -> Option<u32> {

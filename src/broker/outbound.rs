@@ -8,6 +8,7 @@ use super::pending::Kept;
 use super::reached::Limit;
 use super::reason::Reason;
 use super::session::Delivery;
+use super::shared::SharedDelivery;
 use crate::mqtt::Qos;
 use rumqttd::protocol::Packet;
 use rumqttd::{Forward, Notification};
@@ -24,21 +25,27 @@ impl Connection {
             // A failure means that the router is gone, which ends the connection.
             let _joined = self.join(id, &group, &path).await;
         }
-        let now_ms = self.server.bus.now_ms();
-        for message in std::mem::take(&mut self.session.inflight) {
-            if message.is_released {
-                self.output.ack(PUBREL_FIRST, message.packet_id, Reason::SUCCESS);
-                self.session.inflight.push_back(message);
-            } else if self.output.publish(&message.delivery, message.packet_id, true, now_ms) {
-                self.session.inflight.push_back(message);
-            }
-        }
+        self.session.unsent = self.session.inflight.len();
         self.refill();
+    }
+
+    /// Sends the next message again that the last connection left unacknowledged.
+    fn resend(&mut self) {
+        let index = self.session.sent();
+        self.session.unsent -= 1;
+        let message = &self.session.inflight[index];
+        if message.is_released {
+            self.output.ack(PUBREL_FIRST, message.packet_id, Reason::SUCCESS);
+        } else if !self.output.publish(&message.delivery, message.packet_id, true, self.server.bus.now_ms()) {
+            self.session.inflight.remove(index);
+            self.note_unsendable();
+        }
     }
 
     /// Whether the client keeps up, so that more may be taken for it.
     pub(super) fn takes_more(&self) -> bool {
         self.retained.is_empty()
+            && !self.is_overrun
             && self.output.unwritten().len() < HIGH_BYTES
             && (self.server.config.limits.pending_policy != PendingPolicy::Hold || self.has_pending_room())
     }
@@ -49,9 +56,11 @@ impl Connection {
 
     /// Whether the client may get one more message that it has to acknowledge, or the limit it has reached.
     fn window_limit(&self) -> Option<Limit> {
-        if self.session.inflight.len() >= self.window {
+        let inflight = &self.session.inflight;
+        if self.session.sent() >= self.window {
             Some(Limit::InflightMessages)
-        } else if self.session.inflight.bytes() >= self.server.config.limits.inflight_bytes_max {
+        } else if self.session.unsent == 0 && inflight.bytes() >= self.server.config.limits.inflight_bytes_max
+        {
             Some(Limit::InflightBytes)
         } else {
             None
@@ -75,7 +84,7 @@ impl Connection {
 
     pub(super) async fn take(&mut self, notification: Notification) -> Result<(), Reason> {
         match notification {
-            Notification::Forward(forward) => self.deliver(forward, None),
+            Notification::Forward(forward) => self.deliver(forward),
             // The router waits for this after every full buffer; the link is alive, for the session holds it.
             Notification::Unschedule => {
                 if let Some(link) = &self.session.link {
@@ -98,10 +107,28 @@ impl Connection {
         Ok(())
     }
 
-    /// Delivers a copy from the router, or from a shared group.
-    pub(super) fn deliver(&mut self, forward: Forward, shared: Option<usize>) {
+    /// Delivers a message from a shared group, unless the client has left the group: then another member gets it.
+    pub(super) fn deliver_shared(&mut self, shared: SharedDelivery) {
+        let SharedDelivery { subscription, forward, group } = shared;
+        if self.session.subscription(subscription).is_none() {
+            let dropped = u64::from(!group.give_back(forward));
+            note_dropped(
+                &self.server,
+                &self.client_id,
+                dropped,
+                "the shared subscription has no members left",
+            );
+            return;
+        }
+        if let Some(delivery) = self.session.accept(forward, Some(subscription)).delivery {
+            self.emit(Delivery { group: Some(group), ..delivery });
+        }
+    }
+
+    /// Delivers a copy from the router.
+    fn deliver(&mut self, forward: Forward) {
         self.farewell.note_message();
-        let accepted = self.session.accept(forward, shared);
+        let accepted = self.session.accept(forward, None);
         note_dropped(
             &self.server,
             &self.client_id,
@@ -123,6 +150,10 @@ impl Connection {
                 self.note_unsendable();
             }
             return;
+        }
+        if self.session.unsent > 0 {
+            // What was in flight before goes first.
+            return self.queue(delivery);
         }
         if let Some(limit) = self.window_limit() {
             self.server.bus.reached.count(limit);
@@ -177,6 +208,10 @@ impl Connection {
     /// Sends what waits, as far as the window has room.
     pub(super) fn refill(&mut self) {
         while self.window_limit().is_none() {
+            if self.session.unsent > 0 {
+                self.resend();
+                continue;
+            }
             let Some(delivery) = self.session.pending.pop_front() else { return };
             self.emit(delivery);
         }

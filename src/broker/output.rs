@@ -94,18 +94,31 @@ impl Output {
         self.bytes.extend_from_slice(&PINGRESP);
     }
 
-    /// A server's DISCONNECT; 3.1.1 has none.
+    /// A server's DISCONNECT, with the reason in words where the client takes a packet of that size; 3.1.1 has none.
     pub fn goodbye(&mut self, reason: Reason) {
-        if self.wishes.version == Version::V5 {
-            self.bytes.extend_from_slice(&[DISCONNECT_FIRST, 2, reason.0, 0]);
+        if self.wishes.version == Version::V311 {
+            return;
         }
+        let properties = reason.properties();
+        let body = 1 + properties.len();
+        if 2 + body > self.wishes.packet_bytes_max {
+            return self.bytes.extend_from_slice(&[DISCONNECT_FIRST, 2, reason.0, 0]);
+        }
+        self.bytes.push(DISCONNECT_FIRST);
+        put_varint(&mut self.bytes, body);
+        self.bytes.push(reason.0);
+        self.bytes.extend_from_slice(&properties);
     }
 
-    /// Adds a PUBLISH. `false` when it has expired or is larger than the client takes: it is dropped.
+    /// Adds a PUBLISH. `false` when it has expired or is larger than the client takes: it is dropped. What was sent before
+    /// does not expire any more (MQTT 5, 4.3.3).
     pub fn publish(&mut self, delivery: &Delivery, packet_id: u16, is_dup: bool, now_ms: u64) -> bool {
         let expiry_s = match delivery.deadline_ms {
-            Some(deadline) if deadline <= now_ms => return false,
-            Some(deadline) => Some(u32::try_from((deadline - now_ms).div_ceil(1_000)).unwrap_or(u32::MAX)),
+            Some(deadline) if deadline <= now_ms && !is_dup => return false,
+            Some(deadline) => {
+                let left_ms = deadline.saturating_sub(now_ms);
+                Some(u32::try_from(left_ms.div_ceil(1_000)).unwrap_or(u32::MAX))
+            }
             None => None,
         };
         let (alias, mut topic) = self.alias(&delivery.topic);

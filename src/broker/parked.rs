@@ -1,6 +1,7 @@
 //! Sessions whose client is away: kept until it comes back or they expire, queueing what it must not miss.
 
 use super::connection::note_dropped;
+use super::handover;
 use super::pending::Kept;
 use super::reached::Limit;
 use super::registry::Order;
@@ -39,6 +40,9 @@ impl Leaving {
             will.publish(server);
         }
         self.session.inflight.detach();
+        if ends {
+            handover::hand_over(server, &self.client_id, &mut self.session);
+        }
         // An error means that the newcomer is gone already; the session goes with it.
         let _gone = reply.send((!ends).then_some(self.session));
     }
@@ -75,7 +79,7 @@ impl Leaving {
             if let Some(will) = self.will.take() {
                 will.publish(server);
             }
-            return;
+            return handover::hand_over(server, &self.client_id, &mut self.session);
         }
         while let Some(order) = orders.recv().await {
             if let Order::HandOver { is_clean, reply } = order {

@@ -100,6 +100,7 @@ mod tests {
             retain: false,
             identifiers: Vec::new(),
             deadline_ms: None,
+            group: None,
         }
     }
 

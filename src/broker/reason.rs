@@ -6,6 +6,9 @@ use std::fmt;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Reason(pub u8);
 
+/// The property's number.
+const REASON_STRING: u8 = 31;
+
 impl Reason {
     pub const SUCCESS: Self = Self(0x00);
     pub const NO_SUBSCRIPTION: Self = Self(0x11);
@@ -28,6 +31,16 @@ impl Reason {
     pub const PACKET_TOO_LARGE: Self = Self(0x95);
     pub const MESSAGE_RATE_TOO_HIGH: Self = Self(0x96);
     pub const QUOTA_EXCEEDED: Self = Self(0x97);
+
+    /// A property block, its length in front, that says the reason in words.
+    pub fn properties(self) -> Vec<u8> {
+        // The names are far shorter than the 124 bytes that a length of one byte allows.
+        let text = self.to_string();
+        let mut block = Vec::with_capacity(4 + text.len());
+        block.extend_from_slice(&[3 + text.len() as u8, REASON_STRING, 0, text.len() as u8]);
+        block.extend_from_slice(text.as_bytes());
+        block
+    }
 
     /// Whether the code says no.
     pub fn is_refusal(self) -> bool {

@@ -1,7 +1,7 @@
 //! The retained messages: each topic's last known value, in memory, bounded in number and bytes.
 
-use super::topic;
 use crate::mqtt::Qos;
+use crate::mqtt::filter_matches;
 use bytes::Bytes;
 use rumqttd::protocol::PublishProperties;
 use std::collections::BTreeMap;
@@ -103,7 +103,7 @@ impl RetainedStore {
             }
             if message.is_expired(now_ms) {
                 expired.push(topic.clone());
-            } else if topic::matches(topic, filter) {
+            } else if filter_matches(filter, topic) {
                 found.push((topic.clone(), message.clone()));
             }
         }

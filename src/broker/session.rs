@@ -5,14 +5,15 @@
 use super::bus::Link;
 use super::inflight::InflightMessages;
 use super::pending::Pending;
-use super::shared::Membership;
+use super::shared::{Group, Membership};
 use super::tag;
 use super::topic;
-use crate::mqtt::Qos;
+use crate::mqtt::{Qos, filter_matches, filters_overlap};
 use bytes::Bytes;
 use rumqttd::Forward;
 use rumqttd::protocol::PublishProperties;
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 /// What a client asked for with a filter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +49,8 @@ pub(super) struct Delivery {
     pub retain: bool,
     pub identifiers: Vec<usize>,
     pub deadline_ms: Option<u64>,
+    /// The shared group that it came by, which gives it to another member when this session ends.
+    pub group: Option<Arc<Group>>,
 }
 
 impl Delivery {
@@ -87,6 +90,8 @@ pub(super) struct Session {
     next_subscription: usize,
     no_local: usize,
     pub inflight: InflightMessages,
+    /// How many at the end of `inflight` the client has not been sent on this connection: its window had no room.
+    pub unsent: usize,
     pub pending: Pending,
     last_packet_id: u16,
     /// Packet ids of QoS 2 publishes that the client has not released.
@@ -106,6 +111,7 @@ impl Session {
             next_subscription: 1,
             no_local: 0,
             inflight: InflightMessages::default(),
+            unsent: 0,
             pending: Pending::default(),
             last_packet_id: 0,
             receiving: HashSet::new(),
@@ -130,8 +136,14 @@ impl Session {
         }
     }
 
+    /// Where the message with this packet id is, if the client has been sent it on this connection.
     pub fn inflight_index(&self, packet_id: u16) -> Option<usize> {
-        self.inflight.iter().position(|message| message.packet_id == packet_id)
+        self.inflight.iter().take(self.sent()).position(|message| message.packet_id == packet_id)
+    }
+
+    /// Messages that the client has been sent on this connection and has not acknowledged to the end.
+    pub fn sent(&self) -> usize {
+        self.inflight.len() - self.unsent
     }
 
     /// Who publishes, where a subscription of its own must know.
@@ -189,7 +201,7 @@ impl Session {
     fn note_overlaps(&mut self, id: usize, path: &str) -> Vec<usize> {
         let mut overlaps = Vec::new();
         for (&other, subscription) in &mut self.subscriptions {
-            if subscription.group.is_none() && topic::overlap(&subscription.path, path) {
+            if subscription.group.is_none() && filters_overlap(&subscription.path, path) {
                 overlaps.push(other);
                 subscription.overlaps.push(id);
             }
@@ -229,6 +241,7 @@ impl Session {
             retain: wish.retain_as_published && untagged.meta.retain,
             identifiers: wish.identifiers,
             deadline_ms: untagged.meta.deadline_ms,
+            group: None,
         };
         Accepted { delivery: Some(delivery), skipped }
     }
@@ -245,7 +258,7 @@ impl Session {
         let topic = std::str::from_utf8(topic).ok()?;
         for &other_id in &subscription.overlaps {
             let Some(other) = self.subscriptions.get(&other_id) else { continue };
-            if topic::matches(topic, &other.path) {
+            if filter_matches(&other.path, topic) {
                 // The oldest sees every message that a younger one sees, so it delivers.
                 if other_id < id {
                     return None;

@@ -33,8 +33,13 @@ const ROUTER_KEYS: &[&str] = &[
 ];
 const SEGMENT_KEYS: &[&str] = &["max_segment_size", "max_segment_count"];
 const LISTENER_KEYS: &[&str] = &["name", "listen", "next_connection_delay_ms", "connections", "tls"];
-const CONNECTION_KEYS: &[&str] =
-    &["connection_timeout_ms", "max_payload_size", "max_inflight_count", "dynamic_filters"];
+const CONNECTION_KEYS: &[&str] = &[
+    "connection_timeout_ms",
+    "max_payload_size",
+    "max_inflight_count",
+    "dynamic_filters",
+    "max_keep_alive_s",
+];
 
 /// Keys of rumqttd that this broker does not honour, and what to do instead.
 const REFUSED_KEYS: &[(&str, &str)] = &[
@@ -180,6 +185,7 @@ fn read_connections(table: &Table<'_>, limits: &mut ConnectionLimits) -> Result<
         &mut limits.packet_bytes_max,
     )?;
     table.number("max_inflight_count", 1..=65_535, &mut limits.inflight_messages_max)?;
+    table.number("max_keep_alive_s", 1..=65_535, &mut limits.keep_alive_max_s)?;
     // Either way a publish that nobody subscribed to is taken; rumqttd 0.20's router behaves the same.
     table.boolean("dynamic_filters")
 }
@@ -399,7 +405,7 @@ mod tests {
             name = "old"
             listen = "127.0.0.1:1"
             next_connection_delay_ms = 3
-            connections = { connection_timeout_ms = 4, max_payload_size = 500, max_inflight_count = 6, dynamic_filters = true }
+            connections = { connection_timeout_ms = 4, max_payload_size = 500, max_inflight_count = 6, dynamic_filters = true, max_keep_alive_s = 7 }
             [v5.x]
             listen = "[::1]:2"
             "#,
@@ -426,6 +432,7 @@ mod tests {
             (limits.connect_timeout.as_millis(), limits.packet_bytes_max, limits.inflight_messages_max),
             (4, 500, 6)
         );
+        assert_eq!(limits.keep_alive_max_s, 7);
         assert_eq!((new.name.as_str(), new.address.port()), ("v5-x", 2));
     }
 

@@ -3,7 +3,7 @@
 use super::bus::{Bus, Link, RouterGone, lock};
 use super::config::SharedStrategy;
 use rumqttd::{Forward, Notification};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
@@ -13,11 +13,15 @@ pub(super) const MEMBER_QUEUE_MESSAGES: usize = 64;
 /// How long a group waits before it offers a message again that no member had room for.
 const RETRY_AFTER: Duration = Duration::from_millis(2);
 
+/// Messages that members gave back and that wait for another member; more are dropped.
+const RETURNED_MESSAGES_MAX: usize = 2_048;
+
 /// A message for one member.
 pub(super) struct SharedDelivery {
     /// The member's own id of the subscription.
     pub subscription: usize,
     pub forward: Forward,
+    pub group: Arc<Group>,
 }
 
 struct Member {
@@ -37,7 +41,10 @@ struct Members {
 /// The members of one group and filter.
 pub(super) struct Group {
     members: Mutex<Members>,
-    left: Notify,
+    /// What members gave back.
+    returned: Mutex<VecDeque<Forward>>,
+    /// A member has left, or has given something back.
+    changed: Notify,
     strategy: SharedStrategy,
 }
 
@@ -54,7 +61,7 @@ impl Group {
     }
 
     /// Gives a message to a member with room; hands it back when there is none.
-    pub fn dispatch(&self, mut forward: Forward) -> Option<Forward> {
+    pub fn dispatch(self: &Arc<Self>, mut forward: Forward) -> Option<Forward> {
         let mut members = lock(&self.members);
         let count = members.list.len();
         let first = match self.strategy {
@@ -67,7 +74,8 @@ impl Group {
         };
         for offset in 0..count {
             let member = &members.list[(first.wrapping_add(offset)) % count];
-            match member.queue.try_send(SharedDelivery { subscription: member.subscription, forward }) {
+            let delivery = SharedDelivery { subscription: member.subscription, forward, group: self.clone() };
+            match member.queue.try_send(delivery) {
                 Ok(()) => return None,
                 Err(mpsc::error::TrySendError::Full(back) | mpsc::error::TrySendError::Closed(back)) => {
                     forward = back.forward;
@@ -75,6 +83,21 @@ impl Group {
             }
         }
         Some(forward)
+    }
+
+    /// Takes a message back from a member that leaves; it goes to another one. `false` when it is dropped, because no member
+    /// is left or too many such messages wait.
+    pub fn give_back(&self, forward: Forward) -> bool {
+        if lock(&self.members).list.is_empty() {
+            return false;
+        }
+        let mut returned = lock(&self.returned);
+        if returned.len() >= RETURNED_MESSAGES_MAX {
+            return false;
+        }
+        returned.push_back(forward);
+        self.changed.notify_one();
+        true
     }
 
     /// Whether nobody is left; from then on nobody can join.
@@ -91,17 +114,10 @@ pub(super) struct Membership {
     session: u64,
 }
 
-impl Membership {
-    /// Gives the place up, and returns the group for what still waits in the member's queue.
-    pub fn leave(self) -> Arc<Group> {
-        self.group.clone()
-    }
-}
-
 impl Drop for Membership {
     fn drop(&mut self) {
         lock(&self.group.members).list.retain(|member| member.session != self.session);
-        self.group.left.notify_one();
+        self.group.changed.notify_one();
     }
 }
 
@@ -143,8 +159,12 @@ impl SharedSubscriptions {
             }
         }
         let link = subscribed_link(bus, path).await?;
-        let group =
-            Arc::new(Group { members: Mutex::default(), left: Notify::new(), strategy: self.strategy });
+        let group = Arc::new(Group {
+            members: Mutex::default(),
+            returned: Mutex::default(),
+            changed: Notify::new(),
+            strategy: self.strategy,
+        });
         let membership = group.join(member).map_err(|_| RouterGone)?;
         groups.insert(key.clone(), group.clone());
         let all = self.clone();
@@ -173,26 +193,26 @@ async fn subscribed_link(bus: &Arc<Bus>, path: &str) -> Result<Link, RouterGone>
 }
 
 /// Hands out messages until the last member has left or the router has ended.
-async fn serve_group(group: &Group, mut link: Link) {
+async fn serve_group(group: &Arc<Group>, mut link: Link) {
     loop {
         let notification = tokio::select! {
             notification = link.rx.next() => notification,
-            () = group.left.notified() => Ok(None),
+            () = group.changed.notified() => Ok(None),
         };
+        loop {
+            let returned = lock(&group.returned).pop_front();
+            let Some(forward) = returned else { break };
+            if !hand_out(group, forward).await {
+                return;
+            }
+        }
         if group.close_if_empty() {
             return;
         }
         match notification {
             Ok(Some(Notification::Forward(forward))) => {
-                let mut waiting = Some(forward);
-                while let Some(forward) = waiting.take() {
-                    waiting = group.dispatch(forward);
-                    if waiting.is_some() {
-                        if group.close_if_empty() {
-                            return;
-                        }
-                        tokio::time::sleep(RETRY_AFTER).await;
-                    }
+                if !hand_out(group, forward).await {
+                    return;
                 }
             }
             Ok(Some(Notification::Unschedule)) => {
@@ -204,4 +224,19 @@ async fn serve_group(group: &Group, mut link: Link) {
             Err(_) => return,
         }
     }
+}
+
+/// Gives a message to a member as soon as one has room; `false` when nobody is left.
+async fn hand_out(group: &Arc<Group>, forward: Forward) -> bool {
+    let mut waiting = Some(forward);
+    while let Some(forward) = waiting.take() {
+        waiting = group.dispatch(forward);
+        if waiting.is_some() {
+            if group.close_if_empty() {
+                return false;
+            }
+            tokio::time::sleep(RETRY_AFTER).await;
+        }
+    }
+    true
 }

@@ -208,6 +208,7 @@ impl Connection {
                 retain: true,
                 identifiers: options.identifier.into_iter().collect(),
                 deadline_ms: message.deadline_ms,
+                group: None,
             });
         }
     }

@@ -1,0 +1,34 @@
+//! What a member of shared subscriptions leaves behind when its session ends: another member gets what it has not acknowledged.
+
+use super::connection::note_dropped;
+use super::server::Server;
+use super::session::{Delivery, Session};
+use super::tag::{Meta, tag};
+use super::topic;
+use crate::mqtt::Qos;
+use rumqttd::Forward;
+use rumqttd::protocol::Publish;
+
+/// Gives back what came by shared groups and is not acknowledged. A QoS 2 message that the client was sent stays with it,
+/// for another member must not get it a second time (MQTT 5, 4.8.2).
+pub(super) fn hand_over(server: &Server, client_id: &str, session: &mut Session) {
+    let inflight = std::mem::take(&mut session.inflight)
+        .into_iter()
+        .filter(|message| message.delivery.qos == Qos::AtLeastOnce)
+        .map(|message| message.delivery);
+    let left = inflight.chain(std::iter::from_fn(|| session.pending.pop_front()));
+    let dropped =
+        left.filter(|delivery| delivery.group.is_some()).filter(|delivery| !give_back(delivery)).count();
+    note_dropped(server, client_id, dropped as u64, "the last member of a shared subscription left");
+    session.unsent = 0;
+}
+
+/// Whether another member will get it.
+fn give_back(delivery: &Delivery) -> bool {
+    let Some(group) = &delivery.group else { return false };
+    let meta =
+        Meta { qos: delivery.qos, retain: delivery.retain, origin: None, deadline_ms: delivery.deadline_ms };
+    let publish = Publish::new(topic::escape_bytes(&delivery.topic), delivery.payload.clone(), false);
+    let properties = tag(meta, delivery.properties.as_deref().cloned());
+    group.give_back(Forward { cursor: None, size: 0, publish, properties })
+}

@@ -1,0 +1,232 @@
+//! The form of a client's packet, as far as the codec lets it pass: text, properties, reserved bits, and nothing left over.
+//!
+//! The codec takes text with NULs, properties that come twice, blocks that are longer than they say, and bytes that follow
+//! the end of a packet. It runs after these checks and reads what they let through.
+
+use super::codec::{self, Version, kind};
+use super::reason::Reason;
+
+/// How a property's value is written.
+#[derive(Clone, Copy)]
+enum Value {
+    /// 0 or 1.
+    Flag,
+    Bytes(usize),
+    Varint,
+    Text,
+    Binary,
+    /// A name and a value, the only property that may come more than once.
+    Pair,
+}
+
+/// The properties that a client may send, in MQTT 5's numbers.
+fn value(property: u8) -> Option<Value> {
+    Some(match property {
+        1 | 23 | 25 => Value::Flag,
+        2 | 17 | 24 | 39 => Value::Bytes(4),
+        33..=35 => Value::Bytes(2),
+        3 | 8 | 21 | 31 => Value::Text,
+        9 | 22 => Value::Binary,
+        11 => Value::Varint,
+        38 => Value::Pair,
+        _ => return None,
+    })
+}
+
+const CONNECT_PROPERTIES: &[u8] = &[17, 21, 22, 23, 25, 33, 34, 38, 39];
+const WILL_PROPERTIES: &[u8] = &[1, 2, 3, 8, 9, 24, 38];
+// A subscription identifier from a client is known here and refused as a protocol error by the one who reads it.
+const PUBLISH_PROPERTIES: &[u8] = &[1, 2, 3, 8, 9, 11, 35, 38];
+const ACK_PROPERTIES: &[u8] = &[31, 38];
+const SUBSCRIBE_PROPERTIES: &[u8] = &[11, 38];
+const UNSUBSCRIBE_PROPERTIES: &[u8] = &[38];
+const DISCONNECT_PROPERTIES: &[u8] = &[17, 31, 38];
+
+/// Checks a whole frame of any kind but PUBLISH.
+pub(super) fn check(frame: &[u8], version: Version) -> Result<(), Reason> {
+    let Some(header) = codec::peek(frame, usize::MAX)? else { return Err(Reason::MALFORMED) };
+    let mut body = Reader(frame.get(header.header_bytes..).ok_or(Reason::MALFORMED)?);
+    match header.kind() {
+        kind::CONNECT => body.connect(version)?,
+        kind::SUBSCRIBE => body.subscribe(version)?,
+        kind::UNSUBSCRIBE => body.unsubscribe(version)?,
+        kind::DISCONNECT => body.reason_and(DISCONNECT_PROPERTIES, version)?,
+        kind::PUBACK..=kind::PUBCOMP => {
+            body.take(2)?;
+            body.reason_and(ACK_PROPERTIES, version)?;
+        }
+        _ => {}
+    }
+    body.end()
+}
+
+/// Checks the property block of a PUBLISH, its length in front.
+pub(super) fn check_publish_properties(block: &[u8]) -> Result<(), Reason> {
+    let mut reader = Reader(block);
+    reader.properties(PUBLISH_PROPERTIES)?;
+    reader.end()
+}
+
+/// What is left of a packet.
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn connect(&mut self, version: Version) -> Result<(), Reason> {
+        self.text()?;
+        let flags = self.take(2)?[1];
+        let _keep_alive = self.take(2)?;
+        self.properties_of(CONNECT_PROPERTIES, version)?;
+        self.text()?;
+        if flags & 0b100 != 0 {
+            self.properties_of(WILL_PROPERTIES, version)?;
+            self.text()?;
+            self.binary()?;
+        }
+        if flags & 0b1000_0000 != 0 {
+            self.text()?;
+        }
+        if flags & 0b0100_0000 != 0 {
+            self.binary()?;
+        }
+        Ok(())
+    }
+
+    fn subscribe(&mut self, version: Version) -> Result<(), Reason> {
+        let _packet_id = self.take(2)?;
+        self.properties_of(SUBSCRIBE_PROPERTIES, version)?;
+        if self.0.is_empty() {
+            return Err(Reason::PROTOCOL_ERROR);
+        }
+        let reserved = if version == Version::V5 { 0b1100_0000 } else { 0b1111_1100 };
+        while !self.0.is_empty() {
+            self.text()?;
+            let options = self.take(1)?[0];
+            if options & reserved != 0 {
+                return Err(Reason::MALFORMED);
+            }
+            let has_qos_3 = options & 0b11 == 0b11;
+            let has_retain_handling_3 = options & 0b11_0000 == 0b11_0000;
+            if has_qos_3 || has_retain_handling_3 {
+                return Err(Reason::PROTOCOL_ERROR);
+            }
+        }
+        Ok(())
+    }
+
+    fn unsubscribe(&mut self, version: Version) -> Result<(), Reason> {
+        let _packet_id = self.take(2)?;
+        self.properties_of(UNSUBSCRIBE_PROPERTIES, version)?;
+        if self.0.is_empty() {
+            return Err(Reason::PROTOCOL_ERROR);
+        }
+        while !self.0.is_empty() {
+            self.text()?;
+        }
+        Ok(())
+    }
+
+    /// A reason code and properties, both of which may be left out, and neither of which 3.1.1 has.
+    fn reason_and(&mut self, allowed: &[u8], version: Version) -> Result<(), Reason> {
+        if version == Version::V311 || self.0.is_empty() {
+            return Ok(());
+        }
+        let _reason = self.take(1)?;
+        if self.0.is_empty() { Ok(()) } else { self.properties(allowed) }
+    }
+
+    fn properties_of(&mut self, allowed: &[u8], version: Version) -> Result<(), Reason> {
+        if version == Version::V5 { self.properties(allowed) } else { Ok(()) }
+    }
+
+    /// A property block with its length.
+    fn properties(&mut self, allowed: &[u8]) -> Result<(), Reason> {
+        let bytes = self.varint()?;
+        let mut block = Reader(self.take(bytes)?);
+        let mut seen = 0u64;
+        while !block.0.is_empty() {
+            let property = block.take(1)?[0];
+            let Some(value) = value(property).filter(|_| allowed.contains(&property)) else {
+                return Err(Reason::MALFORMED);
+            };
+            // Every number in the table is below 64.
+            let bit = 1 << property;
+            if seen & bit != 0 && !matches!(value, Value::Pair) {
+                return Err(Reason::PROTOCOL_ERROR);
+            }
+            seen |= bit;
+            block.value(value)?;
+        }
+        Ok(())
+    }
+
+    fn value(&mut self, value: Value) -> Result<(), Reason> {
+        match value {
+            Value::Flag if self.take(1)?[0] > 1 => return Err(Reason::PROTOCOL_ERROR),
+            Value::Flag => {}
+            Value::Bytes(count) => drop(self.take(count)?),
+            Value::Varint => drop(self.varint()?),
+            Value::Text => self.text()?,
+            Value::Binary => self.binary()?,
+            Value::Pair => {
+                self.text()?;
+                self.text()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Text with its length: UTF-8 without NUL.
+    fn text(&mut self) -> Result<(), Reason> {
+        let bytes = usize::from(codec::u16_at(self.0, 0)?);
+        self.take(2)?;
+        let text = std::str::from_utf8(self.take(bytes)?).map_err(|_| Reason::MALFORMED)?;
+        if text.contains('\0') { Err(Reason::MALFORMED) } else { Ok(()) }
+    }
+
+    fn binary(&mut self) -> Result<(), Reason> {
+        let bytes = usize::from(codec::u16_at(self.0, 0)?);
+        self.take(2 + bytes).map(drop)
+    }
+
+    fn varint(&mut self) -> Result<usize, Reason> {
+        let (value, bytes) = codec::varint(self.0)?.ok_or(Reason::MALFORMED)?;
+        self.take(bytes)?;
+        Ok(value)
+    }
+
+    fn take(&mut self, count: usize) -> Result<&'a [u8], Reason> {
+        let (taken, rest) = self.0.split_at_checked(count).ok_or(Reason::MALFORMED)?;
+        self.0 = rest;
+        Ok(taken)
+    }
+
+    fn end(&self) -> Result<(), Reason> {
+        if self.0.is_empty() { Ok(()) } else { Err(Reason::MALFORMED) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_property_comes_once_and_only_where_it_belongs() {
+        let block = |bytes: &[u8]| check_publish_properties(&[&[bytes.len() as u8][..], bytes].concat());
+        assert_eq!(block(&[1, 1, 2, 0, 0, 0, 9, 38, 0, 1, b'k', 0, 0, 38, 0, 0, 0, 0]), Ok(()));
+        assert_eq!(block(&[1, 1, 1, 1]), Err(Reason::PROTOCOL_ERROR), "twice");
+        assert_eq!(block(&[17, 0, 0, 0, 0]), Err(Reason::MALFORMED), "of another packet");
+        assert_eq!(block(&[99]), Err(Reason::MALFORMED), "unknown");
+        assert_eq!(block(&[2, 0, 0]), Err(Reason::MALFORMED), "cut short");
+        assert_eq!(check_publish_properties(&[0, 1]), Err(Reason::MALFORMED), "longer than it says");
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(frame in prop::collection::vec(any::<u8>(), 0..200), is_v5: bool) {
+            let version = if is_v5 { Version::V5 } else { Version::V311 };
+            let _any_answer = check(&frame, version);
+            let _any_answer = check_publish_properties(&frame);
+        }
+    }
+}
