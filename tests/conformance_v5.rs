@@ -200,11 +200,14 @@ fn mqtt_3_1_2_4_clean_start_decides_what_becomes_of_the_session() {
 }
 
 #[test]
-fn mqtt_3_1_2_8_a_disconnect_with_will_message_publishes_the_will() {
+fn mqtt_3_1_2_10_only_a_normal_disconnect_discards_the_will() {
     let (_broker, address) = start_default();
     let mut watcher = Client::v5(address, "w");
     watcher.subscribe("will/#", 1);
-    let properties = [&[1, 1, 3, 0, 1, b'c', 8, 0, 1, b'r', 9, 0, 1, 7][..], &[38, 0, 1, b'k', 0, 1, b'v']];
+    let properties = [
+        &[1, 1, 8, 0, 1, b'r', 9, 0, 1, 7][..],
+        &[38, 0, 1, b'z', 0, 1, b'1', 38, 0, 1, b'a', 0, 1, b'2', 3, 0, 1, b'c'],
+    ];
     let will =
         |topic| Connect { will: Some((topic, b"gone", 1, true, properties.concat())), ..Connect::v5("c") };
     let mut normal = Client::accepted(address, &will("will/normal"));
@@ -215,12 +218,7 @@ fn mqtt_3_1_2_8_a_disconnect_with_will_message_publishes_the_will() {
     assert_eq!(asked_for.next(), None);
     let got = watcher.receive();
     assert_eq!((got.topic().as_str(), got.payload5(), got.qos()), ("will/asked", &b"gone"[..], 1));
-    let (own, got) = (properties.concat(), got.properties().to_vec());
-    assert_eq!(
-        (own.len(), &own[..2]),
-        (got.len(), &got[..2]),
-        "the properties of the will are the message's"
-    );
+    assert_eq!(got.properties(), properties.concat(), "in their order");
     let mut late = Client::v5(address, "late");
     late.subscribe("will/#", 0);
     let retained = late.until_pong();
@@ -228,7 +226,7 @@ fn mqtt_3_1_2_8_a_disconnect_with_will_message_publishes_the_will() {
 }
 
 #[test]
-fn mqtt_3_1_3_9_a_will_comes_no_later_than_its_session_ends() {
+fn mqtt_3_1_2_8_a_delayed_will_comes_no_later_than_its_session_ends() {
     let (_broker, address) = start_default();
     let mut watcher = Client::v5(address, "w");
     watcher.subscribe("will", 0);
@@ -248,7 +246,7 @@ fn mqtt_3_1_3_9_a_will_comes_no_later_than_its_session_ends() {
 }
 
 #[test]
-fn mqtt_3_1_2_31_response_information_is_never_returned_unasked_nor_asked() {
+fn mqtt_3_1_2_28_response_information_is_never_returned() {
     let (_broker, address) = start_default();
     for properties in [vec![], vec![25, 0], vec![25, 1]] {
         let (_client, connack) = Client::connect(address, &Connect { properties, ..Connect::v5("c") });
@@ -258,7 +256,7 @@ fn mqtt_3_1_2_31_response_information_is_never_returned_unasked_nor_asked() {
 }
 
 #[test]
-fn mqtt_3_1_2_32_refusals_carry_no_text_where_the_client_wants_none() {
+fn mqtt_3_1_2_29_refusals_carry_no_text_where_the_client_wants_none() {
     let (_broker, address) = start_default();
     let mut client = Client::accepted(address, &Connect { properties: vec![23, 0], ..Connect::v5("c") });
     client.send(&client.publish_bytes("$SYS/x", b"", 2, 3, &[]));
@@ -270,15 +268,32 @@ fn mqtt_3_1_2_32_refusals_carry_no_text_where_the_client_wants_none() {
 #[test]
 fn mqtt_3_14_2_3_the_reason_is_said_in_words_where_they_fit() {
     let (_broker, address) = start_default();
-    for (properties, has_words) in [(vec![], true), (vec![39, 0, 0, 0, 20], false)] {
+    for (properties, has_words) in [(vec![], true), (vec![39, 0, 0, 0, 24], false)] {
         let mut client = Client::accepted(address, &Connect { properties, ..Connect::v5("c") });
         client.send(&packet(0x30, &[&string("a/#")[..], &[0]].concat()));
         let goodbye = client.receive();
         assert_eq!(goodbye.body[0], 0x90);
         assert_eq!(goodbye.body.windows(18).any(|bytes| bytes == b"topic name invalid"), has_words);
-        assert!(has_words || goodbye.body.len() + 2 <= 20);
+        assert!(has_words || goodbye.body.len() + 2 <= 24);
     }
     assert_refused(address, "unknown property", &connect(2, &[0x7f], &string("c")), 0x81);
+}
+
+#[test]
+fn mqtt_3_1_2_24_no_packet_is_larger_than_the_client_takes() {
+    let (_broker, address) = start_default();
+    let takes = |bytes: u8| vec![39, 0, 0, 0, bytes];
+    // It could not be told that it is accepted, and is told that in 5 bytes.
+    assert_refused(address, "23 bytes", &connect(2, &takes(23), &string("c")), 0x95);
+    let bad = [takes(24), vec![21, 0, 1, b'x']].concat();
+    let mut client = Client::open(address, true);
+    client.send(&connect(2, &bad, &string("c")));
+    assert_eq!(client.receive().body, [0, 0x8c, 0], "refused without words");
+    let mut client = Client::accepted(address, &Connect { properties: takes(24), ..Connect::v5("c") });
+    // The SUBACK for 20 filters would be larger.
+    let filters = [string("a"), vec![0]].concat().repeat(20);
+    client.send(&packet(0x82, &[&[0, 1, 0][..], &filters].concat()));
+    assert_eq!(client.receive(), Packet { first: DISCONNECT, body: vec![0x95, 0] });
 }
 
 #[test]

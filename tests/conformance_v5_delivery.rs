@@ -146,7 +146,7 @@ fn mqtt_3_3_2_12_every_alias_up_to_the_maximum_is_accepted_and_may_be_changed() 
 }
 
 #[test]
-fn mqtt_3_1_2_29_the_server_uses_no_more_aliases_than_the_client_takes() {
+fn mqtt_3_1_2_26_the_server_uses_no_more_aliases_than_the_client_takes() {
     let (_broker, address) = start_default();
     let one = Connect { properties: vec![34, 0, 1], ..Connect::v5("c") };
     for (connect, aliases) in [(one, 2), (Connect::v5("c"), 0)] {

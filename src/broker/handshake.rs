@@ -17,6 +17,11 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 /// More unacknowledged messages than this are never sent to one client, whatever it asks for.
 const WINDOW_MAX: u16 = 1_000;
 
+/// A CONNACK with every property but the assigned client id is not larger, and neither is that property. Clients that take
+/// less are refused.
+const CONNACK_BYTES_MAX: usize = 24;
+const ASSIGNED_ID_BYTES_MAX: usize = 37;
+
 /// A CONNECT that was accepted.
 pub(super) struct Hello {
     pub version: Version,
@@ -64,6 +69,14 @@ impl Refusal {
         };
         Self { answer, reason }
     }
+
+    /// The same without words where the client does not take a packet of that size.
+    fn within(mut self, packet_bytes_max: usize) -> Self {
+        if self.answer.len() > packet_bytes_max {
+            self.answer = vec![0x20, 3, 0, self.reason.0, 0];
+        }
+        self
+    }
 }
 
 /// Reads from `input` until there is a CONNECT, and judges it. What follows it stays in `buffer`.
@@ -105,6 +118,8 @@ fn judge(
     else {
         return Err(refuse(Reason::MALFORMED));
     };
+    let packet_bytes_max = client_packet_bytes_max(properties.as_ref());
+    let refuse = |reason| Refusal::new(version, reason).within(packet_bytes_max);
     let will = will.map(|will| Will::new(will, will_properties));
     let hello = hello(server, limits, version, connect, properties, will).map_err(refuse)?;
     let login = match &peer.identity {
@@ -121,6 +136,11 @@ fn judge(
         return Err(refuse(Reason::SERVER_UNAVAILABLE));
     }
     Ok(hello)
+}
+
+/// The largest packet that the client takes.
+fn client_packet_bytes_max(properties: Option<&ConnectProperties>) -> usize {
+    properties.and_then(|own| own.max_packet_size).map_or(usize::MAX, |bytes| bytes as usize)
 }
 
 /// The protocol's name, level and flags.
@@ -201,7 +221,12 @@ fn hello(
         }
         hello.expiry_asked_s = own.session_expiry_interval.unwrap_or(0);
         hello.window = own.receive_maximum.map_or(hello.window, |asked| asked.min(WINDOW_MAX));
-        hello.packet_bytes_max = own.max_packet_size.map_or(usize::MAX, |bytes| bytes as usize);
+        hello.packet_bytes_max = client_packet_bytes_max(Some(&own));
+        let assigned_bytes = if hello.client_id.is_empty() { ASSIGNED_ID_BYTES_MAX } else { 0 };
+        if hello.packet_bytes_max < CONNACK_BYTES_MAX + assigned_bytes {
+            // It could not be told that it is accepted.
+            return Err(Reason::PACKET_TOO_LARGE);
+        }
         hello.aliases_max = own.topic_alias_max.unwrap_or(0).min(server.config.limits.topic_aliases_max);
     }
     hello.expiry_s = hello.expiry_asked_s.min(server.config.limits.session_expiry_max_s);

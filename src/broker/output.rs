@@ -79,6 +79,12 @@ impl Output {
         self.codes(UNSUBACK_FIRST, packet_id, codes);
     }
 
+    /// Whether the client takes a SUBACK or UNSUBACK of so many codes.
+    pub fn takes_codes(&self, count: usize) -> bool {
+        let body = 3 + count;
+        1 + varint_bytes(body) + body <= self.wishes.packet_bytes_max
+    }
+
     fn codes(&mut self, first: u8, packet_id: u16, codes: &[u8]) {
         let is_v5 = self.wishes.version == Version::V5;
         self.bytes.push(first);

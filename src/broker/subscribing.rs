@@ -43,6 +43,9 @@ impl Connection {
         if identifier == Some(0) {
             return Err(Reason::PROTOCOL_ERROR);
         }
+        if !self.output.takes_codes(subscribe.filters.len()) {
+            return Err(Reason::PACKET_TOO_LARGE);
+        }
         let mut pending = PendingSubscribe {
             sequence: self.session.next_sequence(),
             answers_left: 0,
@@ -219,6 +222,9 @@ impl Connection {
         };
         if unsubscribe.pkid == 0 || unsubscribe.filters.is_empty() {
             return Err(Reason::MALFORMED);
+        }
+        if !self.output.takes_codes(unsubscribe.filters.len()) {
+            return Err(Reason::PACKET_TOO_LARGE);
         }
         let mut codes = Vec::with_capacity(unsubscribe.filters.len());
         let mut gone = Vec::new();
