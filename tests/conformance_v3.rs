@@ -202,11 +202,14 @@ fn mqtt_3_1_2_17_a_will_has_the_qos_and_the_retain_flag_of_its_connect() {
     let (_broker, address) = start_default();
     for retain in [false, true] {
         let mut watcher = Client::v3(address, "w");
-        watcher.subscribe("will", 2);
+        watcher.subscribe("#", 2);
+        watcher.until_pong();
+        drop(Client::v3(address, "without a will"));
         let will = Some(("will", &b"gone"[..], 1, retain, Vec::new()));
         drop(Client::accepted(address, &Connect { will, ..Connect::v3("c") }));
         let got = watcher.receive();
         assert_eq!((got.qos(), got.payload(), got.is_retained()), (1, &b"gone"[..], false));
+        assert_eq!(watcher.until_pong(), [], "nothing of the one without a will");
         let mut late = Client::v3(address, "late");
         late.subscribe("will", 0);
         assert_eq!(late.until_pong().len(), usize::from(retain));
@@ -354,4 +357,46 @@ fn mqtt_3_3_5_2_a_publish_that_is_not_allowed_is_acknowledged_and_dropped() {
     client.ack(PUBREL, 9);
     assert_eq!(client.receive().first, PUBCOMP);
     assert_eq!(broker.statistics().published_messages, 0);
+}
+
+/// The tests of all files in `tests/`, by name.
+fn tests() -> std::collections::HashSet<String> {
+    let mut names = std::collections::HashSet::new();
+    let directory = |path| std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path());
+    let files = directory(concat!(env!("CARGO_MANIFEST_DIR"), "/tests"))
+        .chain(directory(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/conformance")));
+    for path in files.filter(|path| path.extension().is_some_and(|extension| extension == "rs")) {
+        let text = std::fs::read_to_string(path).unwrap();
+        for (attribute, function) in text.lines().zip(text.lines().skip(1)) {
+            if attribute == "#[test]" {
+                let name = function.trim_start_matches("fn ").split('(').next().unwrap();
+                names.insert(name.to_owned());
+            }
+        }
+    }
+    names
+}
+
+#[test]
+fn every_row_of_the_conformance_page_is_shown_by_tests_that_exist() {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/conformance.md")).unwrap();
+    let tests = tests();
+    let mut rows = 0;
+    for row in page.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| statement")) {
+        let cells: Vec<_> = row.trim_matches('|').split('|').map(str::trim).collect();
+        let [statement, _what, here, shown] = cells[..] else { panic!("four cells are wanted: {row}") };
+        let state = here.split(':').next().unwrap();
+        assert!(["kept", "ours", "n/a", "not kept"].contains(&state), "{statement}: {here}");
+        assert!(here.contains(": ") || ["kept", "ours"].contains(&state), "{statement}: a reason is missing");
+        let named: Vec<_> = shown.split('`').skip(1).step_by(2).collect();
+        assert!(!named.is_empty() || ["n/a", "not kept"].contains(&state), "{statement}: no test shows it");
+        for name in named {
+            assert!(tests.contains(name), "{statement}: there is no test `{name}`");
+        }
+        rows += 1;
+    }
+    assert!(rows > 300, "{rows} rows");
+    for name in tests.iter().filter(|name| name.starts_with("mqtt_")) {
+        assert!(page.contains(&format!("`{name}`")), "the page does not name `{name}`");
+    }
 }

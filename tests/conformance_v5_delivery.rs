@@ -3,6 +3,8 @@
 
 #[path = "support/mqtt.rs"]
 mod mqtt;
+#[path = "conformance/shared.rs"]
+mod shared;
 
 use mqtt::{Client, Connect, Packet, packet, start_default, string};
 use nearfar::broker::Broker;
@@ -113,6 +115,18 @@ fn mqtt_4_3_3_7_what_was_sent_once_does_not_expire() {
     let again = client.receive();
     assert_eq!((again.first, again.packet_id()), (0x3c, id));
     assert_eq!(again.properties(), [2, 0, 0, 0, 0]);
+}
+
+#[test]
+fn mqtt_4_3_3_13_an_exchange_goes_on_although_its_message_expired() {
+    let (_broker, address) = start_default();
+    let mut client = Client::v5(address, "c");
+    client.subscribe("t", 2);
+    client.send(&client.publish_bytes("t", b"x", 4, 5, &[2, 0, 0, 0, 0]));
+    assert_eq!(client.receive(), Packet { first: PUBREC, body: vec![0, 5] });
+    client.ack(PUBREL, 5);
+    assert_eq!(client.receive(), Packet { first: PUBCOMP, body: vec![0, 5] });
+    assert_eq!(client.until_pong(), [], "nobody gets it");
 }
 
 #[test]
@@ -299,127 +313,4 @@ fn mqtt_3_8_3_3_no_local_holds_for_the_client_id_after_a_reconnect_too() {
     let mut other = Client::v5(address, "o");
     other.publish_acked("t", b"another's", false);
     assert_eq!(client.receive().payload5(), b"another's");
-}
-
-#[test]
-fn mqtt_4_8_2_1_a_share_has_a_name_and_a_filter() {
-    let (_broker, address) = start_default();
-    for filter in ["$share/g", "$share//a", "$share/g/", "$share/+/a", "$share/g#/a"] {
-        let bytes = packet(0x82, &[&[0, 1, 0][..], &string(filter), &[0]].concat());
-        assert_disconnects(address, filter, &bytes, 0x8f);
-    }
-}
-
-/// Two members of one group, the first one subscribed with QoS 2 and the second with `second`.
-fn members(address: SocketAddr, first: &Connect<'_>, second: u8) -> [Client; 2] {
-    let mut members = [Client::accepted(address, first), Client::v5(address, "second")];
-    assert_eq!(members[0].subscribe("$share/g/t", 2), 2);
-    assert_eq!(members[1].subscribe("$share/g/t", second), second);
-    members
-}
-
-#[test]
-fn mqtt_4_8_2_3_each_member_has_its_own_qos() {
-    let (_broker, address) = start_default();
-    let [mut first, mut second] = members(address, &Connect::v5("first"), 0);
-    let mut publisher = Client::v5(address, "p");
-    publisher.publish_acked("t", b"x", false);
-    publisher.publish_acked("t", b"y", false);
-    let mut qos = [first.receive().qos(), second.receive().qos()];
-    qos.sort_unstable();
-    assert_eq!(qos, [0, 1]);
-}
-
-#[test]
-fn mqtt_4_8_2_4_a_qos_2_message_of_a_group_waits_for_its_member_and_goes_to_no_other() {
-    let (broker, address) = start_default();
-    let connect = Connect::v5("first").persistent();
-    let [mut first, mut second] = members(address, &connect, 2);
-    let mut publisher = Client::v5(address, "p");
-    for id in [1, 2] {
-        publisher.send(&publisher.publish_bytes("t", &[id], 4, id.into(), &[]));
-    }
-    let sent = first.receive();
-    second.receive();
-    drop(first);
-    wait_until_parked(&broker);
-    let mut first = Client::accepted(address, &connect);
-    let again = first.receive();
-    assert_eq!((again.packet_id(), again.payload5()), (sent.packet_id(), sent.payload5()));
-    // The session ends, and the message with it.
-    let mut fresh = Client::accepted(address, &Connect { is_clean: true, ..connect });
-    assert_eq!(fresh.until_pong(), []);
-    assert_eq!(second.until_pong(), []);
-}
-
-#[test]
-fn mqtt_4_8_2_6_what_a_member_refuses_goes_to_no_other() {
-    let (_broker, address) = start_default();
-    let [mut first, mut second] = members(address, &Connect::v5("first"), 1);
-    let mut publisher = Client::v5(address, "p");
-    publisher.publish_acked("t", b"1", false);
-    publisher.publish_acked("t", b"2", false);
-    for client in [&mut first, &mut second] {
-        let id = client.receive().packet_id();
-        client.send(&ack(PUBACK, id, 0x80));
-    }
-    assert_eq!((first.until_pong(), second.until_pong()), (vec![], vec![]));
-}
-
-#[test]
-fn a_member_whose_session_ends_gives_back_what_it_has_not_acknowledged() {
-    let (_broker, address) = start_default();
-    // A window of one: what follows the first message waits in the member's session.
-    let connect = Connect { properties: vec![33, 0, 1], ..Connect::v5("first") };
-    let [mut first, mut second] = members(address, &connect, 1);
-    let mut publisher = Client::v5(address, "p");
-    for n in 0..8u8 {
-        publisher.publish_acked("t", &[n], false);
-    }
-    first.receive();
-    let mut got: Vec<u8> = (0..4).map(|_| second.receive().payload5()[0]).collect();
-    drop(first);
-    got.extend((0..4).map(|_| second.receive().payload5()[0]));
-    got.sort_unstable();
-    assert_eq!(got, (0..8).collect::<Vec<u8>>());
-}
-
-#[test]
-fn a_member_that_comes_back_afresh_gives_back_what_it_has_not_acknowledged() {
-    let (broker, address) = start_default();
-    let connect = Connect::v5("first").persistent();
-    let [mut first, mut second] = members(address, &connect, 1);
-    let mut publisher = Client::v5(address, "p");
-    publisher.publish_acked("t", b"1", false);
-    publisher.publish_acked("t", b"2", false);
-    let left = first.receive().payload5().to_vec();
-    assert_ne!(second.receive().payload5(), left);
-    drop(first);
-    wait_until_parked(&broker);
-    assert_eq!(second.until_pong(), [], "it may come back for it");
-    let _fresh = Client::accepted(address, &Connect { is_clean: true, ..connect });
-    assert_eq!(second.receive().payload5(), left);
-}
-
-#[test]
-fn a_member_that_unsubscribes_leaves_the_messages_to_the_others() {
-    let (_broker, address) = start_default();
-    let [mut first, mut second] = members(address, &Connect::v5("first"), 1);
-    let mut publisher = Client::v5(address, "p");
-    let burst: Vec<u8> =
-        (0..100u16).flat_map(|n| publisher.publish_bytes("t", &n.to_be_bytes(), 2, n + 1, &[])).collect();
-    publisher.send(&burst);
-    first.send(&packet(0xa2, &[&[0, 5, 0][..], &string("$share/g/t")].concat()));
-    (0..100).for_each(|_| drop(publisher.receive()));
-    let mut got = Vec::new();
-    while got.len() < 100 {
-        for client in [&mut first, &mut second] {
-            for packet in client.until_pong().into_iter().filter(|packet| packet.kind() == 3) {
-                got.push(u16::from_be_bytes([packet.payload5()[0], packet.payload5()[1]]));
-                client.ack(PUBACK, packet.packet_id());
-            }
-        }
-    }
-    got.sort_unstable();
-    assert_eq!(got, (0..100).collect::<Vec<u16>>());
 }

@@ -14,9 +14,6 @@ use rumqttd::protocol::{
 };
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-/// More unacknowledged messages than this are never sent to one client, whatever it asks for.
-const WINDOW_MAX: u16 = 1_000;
-
 /// A CONNACK with every property but the assigned client id is not larger, and neither is that property. Clients that take
 /// less are refused.
 const CONNACK_BYTES_MAX: usize = 24;
@@ -177,9 +174,7 @@ fn hello(
     properties: Option<ConnectProperties>,
     will: Option<Will>,
 ) -> Result<Hello, Reason> {
-    if connect.client_id.contains('\0')
-        || (connect.client_id.is_empty() && version == Version::V311 && !connect.clean_session)
-    {
+    if connect.client_id.is_empty() && version == Version::V311 && !connect.clean_session {
         return Err(Reason::CLIENT_ID_INVALID);
     }
     let own_limits = &server.config.limits;
@@ -220,7 +215,7 @@ fn hello(
             return Err(Reason::BAD_AUTHENTICATION);
         }
         hello.expiry_asked_s = own.session_expiry_interval.unwrap_or(0);
-        hello.window = own.receive_maximum.map_or(hello.window, |asked| asked.min(WINDOW_MAX));
+        hello.window = own.receive_maximum.map_or(hello.window, |asked| asked.min(hello.window));
         hello.packet_bytes_max = client_packet_bytes_max(Some(&own));
         let assigned_bytes = if hello.client_id.is_empty() { ASSIGNED_ID_BYTES_MAX } else { 0 };
         if hello.packet_bytes_max < CONNACK_BYTES_MAX + assigned_bytes {
