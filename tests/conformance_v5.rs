@@ -297,6 +297,17 @@ fn mqtt_3_1_2_24_no_packet_is_larger_than_the_client_takes() {
 }
 
 #[test]
+fn mqtt_3_14_2_1_a_stopping_server_says_0x8b() {
+    let (broker, address) = start_default();
+    let mut client = Client::v5(address, "c");
+    client.subscribe("t", 0);
+    broker.stop(mqtt::PATIENCE);
+    let goodbye = client.receive();
+    assert_eq!((goodbye.first, goodbye.body[0]), (DISCONNECT, 0x8b));
+    assert_eq!(client.next(), None);
+}
+
+#[test]
 fn mqtt_3_1_4_3_a_second_connection_ends_the_first_with_0x8e() {
     let (_broker, address) = start_default();
     let mut first = Client::v5(address, "same");

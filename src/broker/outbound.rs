@@ -109,6 +109,7 @@ impl Connection {
 
     /// Delivers a message from a shared group, unless the client has left the group: then another member gets it.
     pub(super) fn deliver_shared(&mut self, shared: SharedDelivery) {
+        self.farewell.note_message();
         let SharedDelivery { subscription, forward, group } = shared;
         if self.session.subscription(subscription).is_none() {
             let dropped = u64::from(!group.give_back(forward));
