@@ -286,6 +286,9 @@ fn after_disconnect_and_at_the_brokers_end_the_websocket_is_closed() {
     let mut leaving = frames(address, &Connect::v5("leaving"));
     leaving.send(&frame(FIN | BINARY, &[0xe0, 0]));
     assert_eq!(leaving.frame().unwrap().first, FIN | CLOSE);
+    // The broker waits for the answer, so neither side meets a closed socket.
+    leaving.send(&frame(FIN | CLOSE, &[]));
+    assert_eq!(leaving.frame().unwrap_err().kind(), ErrorKind::UnexpectedEof);
     let mut staying = frames(address, &Connect::v5("staying"));
     let stopping = std::thread::spawn(move || broker.stop(PATIENCE));
     assert_eq!(staying.frame().unwrap(), binary(&[0xe0, 2, 0x8b, 0]));
