@@ -63,6 +63,7 @@ mod tag;
 mod tls;
 mod topic;
 mod transport;
+mod websocket;
 mod wellformed;
 mod will;
 mod writing;
@@ -71,7 +72,7 @@ pub use access::{Access, Action, AllowAll, Login};
 pub use certificates::CertificateError;
 pub use config::{
     Config, ConnectionLimits, IdentitySource, Limits, Listener, OverRate, PendingPolicy, RouterLimits,
-    SegmentLimits, SharedStrategy, Tls,
+    SegmentLimits, SharedStrategy, Tls, WebSocket,
 };
 pub use link::{LinkClosed, LinkPublisher, LinkSubscriber, SubscribeError};
 pub use reached::{Limit, LimitsReached};
@@ -153,10 +154,21 @@ fn bind_advice(source: &io::Error) -> String {
     }
 }
 
+/// Where a broker can be reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// The listener's name.
+    pub name: String,
+    /// `mqtt`, `mqtts`, `ws` or `wss`.
+    pub scheme: &'static str,
+    /// The address it is bound to.
+    pub address: SocketAddr,
+}
+
 /// A running broker. Dropped without [`stop`](Self::stop), it stops at once.
 pub struct Broker {
     server: Arc<Server>,
-    addresses: Vec<(String, SocketAddr)>,
+    endpoints: Vec<Endpoint>,
     stop: watch::Sender<Option<Duration>>,
     io_thread: Option<JoinHandle<()>>,
 }
@@ -171,10 +183,14 @@ impl Broker {
         let entrances = entrances(&mut config)?;
         let runtime = runtime().map_err(BrokerError::Thread)?;
         let listeners = bind_all(&runtime, &config)?;
-        let addresses = listeners
+        let endpoints = listeners
             .iter()
             .zip(&config.listeners)
-            .map(|(bound, asked)| (asked.name.clone(), bound.local_addr().unwrap_or(asked.address)))
+            .map(|(bound, asked)| Endpoint {
+                name: asked.name.clone(),
+                scheme: asked.scheme(),
+                address: bound.local_addr().unwrap_or(asked.address),
+            })
             .collect();
         let listeners = listeners.into_iter().zip(entrances).collect();
         let (bus, router_rx) = Bus::start(&config).map_err(|_| BrokerError::Router)?;
@@ -187,7 +203,7 @@ impl Broker {
             runtime.shutdown_timeout(LINK_GRACE);
         });
         match io_thread {
-            Ok(handle) => Ok(Self { server, addresses, stop, io_thread: Some(handle) }),
+            Ok(handle) => Ok(Self { server, endpoints, stop, io_thread: Some(handle) }),
             Err(source) => {
                 server.bus.end_router();
                 Err(BrokerError::Thread(source))
@@ -197,7 +213,12 @@ impl Broker {
 
     /// Each listener's name and the address it is bound to, in the order of the configuration.
     pub fn addresses(&self) -> Vec<(String, SocketAddr)> {
-        self.addresses.clone()
+        self.endpoints.iter().map(|endpoint| (endpoint.name.clone(), endpoint.address)).collect()
+    }
+
+    /// Where it can be reached: every listener, in the order of the configuration.
+    pub fn endpoints(&self) -> &[Endpoint] {
+        &self.endpoints
     }
 
     /// An in-process client, without a socket. Its messages are never lost to lag: publishing connections wait for it.

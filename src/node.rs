@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use tracing::{info, warn};
 
-use crate::broker::{self, Broker, BrokerError};
+use crate::broker::{self, Broker, BrokerError, Endpoint};
 use crate::client::{Client, ClientError, InProcess, Remote, RemoteConfig, State, Status};
 use crate::deployment::{self, Deployment, DeploymentError};
 use crate::metrics::Statistics;
@@ -255,9 +255,15 @@ impl Node {
         NodeBuilder::default()
     }
 
-    /// The first listener of the embedded broker; `None` when the broker runs elsewhere.
+    /// The first listener of the embedded broker that takes MQTT over plain TCP; `None` when it has none, or the broker runs
+    /// elsewhere.
     pub fn mqtt_address(&self) -> Option<SocketAddr> {
-        self.mqtt_addresses().first().map(|(_, address)| *address)
+        self.endpoints().iter().find(|endpoint| endpoint.scheme == "mqtt").map(|endpoint| endpoint.address)
+    }
+
+    /// Where the embedded broker can be reached: every listener, none when the broker runs elsewhere.
+    pub fn endpoints(&self) -> &[Endpoint] {
+        self.broker.as_ref().map(|broker| broker.endpoints()).unwrap_or_default()
     }
 
     /// Every listener of the embedded broker, with its name.

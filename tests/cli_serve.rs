@@ -5,8 +5,8 @@ mod support;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 
-use nearfar::broker::{self, Broker};
-use nearfar::config::{BrokerChoice, read_broker_file, read_node_file};
+use nearfar::broker::{self, Broker, Listener, Tls};
+use nearfar::config::{BrokerChoice, read_broker_file, read_node_file, refuse_open_listeners};
 use nearfar::mqtt::Qos;
 use serde_json::json;
 use support::process::{Process, nearfar, ready_address, run};
@@ -44,6 +44,28 @@ fn serve_says_where_it_listens_answers_and_ends_with_statistics() {
     let averages = ended.line_with("average inference time");
     assert!(averages.contains("average total latency"), "{averages}");
     assert!(!ended.lines.iter().any(|line| line.starts_with("ready")), "{ended:?}");
+}
+
+#[test]
+fn the_ready_line_names_every_listener_by_its_scheme() {
+    let directory = tempfile::tempdir().unwrap();
+    let own = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    write(directory.path(), "server.pem", &own.cert.pem());
+    write(directory.path(), "server.key", &own.signing_key.serialize_pem());
+    let listen = "listen = \"127.0.0.1:0\"\n";
+    let tls = "tls = { certpath = \"server.pem\", keypath = \"server.key\" }\n";
+    let text =
+        format!("[v4.1]\n{listen}[v4.2]\n{listen}{tls}[v5.1]\n{listen}[ws.1]\n{listen}[ws.2]\n{listen}{tls}");
+    let file = write(directory.path(), "broker.toml", &text);
+    let (process, ready) = serve(&[MODEL, "--broker-config", &file]);
+    let parts: Vec<_> = ready.split(' ').map(|part| part.split_once('=').unwrap_or((part, ""))).collect();
+    let keys: Vec<_> = parts.iter().map(|(key, _)| *key).collect();
+    assert_eq!(keys, ["ready", "mqtt", "mqtts", "ws", "wss", "model", "placement"], "{ready}");
+    for (at, count) in [(1, 2), (2, 1), (3, 1), (4, 1)] {
+        let addresses: Result<Vec<SocketAddr>, _> = parts[at].1.split(',').map(str::parse).collect();
+        assert_eq!(addresses.unwrap().len(), count, "{ready}");
+    }
+    process.terminate().assert_success();
 }
 
 #[test]
@@ -168,6 +190,30 @@ fn a_wrong_broker_file_is_refused_with_file_line_key_and_suggestion() {
         2,
         &[&file, "line 3", "`router.max_conections`", "unknown key", "did you mean `max_connections`?"],
     );
+}
+
+#[test]
+fn certificates_that_cannot_be_used_are_refused_with_file_line_and_key() {
+    let directory = tempfile::tempdir().unwrap();
+    let text =
+        "[v4.1]\nlisten = \"127.0.0.1:0\"\n[v4.1.tls]\ncertpath = \"none.pem\"\nkeypath = \"none.key\"\n";
+    let file = write(directory.path(), "broker.toml", text);
+    let missing = directory.path().join("none.pem");
+    let ended = run(&mut nearfar(&["serve", MODEL, "--broker-config", &file]));
+    ended.assert_refused(2, &[&file, "line 4", "`v4.1.tls.certpath`", missing.to_str().unwrap(), "PEM file"]);
+}
+
+#[test]
+fn a_listener_that_asks_for_certificates_is_not_open_to_anyone() {
+    let mut config = broker::Config::without_listeners();
+    config.listeners.push(Listener::new("plant", "0.0.0.0:8883".parse().unwrap()));
+    let mut tls =
+        Tls { certificate_chain: "a".into(), key: "b".into(), client_authorities: None, identity: None };
+    config.listeners[0].tls = Some(tls.clone());
+    assert!(refuse_open_listeners(&config, false).is_err(), "TLS alone says nothing of who the clients are");
+    tls.client_authorities = Some("c".into());
+    config.listeners[0].tls = Some(tls);
+    refuse_open_listeners(&config, false).unwrap();
 }
 
 #[test]

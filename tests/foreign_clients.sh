@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
-# Clients that are not ours against `nearfar serve`: mosquitto_sub and mosquitto_pub (MQTT 3.1.1 and 5), mosquitto_rr, and paho-mqtt
-# through examples/python/sensor.py. Then SIGTERM: statistics, and status 0.
+# Clients that are not ours against `nearfar serve`: mosquitto_sub and mosquitto_pub (MQTT 3.1.1 and 5; TCP, TLS, mutual TLS),
+# mosquitto_rr, paho-mqtt through examples/python/sensor.py, and mqtt.js (MQTT 3.1.1 and 5; TCP, TLS, WebSocket, WebSocket over TLS).
+# Then SIGTERM: statistics, and status 0.
 #
 #     tests/foreign_clients.sh [NEARFAR]        NEARFAR: the program, by default target/release/nearfar
 #
-# PYTHON names a Python with paho-mqtt, by default python3. Clients that are not there are skipped, loudly.
+# PYTHON names a Python with paho-mqtt, by default python3; MQTT_JS a node_modules directory with mqtt.js. What is not there is
+# skipped, loudly.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 nearfar=${1:-$root/target/release/nearfar}
@@ -42,28 +44,105 @@ check() {
     asked=$((asked + 1))
 }
 
+# sign NAME EXTENSION: a key and a certificate of the authority for NAME.
+sign() {
+    openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj "/CN=$1" -keyout "$work/$1.key" -out "$work/$1.csr"
+    openssl x509 -req -in "$work/$1.csr" -CA "$work/authority.pem" -CAkey "$work/authority.key" -CAcreateserial -days 2 \
+        -extfile <(printf '%s\n' "$2") -out "$work/$1.pem"
+}
+
+make_certificates() {
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=authority \
+        -keyout "$work/authority.key" -out "$work/authority.pem"
+    sign localhost subjectAltName=DNS:localhost
+    sign device extendedKeyUsage=clientAuth
+}
+
+# listener TABLE [KEY = VALUE in its tls table]...
+listener() {
+    printf '[%s]\nlisten = "127.0.0.1:0"\n' "$1"
+    if (($# > 1)); then
+        printf '[%s.tls]\ncertpath = "localhost.pem"\nkeypath = "localhost.key"\n' "$1"
+        printf '%s\n' "${@:2}"
+    fi
+}
+
+configure() {
+    listener v4.plain
+    listener ws.plain
+    if [[ $has_certificates == yes ]]; then
+        listener v4.tls ''
+        listener v5.mutual 'capath = "authority.pem"' 'identity = "common_name"'
+        listener ws.tls ''
+    fi
+}
+
+# The ports behind KEY= in the ready line.
+ports() {
+    local addresses
+    [[ $ready =~ \ $1=([^ ]+) ]] || fail "$1= is not in the ready line: $ready"
+    IFS=, read -ra addresses <<<"${BASH_REMATCH[1]}"
+    printf '%s\n' "${addresses[@]##*:}"
+}
+
 start() {
+    configure >"$work/broker.toml"
     mkfifo "$work/stdout"
-    "$nearfar" serve "$root/models/anomaly_detector" --listen 127.0.0.1:0 >"$work/stdout" 2>"$work/log" </dev/null &
+    "$nearfar" serve "$root/models/anomaly_detector" --broker-config "$work/broker.toml" >"$work/stdout" 2>"$work/log" </dev/null &
     server=$!
     exec 3<"$work/stdout"
     IFS= read -r -t "$patience_s" ready <&3 || fail "no ready line"
-    [[ $ready =~ ^ready\ mqtt=127\.0\.0\.1:([0-9]+)\ model=anomaly_detector\ placement=edge ]] || fail "found the ready line: $ready"
-    port=${BASH_REMATCH[1]}
     printf '%s\n' "$ready"
+    [[ $ready == "ready mqtt=127.0.0.1:"*" model=anomaly_detector placement=edge" ]] || fail "found the ready line: $ready"
+    port=$(ports mqtt)
+    ws_port=$(ports ws)
+    if [[ $has_certificates == yes ]]; then
+        { read -r tls_port && read -r mutual_port; } < <(ports mqtts)
+        wss_port=$(ports wss)
+    fi
 }
 
 # The session is begun first and kept, so that the result waits for the subscriber: nothing depends on who is quicker.
+# ask_with_mosquitto VERSION NAME OPTION...: NAME is for the report, OPTIONs say how to connect.
 ask_with_mosquitto() {
-    local version=$1 device=mosquitto-$1
-    local client=(-h 127.0.0.1 -p "$port" -V "$version" -q 1)
+    local version=$1 device=mosquitto-$1-$2
+    local client=("${@:3}" -V "$version" -q 1)
     local subscriber=("${client[@]}" -i "$device-subscriber" -c -t "ml/inference/result/$device" -W "$patience_s")
     if [[ $version == mqttv5 ]]; then subscriber+=(-x 300); fi
     mosquitto_sub "${subscriber[@]}" -E || fail "mosquitto_sub -V $version cannot subscribe"
     mosquitto_pub "${client[@]}" -t ml/inference/request -m "$(request "$device")" || fail "mosquitto_pub -V $version failed"
     local result
     result=$(mosquitto_sub "${subscriber[@]}" -C 1) || fail "mosquitto_sub -V $version got no result"
-    check "mosquitto_sub -V $version" "$device" "$result"
+    check "mosquitto_sub -V $version, $2" "$device" "$result"
+}
+
+ask_with_mosquitto_in_every_way() {
+    local version
+    for version in mqttv311 mqttv5; do
+        ask_with_mosquitto "$version" tcp -h 127.0.0.1 -p "$port"
+        if [[ $has_certificates == yes ]]; then
+            local trust=(-h localhost --cafile "$work/authority.pem")
+            ask_with_mosquitto "$version" tls "${trust[@]}" -p "$tls_port"
+            ask_with_mosquitto "$version" mutual-tls "${trust[@]}" -p "$mutual_port" --cert "$work/device.pem" --key "$work/device.key"
+            if timeout "$patience_s" mosquitto_pub "${trust[@]}" -p "$mutual_port" -V "$version" -q 1 -t nobody -m x 2>/dev/null; then
+                fail "mosquitto_pub -V $version publishes without a certificate where one is asked for"
+            fi
+        fi
+    done
+}
+
+ask_with_mqtt_js() {
+    local version url urls=("mqtt://127.0.0.1:$port" "ws://127.0.0.1:$ws_port/mqtt")
+    if [[ $has_certificates == yes ]]; then urls+=("mqtts://localhost:$tls_port" "wss://localhost:$wss_port/mqtt"); fi
+    for version in 4 5; do
+        for url in "${urls[@]}"; do
+            local device=mqtt-js-$version-${url%%:*} result
+            result=$(NODE_EXTRA_CA_CERTS=$work/authority.pem NODE_PATH=$MQTT_JS timeout "$patience_s" \
+                node "$root/tests/foreign_clients.cjs" "$url" "$version" "$device" "$(request "$device")") ||
+                fail "mqtt.js, protocol version $version, got no result at $url"
+            check "mqtt.js, protocol version $version, ${url%%:*}" "$device" "$result"
+        done
+    done
 }
 
 ask_with_mosquitto_rr() {
@@ -98,10 +177,16 @@ stop() {
 }
 
 asked=0
+has_certificates=no
+if command -v openssl >/dev/null; then
+    make_certificates >"$work/log" 2>&1 || fail "openssl makes no certificates"
+    has_certificates=yes
+else
+    echo "!!! SKIPPED: TLS, for openssl is not installed"
+fi
 start
 if command -v mosquitto_sub >/dev/null && command -v mosquitto_pub >/dev/null; then
-    ask_with_mosquitto mqttv311
-    ask_with_mosquitto mqttv5
+    ask_with_mosquitto_in_every_way
 else
     echo "!!! SKIPPED: mosquitto_sub and mosquitto_pub are not installed"
 fi
@@ -114,6 +199,11 @@ if "$python" -c 'import paho.mqtt' 2>/dev/null; then
     ask_with_paho
 else
     echo "!!! SKIPPED: there is no Python with paho-mqtt"
+fi
+if [[ -n ${MQTT_JS:-} ]]; then
+    ask_with_mqtt_js
+else
+    echo "!!! SKIPPED: there is no mqtt.js (MQTT_JS names no node_modules directory)"
 fi
 stop
 echo "foreign clients: passed"

@@ -82,6 +82,8 @@ pub struct Listener {
     pub connections: ConnectionLimits,
     /// TLS for every connection; none for plain TCP.
     pub tls: Option<Tls>,
+    /// MQTT in WebSocket messages, for browsers; none for MQTT on the stream itself.
+    pub websocket: Option<WebSocket>,
 }
 
 impl Listener {
@@ -93,6 +95,17 @@ impl Listener {
             next_connection_delay: Duration::ZERO,
             connections: ConnectionLimits::default(),
             tls: None,
+            websocket: None,
+        }
+    }
+
+    /// The scheme of its addresses in a URL: `mqtt`, `mqtts`, `ws` or `wss`.
+    pub fn scheme(&self) -> &'static str {
+        match (&self.websocket, &self.tls) {
+            (None, None) => "mqtt",
+            (None, Some(_)) => "mqtts",
+            (Some(_), None) => "ws",
+            (Some(_), Some(_)) => "wss",
         }
     }
 }
@@ -119,6 +132,16 @@ pub enum IdentitySource {
     CommonName,
     /// The first subject alternative name that is a DNS name, a URI or an e-mail address.
     SubjectAltName,
+}
+
+/// A WebSocket listener's own rules.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WebSocket {
+    /// Pages of these origins may connect, such as `https://plant.example`; empty for those of any.
+    ///
+    /// A browser lets every page that its user opens connect to every address that it reaches. Clients that are no browsers
+    /// name no origin, and are not kept out by this.
+    pub allowed_origins: Vec<String>,
 }
 
 /// Limits of one connection.

@@ -472,8 +472,8 @@ impl Connection {
             let _unread = tokio::time::timeout(patience, writer.write_all(self.output.unwritten())).await;
             linger(reader, writer, patience).await;
         } else if is_goodbye {
-            // TLS and WebSocket have a word for the end, without which a client may take it for an attack.
-            let _gone = tokio::time::timeout(patience, writer.shutdown()).await;
+            // TLS and WebSocket have a word for the end, and a WebSocket client answers it: to a closed socket that is an error.
+            linger(reader, writer, patience).await;
         }
     }
 

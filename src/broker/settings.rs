@@ -3,6 +3,7 @@
 //! Keys keep rumqttd's meaning. A key that is unknown, or that this broker does not honour, is an error that names it.
 
 mod tls;
+mod websocket;
 
 use super::config::{
     Config, ConnectionLimits, Listener, PACKET_BYTES_LEAST, SEGMENT_BYTES_LEAST, SEGMENTS_LEAST,
@@ -20,7 +21,7 @@ use toml::de::{DeTable, DeValue};
 /// How alike two keys are at least, from 0 to 1, for one to be suggested for the other.
 const SUGGESTION_LIKENESS: f64 = 0.75;
 
-const ROOT_KEYS: &[&str] = &["id", "router", "v4", "v5", "limits"];
+const ROOT_KEYS: &[&str] = &["id", "router", "v4", "v5", "limits", "ws"];
 const ROUTER_KEYS: &[&str] = &[
     "id",
     "max_connections",
@@ -43,7 +44,6 @@ const CONNECTION_KEYS: &[&str] = &[
 
 /// Keys of rumqttd that this broker does not honour, and what to do instead.
 const REFUSED_KEYS: &[(&str, &str)] = &[
-    ("ws", "no WebSocket listener: this broker has none yet"),
     ("auth", "no users: this broker has none yet; listen on a loopback address"),
     ("console", "no console"),
     ("prometheus", "no metrics listener of the broker's own"),
@@ -53,6 +53,7 @@ const REFUSED_KEYS: &[(&str, &str)] = &[
     ("throttle_delay_ms", "nothing here: rumqttd 0.20 has no such setting either"),
     ("max_client_id_len", "`client_id_bytes_max` in `[limits]`: rumqttd 0.20 has no such setting either"),
     ("max_inflight_size", "nothing here: rumqttd 0.20 has no such setting either; use `max_inflight_count`"),
+    ("allowed_origins", "a WebSocket listener, such as [ws.1]: elsewhere there are no origins"),
     ("pkcs12path", "PEM files: `certpath` and `keypath`"),
     ("pkcs12pass", "PEM files: `certpath` and `keypath`, the key not encrypted"),
 ];
@@ -122,6 +123,9 @@ impl Config {
                 config.listeners.push(read_listener(&listener, &format!("{version}-{name}"), directory)?);
             }
         }
+        for (name, listener) in root.tables("ws")? {
+            config.listeners.push(websocket::read(&listener, &format!("ws-{name}"), directory)?);
+        }
         if let Some(limits) = root.table("limits")? {
             super::settings_limits::read(&limits, &mut config.limits)?;
         }
@@ -161,6 +165,15 @@ fn read_segments(table: &Table<'_>, limits: &mut SegmentLimits) -> Result<(), Se
 
 fn read_listener(table: &Table<'_>, default_name: &str, directory: &Path) -> Result<Listener, SettingsError> {
     table.allow_only(LISTENER_KEYS)?;
+    read_listener_table(table, default_name, directory)
+}
+
+/// What every kind of listener has.
+fn read_listener_table(
+    table: &Table<'_>,
+    default_name: &str,
+    directory: &Path,
+) -> Result<Listener, SettingsError> {
     let expected = "an address with a port, such as \"127.0.0.1:1883\"";
     let Some((address, value)) = table.string("listen")? else {
         return Err(table.missing("listen", expected));
@@ -447,7 +460,7 @@ mod tests {
     #[test]
     fn keys_that_are_not_honoured_are_refused_by_name() {
         for (text, key) in [
-            ("[ws.1]\n", "ws"),
+            ("[v4.1]\nlisten = \"127.0.0.1:1\"\nallowed_origins = []", "v4.1.allowed_origins"),
             ("[v4.1]\nlisten = \"127.0.0.1:1\"\n[v4.1.tls]\npkcs12path = \"x\"", "v4.1.tls.pkcs12path"),
             ("[v4.1]\nlisten = \"127.0.0.1:1\"\nconnections.auth = { a = \"b\" }", "v4.1.connections.auth"),
             ("[console]\nlisten = \"x\"", "console"),

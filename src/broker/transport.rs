@@ -1,4 +1,5 @@
-//! From an accepted socket to a stream that speaks MQTT: TLS where the listener has it, then the connection itself.
+//! From an accepted socket to a stream that speaks MQTT: TLS and WebSocket where the listener has them, then the
+//! connection itself.
 
 use super::addresses::Place;
 use super::config::{ConnectionLimits, Listener};
@@ -6,6 +7,7 @@ use super::connection::{self, LINGER, linger};
 use super::peer::Peer;
 use super::server::Server;
 use super::tls::{Admitted, TlsEntrance};
+use super::websocket::{self, MqttStream};
 use std::net::IpAddr;
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -43,21 +45,36 @@ pub(super) fn spawn(
     let tls = entrance.tls.clone();
     let arrival = Arrival { server, entrance, address, _place: place, deadline };
     // A task of another type for each kind, so that a plain connection does not take the memory of the largest.
-    match tls {
-        None => connections.spawn(arrival.plain(stream)),
-        Some(tls) => connections.spawn(arrival.encrypted(tls, stream)),
+    match (tls, arrival.entrance.listener.websocket.is_some()) {
+        (None, false) => connections.spawn(arrival.mqtt(stream)),
+        (Some(tls), false) => connections.spawn(arrival.mqtts(tls, stream)),
+        (None, true) => connections.spawn(arrival.ws(stream)),
+        (Some(tls), true) => connections.spawn(arrival.wss(tls, stream)),
     };
 }
 
 impl Arrival {
-    async fn plain(self, stream: TcpStream) {
+    async fn mqtt(self, stream: TcpStream) {
         let (limits, peer) = (self.limits(), self.peer(None));
         let (reader, writer) = stream.into_split();
         connection::serve(self.server, limits, peer, reader, writer).await;
     }
 
-    async fn encrypted(self, tls: Arc<TlsEntrance>, stream: TcpStream) {
+    async fn mqtts(self, tls: Arc<TlsEntrance>, stream: TcpStream) {
         if let Some(Admitted { stream, identity }) = self.admit(&tls, stream).await {
+            self.serve(stream, identity).await;
+        }
+    }
+
+    async fn ws(self, stream: TcpStream) {
+        if let Some(stream) = self.upgrade(stream).await {
+            self.serve(stream, None).await;
+        }
+    }
+
+    async fn wss(self, tls: Arc<TlsEntrance>, stream: TcpStream) {
+        let Some(Admitted { stream, identity }) = self.admit(&tls, stream).await else { return };
+        if let Some(stream) = self.upgrade(stream).await {
             self.serve(stream, identity).await;
         }
     }
@@ -81,6 +98,24 @@ impl Arrival {
                 None
             }
         }
+    }
+
+    /// Performs the WebSocket handshake; `None` when the client is gone or was sent away.
+    async fn upgrade<S: AsyncRead + AsyncWrite + Unpin>(&self, mut stream: S) -> Option<MqttStream<S>> {
+        let listener = &self.entrance.listener;
+        let rules = listener.websocket.as_ref()?;
+        let failure = match self.in_time(websocket::shake_hands(&mut stream, rules)).await? {
+            Ok(tail) => {
+                let packet_bytes_max = listener.connections.packet_bytes_max;
+                return Some(MqttStream::new(stream, tail, packet_bytes_max).await);
+            }
+            Err(failure) => failure,
+        };
+        tracing::debug!(listener = %listener.name, peer = %self.address, %failure, "WebSocket handshake failed");
+        // So that the client reads the answer that says why.
+        let (reader, writer) = tokio::io::split(stream);
+        linger(reader, writer, LINGER).await;
+        None
     }
 
     /// Gives a handshake until the deadline, or until the broker stops.

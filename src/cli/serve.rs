@@ -147,11 +147,19 @@ impl Place {
     }
 
     fn ready_line(&self, node: &Node) -> String {
-        let listeners: Vec<_> =
-            node.mqtt_addresses().iter().map(|(_, address)| address.to_string()).collect();
-        let mqtt = self.remote.clone().unwrap_or_else(|| listeners.join(","));
+        let mut line = "ready".to_owned();
+        for scheme in ["mqtt", "mqtts", "ws", "wss"] {
+            let of_scheme = node.endpoints().iter().filter(|endpoint| endpoint.scheme == scheme);
+            let mut addresses: Vec<_> = of_scheme.map(|endpoint| endpoint.address.to_string()).collect();
+            if scheme == "mqtt" {
+                addresses.extend(self.remote.clone());
+            } else if addresses.is_empty() {
+                continue;
+            }
+            line += &format!(" {scheme}={}", addresses.join(","));
+        }
         let models: Vec<_> = node.deployments().map(|(_, model)| model.name.clone()).collect();
-        format!("ready mqtt={mqtt} model={} placement={}", models.join(","), self.placements.join(","))
+        line + &format!(" model={} placement={}", models.join(","), self.placements.join(","))
     }
 }
 
