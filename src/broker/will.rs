@@ -1,6 +1,6 @@
 //! A client's will: what is published for it when it goes without saying goodbye.
 
-use super::access::Action;
+use super::access::{Action, Identity};
 use super::server::Server;
 use super::tag::Meta;
 use super::topic;
@@ -54,9 +54,12 @@ impl Will {
             .filter(|name| crate::mqtt::is_topic_name(name) && !name.starts_with('$'))
     }
 
-    /// Whether the rules let this client publish it.
-    pub fn is_allowed(&self, server: &Server, client_id: &str) -> bool {
-        self.topic_name().is_some_and(|name| server.config.access.authorize(client_id, Action::Publish, name))
+    /// Whether the rules let this client leave it, and have it answered where it says.
+    pub fn is_allowed(&self, server: &Server, who: &Identity) -> bool {
+        let access = &server.config.access;
+        let answers = self.properties.as_ref().and_then(|own| own.response_topic.as_ref());
+        self.topic_name().is_some_and(|name| access.authorize(who, Action::Will, name))
+            && answers.is_none_or(|topic| access.authorize(who, Action::Publish, topic))
     }
 
     pub fn publish(self, server: &Server) {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::{BrokerChoice, ConfigError, ServeConfig, network};
-use crate::broker::Listener;
+use crate::broker::{self, Listener};
 use crate::client::RemoteConfig;
 use crate::deployment::{self, Topics};
 use crate::mqtt;
@@ -36,7 +36,7 @@ pub struct NodeFile {
 }
 
 /// `[broker]`: the embedded broker.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BrokerSection {
     /// A file in rumqttd's format, relative to this file.
@@ -45,6 +45,22 @@ pub struct BrokerSection {
     pub listen: Option<SocketAddr>,
     /// Accepts listeners that other machines can reach although there are no users.
     pub allow_anonymous: Option<bool>,
+    /// A users file, as `nearfar passwd` writes it, relative to this file. With one, only its users may connect.
+    pub users: Option<PathBuf>,
+    /// A file of access rules, relative to this file. Users need one.
+    pub access_rules: Option<PathBuf>,
+    /// What becomes of a publish that the rules refuse, where the client speaks 3.1.1. Default `drop`.
+    pub refused_publish: Option<RefusedPublish>,
+}
+
+/// What becomes of a publish that the rules refuse, where the client speaks 3.1.1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RefusedPublish {
+    /// It is dropped, counted, and acknowledged.
+    Drop,
+    /// The connection ends.
+    Disconnect,
 }
 
 /// `[remote]`: a broker elsewhere.
@@ -145,7 +161,10 @@ impl NodeFile {
     pub(super) fn resolve_paths(&mut self, directory: &Path) {
         let resolve = |path: &mut PathBuf| *path = directory.join(&*path);
         self.deployments.values_mut().for_each(|section| resolve(&mut section.model));
-        self.broker.iter_mut().filter_map(|section| section.config.as_mut()).for_each(resolve);
+        if let Some(section) = &mut self.broker {
+            let paths = [&mut section.config, &mut section.users, &mut section.access_rules];
+            paths.into_iter().flatten().for_each(resolve);
+        }
         self.remote.iter_mut().filter_map(|section| section.password_file.as_mut()).for_each(resolve);
     }
 
@@ -180,7 +199,12 @@ impl BrokerSection {
         if let Some(address) = self.listen {
             broker.listeners = vec![Listener::new("mqtt", address)];
         }
-        super::refuse_open_listeners(&broker, self.allow_anonymous.unwrap_or(false))?;
+        broker.refused_publish = match self.refused_publish {
+            Some(RefusedPublish::Disconnect) => broker::RefusedPublish::Disconnect,
+            Some(RefusedPublish::Drop) | None => broker::RefusedPublish::Drop,
+        };
+        let allows_anonymous = self.allow_anonymous.unwrap_or(false);
+        super::access_files::secure(&mut broker, self.users, self.access_rules, allows_anonymous)?;
         Ok(broker)
     }
 }
