@@ -42,6 +42,17 @@ pub struct Message {
     pub retain: bool,
     /// MQTT 5 properties; `None` for the common case of none, so that it costs nothing.
     pub properties: Option<Box<Properties>>,
+    /// Who published it, where the broker was asked to tell. It is the broker's word, not the client's.
+    pub sender: Option<Box<Sender>>,
+}
+
+/// Who published a message.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Sender {
+    /// The client's id.
+    pub client_id: String,
+    /// The user that it has proved to be.
+    pub user: Option<String>,
 }
 
 impl Message {

@@ -2,6 +2,7 @@
 
 use super::reached::Limit;
 use super::reason::Reason;
+use crate::mqtt::Sender;
 use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -49,6 +50,14 @@ pub struct Identity {
     pub user: Option<Arc<str>>,
     /// Whether a certificate has proved it, so that no password was asked for.
     pub is_certified: bool,
+}
+
+impl Identity {
+    /// The same as an application sees it.
+    pub(super) fn sender(&self) -> Box<Sender> {
+        let user = self.user.as_deref().map(str::to_owned);
+        Box::new(Sender { client_id: self.client_id.as_ref().to_owned(), user })
+    }
 }
 
 /// Why a client was not let in.

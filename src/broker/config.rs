@@ -33,6 +33,8 @@ pub struct Config {
     pub reloads: Vec<Arc<dyn Reload>>,
     /// What becomes of a publish that the rules refuse, where the client speaks 3.1.1.
     pub refused_publish: RefusedPublish,
+    /// Whether in-process links are told who published a message. It costs a little for each message to them.
+    pub tells_senders: bool,
 }
 
 /// What becomes of a publish that the rules refuse when its client speaks MQTT 3.1.1, which has no code for it. In MQTT 5 the
@@ -61,6 +63,7 @@ impl Config {
             limits: Limits::default(),
             access: Arc::new(AllowAll),
             refused_publish: RefusedPublish::default(),
+            tells_senders: false,
             reloads: Vec::new(),
         }
     }

@@ -212,6 +212,10 @@ async fn run<R, W>(
     let will = hello.will.take();
     let mut connection = Connection::new(server, client_id, &limits, &hello, session, unread, shared_queue);
     connection.will = will;
+    if connection.server.config.tells_senders {
+        let sender = connection.identity.sender();
+        connection.will.iter_mut().for_each(|will| will.sender = Some(sender.clone()));
+    }
     connection.output.raw(&answer);
     let end = connection.serve_until_end(&mut reader, &mut writer, &mut acquired.orders, &mut shared).await;
     drop(online);

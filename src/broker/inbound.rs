@@ -157,7 +157,9 @@ impl Connection {
         }
         if refusal == Reason::SUCCESS {
             let origin = self.session.origin();
-            let meta = Meta { qos: publish.qos, retain: publish.retain, origin, deadline_ms };
+            let is_told = self.server.config.tells_senders && !self.route.gates.is_empty();
+            let sender = is_told.then(|| self.identity.sender());
+            let meta = Meta { qos: publish.qos, retain: publish.retain, origin, deadline_ms, sender };
             self.batch.add(&self.route.routed, publish.payload, meta, publish.properties);
             self.batch.note_gates(&self.route.gates, self.route.gates_version, bytes);
         }

@@ -38,7 +38,8 @@ const USERS_WITHOUT_RULES: &str = "there are users but no access rules, and what
 const RULES_WITHOUT_USERS: &str = "there are access rules but no users, so anyone could say to be anyone: name a users file with \
      broker.users (--users), or take the names on every listener from client certificates";
 
-fn contradiction(key: &str, problem: &str) -> ConfigError {
+/// The error for a key that another one contradicts.
+pub(super) fn contradiction(key: &str, problem: &str) -> ConfigError {
     ConfigError::Override { origin: format!("`{key}`"), problem: problem.to_owned() }
 }
 

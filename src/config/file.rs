@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::{BrokerChoice, ConfigError, ServeConfig, network};
 use crate::broker::{self, Listener};
 use crate::client::RemoteConfig;
-use crate::deployment::{self, Topics};
+use crate::deployment::{self, DeviceIdFrom, Topics};
 use crate::mqtt;
 use crate::network::Profile;
 use crate::strict_toml::{self, TomlError};
@@ -111,6 +111,20 @@ pub struct DeploymentSection {
     pub deadline_ms: Option<u64>,
     /// Old figures for old baselines.
     pub compat: Option<CompatSection>,
+    /// Whose word a request's device id is. Default `payload`.
+    pub device_id_from: Option<DeviceIdSource>,
+}
+
+/// Whose word a request's device id is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeviceIdSource {
+    /// The payload's alone.
+    Payload,
+    /// It is the sender's MQTT client id.
+    ClientId,
+    /// It is the user that the sender has proved to be.
+    Username,
 }
 
 /// A member that a result carries only when asked.
@@ -168,11 +182,32 @@ impl NodeFile {
         self.remote.iter_mut().filter_map(|section| section.password_file.as_mut()).for_each(resolve);
     }
 
+    /// Refuses device ids from senders that nobody knows.
+    fn check_senders(&self) -> Result<(), ConfigError> {
+        let has_users = self.broker.as_ref().is_some_and(|broker| broker.access_rules.is_some());
+        for (name, section) in &self.deployments {
+            let problem = match section.device_id_from {
+                Some(DeviceIdSource::Payload) | None => continue,
+                Some(_) if self.remote.is_some() => {
+                    "a broker elsewhere does not tell who sent a request: use \"payload\", or the embedded broker"
+                }
+                Some(DeviceIdSource::Username) if !has_users => {
+                    "nobody has to be a user here: name a users file and access rules (broker.users, broker.access_rules)"
+                }
+                Some(_) => continue,
+            };
+            let key = format!("deployments.{name}.device_id_from");
+            return Err(super::access_files::contradiction(&key, problem));
+        }
+        Ok(())
+    }
+
     /// What a node is built from.
     ///
     /// # Errors
     /// When another file that this one names cannot be used, or a listener is open to anyone.
     pub fn into_serve_config(self) -> Result<ServeConfig, ConfigError> {
+        self.check_senders()?;
         let node_id = self.node_id.unwrap_or_else(host_name);
         let broker = match self.remote {
             Some(remote) => BrokerChoice::Elsewhere(remote.into_config(&node_id)?),
@@ -304,6 +339,11 @@ impl DeploymentSection {
             deadline: self.deadline_ms.map(Duration::from_millis),
             members: members(&self.members.unwrap_or_default()),
             double_sigmoid: self.compat.unwrap_or_default().double_sigmoid,
+            device_id_from: match self.device_id_from {
+                Some(DeviceIdSource::ClientId) => DeviceIdFrom::ClientId,
+                Some(DeviceIdSource::Username) => DeviceIdFrom::Username,
+                Some(DeviceIdSource::Payload) | None => DeviceIdFrom::Payload,
+            },
         };
         (config, self.model)
     }
