@@ -22,6 +22,7 @@
 
 mod access;
 mod addresses;
+mod attempts;
 mod backlog;
 mod batch;
 mod bus;
@@ -32,6 +33,7 @@ mod config;
 mod connection;
 mod farewell;
 mod gate;
+mod guard;
 mod handover;
 mod handshake;
 #[cfg(test)]
@@ -40,10 +42,12 @@ mod identity;
 mod inbound;
 mod inflight;
 mod link;
+mod logins;
 mod outbound;
 mod output;
 mod pace;
 mod parked;
+mod password;
 mod peer;
 mod pending;
 mod poison;
@@ -53,6 +57,9 @@ mod reason;
 mod registry;
 mod reload;
 mod retained;
+mod rights;
+mod rules;
+mod rules_file;
 mod server;
 mod session;
 mod settings;
@@ -63,22 +70,29 @@ mod tag;
 mod tls;
 mod topic;
 mod transport;
+mod users;
 mod websocket;
 mod wellformed;
 mod will;
 mod writing;
 
-pub use access::{Access, Action, AllowAll, Login};
+pub use access::{Access, Action, AllowAll, Authentication, Credentials, Denied, Identity, Login};
+pub use attempts::AttemptLimits;
 pub use certificates::CertificateError;
 pub use config::{
-    Config, ConnectionLimits, IdentitySource, Limits, Listener, OverRate, PendingPolicy, RouterLimits,
-    SegmentLimits, SharedStrategy, Tls, WebSocket,
+    Config, ConnectionLimits, IdentitySource, Limits, Listener, OverRate, PendingPolicy, RefusedPublish,
+    RouterLimits, SegmentLimits, SharedStrategy, Tls, WebSocket,
 };
+pub use guard::Guard;
 pub use link::{LinkClosed, LinkPublisher, LinkSubscriber, SubscribeError};
+pub use password::PASSWORD_BYTES_MAX;
 pub use reached::{Limit, LimitsReached};
 pub use reload::Reload;
+pub use rules::AccessRules;
+pub use rules_file::{RULE_PATTERNS_MAX, RULES_FILE_BYTES_MAX, RULES_MAX};
 pub use server::Statistics;
 pub use settings::SettingsError;
+pub use users::{USER_BYTES_MAX, USERS_FILE_BYTES_MAX, USERS_MAX, Users, UsersError, check_user_name};
 
 use bus::Bus;
 use server::Server;

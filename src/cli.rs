@@ -5,6 +5,7 @@ mod demo;
 mod infer;
 mod inspect;
 mod output;
+mod passwd;
 mod replay;
 mod requester;
 mod serve;
@@ -68,6 +69,8 @@ pub enum Command {
     Inspect(inspect::Args),
     /// Convert a PyTorch .pt checkpoint to safetensors; nothing in it is executed
     Convert(convert::Args),
+    /// Set, change or remove a user's password in a users file
+    Passwd(passwd::Args),
 }
 
 impl Command {
@@ -87,6 +90,7 @@ impl Command {
             Self::Infer(args) => infer::run(&args),
             Self::Inspect(args) => inspect::run(&args),
             Self::Convert(args) => convert::run(&args),
+            Self::Passwd(args) => passwd::run(&args),
         }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Every other module has a plain `Config` of its own and never reads files or the environment; this one composes them.
 
+mod access_files;
 mod file;
 
 use std::net::SocketAddr;
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+pub use self::access_files::{invalid_users, read_users_text};
 pub use self::file::{BrokerSection, DeploymentSection, NodeFile, RemoteSection};
 use crate::broker::{self, Listener, SettingsError};
 use crate::client::RemoteConfig;
@@ -50,6 +52,14 @@ pub enum ConfigError {
         /// Line, key, what was found, what was expected.
         error: Box<SettingsError>,
     },
+    /// A users file says something it may not.
+    #[error("{file}, {error}")]
+    InvalidUsers {
+        /// The file.
+        file: String,
+        /// Line, what was found, what was expected.
+        error: broker::UsersError,
+    },
     /// An environment variable or a flag says something it may not.
     #[error("{origin}: {problem}")]
     Override {
@@ -58,9 +68,13 @@ pub enum ConfigError {
         /// What was found and what was expected.
         problem: String,
     },
+    /// The operating system starts no more threads.
+    #[error("no thread could be started: {0}")]
+    Thread(std::io::Error),
     /// A listener could be reached by anyone.
     #[error(
-        "listener {listener} can be reached from other machines and no users are configured: listen on 127.0.0.1, or \
+        "listener {listener} can be reached from other machines and no users are configured: name a users file \
+         (broker.users, --users), listen on 127.0.0.1, or \
          accept it with --allow-anonymous (in a file: broker.allow_anonymous = true), which lets anyone who reaches the \
          port publish and subscribe"
     )]
@@ -205,7 +219,7 @@ pub fn network(one_way_latency_ms: f64) -> Result<Profile, String> {
 /// The longest one-way latency: a minute, beyond which requests wait longer than most clients do.
 pub const LATENCY_MS_MAX: f64 = 60_000.0;
 
-/// Refuses listeners that other machines can reach, unless that was asked for.
+/// Refuses listeners that other machines can reach, unless there are users or that was asked for.
 ///
 /// # Errors
 /// [`ConfigError::OpenListener`].

@@ -81,6 +81,20 @@ pub struct Config {
     /// Applies a second sigmoid to every prediction, as the replaced system's cloud service did by mistake; only for
     /// comparing with baselines that were recorded with it.
     pub double_sigmoid: bool,
+    /// Whose word a request's device id is. Default the payload's.
+    pub device_id_from: DeviceIdFrom,
+}
+
+/// Whose word a request's device id is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum DeviceIdFrom {
+    /// The payload's alone: whoever may ask may ask as any device.
+    #[default]
+    Payload,
+    /// It is the sender's MQTT client id. Needs the embedded broker.
+    ClientId,
+    /// It is the user that the sender has proved to be. Needs the embedded broker, with users.
+    Username,
 }
 
 impl Config {
@@ -106,6 +120,7 @@ impl Config {
             deadline: None,
             members: wire::Members::default(),
             double_sigmoid: false,
+            device_id_from: DeviceIdFrom::Payload,
         }
     }
 

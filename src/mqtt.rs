@@ -42,6 +42,17 @@ pub struct Message {
     pub retain: bool,
     /// MQTT 5 properties; `None` for the common case of none, so that it costs nothing.
     pub properties: Option<Box<Properties>>,
+    /// Who published it, where the broker was asked to tell. It is the broker's word, not the client's.
+    pub sender: Option<Box<Sender>>,
+}
+
+/// Who published a message.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Sender {
+    /// The client's id.
+    pub client_id: String,
+    /// The user that it has proved to be.
+    pub user: Option<String>,
 }
 
 impl Message {
@@ -110,7 +121,14 @@ pub fn filter_matches(filter: &str, topic: &str) -> bool {
 
 /// Whether some topic matches both filters.
 pub fn filters_overlap(one: &str, other: &str) -> bool {
-    let (mut ones, mut others) = (one.split('/'), other.split('/'));
+    levels_overlap(one.split('/'), other.split('/'))
+}
+
+/// [`filters_overlap`] on the levels of both.
+pub fn levels_overlap<'a, 'b>(
+    mut ones: impl Iterator<Item = &'a str>,
+    mut others: impl Iterator<Item = &'b str>,
+) -> bool {
     loop {
         match (ones.next(), others.next()) {
             (Some("#"), _) | (_, Some("#")) | (None, None) => return true,
@@ -120,12 +138,38 @@ pub fn filters_overlap(one: &str, other: &str) -> bool {
     }
 }
 
+/// Whether every topic that matches the filter `inner` matches `outer` too. Given the levels of both.
+pub fn levels_cover<'a, 'b>(
+    outer: impl Iterator<Item = &'a str>,
+    inner: impl Iterator<Item = &'b str>,
+) -> bool {
+    let (mut outer, mut inner) = (outer.peekable(), inner.peekable());
+    // A wildcard in the first level does not see the broker's own topics [MQTT-4.7.2-1].
+    let is_wild = outer.peek().is_some_and(|first| matches!(*first, "+" | "#"));
+    if is_wild && inner.peek().is_some_and(|first| first.starts_with('$')) {
+        return false;
+    }
+    let mut is_first = true;
+    loop {
+        match (outer.next(), inner.next()) {
+            (Some("#"), _) | (None, None) => return true,
+            // `+/#` is every topic there is, for each has a first level. Further down `a/#` is also `a`, which `a/+/#` is not.
+            (Some("+"), Some("#")) => return is_first && outer.next() == Some("#"),
+            (Some("+"), Some(_)) => {}
+            (Some(a), Some(b)) if a == b => {}
+            _ => return false,
+        }
+        is_first = false;
+    }
+}
+
 /// The longest topic name or filter that MQTT's length prefix can carry.
 pub const TOPIC_BYTES_MAX: usize = 65_535;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn wildcards_are_for_filters_and_fill_a_whole_level() {
@@ -150,5 +194,53 @@ mod tests {
         for neither in ["", "a#", "#/a", "a/b+", "a\0b"] {
             assert!(!is_topic_name(neither) && !is_topic_filter(neither), "{neither:?}");
         }
+    }
+
+    /// Every topic of up to five levels, each one of `a`, `b` or empty. The empty topic is among them: no client may name it,
+    /// but `/#` and `+` match it.
+    fn topics() -> Vec<String> {
+        let mut topics = vec![String::new(), "a".to_owned(), "b".to_owned()];
+        let mut longest = topics.clone();
+        for _ in 0..4 {
+            let longer = |topic: &String| ["a", "b", ""].map(|level| format!("{topic}/{level}"));
+            longest = longest.iter().flat_map(longer).collect();
+            topics.extend_from_slice(&longest);
+        }
+        topics
+    }
+
+    fn filter() -> impl Strategy<Value = String> {
+        let level = prop::sample::select(vec!["a", "b", "+", ""]);
+        (prop::collection::vec(level, 0..3), any::<bool>())
+            .prop_map(|(mut levels, is_open)| {
+                levels.extend(is_open.then_some("#"));
+                levels.join("/")
+            })
+            .prop_filter("a filter", |filter| is_topic_filter(filter))
+    }
+
+    proptest! {
+        #[test]
+        fn a_filter_covers_another_exactly_when_every_topic_of_that_one_matches(outer in filter(), inner in filter()) {
+            let covers = levels_cover(outer.split('/'), inner.split('/'));
+            let expected = topics().iter().filter(|topic| filter_matches(&inner, topic)).all(|topic| filter_matches(&outer, topic));
+            prop_assert_eq!(covers, expected, "{:?} {:?}", outer, inner);
+        }
+
+        #[test]
+        fn filters_overlap_exactly_when_a_topic_matches_both(one in filter(), other in filter()) {
+            let expected = topics().iter().any(|topic| filter_matches(&one, topic) && filter_matches(&other, topic));
+            prop_assert_eq!(filters_overlap(&one, &other), expected, "{:?} {:?}", one, other);
+        }
+    }
+
+    #[test]
+    fn a_wildcard_does_not_cover_the_brokers_own_topics() {
+        for (outer, inner) in
+            [("#", "$SYS/#"), ("+/x", "$SYS/x"), ("a/+", "#"), ("a/+", "a/#"), ("a/+", "+/b")]
+        {
+            assert!(!levels_cover(outer.split('/'), inner.split('/')), "{outer} {inner}");
+        }
+        assert!(levels_cover("$SYS/#".split('/'), "$SYS/x".split('/')));
     }
 }

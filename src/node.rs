@@ -10,7 +10,7 @@ use tracing::{info, warn};
 
 use crate::broker::{self, Broker, BrokerError, Endpoint};
 use crate::client::{Client, ClientError, InProcess, Remote, RemoteConfig, State, Status};
-use crate::deployment::{self, Deployment, DeploymentError};
+use crate::deployment::{self, Deployment, DeploymentError, DeviceIdFrom};
 use crate::metrics::Statistics;
 use crate::model::{Detector, LoadError, ModelInfo};
 
@@ -80,6 +80,11 @@ pub enum NodeError {
         "deployments {0:?} and {1:?} take the same requests and answer on the same topic {2:?}; give one of them other topics"
     )]
     SharedTopics(String, String, String),
+    /// A deployment takes device ids from its senders, and the broker does not tell who they are.
+    #[error(
+        "deployment {0:?} takes device ids from the clients that send requests, and a broker elsewhere does not tell who they are"
+    )]
+    SendersUnknown(String),
     /// A model is missing or broken.
     #[error(transparent)]
     Model(#[from] LoadError),
@@ -164,7 +169,8 @@ impl NodeBuilder {
             loaded.push((config, detector));
         }
         let status = status(&self.status_topic, &self.node_id, &loaded);
-        let (broker, client) = connect(self.broker, status)?;
+        let wants_senders = loaded.iter().any(|(config, _)| config.device_id_from != DeviceIdFrom::Payload);
+        let (broker, client) = connect(self.broker, status, wants_senders)?;
         let mut node = Node {
             broker,
             client: Some(client),
@@ -182,6 +188,10 @@ impl NodeBuilder {
         let configs: Vec<_> = self.deployments.iter().map(|(config, _)| config).collect();
         if configs.is_empty() {
             return Err(NodeError::NoDeployment);
+        }
+        let from_senders = configs.iter().find(|config| config.device_id_from != DeviceIdFrom::Payload);
+        if let (BrokerChoice::Elsewhere(_), Some(config)) = (&self.broker, from_senders) {
+            return Err(NodeError::SendersUnknown(config.name.clone()));
         }
         for (at, one) in configs.iter().enumerate() {
             for other in &configs[at + 1..] {
@@ -215,9 +225,10 @@ fn status(topic: &str, node_id: &str, loaded: &[(deployment::Config, Detector)])
 
 type Connected = (Option<Arc<Broker>>, Box<dyn Client>);
 
-fn connect(choice: BrokerChoice, status: Status) -> Result<Connected, NodeError> {
+fn connect(choice: BrokerChoice, status: Status, wants_senders: bool) -> Result<Connected, NodeError> {
     match choice {
-        BrokerChoice::Embedded(config) => {
+        BrokerChoice::Embedded(mut config) => {
+            config.tells_senders |= wants_senders;
             let broker = Arc::new(Broker::start(config)?);
             let client = InProcess::join(Arc::clone(&broker), status)?;
             Ok((Some(broker), Box::new(client)))

@@ -51,6 +51,11 @@ pub fn invalid(text: &str, key: &str, problem: impl Into<String>) -> TomlError {
     TomlError { line: line_of_key(text, key), key: key.to_owned(), problem: problem.into(), suggestion: None }
 }
 
+/// The same for a value that stands at byte `at` of the text.
+pub fn invalid_at(text: &str, at: usize, problem: impl Into<String>) -> TomlError {
+    TomlError { line: line_of(text, at), key: key_at(text, at), problem: problem.into(), suggestion: None }
+}
+
 /// The entry of `known` that `name` most resembles, if any does.
 pub fn closest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let scored = known.into_iter().map(|candidate| (strsim::jaro_winkler(name, candidate), candidate));

@@ -6,7 +6,7 @@ mod diagnose;
 mod parse;
 mod write;
 
-pub use parse::{Limits, Rejected, parse_request};
+pub use parse::{Limits, Rejected, parse_request, parse_request_of};
 pub use write::{Answer, Members, write_error, write_result};
 
 /// The deepest nesting of arrays and objects a payload may have (serde_json's own recursion limit).

@@ -8,7 +8,10 @@ mod mqtt;
 
 use certificates::{Authority, Files, Stream, named};
 use mqtt::{Client, Connect, start};
-use nearfar::broker::{Access, Broker, BrokerError, Config, IdentitySource, Login, Tls};
+use nearfar::broker::{
+    Access, AccessRules, AttemptLimits, Authentication, Broker, BrokerError, Config, Guard, IdentitySource,
+    Login, Tls, Users,
+};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::{Arc, Mutex};
@@ -98,9 +101,9 @@ fn mutual_tls_wants_a_certificate_of_its_authority_and_says_so() {
 struct Logins(Mutex<Vec<String>>);
 
 impl Access for Logins {
-    fn authenticate(&self, _client_id: &str, login: Option<Login<'_>>) -> bool {
-        self.0.lock().unwrap().push(login.map_or("nobody", |login| login.username).to_owned());
-        true
+    fn authenticate<'a>(&'a self, login: Login<'a>) -> Authentication<'a> {
+        self.0.lock().unwrap().push(login.certificate.unwrap_or("nobody").to_owned());
+        Box::pin(std::future::ready(Ok(login.certificate.map(Arc::from))))
     }
 }
 
@@ -114,6 +117,22 @@ fn the_certificates_name_is_the_user_whatever_the_client_says() {
     let connect = Connect { login: Some(("admin", "secret")), ..Connect::v3("c") };
     Client::over(authority.connect(address, Some(&devices.client("press-7"))), &connect);
     assert_eq!(*logins.0.lock().unwrap(), ["press-7"]);
+}
+
+#[test]
+fn the_certificates_name_has_the_rights_of_that_user_without_a_password() {
+    let (authority, devices) = (Authority::new("plant"), Authority::new("devices"));
+    let files = Files::new(&authority.server());
+    let rules =
+        AccessRules::from_toml("[[rules]]\nallow = [\"subscribe\"]\ntopics = [\"orders/%u\"]\n").unwrap();
+    let guard = Arc::new(Guard::new(Users::default(), rules.clone(), AttemptLimits::default()).unwrap());
+    let tls = Tls { identity: Some(IdentitySource::CommonName), ..files.mutual_tls(&devices) };
+    let (_broker, address) = start(Config { access: guard.clone(), ..config(tls) });
+    let mut press = client(authority.connect(address, Some(&devices.client("press-7"))));
+    assert_eq!(press.subscribe("orders/press-7", 0), 0);
+    assert_eq!(press.subscribe("orders/press-8", 0), 0x87);
+    guard.replace(Users::default(), rules);
+    assert_eq!(press.subscribe("orders/press-7", 0), 0, "a reload of the users is no matter of its");
 }
 
 #[test]

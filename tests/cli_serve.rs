@@ -1,15 +1,18 @@
 //! `nearfar serve` as a user calls it: what it prints, what it answers, how it ends, and how it refuses.
 
+#[path = "support/mqtt.rs"]
+mod mqtt;
 mod support;
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 
-use nearfar::broker::{self, Broker, Listener, Tls};
+use mqtt::{Client, Connect};
+use nearfar::broker::{self, Broker, Listener, Tls, Users};
 use nearfar::config::{BrokerChoice, read_broker_file, read_node_file, refuse_open_listeners};
 use nearfar::mqtt::Qos;
 use serde_json::json;
-use support::process::{Process, nearfar, ready_address, run};
+use support::process::{Process, nearfar, nearfar_logging, ready_address, run};
 use support::{MODEL, Sensor, request};
 
 const REQUEST: &str = "ml/inference/request";
@@ -220,6 +223,72 @@ fn a_listener_that_asks_for_certificates_is_not_open_to_anyone() {
 fn a_listener_open_to_anyone_must_be_asked_for() {
     let ended = run(&mut nearfar(&["serve", MODEL, "--listen", "0.0.0.0:0"]));
     ended.assert_refused(2, &["0.0.0.0:0", "no users", "127.0.0.1", "--allow-anonymous"]);
+}
+
+/// A users file and rules that let `user` do everything.
+fn access_files(directory: &Path, user: &str) -> (String, String) {
+    let users = Users::with_password("", user, "secret").expect("the name and the password can be stored");
+    let rules = "[[rules]]\nallow = [\"publish\", \"subscribe\", \"will\"]\ntopics = [\"#\"]\n";
+    (write(directory, "users.txt", &users), write(directory, "acl.toml", rules))
+}
+
+fn may_connect(address: SocketAddr, user: &str) -> bool {
+    let connect = Connect { login: Some((user, "secret")), ..Connect::v3("") };
+    Client::connect(address, &connect).1.body == [0, 0]
+}
+
+#[test]
+fn with_users_every_address_may_be_listened_on_and_a_reload_changes_them_under_way() {
+    let directory = tempfile::tempdir().unwrap();
+    let (users, rules) = access_files(directory.path(), "old");
+    let arguments = ["serve", MODEL, "--listen", "0.0.0.0:0", "--users", &users, "--acl", &rules];
+    let process = Process::start(&mut nearfar_logging("info", &arguments));
+    let listening = ready_address(&process.line());
+    let address = SocketAddr::from(([127, 0, 0, 1], listening.port()));
+    let mut old =
+        Client::accepted(address, &Connect { login: Some(("old", "secret")), ..Connect::v3("old") });
+    assert!(!may_connect(address, "new"));
+
+    access_files(directory.path(), "broken");
+    write(directory.path(), "acl.toml", "[[rules]]\nalow = []\n");
+    assert!(process.signal("HUP"));
+    process.complaint_with("acl.toml, line 2");
+    assert!(may_connect(address, "old") && !may_connect(address, "broken"));
+    old.ping();
+
+    let both =
+        Users::with_password(&Users::with_password("", "old", "secret").unwrap(), "new", "secret").unwrap();
+    access_files(directory.path(), "new");
+    write(directory.path(), "users.txt", &both);
+    assert!(process.signal("HUP"));
+    process.complaint_with("read again");
+    assert!(may_connect(address, "new") && may_connect(address, "old"));
+    old.ping();
+    assert_eq!(process.terminate().code, Some(0));
+}
+
+#[test]
+fn half_of_an_access_configuration_is_refused_with_what_to_write() {
+    let directory = tempfile::tempdir().unwrap();
+    let (users, rules) = access_files(directory.path(), "user");
+    let refused = |arguments: &[&str], parts: &[&str]| {
+        run(nearfar(&["serve", MODEL]).args(FREE_PORT).args(arguments)).assert_refused(2, parts);
+    };
+    refused(&["--users", &users], &["`broker.users`", "--acl", "[[rules]]"]);
+    refused(&["--acl", &rules], &["`broker.access_rules`", "--users"]);
+    refused(
+        &["--users", &users, "--acl", &rules, "--allow-anonymous"],
+        &["`broker.allow_anonymous`", "remove it"],
+    );
+    let broken = write(directory.path(), "broken.txt", "\nuser:secret\n");
+    refused(&["--users", &broken, "--acl", &rules], &["broken.txt, line 2", "$argon2id$"]);
+    let broken =
+        write(directory.path(), "broken.toml", "[[rules]]\nallow = [\"publish\"]\ntopics = [\"a/x%u\"]\n");
+    refused(
+        &["--users", &users, "--acl", &broken],
+        &["broken.toml, line 3", "`rules.topics`", "whole levels"],
+    );
+    refused(&["--users", "/no/such/file", "--acl", &rules], &["/no/such/file", "cannot be read"]);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The wire contract: every member, every error a payload can cause, and payloads nobody thought of.
 
 use nearfar::inference::{Caller, DeviceId, ErrorCode, Refusal, Stages};
-use nearfar::wire::{Answer, Limits, parse_request, write_error, write_result};
+use nearfar::wire::{Answer, Limits, parse_request, parse_request_of, write_error, write_result};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -238,5 +238,32 @@ proptest! {
     fn a_cut_payload_is_refused(cut in 0usize..60) {
         let payload = br#"{"device_id":"sensor1","timestamp_us":1,"features":[0.1,0.2,0.3]}"#;
         prop_assert!(parse_request(&payload[..cut], INPUTS, Limits::default()).is_err());
+    }
+}
+
+#[test]
+fn where_the_device_is_known_the_payload_names_it_or_nobody() {
+    let device = DeviceId::new("press").unwrap();
+    let parse = |payload: &str| parse_request_of(&device, payload.as_bytes(), INPUTS, Limits::default());
+    let features = ["1.5"; INPUTS].join(",");
+    for payload in [
+        format!("{{\"device_id\":\"press\",\"features\":[{features}]}}"),
+        format!("{{\"features\":[{features}]}}"),
+        format!("{{\"device_id\":null,\"features\":[{features}]}}"),
+    ] {
+        assert_eq!(parse(&payload).unwrap().caller.device_id, Some(device.clone()), "{payload}");
+    }
+    for (payload, code) in [
+        (format!("{{\"device_id\":\"lathe\",\"features\":[{features}]}}"), ErrorCode::InvalidDeviceId),
+        ("{\"device_id\":\"lathe\",\"features\":[NaN]}".to_owned(), ErrorCode::InvalidDeviceId),
+        ("{\"device_id\":\"lathe\",\"features\":[\"x\"]}".to_owned(), ErrorCode::InvalidJson),
+        ("{\"device_id\":\"lathe\",\"device_id\":\"lathe\"}".to_owned(), ErrorCode::InvalidDeviceId),
+        ("{\"features\":[]}".to_owned(), ErrorCode::ShapeMismatch),
+        ("no JSON".to_owned(), ErrorCode::InvalidJson),
+        (" ".repeat(Limits::default().payload_bytes_max + 1), ErrorCode::InvalidJson),
+    ] {
+        let rejected = parse(&payload).unwrap_err();
+        assert_eq!(rejected.refusal.code, code, "{}", rejected.refusal);
+        assert_eq!(rejected.caller.device_id, Some(device.clone()), "no error of its goes to another device");
     }
 }

@@ -1,35 +1,122 @@
-//! Who may connect, publish and subscribe: the seam for users and access rules.
+//! Who may connect, publish and subscribe: the seam between the front door and whoever decides.
+
+use super::reached::Limit;
+use super::reason::Reason;
+use crate::mqtt::Sender;
+use std::future::Future;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
 
 /// What a client wants to do with a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
-    /// Publish to a topic name (also through a will).
+    /// Publish to a topic name.
     Publish,
     /// Subscribe to a topic filter, without the `$share/{group}/` of a shared one.
     Subscribe,
+    /// Leave a will that is published to a topic name.
+    Will,
 }
 
-/// The credentials in a CONNECT.
+/// The name and password in a CONNECT.
 #[derive(Debug, Clone, Copy)]
-pub struct Login<'a> {
+pub struct Credentials<'a> {
     /// The user's name; empty when only a password came.
     pub username: &'a str,
     /// The password; empty when none came.
     pub password: &'a str,
 }
 
+/// A client that wants to connect.
+#[derive(Debug, Clone, Copy)]
+pub struct Login<'a> {
+    /// Empty when the broker is to choose one.
+    pub client_id: &'a str,
+    /// The address it comes from.
+    pub peer: IpAddr,
+    /// What it says it is; `None` when it says nothing.
+    pub credentials: Option<Credentials<'a>>,
+    /// The name that its certificate proves, on a listener that takes names from certificates.
+    pub certificate: Option<&'a str>,
+}
+
+/// A client that was let in.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Identity {
+    /// Its client id.
+    pub client_id: Arc<str>,
+    /// The user it has proved to be; `None` where nobody has to.
+    pub user: Option<Arc<str>>,
+    /// Whether a certificate has proved it, so that no password was asked for.
+    pub is_certified: bool,
+}
+
+impl Identity {
+    /// The same as an application sees it.
+    pub(super) fn sender(&self) -> Box<Sender> {
+        let user = self.user.as_deref().map(str::to_owned);
+        Box::new(Sender { client_id: self.client_id.as_ref().to_owned(), user })
+    }
+}
+
+/// Why a client was not let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Denied {
+    /// No such user, or not its password.
+    BadCredentials,
+    /// It said nothing of who it is, or may not connect.
+    NotAuthorized,
+    /// Too many logins from its address have failed.
+    TooManyAttempts,
+    /// Too many logins are being checked.
+    Busy,
+}
+
+impl Denied {
+    pub(super) fn reason(self) -> Reason {
+        match self {
+            Self::BadCredentials => Reason::BAD_CREDENTIALS,
+            Self::NotAuthorized => Reason::NOT_AUTHORIZED,
+            Self::TooManyAttempts | Self::Busy => Reason::QUOTA_EXCEEDED,
+        }
+    }
+
+    /// The limit that was reached, if it was for one.
+    pub(super) fn limit(self) -> Option<Limit> {
+        match self {
+            Self::BadCredentials | Self::NotAuthorized => None,
+            Self::TooManyAttempts => Some(Limit::FailedLogins),
+            Self::Busy => Some(Limit::LoginsWaiting),
+        }
+    }
+}
+
+/// The answer to a login, once it is there: the user, if it has to be one.
+pub type Authentication<'a> = Pin<Box<dyn Future<Output = Result<Option<Arc<str>>, Denied>> + Send + 'a>>;
+
 /// Decides what clients may do. Called on the broker's I/O thread, so it must answer without blocking.
 pub trait Access: Send + Sync {
-    /// Whether a client may connect under this id with these credentials.
-    fn authenticate(&self, client_id: &str, login: Option<Login<'_>>) -> bool {
-        let _ = (client_id, login);
+    /// Whether a client may connect, and as whom. A name that is not proved is nobody's.
+    fn authenticate<'a>(&'a self, login: Login<'a>) -> Authentication<'a> {
+        Box::pin(std::future::ready(Ok(login.certificate.map(Arc::from))))
+    }
+
+    /// Whether a connected client may do this. The answer is kept while the topic and [`version`](Self::version) stay.
+    fn authorize(&self, who: &Identity, action: Action, topic: &str) -> bool {
+        let _ = (who, action, topic);
         true
     }
 
-    /// Whether a connected client may do this. The answer for a topic is kept until the client publishes to another.
-    fn authorize(&self, client_id: &str, action: Action, topic: &str) -> bool {
-        let _ = (client_id, action, topic);
+    /// Whether a client that was let in before would be let in now.
+    fn is_welcome(&self, who: &Identity) -> bool {
+        let _ = who;
         true
+    }
+
+    /// Changes whenever answers may. Subscriptions and clients are judged again then.
+    fn version(&self) -> u64 {
+        0
     }
 }
 

@@ -31,6 +31,21 @@ pub struct Config {
     pub access: Arc<dyn Access>,
     /// What [`Broker::reload`](super::Broker::reload) reads again, beside the listeners' certificates.
     pub reloads: Vec<Arc<dyn Reload>>,
+    /// What becomes of a publish that the rules refuse, where the client speaks 3.1.1.
+    pub refused_publish: RefusedPublish,
+    /// Whether in-process links are told who published a message. It costs a little for each message to them.
+    pub tells_senders: bool,
+}
+
+/// What becomes of a publish that the rules refuse when its client speaks MQTT 3.1.1, which has no code for it. In MQTT 5 the
+/// client is told with reason 0x87.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum RefusedPublish {
+    /// It is dropped, counted, and acknowledged.
+    #[default]
+    Drop,
+    /// The connection ends.
+    Disconnect,
 }
 
 impl Config {
@@ -47,6 +62,8 @@ impl Config {
             router: RouterLimits::default(),
             limits: Limits::default(),
             access: Arc::new(AllowAll),
+            refused_publish: RefusedPublish::default(),
+            tells_senders: false,
             reloads: Vec::new(),
         }
     }

@@ -1,5 +1,6 @@
 //! One client's connection: CONNECT, then a loop over socket, router, shared groups, orders and time, then the end.
 
+use super::access::Identity;
 use super::batch::Batch;
 use super::bus::lock;
 use super::codec::Version;
@@ -77,6 +78,11 @@ pub(super) struct Route {
     pub routed: Bytes,
     pub gates: Vec<Arc<Gate>>,
     pub gates_version: u64,
+    /// The access rules' version that the topic was judged by.
+    pub rights_version: u64,
+    /// The response topic that was allowed last, and by which version.
+    pub answers_topic: String,
+    pub answers_version: u64,
 }
 
 /// A retained message on its way to a new subscription.
@@ -124,6 +130,7 @@ pub(super) struct Connection {
     pub is_overrun: bool,
     /// It has more unread than it may, which was counted.
     is_unread: bool,
+    pub identity: Identity,
 }
 
 /// Serves one client over a stream, from CONNECT to the end.
@@ -132,7 +139,7 @@ pub(super) async fn serve<R, W>(
     limits: ConnectionLimits,
     peer: Peer,
     mut reader: R,
-    mut writer: W,
+    writer: W,
 ) where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
@@ -159,11 +166,20 @@ pub(super) async fn serve<R, W>(
             tracing::debug!(peer = %peer.address, reason = %refusal.reason, "connection refused");
             note_too_large(&server, refusal.reason, "a CONNECT");
             drop(online);
-            // The client may be gone already, and then needs no answer.
-            let _gone = writer.write_all(&refusal.answer).await;
-            linger(reader, writer, LINGER).await;
+            refuse(&server, &refusal, reader, writer).await;
         }
     }
+}
+
+async fn refuse<R, W>(server: &Server, refusal: &Refusal, reader: R, mut writer: W)
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
+    server.refused_logins.fetch_add(1, Ordering::Relaxed);
+    // The client may be gone already, and then needs no answer.
+    let _gone = writer.write_all(&refusal.answer).await;
+    linger(reader, writer, LINGER).await;
 }
 
 async fn run<R, W>(
@@ -180,7 +196,13 @@ async fn run<R, W>(
 {
     let assigned = hello.client_id.is_empty().then(|| server.assign_client_id());
     let client_id: Arc<str> = assigned.as_deref().unwrap_or(&hello.client_id).into();
-    let mut acquired = server.registry.acquire(&client_id, hello.is_clean).await;
+    let acquired = server.registry.acquire(&client_id, hello.is_clean, hello.user.as_ref()).await;
+    let Ok(mut acquired) = acquired else {
+        tracing::warn!(%client_id, user = ?hello.user, "connection refused: another user's client has this client id");
+        drop(online);
+        let refusal = Refusal::new(hello.version, Reason::CLIENT_ID_INVALID);
+        return refuse(&server, &refusal, reader, writer).await;
+    };
     let is_present = acquired.session.is_some();
     let mut session =
         acquired.session.unwrap_or_else(|| Box::new(Session::new(server.registry.next_number())));
@@ -190,8 +212,11 @@ async fn run<R, W>(
     let will = hello.will.take();
     let mut connection = Connection::new(server, client_id, &limits, &hello, session, unread, shared_queue);
     connection.will = will;
+    if connection.server.config.tells_senders {
+        let sender = connection.identity.sender();
+        connection.will.iter_mut().for_each(|will| will.sender = Some(sender.clone()));
+    }
     connection.output.raw(&answer);
-    connection.resume().await;
     let end = connection.serve_until_end(&mut reader, &mut writer, &mut acquired.orders, &mut shared).await;
     drop(online);
     connection.finish(end, acquired.generation, acquired.orders, shared, reader, writer).await;
@@ -242,6 +267,7 @@ impl Connection {
         let rates = &server.config.limits;
         let pace =
             Pace::new(rates.publish_messages_per_s_max, rates.publish_burst_messages_max, Instant::now());
+        let identity = hello.identity(client_id.clone());
         let wishes = Wishes {
             version: hello.version,
             packet_bytes_max: hello.packet_bytes_max,
@@ -277,6 +303,7 @@ impl Connection {
             paused_until: None,
             is_overrun: false,
             is_unread: false,
+            identity,
         }
     }
 
@@ -314,6 +341,7 @@ impl Connection {
         let mut holds_back = false;
         let tick = tokio::time::sleep(self.tick());
         tokio::pin!(tick);
+        self.resume().await?;
         // Packets may have come with the CONNECT.
         self.process().await?;
         loop {
@@ -365,6 +393,7 @@ impl Connection {
                     Err(()) => return Ok(End::Closing(Reason::SHUTTING_DOWN)),
                 },
                 Some(delivery) = shared.recv(), if takes_more => {
+                    self.review_rights()?;
                     self.deliver_shared(delivery);
                 }
                 // It cannot fail: the bus has the other end, and lives as long as we do.
@@ -382,6 +411,7 @@ impl Connection {
                     self.process().await?;
                 }
                 () = &mut tick => {
+                    self.review_rights()?;
                     let is_waiting = self.is_held || self.paused_until.is_some();
                     if self.keep_alive.is_some_and(|limit| !is_waiting && last_read.elapsed() >= limit) {
                         return Err(Reason::KEEP_ALIVE);
@@ -452,6 +482,9 @@ impl Connection {
         if let End::Goodbye { publishes_will: false } = end {
             self.will = None;
         }
+        // The rules may have changed since it was left.
+        let (server, who) = (self.server.clone(), &self.identity);
+        self.will = self.will.take().filter(|will| will.is_allowed(&server, who));
         self.leave_groups(shared);
         let session = std::mem::replace(&mut self.session, Box::new(Session::new(0)));
         let leaving = parked::Leaving {

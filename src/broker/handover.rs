@@ -26,8 +26,12 @@ pub(super) fn hand_over(server: &Server, client_id: &str, session: &mut Session)
 /// Whether another member will get it.
 fn give_back(delivery: &Delivery) -> bool {
     let Some(group) = &delivery.group else { return false };
-    let meta =
-        Meta { qos: delivery.qos, retain: delivery.retain, origin: None, deadline_ms: delivery.deadline_ms };
+    let meta = Meta {
+        qos: delivery.qos,
+        retain: delivery.retain,
+        deadline_ms: delivery.deadline_ms,
+        ..Meta::default()
+    };
     let publish = Publish::new(topic::escape_bytes(&delivery.topic), delivery.payload.clone(), false);
     let properties = tag(meta, delivery.properties.as_deref().cloned());
     group.give_back(Forward { cursor: None, size: 0, publish, properties })

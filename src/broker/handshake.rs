@@ -1,6 +1,6 @@
 //! CONNECT: read, judged, and answered.
 
-use super::access::Login;
+use super::access::{Credentials, Identity, Login};
 use super::codec::{self, Version, kind, peek, u16_at};
 use super::config::ConnectionLimits;
 use super::peer::Peer;
@@ -12,6 +12,7 @@ use bytes::{BufMut, BytesMut};
 use rumqttd::protocol::{
     ConnAck, ConnAckProperties, Connect, ConnectProperties, ConnectReturnCode, Packet, Protocol, v5::V5,
 };
+use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 /// A CONNACK with every property but the assigned client id is not larger, and neither is that property. Clients that take
@@ -39,6 +40,17 @@ pub(super) struct Hello {
     pub will: Option<Will>,
     /// The keep-alive that the client is given instead of its own.
     pub server_keep_alive_s: Option<u16>,
+    /// The user that the client has proved to be.
+    pub user: Option<Arc<str>>,
+    /// By a certificate.
+    pub is_certified: bool,
+}
+
+impl Hello {
+    /// Who the client is, once it has its id.
+    pub fn identity(&self, client_id: Arc<str>) -> Identity {
+        Identity { client_id, user: self.user.clone(), is_certified: self.is_certified }
+    }
 }
 
 /// A CONNECT that was not accepted: the CONNACK for it, or nothing where the client would not understand one.
@@ -61,6 +73,7 @@ impl Refusal {
             }
             (_, Reason::CLIENT_ID_INVALID) => vec![0x20, 2, 0, 2],
             (_, Reason::SERVER_UNAVAILABLE | Reason::QUOTA_EXCEEDED) => vec![0x20, 2, 0, 3],
+            (_, Reason::BAD_CREDENTIALS) => vec![0x20, 2, 0, 4],
             (_, Reason::NOT_AUTHORIZED) => vec![0x20, 2, 0, 5],
             _ => Vec::new(),
         };
@@ -91,7 +104,7 @@ pub(super) async fn read_connect(
         match peek(buffer, limits.packet_bytes_max).map_err(Refusal::silent)? {
             Some(header) if buffer.len() >= header.packet_bytes() => {
                 let frame = buffer.split_to(header.packet_bytes());
-                return judge(server, limits, peer, &frame, header.header_bytes);
+                return judge(server, limits, peer, &frame, header.header_bytes).await;
             }
             _ => match input.read_buf(buffer).await {
                 Ok(read) if read > 0 => {}
@@ -101,7 +114,7 @@ pub(super) async fn read_connect(
     }
 }
 
-fn judge(
+async fn judge(
     server: &Server,
     limits: &ConnectionLimits,
     peer: &Peer,
@@ -118,15 +131,20 @@ fn judge(
     let packet_bytes_max = client_packet_bytes_max(properties.as_ref());
     let refuse = |reason| Refusal::new(version, reason).within(packet_bytes_max);
     let will = will.map(|will| Will::new(will, will_properties));
-    let hello = hello(server, limits, version, connect, properties, will).map_err(refuse)?;
-    let login = match &peer.identity {
-        // Proven by a certificate, which takes the place of a password.
-        Some(identity) => Some(Login { username: identity, password: "" }),
-        None => login.as_ref().map(|login| Login { username: &login.username, password: &login.password }),
-    };
-    let is_allowed = server.config.access.authenticate(&hello.client_id, login)
-        && hello.will.as_ref().is_none_or(|will| will.is_allowed(server, &hello.client_id));
-    if !is_allowed {
+    let mut hello = hello(server, limits, version, connect, properties, will).map_err(refuse)?;
+    let credentials =
+        login.as_ref().map(|login| Credentials { username: &login.username, password: &login.password });
+    let certificate = peer.identity.as_deref();
+    let login = Login { client_id: &hello.client_id, peer: peer.address, credentials, certificate };
+    hello.user = server.config.access.authenticate(login).await.map_err(|denied| {
+        if let Some(limit) = denied.limit() {
+            server.bus.reached.note(limit, peer.address);
+        }
+        refuse(denied.reason())
+    })?;
+    hello.is_certified = certificate.is_some();
+    let who = hello.identity(hello.client_id.as_str().into());
+    if hello.will.as_ref().is_some_and(|will| !will.is_allowed(server, &who)) {
         return Err(refuse(Reason::NOT_AUTHORIZED));
     }
     if !server.is_serving() {
@@ -202,6 +220,8 @@ fn hello(
         aliases_max: 0,
         will,
         server_keep_alive_s: None,
+        user: None,
+        is_certified: false,
     };
     if version == Version::V5 && hello.keep_alive_s > limits.keep_alive_max_s {
         hello.keep_alive_s = limits.keep_alive_max_s;

@@ -47,6 +47,7 @@ impl Connection {
     pub(super) async fn process(&mut self) -> Result<(), Reason> {
         // Whatever changes from here on wakes a publisher that is found to have to wait.
         self.progress.mark_unchanged();
+        self.review_rights()?;
         let result = self.process_frames().await;
         self.push()?;
         result
@@ -127,7 +128,11 @@ impl Connection {
     fn on_publish(&mut self, first: u8, body: &Bytes) -> Result<Progress, Reason> {
         let mut publish = self.read_publish(first, body)?;
         let deadline_ms = self.check_properties(&mut publish)?;
-        let refusal = self.route(&publish.topic)?;
+        let mut refusal = self.route(&publish.topic)?;
+        let answers = publish.properties.as_ref().and_then(|own| own.response_topic.as_ref());
+        if refusal == Reason::SUCCESS && !self.may_be_answered_on(answers) {
+            refusal = Reason::NOT_AUTHORIZED;
+        }
         let bytes = logged_bytes(&self.route.routed, &publish.payload);
         if refusal == Reason::SUCCESS && !self.batch.admits(&self.route.gates, bytes) {
             self.is_held = true;
@@ -135,6 +140,9 @@ impl Connection {
         }
         if self.is_too_fast()? {
             return Ok(Progress::Wait);
+        }
+        if refusal == Reason::NOT_AUTHORIZED {
+            self.refuse_publish()?;
         }
         if publish.qos == Qos::ExactlyOnce {
             if self.session.receiving.contains(&publish.packet_id) {
@@ -149,7 +157,9 @@ impl Connection {
         }
         if refusal == Reason::SUCCESS {
             let origin = self.session.origin();
-            let meta = Meta { qos: publish.qos, retain: publish.retain, origin, deadline_ms };
+            let is_told = self.server.config.tells_senders && !self.route.gates.is_empty();
+            let sender = is_told.then(|| self.identity.sender());
+            let meta = Meta { qos: publish.qos, retain: publish.retain, origin, deadline_ms, sender };
             self.batch.add(&self.route.routed, publish.payload, meta, publish.properties);
             self.batch.note_gates(&self.route.gates, self.route.gates_version, bytes);
         }
@@ -256,7 +266,10 @@ impl Connection {
     /// Looks the topic up, unless it is the last one again. [`Reason::SUCCESS`] when the client may publish to it.
     fn route(&mut self, topic: &Bytes) -> Result<Reason, Reason> {
         let version = self.server.bus.gates().version();
-        if !topic.is_empty() && self.route.topic == topic && self.route.gates_version == version {
+        let access = &self.server.config.access;
+        let rights_version = access.version();
+        let is_known = self.route.gates_version == version && self.route.rights_version == rights_version;
+        if is_known && !topic.is_empty() && self.route.topic == topic {
             return Ok(Reason::SUCCESS);
         }
         if topic.is_empty() {
@@ -271,8 +284,7 @@ impl Connection {
             self.server.bus.reached.note(limit, &self.client_id);
             return Ok(Reason::TOPIC_INVALID);
         }
-        let access = &self.server.config.access;
-        if name.starts_with('$') || !access.authorize(&self.client_id, Action::Publish, name) {
+        if name.starts_with('$') || !access.authorize(&self.identity, Action::Publish, name) {
             return Ok(Reason::NOT_AUTHORIZED);
         }
         // Copies, so that the cache does not pin the block that the topic was read in.
@@ -287,6 +299,7 @@ impl Connection {
             Err(_) => return Err(Reason::TOPIC_INVALID),
         };
         (self.route.topic, self.route.routed, self.route.gates_version) = (topic, routed, version);
+        self.route.rights_version = rights_version;
         Ok(Reason::SUCCESS)
     }
 

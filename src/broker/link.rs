@@ -145,7 +145,7 @@ impl LinkPublisher {
         }
         let expiry_s = message.properties.as_ref().and_then(|properties| properties.message_expiry_s);
         let deadline_ms = expiry_s.map(|s| self.bus.now_ms() + u64::from(s) * 1_000);
-        let meta = Meta { qos: message.qos, retain: message.retain, origin: None, deadline_ms };
+        let meta = Meta { qos: message.qos, retain: message.retain, origin: None, deadline_ms, sender: None };
         let properties = message.properties.map(|properties| tag::to_codec(*properties));
         out.add(&routed, message.payload, meta, properties);
         Ok(())
@@ -214,7 +214,10 @@ impl LinkSubscriber {
             let properties =
                 tag::from_codec(kept.properties.map(|own| *own), self.expiry_s(kept.deadline_ms));
             let topic = topic::unescape(&Bytes::from(topic));
-            let message = Message { topic, payload: kept.payload, qos: kept.qos, retain: true, properties };
+            let qos = kept.qos;
+            // Who published it is not kept with it.
+            let message =
+                Message { topic, payload: kept.payload, qos, retain: true, properties, sender: None };
             self.retained.push_back(message);
         }
         Ok(())
@@ -321,6 +324,7 @@ impl LinkSubscriber {
             qos: untagged.meta.qos,
             retain: false,
             properties: tag::from_codec(untagged.properties, self.expiry_s(untagged.meta.deadline_ms)),
+            sender: untagged.meta.sender,
         })
     }
 

@@ -15,7 +15,9 @@ use rumqttd::{Forward, Notification};
 
 impl Connection {
     /// Takes up the session where the last connection left it: shared groups, what is in flight, what waits.
-    pub(super) async fn resume(&mut self) {
+    pub(super) async fn resume(&mut self) -> Result<(), Reason> {
+        // The rules may have changed while the client was away.
+        self.review_rights()?;
         let places: Vec<_> = self
             .session
             .subscriptions_mut()
@@ -27,6 +29,7 @@ impl Connection {
         }
         self.session.unsent = self.session.inflight.len();
         self.refill();
+        Ok(())
     }
 
     /// Sends the next message again that the last connection left unacknowledged.
@@ -83,6 +86,7 @@ impl Connection {
     }
 
     pub(super) async fn take(&mut self, notification: Notification) -> Result<(), Reason> {
+        self.review_rights()?;
         match notification {
             Notification::Forward(forward) => self.deliver(forward),
             // The router waits for this after every full buffer; the link is alive, for the session holds it.

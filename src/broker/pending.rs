@@ -76,6 +76,12 @@ impl Pending {
         Some(delivery)
     }
 
+    /// Drops everything but what `is_wanted`.
+    pub fn retain(&mut self, is_wanted: impl FnMut(&Delivery) -> bool) {
+        self.deliveries.retain(is_wanted);
+        self.bytes = self.deliveries.iter().map(Delivery::bytes).sum();
+    }
+
     pub fn clear(&mut self) {
         *self = Self::default();
     }

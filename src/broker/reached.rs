@@ -61,11 +61,15 @@ pub enum Limit {
     UnreadBytes,
     /// The time in which a client takes nothing that is written to it.
     WriteTimeout,
+    /// Failed logins of one address.
+    FailedLogins,
+    /// Logins that wait to be checked.
+    LoginsWaiting,
 }
 
 impl Limit {
     /// Every limit.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 26] = [
         Self::Connections,
         Self::ConnectionsPerAddress,
         Self::Connecting,
@@ -90,6 +94,8 @@ impl Limit {
         Self::PublishRate,
         Self::UnreadBytes,
         Self::WriteTimeout,
+        Self::FailedLogins,
+        Self::LoginsWaiting,
     ];
 
     /// Its name in logs, metrics and documentation.
@@ -119,6 +125,8 @@ impl Limit {
             Self::PublishRate => "publish_messages_per_s_max",
             Self::UnreadBytes => "unread_bytes_max",
             Self::WriteTimeout => "write_timeout",
+            Self::FailedLogins => "failed_logins_max",
+            Self::LoginsWaiting => "logins_waiting_max",
         }
     }
 }

@@ -17,6 +17,7 @@ impl Reason {
     pub const PROTOCOL_ERROR: Self = Self(0x82);
     pub const UNSUPPORTED_VERSION: Self = Self(0x84);
     pub const CLIENT_ID_INVALID: Self = Self(0x85);
+    pub const BAD_CREDENTIALS: Self = Self(0x86);
     pub const NOT_AUTHORIZED: Self = Self(0x87);
     pub const SERVER_UNAVAILABLE: Self = Self(0x88);
     pub const SHUTTING_DOWN: Self = Self(0x8b);
@@ -57,6 +58,7 @@ impl fmt::Display for Reason {
             Self::PROTOCOL_ERROR => "protocol error",
             Self::UNSUPPORTED_VERSION => "unsupported protocol version",
             Self::CLIENT_ID_INVALID => "client identifier not valid",
+            Self::BAD_CREDENTIALS => "bad user name or password",
             Self::NOT_AUTHORIZED => "not authorized",
             Self::SERVER_UNAVAILABLE => "server unavailable",
             Self::SHUTTING_DOWN => "server shutting down",

@@ -29,6 +29,7 @@ pub(super) enum Order {
 struct Owner {
     generation: u64,
     orders: mpsc::Sender<Order>,
+    user: Option<Arc<str>>,
 }
 
 /// The owners, by client id.
@@ -38,6 +39,9 @@ pub(super) struct Registry {
     generations: AtomicU64,
     pub parked: AtomicUsize,
 }
+
+/// The client id belongs to another user.
+pub(super) struct OtherUsers;
 
 /// What a new owner gets.
 pub(super) struct Acquired {
@@ -53,14 +57,24 @@ impl Registry {
         self.generations.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// Becomes the owner of `client_id`; the previous one is told to hand over, and waited for.
-    pub async fn acquire(&self, client_id: &Arc<str>, is_clean: bool) -> Acquired {
+    /// Becomes the owner of `client_id`; the previous one is told to hand over, and waited for. One user's session, and
+    /// what waits in it, is never handed to another user.
+    pub async fn acquire(
+        &self,
+        client_id: &Arc<str>,
+        is_clean: bool,
+        user: Option<&Arc<str>>,
+    ) -> Result<Acquired, OtherUsers> {
         let (sender, orders) = mpsc::channel(ORDERS_MAX);
         let generation = self.next_number();
         let (reply, answer) = oneshot::channel();
         {
             let mut owners = lock(&self.owners);
-            let previous = owners.insert(client_id.clone(), Owner { generation, orders: sender });
+            if owners.get(client_id).is_some_and(|owner| owner.user.as_ref() != user) {
+                return Err(OtherUsers);
+            }
+            let owner = Owner { generation, orders: sender, user: user.cloned() };
+            let previous = owners.insert(client_id.clone(), owner);
             // Sent while the map is locked: an owner that finds itself replaced has the order in its queue.
             if let Some(previous) = previous {
                 // An error means that it ended without a word; then there is no session.
@@ -73,7 +87,7 @@ impl Registry {
             Ok(Ok(session)) if !is_clean => session,
             _ => None,
         };
-        Acquired { generation, orders, session }
+        Ok(Acquired { generation, orders, session })
     }
 
     /// Gives `client_id` up. `false` when another owner has it already: then an order to hand over is in the queue.

@@ -57,6 +57,10 @@ pub struct Statistics {
     pub topics_bytes: usize,
     /// How often each limit was reached.
     pub limits_reached: LimitsReached,
+    /// Publishes that the access rules refused.
+    pub refused_publishes: u64,
+    /// Connections that were not let in.
+    pub refused_logins: u64,
 }
 
 type DeathNotice = Box<dyn FnOnce(String) + Send>;
@@ -80,6 +84,8 @@ pub(super) struct Server {
     stop: watch::Sender<bool>,
     life: Mutex<Life>,
     addresses: Arc<Addresses>,
+    pub refused_publishes: AtomicU64,
+    pub refused_logins: AtomicU64,
 }
 
 impl Server {
@@ -96,6 +102,8 @@ impl Server {
             dropped: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
             life: Mutex::default(),
+            refused_publishes: AtomicU64::new(0),
+            refused_logins: AtomicU64::new(0),
         }
     }
 
@@ -167,6 +175,8 @@ impl Server {
             topics: self.bus.topics.len(),
             topics_bytes: self.bus.topics.bytes(),
             limits_reached,
+            refused_publishes: self.refused_publishes.load(Ordering::Relaxed),
+            refused_logins: self.refused_logins.load(Ordering::Relaxed),
         }
     }
 }

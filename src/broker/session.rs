@@ -99,6 +99,8 @@ pub(super) struct Session {
     last_sequence: u16,
     /// Seconds that the session outlives its connection; `u32::MAX` for ever.
     pub expiry_s: u32,
+    /// The access rules' version that its subscriptions were judged by.
+    pub rights_version: u64,
 }
 
 impl Session {
@@ -117,6 +119,7 @@ impl Session {
             receiving: HashSet::new(),
             last_sequence: 0,
             expiry_s: 0,
+            rights_version: 0,
         }
     }
 
@@ -161,6 +164,22 @@ impl Session {
 
     pub fn subscriptions_mut(&mut self) -> impl Iterator<Item = (usize, &mut Subscription)> {
         self.subscriptions.iter_mut().map(|(&id, subscription)| (id, subscription))
+    }
+
+    /// The subscriptions: the filter as the client spells it, and the path in the router's spelling.
+    pub fn filters(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.by_filter
+            .iter()
+            .filter_map(|(filter, id)| Some((filter.as_str(), self.subscriptions.get(id)?.path.as_str())))
+    }
+
+    /// Drops what waits for the client and no subscription of it asks for any more.
+    pub fn forget_unwanted(&mut self) {
+        let paths: Vec<_> = self.subscriptions.values().map(|subscription| &subscription.path).collect();
+        self.pending.retain(|delivery| {
+            let routed = topic::escape_bytes(&delivery.topic);
+            std::str::from_utf8(&routed).is_ok_and(|name| paths.iter().any(|path| filter_matches(path, name)))
+        });
     }
 
     pub fn subscription_count(&self) -> usize {

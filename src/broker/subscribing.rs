@@ -140,8 +140,7 @@ impl Connection {
 
     fn subscribe_refusal(&self, path: &str, routed: &str, is_new: bool) -> Option<Reason> {
         let server = &self.server;
-        if path.starts_with('$') || !server.config.access.authorize(&self.client_id, Action::Subscribe, path)
-        {
+        if path.starts_with('$') || !server.config.access.authorize(&self.identity, Action::Subscribe, path) {
             return Some(Reason::NOT_AUTHORIZED);
         }
         let limits = &server.config.limits;

@@ -3,11 +3,11 @@
 //! The router forgets a publish's QoS and RETAIN and never knew its sender or deadline. They ride in the payload format
 //! indicator's spare bits and, only where needed, in one more user property at the end.
 
-use crate::mqtt::{Properties, Qos};
+use crate::mqtt::{Properties, Qos, Sender};
 use rumqttd::protocol::PublishProperties;
 
 /// What a delivery must know about its publish beyond topic, payload and properties.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Meta {
     /// The QoS it was published with.
     pub qos: Qos,
@@ -17,6 +17,8 @@ pub(super) struct Meta {
     pub origin: Option<u64>,
     /// When it expires, in milliseconds of the bus's clock.
     pub deadline_ms: Option<u64>,
+    /// Who published it; only set for in-process links that asked.
+    pub sender: Option<Box<Sender>>,
 }
 
 const INDICATOR: u8 = 0b1;
@@ -40,11 +42,16 @@ pub(super) fn tag(meta: Meta, properties: Option<PublishProperties>) -> Option<P
     }
     // The router must not know it: its expiry arithmetic is wrong, and it cannot see our queues.
     tagged.message_expiry_interval = None;
-    if meta.origin.is_some() || meta.deadline_ms.is_some() {
+    if meta.origin.is_some() || meta.deadline_ms.is_some() || meta.sender.is_some() {
         bits |= HAS_EXTRA;
         let number = |number: Option<u64>| number.map(|number| number.to_string()).unwrap_or_default();
-        let extra = format!("{}:{}", number(meta.origin), number(meta.deadline_ms));
-        tagged.user_properties.push((String::new(), extra));
+        let mut extra = format!("{}:{}", number(meta.origin), number(meta.deadline_ms));
+        // A client id is never empty here, and a user name is last, because it may hold anything.
+        let sender = meta.sender.map(|sender| *sender).unwrap_or_default();
+        if let Some(user) = &sender.user {
+            extra = format!("{extra}:{user}");
+        }
+        tagged.user_properties.push((sender.client_id, extra));
     }
     tagged.payload_format_indicator = Some(bits);
     Some(tagged)
@@ -72,21 +79,21 @@ pub(super) fn untag(properties: Option<PublishProperties>) -> Untagged {
         meta.retain = bits & RETAIN != 0;
         own.payload_format_indicator = (bits & HAS_INDICATOR != 0).then_some(bits & INDICATOR);
         if bits & HAS_EXTRA != 0 {
-            (meta.origin, meta.deadline_ms) = read_extra(own.user_properties.pop());
+            read_extra(own.user_properties.pop().unwrap_or_default(), &mut meta);
         }
     }
     let properties = (own != PublishProperties::default()).then_some(own);
     Untagged { meta, subscription, properties }
 }
 
-fn read_extra(property: Option<(String, String)>) -> (Option<u64>, Option<u64>) {
+fn read_extra((client_id, extra): (String, String), meta: &mut Meta) {
+    let mut parts = extra.splitn(3, ':');
     // Empty for none: 0 is a deadline too, in the first millisecond of the clock.
-    let number = |text: &str| text.parse().ok();
-    property
-        .and_then(|(_, extra)| {
-            extra.split_once(':').map(|(origin, deadline)| (number(origin), number(deadline)))
-        })
-        .unwrap_or_default()
+    let mut number = || parts.next().and_then(|text| text.parse().ok());
+    (meta.origin, meta.deadline_ms) = (number(), number());
+    if !client_id.is_empty() {
+        meta.sender = Some(Box::new(Sender { client_id, user: parts.next().map(str::to_owned) }));
+    }
 }
 
 /// The application's properties in the codec's form; the expiry travels separately.
@@ -129,14 +136,16 @@ mod tests {
         #[test]
         fn a_tag_is_undone_whatever_it_says(
             qos in 0u8..3, retain: bool, origin: Option<u64>, deadline_ms: Option<u64>,
+            sender in prop::option::of((".+", prop::option::of(".*"))),
             indicator in prop::option::of(0u8..2), user in prop::collection::vec((".*", ".*"), 0..3),
         ) {
-            let meta = Meta { qos: Qos::from_bits(qos).unwrap(), retain, origin, deadline_ms };
+            let sender = sender.map(|(client_id, user)| Box::new(Sender { client_id, user }));
+            let meta = Meta { qos: Qos::from_bits(qos).unwrap(), retain, origin, deadline_ms, sender };
             let own = PublishProperties {
                 payload_format_indicator: indicator, user_properties: user, ..PublishProperties::default()
             };
             let expected = (own != PublishProperties::default()).then(|| own.clone());
-            let untagged = untag(tag(meta, Some(own)));
+            let untagged = untag(tag(meta.clone(), Some(own)));
             prop_assert_eq!(untagged.meta, meta);
             prop_assert_eq!(untagged.properties, expected);
         }
@@ -145,7 +154,7 @@ mod tests {
     #[test]
     fn what_expires_in_the_first_millisecond_of_the_clock_expires() {
         let meta = Meta { deadline_ms: Some(0), ..Meta::default() };
-        assert_eq!(untag(tag(meta, None)).meta, meta);
+        assert_eq!(untag(tag(meta.clone(), None)).meta, meta);
     }
 
     #[test]

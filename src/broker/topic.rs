@@ -34,6 +34,11 @@ pub(super) fn unescape(topic: &Bytes) -> Bytes {
     if topic.first() == Some(&ESCAPE) { topic.slice(1..) } else { topic.clone() }
 }
 
+/// Undoes [`escape`]: a filter as its client wrote it.
+pub(super) fn plain(routed: &str) -> &str {
+    routed.strip_prefix('\u{1}').unwrap_or(routed)
+}
+
 /// A subscription's filter, taken apart.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Subscribed<'a> {

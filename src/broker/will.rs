@@ -1,10 +1,10 @@
 //! A client's will: what is published for it when it goes without saying goodbye.
 
-use super::access::Action;
+use super::access::{Action, Identity};
 use super::server::Server;
 use super::tag::Meta;
 use super::topic;
-use crate::mqtt::Qos;
+use crate::mqtt::{Qos, Sender};
 use bytes::Bytes;
 use rumqttd::protocol::{LastWill, LastWillProperties, PublishProperties};
 
@@ -18,6 +18,8 @@ pub(super) struct Will {
     expiry_s: Option<u32>,
     /// Seconds between the connection's end and the will, while the session lives.
     pub delay_s: u32,
+    /// Who leaves it, where in-process links want to know.
+    pub sender: Option<Box<Sender>>,
 }
 
 impl Will {
@@ -44,6 +46,7 @@ impl Will {
             properties,
             expiry_s,
             delay_s,
+            sender: None,
         }
     }
 
@@ -54,9 +57,12 @@ impl Will {
             .filter(|name| crate::mqtt::is_topic_name(name) && !name.starts_with('$'))
     }
 
-    /// Whether the rules let this client publish it.
-    pub fn is_allowed(&self, server: &Server, client_id: &str) -> bool {
-        self.topic_name().is_some_and(|name| server.config.access.authorize(client_id, Action::Publish, name))
+    /// Whether the rules let this client leave it, and have it answered where it says.
+    pub fn is_allowed(&self, server: &Server, who: &Identity) -> bool {
+        let access = &server.config.access;
+        let answers = self.properties.as_ref().and_then(|own| own.response_topic.as_ref());
+        self.topic_name().is_some_and(|name| access.authorize(who, Action::Will, name))
+            && answers.is_none_or(|topic| access.authorize(who, Action::Publish, topic))
     }
 
     pub fn publish(self, server: &Server) {
@@ -64,7 +70,8 @@ impl Will {
             return server.bus.reached.note(limit, "a will");
         }
         let deadline_ms = self.expiry_s.map(|s| server.bus.now_ms() + u64::from(s) * 1_000);
-        let meta = Meta { qos: self.qos, retain: self.retain, origin: None, deadline_ms };
+        let meta =
+            Meta { qos: self.qos, retain: self.retain, origin: None, deadline_ms, sender: self.sender };
         // An error means that the router is gone, which its watch reports.
         let _gone = server.bus.publish(&self.topic, self.payload, meta, self.properties);
     }

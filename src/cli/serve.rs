@@ -44,6 +44,12 @@ pub struct Args {
     /// The node's name, the last level of its status topic [default: the host's name]
     #[arg(long, value_name = "NAME")]
     node_id: Option<String>,
+    /// Let in only the users of this file, which `nearfar passwd` writes
+    #[arg(long, value_name = "FILE", conflicts_with = "broker_host")]
+    users: Option<PathBuf>,
+    /// What users may publish and subscribe to (see docs/configuration.md)
+    #[arg(long, value_name = "FILE", conflicts_with = "broker_host")]
+    acl: Option<PathBuf>,
 }
 
 pub fn run(args: Args) -> anyhow::Result<()> {
@@ -82,8 +88,16 @@ fn configure(args: Args) -> Result<ServeConfig, ConfigError> {
         let (port, username) = (Some(args.broker_port), args.broker_username);
         file.remote = Some(RemoteSection { host, port, client_id: None, username, password_file: None });
         file.broker = None;
-    } else if args.listen.is_some() || args.broker_config.is_some() || args.allow_anonymous {
-        merge_broker(&mut file, args.listen, args.broker_config, args.allow_anonymous)?;
+    } else {
+        let flags = BrokerSection {
+            config: args.broker_config,
+            listen: args.listen,
+            allow_anonymous: args.allow_anonymous.then_some(true),
+            users: args.users,
+            access_rules: args.acl,
+            refused_publish: None,
+        };
+        merge_broker(&mut file, flags)?;
     }
     if file.deployments.is_empty() {
         return Err(ConfigError::Override {
@@ -95,23 +109,23 @@ fn configure(args: Args) -> Result<ServeConfig, ConfigError> {
     file.into_serve_config()
 }
 
-fn merge_broker(
-    file: &mut NodeFile,
-    listen: Option<SocketAddr>,
-    broker_config: Option<PathBuf>,
-    allow_anonymous: bool,
-) -> Result<(), ConfigError> {
+fn merge_broker(file: &mut NodeFile, flags: BrokerSection) -> Result<(), ConfigError> {
+    if flags == BrokerSection::default() {
+        return Ok(());
+    }
     if file.remote.is_some() {
         return Err(ConfigError::Override {
-            origin: "--listen, --broker-config, --allow-anonymous".to_owned(),
+            origin: "--listen, --broker-config, --allow-anonymous, --users, --acl".to_owned(),
             problem: "the configuration names a [remote] broker, so there is no embedded one to configure"
                 .to_owned(),
         });
     }
     let broker = file.broker.get_or_insert_with(BrokerSection::default);
-    broker.listen = listen.or(broker.listen);
-    broker.config = broker_config.or(broker.config.take());
-    broker.allow_anonymous = allow_anonymous.then_some(true).or(broker.allow_anonymous);
+    broker.listen = flags.listen.or(broker.listen);
+    broker.config = flags.config.or(broker.config.take());
+    broker.allow_anonymous = flags.allow_anonymous.or(broker.allow_anonymous);
+    broker.users = flags.users.or(broker.users.take());
+    broker.access_rules = flags.access_rules.or(broker.access_rules.take());
     Ok(())
 }
 
@@ -167,12 +181,13 @@ impl Place {
 const HEALTH_CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The node once it is ready; none when it was told to stop before.
-fn wait_until_ready(node: Node, signals: &Receiver<()>) -> anyhow::Result<Option<Node>> {
+fn wait_until_ready(node: Node, signals: &Receiver<Signal>) -> anyhow::Result<Option<Node>> {
     loop {
         match node.wait_until_ready(HEALTH_CHECK_INTERVAL) {
             Ok(()) => return Ok(Some(node)),
             Err(Readiness::Failed(reason)) => return Err(NodeDied(reason).into()),
-            Err(_) if signals.try_recv().is_ok() => {
+            // What would be reloaded has just been read.
+            Err(_) if signals.try_recv() == Ok(Signal::Stop) => {
                 node.stop();
                 return Ok(None);
             }
@@ -182,10 +197,11 @@ fn wait_until_ready(node: Node, signals: &Receiver<()>) -> anyhow::Result<Option
 }
 
 /// Waits for a signal, or for the node's death, whose reason it returns.
-fn wait_for_end(node: &Node, signals: &Receiver<()>) -> Option<String> {
+fn wait_for_end(node: &Node, signals: &Receiver<Signal>) -> Option<String> {
     loop {
         match signals.recv_timeout(HEALTH_CHECK_INTERVAL) {
-            Ok(()) | Err(RecvTimeoutError::Disconnected) => return None,
+            Ok(Signal::Stop) | Err(RecvTimeoutError::Disconnected) => return None,
+            Ok(Signal::Reload) => reload(node),
             Err(RecvTimeoutError::Timeout) => {}
         }
         if let Readiness::Failed(reason) = node.readiness() {
@@ -194,24 +210,51 @@ fn wait_for_end(node: &Node, signals: &Receiver<()>) -> Option<String> {
     }
 }
 
-/// Ctrl-C and SIGTERM as messages; the second one ends the process without draining.
-fn listen_for_signals() -> anyhow::Result<Receiver<()>> {
+/// Reads users, access rules and the like again; what cannot be used is logged.
+fn reload(node: &Node) {
+    match node.broker() {
+        // What could not be used is in the log.
+        Some(broker) => drop(broker.reload()),
+        None => tracing::info!("told to reload, but a node behind a broker elsewhere has nothing to reload"),
+    }
+}
+
+/// What another process tells this one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Signal {
+    Stop,
+    Reload,
+}
+
+/// Signals that wait to be seen to.
+const SIGNALS_MAX: usize = 4;
+
+/// Ctrl-C and SIGTERM as messages, the second one ends the process without draining; SIGHUP to reload.
+fn listen_for_signals() -> anyhow::Result<Receiver<Signal>> {
     use tokio::signal::unix::{SignalKind, signal};
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (sender, receiver) = sync_channel(1);
-    let (mut interrupt, mut terminate) = {
+    let (sender, receiver) = sync_channel(SIGNALS_MAX);
+    let (mut interrupt, mut terminate, mut hangup) = {
         let _context = runtime.enter();
-        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)
+        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?, signal(SignalKind::hangup())?)
     };
     let wait = move || {
-        for first in [true, false] {
-            runtime.block_on(async {
-                tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+        let mut is_stopping = false;
+        loop {
+            let received = runtime.block_on(async {
+                tokio::select! {
+                    _ = interrupt.recv() => Signal::Stop,
+                    _ = terminate.recv() => Signal::Stop,
+                    _ = hangup.recv() => Signal::Reload,
+                }
             });
-            if !first || sender.send(()).is_err() {
+            // With a full queue a reload waits in it already, and the process is too busy to stop by itself.
+            let is_lost = sender.try_send(received).is_err();
+            if received == Signal::Stop && (is_stopping || is_lost) {
                 std::process::exit(EXIT_INTERRUPTED);
             }
+            is_stopping |= received == Signal::Stop;
         }
     };
     std::thread::Builder::new().name("signals".to_owned()).spawn(wait).context("signal handling")?;

@@ -8,9 +8,9 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::{BrokerChoice, ConfigError, ServeConfig, network};
-use crate::broker::Listener;
+use crate::broker::{self, Listener};
 use crate::client::RemoteConfig;
-use crate::deployment::{self, Topics};
+use crate::deployment::{self, DeviceIdFrom, Topics};
 use crate::mqtt;
 use crate::network::Profile;
 use crate::strict_toml::{self, TomlError};
@@ -36,7 +36,7 @@ pub struct NodeFile {
 }
 
 /// `[broker]`: the embedded broker.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BrokerSection {
     /// A file in rumqttd's format, relative to this file.
@@ -45,6 +45,22 @@ pub struct BrokerSection {
     pub listen: Option<SocketAddr>,
     /// Accepts listeners that other machines can reach although there are no users.
     pub allow_anonymous: Option<bool>,
+    /// A users file, as `nearfar passwd` writes it, relative to this file. With one, only its users may connect.
+    pub users: Option<PathBuf>,
+    /// A file of access rules, relative to this file. Users need one.
+    pub access_rules: Option<PathBuf>,
+    /// What becomes of a publish that the rules refuse, where the client speaks 3.1.1. Default `drop`.
+    pub refused_publish: Option<RefusedPublish>,
+}
+
+/// What becomes of a publish that the rules refuse, where the client speaks 3.1.1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RefusedPublish {
+    /// It is dropped, counted, and acknowledged.
+    Drop,
+    /// The connection ends.
+    Disconnect,
 }
 
 /// `[remote]`: a broker elsewhere.
@@ -95,6 +111,20 @@ pub struct DeploymentSection {
     pub deadline_ms: Option<u64>,
     /// Old figures for old baselines.
     pub compat: Option<CompatSection>,
+    /// Whose word a request's device id is. Default `payload`.
+    pub device_id_from: Option<DeviceIdSource>,
+}
+
+/// Whose word a request's device id is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeviceIdSource {
+    /// The payload's alone.
+    Payload,
+    /// It is the sender's MQTT client id.
+    ClientId,
+    /// It is the user that the sender has proved to be.
+    Username,
 }
 
 /// A member that a result carries only when asked.
@@ -145,8 +175,31 @@ impl NodeFile {
     pub(super) fn resolve_paths(&mut self, directory: &Path) {
         let resolve = |path: &mut PathBuf| *path = directory.join(&*path);
         self.deployments.values_mut().for_each(|section| resolve(&mut section.model));
-        self.broker.iter_mut().filter_map(|section| section.config.as_mut()).for_each(resolve);
+        if let Some(section) = &mut self.broker {
+            let paths = [&mut section.config, &mut section.users, &mut section.access_rules];
+            paths.into_iter().flatten().for_each(resolve);
+        }
         self.remote.iter_mut().filter_map(|section| section.password_file.as_mut()).for_each(resolve);
+    }
+
+    /// Refuses device ids from senders that nobody knows.
+    fn check_senders(&self) -> Result<(), ConfigError> {
+        let has_users = self.broker.as_ref().is_some_and(|broker| broker.access_rules.is_some());
+        for (name, section) in &self.deployments {
+            let problem = match section.device_id_from {
+                Some(DeviceIdSource::Payload) | None => continue,
+                Some(_) if self.remote.is_some() => {
+                    "a broker elsewhere does not tell who sent a request: use \"payload\", or the embedded broker"
+                }
+                Some(DeviceIdSource::Username) if !has_users => {
+                    "nobody has to be a user here: name a users file and access rules (broker.users, broker.access_rules)"
+                }
+                Some(_) => continue,
+            };
+            let key = format!("deployments.{name}.device_id_from");
+            return Err(super::access_files::contradiction(&key, problem));
+        }
+        Ok(())
     }
 
     /// What a node is built from.
@@ -154,6 +207,7 @@ impl NodeFile {
     /// # Errors
     /// When another file that this one names cannot be used, or a listener is open to anyone.
     pub fn into_serve_config(self) -> Result<ServeConfig, ConfigError> {
+        self.check_senders()?;
         let node_id = self.node_id.unwrap_or_else(host_name);
         let broker = match self.remote {
             Some(remote) => BrokerChoice::Elsewhere(remote.into_config(&node_id)?),
@@ -180,7 +234,12 @@ impl BrokerSection {
         if let Some(address) = self.listen {
             broker.listeners = vec![Listener::new("mqtt", address)];
         }
-        super::refuse_open_listeners(&broker, self.allow_anonymous.unwrap_or(false))?;
+        broker.refused_publish = match self.refused_publish {
+            Some(RefusedPublish::Disconnect) => broker::RefusedPublish::Disconnect,
+            Some(RefusedPublish::Drop) | None => broker::RefusedPublish::Drop,
+        };
+        let allows_anonymous = self.allow_anonymous.unwrap_or(false);
+        super::access_files::secure(&mut broker, self.users, self.access_rules, allows_anonymous)?;
         Ok(broker)
     }
 }
@@ -280,6 +339,11 @@ impl DeploymentSection {
             deadline: self.deadline_ms.map(Duration::from_millis),
             members: members(&self.members.unwrap_or_default()),
             double_sigmoid: self.compat.unwrap_or_default().double_sigmoid,
+            device_id_from: match self.device_id_from {
+                Some(DeviceIdSource::ClientId) => DeviceIdFrom::ClientId,
+                Some(DeviceIdSource::Username) => DeviceIdFrom::Username,
+                Some(DeviceIdSource::Payload) | None => DeviceIdFrom::Payload,
+            },
         };
         (config, self.model)
     }

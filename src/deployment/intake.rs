@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
-use super::Config;
 use super::flow::{Flow, Ticket};
 use super::outbox::ReplyTo;
+use super::{Config, DeviceIdFrom};
 use crate::client::Subscriber;
-use crate::inference::{Caller, ErrorCode, Refusal, Stages};
+use crate::inference::{Caller, DeviceId, ErrorCode, Refusal, Request, Stages};
 use crate::mqtt::Message;
-use crate::wire;
+use crate::wire::{self, Rejected};
 
 /// The most messages taken from the broker at once.
 const RECEIVE_BATCH_MAX: usize = 512;
@@ -42,6 +42,7 @@ pub fn start(
         in_flight_max: config.in_flight_max,
         flow: flow.without_waiting(),
         deadline: config.deadline,
+        device_id_from: config.device_id_from,
         sequence: 0,
         admitted: Vec::with_capacity(RECEIVE_BATCH_MAX),
     };
@@ -58,6 +59,7 @@ struct Intake {
     limits: wire::Limits,
     in_flight_max: usize,
     deadline: Option<Duration>,
+    device_id_from: DeviceIdFrom,
     flow: Flow,
     sequence: u64,
     admitted: Vec<(Ticket, Result<Vec<f32>, Refusal>)>,
@@ -94,11 +96,32 @@ impl Intake {
 
     fn read(&mut self, message: Message, arrived_at: Instant) -> (Ticket, Result<Vec<f32>, Refusal>) {
         self.sequence += 1;
-        let (caller, request) = match wire::parse_request(&message.payload, self.inputs, self.limits) {
+        let (payload, sender) = (&message.payload, message.sender.as_deref());
+        let parsed = match self.device_id_from {
+            DeviceIdFrom::Payload => wire::parse_request(payload, self.inputs, self.limits),
+            DeviceIdFrom::ClientId => self.parse_as(sender.map(|sender| &sender.client_id), payload),
+            DeviceIdFrom::Username => self.parse_as(sender.and_then(|sender| sender.user.as_ref()), payload),
+        };
+        let (caller, request) = match parsed {
             Ok(request) => (request.caller, Ok(request.features)),
             Err(rejected) => (rejected.caller, Err(rejected.refusal)),
         };
         (self.ticket(caller, message, arrived_at), request)
+    }
+
+    /// Reads a request of the device that is called as its sender is.
+    fn parse_as(&self, name: Option<&String>, payload: &[u8]) -> Result<Request, Box<Rejected>> {
+        let device = name
+            .ok_or_else(|| Refusal::new(ErrorCode::InvalidDeviceId, "the request does not say who sent it"))
+            .and_then(DeviceId::new);
+        match device {
+            Ok(device) => wire::parse_request_of(&device, payload, self.inputs, self.limits),
+            Err(mut refusal) => {
+                refusal.message = format!("the sender's name is no device id: {}", refusal.message);
+                // Nobody's: which device it is about is what is not known.
+                Err(Box::new(Rejected { caller: Caller::default(), refusal }))
+            }
+        }
     }
 
     fn ticket(&self, caller: Caller, message: Message, arrived_at: Instant) -> Ticket {

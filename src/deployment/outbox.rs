@@ -166,6 +166,7 @@ impl Outbox {
             qos: draft.qos,
             retain: false,
             properties: draft.properties,
+            sender: None,
         }));
     }
 }

@@ -11,7 +11,12 @@ use super::parse::{Draft, MEMBERS, Rejected, accept};
 use crate::inference::{Caller, DeviceId, ErrorCode, Refusal};
 
 /// The error for `payload`, which the fast path refused with `cause`.
-pub(super) fn diagnose(payload: &[u8], inputs: usize, cause: &serde_json::Error) -> Rejected {
+pub(super) fn diagnose(
+    payload: &[u8],
+    inputs: usize,
+    device: Option<&DeviceId>,
+    cause: &serde_json::Error,
+) -> Rejected {
     let invalid = |caller: Caller, message: String| Rejected {
         caller,
         refusal: Refusal::new(ErrorCode::InvalidJson, message),
@@ -35,7 +40,7 @@ pub(super) fn diagnose(payload: &[u8], inputs: usize, cause: &serde_json::Error)
     let caller = readable_caller(&members);
     match draft(&members) {
         Err(message) => invalid(caller, message),
-        Ok(draft) => match (accept(draft, inputs), infinite) {
+        Ok(draft) => match (accept(draft, inputs, device), infinite) {
             (Err(rejected), _) => *rejected,
             (Ok(_), Some(token)) => Rejected {
                 caller,

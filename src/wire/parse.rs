@@ -39,6 +39,32 @@ pub struct Rejected {
 /// [`Rejected`] with `INVALID_JSON`, `INVALID_DEVICE_ID`, `SHAPE_MISMATCH` or `NON_FINITE`, carrying whatever of the
 /// caller could be read, so that the error reaches the device it belongs to.
 pub fn parse_request(payload: &[u8], inputs: usize, limits: Limits) -> Result<Request, Box<Rejected>> {
+    parse(payload, inputs, limits, None)
+}
+
+/// The same where it is known which device asks: the payload must say so too, or say nothing.
+///
+/// # Errors
+/// As [`parse_request`], and `INVALID_DEVICE_ID` when the payload names another device. The error is always `device`'s.
+pub fn parse_request_of(
+    device: &DeviceId,
+    payload: &[u8],
+    inputs: usize,
+    limits: Limits,
+) -> Result<Request, Box<Rejected>> {
+    parse(payload, inputs, limits, Some(device)).map_err(|mut rejected| {
+        // Whatever it says, it must not put an error before another device.
+        rejected.caller.device_id = Some(device.clone());
+        rejected
+    })
+}
+
+fn parse(
+    payload: &[u8],
+    inputs: usize,
+    limits: Limits,
+    device: Option<&DeviceId>,
+) -> Result<Request, Box<Rejected>> {
     if payload.len() > limits.payload_bytes_max {
         let message = format!(
             "payload has {} bytes, at most {} are allowed (payload_bytes_max)",
@@ -49,8 +75,8 @@ pub fn parse_request(payload: &[u8], inputs: usize, limits: Limits) -> Result<Re
         return Err(Box::new(Rejected { caller: Caller::default(), refusal }));
     }
     match serde_json::from_slice::<Draft<'_>>(payload) {
-        Ok(draft) => accept(draft, inputs),
-        Err(error) => Err(Box::new(diagnose(payload, inputs, &error))),
+        Ok(draft) => accept(draft, inputs, device),
+        Err(error) => Err(Box::new(diagnose(payload, inputs, device, &error))),
     }
 }
 
@@ -63,9 +89,20 @@ pub(super) struct Draft<'a> {
     pub features: Option<Vec<f32>>,
 }
 
+/// Its own name is in the error's `device_id`.
+const OTHER_DEVICE: &str = "device_id must be the sender's own name here, or be left out";
+
 /// Checks the values, device id first: it decides whom an error reaches.
-pub(super) fn accept(draft: Draft<'_>, inputs: usize) -> Result<Request, Box<Rejected>> {
+pub(super) fn accept(
+    draft: Draft<'_>,
+    inputs: usize,
+    device: Option<&DeviceId>,
+) -> Result<Request, Box<Rejected>> {
     let (device_id, unusable) = match draft.device_id {
+        Some(name) if device.is_some_and(|device| device.as_str() != name) => {
+            (None, Some(Refusal::new(ErrorCode::InvalidDeviceId, OTHER_DEVICE)))
+        }
+        _ if device.is_some() => (device.cloned(), None),
         Some(name) => match DeviceId::new(name) {
             Ok(id) => (Some(id), None),
             Err(refusal) => (None, Some(refusal)),

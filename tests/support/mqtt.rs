@@ -209,6 +209,16 @@ impl Client {
     }
 }
 
+impl Client {
+    /// Whether nothing can be read now.
+    pub fn has_nothing(&self) -> bool {
+        self.stream.set_nonblocking(true).unwrap();
+        let peeked = self.stream.peek(&mut [0]);
+        self.stream.set_nonblocking(false).unwrap();
+        peeked.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
+    }
+}
+
 impl<S: Read + Write> Client<S> {
     /// Says CONNECT on an open stream, and returns the CONNACK as well.
     pub fn over(stream: S, connect: &Connect<'_>) -> (Self, Packet) {

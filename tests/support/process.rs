@@ -1,8 +1,9 @@
 //! The built program as a user starts it: its output line by line, its exit status, and never left running.
 
+use std::cell::RefCell;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
-use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
@@ -19,6 +20,8 @@ pub struct Process {
     child: Child,
     lines: Receiver<String>,
     stderr: Receiver<String>,
+    /// What was read of standard error.
+    complaints: RefCell<String>,
 }
 
 /// What a program left behind.
@@ -34,13 +37,18 @@ pub struct Ended {
 
 /// The program with `arguments`, without logs and without what this process's environment says about it.
 pub fn nearfar(arguments: &[&str]) -> Command {
+    nearfar_logging("off", arguments)
+}
+
+/// The same with logs.
+pub fn nearfar_logging(filter: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_nearfar"));
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("NEARFAR_") {
             command.env_remove(name);
         }
     }
-    command.args(["--log", "off"]).args(arguments).stdin(Stdio::null());
+    command.args(["--log", filter]).args(arguments).stdin(Stdio::null());
     command
 }
 
@@ -59,8 +67,8 @@ impl Process {
             .spawn()
             .expect("the built program can be started");
         let lines = read_lines(child.stdout.take().expect("its output is piped"));
-        let stderr = read_all(child.stderr.take().expect("its errors are piped"));
-        Self { child, lines, stderr }
+        let stderr = read_lines(child.stderr.take().expect("its errors are piped"));
+        Self { child, lines, stderr, complaints: RefCell::default() }
     }
 
     /// The next line of standard output.
@@ -70,16 +78,39 @@ impl Process {
             Ok(line) => line,
             Err(RecvTimeoutError::Timeout) => panic!("the program prints nothing more"),
             Err(RecvTimeoutError::Disconnected) => {
-                let stderr = self.stderr.recv_timeout(PATIENCE).unwrap_or_default();
+                let stderr = self.all_complaints();
                 panic!("the program ended instead of printing a line: {stderr}");
             }
         }
     }
 
+    /// The next line of standard error that contains `part`.
+    #[track_caller]
+    pub fn complaint_with(&self, part: &str) -> String {
+        loop {
+            let Ok(line) = self.stderr.recv_timeout(PATIENCE) else {
+                panic!("no line with {part:?} on standard error, only {:?}", self.complaints.borrow());
+            };
+            *self.complaints.borrow_mut() += &format!("{line}\n");
+            if line.contains(part) {
+                return line;
+            }
+        }
+    }
+
+    /// Standard error up to its end.
+    fn all_complaints(&self) -> String {
+        let mut all = self.complaints.borrow_mut();
+        while let Ok(line) = self.stderr.recv_timeout(PATIENCE) {
+            *all += &format!("{line}\n");
+        }
+        all.clone()
+    }
+
     /// Asks the program to end, as a supervisor does, and waits until it has.
     #[track_caller]
     pub fn terminate(self) -> Ended {
-        assert!(self.signal_end(), "the program was gone before it was told to end");
+        assert!(self.signal("TERM"), "the program was gone before it was told to end");
         self.wait()
     }
 
@@ -87,13 +118,13 @@ impl Process {
     /// signals that come together, so two alone would not do.
     #[track_caller]
     pub fn terminate_impatiently(self) -> Ended {
-        while self.signal_end() && self.lines.recv_timeout(IMPATIENCE) == Err(RecvTimeoutError::Timeout) {}
+        while self.signal("TERM") && self.lines.recv_timeout(IMPATIENCE) == Err(RecvTimeoutError::Timeout) {}
         self.wait()
     }
 
-    /// Whether the program was there to be told to end.
-    fn signal_end(&self) -> bool {
-        let kill = format!("kill -TERM {}", self.child.id());
+    /// Sends the program a signal; `false` when it was gone.
+    pub fn signal(&self, name: &str) -> bool {
+        let kill = format!("kill -{name} {}", self.child.id());
         Command::new("sh").args(["-c", &kill]).status().expect("a shell can be started").success()
     }
 
@@ -108,7 +139,7 @@ impl Process {
                 Err(RecvTimeoutError::Timeout) => panic!("the program does not end; it printed {lines:?}"),
             }
         }
-        let stderr = self.stderr.recv_timeout(PATIENCE).expect("standard error ends with the program");
+        let stderr = self.all_complaints();
         // Both of its outputs are closed, so it is gone or as good as.
         let code = self.child.wait().expect("it is our child").code();
         Ended { code, lines, stderr }
@@ -158,26 +189,15 @@ pub fn ready_address(line: &str) -> SocketAddr {
     address.parse().expect("the ready line has an address")
 }
 
-fn read_lines(stdout: ChildStdout) -> Receiver<String> {
+fn read_lines(output: impl Read + Send + 'static) -> Receiver<String> {
     let (sender, receiver) = sync_channel(LINES_MAX);
     std::thread::spawn(move || {
-        for line in BufReader::new(stdout).lines() {
+        for line in BufReader::new(output).lines() {
             let Ok(line) = line else { return };
             if sender.send(line).is_err() {
                 return;
             }
         }
-    });
-    receiver
-}
-
-fn read_all(mut stderr: ChildStderr) -> Receiver<String> {
-    let (sender, receiver) = sync_channel(1);
-    std::thread::spawn(move || {
-        let mut text = String::new();
-        // What cannot be read is missing from the text, and the test that wants it fails. Nobody may be waiting for it.
-        stderr.read_to_string(&mut text).ok();
-        sender.send(text).ok();
     });
     receiver
 }

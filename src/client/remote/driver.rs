@@ -227,5 +227,12 @@ fn message(publish: Publish) -> Message {
             user_properties: properties.user_properties,
         })
     });
-    Message { topic: publish.topic, payload: publish.payload, qos, retain: publish.retain, properties }
+    Message {
+        topic: publish.topic,
+        payload: publish.payload,
+        qos,
+        retain: publish.retain,
+        properties,
+        sender: None,
+    }
 }

@@ -1,0 +1,140 @@
+//! Failed logins of each address: a few are forgiven, then it must wait.
+//!
+//! Time is passed in, so that a test decides what it is.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::time::{Duration, Instant};
+
+/// How many logins may fail, and how fast that is forgotten.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AttemptLimits {
+    /// Failed logins of one address in a row.
+    pub failed_logins_max: u32,
+    /// One failure is forgotten each time this has passed.
+    pub forgiven_every: Duration,
+    /// Addresses remembered at once; beyond, the one that failed least is forgotten.
+    pub addresses_max: usize,
+}
+
+impl Default for AttemptLimits {
+    fn default() -> Self {
+        Self { failed_logins_max: 10, forgiven_every: Duration::from_secs(6), addresses_max: 10_000 }
+    }
+}
+
+/// The addresses that failed lately.
+pub(super) struct Attempts {
+    limits: AttemptLimits,
+    /// When an address's failures are all forgotten. The further away, the more there are.
+    clean_at: HashMap<IpAddr, Instant>,
+}
+
+impl Attempts {
+    pub fn new(limits: AttemptLimits) -> Self {
+        Self { limits, clean_at: HashMap::new() }
+    }
+
+    /// Whether `peer` may try now. The attempt counts as failed until [`succeeded`](Self::succeeded) says otherwise: a burst
+    /// of attempts at once must not pass before the first of them has failed.
+    pub fn begin(&mut self, peer: IpAddr, now: Instant) -> bool {
+        let address = network(peer);
+        let clean_at = self.clean_at.get(&address).copied().unwrap_or(now).max(now);
+        let worst = self.limits.forgiven_every * self.limits.failed_logins_max.saturating_sub(1);
+        if clean_at.saturating_duration_since(now) > worst {
+            return false;
+        }
+        if !self.clean_at.contains_key(&address) && self.clean_at.len() >= self.limits.addresses_max {
+            self.make_room(now);
+        }
+        self.clean_at.insert(address, clean_at + self.limits.forgiven_every);
+        true
+    }
+
+    /// The attempt that began last for `peer` was not a failure.
+    pub fn succeeded(&mut self, peer: IpAddr, now: Instant) {
+        let address = network(peer);
+        let Some(clean_at) = self.clean_at.get_mut(&address) else { return };
+        match clean_at.checked_sub(self.limits.forgiven_every) {
+            Some(earlier) if earlier > now => *clean_at = earlier,
+            _ => {
+                self.clean_at.remove(&address);
+            }
+        }
+    }
+
+    /// Forgets the addresses that are clean, or else the one that is nearest to it.
+    fn make_room(&mut self, now: Instant) {
+        self.clean_at.retain(|_, clean_at| *clean_at > now);
+        if self.clean_at.len() >= self.limits.addresses_max
+            && let Some((&cleanest, _)) = self.clean_at.iter().min_by_key(|(_, clean_at)| **clean_at)
+        {
+            self.clean_at.remove(&cleanest);
+        }
+    }
+}
+
+/// What counts as one address: in IPv6 the /64 network, of which a single host has all of the addresses.
+fn network(peer: IpAddr) -> IpAddr {
+    match peer.to_canonical() {
+        IpAddr::V4(address) => IpAddr::V4(address),
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: AttemptLimits =
+        AttemptLimits { failed_logins_max: 3, forgiven_every: Duration::from_secs(10), addresses_max: 2 };
+
+    fn address(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_few_failures_pass_then_one_for_each_interval() {
+        let (mut attempts, start, peer) = (Attempts::new(LIMITS), Instant::now(), address("10.0.0.1"));
+        let tries: Vec<_> = (0..5).map(|_| attempts.begin(peer, start)).collect();
+        assert_eq!(tries, [true, true, true, false, false]);
+        assert!(attempts.begin(address("10.0.0.2"), start), "another address is not concerned");
+        let later = start + LIMITS.forgiven_every;
+        assert_eq!([0, 1].map(|_| attempts.begin(peer, later)), [true, false]);
+    }
+
+    #[test]
+    fn success_counts_for_nothing_and_forgives_nothing() {
+        let (mut attempts, now, peer) = (Attempts::new(LIMITS), Instant::now(), address("10.0.0.1"));
+        for _ in 0..100 {
+            assert!(attempts.begin(peer, now));
+            attempts.succeeded(peer, now);
+        }
+        assert!(attempts.clean_at.is_empty());
+        assert!(attempts.begin(peer, now) && attempts.begin(peer, now) && attempts.begin(peer, now));
+        assert!(!attempts.begin(peer, now));
+        attempts.succeeded(peer, now);
+        assert_eq!([0, 1].map(|_| attempts.begin(peer, now)), [true, false]);
+    }
+
+    #[test]
+    fn a_full_table_forgets_who_failed_least() {
+        let (mut attempts, now) = (Attempts::new(LIMITS), Instant::now());
+        let [worst, once, new] = ["10.0.0.1", "10.0.0.2", "10.0.0.3"].map(address);
+        for _ in 0..3 {
+            attempts.begin(worst, now);
+        }
+        attempts.begin(once, now);
+        attempts.begin(new, now);
+        assert_eq!(attempts.clean_at.len(), 2);
+        assert!(!attempts.begin(worst, now));
+        assert!(attempts.clean_at.contains_key(&new));
+    }
+
+    #[test]
+    fn a_network_of_ipv6_is_one_address_and_a_mapped_one_is_its_ipv4() {
+        assert_eq!(network(address("2001:db8::1")), network(address("2001:db8::ffff:2")));
+        assert_ne!(network(address("2001:db8::1")), network(address("2001:db8:0:1::1")));
+        assert_eq!(network(address("::ffff:10.0.0.1")), address("10.0.0.1"));
+    }
+}

@@ -1,0 +1,81 @@
+//! A connected client's rights: asked for before the router sees anything, and asked for again when the rules have changed.
+
+use super::access::Action;
+use super::codec::Version;
+use super::config::RefusedPublish;
+use super::connection::Connection;
+use super::reason::Reason;
+use super::topic;
+use std::sync::atomic::Ordering;
+
+impl Connection {
+    /// Judges the client and its subscriptions again if the rules have changed. An error ends the connection.
+    ///
+    /// Called before anything is delivered or accepted, and at every tick for a client with which nothing happens.
+    pub(super) fn review_rights(&mut self) -> Result<(), Reason> {
+        let access = self.server.config.access.clone();
+        let version = access.version();
+        if self.session.rights_version == version {
+            return Ok(());
+        }
+        self.session.rights_version = version;
+        if !access.is_welcome(&self.identity) {
+            tracing::info!(client_id = %self.client_id, "disconnected: its user is not among the users any more");
+            return Err(Reason::NOT_AUTHORIZED);
+        }
+        let lost: Vec<_> = self
+            .session
+            .filters()
+            .filter(|(_, path)| !access.authorize(&self.identity, Action::Subscribe, topic::plain(path)))
+            .map(|(filter, _)| filter.to_owned())
+            .collect();
+        self.end_subscriptions(&lost)
+    }
+
+    fn end_subscriptions(&mut self, lost: &[String]) -> Result<(), Reason> {
+        if lost.is_empty() {
+            return Ok(());
+        }
+        tracing::warn!(client_id = %self.client_id, filters = ?lost, "subscriptions ended: the rules do not allow them any more");
+        // Dropping a shared one gives up its place in the group.
+        let gone: Vec<_> = lost
+            .iter()
+            .filter_map(|filter| self.session.remove(filter))
+            .filter(|removed| removed.group.is_none())
+            .map(|removed| removed.path)
+            .collect();
+        self.session.forget_unwanted();
+        match self.session.link.as_mut().filter(|_| !gone.is_empty()) {
+            Some(link) => link.control.unsubscribe(gone).map_err(|_| Reason::SHUTTING_DOWN),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether the client may have answers to its publish sent to `topic`: only where it may publish itself, because whoever
+    /// answers does so on its behalf.
+    pub(super) fn may_be_answered_on(&mut self, topic: Option<&String>) -> bool {
+        let Some(topic) = topic else { return true };
+        let access = &self.server.config.access;
+        let version = access.version();
+        if self.route.answers_version == version && self.route.answers_topic == *topic {
+            return true;
+        }
+        let is_allowed = access.authorize(&self.identity, Action::Publish, topic);
+        if is_allowed {
+            self.route.answers_topic.clone_from(topic);
+            self.route.answers_version = version;
+        }
+        is_allowed
+    }
+
+    /// Counts a publish that the rules refuse, and says how it goes on: 3.1.1 has no way to tell the client, so it is either
+    /// acknowledged as if nothing had happened, or the connection ends.
+    pub(super) fn refuse_publish(&self) -> Result<(), Reason> {
+        self.server.refused_publishes.fetch_add(1, Ordering::Relaxed);
+        tracing::debug!(client_id = %self.client_id, "publish refused by the rules");
+        match self.server.config.refused_publish {
+            RefusedPublish::Disconnect if self.version == Version::V311 => Err(Reason::NOT_AUTHORIZED),
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! `nearfar passwd`: sets, changes and removes the users of a users file.
+
+use std::fs;
+use std::io::{self, BufRead, IsTerminal, Read, Write};
+use std::os::unix::fs::{MetadataExt, fchown};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use nearfar::broker::{PASSWORD_BYTES_MAX, Users, UsersError, check_user_name};
+use nearfar::config::{self, ConfigError};
+
+use super::output;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// The users file, as broker.users names it; made if there is none
+    file: PathBuf,
+    /// The user. The password is asked for, or read from standard input when that is not a terminal
+    user: String,
+    /// Remove the user instead
+    #[arg(long)]
+    delete: bool,
+}
+
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    check_user_name(&args.user)
+        .map_err(|problem| ConfigError::Override { origin: "USER".to_owned(), problem })?;
+    // Through a link, so that the file it names is replaced and not the link.
+    let (file, is_new) = match fs::canonicalize(&args.file) {
+        Ok(file) => (file, false),
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => (args.file.clone(), true),
+        Err(cause) => return Err(unreadable(&args.file, cause).into()),
+    };
+    let text = if is_new { String::new() } else { config::read_users_text(&file)? };
+    let invalid = |error: UsersError| config::invalid_users(&file, error);
+    // A broken file is said to be one before anyone types a password.
+    Users::parse(&text).map_err(invalid)?;
+    if args.delete {
+        let Some(changed) = Users::without(&text, &args.user).map_err(invalid)? else {
+            bail!("{}: there is no user {:?}", args.file.display(), args.user);
+        };
+        replace(&file, &changed, is_new)?;
+        output::line(&format!("user {:?} removed", args.user))?;
+        return Ok(());
+    }
+    let changed =
+        Users::with_password(&text, &args.user, &ask()?).map_err(|error| anyhow::anyhow!(error.problem))?;
+    replace(&file, &changed, is_new)?;
+    output::line(&format!("password of user {:?} set", args.user))?;
+    Ok(())
+}
+
+fn unreadable(file: &Path, cause: io::Error) -> ConfigError {
+    ConfigError::Unreadable { file: file.display().to_string(), cause }
+}
+
+/// The password: typed twice without echo, or the first line of standard input.
+fn ask() -> anyhow::Result<String> {
+    if !io::stdin().is_terminal() {
+        return first_line(io::stdin().lock());
+    }
+    let password = rpassword::prompt_password("Password: ").context("the password cannot be read")?;
+    if rpassword::prompt_password("Again: ").context("the password cannot be read")? != password {
+        bail!("the two passwords differ; nothing was changed");
+    }
+    Ok(password)
+}
+
+fn first_line(input: impl Read) -> anyhow::Result<String> {
+    // Room for a line's end, and for one byte too many, which is then refused with its reason.
+    let bytes_max = u64::try_from(PASSWORD_BYTES_MAX + 3)?;
+    let mut line = String::new();
+    io::BufReader::new(input.take(bytes_max))
+        .read_line(&mut line)
+        .context("the password on standard input cannot be read")?;
+    let ends: &[char] = &['\r', '\n'];
+    Ok(line.trim_end_matches(ends).to_owned())
+}
+
+/// Replaces the file in one step, so that nobody ever reads half of it. It belongs to whom it belonged to, and only its owner
+/// can read it.
+fn replace(file: &Path, text: &str, is_new: bool) -> anyhow::Result<()> {
+    let directory = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let write = || -> io::Result<()> {
+        // Temporary files are made with mode 0600.
+        let mut temporary = tempfile::NamedTempFile::new_in(directory)?;
+        temporary.write_all(text.as_bytes())?;
+        if !is_new {
+            let owner = fs::metadata(file)?;
+            fchown(&temporary, Some(owner.uid()), Some(owner.gid()))?;
+        }
+        temporary.as_file().sync_all()?;
+        temporary.persist(file)?;
+        Ok(())
+    };
+    write().with_context(|| format!("{}: cannot be written", file.display()))
+}

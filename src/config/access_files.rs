@@ -1,0 +1,120 @@
+//! The files that say who may do what: read here, when a node starts and whenever it is told to read them again.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::ConfigError;
+use crate::broker::{self, AccessRules, AttemptLimits, Guard, Listener, Reload, Users, UsersError};
+use crate::broker::{RULES_FILE_BYTES_MAX, USERS_FILE_BYTES_MAX};
+
+/// Puts a guard in front of `broker`, which lets in whom `users` names and allows them what `rules` says, or makes sure that
+/// it needs none. Both files are read again when the broker is told to reload.
+///
+/// # Errors
+/// [`ConfigError`] naming file, line and key, or the key that contradicts another.
+pub(super) fn secure(
+    broker: &mut broker::Config,
+    users: Option<PathBuf>,
+    rules: Option<PathBuf>,
+    allows_anonymous: bool,
+) -> Result<(), ConfigError> {
+    match (users, rules) {
+        (None, None) => super::refuse_open_listeners(broker, allows_anonymous),
+        (Some(_), _) if allows_anonymous => Err(contradiction("broker.allow_anonymous", ANONYMOUS_USERS)),
+        (Some(_), None) => Err(contradiction("broker.users", USERS_WITHOUT_RULES)),
+        (None, Some(_)) if !takes_names_from_certificates(broker) => {
+            Err(contradiction("broker.access_rules", RULES_WITHOUT_USERS))
+        }
+        (users, Some(rules)) => guard(broker, users, rules),
+    }
+}
+
+const ANONYMOUS_USERS: &str = "there are users, so nobody is anonymous: remove it, or remove broker.users";
+const USERS_WITHOUT_RULES: &str = "there are users but no access rules, and what no rule allows is denied: name a file with \
+     broker.access_rules (--acl); to let users do everything it has three lines: [[rules]], \
+     allow = [\"publish\", \"subscribe\", \"will\"], topics = [\"#\"]";
+const RULES_WITHOUT_USERS: &str = "there are access rules but no users, so anyone could say to be anyone: name a users file with \
+     broker.users (--users), or take the names on every listener from client certificates";
+
+/// The error for a key that another one contradicts.
+pub(super) fn contradiction(key: &str, problem: &str) -> ConfigError {
+    ConfigError::Override { origin: format!("`{key}`"), problem: problem.to_owned() }
+}
+
+fn takes_names_from_certificates(broker: &broker::Config) -> bool {
+    let takes = |listener: &Listener| listener.tls.as_ref().is_some_and(|tls| tls.identity.is_some());
+    broker.listeners.iter().all(takes)
+}
+
+fn guard(broker: &mut broker::Config, users: Option<PathBuf>, rules: PathBuf) -> Result<(), ConfigError> {
+    let (known, rights) = (read_users(users.as_deref())?, read_rules(&rules)?);
+    if let Some(file) = users.as_ref().filter(|_| known.is_empty()) {
+        tracing::warn!(file = %file.display(), "no users: nobody can log in; `nearfar passwd FILE USER` adds one");
+    }
+    if rights.is_empty() {
+        tracing::warn!(file = %rules.display(), "no access rules: clients can connect, and everything else is denied");
+    }
+    let guard = Guard::new(known, rights, AttemptLimits::default()).map_err(ConfigError::Thread)?;
+    let guard = Arc::new(guard);
+    broker.access = guard.clone();
+    broker.reloads.push(Arc::new(AccessFiles { users, rules, guard }));
+    Ok(())
+}
+
+/// The two files and the guard that goes by them.
+struct AccessFiles {
+    users: Option<PathBuf>,
+    rules: PathBuf,
+    guard: Arc<Guard>,
+}
+
+impl Reload for AccessFiles {
+    fn reload(&self) -> Result<(), String> {
+        // Both are read before either is in force: half a change would be neither the old nor the new.
+        let read = || Ok((read_users(self.users.as_deref())?, read_rules(&self.rules)?));
+        let (users, rules) = read().map_err(|error: ConfigError| {
+            format!("{error}; the users and rules read before stay in force")
+        })?;
+        tracing::info!(users = users.len(), rules = rules.len(), "users and access rules read again");
+        self.guard.replace(users, rules);
+        Ok(())
+    }
+}
+
+/// No users where there is no file.
+fn read_users(path: Option<&Path>) -> Result<Users, ConfigError> {
+    let Some(path) = path else { return Ok(Users::default()) };
+    Users::parse(&read_users_text(path)?).map_err(|error| invalid_users(path, error))
+}
+
+fn read_rules(path: &Path) -> Result<AccessRules, ConfigError> {
+    AccessRules::from_toml(&read_bounded(path, RULES_FILE_BYTES_MAX)?)
+        .map_err(|error| ConfigError::Invalid { file: path.display().to_string(), error: Box::new(error) })
+}
+
+/// A users file's text.
+///
+/// # Errors
+/// [`ConfigError`] naming the file.
+pub fn read_users_text(path: &Path) -> Result<String, ConfigError> {
+    read_bounded(path, USERS_FILE_BYTES_MAX)
+}
+
+/// The error for a users file that says something it may not.
+pub fn invalid_users(path: &Path, error: UsersError) -> ConfigError {
+    ConfigError::InvalidUsers { file: path.display().to_string(), error }
+}
+
+fn read_bounded(path: &Path, bytes_max: usize) -> Result<String, ConfigError> {
+    let unreadable = |cause| ConfigError::Unreadable { file: path.display().to_string(), cause };
+    let mut text = String::new();
+    let bounded = File::open(path).map(|file| file.take(bytes_max as u64 + 1));
+    bounded.and_then(|mut file| file.read_to_string(&mut text)).map_err(unreadable)?;
+    if text.len() > bytes_max {
+        let problem = format!("the file is larger than the {bytes_max} bytes that are read");
+        return Err(unreadable(std::io::Error::new(std::io::ErrorKind::FileTooLarge, problem)));
+    }
+    Ok(text)
+}

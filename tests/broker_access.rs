@@ -1,0 +1,325 @@
+//! Who may connect, and to what: users, access rules and failed logins at the edge of the broker.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail as a test does")]
+
+#[path = "support/mqtt.rs"]
+mod mqtt;
+
+use mqtt::{Client, Connect, Packet, start};
+use nearfar::broker::{AccessRules, AttemptLimits, Broker, Config, Guard, RefusedPublish, Users};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Devices that write their own data and read their own orders, and a chief who reads all of it.
+const RULES: &str = r#"
+[[rules]]
+allow = ["publish", "will"]
+topics = ["data/%u/#"]
+[[rules]]
+deny = ["subscribe"]
+topics = ["orders/+/secret"]
+[[rules]]
+allow = ["subscribe"]
+topics = ["orders/%u/+", "clients/%c"]
+[[rules]]
+allow = ["subscribe"]
+users = ["chief"]
+topics = ["data/#"]
+"#;
+
+struct Guarded {
+    broker: Broker,
+    address: SocketAddr,
+    guard: Arc<Guard>,
+}
+
+fn users(names: &[&str]) -> Users {
+    let text = names.iter().fold(String::new(), |text, name| {
+        Users::with_password(&text, name, &format!("{name}-secret")).unwrap()
+    });
+    Users::parse(&text).unwrap()
+}
+
+fn rules(text: &str) -> AccessRules {
+    AccessRules::from_toml(text).unwrap()
+}
+
+fn guarded_with(limits: AttemptLimits, refused_publish: RefusedPublish) -> Guarded {
+    let guard = Arc::new(Guard::new(users(&["press", "lathe", "chief"]), rules(RULES), limits).unwrap());
+    let (broker, address) = start(Config { access: guard.clone(), refused_publish, ..Config::loopback() });
+    Guarded { broker, address, guard }
+}
+
+fn guarded() -> Guarded {
+    guarded_with(AttemptLimits::default(), RefusedPublish::Drop)
+}
+
+fn login<'a>(connect: Connect<'a>, user: &'a str, password: &'a str) -> Connect<'a> {
+    Connect { login: Some((user, password)), ..connect }
+}
+
+fn secret(user: &str) -> &'static str {
+    match user {
+        "press" => "press-secret",
+        "lathe" => "lathe-secret",
+        _ => "chief-secret",
+    }
+}
+
+impl Guarded {
+    fn client<'a>(&self, connect: Connect<'a>, user: &'a str) -> Client {
+        Client::accepted(self.address, &login(connect, user, secret(user)))
+    }
+
+    /// The code of the CONNACK.
+    fn answer(&self, connect: &Connect<'_>) -> u8 {
+        let (_client, connack) = Client::connect(self.address, connect);
+        assert_eq!(connack.first, 0x20);
+        connack.body[1]
+    }
+}
+
+/// Publishes at QoS 1 to an MQTT 5 broker, and returns the reason code.
+fn publish5(client: &mut Client, topic: &str, properties: &[u8]) -> u8 {
+    client.send(&client.publish_bytes(topic, b"x", 2, 7, properties));
+    let puback = client.receive();
+    assert_eq!((puback.first, puback.packet_id()), (0x40, 7), "{puback:?}");
+    puback.body.get(2).copied().unwrap_or(0)
+}
+
+fn response_topic(topic: &str) -> Vec<u8> {
+    [&[8][..], &mqtt::string(topic)].concat()
+}
+
+fn is_publish(packet: &Packet, topic: &str) -> bool {
+    packet.kind() == 3 && packet.topic() == topic
+}
+
+#[test]
+fn the_right_password_lets_in_and_every_other_is_refused_with_the_standards_code() {
+    let guarded = guarded();
+    for (is_v5, refused, nameless) in [(false, 4, 5), (true, 0x86, 0x87)] {
+        let connect = || Connect { is_v5, ..Connect::v3("c") };
+        assert_eq!(guarded.answer(&login(connect(), "press", "press-secret")), 0);
+        for (user, password) in [
+            ("press", "wrong"),
+            ("press", ""),
+            ("press", "lathe-secret"),
+            ("nobody", "press-secret"),
+            ("", "x"),
+        ] {
+            let code = guarded.answer(&login(connect(), user, password));
+            assert_eq!(code, refused, "{user:?} {password:?}");
+            // Counted as failed; these tests come from one address.
+        }
+        assert_eq!(guarded.answer(&connect()), nameless);
+    }
+    assert_eq!(guarded.broker.statistics().refused_logins, 12);
+}
+
+#[test]
+fn failed_logins_make_an_address_wait_also_with_the_right_password() {
+    let limits =
+        AttemptLimits { failed_logins_max: 3, forgiven_every: Duration::from_secs(3_600), addresses_max: 10 };
+    let guarded = guarded_with(limits, RefusedPublish::Drop);
+    for _ in 0..20 {
+        assert_eq!(
+            guarded.answer(&login(Connect::v3("c"), "press", "press-secret")),
+            0,
+            "success costs nothing"
+        );
+    }
+    for _ in 0..3 {
+        assert_eq!(guarded.answer(&login(Connect::v3("c"), "press", "wrong")), 4);
+    }
+    assert_eq!(guarded.answer(&login(Connect::v3("c"), "press", "wrong")), 3);
+    assert_eq!(guarded.answer(&login(Connect::v5("c"), "press", "press-secret")), 0x97);
+}
+
+#[test]
+fn a_flood_of_wrong_passwords_holds_up_nobody_who_is_connected() {
+    let limits = AttemptLimits { failed_logins_max: 10_000, ..AttemptLimits::default() };
+    let guarded = guarded_with(limits, RefusedPublish::Drop);
+    let mut client = guarded.client(Connect::v3("c"), "press");
+    let mut flood: Vec<_> = (0..200).map(|_| Client::open(guarded.address, false)).collect();
+    let connect = login(Connect::v3("f"), "press", "wrong").bytes();
+    flood.iter_mut().for_each(|attacker| attacker.send(&connect));
+    // The first subscription needs a new link to the router.
+    assert_eq!(client.subscribe("orders/press/x", 0), 0);
+    client.ping();
+    assert!(
+        flood.iter().any(Client::has_nothing),
+        "the subscription did not wait until every password was checked"
+    );
+    let answers: Vec<_> =
+        flood.iter_mut().filter_map(|attacker| attacker.next()).map(|connack| connack.body[1]).collect();
+    assert!(answers.iter().all(|code| matches!(code, 3 | 4)), "{answers:?}");
+    assert!(answers.contains(&3), "more came at once than may wait");
+}
+
+#[test]
+fn a_device_publishes_only_where_the_rules_let_it() {
+    let guarded = guarded();
+    let mut chief = guarded.client(Connect::v5("chief"), "chief");
+    assert_eq!(chief.subscribe("data/#", 0), 0);
+    let mut press = guarded.client(Connect::v5("p"), "press");
+    assert_eq!(publish5(&mut press, "data/press/1", &[]), 0);
+    for topic in ["data/lathe/1", "data", "orders/press/x", "other"] {
+        assert_eq!(publish5(&mut press, topic, &[]), 0x87, "{topic}");
+    }
+    // QoS 2 is refused in its PUBREC; QoS 0 has no answer.
+    press.send(&press.publish_bytes("data/lathe/1", b"x", 4, 8, &[]));
+    let pubrec = press.receive();
+    assert_eq!((pubrec.first, pubrec.packet_id(), pubrec.body[2]), (0x50, 8, 0x87));
+    press.publish("data/lathe/1", b"x", 0);
+    press.publish("data/press/2", b"x", 0);
+    press.ping();
+    let arrived = [chief.receive(), chief.receive()];
+    assert!(
+        is_publish(&arrived[0], "data/press/1") && is_publish(&arrived[1], "data/press/2"),
+        "{arrived:?}"
+    );
+    assert_eq!(guarded.broker.statistics().refused_publishes, 6);
+}
+
+#[test]
+fn a_refused_publish_of_3_1_1_is_acknowledged_and_dropped_or_ends_the_connection() {
+    let dropping = guarded();
+    let mut press = dropping.client(Connect::v3("p"), "press");
+    press.publish_acked("data/lathe/1", b"x", false);
+    press.ping();
+    assert_eq!(dropping.broker.statistics().refused_publishes, 1);
+    let strict = guarded_with(AttemptLimits::default(), RefusedPublish::Disconnect);
+    let mut press = strict.client(Connect::v3("p"), "press");
+    press.publish_acked("data/press/1", b"x", false);
+    press.publish("data/lathe/1", b"x", 0);
+    assert_eq!(press.last(), None);
+    let mut press = strict.client(Connect::v5("p"), "press");
+    assert_eq!(publish5(&mut press, "data/lathe/1", &[]), 0x87);
+    press.ping();
+}
+
+#[test]
+fn a_subscription_is_allowed_only_if_all_that_it_can_bring_is() {
+    let guarded = guarded();
+    let mut press = guarded.client(Connect::v5("my-id"), "press");
+    for filter in ["orders/press/x", "orders/press/+", "clients/my-id", "$share/g/orders/press/x"] {
+        // The second one overlaps what is denied to everyone, so it is refused too.
+        let expected = if filter.ends_with('+') { 0x87 } else { 0 };
+        assert_eq!(press.subscribe(filter, 0), expected, "{filter}");
+    }
+    for filter in [
+        "#",
+        "+",
+        "orders/#",
+        "orders/+/x",
+        "orders/press/#",
+        "orders/press/secret",
+        "orders/lathe/x",
+        "$share/g/#",
+        "clients/+",
+    ] {
+        assert_eq!(press.subscribe(filter, 0), 0x87, "{filter}");
+    }
+    let mut old = guarded.client(Connect::v3("old"), "press");
+    assert_eq!(old.subscribe("#", 0), 0x80);
+    // Each filter of one SUBSCRIBE is judged for itself.
+    let mut body = vec![0, 9, 0];
+    for filter in ["#", "orders/press/y"] {
+        body.extend(mqtt::string(filter));
+        body.push(1);
+    }
+    press.send(&mqtt::packet(0x82, &body));
+    assert_eq!(press.receive().body, [0, 9, 0, 0x87, 1]);
+}
+
+#[test]
+fn a_will_needs_a_right_of_its_own() {
+    let guarded = guarded();
+    let with_will = |topic, properties| Connect {
+        will: Some((topic, b"gone", 0, false, properties)),
+        ..Connect::v5("w")
+    };
+    assert_eq!(guarded.answer(&login(with_will("data/press/will", vec![]), "press", "press-secret")), 0);
+    assert_eq!(guarded.answer(&login(with_will("data/lathe/will", vec![]), "press", "press-secret")), 0x87);
+    let elsewhere = with_will("data/press/will", response_topic("data/lathe/answers"));
+    assert_eq!(guarded.answer(&login(elsewhere, "press", "press-secret")), 0x87);
+}
+
+#[test]
+fn answers_go_only_where_the_requester_may_publish_itself() {
+    let guarded = guarded();
+    let mut press = guarded.client(Connect::v5("p"), "press");
+    assert_eq!(publish5(&mut press, "data/press/ask", &response_topic("data/press/answers")), 0);
+    assert_eq!(publish5(&mut press, "data/press/ask", &response_topic("data/press/answers")), 0);
+    assert_eq!(publish5(&mut press, "data/press/ask", &response_topic("data/lathe/answers")), 0x87);
+    assert_eq!(publish5(&mut press, "data/press/ask", &response_topic("orders/press/x")), 0x87);
+    assert_eq!(guarded.broker.statistics().refused_publishes, 2);
+}
+
+#[test]
+fn one_users_client_id_and_session_are_not_for_another_user() {
+    let guarded = guarded();
+    let mut press = guarded.client(Connect::v5("shared-id").persistent(), "press");
+    assert_eq!(press.subscribe("orders/press/x", 1), 1);
+    assert_eq!(guarded.answer(&login(Connect::v5("shared-id"), "lathe", "lathe-secret")), 0x85);
+    press.ping();
+    press.disconnect();
+    assert_eq!(guarded.answer(&login(Connect::v3("shared-id"), "lathe", "lathe-secret")), 2);
+    let again = login(Connect::v5("shared-id").persistent(), "press", "press-secret");
+    let (_press, connack) = Client::connect(guarded.address, &again);
+    assert_eq!(connack.body[..2], [1, 0], "its own session is still there");
+}
+
+#[test]
+fn new_rules_hold_from_the_next_packet_on_and_end_what_they_do_not_allow() {
+    let guarded = guarded();
+    let mut chief = guarded.client(Connect::v5("chief"), "chief");
+    assert_eq!(chief.subscribe("data/#", 0), 0);
+    assert_eq!(chief.subscribe("clients/chief", 0), 0);
+    let mut press = guarded.client(Connect::v5("p"), "press");
+    assert_eq!(publish5(&mut press, "data/press/1", &[]), 0);
+    assert!(is_publish(&chief.receive(), "data/press/1"));
+    let changed = "[[rules]]\nallow = [\"publish\", \"subscribe\"]\ntopics = [\"clients/%c\", \"data/press/2\"]\n\
+                   [[rules]]\nallow = [\"publish\"]\ntopics = [\"clients/chief\"]\n";
+    guarded.guard.replace(users(&["press", "lathe", "chief"]), rules(changed));
+    assert_eq!(publish5(&mut press, "data/press/1", &[]), 0x87, "the topic that was allowed a moment ago");
+    assert_eq!(publish5(&mut press, "data/press/2", &[]), 0);
+    assert_eq!(publish5(&mut press, "clients/chief", &[]), 0);
+    // Nobody was disconnected, and only the subscription that is still allowed brings anything.
+    let arrived = chief.receive();
+    assert!(is_publish(&arrived, "clients/chief"), "{arrived:?}");
+    assert_eq!(chief.unsubscribe("data/#").body.last(), Some(&0x11), "it has ended");
+    assert_eq!(chief.subscribe("data/press/2", 0), 0);
+}
+
+#[test]
+fn what_waited_in_a_session_is_not_delivered_once_its_right_is_gone() {
+    let guarded = guarded();
+    let persistent = || login(Connect::v5("chief").persistent(), "chief", "chief-secret");
+    let mut chief = Client::accepted(guarded.address, &persistent());
+    assert_eq!(chief.subscribe("data/#", 1), 1);
+    chief.disconnect();
+    let mut press = guarded.client(Connect::v5("p"), "press");
+    assert_eq!(publish5(&mut press, "data/press/1", &[]), 0);
+    guarded
+        .guard
+        .replace(users(&["press", "chief"]), rules("[[rules]]\nallow = [\"publish\"]\ntopics = [\"#\"]\n"));
+    let mut chief = Client::accepted(guarded.address, &persistent());
+    assert_eq!(chief.until_pong(), []);
+}
+
+#[test]
+fn a_user_that_is_removed_is_disconnected_and_the_others_stay() {
+    let guarded = guarded();
+    let mut press = guarded.client(Connect::v5("p"), "press");
+    let mut lathe = guarded.client(Connect::v5("l"), "lathe");
+    guarded.guard.replace(users(&["lathe"]), rules(RULES));
+    lathe.ping();
+    press.publish("data/press/1", b"x", 0);
+    let goodbye = press.receive();
+    assert_eq!((goodbye.first, goodbye.body.first()), (0xe0, Some(&0x87)), "{goodbye:?}");
+    assert_eq!(guarded.answer(&login(Connect::v5("p"), "press", "press-secret")), 0x86);
+    lathe.ping();
+}
