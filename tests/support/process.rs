@@ -35,13 +35,18 @@ pub struct Ended {
 /// The program with `arguments`, without logs and without what this process's environment says about it.
 pub fn nearfar(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_nearfar"));
+    without_our_environment(&mut command).args(["--log", "off"]).args(arguments);
+    command
+}
+
+/// Takes out of `command` what this process's environment says about the program, and its input.
+pub fn without_our_environment(command: &mut Command) -> &mut Command {
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("NEARFAR_") {
             command.env_remove(name);
         }
     }
-    command.args(["--log", "off"]).args(arguments).stdin(Stdio::null());
-    command
+    command.stdin(Stdio::null())
 }
 
 /// Runs `command` to its end.
@@ -61,6 +66,11 @@ impl Process {
         let lines = read_lines(child.stdout.take().expect("its output is piped"));
         let stderr = read_all(child.stderr.take().expect("its errors are piped"));
         Self { child, lines, stderr }
+    }
+
+    /// The process's number in the system.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// The next line of standard output.
