@@ -55,7 +55,9 @@ impl Node {
         std::fs::write(&file, SETTINGS).expect("it takes files");
         let limit = descriptors_max.map_or(String::new(), |max| format!("ulimit -n {max}; "));
         let mut command = Command::new("sh");
-        command.args(["-c", &format!("{limit}exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_nearfar")]);
+        let program = std::env::var("NEARFAR_SOAK_PROGRAM").ok();
+        let program = program.as_deref().unwrap_or(env!("CARGO_BIN_EXE_nearfar"));
+        command.args(["-c", &format!("{limit}exec \"$0\" \"$@\""), program]);
         command.args(["--log", "warn", "serve", MODEL, "--broker-config"]).arg(&file);
         let process = Process::start(without_our_environment(&mut command));
         let address = ready_address(&process.line());

@@ -2,7 +2,8 @@
 //!
 //! Afterwards a fresh client is served, no socket and no thread is left, and memory has not grown from one time to the next.
 //! Printed with `--nocapture`: how long the fresh client took, and the device's p99 under abuse against its calm one.
-//! `NEARFAR_SOAK` multiplies the sizes (default 1). One scenario runs at a time.
+//! `NEARFAR_SOAK` multiplies the sizes (default 1), `NEARFAR_SOAK_PROGRAM` is another build of the program, such as the release:
+//! only that one's times mean anything. One scenario runs at a time.
 #![cfg(target_os = "linux")] // what a process holds is read from /proc
 #![allow(clippy::unwrap_used)] // helpers of tests fail by panicking
 
