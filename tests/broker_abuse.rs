@@ -188,6 +188,21 @@ fn a_packet_that_only_servers_send_ends_its_own_connection() {
 }
 
 #[test]
+fn a_subscribe_that_ends_its_connection_subscribes_to_nothing() {
+    let (broker, address) = start_default();
+    let connect = Connect::v3("c").persistent();
+    let mut client = Client::accepted(address, &connect);
+    // A packet id, a good filter, and one that no client may send.
+    client.send(&[0x82, 12, 0, 9, 0, 1, b't', 0, 0, 3, b'a', b'b', b'#', 0]);
+    assert_eq!(client.last(), None);
+    let mut client = Client::accepted(address, &connect);
+    assert_eq!(client.subscribe("t", 0), 0);
+    client.publish("t", b"x", 0);
+    assert_eq!(client.receive().payload(), b"x");
+    assert_well(&broker, address);
+}
+
+#[test]
 fn an_idle_connection_disturbs_nobody_and_is_timed_out() {
     let mut config = Config::loopback();
     config.listeners[0].connections.connect_timeout = Duration::from_millis(200);

@@ -393,3 +393,36 @@ fn a_client_that_reads_nothing_is_not_read_from_and_then_disconnected() {
     assert!(reached(&broker, Limit::UnreadBytes) >= 1);
     bystander.assert_unmoved();
 }
+
+/// The router's answer to a SUBSCRIBE comes behind messages that there is no room for, and what would make room stands behind
+/// a PUBLISH that waits for that answer.
+#[test]
+fn a_full_queue_keeps_nobody_from_subscribing_and_publishing() {
+    let mut config = Config::loopback();
+    config.listeners[0].connections.inflight_messages_max = 1;
+    config.limits = Limits { pending_messages_max: 1, ..Limits::default() };
+    let (broker, address) = start(config);
+    let mut client = Client::v3(address, "c");
+    client.subscribe("t", 1);
+    let mut publisher = Client::v3(address, "p");
+    for n in 0..10 {
+        publisher.publish_acked("t", &[n], false);
+    }
+    wait_for(&broker, Limit::PendingMessages);
+    let first = client.receive();
+    client.send(&client.subscribe_bytes("own", 0, 9, &[]));
+    client.send(&client.publish_bytes("own", b"mine", 0, 0, &[]));
+    client.ack(0x40, first.packet_id());
+    let (mut got, mut has_suback, mut has_own) = (vec![first.payload()[0]], false, false);
+    while !has_suback || !has_own || got.len() < 10 {
+        match client.receive() {
+            packet if packet.first == 0x90 => has_suback = true,
+            packet if packet.topic() == "own" => has_own = true,
+            packet => {
+                got.push(packet.payload()[0]);
+                client.ack(0x40, packet.packet_id());
+            }
+        }
+    }
+    assert_eq!(got, (0..10).collect::<Vec<u8>>());
+}

@@ -357,6 +357,7 @@ impl Connection {
                 last_write = Instant::now();
             }
             let takes_more = self.takes_more();
+            let looks_ahead = self.looks_ahead();
             let can_read = self.frames.is_empty() && !self.is_held && self.reads_enough();
             if can_read {
                 self.reserve_block();
@@ -387,7 +388,7 @@ impl Connection {
                     }
                     _ => return Ok(End::Lost),
                 },
-                notification = next_notification(&mut self.session), if takes_more => match notification {
+                notification = next_notification(&mut self.session), if takes_more || looks_ahead => match notification {
                     Ok(Some(notification)) => self.take(notification).await?,
                     Ok(None) => {}
                     Err(()) => return Ok(End::Closing(Reason::SHUTTING_DOWN)),

@@ -52,6 +52,7 @@ impl Connection {
     pub(super) fn may_leave(&self) -> bool {
         matches!(self.farewell, Farewell::Drained)
             && self.session.pending.is_empty()
+            && self.session.early.is_empty()
             && self.retained.is_empty()
             && self.output.unwritten().is_empty()
     }

@@ -53,6 +53,13 @@ impl Connection {
             && (self.server.config.limits.pending_policy != PendingPolicy::Hold || self.has_pending_room())
     }
 
+    /// Whether the router's answer to a SUBSCRIBE is wanted although there is no room for what comes before it.
+    ///
+    /// A publish waits for that answer, and behind the publish may stand the acknowledgements that would make room.
+    pub(super) fn looks_ahead(&self) -> bool {
+        !self.subscribing.is_empty() && !self.frames.is_empty()
+    }
+
     pub(super) fn has_pending_room(&self) -> bool {
         self.session.pending.full(&self.server.config.limits).is_none()
     }
@@ -73,7 +80,15 @@ impl Connection {
     /// Takes everything that is ready, without waiting; one write follows.
     pub(super) async fn take_ready(&mut self) -> Result<(), Reason> {
         self.send_retained();
-        while self.takes_more() {
+        loop {
+            let takes_more = self.takes_more();
+            if takes_more && let Some(forward) = self.session.early.pop_front() {
+                self.deliver(forward);
+                continue;
+            }
+            if !takes_more && !self.looks_ahead() {
+                return Ok(());
+            }
             let Some(link) = &mut self.session.link else { return Ok(()) };
             match super::bus::poll_now(link.rx.next()) {
                 None => return Ok(()),
@@ -82,13 +97,15 @@ impl Connection {
                 Some(Err(_)) => return Err(Reason::SHUTTING_DOWN),
             }
         }
-        Ok(())
     }
 
     pub(super) async fn take(&mut self, notification: Notification) -> Result<(), Reason> {
         self.review_rights()?;
         match notification {
-            Notification::Forward(forward) => self.deliver(forward),
+            Notification::Forward(forward) if self.session.early.is_empty() && self.takes_more() => {
+                self.deliver(forward);
+            }
+            Notification::Forward(forward) => self.session.early.push_back(forward),
             // The router waits for this after every full buffer; the link is alive, for the session holds it.
             Notification::Unschedule => {
                 if let Some(link) = &self.session.link {

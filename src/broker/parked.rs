@@ -94,6 +94,9 @@ impl Leaving {
         let expiry_s = self.session.expiry_s;
         let expires_at = (expiry_s != u32::MAX).then(|| left_at + seconds(expiry_s));
         self.session.inflight.detach();
+        while let Some(forward) = self.session.early.pop_front() {
+            keep(&server, &mut self.session, forward, None);
+        }
         loop {
             let will_at = self.will.as_ref().map(|will| left_at + seconds(will.delay_s.min(expiry_s)));
             tokio::select! {

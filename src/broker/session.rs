@@ -12,7 +12,7 @@ use crate::mqtt::{Qos, filter_matches, filters_overlap};
 use bytes::Bytes;
 use rumqttd::Forward;
 use rumqttd::protocol::PublishProperties;
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 /// What a client asked for with a filter.
@@ -93,6 +93,9 @@ pub(super) struct Session {
     /// How many at the end of `inflight` the client has not been sent on this connection: its window had no room.
     pub unsent: usize,
     pub pending: Pending,
+    /// Taken from the router while a SUBSCRIBE was answered, ahead of its turn: at most what the router hands over before
+    /// the answer, which is two bursts.
+    pub early: VecDeque<Forward>,
     last_packet_id: u16,
     /// Packet ids of QoS 2 publishes that the client has not released.
     pub receiving: HashSet<u16>,
@@ -115,6 +118,7 @@ impl Session {
             inflight: InflightMessages::default(),
             unsent: 0,
             pending: Pending::default(),
+            early: VecDeque::new(),
             last_packet_id: 0,
             receiving: HashSet::new(),
             last_sequence: 0,

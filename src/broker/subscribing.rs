@@ -31,6 +31,12 @@ impl Outcome {
     }
 }
 
+/// What is wrong with a filter so that the connection ends.
+fn check_filter(filter: &Filter) -> Result<(), Reason> {
+    let subscribed = parse_filter(&filter.path).ok_or(Reason::FILTER_INVALID)?;
+    if subscribed.group.is_some() && filter.nolocal { Err(Reason::PROTOCOL_ERROR) } else { Ok(()) }
+}
+
 impl Connection {
     pub(super) async fn on_subscribe(&mut self, frame: &[u8]) -> Result<(), Reason> {
         let Packet::Subscribe(subscribe, properties) = codec::decode(frame, self.version)? else {
@@ -46,6 +52,8 @@ impl Connection {
         if !self.output.takes_codes(subscribe.filters.len()) {
             return Err(Reason::PACKET_TOO_LARGE);
         }
+        // A fault ends the connection, so it is found before the session has any of the subscriptions.
+        subscribe.filters.iter().try_for_each(check_filter)?;
         let mut pending = PendingSubscribe {
             sequence: self.session.next_sequence(),
             answers_left: 0,
@@ -55,7 +63,7 @@ impl Connection {
         };
         let mut fresh = Vec::new();
         for filter in &subscribe.filters {
-            let outcome = self.subscribe_filter(filter, identifier).await?;
+            let outcome = self.subscribe_filter(filter, identifier).await;
             pending.codes.push(self.code(outcome.code));
             pending.wants_retained.extend(outcome.wants_retained);
             fresh.extend(outcome.fresh);
@@ -94,22 +102,15 @@ impl Connection {
         Ok(())
     }
 
-    /// Judges one filter and makes its subscription. An error is a fault that ends the connection.
-    async fn subscribe_filter(
-        &mut self,
-        filter: &Filter,
-        identifier: Option<usize>,
-    ) -> Result<Outcome, Reason> {
+    /// Judges one sound filter and makes its subscription.
+    async fn subscribe_filter(&mut self, filter: &Filter, identifier: Option<usize>) -> Outcome {
         let Some(Subscribed { group, path }) = parse_filter(&filter.path) else {
-            return Err(Reason::FILTER_INVALID);
+            return Outcome::refused(Reason::FILTER_INVALID);
         };
-        if group.is_some() && filter.nolocal {
-            return Err(Reason::PROTOCOL_ERROR);
-        }
         let routed = topic::escape(path);
         let is_new = !self.session.is_subscribed(&filter.path);
         if let Some(reason) = self.subscribe_refusal(path, &routed, is_new) {
-            return Ok(Outcome::refused(reason));
+            return Outcome::refused(reason);
         }
         let qos = Qos::from_bits(filter.qos as u8).unwrap_or_default();
         let options = Options {
@@ -122,20 +123,20 @@ impl Connection {
         if let Some(group) = group {
             if is_new && !self.join(id, group, &routed).await {
                 self.session.remove(&filter.path);
-                return Ok(Outcome::refused(Reason::UNSPECIFIED));
+                return Outcome::refused(Reason::UNSPECIFIED);
             }
-            return Ok(Outcome { code: Ok(qos), fresh: None, wants_retained: None });
+            return Outcome { code: Ok(qos), fresh: None, wants_retained: None };
         }
         let wants_retained = match filter.retain_forward_rule {
             RetainForwardRule::OnEverySubscribe => true,
             RetainForwardRule::OnNewSubscribe => is_new,
             RetainForwardRule::Never => false,
         };
-        Ok(Outcome {
+        Outcome {
             code: Ok(qos),
             fresh: is_new.then_some((routed, id)),
             wants_retained: wants_retained.then_some(id),
-        })
+        }
     }
 
     fn subscribe_refusal(&self, path: &str, routed: &str, is_new: bool) -> Option<Reason> {

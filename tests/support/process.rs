@@ -43,13 +43,18 @@ pub fn nearfar(arguments: &[&str]) -> Command {
 /// The same with logs.
 pub fn nearfar_logging(filter: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_nearfar"));
+    without_our_environment(&mut command).args(["--log", filter]).args(arguments);
+    command
+}
+
+/// Takes out of `command` what this process's environment says about the program, and its input.
+pub fn without_our_environment(command: &mut Command) -> &mut Command {
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("NEARFAR_") {
             command.env_remove(name);
         }
     }
-    command.args(["--log", filter]).args(arguments).stdin(Stdio::null());
-    command
+    command.stdin(Stdio::null())
 }
 
 /// Runs `command` to its end.
@@ -69,6 +74,11 @@ impl Process {
         let lines = read_lines(child.stdout.take().expect("its output is piped"));
         let stderr = read_lines(child.stderr.take().expect("its errors are piped"));
         Self { child, lines, stderr, complaints: RefCell::default() }
+    }
+
+    /// The process's number in the system.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// The next line of standard output.

@@ -1,0 +1,330 @@
+//! Abuse as bounded commands: a node in a process of its own is abused twice over while a device goes on asking.
+//!
+//! Afterwards a fresh client is served, no socket and no thread is left, and memory has not grown from one time to the next.
+//! Printed with `--nocapture`: how long the fresh client took, and the device's p99 under abuse against its calm one.
+//! `NEARFAR_SOAK` multiplies the sizes (default 1), `NEARFAR_SOAK_PROGRAM` is another build of the program, such as the release:
+//! only that one's times mean anything. One scenario runs at a time.
+#![cfg(target_os = "linux")] // what a process holds is read from /proc
+#![allow(clippy::unwrap_used)] // helpers of tests fail by panicking
+
+mod broker;
+mod device;
+#[path = "../support/mqtt.rs"]
+mod mqtt;
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use broker::Node;
+use device::{Device, Times};
+use mqtt::{Client, Connect};
+
+/// Requests of the device before the abuse begins.
+const CALM_REQUESTS: u32 = 100;
+/// Memory that may come and go between two equal rounds: pools of the allocator, buffers that were a little fuller.
+const RESIDENT_SLACK_MIB: f64 = 24.0;
+/// Nothing here makes a node larger than this.
+const RESIDENT_MAX_MIB: f64 = 400.0;
+/// Sockets that this process and the node need beside those of the abuse.
+const SPARE_DESCRIPTORS: usize = 150;
+
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+/// `count`, as many times as asked for.
+fn scaled(count: usize) -> usize {
+    let scale = std::env::var("NEARFAR_SOAK").ok();
+    count * scale.map_or(1, |scale| scale.parse().expect("NEARFAR_SOAK is a whole number"))
+}
+
+/// `count` sockets, as many times as asked for, as far as this process may open them.
+fn scaled_sockets(count: usize, at_most: usize) -> usize {
+    let limits = std::fs::read_to_string("/proc/self/limits").unwrap();
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    let descriptors = line.split_whitespace().nth(3).unwrap().parse().unwrap_or(usize::MAX);
+    scaled(count).min(at_most).min(descriptors.saturating_sub(SPARE_DESCRIPTORS))
+}
+
+/// Runs `abuse` twice against a node, with a device beside it, and checks what is left.
+fn soak(name: &str, abuse: impl Fn(SocketAddr)) {
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let node = Node::start();
+    let device = Device::connect(node.address());
+    node.serve_fresh_client();
+    let (mut device, calm) = device.calm(CALM_REQUESTS);
+    let before = node.vitals();
+    let mut abused = Times::default();
+    let mut resident_mib = Vec::new();
+    let mut fresh = Vec::new();
+    for _ in 0..2 {
+        let working = device.work();
+        abuse(node.address());
+        let times;
+        (device, times) = working.stop();
+        abused.add(times);
+        resident_mib.push(node.settle(before).resident_mib);
+        fresh.push(node.serve_fresh_client());
+    }
+    let ratio = abused.p99().as_secs_f64() / calm.p99().as_secs_f64();
+    println!(
+        "{name}: device p99 {:.2?} calm, {:.2?} under abuse ({} requests), ratio {ratio:.1}; fresh client {fresh:.1?}; \
+         resident {:.0} MiB before, {:.0} and {:.0} after",
+        calm.p99(),
+        abused.p99(),
+        abused.len(),
+        before.resident_mib,
+        resident_mib[0],
+        resident_mib[1],
+    );
+    assert!(resident_mib[1] <= resident_mib[0] + RESIDENT_SLACK_MIB, "memory grows: {resident_mib:?} MiB");
+    assert!(resident_mib[1] <= RESIDENT_MAX_MIB, "{resident_mib:?} MiB");
+    assert_eq!(node.stop().code, Some(0));
+}
+
+#[test]
+fn connection_flood() {
+    soak("connection flood", |address| {
+        for n in 0..scaled(400) {
+            let mut client = Client::open(address, false);
+            if n % 2 == 0 {
+                client.send(&Connect::v3(&format!("flood-{n}")).bytes());
+            }
+        }
+    });
+}
+
+#[test]
+fn half_open_handshakes() {
+    soak("half-open handshakes", |address| {
+        let sockets = scaled_sockets(150, 1_000);
+        let half = Connect::v5("half").bytes();
+        let open = (0..sockets).map(|n| {
+            let mut client = Client::open(address, true);
+            client.send(&half[..n % half.len()]);
+            client
+        });
+        // All of them are cut off by the broker, not by us.
+        for mut client in open.collect::<Vec<_>>() {
+            assert_eq!(client.next(), None);
+        }
+    });
+}
+
+#[test]
+fn slow_readers() {
+    soak("slow readers", |address| {
+        let deaf: Vec<_> = (0..20)
+            .map(|n| {
+                let mut client = Client::v3(address, &format!("deaf-{n}"));
+                client.subscribe("flood/#", n % 2);
+                client
+            })
+            .collect();
+        let mut publisher = Client::v3(address, "publisher");
+        for n in 0..scaled(1_500) {
+            publisher.publish_acked(&format!("flood/{}", n % 4), &[7; 4_000], false);
+        }
+        drop(deaf);
+    });
+}
+
+#[test]
+fn slow_writers() {
+    soak("slow writers", |address| {
+        let writers = scaled_sockets(30, 300);
+        let mut clients: Vec<_> = (0..writers).map(|n| Client::v3(address, &format!("slow-{n}"))).collect();
+        let publish = clients[0].publish_bytes("slow", &[7; 50], 2, 1, &[]);
+        for byte in publish.into_iter().chain([0xc0, 0]) {
+            for client in &mut clients {
+                client.send(&[byte]);
+            }
+        }
+        for client in &mut clients {
+            assert_eq!((client.receive().first, client.receive().first), (0x40, 0xd0));
+        }
+    });
+}
+
+#[test]
+fn subscription_bombs() {
+    soak("subscription bombs", |address| {
+        let mut bombers: Vec<_> = (0..4).map(|n| Client::v3(address, &format!("bomber-{n}"))).collect();
+        for client in &mut bombers {
+            subscribe_in_traffic(client, "#");
+            subscribe_in_traffic(client, "+/+/+");
+            // Every filter that matches one topic of nine levels.
+            for mask in 0..512 {
+                let levels = (0..9).map(|level| if mask >> level & 1 == 1 { "+" } else { "x" });
+                let filter = levels.collect::<Vec<_>>().join("/");
+                subscribe_in_traffic(client, &filter);
+            }
+        }
+        let mut publisher = Client::v3(address, "publisher");
+        for _ in 0..scaled(10) {
+            publisher.publish_acked("x/x/x/x/x/x/x/x/x", b"boom", false);
+        }
+        // Each gets every message once, whatever it subscribed to.
+        for client in &mut bombers {
+            for _ in 0..scaled(10) {
+                while client.receive().topic() != "x/x/x/x/x/x/x/x/x" {}
+            }
+        }
+    });
+}
+
+/// Subscribes while messages come.
+fn subscribe_in_traffic(client: &mut Client, filter: &str) {
+    client.send(&client.subscribe_bytes(filter, 0, 9, &[]));
+    while client.receive().first != 0x90 {}
+}
+
+#[test]
+fn topic_explosion() {
+    soak("topic explosion", |address| {
+        let mut client = Client::v5(address, "exploding");
+        for n in 0..scaled(2_000) {
+            let packet = client.publish_bytes(&format!("new/{n}"), &[7; 100], 2 | (n % 2) as u8, 7, &[]);
+            client.send(&packet);
+            assert_eq!(client.receive().first, 0x40);
+        }
+        // Devices name the topics of their answers.
+        for n in 0..scaled(500) {
+            client.publish("ml/inference/request", support::request(&format!("d{n}"), 1).as_bytes(), 0);
+        }
+        client.ping();
+    });
+}
+
+#[test]
+fn client_id_collisions() {
+    soak("client-id collisions", |address| {
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for n in 0..scaled(40) {
+                        let connect = Connect::v3("same");
+                        let connect = if n % 3 == 0 { connect.persistent() } else { connect };
+                        // It may lose the id before it hears that it has it.
+                        let mut client = Client::open(address, false);
+                        client.send(&connect.bytes());
+                        client.next();
+                    }
+                });
+            }
+        });
+        Client::v3(address, "same").disconnect();
+    });
+}
+
+#[test]
+fn takeover_storms() {
+    soak("takeover storms", |address| {
+        let mut previous = Vec::new();
+        for n in 0..scaled(100) {
+            let mut client = Client::accepted(address, &Connect::v5("stormy").persistent());
+            if n == 0 {
+                client.subscribe("storm", 1);
+            }
+            // It is never acknowledged, so every one of them gets all of it again.
+            client.send(&client.publish_bytes("storm", &[7; 1_000], 2, 7, &[]));
+            previous.push(client);
+            if previous.len() > 20 {
+                previous.clear();
+            }
+        }
+        Client::v5(address, "stormy").disconnect();
+    });
+}
+
+#[test]
+fn clients_that_all_reconnect_at_once() {
+    soak("reconnecting at once", |address| {
+        let count = scaled_sockets(250, 1_000);
+        let connect = |n: usize| {
+            let id = format!("back-{n}");
+            Client::accepted(address, &Connect::v3(&id).persistent())
+        };
+        let mut clients: Vec<_> = (0..count).map(connect).collect();
+        for (n, client) in clients.iter_mut().enumerate() {
+            client.subscribe(&format!("back/{}", n % 50), 1);
+        }
+        drop(clients);
+        let clients: Vec<_> = std::thread::scope(|scope| {
+            let connecting: Vec<_> = (0..4)
+                .map(|part| scope.spawn(move || (part..count).step_by(4).map(connect).collect::<Vec<_>>()))
+                .collect();
+            connecting.into_iter().flat_map(|part| part.join().unwrap()).collect()
+        });
+        assert_eq!(clients.len(), count);
+        drop(clients);
+        for n in 0..count {
+            Client::v3(address, &format!("back-{n}")).disconnect();
+        }
+    });
+}
+
+#[test]
+fn clean_disconnects_under_full_load() {
+    soak("clean disconnects under load", |address| {
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut publisher = Client::v3(address, "loading");
+                let burst = publisher.publish_bytes("load", &[0; 100], 0, 0, &[]).repeat(100);
+                while !done.load(Ordering::Relaxed) {
+                    publisher.send(&burst);
+                }
+            });
+            for n in 0..scaled(100) {
+                let mut subscriber = Client::v3(address, "leaving");
+                subscriber.subscribe("load", (n % 2) as u8);
+                for _ in 0..n % 50 {
+                    subscriber.receive();
+                }
+                subscriber.send(&[0xe0, 0]);
+                subscriber.last();
+            }
+            done.store(true, Ordering::Relaxed);
+        });
+    });
+}
+
+#[test]
+fn file_descriptors_run_out_and_come_back() {
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let node = Node::with_descriptors(64);
+    let mut served = Client::v3(node.address(), "served");
+    let before = node.vitals();
+    // The system completes connections that the node cannot accept, so none of these fails here.
+    let mut crowd: Vec<_> = (0..100).map(|_| Client::open(node.address(), false)).collect();
+    for client in &mut crowd {
+        // Those that the node has are given up after half a second, and others come in their place.
+        client.stream.write_all(&Connect::v3("").bytes()).unwrap();
+    }
+    let (mut exhausted, started) = (node.vitals(), std::time::Instant::now());
+    while exhausted.descriptors < 64 {
+        assert!(started.elapsed() < mqtt::PATIENCE, "{exhausted:?}");
+        exhausted = node.vitals();
+    }
+    // A client that it has is served all the while, for a second.
+    let since = std::time::Instant::now();
+    let (_never, nothing) = std::sync::mpsc::sync_channel::<()>(0);
+    while since.elapsed().as_millis() < 1_000 {
+        served.ping();
+        nothing.recv_timeout(std::time::Duration::from_millis(20)).ok();
+    }
+    let spent = node.vitals().cpu - exhausted.cpu;
+    let wall = since.elapsed();
+    println!("out of descriptors: {spent:?} of CPU in {wall:.1?} with {:?}", node.vitals());
+    assert!(spent < wall / 2, "the node spins: {spent:?} of CPU in {wall:?}");
+    drop(crowd);
+    node.settle(before);
+    println!("out of descriptors: fresh client {:.1?}", node.serve_fresh_client());
+    let ended = node.stop();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let warnings = ended.stderr.lines().filter(|line| line.contains("cannot accept")).count();
+    assert!((1..=3).contains(&warnings), "{warnings} warnings: {}", ended.stderr);
+}
