@@ -115,7 +115,7 @@ fn the_right_password_lets_in_and_every_other_is_refused_with_the_standards_code
         }
         assert_eq!(guarded.answer(&connect()), nameless);
     }
-    assert_eq!(guarded.broker.statistics().refused_logins, 12);
+    assert_eq!(guarded.broker.statistics().refused_connections, 12);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What a broker is built from: listeners, the router's log, and a bound for everything a client can make grow.
 
 use super::access::{Access, AllowAll};
+use super::attempts::AttemptLimits;
 use super::reached::Limit;
 use super::reload::Reload;
 use std::fmt;
@@ -305,6 +306,8 @@ pub struct Limits {
     pub publish_over_rate: OverRate,
     /// A client that has not read this many bytes is not read from, until it has or `write_timeout` is over.
     pub unread_bytes_max: usize,
+    /// Failed logins of one address, for a [`Guard`](super::Guard); CONNECT is refused beyond with 0x97 (3 in 3.1.1).
+    pub failed_logins: AttemptLimits,
 }
 
 /// What happens when the queue of a client that is slow or away is full.
@@ -372,6 +375,7 @@ impl Default for Limits {
             publish_burst_messages_max: 1_000,
             publish_over_rate: OverRate::SlowDown,
             unread_bytes_max: 1 << 20,
+            failed_logins: AttemptLimits::default(),
         }
     }
 }

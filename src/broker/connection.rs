@@ -176,7 +176,7 @@ where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
-    server.refused_logins.fetch_add(1, Ordering::Relaxed);
+    server.refused_connections.fetch_add(1, Ordering::Relaxed);
     // The client may be gone already, and then needs no answer.
     let _gone = writer.write_all(&refusal.answer).await;
     linger(reader, writer, LINGER).await;

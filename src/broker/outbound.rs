@@ -79,6 +79,7 @@ impl Connection {
 
     /// Takes everything that is ready, without waiting; one write follows.
     pub(super) async fn take_ready(&mut self) -> Result<(), Reason> {
+        self.review_rights()?;
         self.send_retained();
         loop {
             let takes_more = self.takes_more();

@@ -13,12 +13,12 @@ impl Connection {
     ///
     /// Called before anything is delivered or accepted, and at every tick for a client with which nothing happens.
     pub(super) fn review_rights(&mut self) -> Result<(), Reason> {
-        let access = self.server.config.access.clone();
-        let version = access.version();
+        let version = self.server.config.access.version();
         if self.session.rights_version == version {
             return Ok(());
         }
         self.session.rights_version = version;
+        let access = self.server.config.access.clone();
         if !access.is_welcome(&self.identity) {
             tracing::info!(client_id = %self.client_id, "disconnected: its user is not among the users any more");
             return Err(Reason::NOT_AUTHORIZED);

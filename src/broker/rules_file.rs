@@ -140,6 +140,7 @@ fn names(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn every_fault_is_named_with_line_and_key() {
@@ -182,6 +183,21 @@ mod tests {
         let topics = vec!["\"a\""; RULE_PATTERNS_MAX + 1].join(",");
         let text = format!("[[rules]]\nallow = [\"publish\"]\ntopics = [{topics}]\n");
         assert!(AccessRules::from_toml(&text).unwrap_err().to_string().contains("more than 10000"));
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_stands_in_a_file_is_read_or_refused_with_a_line_of_it(
+            lines in prop::collection::vec(prop::sample::select(vec![
+                "[[rules]]", "[rules]", "allow = [\"publish\"]", "deny = [\"will\", \"subscribe\"]", "topics = [\"a/%u\"]",
+                "topics = [\"#/a\"]", "topics = [", "  \"%c/+\",", "]", "users = [\"a*\"]", "users = 1", "client_ids = []", "x = {}", "\u{1}", "",
+            ]), 0..12),
+        ) {
+            let text = lines.join("\n");
+            if let Err(error) = AccessRules::from_toml(&text) {
+                prop_assert!(error.line >= 1 && error.line <= lines.len().max(1) + 1, "{}: {}", text, error);
+            }
+        }
     }
 
     #[test]

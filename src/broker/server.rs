@@ -60,7 +60,7 @@ pub struct Statistics {
     /// Publishes that the access rules refused.
     pub refused_publishes: u64,
     /// Connections that were not let in.
-    pub refused_logins: u64,
+    pub refused_connections: u64,
 }
 
 type DeathNotice = Box<dyn FnOnce(String) + Send>;
@@ -85,7 +85,7 @@ pub(super) struct Server {
     life: Mutex<Life>,
     addresses: Arc<Addresses>,
     pub refused_publishes: AtomicU64,
-    pub refused_logins: AtomicU64,
+    pub refused_connections: AtomicU64,
 }
 
 impl Server {
@@ -103,7 +103,7 @@ impl Server {
             stopping: AtomicBool::new(false),
             life: Mutex::default(),
             refused_publishes: AtomicU64::new(0),
-            refused_logins: AtomicU64::new(0),
+            refused_connections: AtomicU64::new(0),
         }
     }
 
@@ -176,7 +176,7 @@ impl Server {
             topics_bytes: self.bus.topics.bytes(),
             limits_reached,
             refused_publishes: self.refused_publishes.load(Ordering::Relaxed),
-            refused_logins: self.refused_logins.load(Ordering::Relaxed),
+            refused_connections: self.refused_connections.load(Ordering::Relaxed),
         }
     }
 }

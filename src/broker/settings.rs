@@ -44,7 +44,7 @@ const CONNECTION_KEYS: &[&str] = &[
 
 /// Keys of rumqttd that this broker does not honour, and what to do instead.
 const REFUSED_KEYS: &[(&str, &str)] = &[
-    ("auth", "no users: this broker has none yet; listen on a loopback address"),
+    ("auth", "no users in this file: name a users file in nearfar.toml (broker.users), or with --users"),
     ("console", "no console"),
     ("prometheus", "no metrics listener of the broker's own"),
     ("metrics", "no metrics links"),

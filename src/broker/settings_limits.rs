@@ -28,6 +28,8 @@ const KEYS: &[&str] = &[
     "publish_over_rate",
     "unread_bytes_max",
     "write_timeout_ms",
+    "failed_logins_max",
+    "failed_login_forgiven_ms",
 ];
 
 const COUNT_MAX: u64 = 100_000_000;
@@ -54,6 +56,9 @@ pub(super) fn read(table: &Table<'_>, limits: &mut Limits) -> Result<(), Setting
     read_queues(table, limits)?;
     table.number("publish_messages_per_s_max", 0..=U32_MAX, &mut limits.publish_messages_per_s_max)?;
     table.number("publish_burst_messages_max", 1..=U32_MAX, &mut limits.publish_burst_messages_max)?;
+    let failed = &mut limits.failed_logins;
+    table.number("failed_logins_max", 1..=1_000_000, &mut failed.failed_logins_max)?;
+    table.milliseconds("failed_login_forgiven_ms", 1..=86_400_000, &mut failed.forgiven_every)?;
     let ways = [("slow_down", OverRate::SlowDown), ("disconnect", OverRate::Disconnect)];
     table.choice("publish_over_rate", &ways, &mut limits.publish_over_rate)
 }
@@ -75,7 +80,7 @@ fn read_queues(table: &Table<'_>, limits: &mut Limits) -> Result<(), SettingsErr
 
 #[cfg(test)]
 mod tests {
-    use super::super::Config;
+    use super::super::{AttemptLimits, Config};
     use super::*;
     use std::time::Duration;
 
@@ -88,7 +93,7 @@ mod tests {
             receive_max = 13\ntopic_aliases_max = 14\ninflight_bytes_max = 15\npending_messages_max = 16\n\
             pending_bytes_max = 17\npending_policy = \"drop_oldest\"\npublish_messages_per_s_max = 18\n\
             publish_burst_messages_max = 19\npublish_over_rate = \"disconnect\"\nunread_bytes_max = 2048\n\
-            write_timeout_ms = 21\n";
+            write_timeout_ms = 21\nfailed_logins_max = 22\nfailed_login_forgiven_ms = 23\n";
         assert_eq!(text.lines().count(), KEYS.len() + 1, "every key is in the test");
         let expected = Limits {
             filters_max: 5,
@@ -114,6 +119,11 @@ mod tests {
             publish_burst_messages_max: 19,
             publish_over_rate: OverRate::Disconnect,
             unread_bytes_max: 2_048,
+            failed_logins: AttemptLimits {
+                failed_logins_max: 22,
+                forgiven_every: Duration::from_millis(23),
+                ..AttemptLimits::default()
+            },
         };
         assert_eq!(Config::from_rumqttd_toml(text).unwrap().limits, expected);
     }

@@ -162,6 +162,7 @@ pub fn check_user_name(name: &str) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     const HASH: &str = "$7$1$c2FsdHNhbHQ=$aGFzaGhhc2g=";
 
@@ -225,6 +226,17 @@ mod tests {
         assert!(Users::with_password("", "a", "").unwrap_err().problem.contains("password is empty"));
         let long = "x".repeat(super::super::password::PASSWORD_BYTES_MAX + 1);
         assert!(Users::with_password("", "a", &long).unwrap_err().problem.contains("1025 bytes"));
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_stands_in_a_file_is_read_or_refused(
+            text in r"([a-z:$#\t 0-9=,/]|\$7\$|\$argon2id\$|v=19|m=19456,t=2,p=1|\n|\PC){0,40}", user in "\\PC{0,8}", password in "\\PC{1,8}",
+        ) {
+            let known = Users::parse(&text);
+            prop_assert_eq!(Users::without(&text, &user).is_ok(), known.is_ok());
+            prop_assert!(known.is_ok() || Users::with_password(&text, &user, &password).is_err());
+        }
     }
 
     #[test]

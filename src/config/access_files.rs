@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::ConfigError;
-use crate::broker::{self, AccessRules, AttemptLimits, Guard, Listener, Reload, Users, UsersError};
+use crate::broker::{self, AccessRules, Guard, Listener, Reload, Users, UsersError};
 use crate::broker::{RULES_FILE_BYTES_MAX, USERS_FILE_BYTES_MAX};
 
 /// Puts a guard in front of `broker`, which lets in whom `users` names and allows them what `rules` says, or makes sure that
@@ -56,7 +56,7 @@ fn guard(broker: &mut broker::Config, users: Option<PathBuf>, rules: PathBuf) ->
     if rights.is_empty() {
         tracing::warn!(file = %rules.display(), "no access rules: clients can connect, and everything else is denied");
     }
-    let guard = Guard::new(known, rights, AttemptLimits::default()).map_err(ConfigError::Thread)?;
+    let guard = Guard::new(known, rights, broker.limits.failed_logins).map_err(ConfigError::Thread)?;
     let guard = Arc::new(guard);
     broker.access = guard.clone();
     broker.reloads.push(Arc::new(AccessFiles { users, rules, guard }));
