@@ -13,6 +13,9 @@ use crate::mqtt::Qos;
 use rumqttd::protocol::Packet;
 use rumqttd::{Forward, Notification};
 
+/// Notifications of the router that one connection deals with in a row.
+const ROUND_NOTIFICATIONS_MAX: usize = 256;
+
 impl Connection {
     /// Takes up the session where the last connection left it: shared groups, what is in flight, what waits.
     pub(super) async fn resume(&mut self) -> Result<(), Reason> {
@@ -77,11 +80,11 @@ impl Connection {
         }
     }
 
-    /// Takes everything that is ready, without waiting; one write follows.
+    /// Takes what is ready, at most so much that the other connections have their turn; one write follows.
     pub(super) async fn take_ready(&mut self) -> Result<(), Reason> {
         self.review_rights()?;
         self.send_retained();
-        loop {
+        for _ in 0..ROUND_NOTIFICATIONS_MAX {
             let takes_more = self.takes_more();
             if takes_more && let Some(forward) = self.session.early.pop_front() {
                 self.deliver(forward);
@@ -98,6 +101,9 @@ impl Connection {
                 Some(Err(_)) => return Err(Reason::SHUTTING_DOWN),
             }
         }
+        // Where many subscriptions of one client match, most copies of a message are for nobody, and no write ends the round.
+        tokio::task::yield_now().await;
+        Ok(())
     }
 
     pub(super) async fn take(&mut self, notification: Notification) -> Result<(), Reason> {

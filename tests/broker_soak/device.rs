@@ -79,8 +79,13 @@ impl Times {
     }
 
     pub fn p99(&self) -> Duration {
+        self.quantile(99)
+    }
+
+    /// The time that so many of a hundred requests did not exceed.
+    pub fn quantile(&self, percent: usize) -> Duration {
         let mut sorted = self.0.clone();
         sorted.sort();
-        sorted.get(sorted.len().saturating_sub(1) * 99 / 100).copied().unwrap_or_default()
+        sorted.get(sorted.len().saturating_sub(1) * percent / 100).copied().unwrap_or_default()
     }
 }

@@ -70,10 +70,11 @@ fn soak(name: &str, abuse: impl Fn(SocketAddr)) {
     }
     let ratio = abused.p99().as_secs_f64() / calm.p99().as_secs_f64();
     println!(
-        "{name}: device p99 {:.2?} calm, {:.2?} under abuse ({} requests), ratio {ratio:.1}; fresh client {fresh:.1?}; \
-         resident {:.0} MiB before, {:.0} and {:.0} after",
+        "{name}: device p99 {:.2?} calm, {:.2?} under abuse (p50 {:.2?}, {} requests), ratio {ratio:.1}; \
+         fresh client {fresh:.1?}; resident {:.0} MiB before, {:.0} and {:.0} after",
         calm.p99(),
         abused.p99(),
+        abused.quantile(50),
         abused.len(),
         before.resident_mib,
         resident_mib[0],
