@@ -1,12 +1,10 @@
 //! How many sockets each address has open, so that one of them cannot take everybody's.
 
 use super::bus::lock;
+use super::peer::network;
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
-
-/// An IPv6 host chooses the low bits of its address as it likes, so a network of this many bits counts as one address.
-const IPV6_NETWORK_BITS: u32 = 64;
 
 /// Open sockets by address.
 pub(super) struct Addresses {
@@ -27,7 +25,7 @@ impl Addresses {
 
     /// A place for a socket of `peer`; `None` when that address has as many as it may.
     pub fn enter(self: &Arc<Self>, peer: IpAddr) -> Option<Place> {
-        let address = counted_as(peer);
+        let address = network(peer);
         let mut open = lock(&self.open);
         let count = open.entry(address).or_insert(0);
         if *count >= self.each_max {
@@ -47,16 +45,6 @@ impl Drop for Place {
                 open.remove(&self.address);
             }
         }
-    }
-}
-
-fn counted_as(peer: IpAddr) -> IpAddr {
-    match peer.to_canonical() {
-        IpAddr::V6(v6) => {
-            let network = u128::from(v6) & (u128::MAX << (u128::BITS - IPV6_NETWORK_BITS));
-            Ipv6Addr::from(network).into()
-        }
-        v4 => v4,
     }
 }
 
