@@ -81,7 +81,7 @@ pub use attempts::AttemptLimits;
 pub use certificates::CertificateError;
 pub use config::{
     Config, ConnectionLimits, IdentitySource, Limits, Listener, OverRate, PendingPolicy, RefusedPublish,
-    RouterLimits, SegmentLimits, SharedStrategy, Tls, WebSocket,
+    RefusedSubscription, RouterLimits, SegmentLimits, SharedStrategy, Tls, WebSocket,
 };
 pub use guard::Guard;
 pub use link::{LinkClosed, LinkPublisher, LinkSubscriber, SubscribeError};

@@ -6,7 +6,9 @@
 mod mqtt;
 
 use mqtt::{Client, Connect, Packet, start};
-use nearfar::broker::{AccessRules, AttemptLimits, Broker, Config, Guard, RefusedPublish, Users};
+use nearfar::broker::{
+    AccessRules, AttemptLimits, Broker, Config, Guard, RefusedPublish, RefusedSubscription, Users,
+};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -232,6 +234,15 @@ fn a_subscription_is_allowed_only_if_all_that_it_can_bring_is() {
     }
     press.send(&mqtt::packet(0x82, &body));
     assert_eq!(press.receive().body, [0, 9, 0, 0x87, 1]);
+}
+
+#[test]
+fn a_refused_subscription_says_why_or_does_not() {
+    let config = Config { refused_subscription: RefusedSubscription::Unspecified, ..Config::loopback() };
+    let (_broker, address) = start(config);
+    // Topics that start with a dollar are nobody's, with rules or without.
+    assert_eq!(Client::v5(address, "new").subscribe("$SYS/#", 0), 0x80);
+    assert_eq!(guarded().client(Connect::v5("new"), "press").subscribe("#", 0), 0x87);
 }
 
 #[test]

@@ -396,7 +396,10 @@ fn every_row_of_the_conformance_page_is_shown_by_tests_that_exist() {
         rows += 1;
     }
     assert!(rows > 300, "{rows} rows");
-    for name in tests.iter().filter(|name| name.starts_with("mqtt_")) {
+    let is_of_a_statement = |name: &str| {
+        name.strip_prefix("mqtt_").is_some_and(|rest| rest.starts_with(|first: char| first.is_ascii_digit()))
+    };
+    for name in tests.iter().filter(|name| is_of_a_statement(name)) {
         assert!(page.contains(&format!("`{name}`")), "the page does not name `{name}`");
     }
 }

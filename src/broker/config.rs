@@ -36,6 +36,18 @@ pub struct Config {
     pub refused_publish: RefusedPublish,
     /// Whether in-process links are told who published a message. It costs a little for each message to them.
     pub tells_senders: bool,
+    /// What an MQTT 5 client is told of a subscription that the rules refuse.
+    pub refused_subscription: RefusedSubscription,
+}
+
+/// What an MQTT 5 client is told of a subscription that the rules refuse. In 3.1.1 the code is 0x80 either way.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum RefusedSubscription {
+    /// That it may not: 0x87.
+    #[default]
+    NotAuthorized,
+    /// Nothing of why: 0x80.
+    Unspecified,
 }
 
 /// What becomes of a publish that the rules refuse when its client speaks MQTT 3.1.1, which has no code for it. In MQTT 5 the
@@ -66,6 +78,7 @@ impl Config {
             refused_publish: RefusedPublish::default(),
             tells_senders: false,
             reloads: Vec::new(),
+            refused_subscription: RefusedSubscription::default(),
         }
     }
 }

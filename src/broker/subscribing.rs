@@ -2,6 +2,7 @@
 
 use super::access::Action;
 use super::codec::{self, Version};
+use super::config::RefusedSubscription;
 use super::connection::{Connection, PendingSubscribe, RetainedDelivery};
 use super::output::HIGH_BYTES;
 use super::reached::Limit;
@@ -142,7 +143,10 @@ impl Connection {
     fn subscribe_refusal(&self, path: &str, routed: &str, is_new: bool) -> Option<Reason> {
         let server = &self.server;
         if path.starts_with('$') || !server.config.access.authorize(&self.identity, Action::Subscribe, path) {
-            return Some(Reason::NOT_AUTHORIZED);
+            return Some(match server.config.refused_subscription {
+                RefusedSubscription::NotAuthorized => Reason::NOT_AUTHORIZED,
+                RefusedSubscription::Unspecified => Reason::UNSPECIFIED,
+            });
         }
         let limits = &server.config.limits;
         if is_new && self.session.subscription_count() >= limits.subscriptions_per_client_max {

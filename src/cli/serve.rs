@@ -96,6 +96,7 @@ fn configure(args: Args) -> Result<ServeConfig, ConfigError> {
             users: args.users,
             access_rules: args.acl,
             refused_publish: None,
+            refused_subscription: None,
         };
         merge_broker(&mut file, flags)?;
     }

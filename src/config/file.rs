@@ -51,6 +51,18 @@ pub struct BrokerSection {
     pub access_rules: Option<PathBuf>,
     /// What becomes of a publish that the rules refuse, where the client speaks 3.1.1. Default `drop`.
     pub refused_publish: Option<RefusedPublish>,
+    /// What an MQTT 5 client is told of a subscription that the rules refuse. Default `not_authorized`.
+    pub refused_subscription: Option<RefusedSubscription>,
+}
+
+/// What an MQTT 5 client is told of a subscription that the rules refuse.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RefusedSubscription {
+    /// That it may not: 0x87.
+    NotAuthorized,
+    /// Nothing of why: 0x80.
+    Unspecified,
 }
 
 /// What becomes of a publish that the rules refuse, where the client speaks 3.1.1.
@@ -237,6 +249,10 @@ impl BrokerSection {
         broker.refused_publish = match self.refused_publish {
             Some(RefusedPublish::Disconnect) => broker::RefusedPublish::Disconnect,
             Some(RefusedPublish::Drop) | None => broker::RefusedPublish::Drop,
+        };
+        broker.refused_subscription = match self.refused_subscription {
+            Some(RefusedSubscription::Unspecified) => broker::RefusedSubscription::Unspecified,
+            Some(RefusedSubscription::NotAuthorized) | None => broker::RefusedSubscription::NotAuthorized,
         };
         let allows_anonymous = self.allow_anonymous.unwrap_or(false);
         super::access_files::secure(&mut broker, self.users, self.access_rules, allows_anonymous)?;
