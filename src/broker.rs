@@ -31,6 +31,7 @@ mod certificates;
 mod codec;
 mod config;
 mod connection;
+mod ending;
 mod farewell;
 mod gate;
 mod guard;

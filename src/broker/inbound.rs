@@ -3,7 +3,8 @@
 use super::access::Action;
 use super::codec::{self, Header, Version, complete, kind, peek, u16_at, varint};
 use super::config::OverRate;
-use super::connection::{Connection, End};
+use super::connection::Connection;
+use super::ending::End;
 use super::gate::logged_bytes;
 use super::inflight::Inflight;
 use super::output::PUBREL_FIRST;

@@ -3,7 +3,8 @@
 
 use super::addresses::Place;
 use super::config::{ConnectionLimits, Listener};
-use super::connection::{self, LINGER, linger};
+use super::connection;
+use super::ending::{LINGER, linger};
 use super::peer::Peer;
 use super::server::Server;
 use super::tls::{Admitted, TlsEntrance};

@@ -1,0 +1,150 @@
+//! The end of a connection: why it comes, the last word to the client, and what becomes of its session.
+
+use super::connection::{Connection, note_dropped};
+use super::parked;
+use super::reached::Limit;
+use super::reason::Reason;
+use super::registry::Order;
+use super::server::Server;
+use super::session::Session;
+use super::shared::SharedDelivery;
+use std::collections::HashSet;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::{mpsc, oneshot};
+
+/// How long a client may take to read the last packet to it.
+pub(super) const LINGER: Duration = Duration::from_secs(1);
+/// The same when the broker is ending.
+const LINGER_CLOSING: Duration = Duration::from_millis(50);
+
+/// How a connection ends.
+pub(super) enum End {
+    /// The client said DISCONNECT.
+    Goodbye { publishes_will: bool },
+    /// The socket is gone.
+    Lost,
+    /// The client broke a rule.
+    Fault(Reason),
+    /// Another connection has the client id now.
+    TakenOver { is_clean: bool, reply: oneshot::Sender<Option<Box<Session>>> },
+    /// The broker is ending.
+    Closing(Reason),
+}
+
+impl End {
+    pub fn ordered(order: Option<Order>) -> Self {
+        match order {
+            Some(Order::HandOver { is_clean, reply }) => Self::TakenOver { is_clean, reply },
+            Some(Order::End(reason)) => Self::Closing(reason),
+            None => Self::Closing(Reason::SHUTTING_DOWN),
+        }
+    }
+
+    /// What the client is told, if anything.
+    fn reason(&self) -> Option<Reason> {
+        match self {
+            Self::Goodbye { .. } | Self::Lost => None,
+            Self::Fault(reason) | Self::Closing(reason) => Some(*reason),
+            Self::TakenOver { .. } => Some(Reason::TAKEN_OVER),
+        }
+    }
+}
+
+impl Connection {
+    /// Gives up everything that is bound to the connection, and passes the session on.
+    pub(super) async fn finish<R, W>(
+        mut self,
+        end: End,
+        generation: u64,
+        orders: mpsc::Receiver<Order>,
+        shared: mpsc::Receiver<SharedDelivery>,
+        reader: R,
+        mut writer: W,
+    ) where
+        R: AsyncRead + Unpin,
+        W: AsyncWrite + Unpin,
+    {
+        let goodbye = end.reason();
+        let patience = if matches!(end, End::Closing(_)) { LINGER_CLOSING } else { LINGER };
+        if let Some(reason) = goodbye {
+            tracing::debug!(client_id = %self.client_id, %reason, "connection closed");
+            note_too_large(&self.server, reason, &self.client_id);
+        }
+        let is_goodbye = matches!(end, End::Goodbye { .. });
+        if let End::Goodbye { publishes_will: false } = end {
+            self.will = None;
+        }
+        // The rules may have changed since it was left.
+        let (server, who) = (self.server.clone(), &self.identity);
+        self.will = self.will.take().filter(|will| will.is_allowed(&server, who));
+        self.leave_groups(shared);
+        let session = std::mem::replace(&mut self.session, Box::new(Session::new(0)));
+        let leaving = parked::Leaving {
+            client_id: self.client_id.clone(),
+            generation,
+            session,
+            will: self.will.take(),
+        };
+        match end {
+            End::TakenOver { is_clean, reply } => leaving.hand_over(&self.server, is_clean, reply),
+            _ => leaving.leave(&self.server, orders).await,
+        }
+        if let Some(reason) = goodbye {
+            self.output.goodbye(reason);
+        }
+        if goodbye.is_some() || !self.output.unwritten().is_empty() {
+            // The client may be gone, or not reading; then it does without the last word.
+            let _unread = tokio::time::timeout(patience, writer.write_all(self.output.unwritten())).await;
+            linger(reader, writer, patience).await;
+        } else if is_goodbye {
+            // TLS and WebSocket have a word for the end, and a WebSocket client answers it: to a closed socket that is an error.
+            linger(reader, writer, patience).await;
+        }
+    }
+
+    /// Gives up the places in shared groups; what waits here for this client goes to another member, or stays in the session.
+    fn leave_groups(&mut self, mut shared: mpsc::Receiver<SharedDelivery>) {
+        let mut groups = HashSet::new();
+        for (id, subscription) in self.session.subscriptions_mut() {
+            if subscription.membership.take().is_some() {
+                groups.insert(id);
+            }
+        }
+        shared.close();
+        while let Ok(waiting) = shared.try_recv() {
+            let Some(forward) = waiting.group.dispatch(waiting.forward) else { continue };
+            if self.session.expiry_s > 0 && groups.contains(&waiting.subscription) {
+                parked::keep(&self.server, &mut self.session, forward, Some(waiting.subscription));
+            } else {
+                let dropped = u64::from(!waiting.group.give_back(forward));
+                note_dropped(
+                    &self.server,
+                    &self.client_id,
+                    dropped,
+                    "a shared subscription lost its last member",
+                );
+            }
+        }
+    }
+}
+
+/// Closes our half and reads the client out for a moment, so that the last packet to it is not lost to a reset.
+pub(super) async fn linger<R, W>(mut reader: R, mut writer: W, at_most: Duration)
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
+    // Errors mean that the socket is gone, which is what we are waiting for.
+    let _gone = writer.shutdown().await;
+    let mut ignored = [0; 1_024];
+    let read_out = async { while matches!(reader.read(&mut ignored).await, Ok(read) if read > 0) {} };
+    let _timeout = tokio::time::timeout(at_most, read_out).await;
+}
+
+/// Counts a packet that was too large, if that was the reason.
+pub(super) fn note_too_large(server: &Server, reason: Reason, who: &str) {
+    if reason == Reason::PACKET_TOO_LARGE {
+        server.bus.reached.note(Limit::PacketBytes, who);
+    }
+}
