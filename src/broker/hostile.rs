@@ -1,14 +1,20 @@
 //! Tests: whatever bytes clients send, in whatever order, the broker lives, leaves nothing behind and serves the next one.
+//! Whatever stands in an operator's files is read as it is meant, or refused.
 //!
 //! Seeded and bounded. `NEARFAR_FUZZ_ITERATIONS` says how many seeds each target tries, `NEARFAR_FUZZ_SEED` the first one; a
 //! failure names its seed. The router runs on a thread of its own, so a seed repeats what clients do, not every
-//! interleaving. A further target (WebSocket frames, access rules) is a further test here: [`mutate`] and [`Seeds`] know
-//! nothing of MQTT.
+//! interleaving. [`mutate`] and [`Seeds`] know nothing of MQTT.
 
+mod answers;
 mod arena;
+mod frames;
 mod mutate;
 mod packets;
 mod peer;
+mod rules;
+mod rules_grammar;
+mod users;
+mod websocket;
 
 use arena::Arena;
 use mutate::{Seeds, mutate};
@@ -17,17 +23,20 @@ use peer::Peer;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 
 /// A broker serves this many seeds before the next one takes its place, so that its full tables do not hide the rest.
 const SEEDS_PER_BROKER: u64 = 250;
+/// Far longer than reading one of these texts takes, even where other tests keep the machine busy.
+const TEXT_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// Runs `one` for every seed against brokers that are checked after each, and says how many packets it took.
 fn campaign(name: &str, iterations_default: u64, one: impl AsyncFn(&mut Arena, &mut ChaCha8Rng)) {
     let runtime = runtime();
     let (mut packets, mut tried) = (0, 0);
     let mut reached = BTreeMap::new();
-    let started = std::time::Instant::now();
+    let started = Instant::now();
     runtime.block_on(async {
         let mut seeds = Seeds::new(iterations_default).peekable();
         while seeds.peek().is_some() {
@@ -52,6 +61,21 @@ fn campaign(name: &str, iterations_default: u64, one: impl AsyncFn(&mut Arena, &
     println!(
         "{name}: {tried} seeds, {packets} packets in {elapsed:.1?}, {rate:.0} a second; reached {reached:?}"
     );
+}
+
+/// Runs `one` for every seed, where there is nothing but a text to be read: none may take longer than [`TEXT_TIME_MAX`].
+fn text_campaign(name: &str, iterations_default: u64, mut one: impl FnMut(&mut ChaCha8Rng)) {
+    let started = Instant::now();
+    let (mut tried, mut longest) = (0, Duration::ZERO);
+    for seed in Seeds::new(iterations_default) {
+        let began = Instant::now();
+        one(&mut seed.rng());
+        let took = began.elapsed();
+        assert!(took <= TEXT_TIME_MAX, "took {took:.1?}");
+        longest = longest.max(took);
+        tried += 1;
+    }
+    println!("{name}: {tried} seeds in {:.1?}, the longest took {longest:.1?}", started.elapsed());
 }
 
 fn runtime() -> Runtime {

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
 /// Far longer than anything here takes; a broker that needs this long has failed.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(20);
 /// A client id that no other client here has.
 const PROBE_CONNECT: &[u8] = b"\x10\x11\x00\x04MQTT\x04\x02\x00\x00\x00\x05probe";
 const PROBE_SUBSCRIBE: &[u8] = b"\x82\x0a\x00\x01\x00\x05probe\x01";

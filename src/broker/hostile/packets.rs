@@ -60,6 +60,11 @@ fn payload(rng: &mut ChaCha8Rng) -> Vec<u8> {
     vec![rng.random(); bytes]
 }
 
+/// A CONNECT that is always accepted.
+pub fn plain_connect() -> Vec<u8> {
+    b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x00\x00\x01a".to_vec()
+}
+
 /// A CONNECT of any version.
 pub fn connect(rng: &mut ChaCha8Rng) -> Vec<u8> {
     Speaker::any(rng).connect(rng)

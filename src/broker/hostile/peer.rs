@@ -3,7 +3,7 @@
 use super::super::bus::poll_now;
 use super::super::codec::varint;
 use super::super::connection;
-use super::arena::{Arena, nobody};
+use super::arena::{Arena, PATIENCE, nobody};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
@@ -24,10 +24,21 @@ pub struct Peer {
 impl Peer {
     /// Opens a connection that the broker serves.
     pub fn open(arena: &mut Arena) -> Self {
-        let (stream, server_end) = tokio::io::duplex(STREAM_BYTES);
+        let (peer, server_end) = Self::pair();
         let (reader, writer) = tokio::io::split(server_end);
         arena.serve(|server, limits| connection::serve(server, limits, nobody(), reader, writer));
-        Self { stream, received: Vec::new(), is_closed: false }
+        peer
+    }
+
+    /// A client, and the other end of its stream.
+    pub fn pair() -> (Self, DuplexStream) {
+        let (stream, server_end) = tokio::io::duplex(STREAM_BYTES);
+        (Self { stream, received: Vec::new(), is_closed: false }, server_end)
+    }
+
+    /// What has come and was not taken by [`answers`](Self::answers).
+    pub fn received(&self) -> &[u8] {
+        &self.received
     }
 
     /// Whether the broker has closed the connection.
@@ -38,7 +49,12 @@ impl Peer {
     /// Sends one packet, sometimes in pieces. What the broker does not take is lost, which breaks the packet.
     pub async fn send(&mut self, arena: &mut Arena, packet: &[u8], rng: &mut ChaCha8Rng) {
         arena.packets += 1;
-        let mut rest = packet;
+        self.send_all(packet, rng).await;
+    }
+
+    /// The same for bytes that are no packet.
+    pub async fn send_all(&mut self, bytes: &[u8], rng: &mut ChaCha8Rng) {
+        let mut rest = bytes;
         for _ in 0..SEND_TRIES_MAX {
             if rest.is_empty() || self.is_closed {
                 return;
@@ -71,10 +87,22 @@ impl Peer {
         }
     }
 
+    /// Reads until what has come is enough; false when the broker says nothing more.
+    pub async fn read_until(&mut self, is_enough: impl Fn(&[u8]) -> bool) -> bool {
+        let mut block = [0; 1_024];
+        while !is_enough(&self.received) {
+            match tokio::time::timeout(PATIENCE, self.stream.read(&mut block)).await {
+                Ok(Ok(read)) if read > 0 => self.received.extend_from_slice(&block[..read]),
+                _ => return false,
+            }
+        }
+        true
+    }
+
     /// What a client would acknowledge of what it has received.
     pub fn answers(&mut self, rng: &mut ChaCha8Rng) -> Vec<Vec<u8>> {
         let mut answers = Vec::new();
-        while let Some(packet) = self.next_packet() {
+        while let Some(packet) = take_packet(&mut self.received) {
             let (first, body) = (packet[0], &packet[2..]);
             let id = match first >> 4 {
                 3 if first & 6 != 0 => {
@@ -99,22 +127,28 @@ impl Peer {
         answers
     }
 
-    fn next_packet(&mut self) -> Option<Vec<u8>> {
-        let first = *self.received.first()?;
-        assert!(FROM_SERVER.contains(&(first >> 4)), "the broker sent {first:#x}");
-        let (body, length) = varint(&self.received[1..]).expect("the broker sends sound lengths")?;
-        let end = 1 + length + body;
-        (end <= self.received.len()).then(|| self.received.drain(..end).collect())
-    }
-
     /// Goes: by dropping everything, or by closing its half first.
     pub async fn leave(mut self, rng: &mut ChaCha8Rng) {
+        self.hang_up(rng).await;
+        // What came is looked at last, so that every answer of the broker is checked.
+        self.answers(rng);
+    }
+
+    /// Closes its half, or leaves that to the end of the stream.
+    pub async fn hang_up(&mut self, rng: &mut ChaCha8Rng) {
         if rng.random_bool(0.3) {
             // An error means that the broker has closed it.
             self.stream.shutdown().await.ok();
             self.read(rng).await;
         }
-        // What came is looked at last, so that every answer of the broker is checked.
-        self.answers(rng);
     }
+}
+
+/// Takes the first packet of what a server sent, if it is whole.
+pub fn take_packet(received: &mut Vec<u8>) -> Option<Vec<u8>> {
+    let first = *received.first()?;
+    assert!(FROM_SERVER.contains(&(first >> 4)), "the broker sent {first:#x}");
+    let (body, length) = varint(&received[1..]).expect("the broker sends sound lengths")?;
+    let end = 1 + length + body;
+    (end <= received.len()).then(|| received.drain(..end).collect())
 }

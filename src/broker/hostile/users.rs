@@ -1,0 +1,104 @@
+//! Tests: a users file that somebody damaged is read or refused, and no password in it takes long to check.
+
+use super::super::users::Users;
+use super::mutate::mutate_text;
+use super::text_campaign;
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
+
+/// What a file may ask for; the reader's own bounds, written down a second time.
+const ITERATIONS_MAX: u64 = 1_000_000;
+const MEMORY_KIB_MAX: u64 = 256 * 1_024;
+const WORK_KIB_MAX: u64 = 1_024 * 1_024;
+/// A password that asks for no more than this is checked here.
+const ITERATIONS_CHEAP: u64 = 10;
+const WORK_KIB_CHEAP: u64 = 64;
+const NAMES: [&str; 6] = ["press", "p 1", "ü", "a/#", "$u", "%u"];
+/// Hostile ones, edges, and numbers that are none.
+const ITERATIONS: [&str; 10] =
+    ["1", "10", "1000000", "1000001", "4294967295", "4294967296", "0", "-1", "+7", "1e3"];
+const MEMORY_KIB: [&str; 7] = ["8", "16", "262144", "262145", "4194304", "4294967295", "0"];
+const PASSES: [&str; 6] = ["1", "2", "4", "100000", "4294967295", "0"];
+
+#[test]
+fn users_files_are_read_or_refused_with_a_line_and_ask_for_bounded_work() {
+    let (mut read, mut refused, mut checked) = (0, 0, 0);
+    text_campaign("users", 500, |rng| {
+        let text = users_file(rng);
+        let text = if rng.random_bool(0.8) { mutate_text(text, rng) } else { text };
+        match Users::parse(&text) {
+            Ok(users) => {
+                read += 1;
+                checked += assert_sound(&users, &text);
+            }
+            Err(error) => {
+                let lines = text.lines().count();
+                assert!((1..=lines).contains(&error.line), "{error} in {lines} lines:\n{text}");
+                assert!(!error.problem.is_empty(), "{text}");
+                refused += 1;
+            }
+        }
+    });
+    println!("users: {read} files read, {refused} refused, {checked} passwords checked");
+}
+
+/// Every user is found again with bounded work, and can be taken out. Returns how many passwords were checked.
+fn assert_sound(users: &Users, text: &str) -> u32 {
+    let mut checked = 0;
+    let entries = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    assert_eq!(entries.clone().count(), users.len(), "{text}");
+    for entry in entries {
+        let (name, stored) = entry.split_once(':').expect("a line without a colon is refused");
+        let (_, password) = users.find(name).expect("every user is found");
+        if assert_work_is_bounded(stored) {
+            assert!(!password.is(b"not this one"), "{entry}");
+            checked += 1;
+        }
+        let without = Users::without(text, name).unwrap().expect("the user is known");
+        assert_eq!(Users::parse(&without).unwrap().len(), users.len() - 1, "{without}");
+    }
+    checked
+}
+
+/// Whether the check is cheap enough to be made here.
+fn assert_work_is_bounded(stored: &str) -> bool {
+    let number = |text: &str| text.parse::<u64>().expect("it was read as a number");
+    if let Some(rest) = stored.strip_prefix("$7$") {
+        let iterations = rest.split('$').next().map(number).expect("there is a first field");
+        assert!((1..=ITERATIONS_MAX).contains(&iterations), "{stored}");
+        return iterations <= ITERATIONS_CHEAP;
+    }
+    let of = |key: &str, default| {
+        let parameters = stored.split('$').flat_map(|field| field.split(','));
+        parameters.rev().find_map(|parameter| parameter.strip_prefix(key)).map_or(default, number)
+    };
+    let (memory_kib, passes) = (of("m=", 19_456), of("t=", 2));
+    assert!(memory_kib <= MEMORY_KIB_MAX && memory_kib * passes <= WORK_KIB_MAX, "{stored}");
+    memory_kib * passes <= WORK_KIB_CHEAP
+}
+
+/// Mostly valid, with a hostile amount of work here and there.
+fn users_file(rng: &mut ChaCha8Rng) -> String {
+    let mut text = String::new();
+    for _ in 0..rng.random_range(0..5) {
+        text += match rng.random_range(0..8) {
+            0 => "# a comment\n",
+            1 => "\n",
+            2 => " \t",
+            _ => "",
+        };
+        let name = NAMES[rng.random_range(0..NAMES.len())];
+        let mut pick = |from: &[&'static str]| match rng.random_bool(0.8) {
+            true => from[0],
+            false => from[rng.random_range(0..from.len())],
+        };
+        let (iterations, memory_kib, passes) = (pick(&ITERATIONS), pick(&MEMORY_KIB), pick(&PASSES));
+        text += &match rng.random::<bool>() {
+            true => format!("{name}:$7${iterations}$c2FsdHNhbHQ=$aGFzaGhhc2g=\n"),
+            false => {
+                format!("{name}:$argon2id$v=19$m={memory_kib},t={passes},p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNo\n")
+            }
+        };
+    }
+    text
+}
