@@ -16,7 +16,7 @@ const TOPIC_LEVELS: [&str; 5] = ["a", "b", "ab", "", "%u"];
 const LEVELS_MAX: usize = 3;
 
 /// One rule, as this grammar means it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Rule {
     allows: bool,
     actions: Vec<Action>,
@@ -31,7 +31,13 @@ pub struct Rules(Vec<Rule>);
 
 impl Rules {
     pub fn any(rng: &mut ChaCha8Rng) -> Self {
-        Self((0..rng.random_range(0..6)).map(|_| Rule::any(rng)).collect())
+        let mut rules: Vec<_> = (0..rng.random_range(0..6)).map(|_| Rule::any(rng)).collect();
+        // Often everything else is allowed, so that what is denied is a hole in wide filters.
+        if rng.random_bool(0.4) {
+            let topics = vec!["#".to_owned()];
+            rules.push(Rule { allows: true, actions: ACTIONS.to_vec(), topics, ..Rule::default() });
+        }
+        Self(rules)
     }
 
     pub fn to_toml(&self) -> String {
