@@ -375,6 +375,8 @@ impl Connection {
                         self.process().await?;
                     }
                 }
+                // A round ended before all of what was set aside was taken; nothing else need ever happen here.
+                () = std::future::ready(()), if takes_more && !self.session.early.is_empty() => {}
                 () = until(self.paused_until), if self.paused_until.is_some() => {
                     self.paused_until = None;
                     last_read = Instant::now();
