@@ -34,6 +34,17 @@ fn ack(first: u8, packet_id: u16, reason: u8) -> Vec<u8> {
     packet(first, &[&packet_id.to_be_bytes()[..], &[reason]].concat())
 }
 
+/// Waits until nothing is retained on `clock` any more: a message there tells without a sleep of ours that its time is over.
+fn wait_until_the_clock_has_expired(address: SocketAddr) {
+    loop {
+        let mut reader = Client::v5(address, "clock");
+        reader.subscribe("clock", 0);
+        if reader.until_pong().is_empty() {
+            break;
+        }
+    }
+}
+
 #[test]
 fn mqtt_3_3_2_17_properties_reach_every_subscriber_unaltered_and_in_order() {
     let (_broker, address) = start_default();
@@ -77,13 +88,7 @@ fn mqtt_3_3_2_6_the_expiry_interval_is_what_is_left_and_what_has_expired_is_not_
     // A message of one second, published now and awaited, tells without a sleep of ours that its second is over.
     publisher.send(&publisher.publish_bytes("clock", b"x", 1, 0, &[2, 0, 0, 0, 1]));
     publisher.ping();
-    loop {
-        let mut reader = Client::v5(address, "clock");
-        reader.subscribe("clock", 0);
-        if reader.until_pong().is_empty() {
-            break;
-        }
-    }
+    wait_until_the_clock_has_expired(address);
     let mut client = Client::accepted(address, &connect);
     let got = client.receive();
     let left = i64::from(*got.properties().last().unwrap());
@@ -104,13 +109,7 @@ fn mqtt_4_3_3_7_what_was_sent_once_does_not_expire() {
     let id = client.receive().packet_id();
     drop(client);
     wait_until_parked(&broker);
-    loop {
-        let mut reader = Client::v5(address, "clock");
-        reader.subscribe("clock", 0);
-        if reader.until_pong().is_empty() {
-            break;
-        }
-    }
+    wait_until_the_clock_has_expired(address);
     let mut client = Client::accepted(address, &connect);
     let again = client.receive();
     assert_eq!((again.first, again.packet_id()), (0x3c, id));
