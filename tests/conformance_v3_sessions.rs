@@ -213,8 +213,9 @@ fn mqtt_4_7_1_2_filters_match_level_by_level_and_character_by_character() {
         let mut client = Client::v3(address, "c");
         client.subscribe(filter, 0);
         topics.iter().for_each(|topic| client.publish(topic, b"", 0));
-        client.publish_acked("$other", b"", false);
+        // By a client of its own: to the subscriber, deliveries may come before an acknowledgement.
         let mut end = Client::v3(address, "end");
+        end.publish_acked("$other", b"", false);
         end.publish_acked("unrelated/marker/of/the/end", b"", false);
         let mut got = Vec::new();
         while got.len() < expected.len() {
