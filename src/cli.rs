@@ -27,7 +27,7 @@ const EXIT_NODE_DIED: u8 = 70;
 #[command(version, about, max_term_width = 110)]
 pub struct Cli {
     /// What is logged to standard error, such as info, debug or nearfar=debug [default: RUST_LOG, or info for serve and
-    /// warnings for the others]
+    /// warnings for the others]. The router within the broker logs only where it is named, as in debug,rumqttd=info
     #[arg(long, global = true, value_name = "FILTER")]
     pub log: Option<String>,
     /// How log lines look

@@ -15,10 +15,13 @@ pub enum LogFormat {
     Json,
 }
 
-/// What a service logs when nothing else is asked for: our own messages; rumqttd's router would report every client.
-pub const SERVICE_FILTER: &str = "warn,nearfar=info,rumqttd=off";
+/// What a service logs when nothing else is asked for: our own messages.
+pub const SERVICE_FILTER: &str = "warn,nearfar=info";
 /// What a command that ends by itself logs: what is wrong.
-pub const COMMAND_FILTER: &str = "warn,rumqttd=off";
+pub const COMMAND_FILTER: &str = "warn";
+/// Stands before every filter: rumqttd's router logs only where it is named. It would report every client, and spells out the
+/// topic of every message for its spans, which takes longer than the message does.
+const ROUTER_FILTER: &str = "rumqttd=off";
 
 /// Starts logging to standard error. `filter` is in `RUST_LOG`'s syntax and wins over it, and both over `default`.
 ///
@@ -27,7 +30,7 @@ pub const COMMAND_FILTER: &str = "warn,rumqttd=off";
 pub fn start(filter: Option<&str>, default: &str, format: LogFormat) -> Result<(), ParseError> {
     let from_environment = std::env::var(EnvFilter::DEFAULT_ENV).ok().filter(|value| !value.is_empty());
     let wanted = filter.map(str::to_owned).or(from_environment);
-    let filter = EnvFilter::try_new(wanted.as_deref().unwrap_or(default))?;
+    let filter = filter_of(wanted.as_deref().unwrap_or(default))?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let started = match format {
         LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).try_init(),
@@ -38,4 +41,33 @@ pub fn start(filter: Option<&str>, default: &str, format: LogFormat) -> Result<(
         tracing::debug!("logging was started before");
     }
     Ok(())
+}
+
+fn filter_of(wanted: &str) -> Result<EnvFilter, ParseError> {
+    EnvFilter::try_new(format!("{ROUTER_FILTER},{wanted}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_router_logs_only_where_it_is_named() {
+        for (wanted, is_heard) in [(SERVICE_FILTER, false), ("debug", false), ("warn,rumqttd=error", true)] {
+            let subscriber = tracing_subscriber::fmt().with_env_filter(filter_of(wanted).unwrap()).finish();
+            tracing::subscriber::with_default(subscriber, || {
+                assert_eq!(
+                    tracing::enabled!(target: "rumqttd::router", tracing::Level::ERROR),
+                    is_heard,
+                    "{wanted}"
+                );
+                assert!(tracing::enabled!(target: "elsewhere", tracing::Level::WARN), "{wanted}");
+            });
+        }
+    }
+
+    #[test]
+    fn a_filter_that_means_nothing_is_an_error() {
+        assert!(filter_of("nearfar=loudly").is_err());
+    }
 }
