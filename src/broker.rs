@@ -71,6 +71,7 @@ mod tag;
 mod tls;
 mod topic;
 mod transport;
+mod turns;
 mod users;
 mod websocket;
 mod wellformed;

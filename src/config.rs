@@ -103,7 +103,7 @@ pub struct ServeConfig {
 #[derive(Debug)]
 pub enum BrokerChoice {
     /// One in this process.
-    Embedded(broker::Config),
+    Embedded(Box<broker::Config>),
     /// One elsewhere.
     Elsewhere(RemoteConfig),
 }

@@ -36,7 +36,7 @@ pub struct NodeBuilder {
 }
 
 enum BrokerChoice {
-    Embedded(broker::Config),
+    Embedded(Box<broker::Config>),
     Elsewhere(RemoteConfig),
 }
 
@@ -107,7 +107,7 @@ impl Default for NodeBuilder {
         Self {
             node_id: "nearfar".to_owned(),
             status_topic: "ml/inference/status".to_owned(),
-            broker: BrokerChoice::Embedded(broker::Config::loopback()),
+            broker: BrokerChoice::Embedded(Box::new(broker::Config::loopback())),
             deployments: Vec::new(),
             shutdown_grace: SHUTDOWN_GRACE,
         }
@@ -129,7 +129,7 @@ impl NodeBuilder {
 
     /// Starts an embedded broker with `config`. The default: loopback, on a free port.
     pub fn embedded_broker(mut self, config: broker::Config) -> Self {
-        self.broker = BrokerChoice::Embedded(config);
+        self.broker = BrokerChoice::Embedded(Box::new(config));
         self
     }
 
@@ -229,7 +229,7 @@ fn connect(choice: BrokerChoice, status: Status, wants_senders: bool) -> Result<
     match choice {
         BrokerChoice::Embedded(mut config) => {
             config.tells_senders |= wants_senders;
-            let broker = Arc::new(Broker::start(config)?);
+            let broker = Arc::new(Broker::start(*config)?);
             let client = InProcess::join(Arc::clone(&broker), status)?;
             Ok((Some(broker), Box::new(client)))
         }

@@ -153,6 +153,23 @@ fn one_client_has_so_many_subscriptions_and_all_have_so_many_filters() {
 }
 
 #[test]
+fn one_client_has_so_many_subscriptions_that_overlap() {
+    let (broker, address) = with(Limits { overlapping_subscriptions_max: 2, ..Limits::default() });
+    let bystander = Bystander::new(address);
+    let mut client = Client::v5(address, "c");
+    let codes = ["x/1", "x/2", "x/3", "x/+", "+/1", "x/#", "+/2", "x/9", "x/+"]
+        .map(|filter| client.subscribe(filter, 0));
+    // Names do not count against each other, nor does what no topic falls under twice, nor a subscription made again.
+    assert_eq!(codes, [0, 0, 0, 0, 0, 0x97, 0, 0, 0]);
+    assert_eq!(client.subscribe("$share/group/x/#", 0), 0, "a group has its copy anyway");
+    assert_eq!(reached(&broker, Limit::OverlappingSubscriptions), 1);
+    let mut other = Client::v3(address, "d");
+    assert_eq!(["#", "+/#", "x/#"].map(|filter| other.subscribe(filter, 0)), [0, 0, 0x80]);
+    assert_eq!(reached(&broker, Limit::OverlappingSubscriptions), 2);
+    bystander.assert_unmoved();
+}
+
+#[test]
 fn topics_are_bounded_in_number_and_in_the_bytes_of_their_names() {
     let (broker, address) = with(Limits { topics_max: 3, topics_bytes_max: 20, ..Limits::default() });
     let mut client = Client::v5(address, "c");

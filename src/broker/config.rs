@@ -278,6 +278,9 @@ pub struct Limits {
     pub topics_max: usize,
     /// Subscriptions of one client.
     pub subscriptions_per_client_max: usize,
+    /// Subscriptions of one client with wildcards that overlap a new one, so that one message never means thousands of copies
+    /// within the broker; SUBSCRIBE is refused beyond with 0x97 (0x80 in 3.1.1).
+    pub overlapping_subscriptions_max: usize,
     /// Messages that wait for one client's window; at the bound [`pending_policy`](Self::pending_policy) says what happens.
     pub pending_messages_max: usize,
     /// Sessions kept for clients that are away.
@@ -368,6 +371,7 @@ impl Default for Limits {
             filters_max: 10_000,
             topics_max: 100_000,
             subscriptions_per_client_max: 1_000,
+            overlapping_subscriptions_max: 100,
             pending_messages_max: 1_000,
             parked_sessions_max: 1_000,
             session_expiry_max_s: u32::MAX,

@@ -132,7 +132,10 @@ pub(super) async fn serve<R, W>(
         hello = tokio::time::timeout(limits.connect_timeout, connect) => hello,
         () = server.stopped() => return,
     };
-    let Ok(hello) = hello else { return server.bus.reached.note(Limit::ConnectTimeout, "a socket") };
+    let Ok(hello) = hello else {
+        server.turns.take().await;
+        return server.bus.reached.note(Limit::ConnectTimeout, "a socket");
+    };
     let online = Online::enter(&server);
     let hello = match (hello, &online) {
         (Ok(hello), Some(_)) => Ok(hello),

@@ -65,6 +65,7 @@ impl Connection {
         R: AsyncRead + Unpin,
         W: AsyncWrite + Unpin,
     {
+        self.server.turns.take().await;
         let goodbye = end.reason();
         let patience = if matches!(end, End::Closing(_)) { LINGER_CLOSING } else { LINGER };
         if let Some(reason) = goodbye {

@@ -31,6 +31,8 @@ pub enum Limit {
     TopicLevels,
     /// Subscriptions of one client.
     SubscriptionsPerClient,
+    /// Subscriptions of one client that overlap.
+    OverlappingSubscriptions,
     /// Distinct filters.
     Filters,
     /// Distinct topics.
@@ -69,7 +71,7 @@ pub enum Limit {
 
 impl Limit {
     /// Every limit.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::Connections,
         Self::ConnectionsPerAddress,
         Self::Connecting,
@@ -79,6 +81,7 @@ impl Limit {
         Self::TopicBytes,
         Self::TopicLevels,
         Self::SubscriptionsPerClient,
+        Self::OverlappingSubscriptions,
         Self::Filters,
         Self::Topics,
         Self::TopicsBytes,
@@ -110,6 +113,7 @@ impl Limit {
             Self::TopicBytes => "topic_bytes_max",
             Self::TopicLevels => "topic_levels_max",
             Self::SubscriptionsPerClient => "subscriptions_per_client_max",
+            Self::OverlappingSubscriptions => "overlapping_subscriptions_max",
             Self::Filters => "filters_max",
             Self::Topics => "topics_max",
             Self::TopicsBytes => "topics_bytes_max",

@@ -9,6 +9,7 @@ use super::reason::Reason;
 use super::registry::Registry;
 use super::shared::SharedSubscriptions;
 use super::transport::{self, Entrance};
+use super::turns::{self, Turns};
 use rumqttd::Notification;
 use rumqttd::local::LinkRx;
 use rumqttd::protocol::Packet;
@@ -80,6 +81,8 @@ pub(super) struct Server {
     pub registry: Registry,
     pub shared: Arc<SharedSubscriptions>,
     pub drop_warnings: Mutex<RateLimit>,
+    /// For the ends of connections.
+    pub turns: Turns,
     stopping: AtomicBool,
     stop: watch::Sender<bool>,
     life: Mutex<Life>,
@@ -94,6 +97,7 @@ impl Server {
             shared: Arc::new(SharedSubscriptions::new(config.router.shared_strategy)),
             registry: Registry::default(),
             drop_warnings: Mutex::new(RateLimit::new(WARN_EVERY)),
+            turns: Turns::default(),
             stop: watch::Sender::new(false),
             addresses: Addresses::new(config.limits.connections_per_address_max),
             config,
@@ -219,6 +223,7 @@ async fn accept(server: Arc<Server>, entrance: Entrance, listener: TcpListener) 
     let sockets_max = server.config.router.connections_max + CONNECTING_MAX;
     let mut warnings = RateLimit::new(WARN_EVERY);
     let mut connections = JoinSet::new();
+    let mut accepted_in_a_row = 0;
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -254,6 +259,12 @@ async fn accept(server: Arc<Server>, entrance: Entrance, listener: TcpListener) 
                 }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
+        }
+        accepted_in_a_row += 1;
+        if accepted_in_a_row == turns::PER_ROUND {
+            // A flood: those who are in have their turn.
+            accepted_in_a_row = 0;
+            tokio::task::yield_now().await;
         }
         if !settings.next_connection_delay.is_zero() {
             tokio::time::sleep(settings.next_connection_delay).await;

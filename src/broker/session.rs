@@ -190,6 +190,13 @@ impl Session {
         self.subscriptions.len()
     }
 
+    /// How many of the plain subscriptions with wildcards some topic under `path` falls under as well. The router makes a copy
+    /// of a message for each that matches, although the client gets one.
+    pub fn overlapping(&self, path: &str) -> usize {
+        let is_wide = |own: &&Subscription| own.group.is_none() && own.path.contains(['+', '#']);
+        self.subscriptions.values().filter(is_wide).filter(|own| filters_overlap(&own.path, path)).count()
+    }
+
     pub fn is_subscribed(&self, filter: &str) -> bool {
         self.by_filter.contains_key(filter)
     }

@@ -13,6 +13,7 @@ const KEYS: &[&str] = &[
     "topics_max",
     "topics_bytes_max",
     "subscriptions_per_client_max",
+    "overlapping_subscriptions_max",
     "parked_sessions_max",
     "session_expiry_max_s",
     "retained_messages_max",
@@ -47,6 +48,11 @@ pub(super) fn read(table: &Table<'_>, limits: &mut Limits) -> Result<(), Setting
     table.number("topics_max", 1..=COUNT_MAX, &mut limits.topics_max)?;
     table.number("topics_bytes_max", 1..=BYTES_MAX, &mut limits.topics_bytes_max)?;
     table.number("subscriptions_per_client_max", 1..=COUNT_MAX, &mut limits.subscriptions_per_client_max)?;
+    table.number(
+        "overlapping_subscriptions_max",
+        1..=COUNT_MAX,
+        &mut limits.overlapping_subscriptions_max,
+    )?;
     table.number("parked_sessions_max", 0..=COUNT_MAX, &mut limits.parked_sessions_max)?;
     table.number("session_expiry_max_s", 0..=U32_MAX, &mut limits.session_expiry_max_s)?;
     table.number("retained_messages_max", 0..=COUNT_MAX, &mut limits.retained_messages_max)?;
@@ -89,6 +95,7 @@ mod tests {
         let text = "[limits]\n\
             connections_per_address_max = 1\nclient_id_bytes_max = 24\ntopic_bytes_max = 3\ntopic_levels_max = 4\n\
             filters_max = 5\ntopics_max = 6\ntopics_bytes_max = 7\nsubscriptions_per_client_max = 8\n\
+            overlapping_subscriptions_max = 24\n\
             parked_sessions_max = 9\nsession_expiry_max_s = 10\nretained_messages_max = 11\nretained_bytes_max = 12\n\
             receive_max = 13\ntopic_aliases_max = 14\ninflight_bytes_max = 15\npending_messages_max = 16\n\
             pending_bytes_max = 17\npending_policy = \"drop_oldest\"\npublish_messages_per_s_max = 18\n\
@@ -99,6 +106,7 @@ mod tests {
             filters_max: 5,
             topics_max: 6,
             subscriptions_per_client_max: 8,
+            overlapping_subscriptions_max: 24,
             pending_messages_max: 16,
             parked_sessions_max: 9,
             session_expiry_max_s: 10,

@@ -110,7 +110,7 @@ impl Connection {
         };
         let routed = topic::escape(path);
         let is_new = !self.session.is_subscribed(&filter.path);
-        if let Some(reason) = self.subscribe_refusal(path, &routed, is_new) {
+        if let Some(reason) = self.subscribe_refusal(path, &routed, is_new, group.is_some()) {
             return Outcome::refused(reason);
         }
         let qos = Qos::from_bits(filter.qos as u8).unwrap_or_default();
@@ -140,7 +140,7 @@ impl Connection {
         }
     }
 
-    fn subscribe_refusal(&self, path: &str, routed: &str, is_new: bool) -> Option<Reason> {
+    fn subscribe_refusal(&self, path: &str, routed: &str, is_new: bool, is_shared: bool) -> Option<Reason> {
         let server = &self.server;
         if path.starts_with('$') || !server.config.access.authorize(&self.identity, Action::Subscribe, path) {
             return Some(match server.config.refused_subscription {
@@ -151,6 +151,10 @@ impl Connection {
         let limits = &server.config.limits;
         if is_new && self.session.subscription_count() >= limits.subscriptions_per_client_max {
             server.bus.reached.note(Limit::SubscriptionsPerClient, &self.client_id);
+            return Some(Reason::QUOTA_EXCEEDED);
+        }
+        if is_new && !is_shared && self.session.overlapping(routed) >= limits.overlapping_subscriptions_max {
+            server.bus.reached.note(Limit::OverlappingSubscriptions, &self.client_id);
             return Some(Reason::QUOTA_EXCEEDED);
         }
         if let Some(limit) = limits.broken_by(path) {

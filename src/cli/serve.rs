@@ -136,7 +136,7 @@ fn start(serve: ServeConfig) -> anyhow::Result<Node> {
         .status_topic(serve.status_topic)
         .shutdown_grace(serve.shutdown_grace);
     builder = match serve.broker {
-        BrokerChoice::Embedded(broker) => builder.embedded_broker(broker),
+        BrokerChoice::Embedded(broker) => builder.embedded_broker(*broker),
         BrokerChoice::Elsewhere(remote) => builder.remote_broker(remote),
     };
     for (deployment, model) in serve.deployments {

@@ -223,7 +223,7 @@ impl NodeFile {
         let node_id = self.node_id.unwrap_or_else(host_name);
         let broker = match self.remote {
             Some(remote) => BrokerChoice::Elsewhere(remote.into_config(&node_id)?),
-            None => BrokerChoice::Embedded(self.broker.unwrap_or_default().into_config()?),
+            None => BrokerChoice::Embedded(Box::new(self.broker.unwrap_or_default().into_config()?)),
         };
         let deployments =
             self.deployments.into_iter().map(|(name, section)| section.into_config(name)).collect();

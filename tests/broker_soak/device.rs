@@ -9,7 +9,7 @@ use crate::mqtt::Client;
 use crate::support::request;
 
 /// The device's pace.
-const EVERY: Duration = Duration::from_millis(4);
+const EVERY: Duration = Duration::from_millis(2);
 
 pub struct Device(Client);
 
@@ -52,11 +52,11 @@ impl Device {
     }
 
     /// How long answers take when nothing else is going on.
-    pub fn calm(self, requests: u32) -> (Self, Times) {
+    pub fn calm(self, requests: usize) -> (Self, Times) {
         let working = self.work();
         // The pace is the device's own; this only says when it is enough.
         let (_never, nothing) = sync_channel::<()>(0);
-        nothing.recv_timeout(EVERY * requests).ok();
+        nothing.recv_timeout(EVERY * requests as u32).ok();
         working.stop()
     }
 }

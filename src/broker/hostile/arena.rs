@@ -47,6 +47,7 @@ fn config() -> Config {
         topics_max: 100,
         topics_bytes_max: 2_000,
         subscriptions_per_client_max: 8,
+        overlapping_subscriptions_max: 4,
         pending_messages_max: 6,
         pending_bytes_max: 20_000,
         inflight_bytes_max: 10_000,
