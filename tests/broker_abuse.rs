@@ -4,7 +4,7 @@
 #[path = "support/mqtt.rs"]
 mod mqtt;
 
-use mqtt::{Client, Connect, PATIENCE, start, start_default};
+use mqtt::{Client, Connect, PATIENCE, packet, start, start_default};
 use nearfar::broker::{Broker, BrokerError, Config};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -257,4 +257,48 @@ fn a_router_that_dies_all_the_same_is_reported_and_clients_are_told() {
     let (told, hears) = std::sync::mpsc::channel();
     broker.on_death(move |cause| told.send(cause).unwrap());
     assert!(hears.try_recv().is_ok(), "who asks late is told at once");
+}
+
+/// What is set aside while a SUBSCRIBE is answered, and brings no write when its turn comes, does not keep what follows it
+/// waiting for something else to happen.
+#[test]
+fn messages_set_aside_behind_a_subscribe_are_taken_to_the_last() {
+    const OWN: usize = 900;
+    let mut config = Config::loopback();
+    config.router.outgoing_packets_max = 2 * OWN as u64;
+    config.limits.pending_messages_max = 1;
+    let (_broker, address) = start(config);
+    let receive_maximum_of_1 = vec![33, 0, 1];
+    let (mut client, _) =
+        Client::connect(address, &Connect { properties: receive_maximum_of_1, ..Connect::v5("c") });
+    let no_local = 4;
+    assert_eq!(
+        [("own", no_local), ("full", 1), ("heard", 0)]
+            .map(|(filter, options)| client.subscribe(filter, options)),
+        [0, 1, 0]
+    );
+    let mut other = Client::v5(address, "other");
+    other.subscribe("heard", 0);
+    // One is not acknowledged yet and another waits behind it, so no more is taken from the router.
+    other.publish_acked("full", b"1", false);
+    other.publish_acked("full", b"2", false);
+    let first = client.receive();
+    assert_eq!((first.topic().as_str(), first.payload5()), ("full", &b"1"[..]));
+    client.send(&client.publish_bytes("own", b"", 0, 0, &[]).repeat(OWN));
+    client.publish("heard", b"last", 0);
+    assert_eq!(other.receive().topic(), "heard");
+    // The publish behind the SUBSCRIBE waits for its answer, and the acknowledgement that makes room waits behind the publish.
+    let rest = [
+        client.subscribe_bytes("new", 0, 9, &[]),
+        client.publish_bytes("own", b"", 0, 0, &[]),
+        packet(0x40, &first.packet_id().to_be_bytes()),
+    ];
+    client.send(&rest.concat());
+    // Far less than the time after which the broker looks at every connection anyway.
+    client.stream.set_read_timeout(Some(PATIENCE / 4)).unwrap();
+    assert_eq!(client.receive().first, 0x90);
+    let second = client.receive();
+    assert_eq!((second.topic().as_str(), second.payload5()), ("full", &b"2"[..]));
+    let last = client.receive();
+    assert_eq!((last.topic().as_str(), last.payload5()), ("heard", &b"last"[..]));
 }
