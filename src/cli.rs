@@ -1,5 +1,6 @@
 //! The command line: one subcommand per file, and what the exit statuses mean.
 
+mod bench;
 mod convert;
 mod demo;
 mod infer;
@@ -61,6 +62,8 @@ pub enum Command {
     Demo(demo::Args),
     /// Answer inference requests over MQTT
     Serve(serve::Args),
+    /// Measure answers a second and latency, of a node of its own or of a broker elsewhere
+    Bench(Box<bench::Args>),
     /// Send the rows of a recorded CSV as requests and write the answers beside them
     Replay(replay::Args),
     /// Run a model on features from the command line or standard input, without MQTT
@@ -71,6 +74,9 @@ pub enum Command {
     Convert(convert::Args),
     /// Set, change or remove a user's password in a users file
     Passwd(passwd::Args),
+    /// What bench --echo measures: a broker whose client sends every request back
+    #[command(hide = true)]
+    Echo,
 }
 
 impl Command {
@@ -91,6 +97,8 @@ impl Command {
             Self::Inspect(args) => inspect::run(&args),
             Self::Convert(args) => convert::run(&args),
             Self::Passwd(args) => passwd::run(&args),
+            Self::Bench(args) => bench::run(&args),
+            Self::Echo => bench::echo::run(),
         }
     }
 }

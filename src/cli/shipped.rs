@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::Context;
 use nearfar::Detector;
+use tempfile::TempDir;
 
 const FILES: [(&str, &[u8]); 2] = [
     ("config.json", include_bytes!("../../models/anomaly_detector/config.json")),
@@ -19,9 +20,17 @@ pub fn detector(path: Option<&Path>) -> anyhow::Result<Detector> {
         return Ok(Detector::load(path)?);
     }
     // Through the same reader and the same checks as any other model.
+    Ok(Detector::load(files()?.path())?)
+}
+
+/// The shipped model as a directory, which is gone when the value is dropped.
+///
+/// # Errors
+/// When there is no room for temporary files.
+pub fn files() -> anyhow::Result<TempDir> {
     let directory = tempfile::tempdir().context("no temporary directory for the shipped detector")?;
     for (name, content) in FILES {
         std::fs::write(directory.path().join(name), content).context("the shipped detector")?;
     }
-    Ok(Detector::load(directory.path())?)
+    Ok(directory)
 }

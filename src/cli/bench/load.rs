@@ -1,0 +1,531 @@
+//! Many connections on one thread: keeps a window full, or keeps to a schedule.
+
+use std::cell::RefCell;
+use std::io::ErrorKind;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail, ensure};
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+use tokio::task::{JoinSet, LocalSet};
+
+use super::packets::{self, Incoming, Template, Version};
+use super::session::{IN_FLIGHT_MAX, Session, Speech, Tally, payload};
+
+/// How long a broker may take to accept a connection and its subscriptions.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// After this long without any answer, what is unanswered is given up.
+pub const SILENCE_MAX: Duration = Duration::from_secs(5);
+/// Read from a socket at once.
+const BLOCK_BYTES: usize = 256 * 1024;
+/// A schedule is looked at this often at most; requests that come due in between are sent together.
+const TICK_LEAST: Duration = Duration::from_micros(50);
+/// Requests that a connection writes before it looks at what came back.
+const BURST_REQUESTS_MAX: usize = 256;
+const PROGRESS_EVERY: Duration = Duration::from_secs(1);
+
+/// Who asks, and how.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    pub address: String,
+    pub version: Version,
+    pub qos: u8,
+    pub connections: usize,
+    /// In all; each belongs to one connection.
+    pub devices: usize,
+    pub features: usize,
+    pub payload_bytes: Option<usize>,
+    pub request_topic: String,
+    pub result_topic: String,
+    pub error_topic: String,
+    pub login: Option<(String, String)>,
+}
+
+/// When requests leave.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Pace {
+    /// As many unanswered as this, in all.
+    Window(usize),
+    /// So many a second, whatever comes back.
+    Rate(f64),
+}
+
+/// How long a run is, after its warm-up.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Length {
+    Time(Duration),
+    Requests(u64),
+}
+
+/// One run.
+#[derive(Debug, Clone, Copy)]
+pub struct Run {
+    pub pace: Pace,
+    pub warm_up: Duration,
+    pub length: Length,
+    /// A line a second on standard error.
+    pub shows_progress: bool,
+}
+
+/// What a run gave.
+pub struct Outcome {
+    pub tally: Tally,
+    /// From the end of the warm-up to the last answer.
+    pub took: Duration,
+}
+
+impl Outcome {
+    pub fn unanswered(&self) -> u64 {
+        self.tally.sent - self.tally.ended().min(self.tally.sent)
+    }
+
+    pub fn answers_per_s(&self) -> f64 {
+        self.tally.answered as f64 / self.took.as_secs_f64()
+    }
+}
+
+struct Connection {
+    stream: TcpStream,
+    session: RefCell<Session>,
+    window: usize,
+    /// There is something to write, or a window to fill.
+    wake: Notify,
+}
+
+struct Shared {
+    tally: RefCell<Tally>,
+    block: RefCell<Vec<u8>>,
+    /// Requests that may still be sent after the warm-up.
+    budget: std::cell::Cell<u64>,
+    is_over: std::cell::Cell<bool>,
+    /// Something came to an end.
+    progress: Notify,
+}
+
+/// Connects, runs, and disconnects. `at_start` is called when the warm-up is over, and `at_end` after the last answer.
+///
+/// # Errors
+/// When a connection cannot be made, or ends.
+pub fn run(plan: &Plan, run: Run, at_start: impl FnOnce(), at_end: impl FnOnce()) -> anyhow::Result<Outcome> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    LocalSet::new().block_on(&runtime, drive(plan, run, at_start, at_end))
+}
+
+async fn drive(
+    plan: &Plan,
+    run: Run,
+    at_start: impl FnOnce(),
+    at_end: impl FnOnce(),
+) -> anyhow::Result<Outcome> {
+    let connections = connect_all(plan, run.pace).await?;
+    let shared = Rc::new(Shared {
+        tally: RefCell::new(Tally::new(Instant::now() + run.warm_up)),
+        block: RefCell::new(vec![0; BLOCK_BYTES]),
+        budget: std::cell::Cell::new(u64::MAX),
+        is_over: std::cell::Cell::new(false),
+        progress: Notify::new(),
+    });
+    let mut tasks = JoinSet::new();
+    for connection in &connections {
+        tasks.spawn_local(serve(connection.clone(), shared.clone(), run.pace));
+    }
+    let pacer = match run.pace {
+        Pace::Window(_) => None,
+        Pace::Rate(rate) => Some(tasks.spawn_local(keep_pace(connections.clone(), shared.clone(), rate))),
+    };
+    let measure = async {
+        tokio::time::sleep(run.warm_up).await;
+        at_start();
+        let since = Instant::now();
+        // What was sent in the warm-up does not count, however late it is answered.
+        *shared.tally.borrow_mut() = Tally::new(since);
+        if let Length::Requests(requests) = run.length {
+            shared.budget.set(requests);
+        }
+        connections.iter().for_each(|connection| connection.wake.notify_one());
+        until_over(&shared, &connections, run, since).await;
+        shared.is_over.set(true);
+        since
+    };
+    let since = tokio::select! {
+        since = measure => since,
+        Some(ended) = tasks.join_next() => {
+            return Err(ended.context("a connection's task")?.err().unwrap_or_else(|| anyhow::anyhow!("a connection ended")));
+        }
+    };
+    at_end();
+    if let Some(pacer) = pacer {
+        pacer.abort();
+    }
+    tasks.abort_all();
+    for connection in &connections {
+        // The broker may be gone, and then needs no goodbye.
+        let _gone = connection.stream.try_write(&packets::disconnect());
+    }
+    let tally = shared.tally.borrow().clone();
+    let took = tally.last_answer - since;
+    Ok(Outcome { tally, took })
+}
+
+/// Waits until the run's length is reached and what was sent is answered, or nothing comes any more.
+async fn until_over(shared: &Shared, connections: &[Rc<Connection>], run: Run, since: Instant) {
+    let mut shown = (since, 0);
+    let mut heard = (since, 0);
+    loop {
+        let now = Instant::now();
+        let (sent, ended) = {
+            let tally = shared.tally.borrow();
+            (tally.sent, tally.ended())
+        };
+        let is_sent = match run.length {
+            Length::Time(time) => now - since >= time,
+            Length::Requests(requests) => sent >= requests,
+        };
+        if is_sent {
+            shared.is_over.set(true);
+        }
+        if ended != heard.1 {
+            heard = (now, ended);
+        }
+        if run.shows_progress && now - shown.0 >= PROGRESS_EVERY {
+            let rate = (ended - shown.1) as f64 / (now - shown.0).as_secs_f64();
+            eprintln!(
+                "{:>5.0} s: {rate:.0} answers/s, {} unanswered",
+                (now - since).as_secs_f64(),
+                sent - ended
+            );
+            shown = (now, ended);
+        }
+        if is_sent && ended >= sent {
+            return;
+        }
+        if now - heard.0 >= SILENCE_MAX {
+            if is_sent {
+                return;
+            }
+            // Their places in the window are given to others.
+            for connection in connections {
+                connection.session.borrow_mut().give_up();
+                connection.wake.notify_one();
+            }
+            heard.0 = now;
+        }
+        let next_look = match run.length {
+            Length::Time(time) if !is_sent => (since + time).min(now + PROGRESS_EVERY),
+            _ => now + Duration::from_millis(100),
+        };
+        if is_sent || matches!(run.length, Length::Requests(_)) {
+            let next_look = tokio::time::sleep_until(next_look.into());
+            tokio::select! {
+                () = shared.progress.notified() => {}
+                () = next_look => {}
+            }
+        } else {
+            tokio::time::sleep_until(next_look.into()).await;
+        }
+    }
+}
+
+impl Shared {
+    /// Takes one request's worth of what may still be sent. What was due in the warm-up, and is only sent after it, is no part
+    /// of that.
+    fn may_send(&self, due: Instant, tally: &Tally) -> bool {
+        let left = self.budget.get();
+        if self.is_over.get() || left == 0 {
+            return false;
+        }
+        if left != u64::MAX && due >= tally.since {
+            self.budget.set(left - 1);
+        }
+        true
+    }
+}
+
+/// Reads and writes one connection; in a closed loop it also fills the window.
+async fn serve(connection: Rc<Connection>, shared: Rc<Shared>, pace: Pace) -> anyhow::Result<()> {
+    loop {
+        if matches!(pace, Pace::Window(_)) {
+            connection.fill(&shared);
+        }
+        connection.write()?;
+        let wants_write = !connection.session.borrow().unwritten().is_empty();
+        tokio::select! {
+            ready = connection.stream.readable() => {
+                ready.context("the connection to the broker")?;
+                connection.read(&shared)?;
+            }
+            ready = connection.stream.writable(), if wants_write => {
+                ready.context("the connection to the broker")?;
+            }
+            () = connection.wake.notified() => {}
+        }
+    }
+}
+
+impl Connection {
+    /// Sends as many requests as the window has room for.
+    fn fill(&self, shared: &Shared) {
+        let mut session = self.session.borrow_mut();
+        let mut tally = shared.tally.borrow_mut();
+        let now = Instant::now();
+        for _ in 0..BURST_REQUESTS_MAX.max(self.window) {
+            if session.in_flight >= self.window || !session.may_send() || !shared.may_send(now, &tally) {
+                break;
+            }
+            session.request(now, &mut tally);
+        }
+    }
+
+    fn write(&self) -> anyhow::Result<()> {
+        let mut session = self.session.borrow_mut();
+        while !session.unwritten().is_empty() {
+            match self.stream.try_write(session.unwritten()) {
+                Ok(bytes) => session.note_written(bytes),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error).context("the connection to the broker"),
+            }
+        }
+        Ok(())
+    }
+
+    fn read(&self, shared: &Shared) -> anyhow::Result<()> {
+        let mut block = shared.block.borrow_mut();
+        match self.stream.try_read(&mut block) {
+            Ok(0) => bail!("the broker closed the connection"),
+            Ok(bytes) => {
+                let now = Instant::now();
+                self.session.borrow_mut().take(&block[..bytes], now, &mut shared.tally.borrow_mut())?;
+                if shared.is_over.get() || shared.budget.get() != u64::MAX {
+                    shared.progress.notify_one();
+                }
+                Ok(())
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(()),
+            Err(error) => Err(error).context("the connection to the broker"),
+        }
+    }
+}
+
+/// Sends the requests of an open loop when they are due, one connection after another.
+async fn keep_pace(connections: Vec<Rc<Connection>>, shared: Rc<Shared>, rate: f64) -> anyhow::Result<()> {
+    let start = Instant::now();
+    let due_at = |number: u64| start + Duration::from_secs_f64(number as f64 / rate);
+    let ticker = Ticker::start()?;
+    let mut number = 0;
+    loop {
+        let now = Instant::now();
+        while due_at(number) <= now {
+            let connection = &connections[(number % connections.len() as u64) as usize];
+            {
+                let (mut session, mut tally) = (connection.session.borrow_mut(), shared.tally.borrow_mut());
+                // What the broker does not take now is late, and its latency counts from when it was due.
+                if !session.may_send() || !shared.may_send(due_at(number), &tally) {
+                    break;
+                }
+                session.request(due_at(number), &mut tally);
+            }
+            number += 1;
+            if number.is_multiple_of(BURST_REQUESTS_MAX as u64) {
+                flush(&connections)?;
+                tokio::task::yield_now().await;
+            }
+        }
+        flush(&connections)?;
+        ticker.wait_until(due_at(number).max(now + TICK_LEAST)).await;
+    }
+}
+
+fn flush(connections: &[Rc<Connection>]) -> anyhow::Result<()> {
+    for connection in connections {
+        if connection.session.borrow().unwritten().is_empty() {
+            continue;
+        }
+        connection.write()?;
+        if !connection.session.borrow().unwritten().is_empty() {
+            // Its task waits until the socket takes more.
+            connection.wake.notify_one();
+        }
+    }
+    Ok(())
+}
+
+/// Wakes a task at a time more exact than the runtime's own timer, which counts in milliseconds.
+struct Ticker {
+    orders: std::sync::mpsc::SyncSender<Instant>,
+    rung: Arc<Notify>,
+    is_over: Arc<AtomicBool>,
+}
+
+impl Ticker {
+    fn start() -> anyhow::Result<Self> {
+        let (orders, ordered) = std::sync::mpsc::sync_channel::<Instant>(1);
+        let (rung, is_over) = (Arc::new(Notify::new()), Arc::new(AtomicBool::new(false)));
+        let (ring, ended) = (rung.clone(), is_over.clone());
+        let tick = move || {
+            while let Ok(due) = ordered.recv() {
+                std::thread::sleep(due.saturating_duration_since(Instant::now()));
+                if ended.load(Ordering::Relaxed) {
+                    return;
+                }
+                ring.notify_one();
+            }
+        };
+        std::thread::Builder::new().name("bench-ticker".to_owned()).spawn(tick).context("thread")?;
+        Ok(Self { orders, rung, is_over })
+    }
+
+    async fn wait_until(&self, due: Instant) {
+        // The thread takes one order after another, and we wait for each.
+        if self.orders.send(due).is_ok() {
+            self.rung.notified().await;
+        }
+    }
+}
+
+impl Drop for Ticker {
+    fn drop(&mut self) {
+        self.is_over.store(true, Ordering::Relaxed);
+    }
+}
+
+/// `part` of `whole` things dealt out one by one to `hands`.
+fn share(whole: usize, hands: usize, part: usize) -> usize {
+    whole / hands + usize::from(part < whole % hands)
+}
+
+async fn connect_all(plan: &Plan, pace: Pace) -> anyhow::Result<Vec<Rc<Connection>>> {
+    ensure!(plan.devices >= plan.connections, "--devices: every connection needs a device of its own");
+    let mut connections = Vec::with_capacity(plan.connections);
+    let mut first_device = 0;
+    let name = format!("bench-{:08x}", rand::random::<u32>());
+    for index in 0..plan.connections {
+        let devices = first_device..first_device + share(plan.devices, plan.connections, index);
+        first_device = devices.end;
+        let window = match pace {
+            Pace::Window(window) => share(window, plan.connections, index),
+            Pace::Rate(_) => IN_FLIGHT_MAX,
+        };
+        let devices: Vec<_> = devices.map(|device| format!("{name}-{device}")).collect();
+        let client_id = format!("{name}-c{index}");
+        let connecting = connect(plan, &client_id, &devices, window);
+        let connected = tokio::time::timeout(CONNECT_TIMEOUT, connecting).await;
+        let connection =
+            connected.with_context(|| format!("no MQTT broker answers at {}", plan.address))??;
+        connections.push(Rc::new(connection));
+    }
+    Ok(connections)
+}
+
+/// Filters in one SUBSCRIBE.
+const FILTERS_AT_ONCE: usize = 100;
+
+async fn connect(
+    plan: &Plan,
+    client_id: &str,
+    devices: &[String],
+    window: usize,
+) -> anyhow::Result<Connection> {
+    let stream = TcpStream::connect(&plan.address).await;
+    let stream = stream.with_context(|| format!("cannot connect to {}", plan.address))?;
+    stream.set_nodelay(true)?;
+    let login = plan.login.as_ref().map(|(user, password)| (user.as_str(), password.as_str()));
+    let mut received = Vec::new();
+    send(&stream, &packets::connect(plan.version, client_id, login)).await?;
+    let receive_max = loop {
+        match receive(&stream, &mut received, plan.version).await? {
+            Handshake::Connected { receive_max } => break receive_max,
+            Handshake::Refused { code } => {
+                bail!("the broker at {} refused the connection with code {code}", plan.address)
+            }
+            Handshake::Subscribed => {}
+        }
+    };
+    let filters: Vec<_> = devices
+        .iter()
+        .flat_map(|device| [&plan.result_topic, &plan.error_topic].map(|topic| format!("{topic}/{device}")))
+        .collect();
+    for filters in filters.chunks(FILTERS_AT_ONCE) {
+        send(&stream, &packets::subscribe(plan.version, filters, plan.qos)).await?;
+        match receive(&stream, &mut received, plan.version).await? {
+            Handshake::Subscribed => {}
+            Handshake::Refused { code } => {
+                bail!(
+                    "the broker at {} refused a subscription such as {} with code {code:#04x}",
+                    plan.address,
+                    filters[0]
+                )
+            }
+            Handshake::Connected { .. } => bail!("the broker at {} sent a second CONNACK", plan.address),
+        }
+    }
+    let speech =
+        Speech { version: plan.version, qos: plan.qos, error_topic: format!("{}/", plan.error_topic) };
+    let templates = devices.iter().map(|device| {
+        let (payload, stamp_at) = payload(device, plan.features, plan.payload_bytes)?;
+        Ok(Template::new(plan.version, plan.qos, &plan.request_topic, &payload, stamp_at))
+    });
+    let templates = templates.collect::<anyhow::Result<_>>()?;
+    let session = RefCell::new(Session::new(speech, templates, receive_max));
+    Ok(Connection { stream, session, window, wake: Notify::new() })
+}
+
+enum Handshake {
+    Connected { receive_max: u16 },
+    Subscribed,
+    Refused { code: u8 },
+}
+
+async fn send(stream: &TcpStream, mut bytes: &[u8]) -> anyhow::Result<()> {
+    while !bytes.is_empty() {
+        stream.writable().await?;
+        match stream.try_write(bytes) {
+            Ok(written) => bytes = &bytes[written..],
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error).context("the connection to the broker"),
+        }
+    }
+    Ok(())
+}
+
+async fn receive(stream: &TcpStream, received: &mut Vec<u8>, version: Version) -> anyhow::Result<Handshake> {
+    loop {
+        if let Some((packet, length)) = packets::next(received, version)? {
+            let handshake = match packet {
+                Incoming::ConnAck { code: 0, receive_max } => Some(Handshake::Connected { receive_max }),
+                Incoming::ConnAck { code, .. } => Some(Handshake::Refused { code }),
+                Incoming::SubAck { codes } => match codes.iter().find(|&&code| code >= 0x80) {
+                    Some(&code) => Some(Handshake::Refused { code }),
+                    None => Some(Handshake::Subscribed),
+                },
+                _ => None,
+            };
+            received.drain(..length);
+            if let Some(handshake) = handshake {
+                return Ok(handshake);
+            }
+            continue;
+        }
+        stream.readable().await?;
+        let mut block = [0; 1_024];
+        match stream.try_read(&mut block) {
+            Ok(0) => bail!("the broker closed the connection"),
+            Ok(bytes) => received.extend_from_slice(&block[..bytes]),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error).context("the connection to the broker"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_is_dealt_out() {
+        let parts: Vec<_> = (0..4).map(|part| share(10, 4, part)).collect();
+        assert_eq!(parts, [3, 3, 2, 2]);
+    }
+}

@@ -1,0 +1,362 @@
+//! The few MQTT packets of a load generator, written and read by hand: a client library would be its bottleneck.
+
+use anyhow::{Context, bail, ensure};
+
+/// The digits of a request's number: as wide as a time stamp in microseconds, so that every request is as long as the next.
+pub const STAMP_DIGITS: usize = 16;
+/// The first number. The rest of the digits count.
+pub const STAMP_FIRST: u64 = 1_000_000_000_000_000;
+
+/// The largest packet that a broker may send us.
+const PACKET_BYTES_MAX: usize = 16 << 20;
+
+const PUBREL: u8 = 0x62;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Version {
+    V311,
+    V5,
+}
+
+/// What a broker sends to a generator.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Incoming<'a> {
+    ConnAck {
+        code: u8,
+        receive_max: u16,
+    },
+    SubAck {
+        codes: &'a [u8],
+    },
+    Publish {
+        qos: u8,
+        packet_id: u16,
+        topic: &'a [u8],
+        payload: &'a [u8],
+    },
+    /// PUBACK, or a PUBREC that refuses: the request is done with.
+    Acknowledged {
+        packet_id: u16,
+        is_refused: bool,
+    },
+    PubRec {
+        packet_id: u16,
+    },
+    PubRel {
+        packet_id: u16,
+    },
+    PubComp {
+        packet_id: u16,
+    },
+    Disconnect {
+        code: u8,
+    },
+    Other,
+}
+
+fn text(out: &mut Vec<u8>, text: &[u8]) {
+    // Topics and client ids are ours, and short; a longer topic is refused before.
+    out.extend((text.len() as u16).to_be_bytes());
+    out.extend(text);
+}
+
+fn packet(first: u8, body: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![first];
+    let mut left = body.len();
+    loop {
+        let low = (left % 128) as u8;
+        left /= 128;
+        bytes.push(if left > 0 { low | 0x80 } else { low });
+        if left == 0 {
+            break;
+        }
+    }
+    bytes.extend(body);
+    bytes
+}
+
+/// A CONNECT without keep-alive, for a session that ends with the connection.
+pub fn connect(version: Version, client_id: &str, login: Option<(&str, &str)>) -> Vec<u8> {
+    let mut body = Vec::new();
+    text(&mut body, b"MQTT");
+    let flags = if login.is_some() { 0b1100_0010 } else { 0b10 };
+    body.extend([if version == Version::V5 { 5 } else { 4 }, flags, 0, 0]);
+    if version == Version::V5 {
+        body.push(0);
+    }
+    text(&mut body, client_id.as_bytes());
+    if let Some((user, password)) = login {
+        text(&mut body, user.as_bytes());
+        text(&mut body, password.as_bytes());
+    }
+    packet(0x10, &body)
+}
+
+/// A SUBSCRIBE with packet id 1.
+pub fn subscribe(version: Version, filters: &[String], qos: u8) -> Vec<u8> {
+    let mut body = vec![0, 1];
+    if version == Version::V5 {
+        body.push(0);
+    }
+    for filter in filters {
+        text(&mut body, filter.as_bytes());
+        body.push(qos);
+    }
+    packet(0x82, &body)
+}
+
+pub fn disconnect() -> [u8; 2] {
+    [0xe0, 0]
+}
+
+/// Appends a packet that is nothing but a packet id: PUBACK, PUBREC, PUBREL, PUBCOMP.
+fn acknowledge(out: &mut Vec<u8>, first: u8, packet_id: u16) {
+    out.extend([first, 2]);
+    out.extend(packet_id.to_be_bytes());
+}
+
+pub fn puback(out: &mut Vec<u8>, packet_id: u16) {
+    acknowledge(out, 0x40, packet_id);
+}
+
+pub fn pubrec(out: &mut Vec<u8>, packet_id: u16) {
+    acknowledge(out, 0x50, packet_id);
+}
+
+pub fn pubrel(out: &mut Vec<u8>, packet_id: u16) {
+    acknowledge(out, PUBREL, packet_id);
+}
+
+pub fn pubcomp(out: &mut Vec<u8>, packet_id: u16) {
+    acknowledge(out, 0x70, packet_id);
+}
+
+/// A PUBLISH of one device, complete but for its packet id and its request's number.
+pub struct Template {
+    bytes: Vec<u8>,
+    packet_id_at: Option<usize>,
+    stamp_at: usize,
+}
+
+impl Template {
+    /// `stamp_at` is where the digits of the number begin in `payload`.
+    pub fn new(version: Version, qos: u8, topic: &str, payload: &[u8], stamp_at: usize) -> Self {
+        let mut body = Vec::new();
+        text(&mut body, topic.as_bytes());
+        let packet_id_at = (qos > 0).then_some(body.len());
+        if qos > 0 {
+            body.extend([0, 0]);
+        }
+        if version == Version::V5 {
+            body.push(0);
+        }
+        let payload_at = body.len();
+        body.extend(payload);
+        let bytes = packet(0x30 | qos << 1, &body);
+        let header = bytes.len() - body.len();
+        Self {
+            packet_id_at: packet_id_at.map(|at| header + at),
+            stamp_at: header + payload_at + stamp_at,
+            bytes,
+        }
+    }
+
+    /// Appends the packet of request `number`.
+    pub fn append(&self, out: &mut Vec<u8>, packet_id: u16, number: u64) {
+        let at = out.len();
+        out.extend_from_slice(&self.bytes);
+        if let Some(id_at) = self.packet_id_at {
+            out[at + id_at..at + id_at + 2].copy_from_slice(&packet_id.to_be_bytes());
+        }
+        let mut left = STAMP_FIRST + number;
+        for digit in out[at + self.stamp_at..at + self.stamp_at + STAMP_DIGITS].iter_mut().rev() {
+            *digit = b'0' + (left % 10) as u8;
+            left /= 10;
+        }
+    }
+}
+
+/// The number of the request that a payload answers: its `timestamp_us`, which every answer repeats.
+pub fn number_of(payload: &[u8]) -> Option<u64> {
+    const MEMBER: &[u8] = b"\"timestamp_us\":";
+    let at = payload.windows(MEMBER.len()).position(|window| window == MEMBER)? + MEMBER.len();
+    let digits = payload[at..].trim_ascii_start();
+    let end = digits.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(digits.len());
+    let stamp: u64 = std::str::from_utf8(&digits[..end]).ok()?.parse().ok()?;
+    stamp.checked_sub(STAMP_FIRST)
+}
+
+/// The packet at the head of `bytes` and its length, once it is complete.
+///
+/// # Errors
+/// When it is not a packet that a broker sends.
+pub fn next(bytes: &[u8], version: Version) -> anyhow::Result<Option<(Incoming<'_>, usize)>> {
+    let Some((length, header)) = remaining_length(bytes)? else { return Ok(None) };
+    ensure!(length <= PACKET_BYTES_MAX, "the broker sent a packet of {length} bytes");
+    let Some(body) = bytes.get(header..header + length) else { return Ok(None) };
+    Ok(Some((
+        read(bytes[0], body, version).context("the broker sent a packet that is cut short")?,
+        header + length,
+    )))
+}
+
+/// The remaining length, and how many bytes come before it is over.
+fn remaining_length(bytes: &[u8]) -> anyhow::Result<Option<(usize, usize)>> {
+    let mut length = 0;
+    for at in 1..=4 {
+        let Some(byte) = bytes.get(at) else { return Ok(None) };
+        length |= usize::from(byte & 0x7f) << (7 * (at - 1));
+        if byte & 0x80 == 0 {
+            return Ok(Some((length, at + 1)));
+        }
+    }
+    bail!("the broker sent a packet whose length takes more than four bytes")
+}
+
+fn read(first: u8, body: &[u8], version: Version) -> Option<Incoming<'_>> {
+    let is_v5 = version == Version::V5;
+    let reason = |at: usize| if is_v5 { body.get(at).copied().unwrap_or(0) } else { 0 };
+    Some(match first >> 4 {
+        2 => {
+            let receive_max = if is_v5 { receive_max(body.get(2..)?) } else { None };
+            Incoming::ConnAck { code: *body.get(1)?, receive_max: receive_max.unwrap_or(u16::MAX) }
+        }
+        9 => Incoming::SubAck { codes: after_properties(body.get(2..)?, is_v5)? },
+        3 => {
+            let topic_end = 2 + usize::from(u16_at(body, 0)?);
+            let qos = first >> 1 & 3;
+            let (packet_id, rest) = match qos {
+                0 => (0, body.get(topic_end..)?),
+                _ => (u16_at(body, topic_end)?, body.get(topic_end + 2..)?),
+            };
+            let payload = after_properties(rest, is_v5)?;
+            Incoming::Publish { qos, packet_id, topic: body.get(2..topic_end)?, payload }
+        }
+        4 => Incoming::Acknowledged { packet_id: u16_at(body, 0)?, is_refused: reason(2) >= 0x80 },
+        5 if reason(2) >= 0x80 => Incoming::Acknowledged { packet_id: u16_at(body, 0)?, is_refused: true },
+        5 => Incoming::PubRec { packet_id: u16_at(body, 0)? },
+        6 => Incoming::PubRel { packet_id: u16_at(body, 0)? },
+        7 => Incoming::PubComp { packet_id: u16_at(body, 0)? },
+        14 => Incoming::Disconnect { code: reason(0) },
+        _ => Incoming::Other,
+    })
+}
+
+fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
+    Some(u16::from_be_bytes([*bytes.get(at)?, *bytes.get(at + 1)?]))
+}
+
+/// What follows the property block of MQTT 5.
+fn after_properties(bytes: &[u8], is_v5: bool) -> Option<&[u8]> {
+    if !is_v5 {
+        return Some(bytes);
+    }
+    let (properties, at) = variable(bytes)?;
+    bytes.get(at + properties..)
+}
+
+/// A variable byte integer, and how many bytes it takes.
+fn variable(bytes: &[u8]) -> Option<(usize, usize)> {
+    let mut value = 0;
+    for at in 0..4 {
+        let byte = *bytes.get(at)?;
+        value |= usize::from(byte & 0x7f) << (7 * at);
+        if byte & 0x80 == 0 {
+            return Some((value, at + 1));
+        }
+    }
+    None
+}
+
+/// The Receive Maximum among the properties of a CONNACK (MQTT 5, 3.2.2.3).
+fn receive_max(bytes: &[u8]) -> Option<u16> {
+    let (length, at) = variable(bytes)?;
+    let mut left = bytes.get(at..at + length)?;
+    while let Some((&id, value)) = left.split_first() {
+        let value_bytes = match id {
+            0x21 => return u16_at(value, 0),
+            0x24 | 0x25 | 0x28..=0x2a => 1,
+            0x13 | 0x22 => 2,
+            0x11 | 0x27 => 4,
+            0x12 | 0x15 | 0x16 | 0x1a | 0x1c | 0x1f => 2 + usize::from(u16_at(value, 0)?),
+            0x26 => {
+                let name = 2 + usize::from(u16_at(value, 0)?);
+                name + 2 + usize::from(u16_at(value, name)?)
+            }
+            _ => return None,
+        };
+        left = value.get(value_bytes..)?;
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_template_makes_a_whole_publish_of_every_number() {
+        for (version, qos) in [(Version::V311, 0), (Version::V311, 1), (Version::V5, 2)] {
+            let payload = format!("{{\"timestamp_us\": {:016}, \"x\": \"{}\"}}", 0, "y".repeat(200));
+            let template = Template::new(version, qos, "a/b", payload.as_bytes(), 17);
+            let mut bytes = Vec::new();
+            template.append(&mut bytes, 77, 3);
+            template.append(&mut bytes, 78, 12_345);
+            let (first, at) = next(&bytes, version).unwrap().unwrap();
+            let Incoming::Publish { qos: read_qos, packet_id, topic, payload } = first else {
+                panic!("{first:?}")
+            };
+            assert_eq!((read_qos, topic, number_of(payload)), (qos, &b"a/b"[..], Some(3)));
+            assert_eq!(packet_id, if qos > 0 { 77 } else { 0 });
+            let (second, end) = next(&bytes[at..], version).unwrap().unwrap();
+            let Incoming::Publish { payload, .. } = second else { panic!("{second:?}") };
+            assert_eq!((number_of(payload), at + end), (Some(12_345), bytes.len()));
+        }
+    }
+
+    #[test]
+    fn a_packet_is_read_once_it_is_complete() {
+        let whole = [0x90, 4, 0, 1, 0, 0x87];
+        for cut in 0..whole.len() {
+            assert_eq!(next(&whole[..cut], Version::V5).unwrap(), None, "{cut} bytes");
+        }
+        let suback = Incoming::SubAck { codes: &[0x87] };
+        assert_eq!(next(&whole, Version::V5).unwrap(), Some((suback, 6)));
+        assert_eq!(
+            next(&[0x90, 3, 0, 1, 2], Version::V311).unwrap(),
+            Some((Incoming::SubAck { codes: &[2] }, 5))
+        );
+        assert!(next(&[0x90, 1, 0], Version::V5).is_err());
+        assert!(next(&[0x30, 0xff, 0xff, 0xff, 0xff], Version::V5).is_err());
+    }
+
+    #[test]
+    fn the_receive_maximum_is_found_among_other_properties() {
+        let properties = [0x12, 0, 1, b'x', 0x26, 0, 1, b'k', 0, 1, b'v', 0x21, 1, 0, 0x25, 1];
+        let body = [&[0, 0, properties.len() as u8][..], &properties].concat();
+        let bytes = packet(0x20, &body);
+        let (connack, _) = next(&bytes, Version::V5).unwrap().unwrap();
+        assert_eq!(connack, Incoming::ConnAck { code: 0, receive_max: 256 });
+        let (connack, _) = next(&[0x20, 2, 0, 5], Version::V311).unwrap().unwrap();
+        assert_eq!(connack, Incoming::ConnAck { code: 5, receive_max: u16::MAX });
+    }
+
+    #[test]
+    fn an_acknowledgement_may_refuse() {
+        let refused = Incoming::Acknowledged { packet_id: 7, is_refused: true };
+        assert_eq!(next(&[0x40, 3, 0, 7, 0x97], Version::V5).unwrap(), Some((refused, 5)));
+        let taken = Incoming::Acknowledged { packet_id: 7, is_refused: false };
+        assert_eq!(next(&[0x40, 2, 0, 7], Version::V311).unwrap(), Some((taken, 4)));
+        assert_eq!(
+            next(&[0x50, 2, 0, 7], Version::V5).unwrap(),
+            Some((Incoming::PubRec { packet_id: 7 }, 4))
+        );
+    }
+
+    #[test]
+    fn answers_of_others_have_no_number() {
+        assert_eq!(number_of(b"{}"), None);
+        assert_eq!(number_of(br#"{"timestamp_us":null}"#), None);
+        assert_eq!(number_of(br#"{"timestamp_us":12}"#), None);
+    }
+}
