@@ -400,7 +400,8 @@ async fn connect_all(plan: &Plan, pace: Pace) -> anyhow::Result<Vec<Rc<Connectio
     ensure!(plan.devices >= plan.connections, "--devices: every connection needs a device of its own");
     let mut connections = Vec::with_capacity(plan.connections);
     let mut first_device = 0;
-    let name = format!("bench-{:08x}", rand::random::<u32>());
+    // Short, for it is part of every request.
+    let name = format!("b{:06x}", rand::random::<u32>() >> 8);
     for index in 0..plan.connections {
         let devices = first_device..first_device + share(plan.devices, plan.connections, index);
         first_device = devices.end;
@@ -419,6 +420,8 @@ async fn connect_all(plan: &Plan, pace: Pace) -> anyhow::Result<Vec<Rc<Connectio
     Ok(connections)
 }
 
+/// A connection with more devices than this subscribes to the answers of all devices: brokers bound a client's subscriptions.
+const DEVICES_NAMED_MAX: usize = 400;
 /// Filters in one SUBSCRIBE.
 const FILTERS_AT_ONCE: usize = 100;
 
@@ -443,7 +446,9 @@ async fn connect(
             Handshake::Subscribed => {}
         }
     };
-    let filters: Vec<_> = devices
+    let everybodys = ["+".to_owned()];
+    let named = if devices.len() <= DEVICES_NAMED_MAX { devices } else { &everybodys };
+    let filters: Vec<_> = named
         .iter()
         .flat_map(|device| [&plan.result_topic, &plan.error_topic].map(|topic| format!("{topic}/{device}")))
         .collect();
@@ -468,7 +473,7 @@ async fn connect(
         Ok(Template::new(plan.version, plan.qos, &plan.request_topic, &payload, stamp_at))
     });
     let templates = templates.collect::<anyhow::Result<_>>()?;
-    let session = RefCell::new(Session::new(speech, templates, receive_max));
+    let session = RefCell::new(Session::new(speech, devices.to_vec(), templates, receive_max));
     Ok(Connection { stream, session, window, wake: Notify::new() })
 }
 

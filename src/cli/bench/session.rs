@@ -68,7 +68,9 @@ pub struct Speech {
 /// One connection.
 pub struct Session {
     speech: Speech,
-    /// One for each device, in turn.
+    /// They ask in turn.
+    devices: Vec<String>,
+    /// One for each device.
     templates: Vec<Template>,
     next: u64,
     /// When the requests from `oldest` on were due; `None` once they have ended.
@@ -87,9 +89,10 @@ pub struct Session {
 }
 
 impl Session {
-    pub fn new(speech: Speech, templates: Vec<Template>, receive_max: u16) -> Self {
+    pub fn new(speech: Speech, devices: Vec<String>, templates: Vec<Template>, receive_max: u16) -> Self {
         Self {
             speech,
+            devices,
             templates,
             next: 0,
             open: VecDeque::new(),
@@ -118,11 +121,16 @@ impl Session {
             self.packet_id = self.free_packet_id();
             self.by_packet_id.insert(self.packet_id, number);
         }
-        let device = (number % self.templates.len() as u64) as usize;
+        let device = self.device(number);
         self.templates[device].append(&mut self.out, self.packet_id, number);
         self.open.push_back(Some(due));
         self.in_flight += 1;
         tally.sent += u64::from(due >= tally.since);
+    }
+
+    /// The device that asks request `number`.
+    fn device(&self, number: u64) -> usize {
+        (number % self.templates.len() as u64) as usize
     }
 
     fn free_packet_id(&self) -> u16 {
@@ -203,7 +211,9 @@ impl Session {
     }
 
     fn answer(&mut self, topic: &[u8], payload: &[u8], now: Instant, tally: &mut Tally) {
-        let Some(due) = packets::number_of(payload).and_then(|number| self.end(number)) else {
+        let is_ours = |number: &u64| topic.ends_with(self.devices[self.device(*number)].as_bytes());
+        let number = packets::number_of(payload).filter(is_ours);
+        let Some(due) = number.and_then(|number| self.end(number)) else {
             tally.strays += 1;
             return;
         };
@@ -275,11 +285,12 @@ mod tests {
 
     fn session(qos: u8, receive_max: u16) -> Session {
         let speech = Speech { version: Version::V5, qos, error_topic: ERRORS.to_owned() };
-        let templates = ["a", "b"].map(|device| {
+        let devices = ["a", "b"];
+        let templates = devices.map(|device| {
             let (payload, at) = payload(device, 2, None).unwrap();
             Template::new(Version::V5, qos, "request", &payload, at)
         });
-        Session::new(speech, templates.into(), receive_max)
+        Session::new(speech, devices.map(str::to_owned).into(), templates.into(), receive_max)
     }
 
     /// An answer to request `number`, as the broker sends it.
@@ -309,6 +320,9 @@ mod tests {
         assert_eq!((tally.latency_ns.min() / 100_000, tally.latency_ns.max() / 100_000), (79, 100));
         session.take(&answer("result/a", 0, 0), now, &mut tally).unwrap();
         assert_eq!((tally.answered, tally.strays), (2, 1), "an answer counts once");
+        session.request(start, &mut tally);
+        session.take(&answer("result/a", 0, 3), now, &mut tally).unwrap();
+        assert_eq!((tally.answered, tally.strays), (2, 2), "another device's answer is none of ours");
     }
 
     #[test]
