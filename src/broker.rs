@@ -52,7 +52,6 @@ mod password;
 mod peer;
 mod pending;
 mod poison;
-mod rate_limit;
 mod reached;
 mod reason;
 mod registry;

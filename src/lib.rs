@@ -41,6 +41,7 @@ pub mod model;
 pub mod mqtt;
 pub mod network;
 pub mod node;
+mod rate_limit;
 pub mod sensors;
 pub mod strict_toml;
 pub mod telemetry;

@@ -343,3 +343,28 @@ fn the_shipped_files_are_accepted() {
     let expected: SocketAddr = "127.0.0.1:1883".parse().unwrap();
     assert_eq!(broker.listeners.iter().map(|listener| listener.address).collect::<Vec<_>>(), [expected]);
 }
+
+#[test]
+fn answers_that_cannot_be_delivered_are_counted_each_and_warned_of_now_and_then() {
+    const LOST: usize = 1_000;
+    let directory = tempfile::tempdir().unwrap();
+    // The node's status, requests, and the results of one device.
+    let broker = write(
+        directory.path(),
+        "broker.toml",
+        "[v4.1]\nlisten = \"127.0.0.1:0\"\n[limits]\ntopics_max = 3\n",
+    );
+    let process = Process::start(&mut nearfar_logging("warn", &["serve", MODEL, "--broker-config", &broker]));
+    let mut client = Client::v3(ready_address(&process.line()), "c");
+    client.subscribe("ml/inference/result/known", 0);
+    for number in 0..LOST as i64 {
+        client.publish(REQUEST, request("known", number).as_bytes(), 0);
+        client.receive();
+        client.publish(REQUEST, request(&format!("d{number}"), 1).as_bytes(), 0);
+    }
+    client.disconnect();
+    let ended = process.terminate();
+    ended.line_with(&format!("answers that could not be delivered {LOST}"));
+    let warnings = ended.stderr.lines().filter(|line| line.contains("could not be handed")).count();
+    assert!((1..=10).contains(&warnings), "{warnings} warnings");
+}

@@ -1,7 +1,7 @@
 //! How often each limit was reached: its one name, its counter, and a warning now and then.
 
 use super::bus::lock;
-use super::rate_limit::RateLimit;
+use crate::rate_limit::RateLimit;
 use std::fmt::Display;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};

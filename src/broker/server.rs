@@ -3,13 +3,13 @@
 use super::addresses::Addresses;
 use super::bus::{Bus, lock};
 use super::config::Config;
-use super::rate_limit::RateLimit;
 use super::reached::{Limit, LimitsReached};
 use super::reason::Reason;
 use super::registry::Registry;
 use super::shared::SharedSubscriptions;
 use super::transport::{self, Entrance};
 use super::turns::{self, Turns};
+use crate::rate_limit::RateLimit;
 use rumqttd::Notification;
 use rumqttd::local::LinkRx;
 use rumqttd::protocol::Packet;

@@ -14,7 +14,11 @@ use crate::inference::{DeviceId, Outcome};
 use crate::metrics::{Ended, Ledger};
 use crate::model::ModelInfo;
 use crate::mqtt::{self, Message, Properties, Qos};
+use crate::rate_limit::RateLimit;
 use crate::wire;
+
+/// A warning that could repeat itself comes at most this often from each outbox.
+const WARN_EVERY: Duration = Duration::from_secs(10);
 
 /// Where an answer goes beside its ordinary topic, and how.
 #[derive(Debug, Clone, Default)]
@@ -40,6 +44,7 @@ pub struct Outbox {
     block: Vec<u8>,
     drafts: Vec<Draft>,
     messages: Vec<Message>,
+    warnings: RateLimit,
 }
 
 /// A message whose parts are still being written to the block.
@@ -90,7 +95,13 @@ impl Outbox {
     }
 
     fn over(shared: Arc<Shared>) -> Self {
-        Self { shared, block: Vec::new(), drafts: Vec::new(), messages: Vec::new() }
+        Self {
+            shared,
+            block: Vec::new(),
+            drafts: Vec::new(),
+            messages: Vec::new(),
+            warnings: RateLimit::new(WARN_EVERY),
+        }
     }
 
     pub fn ledger(&self) -> &Ledger {
@@ -122,7 +133,10 @@ impl Outbox {
                 _ => count,
             };
             self.shared.ledger.undelivered(lost);
-            warn!(%cause, lost, "answers could not be handed to the broker");
+            if self.warnings.is_due() {
+                let undelivered = self.shared.ledger.statistics().undelivered;
+                warn!(%cause, lost, undelivered, "answers could not be handed to the broker; more such warnings are held back");
+            }
             self.messages.clear();
         }
     }

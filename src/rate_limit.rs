@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 /// Lets one event through in each interval.
-pub(super) struct RateLimit {
+pub(crate) struct RateLimit {
     every: Duration,
     last: Option<Instant>,
 }
