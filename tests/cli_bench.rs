@@ -153,6 +153,8 @@ fn what_cannot_be_measured_is_refused_with_the_reason() {
         .assert_refused(1, &["--devices 4"]);
     run(&mut nearfar(&["bench", "--echo", "--payload-bytes", "10"]))
         .assert_refused(1, &["--payload-bytes", "32 features"]);
+    run(&mut nearfar(&["bench", "--broker", &nobody, "--username", "u"]))
+        .assert_refused(1, &["--username", "NEARFAR_REMOTE_PASSWORD"]);
     let conflict = run(&mut nearfar(&["bench", "--rate", "5", "--window", "5"]));
     assert_eq!(conflict.code, Some(2), "{conflict:?}");
 }

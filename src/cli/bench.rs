@@ -1,17 +1,19 @@
 //! `nearfar bench`: how many answers a second, how late, and at what cost.
 
 pub mod echo;
+mod handshake;
 mod load;
 mod packets;
 mod report;
 mod session;
 mod sweep;
 mod target;
+mod ticker;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use clap::ValueEnum;
 use nearfar::deployment::Topics;
 
@@ -246,10 +248,14 @@ impl LoadArgs {
             devices >= connections,
             "--devices {devices} is less than one for each of {connections} connections"
         );
-        let login = who.username.as_ref().map(|user| {
-            let password = std::env::var(PASSWORD_VARIABLE).unwrap_or_default();
-            (user.clone(), password)
-        });
+        let login = match &who.username {
+            None => None,
+            Some(user) => {
+                let password = std::env::var(PASSWORD_VARIABLE)
+                    .with_context(|| format!("--username needs the password in {PASSWORD_VARIABLE}"))?;
+                Some((user.clone(), password))
+            }
+        };
         Ok(Plan {
             address: target.address.clone(),
             version: match self.mqtt {

@@ -1,10 +1,8 @@
 //! Many connections on one thread: keeps a window full, or keeps to a schedule.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io::ErrorKind;
 use std::rc::Rc;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
@@ -12,8 +10,10 @@ use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::task::{JoinSet, LocalSet};
 
-use super::packets::{self, Incoming, Template, Version};
-use super::session::{IN_FLIGHT_MAX, Session, Speech, Tally, payload};
+use super::handshake;
+use super::packets::{self, Version};
+use super::session::{IN_FLIGHT_MAX, Session, Tally};
+use super::ticker::Ticker;
 
 /// How long a broker may take to accept a connection and its subscriptions.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -82,8 +82,9 @@ impl Outcome {
         self.tally.sent - self.tally.ended().min(self.tally.sent)
     }
 
+    /// 0 when there was no answer at all.
     pub fn answers_per_s(&self) -> f64 {
-        self.tally.answered as f64 / self.took.as_secs_f64()
+        if self.took.is_zero() { 0.0 } else { self.tally.answered as f64 / self.took.as_secs_f64() }
     }
 }
 
@@ -99,8 +100,8 @@ struct Shared {
     tally: RefCell<Tally>,
     block: RefCell<Vec<u8>>,
     /// Requests that may still be sent after the warm-up.
-    budget: std::cell::Cell<u64>,
-    is_over: std::cell::Cell<bool>,
+    budget: Cell<u64>,
+    is_over: Cell<bool>,
     /// Something came to an end.
     progress: Notify,
 }
@@ -124,8 +125,8 @@ async fn drive(
     let shared = Rc::new(Shared {
         tally: RefCell::new(Tally::new(Instant::now() + run.warm_up)),
         block: RefCell::new(vec![0; BLOCK_BYTES]),
-        budget: std::cell::Cell::new(u64::MAX),
-        is_over: std::cell::Cell::new(false),
+        budget: Cell::new(u64::MAX),
+        is_over: Cell::new(false),
         progress: Notify::new(),
     });
     let mut tasks = JoinSet::new();
@@ -230,13 +231,18 @@ async fn until_over(shared: &Shared, connections: &[Rc<Connection>], run: Run, s
 }
 
 impl Shared {
+    /// Whether nothing more is to be sent.
+    fn is_spent(&self) -> bool {
+        self.is_over.get() || self.budget.get() == 0
+    }
+
     /// Takes one request's worth of what may still be sent. What was due in the warm-up, and is only sent after it, is no part
     /// of that.
     fn may_send(&self, due: Instant, tally: &Tally) -> bool {
-        let left = self.budget.get();
-        if self.is_over.get() || left == 0 {
+        if self.is_spent() {
             return false;
         }
+        let left = self.budget.get();
         if left != u64::MAX && due >= tally.since {
             self.budget.set(left - 1);
         }
@@ -315,7 +321,7 @@ async fn keep_pace(connections: Vec<Rc<Connection>>, shared: Rc<Shared>, rate: f
     let due_at = |number: u64| start + Duration::from_secs_f64(number as f64 / rate);
     let ticker = Ticker::start()?;
     let mut number = 0;
-    loop {
+    while !shared.is_spent() {
         let now = Instant::now();
         while due_at(number) <= now {
             let connection = &connections[(number % connections.len() as u64) as usize];
@@ -336,6 +342,9 @@ async fn keep_pace(connections: Vec<Rc<Connection>>, shared: Rc<Shared>, rate: f
         flush(&connections)?;
         ticker.wait_until(due_at(number).max(now + TICK_LEAST)).await;
     }
+    flush(&connections)?;
+    // The connections' own tasks go on reading; only an error ends a run.
+    std::future::pending().await
 }
 
 fn flush(connections: &[Rc<Connection>]) -> anyhow::Result<()> {
@@ -350,45 +359,6 @@ fn flush(connections: &[Rc<Connection>]) -> anyhow::Result<()> {
         }
     }
     Ok(())
-}
-
-/// Wakes a task at a time more exact than the runtime's own timer, which counts in milliseconds.
-struct Ticker {
-    orders: std::sync::mpsc::SyncSender<Instant>,
-    rung: Arc<Notify>,
-    is_over: Arc<AtomicBool>,
-}
-
-impl Ticker {
-    fn start() -> anyhow::Result<Self> {
-        let (orders, ordered) = std::sync::mpsc::sync_channel::<Instant>(1);
-        let (rung, is_over) = (Arc::new(Notify::new()), Arc::new(AtomicBool::new(false)));
-        let (ring, ended) = (rung.clone(), is_over.clone());
-        let tick = move || {
-            while let Ok(due) = ordered.recv() {
-                std::thread::sleep(due.saturating_duration_since(Instant::now()));
-                if ended.load(Ordering::Relaxed) {
-                    return;
-                }
-                ring.notify_one();
-            }
-        };
-        std::thread::Builder::new().name("bench-ticker".to_owned()).spawn(tick).context("thread")?;
-        Ok(Self { orders, rung, is_over })
-    }
-
-    async fn wait_until(&self, due: Instant) {
-        // The thread takes one order after another, and we wait for each.
-        if self.orders.send(due).is_ok() {
-            self.rung.notified().await;
-        }
-    }
-}
-
-impl Drop for Ticker {
-    fn drop(&mut self) {
-        self.is_over.store(true, Ordering::Relaxed);
-    }
 }
 
 /// `part` of `whole` things dealt out one by one to `hands`.
@@ -411,117 +381,14 @@ async fn connect_all(plan: &Plan, pace: Pace) -> anyhow::Result<Vec<Rc<Connectio
         };
         let devices: Vec<_> = devices.map(|device| format!("{name}-{device}")).collect();
         let client_id = format!("{name}-c{index}");
-        let connecting = connect(plan, &client_id, &devices, window);
+        let connecting = handshake::open(plan, &client_id, &devices);
         let connected = tokio::time::timeout(CONNECT_TIMEOUT, connecting).await;
-        let connection =
+        let (stream, session) =
             connected.with_context(|| format!("no MQTT broker answers at {}", plan.address))??;
-        connections.push(Rc::new(connection));
+        let session = RefCell::new(session);
+        connections.push(Rc::new(Connection { stream, session, window, wake: Notify::new() }));
     }
     Ok(connections)
-}
-
-/// A connection with more devices than this subscribes to the answers of all devices: brokers bound a client's subscriptions.
-const DEVICES_NAMED_MAX: usize = 400;
-/// Filters in one SUBSCRIBE.
-const FILTERS_AT_ONCE: usize = 100;
-
-async fn connect(
-    plan: &Plan,
-    client_id: &str,
-    devices: &[String],
-    window: usize,
-) -> anyhow::Result<Connection> {
-    let stream = TcpStream::connect(&plan.address).await;
-    let stream = stream.with_context(|| format!("cannot connect to {}", plan.address))?;
-    stream.set_nodelay(true)?;
-    let login = plan.login.as_ref().map(|(user, password)| (user.as_str(), password.as_str()));
-    let mut received = Vec::new();
-    send(&stream, &packets::connect(plan.version, client_id, login)).await?;
-    let receive_max = loop {
-        match receive(&stream, &mut received, plan.version).await? {
-            Handshake::Connected { receive_max } => break receive_max,
-            Handshake::Refused { code } => {
-                bail!("the broker at {} refused the connection with code {code}", plan.address)
-            }
-            Handshake::Subscribed => {}
-        }
-    };
-    let everybodys = ["+".to_owned()];
-    let named = if devices.len() <= DEVICES_NAMED_MAX { devices } else { &everybodys };
-    let filters: Vec<_> = named
-        .iter()
-        .flat_map(|device| [&plan.result_topic, &plan.error_topic].map(|topic| format!("{topic}/{device}")))
-        .collect();
-    for filters in filters.chunks(FILTERS_AT_ONCE) {
-        send(&stream, &packets::subscribe(plan.version, filters, plan.qos)).await?;
-        match receive(&stream, &mut received, plan.version).await? {
-            Handshake::Subscribed => {}
-            Handshake::Refused { code } => {
-                bail!(
-                    "the broker at {} refused a subscription such as {} with code {code:#04x}",
-                    plan.address,
-                    filters[0]
-                )
-            }
-            Handshake::Connected { .. } => bail!("the broker at {} sent a second CONNACK", plan.address),
-        }
-    }
-    let speech =
-        Speech { version: plan.version, qos: plan.qos, error_topic: format!("{}/", plan.error_topic) };
-    let templates = devices.iter().map(|device| {
-        let (payload, stamp_at) = payload(device, plan.features, plan.payload_bytes)?;
-        Ok(Template::new(plan.version, plan.qos, &plan.request_topic, &payload, stamp_at))
-    });
-    let templates = templates.collect::<anyhow::Result<_>>()?;
-    let session = RefCell::new(Session::new(speech, devices.to_vec(), templates, receive_max));
-    Ok(Connection { stream, session, window, wake: Notify::new() })
-}
-
-enum Handshake {
-    Connected { receive_max: u16 },
-    Subscribed,
-    Refused { code: u8 },
-}
-
-async fn send(stream: &TcpStream, mut bytes: &[u8]) -> anyhow::Result<()> {
-    while !bytes.is_empty() {
-        stream.writable().await?;
-        match stream.try_write(bytes) {
-            Ok(written) => bytes = &bytes[written..],
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error).context("the connection to the broker"),
-        }
-    }
-    Ok(())
-}
-
-async fn receive(stream: &TcpStream, received: &mut Vec<u8>, version: Version) -> anyhow::Result<Handshake> {
-    loop {
-        if let Some((packet, length)) = packets::next(received, version)? {
-            let handshake = match packet {
-                Incoming::ConnAck { code: 0, receive_max } => Some(Handshake::Connected { receive_max }),
-                Incoming::ConnAck { code, .. } => Some(Handshake::Refused { code }),
-                Incoming::SubAck { codes } => match codes.iter().find(|&&code| code >= 0x80) {
-                    Some(&code) => Some(Handshake::Refused { code }),
-                    None => Some(Handshake::Subscribed),
-                },
-                _ => None,
-            };
-            received.drain(..length);
-            if let Some(handshake) = handshake {
-                return Ok(handshake);
-            }
-            continue;
-        }
-        stream.readable().await?;
-        let mut block = [0; 1_024];
-        match stream.try_read(&mut block) {
-            Ok(0) => bail!("the broker closed the connection"),
-            Ok(bytes) => received.extend_from_slice(&block[..bytes]),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error).context("the connection to the broker"),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -12,6 +12,11 @@ use super::packets::{self, Incoming, Template, Version};
 /// Requests of one connection that may be unanswered at a time, whatever the rate.
 pub const IN_FLIGHT_MAX: usize = 1 << 20;
 
+/// What one connection may have to write; beyond, requests wait, and are late where they are due at a time.
+const UNWRITTEN_BYTES_MAX: usize = 4 << 20;
+/// What was written is cleared away in such pieces at least.
+const WRITTEN_BYTES_MAX: usize = 1 << 20;
+
 /// What a run counts.
 #[derive(Clone)]
 pub struct Tally {
@@ -109,7 +114,9 @@ impl Session {
 
     /// Whether the broker takes one more request now.
     pub fn may_send(&self) -> bool {
-        self.open.len() < IN_FLIGHT_MAX && (self.speech.qos == 0 || self.quota > 0)
+        self.open.len() < IN_FLIGHT_MAX
+            && self.unwritten().len() < UNWRITTEN_BYTES_MAX
+            && (self.speech.qos == 0 || self.quota > 0)
     }
 
     /// Writes the next request, which was due at `due`.
@@ -153,6 +160,10 @@ impl Session {
         self.written += bytes;
         if self.written == self.out.len() {
             self.out.clear();
+            self.written = 0;
+        } else if self.written >= WRITTEN_BYTES_MAX {
+            // A broker that never takes all of it must not make it grow.
+            self.out.drain(..self.written);
             self.written = 0;
         }
     }
@@ -349,6 +360,23 @@ mod tests {
         assert!(session.may_send());
         session.take(&[0x40, 3, 0, 2, 0x97], start, &mut tally).unwrap();
         assert_eq!((session.in_flight, tally.refused), (1, 1), "a refused request has ended");
+    }
+
+    #[test]
+    fn what_a_slow_broker_does_not_take_is_bounded() {
+        let start = Instant::now();
+        let mut tally = Tally::new(start);
+        let mut session = session(0, 1);
+        while session.may_send() {
+            session.request(start, &mut tally);
+        }
+        let unwritten = session.unwritten().to_vec();
+        assert!((UNWRITTEN_BYTES_MAX..UNWRITTEN_BYTES_MAX + 200).contains(&unwritten.len()));
+        // Taken in pieces, it is still all there, and makes room.
+        session.note_written(WRITTEN_BYTES_MAX - 1);
+        session.note_written(WRITTEN_BYTES_MAX);
+        assert_eq!(session.unwritten(), &unwritten[2 * WRITTEN_BYTES_MAX - 1..]);
+        assert!(session.may_send() && session.out.len() < UNWRITTEN_BYTES_MAX);
     }
 
     #[test]
