@@ -155,6 +155,11 @@ fn what_cannot_be_measured_is_refused_with_the_reason() {
         .assert_refused(1, &["--payload-bytes", "32 features"]);
     run(&mut nearfar(&["bench", "--broker", &nobody, "--username", "u"]))
         .assert_refused(1, &["--username", "NEARFAR_REMOTE_PASSWORD"]);
+    for arguments in [["--rate", "1e-300"], ["--seconds", "1e300"], ["--warm-up", "nan"], ["--rate", "0"]] {
+        let ended = run(&mut nearfar(&[&["bench", "--echo"], &arguments[..]].concat()));
+        assert_eq!(ended.code, Some(2), "{ended:?}");
+        assert!(ended.stderr.contains("expected a number from 0"), "{}", ended.stderr);
+    }
     let conflict = run(&mut nearfar(&["bench", "--rate", "5", "--window", "5"]));
     assert_eq!(conflict.code, Some(2), "{conflict:?}");
 }

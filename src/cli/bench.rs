@@ -136,17 +136,21 @@ enum VersionArg {
     V5,
 }
 
+/// Seconds, milliseconds and rates beyond these are mistakes, and durations could not hold them.
+const NUMBER_LEAST: f64 = 0.001;
+const NUMBER_MAX: f64 = 1e9;
+
 fn positive(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(value) if value.is_finite() && value > 0.0 => Ok(value),
-        _ => Err("expected a number above 0".to_owned()),
+    match text.parse() {
+        Ok(value) if (NUMBER_LEAST..=NUMBER_MAX).contains(&value) => Ok(value),
+        _ => Err(format!("expected a number from {NUMBER_LEAST} to {NUMBER_MAX}")),
     }
 }
 
 fn not_negative(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(value) if value.is_finite() && value >= 0.0 => Ok(value),
-        _ => Err("expected a number, 0 or above".to_owned()),
+    match text.parse() {
+        Ok(value) if (0.0..=NUMBER_MAX).contains(&value) => Ok(value),
+        _ => Err(format!("expected a number from 0 to {NUMBER_MAX}")),
     }
 }
 
