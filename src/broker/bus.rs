@@ -1,39 +1,45 @@
-//! The router behind a narrow door: links that can never make it panic, and one ingress for all that is published.
+//! The router behind a narrow door: one ingress for all that is published, and lanes by which it comes out again.
 //!
-//! The router only ever knows QoS 0 subscribers, named by recycled slots. It gets at most one event for each batch of packets,
-//! and `Disconnect` exactly once from each link, as the last thing.
+//! Who gets a message is decided here when it is published, from our own tree of subscriptions; the router carries it there, in
+//! order. It only ever knows a lane for all connections together and one for each in-process link, so that neither its memory
+//! nor its work grows with clients, filters and topics. It gets at most one event for each batch of packets, and `Disconnect`
+//! exactly once from each link, as the last thing.
 
 use super::backlog::Backlog;
 use super::batch::Batch;
 use super::census::Census;
-use super::config::{Config, RouterLimits};
-use super::gate::{Gate, Gates, logged_bytes};
+use super::config::{Config, RouterLimits, SegmentLimits};
+use super::lane::{Lane, LaneReceiver};
 use super::poison;
+use super::publication::Publication;
 use super::reached::{Limit, Reached};
 use super::retained::{RetainedMessage, RetainedStore};
-use super::tag::Meta;
-use super::topic;
+use super::shared::{Group, Member, Membership};
+use super::subscriptions::{Subscriber, Subscriptions, Targets};
 use bytes::Bytes;
 use rumqttd::local::{LinkBuilder, LinkRx, LinkTx};
 use rumqttd::protocol::{
-    Disconnect, DisconnectReasonCode, Filter, Packet, PingReq, Publish, PublishProperties, QoS,
-    RetainForwardRule, Subscribe, SubscribeProperties, Unsubscribe,
+    Disconnect, DisconnectReasonCode, Filter, Packet, PingReq, QoS, RetainForwardRule, Subscribe,
 };
-use rumqttd::{Router, RouterConfig, SegmentConfig, Strategy};
+use rumqttd::{Notification, Router, RouterConfig, SegmentConfig, Strategy};
 use std::future::Future;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
-/// Links made ahead, so that a connection's first SUBSCRIBE does not wait for the router.
-const SPARE_LINKS: usize = 8;
-/// Router links beyond one for each online client: parked sessions, shared groups, spares, in-process links, the ingress.
-const EXTRA_LINKS: usize = 1_024;
-/// The ingress link is replaced after this many messages, because the router keeps a map of all topics for each link.
-const INGRESS_MESSAGES_MAX: usize = 1_000_000;
+/// Links of the router: one for each in-process link, the ingress, and the connections' own.
+const LINKS_MAX: usize = 1_024;
+/// How long the router may take to answer a subscription.
+const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(10);
+/// The router's log for the connections' lane, which is always drained at once.
+const CONNECTIONS_LOG: SegmentLimits = SegmentLimits { segment_bytes_max: 512 * 1024, segments_max: 4 };
+/// The lane of the connections is the first one.
+const CONNECTIONS_SLOT: usize = 1;
+/// Number of the one subscription of a lane's link.
+const SUBSCRIBE_ID: u16 = 1;
 
 /// The router's thread has ended, or it has no room for another link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -81,17 +87,19 @@ fn disconnect_packet() -> Packet {
     Packet::Disconnect(Disconnect { reason_code: DisconnectReasonCode::NormalDisconnection }, None)
 }
 
-/// The numbers that name the router's clients. They are used again, so that what the router remembers of them stays bounded.
+/// The numbers that name the router's lanes, with how many messages each has carried. They are used again, because the router
+/// frees none.
 #[derive(Default)]
 struct Slots {
-    free: Vec<usize>,
+    free: Vec<(usize, u64)>,
     used: usize,
 }
 
-/// The sending half of a subscriber link. Dropping it disconnects the link, exactly once and last.
+/// The sending half of a lane's link. Dropping it disconnects the link, exactly once and last.
 pub(super) struct LinkControl {
     tx: LinkTx,
     slot: usize,
+    lane: Arc<Lane>,
     slots: Arc<Mutex<Slots>>,
 }
 
@@ -99,46 +107,25 @@ impl Drop for LinkControl {
     fn drop(&mut self) {
         // An error means that the router is gone, and the link with it.
         let _gone = push_all(&mut self.tx, &mut vec![disconnect_packet()]);
-        lock(&self.slots).free.push(self.slot);
+        lock(&self.slots).free.push((self.slot, self.lane.sent_messages()));
     }
 }
 
 impl LinkControl {
-    /// Subscribes, always at QoS 0 and with our own ids; each filter is answered by a SUBACK numbered `sequence`.
-    pub fn subscribe(&mut self, sequence: u16, filters: Vec<(String, usize)>) -> Result<(), RouterGone> {
-        let mut packets =
-            filters.into_iter().map(|(path, id)| subscribe_packet(sequence, path, id)).collect();
-        push_all(&mut self.tx, &mut packets)
-    }
-
-    pub fn unsubscribe(&mut self, filters: Vec<String>) -> Result<(), RouterGone> {
-        let packet = Packet::Unsubscribe(Unsubscribe { pkid: 1, filters }, None);
-        push_all(&mut self.tx, &mut vec![packet])
-    }
-
-    /// Makes the router send something back, so that a waiting receiver looks up.
-    pub fn ping(&mut self) -> Result<(), RouterGone> {
-        push_all(&mut self.tx, &mut vec![Packet::PingReq(PingReq)])
+    fn subscribe(&mut self, topic: &str) -> Result<(), RouterGone> {
+        push_all(&mut self.tx, &mut vec![subscribe_packet(topic)])
     }
 }
 
-fn subscribe_packet(sequence: u16, path: String, id: usize) -> Packet {
+fn subscribe_packet(topic: &str) -> Packet {
     let filter = Filter {
-        path,
+        path: topic.to_owned(),
         qos: QoS::AtMostOnce,
         nolocal: false,
         preserve_retain: false,
         retain_forward_rule: RetainForwardRule::Never,
     };
-    let properties = SubscribeProperties { id: Some(id), user_properties: Vec::new() };
-    Packet::Subscribe(Subscribe { pkid: sequence, filters: vec![filter] }, Some(properties))
-}
-
-/// A subscriber link: what it was subscribed to arrives at `rx`. Dropped, it leaves the router.
-pub(super) struct Link {
-    // Declared first, so that it is dropped first.
-    pub control: LinkControl,
-    pub rx: LinkRx,
+    Packet::Subscribe(Subscribe { pkid: SUBSCRIBE_ID, filters: vec![filter] }, None)
 }
 
 /// The one link through which everything is published: one order for all, and one event for each batch.
@@ -146,38 +133,117 @@ struct Ingress {
     tx: LinkTx,
     /// Whether the router was told to end: it may take a moment, but takes no more messages.
     is_ended: bool,
-    messages: usize,
-    generation: usize,
+    packets: Vec<Packet>,
     backlog: Backlog,
 }
 
 type MakeLink = dyn Fn(&str) -> Result<(LinkTx, LinkRx), RouterGone> + Send + Sync;
 
-/// The router's public face within the broker. Locks are taken in the order ingress, gates or retained.
+/// The router's public face within the broker. Locks are taken in the order ingress, subscriptions or retained.
 pub(super) struct Bus {
     make: Box<MakeLink>,
     /// Whether the router has been told to end. Held while a link is made: the router must answer that first, for nobody
     /// would wake the one who waits for it.
     is_ended: Mutex<bool>,
     slots: Arc<Mutex<Slots>>,
-    spare: Mutex<Vec<Link>>,
     ingress: Mutex<Ingress>,
-    gates: Gates,
+    /// The way to all connections.
+    pub connections: Arc<Lane>,
+    subscriptions: Mutex<Subscriptions>,
+    /// The version of `subscriptions`, to be read without it.
+    version: AtomicU64,
     retained: Mutex<RetainedStore>,
     limits: RouterLimits,
-    pub filters: Census,
+    filters_max: usize,
     pub topics: Census,
     pub published: AtomicU64,
-    /// Messages that the router skipped on in-process links.
+    /// Messages for which a lane had no room.
     pub skipped: AtomicU64,
     progress: watch::Sender<()>,
     epoch: Instant,
     pub reached: Reached,
 }
 
+/// What comes out of the router.
+pub(super) struct RouterOutput {
+    /// An answer to each ping, and an error when the router ends.
+    pub answers: LinkRx,
+    /// What the connections get.
+    pub connections: LaneReceiver,
+}
+
+/// Access to the subscriptions; a change is noted when it is dropped.
+pub(super) struct SubscriptionsGuard<'a> {
+    subscriptions: MutexGuard<'a, Subscriptions>,
+    version: &'a AtomicU64,
+}
+
+impl std::ops::Deref for SubscriptionsGuard<'_> {
+    type Target = Subscriptions;
+
+    fn deref(&self) -> &Subscriptions {
+        &self.subscriptions
+    }
+}
+
+impl std::ops::DerefMut for SubscriptionsGuard<'_> {
+    fn deref_mut(&mut self) -> &mut Subscriptions {
+        &mut self.subscriptions
+    }
+}
+
+impl Drop for SubscriptionsGuard<'_> {
+    fn drop(&mut self) {
+        self.version.store(self.subscriptions.version(), Ordering::Release);
+    }
+}
+
+/// While it lives nothing can be published: what is subscribed to comes between two publishes, together with the retained
+/// messages of that moment.
+pub(super) struct Hold<'a> {
+    bus: &'a Arc<Bus>,
+    _ingress: MutexGuard<'a, Ingress>,
+}
+
+impl Hold<'_> {
+    /// Adds a subscription. Dropped, the registration ends it.
+    pub fn subscribe(&self, filter: &str, subscriber: Subscriber) -> Registration {
+        self.bus.subscriptions().insert(filter, subscriber.clone());
+        Registration { bus: self.bus.clone(), filter: filter.to_owned(), subscriber }
+    }
+
+    /// Takes a place in a shared group.
+    pub fn join(&self, filter: &str, name: &str, member: Member) -> Membership {
+        let bus = self.bus;
+        let session = member.session;
+        let make = || Group::new(name, bus.limits.shared_strategy, bus.limits.lag_bytes(filter));
+        let group = bus.subscriptions().join(filter, name, member, make);
+        group.hand_out();
+        Membership::new(bus.clone(), filter.to_owned(), group, session)
+    }
+
+    /// The retained messages under a filter.
+    pub fn retained(&self, filter: &str) -> Vec<(String, RetainedMessage)> {
+        lock(&self.bus.retained).matching(filter, self.bus.now_ms())
+    }
+}
+
+/// A subscription; dropped, it ends.
+pub(super) struct Registration {
+    bus: Arc<Bus>,
+    filter: String,
+    subscriber: Subscriber,
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        self.bus.subscriptions().remove(&self.filter, &self.subscriber);
+    }
+}
+
 impl Bus {
-    /// Starts a router. The second value hears from it: an answer to each ping, and an error when it ends.
-    pub fn start(config: &Config) -> Result<(Self, LinkRx), RouterGone> {
+    /// Starts a router.
+    pub fn start(config: &Config) -> Result<(Self, RouterOutput), RouterGone> {
         // The channel's event type cannot be named outside its crate, but a closure can hold it.
         let router = Router::new(0, router_config(config)).spawn();
         let make: Box<MakeLink> =
@@ -185,25 +251,26 @@ impl Bus {
                 Ok((tx, rx, _connack)) => Ok((tx, rx)),
                 Err(_) => Err(RouterGone),
             });
-        let (tx, rx) = make(&ingress_name(0))?;
+        let (tx, answers) = make("ingress")?;
         let limits = &config.limits;
+        let slots = Arc::default();
+        let connections = receiver(&make, &slots, CONNECTIONS_LOG)?;
         let bus = Self {
             make,
             is_ended: Mutex::new(false),
-            slots: Arc::default(),
-            spare: Mutex::default(),
+            slots,
             ingress: Mutex::new(Ingress {
                 tx,
                 is_ended: false,
-                messages: 0,
-                generation: 0,
+                packets: Vec::new(),
                 backlog: Backlog::default(),
             }),
-            gates: Gates::default(),
+            connections: connections.lane.clone(),
+            subscriptions: Mutex::default(),
+            version: AtomicU64::new(0),
             retained: Mutex::new(RetainedStore::new(limits.retained_messages_max, limits.retained_bytes_max)),
             limits: config.router.clone(),
-            // The names of filters are bounded by their number and `topic_bytes_max`.
-            filters: Census::new(limits.filters_max, usize::MAX, [Limit::Filters, Limit::Filters]),
+            filters_max: limits.filters_max,
             topics: Census::new(
                 limits.topics_max,
                 limits.topics_bytes_max,
@@ -215,73 +282,95 @@ impl Bus {
             epoch: Instant::now(),
             reached: Reached::new(),
         };
-        bus.refill_spare();
-        Ok((bus, rx))
+        Ok((bus, RouterOutput { answers, connections }))
     }
 
-    /// Makes a link. Blocks until the router answers.
-    pub fn link(&self) -> Result<Link, RouterGone> {
-        let slot = {
-            let mut slots = lock(&self.slots);
-            slots.free.pop().unwrap_or_else(|| {
-                slots.used += 1;
-                slots.used
-            })
-        };
-        match self.make_link(&format!("l{slot}")) {
-            Ok((tx, rx)) => Ok(Link { control: LinkControl { tx, slot, slots: self.slots.clone() }, rx }),
-            Err(error) => {
-                lock(&self.slots).free.push(slot);
-                Err(error)
-            }
-        }
+    /// Makes a lane for an in-process link. Blocks until the router answers.
+    pub fn lane(&self) -> Result<LaneReceiver, RouterGone> {
+        let is_ended = lock(&self.is_ended);
+        if *is_ended { Err(RouterGone) } else { receiver(&self.make, &self.slots, self.limits.log()) }
     }
 
-    /// A link from the spare ones, or a new one made on a thread that may block.
-    pub async fn link_soon(self: &Arc<Self>) -> Result<Link, RouterGone> {
-        let spare = lock(&self.spare).pop();
-        let bus = self.clone();
-        if let Some(link) = spare {
-            tokio::task::spawn_blocking(move || bus.refill_spare());
-            return Ok(link);
-        }
-        match tokio::task::spawn_blocking(move || bus.link()).await {
-            Ok(Ok(link)) => Ok(link),
-            _ => Err(RouterGone),
-        }
+    pub fn subscriptions(&self) -> SubscriptionsGuard<'_> {
+        SubscriptionsGuard { subscriptions: lock(&self.subscriptions), version: &self.version }
     }
 
-    fn refill_spare(&self) {
-        while lock(&self.spare).len() < SPARE_LINKS {
-            let Ok(link) = self.link() else { return };
-            lock(&self.spare).push(link);
-        }
+    /// The subscriptions' version: [`targets`](Self::targets) of another one are out of date.
+    pub fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    /// Who gets what is published to `topic` now.
+    pub fn targets(&self, topic: &Bytes) -> Arc<Targets> {
+        lock(&self.subscriptions).targets(topic)
+    }
+
+    /// Whether `filter` may be subscribed to: it has subscribers already, or there is room for one more filter.
+    pub fn has_room_for(&self, filter: &str) -> bool {
+        let subscriptions = self.subscriptions();
+        subscriptions.filters() < self.filters_max || subscriptions.knows(filter)
+    }
+
+    /// How far a subscriber to `filter` may lag, in bytes.
+    pub fn lag_bytes(&self, filter: &str) -> usize {
+        self.limits.lag_bytes(filter)
+    }
+
+    /// Whether a message of `bytes` may go to all of these, behind `held_bytes` that are about to.
+    pub fn admits(&self, targets: &Targets, held_bytes: usize, bytes: usize) -> bool {
+        targets.links.iter().all(|lane| lane.admits(held_bytes, bytes))
+            && (!targets.has_clients() || self.connections.admits(held_bytes, bytes))
     }
 
     /// Publishes a batch and empties it: one lock, at most one event, retained messages in the same order.
     /// Returns whether publishers have to wait for the router.
     pub fn push(&self, batch: &mut Batch) -> Result<bool, RouterGone> {
-        if batch.packets.is_empty() {
+        if batch.is_empty() {
             return Ok(false);
         }
-        let messages = batch.packets.len();
+        let messages = batch.len();
         let mut ingress = lock(&self.ingress);
         if ingress.is_ended {
-            batch.packets.clear();
+            *batch = Batch::default();
             return Err(RouterGone);
         }
         if !batch.changes.is_empty() {
             let mut retained = lock(&self.retained);
             batch.changes.drain(..).for_each(|change| retained.apply(change));
         }
-        self.count_gates(batch);
-        if ingress.backlog.publish(messages, std::mem::take(&mut batch.bytes)) {
-            batch.packets.push(Packet::PingReq(PingReq));
+        let version = self.version();
+        let mut packets = std::mem::take(&mut ingress.packets);
+        for (publication, targets) in batch.publications.drain(..) {
+            let targets = if targets.version == version { targets } else { self.targets(&publication.topic) };
+            self.address(publication, targets, &mut packets);
         }
-        push_all(&mut ingress.tx, &mut batch.packets)?;
-        ingress.messages += messages;
+        if ingress.backlog.publish(packets.len(), std::mem::take(&mut batch.bytes)) {
+            packets.push(Packet::PingReq(PingReq));
+        }
+        let pushed = push_all(&mut ingress.tx, &mut packets);
+        ingress.packets = packets;
+        pushed?;
         self.published.fetch_add(messages as u64, Ordering::Relaxed);
         Ok(ingress.backlog.is_full())
+    }
+
+    /// Sends a message on each lane where somebody waits for it.
+    fn address(&self, publication: Publication, targets: Arc<Targets>, packets: &mut Vec<Packet>) {
+        let mut send = |lane: &Lane, publication| match lane.send(publication, targets.clone()) {
+            Some(packet) => packets.push(packet),
+            None => {
+                self.skipped.fetch_add(1, Ordering::Relaxed);
+            }
+        };
+        match (targets.has_clients(), targets.links.as_slice()) {
+            (false, [lane]) => send(lane, publication),
+            (has_clients, links) => {
+                links.iter().for_each(|lane| send(lane, publication.clone()));
+                if has_clients {
+                    send(&self.connections, publication);
+                }
+            }
+        }
     }
 
     /// The router has answered a ping of the ingress, so publishers may have room again.
@@ -305,73 +394,28 @@ impl Bus {
         self.progress.subscribe()
     }
 
-    fn count_gates(&self, batch: &mut Batch) {
-        if batch.gates_version.take() == Some(self.gates.version()) {
-            batch.gated.drain(..).for_each(|(gate, messages, bytes)| gate.count_sent(messages, bytes));
-        } else {
-            batch.gated.clear();
-            self.gates.count_packets(&batch.packets);
-        }
-    }
-
-    /// Publishes one message; `topic` in the client's spelling.
-    pub fn publish(
-        &self,
-        topic: &Bytes,
-        payload: Bytes,
-        meta: Meta,
-        properties: Option<PublishProperties>,
-    ) -> Result<(), RouterGone> {
+    /// Publishes one message, and waits for nothing.
+    pub fn publish(&self, publication: Publication) -> Result<(), RouterGone> {
         let mut batch = Batch::default();
-        batch.add(&topic::escape_bytes(topic), payload, meta, properties);
+        let targets = self.targets(&publication.topic);
+        batch.add(publication, targets);
         self.push(&mut batch).map(drop)
     }
 
-    /// Runs `subscribe` while nothing can be published, and then opens the gates: exactly what the router reads after
-    /// the subscription is counted. `subscribe` must wait until the router has answered it.
-    pub fn subscribe_gated<E: From<RouterGone>>(
-        &self,
-        gates: &[Arc<Gate>],
-        subscribe: impl FnOnce() -> Result<(), E>,
-    ) -> Result<(), E> {
-        let mut ingress = lock(&self.ingress);
-        // Its event is ahead of the subscription's, and takes everything that was published before.
-        ingress.backlog.note_ping();
-        push_with_event(&mut ingress.tx, Packet::PingReq(PingReq))?;
-        subscribe()?;
-        gates.iter().for_each(|gate| self.gates.open(gate.clone()));
-        Ok(())
+    /// Keeps everybody from publishing for as long as the value lives.
+    pub fn hold(self: &Arc<Self>) -> Hold<'_> {
+        Hold { bus: self, _ingress: lock(&self.ingress) }
     }
 
-    /// What is published from now on no longer concerns these gates.
-    pub fn close_gates(&self, gates: &[Arc<Gate>]) {
+    /// What is published from now on no longer goes to this link: its subscriptions, which are dropped here, have ended.
+    pub fn close(&self, lane: &Lane, registrations: Vec<Registration>) {
         {
-            let _nothing_is_published_meanwhile = lock(&self.ingress);
-            self.gates.close(gates);
+            let mut ingress = lock(&self.ingress);
+            drop(registrations);
+            // An error means that the router is gone, which the receiver is told too.
+            let _gone = push_all(&mut ingress.tx, &mut vec![lane.end()]);
         }
         self.note_progress();
-    }
-
-    /// Sets a gate right after the router has skipped messages of it.
-    pub fn settle_gate(&self, gate: &Gate) {
-        let _nothing_is_published_meanwhile = lock(&self.ingress);
-        gate.settle();
-    }
-
-    /// A gate for a filter (in the router's spelling) whose bound is half of what the filter's log surely holds.
-    pub fn gate(&self, filter: String) -> Arc<Gate> {
-        let log = self.limits.segments(&filter);
-        let surely_held = log.segment_bytes_max * (log.segments_max - 1).max(1);
-        Arc::new(Gate::new(filter, surely_held as u64 / 2))
-    }
-
-    pub fn gates(&self) -> &Gates {
-        &self.gates
-    }
-
-    /// The retained messages under a filter (in the router's spelling).
-    pub fn retained(&self, filter: &str) -> Vec<(String, RetainedMessage)> {
-        lock(&self.retained).matching(filter, self.now_ms())
     }
 
     pub fn retained_store(&self) -> MutexGuard<'_, RetainedStore> {
@@ -390,40 +434,14 @@ impl Bus {
         push_all(&mut ingress.tx, &mut vec![Packet::PingReq(PingReq)])
     }
 
-    /// Replaces the ingress link when it is due. Blocks until the router answers.
-    pub fn renew_ingress(&self) -> Result<Option<LinkRx>, RouterGone> {
-        let generation = {
-            let ingress = lock(&self.ingress);
-            if ingress.messages < INGRESS_MESSAGES_MAX {
-                return Ok(None);
-            }
-            ingress.generation + 1
-        };
-        let (tx, rx) = self.make_link(&ingress_name(generation))?;
-        let mut ingress = lock(&self.ingress);
-        let renewed =
-            Ingress { tx, is_ended: ingress.is_ended, messages: 0, generation, backlog: Backlog::default() };
-        let mut old = std::mem::replace(&mut *ingress, renewed);
-        push_all(&mut old.tx, &mut vec![disconnect_packet()])?;
-        Ok(Some(rx))
-    }
-
-    fn make_link(&self, name: &str) -> Result<(LinkTx, LinkRx), RouterGone> {
-        let is_ended = lock(&self.is_ended);
-        if *is_ended { Err(RouterGone) } else { (self.make)(name) }
-    }
-
-    /// Links that somebody holds.
-    #[cfg(test)]
-    pub fn links_in_use(&self) -> usize {
-        let (spare, slots) = (lock(&self.spare), lock(&self.slots));
-        slots.used - slots.free.len() - spare.len()
+    /// Whether the router has been told to end.
+    pub fn is_ended(&self) -> bool {
+        *lock(&self.is_ended)
     }
 
     /// Ends the router's thread; it drops everything it holds.
     pub fn end_router(&self) {
         *lock(&self.is_ended) = true;
-        lock(&self.spare).clear();
         let mut ingress = lock(&self.ingress);
         ingress.is_ended = true;
         // An error means that it has ended already.
@@ -431,32 +449,64 @@ impl Bus {
     }
 }
 
-fn ingress_name(generation: usize) -> String {
-    format!("in{}", generation % 2)
-}
-
-fn router_config(config: &Config) -> RouterConfig {
-    let router = &config.router;
-    let custom = router.custom_segments.iter().map(|(filter, limits)| {
-        let segment = SegmentConfig {
-            max_segment_size: limits.segment_bytes_max,
-            max_segment_count: limits.segments_max,
-        };
-        (filter.clone(), segment)
-    });
-    RouterConfig {
-        max_connections: router.connections_max + config.limits.parked_sessions_max + EXTRA_LINKS,
-        max_outgoing_packet_count: router.outgoing_packets_max,
-        max_segment_size: router.segment_bytes_max,
-        max_segment_count: router.segments_max,
-        custom_segment: Some(custom.collect()),
-        initialized_filters: Some(router.initialized_filters.clone()),
-        // Shared subscriptions are ours; the router never sees one.
-        shared_subscriptions_strategy: Strategy::default(),
+/// Makes a lane, which is one link with one subscription. Blocks until the router answers.
+fn receiver(
+    make: &MakeLink,
+    slots: &Arc<Mutex<Slots>>,
+    log: SegmentLimits,
+) -> Result<LaneReceiver, RouterGone> {
+    let (slot, sent_messages) = {
+        let mut known = lock(slots);
+        known.free.pop().unwrap_or_else(|| {
+            known.used += 1;
+            (known.used, 0)
+        })
+    };
+    let topic = lane_topic(slot);
+    match make(&topic) {
+        Ok((tx, mut rx)) => {
+            let lane = Arc::new(Lane::new(topic.clone(), log, sent_messages));
+            let mut control = LinkControl { tx, slot, lane: lane.clone(), slots: slots.clone() };
+            control.subscribe(&topic)?;
+            await_suback(&mut rx)?;
+            Ok(LaneReceiver::new(lane, control, rx))
+        }
+        Err(error) => {
+            lock(slots).free.push((slot, sent_messages));
+            Err(error)
+        }
     }
 }
 
-/// What the log of a filter counts for a message.
-pub(super) fn logged(publish: &Publish) -> u64 {
-    logged_bytes(&publish.topic, &publish.payload)
+fn lane_topic(slot: usize) -> String {
+    format!("lane-{slot}")
+}
+
+fn await_suback(rx: &mut LinkRx) -> Result<(), RouterGone> {
+    let deadline = Instant::now() + SUBSCRIBE_TIMEOUT;
+    loop {
+        if let Some(Notification::DeviceAck(ack)) = rx.recv_deadline(deadline).map_err(|_| RouterGone)?
+            && matches!(Packet::from(ack), Packet::SubAck(..))
+        {
+            return Ok(());
+        }
+    }
+}
+
+fn router_config(config: &Config) -> RouterConfig {
+    let log = config.router.log();
+    let connections_log = SegmentConfig {
+        max_segment_size: CONNECTIONS_LOG.segment_bytes_max,
+        max_segment_count: CONNECTIONS_LOG.segments_max,
+    };
+    RouterConfig {
+        max_connections: LINKS_MAX,
+        max_outgoing_packet_count: config.router.outgoing_packets_max,
+        max_segment_size: log.segment_bytes_max,
+        max_segment_count: log.segments_max,
+        custom_segment: Some([(lane_topic(CONNECTIONS_SLOT), connections_log)].into()),
+        initialized_filters: None,
+        // Shared subscriptions are ours; the router never sees one.
+        shared_subscriptions_strategy: Strategy::default(),
+    }
 }

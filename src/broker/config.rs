@@ -4,6 +4,7 @@ use super::access::{Access, AllowAll};
 use super::attempts::AttemptLimits;
 use super::reached::Limit;
 use super::reload::Reload;
+use crate::mqtt::filter_matches;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -200,24 +201,22 @@ impl Default for ConnectionLimits {
     }
 }
 
-/// The router's log: for each filter that anyone ever subscribed to, it keeps the last messages in memory.
+/// What the router and the queues behind it may hold.
 ///
-/// A subscriber that lags by more than `segments_max - 1` segments loses messages (counted in
-/// [`Statistics`](super::Statistics)); in-process links never do, because publishers wait for them at half of that.
+/// A subscriber may lag by `segments_max` segments of `segment_bytes_max`; beyond that it loses its oldest messages (counted in
+/// [`Statistics`](super::Statistics)). In-process links never do, because publishers wait for them at less than half of that.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RouterLimits {
     /// Clients online at once.
     pub connections_max: usize,
     /// The most messages that the router hands over in one go.
     pub outgoing_packets_max: u64,
-    /// A segment of a filter's log is closed at this size, in bytes of topics and payloads.
+    /// A part of what a subscriber may lag by, in bytes of topics, payloads and properties.
     pub segment_bytes_max: usize,
-    /// Segments kept for a filter; at least 2.
+    /// How many such parts a subscriber may lag by; at least 2.
     pub segments_max: usize,
-    /// Other sizes for the filters that match a filter.
+    /// Other sizes for subscriptions to the filters that match a filter.
     pub custom_segments: Vec<(String, SegmentLimits)>,
-    /// Filters whose log exists from the start.
-    pub initialized_filters: Vec<String>,
     /// How a shared subscription picks the member that gets a message.
     pub shared_strategy: SharedStrategy,
 }
@@ -230,25 +229,30 @@ impl Default for RouterLimits {
             segment_bytes_max: 1 << 20,
             segments_max: 4,
             custom_segments: Vec::new(),
-            initialized_filters: Vec::new(),
             shared_strategy: SharedStrategy::RoundRobin,
         }
     }
 }
 
 impl RouterLimits {
-    /// The log of a filter: size of a segment in bytes, and how many.
-    pub(super) fn segments(&self, filter: &str) -> SegmentLimits {
+    /// The router's log for an in-process link.
+    pub(super) fn log(&self) -> SegmentLimits {
+        SegmentLimits { segment_bytes_max: self.segment_bytes_max, segments_max: self.segments_max }
+    }
+
+    /// How far a subscriber to `filter` may lag, in bytes.
+    pub(super) fn lag_bytes(&self, filter: &str) -> usize {
         // The router's own rules, which take the filter for a topic.
-        let is_for = |custom: &str| rumqttd::protocol::matches(filter, custom);
-        self.custom_segments.iter().find(|(custom, _)| is_for(custom)).map_or(
-            SegmentLimits { segment_bytes_max: self.segment_bytes_max, segments_max: self.segments_max },
-            |(_, limits)| *limits,
-        )
+        let is_for = |custom: &str| filter_matches(custom, filter);
+        let custom = self.custom_segments.iter().find(|(custom, _)| is_for(custom));
+        let (bytes, count) = custom.map_or((self.segment_bytes_max, self.segments_max), |(_, limits)| {
+            (limits.segment_bytes_max, limits.segments_max)
+        });
+        bytes.saturating_mul(count)
     }
 }
 
-/// The log of some filters.
+/// How far subscribers to some filters may lag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SegmentLimits {
     /// As [`RouterLimits::segment_bytes_max`].
@@ -272,7 +276,7 @@ pub enum SharedStrategy {
 /// Bounds on what clients can make grow.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// Distinct filters ever subscribed to (the router frees none); SUBSCRIBE is refused beyond with 0x97 (0x80 in 3.1.1).
+    /// Distinct filters subscribed to; SUBSCRIBE is refused beyond with 0x97 (0x80 in 3.1.1).
     pub filters_max: usize,
     /// Distinct topics ever published to (the router frees none); a publish beyond is acknowledged with 0x97 and dropped.
     pub topics_max: usize,

@@ -1,4 +1,4 @@
-//! One client's connection: CONNECT, then a loop over socket, router, shared groups, orders and time.
+//! One client's connection: CONNECT, then a loop over socket, mailbox, shared groups, orders and time.
 
 use super::access::Identity;
 use super::batch::Batch;
@@ -7,7 +7,6 @@ use super::codec::Version;
 use super::config::ConnectionLimits;
 use super::ending::{End, LINGER, linger, note_too_large};
 use super::farewell::Farewell;
-use super::gate::Gate;
 use super::handshake::{Hello, Refusal, connack, read_connect};
 use super::output::{Output, Wishes};
 use super::pace::Pace;
@@ -20,10 +19,10 @@ use super::retained::RetainedMessage;
 use super::server::Server;
 use super::session::Session;
 use super::shared::{MEMBER_QUEUE_MESSAGES, SharedDelivery};
+use super::subscriptions::Targets;
 use super::will::Will;
 use super::writing::write_some;
 use bytes::{Bytes, BytesMut};
-use rumqttd::Notification;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -40,26 +39,13 @@ const READ_BLOCK_BYTES_MAX: usize = 64 * 1024;
 /// Keep-alive and write timeouts are looked at at least this often, and at most that often.
 const TICK_MAX: Duration = Duration::from_secs(10);
 const TICK_LEAST: Duration = Duration::from_millis(1);
-/// A SUBSCRIBE that the router has not answered yet.
-pub(super) struct PendingSubscribe {
-    pub sequence: u16,
-    /// Answers still to come.
-    pub answers_left: usize,
-    pub packet_id: u16,
-    pub codes: Vec<u8>,
-    /// Subscriptions whose retained messages the client wants.
-    pub wants_retained: Vec<usize>,
-}
 
 /// What is known of the topic that was published to last.
 #[derive(Default)]
 pub(super) struct Route {
-    /// As the client writes it.
     pub topic: Bytes,
-    /// As the router sees it.
-    pub routed: Bytes,
-    pub gates: Vec<Arc<Gate>>,
-    pub gates_version: u64,
+    /// Who gets what is published to it.
+    pub targets: Arc<Targets>,
     /// The access rules' version that the topic was judged by.
     pub rights_version: u64,
     /// The response topic that was allowed last, and by which version.
@@ -97,7 +83,6 @@ pub(super) struct Connection {
     pub is_held: bool,
     /// Changes when they may go on.
     pub progress: watch::Receiver<()>,
-    pub subscribing: VecDeque<PendingSubscribe>,
     pub retained: VecDeque<RetainedDelivery>,
     pub shared_queue: mpsc::Sender<SharedDelivery>,
     pub ending: Option<End>,
@@ -262,7 +247,6 @@ impl Connection {
             aliases: HashMap::new(),
             is_held: false,
             progress,
-            subscribing: VecDeque::new(),
             retained: VecDeque::new(),
             shared_queue,
             ending: None,
@@ -313,12 +297,12 @@ impl Connection {
         let mut holds_back = false;
         let tick = tokio::time::sleep(self.tick());
         tokio::pin!(tick);
-        self.resume().await?;
+        self.resume()?;
         // Packets may have come with the CONNECT.
-        self.process().await?;
+        self.process()?;
         loop {
-            self.take_ready().await?;
-            if self.may_leave() {
+            self.take_ready()?;
+            if self.may_leave() && shared.is_empty() {
                 return Ok(End::Closing(Reason::SHUTTING_DOWN));
             }
             if self.is_overrun {
@@ -329,16 +313,15 @@ impl Connection {
                 last_write = Instant::now();
             }
             let takes_more = self.takes_more();
-            let looks_ahead = self.looks_ahead();
             let can_read = self.frames.is_empty() && !self.is_held && self.reads_enough();
             if can_read {
                 self.reserve_block();
             }
             tokio::select! {
                 biased;
-                order = orders.recv(), if matches!(self.farewell, Farewell::No) => match order {
+                order = orders.recv(), if !self.is_leaving() => match order {
                     // Bounded by the broker's grace, at whose end the task is dropped.
-                    Some(Order::End(Reason::SHUTTING_DOWN)) => self.begin_farewell()?,
+                    Some(Order::End(Reason::SHUTTING_DOWN)) => self.begin_farewell(),
                     order => return Ok(End::ordered(order)),
                 },
                 written = write_some(writer, self.output.unwritten()), if wants_write => match written {
@@ -352,7 +335,7 @@ impl Connection {
                 read = reader.read_buf(&mut self.unread), if can_read => match read {
                     Ok(bytes) if bytes > 0 => {
                         last_read = Instant::now();
-                        self.process().await?;
+                        self.process()?;
                         if bytes == READ_BLOCK_BYTES_MAX {
                             // A flood: let those who take what it brings have their turn.
                             tokio::task::yield_now().await;
@@ -360,30 +343,25 @@ impl Connection {
                     }
                     _ => return Ok(End::Lost),
                 },
-                notification = next_notification(&mut self.session), if takes_more || looks_ahead => match notification {
-                    Ok(Some(notification)) => self.take(notification).await?,
-                    Ok(None) => {}
-                    Err(()) => return Ok(End::Closing(Reason::SHUTTING_DOWN)),
-                },
+                () = self.session.mailbox.arrival(), if takes_more => {}
                 Some(delivery) = shared.recv(), if takes_more => {
                     self.review_rights()?;
                     self.deliver_shared(delivery);
                 }
                 // It cannot fail: the bus has the other end, and lives as long as we do.
-                _ = self.progress.changed(), if self.is_held => {
-                    self.is_held = self.server.bus.is_behind();
-                    if !self.is_held {
+                _ = self.progress.changed(), if self.is_held || self.is_leaving() => {
+                    let was_held = self.is_held;
+                    self.is_held = was_held && self.server.bus.is_behind();
+                    if was_held && !self.is_held {
                         // It could not be read while it was held, so its silence does not count.
                         last_read = Instant::now();
-                        self.process().await?;
+                        self.process()?;
                     }
                 }
-                // A round ended before all of what was set aside was taken; nothing else need ever happen here.
-                () = std::future::ready(()), if takes_more && !self.session.early.is_empty() => {}
                 () = until(self.paused_until), if self.paused_until.is_some() => {
                     self.paused_until = None;
                     last_read = Instant::now();
-                    self.process().await?;
+                    self.process()?;
                 }
                 () = &mut tick => {
                     self.review_rights()?;
@@ -432,14 +410,6 @@ impl Connection {
             self.read_block_bytes = (self.read_block_bytes * 2).min(READ_BLOCK_BYTES_MAX);
             self.unread.reserve(missing.max(self.read_block_bytes));
         }
-    }
-}
-
-/// What the router has for this session; waits for ever while it has no link.
-async fn next_notification(session: &mut Session) -> Result<Option<Notification>, ()> {
-    match &mut session.link {
-        Some(link) => link.rx.next().await.map_err(drop),
-        None => std::future::pending().await,
     }
 }
 

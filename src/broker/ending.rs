@@ -114,11 +114,11 @@ impl Connection {
         }
         shared.close();
         while let Ok(waiting) = shared.try_recv() {
-            let Some(forward) = waiting.group.dispatch(waiting.forward) else { continue };
+            let Some(publication) = waiting.group.dispatch(waiting.publication) else { continue };
             if self.session.expiry_s > 0 && groups.contains(&waiting.subscription) {
-                parked::keep(&self.server, &mut self.session, forward, Some(waiting.subscription));
+                parked::keep(&self.server, &mut self.session, &publication, &[waiting.subscription]);
             } else {
-                let dropped = u64::from(!waiting.group.give_back(forward));
+                let dropped = u64::from(!waiting.group.give_back(publication));
                 note_dropped(
                     &self.server,
                     &self.client_id,

@@ -1,13 +1,11 @@
 //! What a member of shared subscriptions leaves behind when its session ends: another member gets what it has not acknowledged.
 
 use super::connection::note_dropped;
+use super::publication::Publication;
 use super::server::Server;
 use super::session::{Delivery, Session};
-use super::tag::{Meta, tag};
-use super::topic;
 use crate::mqtt::Qos;
-use rumqttd::Forward;
-use rumqttd::protocol::Publish;
+use std::sync::Arc;
 
 /// Gives back what came by shared groups and is not acknowledged. A QoS 2 message that the client was sent stays with it,
 /// for another member must not get it a second time (MQTT 5, 4.8.2).
@@ -26,13 +24,13 @@ pub(super) fn hand_over(server: &Server, client_id: &str, session: &mut Session)
 /// Whether another member will get it.
 fn give_back(delivery: &Delivery) -> bool {
     let Some(group) = &delivery.group else { return false };
-    let meta = Meta {
+    group.give_back(Arc::new(Publication {
+        topic: delivery.topic.clone(),
+        payload: delivery.payload.clone(),
+        properties: delivery.properties.clone(),
         qos: delivery.qos,
         retain: delivery.retain,
         deadline_ms: delivery.deadline_ms,
-        ..Meta::default()
-    };
-    let publish = Publish::new(topic::escape_bytes(&delivery.topic), delivery.payload.clone(), false);
-    let properties = tag(meta, delivery.properties.as_deref().cloned());
-    group.give_back(Forward { cursor: None, size: 0, publish, properties })
+        ..Publication::default()
+    }))
 }

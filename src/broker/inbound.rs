@@ -5,13 +5,11 @@ use super::codec::{self, Header, Version, complete, kind, peek, u16_at, varint};
 use super::config::OverRate;
 use super::connection::Connection;
 use super::ending::End;
-use super::gate::logged_bytes;
 use super::inflight::Inflight;
 use super::output::PUBREL_FIRST;
+use super::publication::{Publication, message_bytes};
 use super::reached::Limit;
 use super::reason::Reason;
-use super::tag::Meta;
-use super::topic;
 use super::wellformed;
 use crate::mqtt::{Qos, is_topic_name};
 use bytes::Bytes;
@@ -45,22 +43,22 @@ enum Progress {
 
 impl Connection {
     /// Deals with every complete packet that was read, as far as it may go.
-    pub(super) async fn process(&mut self) -> Result<(), Reason> {
+    pub(super) fn process(&mut self) -> Result<(), Reason> {
         // Whatever changes from here on wakes a publisher that is found to have to wait.
         self.progress.mark_unchanged();
         self.review_rights()?;
-        let result = self.process_frames().await;
+        let result = self.process_frames();
         self.push()?;
         result
     }
 
     /// Hands the batch to the router, and holds the client when the router has much before it.
-    fn push(&mut self) -> Result<(), Reason> {
+    pub(super) fn push(&mut self) -> Result<(), Reason> {
         self.is_held |= self.server.bus.push(&mut self.batch).map_err(|_| Reason::SHUTTING_DOWN)?;
         Ok(())
     }
 
-    async fn process_frames(&mut self) -> Result<(), Reason> {
+    fn process_frames(&mut self) -> Result<(), Reason> {
         loop {
             if self.frames.is_empty() {
                 let found = complete(&self.unread, self.packet_bytes_max);
@@ -72,7 +70,7 @@ impl Connection {
             }
             while let Some(header) = peek(&self.frames, usize::MAX)? {
                 let frame = self.frames.slice(..header.packet_bytes());
-                if self.packet(header, &frame).await? == Progress::Wait {
+                if self.packet(header, &frame)? == Progress::Wait {
                     return Ok(());
                 }
                 self.frames = self.frames.split_off(header.packet_bytes());
@@ -86,16 +84,14 @@ impl Connection {
         }
     }
 
-    async fn packet(&mut self, header: Header, frame: &Bytes) -> Result<Progress, Reason> {
+    fn packet(&mut self, header: Header, frame: &Bytes) -> Result<Progress, Reason> {
         match header.kind() {
-            // SUBSCRIBE and PUBLISH take different ways to the router, so what follows a SUBSCRIBE waits for its answer.
-            kind::PUBLISH if !self.subscribing.is_empty() => return Ok(Progress::Wait),
             kind::PUBLISH => return self.on_publish(header.first, &frame.slice(header.header_bytes..)),
             kind::PUBACK..=kind::PUBCOMP => {
                 wellformed::check(frame, self.version)?;
                 self.on_ack(header.kind(), &frame[header.header_bytes..])?;
             }
-            kind::SUBSCRIBE => self.on_subscribe(frame).await?,
+            kind::SUBSCRIBE => self.on_subscribe(frame)?,
             kind::UNSUBSCRIBE => self.on_unsubscribe(frame)?,
             kind::PINGREQ if header.body_bytes == 0 => self.output.pong(),
             kind::PINGREQ => return Err(Reason::MALFORMED),
@@ -134,8 +130,8 @@ impl Connection {
         if refusal == Reason::SUCCESS && !self.may_be_answered_on(answers) {
             refusal = Reason::NOT_AUTHORIZED;
         }
-        let bytes = logged_bytes(&self.route.routed, &publish.payload);
-        if refusal == Reason::SUCCESS && !self.batch.admits(&self.route.gates, bytes) {
+        let bytes = message_bytes(&self.route.topic, &publish.payload, publish.properties.as_ref());
+        if refusal == Reason::SUCCESS && !self.has_room(bytes)? {
             self.is_held = true;
             return Ok(Progress::Wait);
         }
@@ -157,15 +153,34 @@ impl Connection {
             }
         }
         if refusal == Reason::SUCCESS {
-            let origin = self.session.origin();
-            let is_told = self.server.config.tells_senders && !self.route.gates.is_empty();
-            let sender = is_told.then(|| self.identity.sender());
-            let meta = Meta { qos: publish.qos, retain: publish.retain, origin, deadline_ms, sender };
-            self.batch.add(&self.route.routed, publish.payload, meta, publish.properties);
-            self.batch.note_gates(&self.route.gates, self.route.gates_version, bytes);
+            let is_told = self.server.config.tells_senders && !self.route.targets.links.is_empty();
+            let publication = Publication {
+                topic: self.route.topic.clone(),
+                payload: publish.payload,
+                properties: publish.properties.map(Box::new),
+                qos: publish.qos,
+                retain: publish.retain,
+                origin: Some(self.session.uid),
+                deadline_ms,
+                sender: is_told.then(|| self.identity.sender()),
+            };
+            self.batch.add(publication, self.route.targets.clone());
         }
         self.acknowledge(publish.qos, publish.packet_id, refusal);
         Ok(Progress::Done)
+    }
+
+    /// Whether a publish of `bytes` to the present route may join the batch. A batch that is in its way goes out first.
+    fn has_room(&mut self, bytes: usize) -> Result<bool, Reason> {
+        let bus = &self.server.bus;
+        if bus.admits(&self.route.targets, self.batch.bytes, bytes) {
+            return Ok(true);
+        }
+        if self.batch.is_empty() {
+            return Ok(false);
+        }
+        self.push()?;
+        Ok(self.server.bus.admits(&self.route.targets, 0, bytes))
     }
 
     /// Whether the client must wait before this publish, because it publishes faster than it may.
@@ -266,10 +281,10 @@ impl Connection {
 
     /// Looks the topic up, unless it is the last one again. [`Reason::SUCCESS`] when the client may publish to it.
     fn route(&mut self, topic: &Bytes) -> Result<Reason, Reason> {
-        let version = self.server.bus.gates().version();
+        let version = self.server.bus.version();
         let access = &self.server.config.access;
         let rights_version = access.version();
-        let is_known = self.route.gates_version == version && self.route.rights_version == rights_version;
+        let is_known = self.route.targets.version == version && self.route.rights_version == rights_version;
         if is_known && !topic.is_empty() && self.route.topic == topic {
             return Ok(Reason::SUCCESS);
         }
@@ -290,16 +305,12 @@ impl Connection {
         }
         // Copies, so that the cache does not pin the block that the topic was read in.
         let topic = Bytes::copy_from_slice(topic);
-        let routed = topic::escape_bytes(&topic);
-        if let Err(limit) = self.server.bus.topics.admit(&routed) {
+        if let Err(limit) = self.server.bus.topics.admit(&topic) {
             self.server.bus.reached.note(limit, &self.client_id);
             return Ok(Reason::QUOTA_EXCEEDED);
         }
-        self.route.gates = match std::str::from_utf8(&routed) {
-            Ok(name) => self.server.bus.gates().matching(name),
-            Err(_) => return Err(Reason::TOPIC_INVALID),
-        };
-        (self.route.topic, self.route.routed, self.route.gates_version) = (topic, routed, version);
+        self.route.targets = self.server.bus.targets(&topic);
+        self.route.topic = topic;
         self.route.rights_version = rights_version;
         Ok(Reason::SUCCESS)
     }

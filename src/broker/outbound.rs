@@ -1,8 +1,9 @@
-//! To the client: what the router, the shared groups and the session have for it.
+//! To the client: what its mailbox, the shared groups and the session have for it.
 
 use super::config::PendingPolicy;
 use super::connection::{Connection, note_dropped};
 use super::inflight::Inflight;
+use super::mailbox::Copy;
 use super::output::{HIGH_BYTES, PUBREL_FIRST};
 use super::pending::Kept;
 use super::reached::Limit;
@@ -10,15 +11,13 @@ use super::reason::Reason;
 use super::session::Delivery;
 use super::shared::SharedDelivery;
 use crate::mqtt::Qos;
-use rumqttd::protocol::Packet;
-use rumqttd::{Forward, Notification};
 
-/// Notifications of the router that one connection deals with in a row.
-const ROUND_NOTIFICATIONS_MAX: usize = 256;
+/// Messages that one connection is given in a row.
+const ROUND_MESSAGES_MAX: usize = 256;
 
 impl Connection {
     /// Takes up the session where the last connection left it: shared groups, what is in flight, what waits.
-    pub(super) async fn resume(&mut self) -> Result<(), Reason> {
+    pub(super) fn resume(&mut self) -> Result<(), Reason> {
         // The rules may have changed while the client was away.
         self.review_rights()?;
         let places: Vec<_> = self
@@ -26,10 +25,12 @@ impl Connection {
             .subscriptions_mut()
             .filter_map(|(id, own)| own.group.clone().map(|group| (id, group, own.path.clone())))
             .collect();
+        let server = self.server.clone();
+        let hold = server.bus.hold();
         for (id, group, path) in places {
-            // A failure means that the router is gone, which ends the connection.
-            let _joined = self.join(id, &group, &path).await;
+            self.join(&hold, id, &group, &path);
         }
+        drop(hold);
         self.session.unsent = self.session.inflight.len();
         self.refill();
         Ok(())
@@ -56,13 +57,6 @@ impl Connection {
             && (self.server.config.limits.pending_policy != PendingPolicy::Hold || self.has_pending_room())
     }
 
-    /// Whether the router's answer to a SUBSCRIBE is wanted although there is no room for what comes before it.
-    ///
-    /// A publish waits for that answer, and behind the publish may stand the acknowledgements that would make room.
-    pub(super) fn looks_ahead(&self) -> bool {
-        !self.subscribing.is_empty() && !self.frames.is_empty()
-    }
-
     pub(super) fn has_pending_room(&self) -> bool {
         self.session.pending.full(&self.server.config.limits).is_none()
     }
@@ -81,66 +75,31 @@ impl Connection {
     }
 
     /// Takes what is ready, at most so much that the other connections have their turn; one write follows.
-    pub(super) async fn take_ready(&mut self) -> Result<(), Reason> {
+    pub(super) fn take_ready(&mut self) -> Result<(), Reason> {
         self.review_rights()?;
         self.send_retained();
-        for _ in 0..ROUND_NOTIFICATIONS_MAX {
-            let takes_more = self.takes_more();
-            if takes_more && let Some(forward) = self.session.early.pop_front() {
-                self.deliver(forward);
-                continue;
-            }
-            if !takes_more && !self.looks_ahead() {
-                return Ok(());
-            }
-            let Some(link) = &mut self.session.link else { return Ok(()) };
-            match super::bus::poll_now(link.rx.next()) {
-                None => return Ok(()),
-                Some(Ok(None)) => {}
-                Some(Ok(Some(notification))) => self.take(notification).await?,
-                Some(Err(_)) => return Err(Reason::SHUTTING_DOWN),
+        let skipped = self.session.mailbox.take_skipped();
+        if skipped > 0 {
+            note_dropped(&self.server, &self.client_id, skipped, "the client lagged");
+            if self.server.config.limits.pending_policy == PendingPolicy::Disconnect {
+                self.overrun();
             }
         }
-        // Where many subscriptions of one client match, most copies of a message are for nobody, and no write ends the round.
-        tokio::task::yield_now().await;
-        Ok(())
-    }
-
-    pub(super) async fn take(&mut self, notification: Notification) -> Result<(), Reason> {
-        self.review_rights()?;
-        match notification {
-            Notification::Forward(forward) if self.session.early.is_empty() && self.takes_more() => {
-                self.deliver(forward);
+        for _ in 0..ROUND_MESSAGES_MAX {
+            if !self.takes_more() {
+                break;
             }
-            Notification::Forward(forward) => self.session.early.push_back(forward),
-            // The router waits for this after every full buffer; the link is alive, for the session holds it.
-            Notification::Unschedule => {
-                if let Some(link) = &self.session.link {
-                    link.rx.ready().map_err(|_| Reason::SHUTTING_DOWN)?;
-                }
-            }
-            Notification::DeviceAck(ack) => match Packet::from(ack) {
-                Packet::SubAck(suback, _) => {
-                    self.on_router_suback(suback.pkid);
-                    if self.subscribing.is_empty() && !self.is_held {
-                        // Publishes may have waited for it.
-                        self.process().await?;
-                    }
-                }
-                Packet::PingResp(_) => self.note_pong()?,
-                _ => {}
-            },
-            _ => {}
+            let Some(copy) = self.session.mailbox.take() else { break };
+            self.deliver(&copy);
         }
         Ok(())
     }
 
     /// Delivers a message from a shared group, unless the client has left the group: then another member gets it.
     pub(super) fn deliver_shared(&mut self, shared: SharedDelivery) {
-        self.farewell.note_message();
-        let SharedDelivery { subscription, forward, group } = shared;
+        let SharedDelivery { subscription, publication, group } = shared;
         if self.session.subscription(subscription).is_none() {
-            let dropped = u64::from(!group.give_back(forward));
+            let dropped = u64::from(!group.give_back(publication));
             note_dropped(
                 &self.server,
                 &self.client_id,
@@ -149,25 +108,15 @@ impl Connection {
             );
             return;
         }
-        if let Some(delivery) = self.session.accept(forward, Some(subscription)).delivery {
+        // There is room in the queue for one more.
+        group.hand_out();
+        if let Some(delivery) = self.session.accept(&publication, &[subscription]) {
             self.emit(Delivery { group: Some(group), ..delivery });
         }
     }
 
-    /// Delivers a copy from the router.
-    fn deliver(&mut self, forward: Forward) {
-        self.farewell.note_message();
-        let accepted = self.session.accept(forward, None);
-        note_dropped(
-            &self.server,
-            &self.client_id,
-            accepted.skipped,
-            "the client lagged behind the router's log",
-        );
-        if accepted.skipped > 0 && self.server.config.limits.pending_policy == PendingPolicy::Disconnect {
-            self.overrun();
-        }
-        if let Some(delivery) = accepted.delivery {
+    fn deliver(&mut self, copy: &Copy) {
+        if let Some(delivery) = self.session.accept(&copy.publication, &copy.subscriptions) {
             self.emit(delivery);
         }
     }

@@ -3,13 +3,13 @@
 use super::connection::note_dropped;
 use super::handover;
 use super::pending::Kept;
+use super::publication::Publication;
 use super::reached::Limit;
 use super::registry::Order;
 use super::server::Server;
 use super::session::Session;
 use super::will::Will;
 use crate::mqtt::Qos;
-use rumqttd::{Forward, Notification};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -94,9 +94,6 @@ impl Leaving {
         let expiry_s = self.session.expiry_s;
         let expires_at = (expiry_s != u32::MAX).then(|| left_at + seconds(expiry_s));
         self.session.inflight.detach();
-        while let Some(forward) = self.session.early.pop_front() {
-            keep(&server, &mut self.session, forward, None);
-        }
         loop {
             let will_at = self.will.as_ref().map(|will| left_at + seconds(will.delay_s.min(expiry_s)));
             tokio::select! {
@@ -111,10 +108,8 @@ impl Leaving {
                         will.publish(&server);
                     }
                 }
-                is_alive = queue_next(&server, &mut self.session) => {
-                    if !is_alive {
-                        return;
-                    }
+                () = self.session.mailbox.arrival() => {
+                    queue_all(&server, &mut self.session);
                     if self.session.expiry_s == 0 {
                         return self.end(&server, &mut orders).await;
                     }
@@ -144,25 +139,30 @@ pub(super) async fn until(instant: Option<Instant>) {
     }
 }
 
-/// Takes the next thing that the router has for an absent client; `false` when the router has ended.
-async fn queue_next(server: &Server, session: &mut Session) -> bool {
-    let Some(link) = &mut session.link else { return std::future::pending().await };
-    match link.rx.next().await {
-        Ok(Some(Notification::Forward(forward))) => keep(server, session, forward, None),
-        Ok(Some(Notification::Unschedule)) => return link.rx.ready().is_ok(),
-        Ok(_) => {}
-        Err(_) => return false,
+/// Queues what has come for an absent client.
+fn queue_all(server: &Server, session: &mut Session) {
+    let mailbox = session.mailbox.clone();
+    let skipped = mailbox.take_skipped();
+    note_dropped(server, "", skipped, "the client is away and lagged");
+    while session.expiry_s > 0
+        && let Some(copy) = mailbox.take()
+    {
+        keep(server, session, &copy.publication, &copy.subscriptions);
     }
-    true
 }
 
-/// Queues a copy for an absent client: QoS 1 and 2 only, and as the policy has it when the queue is full.
-pub(super) fn keep(server: &Server, session: &mut Session, forward: Forward, shared: Option<usize>) {
-    let accepted = session.accept(forward, shared);
-    let mut dropped = accepted.skipped;
-    if let Some(delivery) = accepted.delivery.filter(|delivery| delivery.qos > Qos::AtMostOnce) {
+/// Queues a message for an absent client: QoS 1 and 2 only, and as the policy has it when the queue is full.
+pub(super) fn keep(
+    server: &Server,
+    session: &mut Session,
+    publication: &Publication,
+    subscriptions: &[usize],
+) {
+    let mut dropped = 0;
+    let accepted = session.accept(publication, subscriptions);
+    if let Some(delivery) = accepted.filter(|delivery| delivery.qos > Qos::AtMostOnce) {
         let kept = match session.expiry_s {
-            0 => return note_dropped(server, "", dropped + 1, "the client is gone"),
+            0 => return note_dropped(server, "", 1, "the client is gone"),
             _ => session.pending.keep(delivery, &server.config.limits),
         };
         match kept {

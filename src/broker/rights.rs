@@ -5,7 +5,6 @@ use super::codec::Version;
 use super::config::RefusedPublish;
 use super::connection::Connection;
 use super::reason::Reason;
-use super::topic;
 use std::sync::atomic::Ordering;
 
 impl Connection {
@@ -26,29 +25,21 @@ impl Connection {
         let lost: Vec<_> = self
             .session
             .filters()
-            .filter(|(_, path)| !access.authorize(&self.identity, Action::Subscribe, topic::plain(path)))
+            .filter(|(_, path)| !access.authorize(&self.identity, Action::Subscribe, path))
             .map(|(filter, _)| filter.to_owned())
             .collect();
-        self.end_subscriptions(&lost)
+        if !lost.is_empty() {
+            self.end_subscriptions(&lost);
+        }
+        Ok(())
     }
 
-    fn end_subscriptions(&mut self, lost: &[String]) -> Result<(), Reason> {
-        if lost.is_empty() {
-            return Ok(());
-        }
+    fn end_subscriptions(&mut self, lost: &[String]) {
         tracing::warn!(client_id = %self.client_id, filters = ?lost, "subscriptions ended: the rules do not allow them any more");
-        // Dropping a shared one gives up its place in the group.
-        let gone: Vec<_> = lost
-            .iter()
-            .filter_map(|filter| self.session.remove(filter))
-            .filter(|removed| removed.group.is_none())
-            .map(|removed| removed.path)
-            .collect();
-        self.session.forget_unwanted();
-        match self.session.link.as_mut().filter(|_| !gone.is_empty()) {
-            Some(link) => link.control.unsubscribe(gone).map_err(|_| Reason::SHUTTING_DOWN),
-            None => Ok(()),
+        for filter in lost {
+            self.session.remove(filter);
         }
+        self.session.forget_unwanted();
     }
 
     /// Whether the client may have answers to its publish sent to `topic`: only where it may publish itself, because whoever

@@ -1,12 +1,12 @@
 //! What all connections share, the accept loops, and the watch over the router.
 
 use super::addresses::Addresses;
-use super::bus::{Bus, lock};
+use super::bus::{Bus, RouterOutput, lock};
 use super::config::Config;
+use super::fanout;
 use super::reached::{Limit, LimitsReached};
 use super::reason::Reason;
 use super::registry::Registry;
-use super::shared::SharedSubscriptions;
 use super::transport::{self, Entrance};
 use super::turns::{self, Turns};
 use crate::rate_limit::RateLimit;
@@ -50,7 +50,7 @@ pub struct Statistics {
     pub retained_bytes: usize,
     /// Retained messages that found the store full.
     pub retained_refused: u64,
-    /// Distinct filters ever subscribed to.
+    /// Distinct filters subscribed to.
     pub filters: usize,
     /// Distinct topics ever published to.
     pub topics: usize,
@@ -79,7 +79,6 @@ pub(super) struct Server {
     pub online: AtomicUsize,
     pub dropped: AtomicU64,
     pub registry: Registry,
-    pub shared: Arc<SharedSubscriptions>,
     pub drop_warnings: Mutex<RateLimit>,
     /// For the ends of connections.
     pub turns: Turns,
@@ -94,7 +93,6 @@ pub(super) struct Server {
 impl Server {
     pub fn new(config: Config, bus: Bus) -> Self {
         Self {
-            shared: Arc::new(SharedSubscriptions::new(config.router.shared_strategy)),
             registry: Registry::default(),
             drop_warnings: Mutex::new(RateLimit::new(WARN_EVERY)),
             turns: Turns::default(),
@@ -175,7 +173,7 @@ impl Server {
             retained_messages,
             retained_bytes,
             retained_refused,
-            filters: self.bus.filters.len(),
+            filters: self.bus.subscriptions().filters(),
             topics: self.bus.topics.len(),
             topics_bytes: self.bus.topics.bytes(),
             limits_reached,
@@ -189,10 +187,11 @@ impl Server {
 pub(super) async fn run(
     server: Arc<Server>,
     listeners: Vec<(TcpListener, Entrance)>,
-    router_rx: LinkRx,
+    output: RouterOutput,
     mut stopping: watch::Receiver<Option<Duration>>,
 ) {
-    let watch = tokio::spawn(watch_router(server.clone(), router_rx));
+    let watch = tokio::spawn(watch_router(server.clone(), output.answers));
+    let fanout = tokio::spawn(fanout::run(server.clone(), output.connections));
     let mut accepting = JoinSet::new();
     for (listener, entrance) in listeners {
         accepting.spawn(accept(server.clone(), entrance, listener));
@@ -214,6 +213,7 @@ pub(super) async fn run(
     if tokio::time::timeout(ROUTER_END_TIMEOUT, watch).await.is_err() {
         tracing::error!("the broker's router does not end; its thread is left behind");
     }
+    fanout.abort();
 }
 
 /// Accepts connections until the broker is stopped, then waits for them to end.
@@ -274,7 +274,7 @@ async fn accept(server: Arc<Server>, entrance: Entrance, listener: TcpListener) 
     while connections.join_next().await.is_some() {}
 }
 
-/// Pings the router, renews its ingress link, and returns when it has ended.
+/// Pings the router, and returns when it has ended.
 async fn watch_router(server: Arc<Server>, mut rx: LinkRx) {
     let cause = loop {
         match tokio::time::timeout(PING_EVERY, rx.next()).await {
@@ -288,12 +288,6 @@ async fn watch_router(server: Arc<Server>, mut rx: LinkRx) {
                     Ok(Ok(answer)) => note_answer(&server, answer),
                     Ok(Err(_ended)) => break "the router's thread has ended",
                     Err(_silent) => break "the router does not answer",
-                }
-                let bus = server.bus.clone();
-                match tokio::task::spawn_blocking(move || bus.renew_ingress()).await {
-                    Ok(Ok(Some(renewed))) => rx = renewed,
-                    Ok(Ok(None)) => {}
-                    _ => break "the router takes no more links",
                 }
             }
         }

@@ -1,18 +1,17 @@
 //! A client's session: subscriptions, what is on its way to it, and what it has half sent.
 //!
-//! All of MQTT's quality of service is here; the router only fans out.
+//! All of MQTT's quality of service is here; the router knows none of it.
 
-use super::bus::Link;
+use super::bus::Registration;
 use super::inflight::InflightMessages;
+use super::mailbox::Mailbox;
 use super::pending::Pending;
+use super::publication::{Publication, property_bytes};
 use super::shared::{Group, Membership};
-use super::tag;
-use super::topic;
 use crate::mqtt::{Qos, filter_matches, filters_overlap};
 use bytes::Bytes;
-use rumqttd::Forward;
 use rumqttd::protocol::PublishProperties;
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// What a client asked for with a filter.
@@ -27,17 +26,15 @@ pub(super) struct Options {
 
 /// One subscription.
 pub(super) struct Subscription {
-    /// The filter in the router's spelling, without the group.
+    /// The filter without the group.
     pub path: String,
     /// The group of a shared subscription.
     pub group: Option<String>,
     /// The place in that group; `None` while the client is away.
     pub membership: Option<Membership>,
+    /// What brings messages for a plain subscription, also while the client is away.
+    pub registration: Option<Registration>,
     pub options: Options,
-    /// Ids of this session's other plain subscriptions that some topic falls under as well.
-    overlaps: Vec<usize>,
-    /// The place in the filter's log that comes next.
-    next_offset: Option<u64>,
 }
 
 /// A message on its way to a client.
@@ -56,13 +53,7 @@ pub(super) struct Delivery {
 impl Delivery {
     /// What it takes of a bound in bytes: everything that a client chose.
     pub fn bytes(&self) -> usize {
-        let properties = self.properties.as_deref().map_or(0, |own| {
-            let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
-            let pairs: usize = own.user_properties.iter().map(|(name, value)| name.len() + value.len()).sum();
-            let correlation = own.correlation_data.as_ref().map_or(0, Bytes::len);
-            text(&own.response_topic) + text(&own.content_type) + correlation + pairs
-        });
-        self.topic.len() + self.payload.len() + properties
+        self.topic.len() + self.payload.len() + property_bytes(self.properties.as_deref())
     }
 
     /// Copies what it holds, so that a message that waits does not pin the large block it was read in.
@@ -72,34 +63,22 @@ impl Delivery {
     }
 }
 
-/// What came for a subscription.
-pub(super) struct Accepted {
-    /// `None`: not for this client, or it gets it through another of its subscriptions.
-    pub delivery: Option<Delivery>,
-    /// Messages that the router skipped before this one, because the client lagged.
-    pub skipped: u64,
-}
-
 /// A client's session.
 pub(super) struct Session {
     /// Names the session in the origin of its publishes.
     pub uid: u64,
-    pub link: Option<Link>,
+    /// What was published for it and it has not taken yet.
+    pub mailbox: Arc<Mailbox>,
     subscriptions: HashMap<usize, Subscription>,
     by_filter: HashMap<String, usize>,
     next_subscription: usize,
-    no_local: usize,
     pub inflight: InflightMessages,
     /// How many at the end of `inflight` the client has not been sent on this connection: its window had no room.
     pub unsent: usize,
     pub pending: Pending,
-    /// Taken from the router while a SUBSCRIBE was answered, ahead of its turn: at most what the router hands over before
-    /// the answer, which is two bursts.
-    pub early: VecDeque<Forward>,
     last_packet_id: u16,
     /// Packet ids of QoS 2 publishes that the client has not released.
     pub receiving: HashSet<u16>,
-    last_sequence: u16,
     /// Seconds that the session outlives its connection; `u32::MAX` for ever.
     pub expiry_s: u32,
     /// The access rules' version that its subscriptions were judged by.
@@ -110,27 +89,18 @@ impl Session {
     pub fn new(uid: u64) -> Self {
         Self {
             uid,
-            link: None,
+            mailbox: Mailbox::new(uid),
             subscriptions: HashMap::new(),
             by_filter: HashMap::new(),
             next_subscription: 1,
-            no_local: 0,
             inflight: InflightMessages::default(),
             unsent: 0,
             pending: Pending::default(),
-            early: VecDeque::new(),
             last_packet_id: 0,
             receiving: HashSet::new(),
-            last_sequence: 0,
             expiry_s: 0,
             rights_version: 0,
         }
-    }
-
-    /// Numbers a subscription towards the router.
-    pub fn next_sequence(&mut self) -> u16 {
-        self.last_sequence = self.last_sequence.wrapping_add(1).max(1);
-        self.last_sequence
     }
 
     /// A packet id that no message in flight has.
@@ -153,11 +123,6 @@ impl Session {
         self.inflight.len() - self.unsent
     }
 
-    /// Who publishes, where a subscription of its own must know.
-    pub fn origin(&self) -> Option<u64> {
-        (self.no_local > 0).then_some(self.uid)
-    }
-
     pub fn subscription(&self, id: usize) -> Option<&Subscription> {
         self.subscriptions.get(&id)
     }
@@ -170,7 +135,7 @@ impl Session {
         self.subscriptions.iter_mut().map(|(&id, subscription)| (id, subscription))
     }
 
-    /// The subscriptions: the filter as the client spells it, and the path in the router's spelling.
+    /// The subscriptions: the filter as the client spells it, and the same without the group.
     pub fn filters(&self) -> impl Iterator<Item = (&str, &str)> {
         self.by_filter
             .iter()
@@ -181,8 +146,8 @@ impl Session {
     pub fn forget_unwanted(&mut self) {
         let paths: Vec<_> = self.subscriptions.values().map(|subscription| &subscription.path).collect();
         self.pending.retain(|delivery| {
-            let routed = topic::escape_bytes(&delivery.topic);
-            std::str::from_utf8(&routed).is_ok_and(|name| paths.iter().any(|path| filter_matches(path, name)))
+            let name = std::str::from_utf8(&delivery.topic);
+            name.is_ok_and(|name| paths.iter().any(|path| filter_matches(path, name)))
         });
     }
 
@@ -190,8 +155,8 @@ impl Session {
         self.subscriptions.len()
     }
 
-    /// How many of the plain subscriptions with wildcards some topic under `path` falls under as well. The router makes a copy
-    /// of a message for each that matches, although the client gets one.
+    /// How many of the plain subscriptions with wildcards some topic under `path` falls under as well: each
+    /// of them is looked at for every message, although the client gets one copy.
     pub fn overlapping(&self, path: &str) -> usize {
         let is_wide = |own: &&Subscription| own.group.is_none() && own.path.contains(['+', '#']);
         self.subscriptions.values().filter(is_wide).filter(|own| filters_overlap(&own.path, path)).count()
@@ -206,97 +171,46 @@ impl Session {
         if let Some(&id) = self.by_filter.get(filter)
             && let Some(known) = self.subscriptions.get_mut(&id)
         {
-            self.no_local =
-                self.no_local + usize::from(options.no_local) - usize::from(known.options.no_local);
             known.options = options;
             return id;
         }
         let id = self.next_subscription;
         self.next_subscription += 1;
-        self.no_local += usize::from(options.no_local);
-        let overlaps = if group.is_none() { self.note_overlaps(id, path) } else { Vec::new() };
         self.by_filter.insert(filter.to_owned(), id);
         let subscription = Subscription {
             path: path.to_owned(),
             group: group.map(str::to_owned),
             membership: None,
+            registration: None,
             options,
-            overlaps,
-            next_offset: None,
         };
         self.subscriptions.insert(id, subscription);
         id
     }
 
-    fn note_overlaps(&mut self, id: usize, path: &str) -> Vec<usize> {
-        let mut overlaps = Vec::new();
-        for (&other, subscription) in &mut self.subscriptions {
-            if subscription.group.is_none() && filters_overlap(&subscription.path, path) {
-                overlaps.push(other);
-                subscription.overlaps.push(id);
-            }
-        }
-        overlaps
+    /// Removes the subscription with this filter (the client's spelling), and thereby ends it.
+    pub fn remove(&mut self, filter: &str) -> bool {
+        self.by_filter.remove(filter).and_then(|id| self.subscriptions.remove(&id)).is_some()
     }
 
-    /// Removes the subscription with this filter (the client's spelling).
-    pub fn remove(&mut self, filter: &str) -> Option<Subscription> {
-        let id = self.by_filter.remove(filter)?;
-        let removed = self.subscriptions.remove(&id)?;
-        self.no_local -= usize::from(removed.options.no_local);
-        for other in &removed.overlaps {
-            if let Some(subscription) = self.subscriptions.get_mut(other) {
-                subscription.overlaps.retain(|&overlap| overlap != id);
-            }
-        }
-        Some(removed)
-    }
-
-    /// Decides what this client gets of a copy from the router, or from a shared group (which names the subscription).
-    pub fn accept(&mut self, forward: Forward, shared: Option<usize>) -> Accepted {
-        let untagged = tag::untag(forward.properties);
-        let nothing = |skipped| Accepted { delivery: None, skipped };
-        // No id, or one that is gone: the client unsubscribed meanwhile.
-        let Some(id) = shared.or(untagged.subscription) else { return nothing(0) };
-        let Some(subscription) = self.subscriptions.get_mut(&id) else { return nothing(0) };
-        let skipped = if shared.is_none() { subscription.note_offset(forward.cursor) } else { 0 };
-        let Some(wish) = self.wish(id, &forward.publish.topic, untagged.meta.origin) else {
-            return nothing(skipped);
-        };
-        let delivery = Delivery {
-            topic: topic::unescape(&forward.publish.topic),
-            payload: forward.publish.payload,
-            properties: untagged.properties.map(Box::new),
-            qos: wish.qos.min(untagged.meta.qos),
-            retain: wish.retain_as_published && untagged.meta.retain,
-            identifiers: wish.identifiers,
-            deadline_ms: untagged.meta.deadline_ms,
-            group: None,
-        };
-        Accepted { delivery: Some(delivery), skipped }
-    }
-
-    /// What the subscriptions that see this message ask for together; `None` when another delivers it, or none wants it.
-    fn wish(&self, id: usize, topic: &[u8], origin: Option<u64>) -> Option<Wish> {
-        let is_own = origin == Some(self.uid);
-        let subscription = self.subscriptions.get(&id)?;
+    /// What this client gets of a message that came for some of its subscriptions; `None` when nothing, because they have ended
+    /// or do not want it.
+    pub fn accept(&self, publication: &Publication, subscriptions: &[usize]) -> Option<Delivery> {
+        let is_own = publication.origin == Some(self.uid);
         let mut wish = Wish::default();
-        wish.add(subscription.options, is_own);
-        if subscription.overlaps.is_empty() {
-            return wish.is_any.then_some(wish);
+        for subscription in subscriptions.iter().filter_map(|id| self.subscriptions.get(id)) {
+            wish.add(subscription.options, is_own);
         }
-        let topic = std::str::from_utf8(topic).ok()?;
-        for &other_id in &subscription.overlaps {
-            let Some(other) = self.subscriptions.get(&other_id) else { continue };
-            if filter_matches(&other.path, topic) {
-                // The oldest sees every message that a younger one sees, so it delivers.
-                if other_id < id {
-                    return None;
-                }
-                wish.add(other.options, is_own);
-            }
-        }
-        wish.is_any.then_some(wish)
+        wish.is_any.then(|| Delivery {
+            topic: publication.topic.clone(),
+            payload: publication.payload.clone(),
+            properties: publication.properties.clone(),
+            qos: wish.qos.min(publication.qos),
+            retain: wish.retain_as_published && publication.retain,
+            identifiers: wish.identifiers,
+            deadline_ms: publication.deadline_ms,
+            group: None,
+        })
     }
 }
 
@@ -321,65 +235,53 @@ impl Wish {
     }
 }
 
-impl Subscription {
-    /// How many messages of the filter's log were skipped before this place.
-    fn note_offset(&mut self, cursor: Option<(u64, u64)>) -> u64 {
-        let Some((_segment, offset)) = cursor else { return 0 };
-        let skipped = self.next_offset.map_or(0, |next| offset.saturating_sub(next));
-        self.next_offset = Some(offset + 1);
-        skipped
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rumqttd::protocol::Publish;
 
     fn options(qos: Qos) -> Options {
         Options { qos, no_local: false, retain_as_published: false, identifier: None }
     }
 
-    fn forward(topic: &'static str, qos: Qos, subscription: usize, offset: u64) -> Forward {
-        let mut properties = tag::tag(tag::Meta { qos, ..tag::Meta::default() }, None).unwrap_or_default();
-        properties.subscription_identifiers.push(subscription);
-        let publish = Publish::new(topic.as_bytes(), b"x".as_slice(), false);
-        Forward { cursor: Some((0, offset)), size: 0, publish, properties: Some(properties) }
+    fn published(qos: Qos) -> Publication {
+        Publication { topic: Bytes::from_static(b"a/b"), qos, ..Publication::default() }
     }
 
     #[test]
     fn a_delivery_has_the_lower_qos_of_both_sides() {
         let mut session = Session::new(1);
-        let id = session.upsert("a", "a", None, options(Qos::AtLeastOnce));
-        for (published, delivered) in [
+        let id = session.upsert("a/b", "a/b", None, options(Qos::AtLeastOnce));
+        for (qos, delivered) in [
             (Qos::AtMostOnce, Qos::AtMostOnce),
             (Qos::AtLeastOnce, Qos::AtLeastOnce),
             (Qos::ExactlyOnce, Qos::AtLeastOnce),
         ] {
-            let accepted = session.accept(forward("a", published, id, 0), None);
-            assert_eq!(accepted.delivery.unwrap().qos, delivered);
+            assert_eq!(session.accept(&published(qos), &[id]).unwrap().qos, delivered);
         }
     }
 
     #[test]
-    fn of_overlapping_subscriptions_the_oldest_delivers_with_the_highest_qos() {
+    fn overlapping_subscriptions_get_one_delivery_with_the_highest_qos_and_all_identifiers() {
         let mut session = Session::new(1);
-        let old = session.upsert("a/#", "a/#", None, options(Qos::AtMostOnce));
-        let young = session.upsert("a/b", "a/b", None, options(Qos::ExactlyOnce));
-        assert!(session.accept(forward("a/b", Qos::ExactlyOnce, young, 0), None).delivery.is_none());
-        let delivery = session.accept(forward("a/b", Qos::ExactlyOnce, old, 0), None).delivery;
-        assert_eq!(delivery.unwrap().qos, Qos::ExactlyOnce);
+        let wide = Options { identifier: Some(7), ..options(Qos::AtMostOnce) };
+        let old = session.upsert("a/#", "a/#", None, wide);
+        let narrow = Options { identifier: Some(8), ..options(Qos::ExactlyOnce) };
+        let young = session.upsert("a/b", "a/b", None, narrow);
+        let delivery = session.accept(&published(Qos::ExactlyOnce), &[old, young]).unwrap();
+        assert_eq!((delivery.qos, delivery.identifiers), (Qos::ExactlyOnce, vec![7, 8]));
+        session.remove("a/b");
+        let delivery = session.accept(&published(Qos::ExactlyOnce), &[old, young]).unwrap();
+        assert_eq!((delivery.qos, delivery.identifiers), (Qos::AtMostOnce, vec![7]));
         session.remove("a/#");
-        assert!(session.accept(forward("a/b", Qos::ExactlyOnce, young, 1), None).delivery.is_some());
+        assert!(session.accept(&published(Qos::ExactlyOnce), &[old, young]).is_none());
     }
 
     #[test]
-    fn what_the_router_skipped_is_counted() {
+    fn a_session_does_not_get_its_own_message_where_it_does_not_want_it() {
         let mut session = Session::new(1);
-        let id = session.upsert("a", "a", None, options(Qos::AtMostOnce));
-        let skipped =
-            [7, 8, 12].map(|offset| session.accept(forward("a", Qos::AtMostOnce, id, offset), None).skipped);
-        assert_eq!(skipped, [0, 0, 3]);
+        let id = session.upsert("a/b", "a/b", None, Options { no_local: true, ..options(Qos::AtMostOnce) });
+        let by = |origin| Publication { origin: Some(origin), ..published(Qos::AtMostOnce) };
+        assert!(session.accept(&by(1), &[id]).is_none() && session.accept(&by(2), &[id]).is_some());
     }
 
     #[test]

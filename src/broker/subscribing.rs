@@ -1,36 +1,22 @@
 //! SUBSCRIBE and UNSUBSCRIBE: subscriptions made, changed and ended, and the retained messages that come with them.
 
 use super::access::Action;
+use super::bus::Hold;
 use super::codec::{self, Version};
 use super::config::RefusedSubscription;
-use super::connection::{Connection, PendingSubscribe, RetainedDelivery};
+use super::connection::{Connection, RetainedDelivery};
 use super::output::HIGH_BYTES;
 use super::reached::Limit;
 use super::reason::Reason;
 use super::session::{Delivery, Options};
-use super::shared::Joining;
-use super::topic::{self, Subscribed, parse_filter};
+use super::shared::Member;
+use super::subscriptions::Subscriber;
+use super::topic::{Subscribed, parse_filter};
 use crate::mqtt::Qos;
-use bytes::Bytes;
 use rumqttd::protocol::{Filter, Packet, RetainForwardRule};
 
 /// What 3.1.1 answers for every filter that it refuses.
 const FAILURE_311: u8 = 0x80;
-
-/// What became of one filter of a SUBSCRIBE.
-struct Outcome {
-    code: Result<Qos, Reason>,
-    /// A subscription that the router does not know yet.
-    fresh: Option<(String, usize)>,
-    /// A subscription that wants its retained messages.
-    wants_retained: Option<usize>,
-}
-
-impl Outcome {
-    fn refused(reason: Reason) -> Self {
-        Self { code: Err(reason), fresh: None, wants_retained: None }
-    }
-}
 
 /// What is wrong with a filter so that the connection ends.
 fn check_filter(filter: &Filter) -> Result<(), Reason> {
@@ -39,7 +25,7 @@ fn check_filter(filter: &Filter) -> Result<(), Reason> {
 }
 
 impl Connection {
-    pub(super) async fn on_subscribe(&mut self, frame: &[u8]) -> Result<(), Reason> {
+    pub(super) fn on_subscribe(&mut self, frame: &[u8]) -> Result<(), Reason> {
         let Packet::Subscribe(subscribe, properties) = codec::decode(frame, self.version)? else {
             return Err(Reason::MALFORMED);
         };
@@ -55,28 +41,20 @@ impl Connection {
         }
         // A fault ends the connection, so it is found before the session has any of the subscriptions.
         subscribe.filters.iter().try_for_each(check_filter)?;
-        let mut pending = PendingSubscribe {
-            sequence: self.session.next_sequence(),
-            answers_left: 0,
-            packet_id: subscribe.pkid,
-            codes: Vec::with_capacity(subscribe.filters.len()),
-            wants_retained: Vec::new(),
-        };
-        let mut fresh = Vec::new();
-        for filter in &subscribe.filters {
-            let outcome = self.subscribe_filter(filter, identifier).await;
-            pending.codes.push(self.code(outcome.code));
-            pending.wants_retained.extend(outcome.wants_retained);
-            fresh.extend(outcome.fresh);
+        // What this client published before goes first.
+        self.push()?;
+        let server = self.server.clone();
+        let mut codes = Vec::with_capacity(subscribe.filters.len());
+        {
+            let hold = server.bus.hold();
+            for filter in &subscribe.filters {
+                let outcome = self.subscribe_filter(&hold, filter, identifier);
+                codes.push(self.code(outcome));
+            }
         }
-        if fresh.is_empty() {
-            // The answer keeps its place behind those that are still to come.
-            self.subscribing.push_back(pending);
-            self.answer_subscriptions();
-            return Ok(());
-        }
-        pending.answers_left = fresh.len();
-        self.subscribe_at_router(pending, fresh).await
+        self.output.suback(subscribe.pkid, &codes);
+        self.send_retained();
+        Ok(())
     }
 
     fn code(&self, outcome: Result<Qos, Reason>) -> u8 {
@@ -87,31 +65,17 @@ impl Connection {
         }
     }
 
-    async fn subscribe_at_router(
-        &mut self,
-        pending: PendingSubscribe,
-        fresh: Vec<(String, usize)>,
-    ) -> Result<(), Reason> {
-        // What this client published before goes first.
-        self.server.bus.push(&mut self.batch).map_err(|_| Reason::SHUTTING_DOWN)?;
-        let link = match &mut self.session.link {
-            Some(link) => link,
-            none => none.insert(self.server.bus.link_soon().await.map_err(|_| Reason::SHUTTING_DOWN)?),
-        };
-        link.control.subscribe(pending.sequence, fresh).map_err(|_| Reason::SHUTTING_DOWN)?;
-        self.subscribing.push_back(pending);
-        Ok(())
-    }
-
     /// Judges one sound filter and makes its subscription.
-    async fn subscribe_filter(&mut self, filter: &Filter, identifier: Option<usize>) -> Outcome {
-        let Some(Subscribed { group, path }) = parse_filter(&filter.path) else {
-            return Outcome::refused(Reason::FILTER_INVALID);
-        };
-        let routed = topic::escape(path);
+    fn subscribe_filter(
+        &mut self,
+        hold: &Hold<'_>,
+        filter: &Filter,
+        identifier: Option<usize>,
+    ) -> Result<Qos, Reason> {
+        let Subscribed { group, path } = parse_filter(&filter.path).ok_or(Reason::FILTER_INVALID)?;
         let is_new = !self.session.is_subscribed(&filter.path);
-        if let Some(reason) = self.subscribe_refusal(path, &routed, is_new, group.is_some()) {
-            return Outcome::refused(reason);
+        if let Some(reason) = self.subscribe_refusal(path, is_new, group.is_some()) {
+            return Err(reason);
         }
         let qos = Qos::from_bits(filter.qos as u8).unwrap_or_default();
         let options = Options {
@@ -120,27 +84,38 @@ impl Connection {
             retain_as_published: filter.preserve_retain,
             identifier,
         };
-        let id = self.session.upsert(&filter.path, &routed, group, options);
+        let id = self.session.upsert(&filter.path, path, group, options);
         if let Some(group) = group {
-            if is_new && !self.join(id, group, &routed).await {
-                self.session.remove(&filter.path);
-                return Outcome::refused(Reason::UNSPECIFIED);
+            if is_new {
+                self.join(hold, id, group, path);
             }
-            return Outcome { code: Ok(qos), fresh: None, wants_retained: None };
+            return Ok(qos);
+        }
+        if is_new {
+            let mailbox = self.session.mailbox.clone();
+            mailbox.widen(self.server.bus.lag_bytes(path));
+            let registration = hold.subscribe(path, Subscriber::Session { mailbox, subscription: id });
+            if let Some(subscription) = self.session.subscription_mut(id) {
+                subscription.registration = Some(registration);
+            }
         }
         let wants_retained = match filter.retain_forward_rule {
             RetainForwardRule::OnEverySubscribe => true,
             RetainForwardRule::OnNewSubscribe => is_new,
             RetainForwardRule::Never => false,
         };
-        Outcome {
-            code: Ok(qos),
-            fresh: is_new.then_some((routed, id)),
-            wants_retained: wants_retained.then_some(id),
+        if wants_retained {
+            let kept = hold.retained(path).into_iter();
+            self.retained.extend(kept.map(|(topic, message)| RetainedDelivery {
+                subscription: id,
+                topic,
+                message,
+            }));
         }
+        Ok(qos)
     }
 
-    fn subscribe_refusal(&self, path: &str, routed: &str, is_new: bool, is_shared: bool) -> Option<Reason> {
+    fn subscribe_refusal(&self, path: &str, is_new: bool, is_shared: bool) -> Option<Reason> {
         let server = &self.server;
         if path.starts_with('$') || !server.config.access.authorize(&self.identity, Action::Subscribe, path) {
             return Some(match server.config.refused_subscription {
@@ -153,7 +128,7 @@ impl Connection {
             server.bus.reached.note(Limit::SubscriptionsPerClient, &self.client_id);
             return Some(Reason::QUOTA_EXCEEDED);
         }
-        if is_new && !is_shared && self.session.overlapping(routed) >= limits.overlapping_subscriptions_max {
+        if is_new && !is_shared && self.session.overlapping(path) >= limits.overlapping_subscriptions_max {
             server.bus.reached.note(Limit::OverlappingSubscriptions, &self.client_id);
             return Some(Reason::QUOTA_EXCEEDED);
         }
@@ -161,46 +136,20 @@ impl Connection {
             server.bus.reached.note(limit, &self.client_id);
             return Some(Reason::FILTER_INVALID);
         }
-        if let Err(limit) = server.bus.filters.admit(routed.as_bytes()) {
-            server.bus.reached.note(limit, &self.client_id);
+        if !server.bus.has_room_for(path) {
+            server.bus.reached.note(Limit::Filters, &self.client_id);
             return Some(Reason::QUOTA_EXCEEDED);
         }
         None
     }
 
     /// Takes a place in a shared group.
-    pub(super) async fn join(&mut self, id: usize, group: &str, routed: &str) -> bool {
-        let who = Joining { session: self.session.uid, subscription: id, queue: self.shared_queue.clone() };
-        let Ok(membership) = self.server.shared.join(&self.server.bus, group, routed, who).await else {
-            return false;
-        };
+    pub(super) fn join(&mut self, hold: &Hold<'_>, id: usize, group: &str, path: &str) {
+        let member = Member { session: self.session.uid, subscription: id, queue: self.shared_queue.clone() };
+        let membership = hold.join(path, group, member);
         if let Some(subscription) = self.session.subscription_mut(id) {
             subscription.membership = Some(membership);
         }
-        true
-    }
-
-    /// Counts one answer of the router to a SUBSCRIBE of ours.
-    pub(super) fn on_router_suback(&mut self, sequence: u16) {
-        if let Some(pending) = self.subscribing.iter_mut().find(|pending| pending.sequence == sequence) {
-            pending.answers_left = pending.answers_left.saturating_sub(1);
-        }
-        self.answer_subscriptions();
-    }
-
-    /// Answers every SUBSCRIBE that the router has answered, in their order.
-    fn answer_subscriptions(&mut self) {
-        while self.subscribing.front().is_some_and(|pending| pending.answers_left == 0) {
-            let Some(done) = self.subscribing.pop_front() else { return };
-            self.output.suback(done.packet_id, &done.codes);
-            for id in done.wants_retained {
-                let Some(subscription) = self.session.subscription(id) else { continue };
-                for (topic, message) in self.server.bus.retained(&subscription.path) {
-                    self.retained.push_back(RetainedDelivery { subscription: id, topic, message });
-                }
-            }
-        }
-        self.send_retained();
     }
 
     /// Sends retained messages while there is room. Live messages wait behind them: an old value must not follow a new one.
@@ -212,7 +161,7 @@ impl Connection {
             let Some(subscription) = self.session.subscription(subscription) else { continue };
             let options = subscription.options;
             self.emit(Delivery {
-                topic: topic::unescape(&Bytes::from(topic)),
+                topic: topic.into(),
                 payload: message.payload,
                 properties: message.properties,
                 qos: message.qos.min(options.qos),
@@ -234,17 +183,9 @@ impl Connection {
         if !self.output.takes_codes(unsubscribe.filters.len()) {
             return Err(Reason::PACKET_TOO_LARGE);
         }
-        let mut codes = Vec::with_capacity(unsubscribe.filters.len());
-        let mut gone = Vec::new();
-        for filter in &unsubscribe.filters {
-            let removed = self.session.remove(filter);
-            codes.push(if removed.is_some() { Reason::SUCCESS.0 } else { Reason::NO_SUBSCRIPTION.0 });
-            // Dropping a shared one gives up its place in the group.
-            gone.extend(removed.filter(|removed| removed.group.is_none()).map(|removed| removed.path));
-        }
-        if let Some(link) = self.session.link.as_mut().filter(|_| !gone.is_empty()) {
-            link.control.unsubscribe(gone).map_err(|_| Reason::SHUTTING_DOWN)?;
-        }
+        let code = |is_known| if is_known { Reason::SUCCESS.0 } else { Reason::NO_SUBSCRIPTION.0 };
+        let codes: Vec<_> =
+            unsubscribe.filters.iter().map(|filter| code(self.session.remove(filter))).collect();
         self.output.unsuback(unsubscribe.pkid, &codes);
         Ok(())
     }

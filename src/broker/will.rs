@@ -1,9 +1,8 @@
 //! A client's will: what is published for it when it goes without saying goodbye.
 
 use super::access::{Action, Identity};
+use super::publication::Publication;
 use super::server::Server;
-use super::tag::Meta;
-use super::topic;
 use crate::mqtt::{Qos, Sender};
 use bytes::Bytes;
 use rumqttd::protocol::{LastWill, LastWillProperties, PublishProperties};
@@ -66,13 +65,20 @@ impl Will {
     }
 
     pub fn publish(self, server: &Server) {
-        if let Err(limit) = server.bus.topics.admit(&topic::escape_bytes(&self.topic)) {
+        if let Err(limit) = server.bus.topics.admit(&self.topic) {
             return server.bus.reached.note(limit, "a will");
         }
-        let deadline_ms = self.expiry_s.map(|s| server.bus.now_ms() + u64::from(s) * 1_000);
-        let meta =
-            Meta { qos: self.qos, retain: self.retain, origin: None, deadline_ms, sender: self.sender };
+        let publication = Publication {
+            deadline_ms: self.expiry_s.map(|s| server.bus.now_ms() + u64::from(s) * 1_000),
+            topic: self.topic,
+            payload: self.payload,
+            qos: self.qos,
+            retain: self.retain,
+            properties: self.properties.map(Box::new),
+            origin: None,
+            sender: self.sender,
+        };
         // An error means that the router is gone, which its watch reports.
-        let _gone = server.bus.publish(&self.topic, self.payload, meta, self.properties);
+        let _gone = server.bus.publish(publication);
     }
 }

@@ -71,8 +71,8 @@ impl Client for InProcess {
 }
 
 impl Publisher for LinkPublisher {
-    fn publish(&self, batch: &mut Vec<Message>, _wait: Duration) -> Result<(), ClientError> {
-        match LinkPublisher::publish(self, batch).map_err(gone)? {
+    fn publish(&self, batch: &mut Vec<Message>, wait: Duration) -> Result<(), ClientError> {
+        match self.publish_within(batch, wait).map_err(gone)? {
             0 => Ok(()),
             dropped => Err(ClientError::TopicsFull { dropped }),
         }

@@ -72,10 +72,10 @@ impl Arena {
     pub fn start() -> Self {
         count_panics();
         let config = config();
-        let (bus, router_rx) = Bus::start(&config).unwrap();
+        let (bus, output) = Bus::start(&config).unwrap();
         let server = Arc::new(Server::new(config, bus));
         let (stop, stopping) = watch::channel(None);
-        let broker = tokio::spawn(server::run(server.clone(), Vec::new(), router_rx, stopping));
+        let broker = tokio::spawn(server::run(server.clone(), Vec::new(), output, stopping));
         Self { server, connections: JoinSet::new(), broker, stop, packets: 0 }
     }
 
@@ -138,7 +138,7 @@ impl Arena {
         tokio::time::timeout(PATIENCE, serving).await.expect("it ends").expect("it does not panic");
     }
 
-    /// Ends every session that is kept, checks that no task and no link is left of any, and stops the broker.
+    /// Ends every session that is kept, checks that no task and no subscription is left of any, and stops the broker.
     pub async fn stop(mut self) {
         for id in ["a", "b", "c", "$x/+", "ü"] {
             let mut connect = b"\x10\x00\x00\x04MQTT\x04\x02\x00\x00".to_vec();
@@ -154,20 +154,21 @@ impl Arena {
         self.assert_well().await;
         // Ids that were mutated are kept until they expire.
         let kept = self.server.statistics().parked_sessions;
+        let filters_max = self.server.config.limits.subscriptions_per_client_max;
         let is_clean = async {
-            while self.tasks() > 2 + 2 * kept || self.server.bus.links_in_use() > 2 * kept {
+            while self.tasks() > 3 + kept || self.server.statistics().filters > filters_max * kept {
                 tokio::task::yield_now().await;
             }
         };
         if tokio::time::timeout(PATIENCE, is_clean).await.is_err() {
-            let (tasks, links) = (self.tasks(), self.server.bus.links_in_use());
-            panic!("with {kept} sessions kept there are {tasks} tasks and {links} links");
+            let (tasks, filters) = (self.tasks(), self.server.statistics().filters);
+            panic!("with {kept} sessions kept there are {tasks} tasks and {filters} filters");
         }
         self.stop.send_replace(Some(Duration::ZERO));
         self.broker.await.expect("the broker ends");
     }
 
-    /// Tasks of this runtime: the broker's two, and what clients have left.
+    /// Tasks of this runtime: the broker's three, and what clients have left.
     fn tasks(&self) -> usize {
         tokio::runtime::Handle::current().metrics().num_alive_tasks()
     }

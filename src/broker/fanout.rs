@@ -1,0 +1,54 @@
+//! From the router to the sessions: what comes out of the connections' lane is put into the mailboxes and groups it is for.
+
+use super::bus::RouterGone;
+use super::connection::note_dropped;
+use super::lane::{Envelope, LaneReceiver};
+use super::mailbox::Copy;
+use super::server::Server;
+use bytes::Bytes;
+use std::sync::Arc;
+
+/// Messages in a row; then the sessions have their turn.
+const ROUND_MESSAGES_MAX: usize = 256;
+
+/// Runs until the router ends.
+pub(super) async fn run(server: Arc<Server>, mut lane: LaneReceiver) {
+    // An error means that the router has ended, which its watch reports.
+    let _ended = serve(&server, &mut lane).await;
+    // Nobody need wait for what does not come any more.
+    server.bus.note_progress();
+}
+
+async fn serve(server: &Server, lane: &mut LaneReceiver) -> Result<(), RouterGone> {
+    loop {
+        let mut next = Some(lane.next().await?);
+        let mut round = 0;
+        while let Some(ready) = next {
+            if let Some(envelope) = ready {
+                distribute(server, envelope);
+            }
+            round += 1;
+            next = if round < ROUND_MESSAGES_MAX { lane.ready()? } else { None };
+        }
+        if lane.lane.frees_a_publisher() || !server.is_serving() {
+            server.bus.note_progress();
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+fn distribute(server: &Server, envelope: Envelope) {
+    let Envelope { mut publication, targets, .. } = envelope;
+    if targets.sessions.iter().any(|recipient| recipient.mailbox.is_lagging()) {
+        publication.payload = Bytes::copy_from_slice(&publication.payload);
+    }
+    let publication = Arc::new(publication);
+    for recipient in &targets.sessions {
+        let subscriptions = recipient.subscriptions.clone();
+        recipient.mailbox.put(Copy { publication: publication.clone(), subscriptions });
+    }
+    for group in &targets.groups {
+        let dropped = group.put(publication.clone());
+        note_dropped(server, &group.name, dropped, "the members of the shared subscription are slow");
+    }
+}

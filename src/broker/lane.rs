@@ -1,0 +1,221 @@
+//! A way through the router: to the connections together, or to one in-process link.
+//!
+//! The router carries each message's payload, in order. What else is known of it waits beside the router, in the same order, and
+//! is joined to it again where it comes out. A lane counts what went in and what came out, so that publishers stop before the
+//! router's log, which forgets silently, is full.
+
+use super::bus::{LinkControl, RouterGone, lock, poll_now};
+use super::config::SegmentLimits;
+use super::publication::Publication;
+use super::subscriptions::Targets;
+use bytes::Bytes;
+use rumqttd::local::LinkRx;
+use rumqttd::protocol::{Packet, Publish};
+use rumqttd::{Forward, Notification};
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// A publisher that waits looks up this often, in case the router has ended.
+const LOOK_UP_EVERY: Duration = Duration::from_millis(100);
+
+/// A message on its way, and who gets it.
+pub(super) struct Envelope {
+    pub publication: Publication,
+    pub targets: Arc<Targets>,
+    /// Nothing comes after it, and it is no message.
+    pub is_end: bool,
+    /// What it counts for.
+    bytes: u64,
+}
+
+/// The sending side of a lane.
+pub(super) struct Lane {
+    /// What the router knows it by.
+    topic: Bytes,
+    /// What the router's log surely holds, in bytes; publishers wait while half of it is on its way.
+    log_bytes: u64,
+    /// What is on its way, without the payloads. Filled while the bus's ingress is held, before the router gets the payload.
+    on_the_way: Mutex<VecDeque<Envelope>>,
+    room: Condvar,
+    /// Messages ever sent to this topic, which is the next message's place in the router's log.
+    sent_messages: AtomicU64,
+    sent_bytes: AtomicU64,
+    taken_messages: AtomicU64,
+    taken_bytes: AtomicU64,
+    /// A publisher waits for room.
+    is_awaited: AtomicBool,
+}
+
+impl Lane {
+    /// `sent_messages` is how many its topic has carried before.
+    pub fn new(topic: String, log: SegmentLimits, sent_messages: u64) -> Self {
+        // Of the last segment nothing is sure: it may have just been begun.
+        let log_bytes = log.segment_bytes_max.saturating_mul((log.segments_max - 1).max(1));
+        Self {
+            topic: topic.into(),
+            log_bytes: log_bytes as u64,
+            on_the_way: Mutex::default(),
+            room: Condvar::new(),
+            sent_messages: sent_messages.into(),
+            sent_bytes: AtomicU64::new(0),
+            taken_messages: sent_messages.into(),
+            taken_bytes: AtomicU64::new(0),
+            is_awaited: AtomicBool::new(false),
+        }
+    }
+
+    pub fn sent_messages(&self) -> u64 {
+        self.sent_messages.load(Ordering::Acquire)
+    }
+
+    fn outstanding_bytes(&self) -> u64 {
+        self.sent_bytes.load(Ordering::SeqCst).saturating_sub(self.taken_bytes.load(Ordering::SeqCst))
+    }
+
+    /// Whether a message of `bytes` may go in behind `held_bytes` that are about to. One always may when there is nothing
+    /// before it, however large it is. When it may not, [`frees_a_publisher`](Self::frees_a_publisher) tells later.
+    pub fn admits(&self, held_bytes: usize, bytes: usize) -> bool {
+        if self.has_room(held_bytes, bytes, self.log_bytes / 2) {
+            return true;
+        }
+        self.is_awaited.store(true, Ordering::SeqCst);
+        // It may have been emptied since, by a thread that saw nobody waiting.
+        self.has_room(held_bytes, bytes, self.log_bytes / 2)
+    }
+
+    fn has_room(&self, held_bytes: usize, bytes: usize, bytes_max: u64) -> bool {
+        let before = self.outstanding_bytes() + held_bytes as u64;
+        before == 0 || before + bytes as u64 <= bytes_max
+    }
+
+    /// Waits at most `wait` for room; `is_over` tells when there will never be any.
+    pub fn wait_for_room(&self, wait: Duration, is_over: impl Fn() -> bool) {
+        if self.admits(0, 0) || wait.is_zero() {
+            return;
+        }
+        let deadline = Instant::now() + wait;
+        let mut on_the_way = lock(&self.on_the_way);
+        // Looked at while what a waker takes is held, so that it is not missed.
+        while !self.admits(0, 0) && !is_over() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            let waited = self.room.wait_timeout(on_the_way, left.min(LOOK_UP_EVERY));
+            on_the_way = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Sends a message: returns what the router has to carry, or nothing where its log would forget something for it, which only
+    /// publishers that do not wait can bring about. The bus's ingress is held.
+    pub fn send(&self, publication: Publication, targets: Arc<Targets>) -> Option<Packet> {
+        let bytes = publication.bytes();
+        if !self.has_room(0, bytes, self.log_bytes) {
+            return None;
+        }
+        let payload = publication.payload.clone();
+        let publication = Publication { payload: Bytes::new(), ..publication };
+        Some(self.carry(payload, Envelope { publication, targets, is_end: false, bytes: bytes as u64 }))
+    }
+
+    /// The last thing that is sent: the receiver is told that nothing comes any more. The bus's ingress is held.
+    pub fn end(&self) -> Packet {
+        let (publication, targets) = (Publication::default(), Arc::default());
+        self.carry(Bytes::new(), Envelope { publication, targets, is_end: true, bytes: 0 })
+    }
+
+    fn carry(&self, payload: Bytes, envelope: Envelope) -> Packet {
+        self.sent_messages.fetch_add(1, Ordering::AcqRel);
+        self.sent_bytes.fetch_add(envelope.bytes, Ordering::AcqRel);
+        lock(&self.on_the_way).push_back(envelope);
+        Packet::Publish(Publish::new(self.topic.clone(), payload, false), None)
+    }
+
+    fn count_taken(&self, bytes: u64) {
+        self.taken_bytes.fetch_add(bytes, Ordering::SeqCst);
+        self.taken_messages.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Whether a publisher waits and there is room again: half of it, so that it does not wait again at once.
+    pub fn frees_a_publisher(&self) -> bool {
+        let is_free = self.is_awaited.load(Ordering::SeqCst)
+            && self.outstanding_bytes() <= self.log_bytes / 4
+            && self.is_awaited.swap(false, Ordering::SeqCst);
+        if is_free {
+            // Whoever is about to wait has looked already, or will wait when this is had.
+            drop(lock(&self.on_the_way));
+            self.room.notify_all();
+        }
+        is_free
+    }
+
+    /// Whether everything up to message number `until` has been taken.
+    pub fn has_passed(&self, until: u64) -> bool {
+        self.taken_messages.load(Ordering::Acquire) >= until
+    }
+}
+
+/// The receiving side of a lane. Dropped, it leaves the router.
+pub(super) struct LaneReceiver {
+    /// Held for its end, which disconnects the link; declared first, so that it is dropped first.
+    _control: LinkControl,
+    rx: LinkRx,
+    pub lane: Arc<Lane>,
+    /// Taken from `lane.on_the_way` together; their payloads are still to come.
+    expected: VecDeque<Envelope>,
+}
+
+impl LaneReceiver {
+    pub fn new(lane: Arc<Lane>, control: LinkControl, rx: LinkRx) -> Self {
+        Self { _control: control, rx, lane, expected: VecDeque::new() }
+    }
+
+    /// Waits for the next thing that the router has; `None` when that was no message.
+    pub async fn next(&mut self) -> Result<Option<Envelope>, RouterGone> {
+        let notification = self.rx.next().await.map_err(|_| RouterGone)?;
+        notification.map_or(Ok(None), |notification| self.note(notification))
+    }
+
+    /// The same without waiting; the outer `None` when there is nothing.
+    pub fn ready(&mut self) -> Result<Option<Option<Envelope>>, RouterGone> {
+        match poll_now(self.rx.next()) {
+            None => Ok(None),
+            Some(Ok(None)) => Ok(Some(None)),
+            Some(Ok(Some(notification))) => self.note(notification).map(Some),
+            Some(Err(_)) => Err(RouterGone),
+        }
+    }
+
+    /// The same as [`next`](Self::next), on a thread that may block.
+    pub fn recv(&mut self) -> Result<Option<Envelope>, RouterGone> {
+        let notification = self.rx.recv().map_err(|_| RouterGone)?;
+        notification.map_or(Ok(None), |notification| self.note(notification))
+    }
+
+    fn note(&mut self, notification: Notification) -> Result<Option<Envelope>, RouterGone> {
+        match notification {
+            Notification::Forward(forward) => Ok(self.join(forward)),
+            // The router waits for this after every full buffer; the link is alive, for we hold it.
+            Notification::Unschedule => self.rx.ready().map_err(|_| RouterGone).map(|()| None),
+            _ => Ok(None),
+        }
+    }
+
+    /// Joins a payload to what is known of its message. Whatever the router's log has forgotten before it is passed over.
+    fn join(&mut self, forward: Forward) -> Option<Envelope> {
+        loop {
+            if self.expected.is_empty() {
+                std::mem::swap(&mut self.expected, &mut lock(&self.lane.on_the_way));
+            }
+            let mut envelope = self.expected.pop_front()?;
+            let next = self.lane.taken_messages.load(Ordering::Acquire);
+            self.lane.count_taken(envelope.bytes);
+            if forward.cursor.is_none_or(|(_segment, offset)| offset <= next) {
+                envelope.publication.payload = forward.publish.payload;
+                return Some(envelope);
+            }
+        }
+    }
+}

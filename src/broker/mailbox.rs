@@ -1,0 +1,128 @@
+//! What was published for one session and not taken by it yet, bounded in bytes.
+
+use super::bus::lock;
+use super::publication::Publication;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use tokio::sync::Notify;
+
+/// A message whose receiver has this many others before it gives up the block of memory that it was read in, which is larger.
+const LAGGING_MESSAGES: usize = 256;
+
+/// One session's copy of a message.
+pub(super) struct Copy {
+    pub publication: Arc<Publication>,
+    /// The session's subscriptions that it came for.
+    pub subscriptions: Arc<[usize]>,
+}
+
+/// The queue between the fan-out and one session.
+pub(super) struct Mailbox {
+    /// Names the session.
+    pub session: u64,
+    state: Mutex<State>,
+    arrival: Notify,
+}
+
+struct State {
+    copies: VecDeque<Copy>,
+    bytes: usize,
+    bytes_max: usize,
+    /// Dropped since the session last asked, because it lagged.
+    skipped: u64,
+}
+
+impl Mailbox {
+    pub fn new(session: u64) -> Arc<Self> {
+        let state = State { copies: VecDeque::new(), bytes: 0, bytes_max: 0, skipped: 0 };
+        Arc::new(Self { session, state: Mutex::new(state), arrival: Notify::new() })
+    }
+
+    /// Lets the session lag by this many bytes, if it may not lag by more already.
+    pub fn widen(&self, bytes_max: usize) {
+        let mut state = lock(&self.state);
+        state.bytes_max = state.bytes_max.max(bytes_max);
+    }
+
+    /// Puts a copy in. The oldest ones go where there is no room.
+    pub fn put(&self, copy: Copy) {
+        let mut state = lock(&self.state);
+        let is_first = state.copies.is_empty();
+        state.bytes += copy.publication.bytes();
+        state.copies.push_back(copy);
+        while state.bytes > state.bytes_max && state.copies.len() > 1 {
+            state.pop();
+            state.skipped += 1;
+        }
+        drop(state);
+        if is_first {
+            self.arrival.notify_one();
+        }
+    }
+
+    /// The oldest copy.
+    pub fn take(&self) -> Option<Copy> {
+        lock(&self.state).pop()
+    }
+
+    /// How many copies were dropped since the last call, because the session lagged.
+    pub fn take_skipped(&self) -> u64 {
+        std::mem::take(&mut lock(&self.state).skipped)
+    }
+
+    /// Whether much waits already, so that what comes now may wait for long.
+    pub fn is_lagging(&self) -> bool {
+        lock(&self.state).copies.len() >= LAGGING_MESSAGES
+    }
+
+    pub fn is_empty(&self) -> bool {
+        lock(&self.state).copies.is_empty()
+    }
+
+    /// Waits until there may be something to take.
+    pub async fn arrival(&self) {
+        if self.is_empty() {
+            self.arrival.notified().await;
+        }
+    }
+}
+
+impl State {
+    fn pop(&mut self) -> Option<Copy> {
+        let copy = self.copies.pop_front()?;
+        self.bytes -= copy.publication.bytes();
+        Some(copy)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+
+    fn copy(payload: &'static [u8]) -> Copy {
+        let publication = Publication { payload: Bytes::from_static(payload), ..Publication::default() };
+        Copy { publication: Arc::new(publication), subscriptions: Arc::from([1]) }
+    }
+
+    #[test]
+    fn the_oldest_go_where_there_is_no_room_and_are_counted_once() {
+        let mailbox = Mailbox::new(1);
+        mailbox.widen(2 * copy(b"1").publication.bytes());
+        for payload in [b"1", b"2", b"3", b"4"] {
+            mailbox.put(copy(payload));
+        }
+        assert_eq!((mailbox.take_skipped(), mailbox.take_skipped()), (2, 0));
+        let left: Vec<_> =
+            std::iter::from_fn(|| mailbox.take()).map(|copy| copy.publication.payload.clone()).collect();
+        assert_eq!(left, [&b"3"[..], b"4"]);
+        assert_eq!(lock(&mailbox.state).bytes, 0);
+    }
+
+    #[test]
+    fn one_message_fits_however_large_it_is() {
+        let mailbox = Mailbox::new(1);
+        mailbox.put(copy(b"larger than nothing"));
+        assert!(mailbox.take().is_some() && mailbox.take_skipped() == 0);
+    }
+}

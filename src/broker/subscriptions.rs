@@ -1,0 +1,293 @@
+//! Who has subscribed to what, as a tree of topic levels, and who therefore gets what is published to a topic.
+
+use super::lane::Lane;
+use super::mailbox::Mailbox;
+use super::shared::{Group, Member};
+use bytes::Bytes;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Topics whose targets are remembered.
+const REMEMBERED_TOPICS_MAX: usize = 4_096;
+
+/// Someone who gets messages.
+#[derive(Clone)]
+pub(super) enum Subscriber {
+    /// A session, and its own number for the subscription.
+    Session { mailbox: Arc<Mailbox>, subscription: usize },
+    /// A group of a shared subscription.
+    Group(Arc<Group>),
+    /// An in-process link.
+    Link(Arc<Lane>),
+}
+
+impl Subscriber {
+    fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (
+                Self::Session { mailbox, subscription },
+                Self::Session { mailbox: other, subscription: number },
+            ) => subscription == number && Arc::ptr_eq(mailbox, other),
+            (Self::Group(group), Self::Group(other)) => Arc::ptr_eq(group, other),
+            (Self::Link(lane), Self::Link(other)) => Arc::ptr_eq(lane, other),
+            _ => false,
+        }
+    }
+}
+
+/// Who gets what is published to one topic.
+#[derive(Default)]
+pub(super) struct Targets {
+    /// The subscriptions' version that this was found in.
+    pub version: u64,
+    pub sessions: Vec<Recipient>,
+    pub groups: Vec<Arc<Group>>,
+    pub links: Vec<Arc<Lane>>,
+}
+
+/// A session, and all of its subscriptions that match.
+pub(super) struct Recipient {
+    pub mailbox: Arc<Mailbox>,
+    pub subscriptions: Arc<[usize]>,
+}
+
+impl Targets {
+    /// Whether any client gets it.
+    pub fn has_clients(&self) -> bool {
+        !self.sessions.is_empty() || !self.groups.is_empty()
+    }
+}
+
+/// A level of the tree. The wildcards `+` and `#` are levels like any other.
+#[derive(Default)]
+struct Node {
+    children: HashMap<Box<str>, Node>,
+    subscribers: Vec<Subscriber>,
+}
+
+/// Every subscription.
+#[derive(Default)]
+pub(super) struct Subscriptions {
+    root: Node,
+    filters: usize,
+    version: u64,
+    /// Targets that were found in the present version.
+    remembered: HashMap<Bytes, Arc<Targets>>,
+}
+
+impl Subscriptions {
+    /// Changes with every change.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Distinct filters that anyone has subscribed to.
+    pub fn filters(&self) -> usize {
+        self.filters
+    }
+
+    pub fn knows(&self, filter: &str) -> bool {
+        self.node(filter).is_some_and(|node| !node.subscribers.is_empty())
+    }
+
+    fn node(&self, filter: &str) -> Option<&Node> {
+        filter.split('/').try_fold(&self.root, |node, level| node.children.get(level))
+    }
+
+    fn node_mut(&mut self, filter: &str) -> &mut Node {
+        filter.split('/').fold(&mut self.root, |node, level| node.children.entry(level.into()).or_default())
+    }
+
+    pub fn insert(&mut self, filter: &str, subscriber: Subscriber) {
+        let node = self.node_mut(filter);
+        let is_new = node.subscribers.is_empty();
+        node.subscribers.push(subscriber);
+        self.filters += usize::from(is_new);
+        self.note_change();
+    }
+
+    pub fn remove(&mut self, filter: &str, subscriber: &Subscriber) {
+        let mut path = filter.split('/');
+        if remove(&mut self.root, &mut path, subscriber) {
+            self.filters -= 1;
+        }
+        self.note_change();
+    }
+
+    /// The group of this name and filter, made by `make` if there is none.
+    pub fn join(
+        &mut self,
+        filter: &str,
+        name: &str,
+        member: Member,
+        make: impl FnOnce() -> Group,
+    ) -> Arc<Group> {
+        let node = self.node_mut(filter);
+        let known = node.subscribers.iter().find_map(|subscriber| match subscriber {
+            Subscriber::Group(group) if group.name == name => Some(group.clone()),
+            _ => None,
+        });
+        let group = known.unwrap_or_else(|| {
+            let group = Arc::new(make());
+            self.insert(filter, Subscriber::Group(group.clone()));
+            group
+        });
+        group.join(member);
+        group
+    }
+
+    /// Takes a session out of a group, and the group away with its last member.
+    pub fn leave(&mut self, filter: &str, group: &Arc<Group>, session: u64) {
+        if group.leave(session) {
+            self.remove(filter, &Subscriber::Group(group.clone()));
+        }
+    }
+
+    fn note_change(&mut self) {
+        self.version += 1;
+        self.remembered.clear();
+    }
+
+    /// Who gets what is published to `topic`, which is a topic name.
+    pub fn targets(&mut self, topic: &Bytes) -> Arc<Targets> {
+        if let Some(known) = self.remembered.get(topic) {
+            return known.clone();
+        }
+        let targets = Arc::new(self.find(std::str::from_utf8(topic).unwrap_or_default()));
+        if self.remembered.len() >= REMEMBERED_TOPICS_MAX {
+            self.remembered.clear();
+        }
+        // A copy, so that the key does not pin the block that the topic was read in.
+        self.remembered.insert(Bytes::copy_from_slice(topic), targets.clone());
+        targets
+    }
+
+    fn find(&self, topic: &str) -> Targets {
+        let mut found = Vec::new();
+        // The nodes above each level of the topic, and what is left of the topic there.
+        let mut open = vec![(&self.root, Some(topic))];
+        while let Some((node, rest)) = open.pop() {
+            // `a/#` is for `a` too.
+            if let Some(all) = node.children.get("#") {
+                found.extend(&all.subscribers);
+            }
+            let Some(rest) = rest else {
+                found.extend(&node.subscribers);
+                continue;
+            };
+            let (level, rest) =
+                rest.split_once('/').map_or((rest, None), |(level, rest)| (level, Some(rest)));
+            open.extend([level, "+"].iter().filter_map(|level| Some((node.children.get(*level)?, rest))));
+        }
+        sort(found, self.version)
+    }
+}
+
+/// Removes a subscriber and the nodes that are empty then. Whether it was the filter's last.
+fn remove<'a>(node: &mut Node, path: &mut impl Iterator<Item = &'a str>, subscriber: &Subscriber) -> bool {
+    let Some(level) = path.next() else {
+        let before = node.subscribers.len();
+        node.subscribers.retain(|other| !other.is(subscriber));
+        return before > 0 && node.subscribers.is_empty();
+    };
+    let Some(child) = node.children.get_mut(level) else { return false };
+    let was_last = remove(child, path, subscriber);
+    if child.subscribers.is_empty() && child.children.is_empty() {
+        node.children.remove(level);
+    }
+    was_last
+}
+
+/// Brings each session's subscriptions together; a link or a group gets a message once anyway.
+fn sort(found: Vec<&Subscriber>, version: u64) -> Targets {
+    let mut targets = Targets { version, ..Targets::default() };
+    let mut sessions = Vec::new();
+    for subscriber in found {
+        match subscriber {
+            Subscriber::Session { mailbox, subscription } => sessions.push((mailbox, *subscription)),
+            Subscriber::Group(group) => targets.groups.push(group.clone()),
+            Subscriber::Link(lane) => {
+                if !targets.links.iter().any(|known| Arc::ptr_eq(known, lane)) {
+                    targets.links.push(lane.clone());
+                }
+            }
+        }
+    }
+    sessions.sort_unstable_by_key(|(mailbox, subscription)| (mailbox.session, *subscription));
+    let recipients = sessions.chunk_by(|(one, _), (other, _)| one.session == other.session);
+    targets.sessions = recipients
+        .map(|same| Recipient {
+            mailbox: same[0].0.clone(),
+            subscriptions: same.iter().map(|(_, subscription)| *subscription).collect(),
+        })
+        .collect();
+    targets
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mqtt::filter_matches;
+    use proptest::prelude::*;
+
+    fn found(subscriptions: &mut Subscriptions, topic: &str) -> Vec<usize> {
+        let targets = subscriptions.targets(&Bytes::copy_from_slice(topic.as_bytes()));
+        targets.sessions.iter().flat_map(|recipient| recipient.subscriptions.to_vec()).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn the_tree_finds_exactly_what_matches(
+            filters in prop::collection::vec("([+ab]?)(/[+ab]?){0,3}(/#)?", 1..8),
+            removed in prop::collection::vec(any::<prop::sample::Index>(), 0..4),
+            topic in "[ab]?(/[ab]?){0,3}",
+        ) {
+            let mailbox = Mailbox::new(1);
+            let mut subscriptions = Subscriptions::default();
+            let subscriber = |subscription| Subscriber::Session { mailbox: mailbox.clone(), subscription };
+            let mut expected: Vec<_> = filters.iter().enumerate().collect();
+            for (number, filter) in &expected {
+                subscriptions.insert(filter, subscriber(*number));
+            }
+            found(&mut subscriptions, &topic);
+            for index in removed {
+                let number = index.index(filters.len());
+                subscriptions.remove(&filters[number], &subscriber(number));
+                expected.retain(|(other, _)| *other != number);
+            }
+            let mut distinct: Vec<_> = expected.iter().map(|(_, filter)| *filter).collect();
+            distinct.sort_unstable();
+            distinct.dedup();
+            prop_assert_eq!(subscriptions.filters(), distinct.len());
+            expected.retain(|(_, filter)| filter_matches(filter, &topic));
+            let expected: Vec<_> = expected.into_iter().map(|(number, _)| number).collect();
+            prop_assert_eq!(found(&mut subscriptions, &topic), expected);
+        }
+    }
+
+    #[test]
+    fn nothing_is_left_of_what_was_removed() {
+        let mut subscriptions = Subscriptions::default();
+        let subscriber = Subscriber::Session { mailbox: Mailbox::new(1), subscription: 1 };
+        subscriptions.insert("a/b/#", subscriber.clone());
+        subscriptions.insert("a", subscriber.clone());
+        assert!(subscriptions.knows("a/b/#") && !subscriptions.knows("a/b"));
+        subscriptions.remove("a/b/#", &subscriber);
+        subscriptions.remove("a", &subscriber);
+        subscriptions.remove("a", &subscriber);
+        assert_eq!((subscriptions.filters(), subscriptions.root.children.len()), (0, 0));
+    }
+
+    #[test]
+    fn a_session_gets_one_copy_for_all_of_its_subscriptions() {
+        let mut subscriptions = Subscriptions::default();
+        let (one, other) = (Mailbox::new(1), Mailbox::new(2));
+        for (filter, mailbox, subscription) in [("a/#", &one, 1), ("a/+", &other, 1), ("a/b", &one, 2)] {
+            subscriptions.insert(filter, Subscriber::Session { mailbox: mailbox.clone(), subscription });
+        }
+        let targets = subscriptions.targets(&Bytes::from_static(b"a/b"));
+        let copies: Vec<_> =
+            targets.sessions.iter().map(|copy| (copy.mailbox.session, copy.subscriptions.to_vec())).collect();
+        assert_eq!(copies, [(1, vec![1, 2]), (2, vec![1])]);
+    }
+}
