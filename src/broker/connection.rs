@@ -34,7 +34,9 @@ use tokio::time::Instant;
 /// The first read of a connection, and the least that is read at once.
 const READ_BYTES_LEAST: usize = 512;
 const READ_BLOCK_BYTES_FIRST: usize = 2 * 1024;
-/// Blocks grow up to this. The router's log pins the blocks its messages were read in, so they are not larger.
+/// A block has room for this many reads like the last one.
+const READS_PER_BLOCK: usize = 4;
+/// Blocks are not larger. The router's log pins the blocks that its messages were read in.
 const READ_BLOCK_BYTES_MAX: usize = 64 * 1024;
 /// Keep-alive and write timeouts are looked at at least this often, and at most that often.
 const TICK_MAX: Duration = Duration::from_secs(10);
@@ -75,7 +77,8 @@ pub(super) struct Connection {
     pub frames: Bytes,
     /// The size of the packet that is not complete yet; 0 when unknown.
     pub needed_bytes: usize,
-    read_block_bytes: usize,
+    /// What the last read brought.
+    read_bytes: usize,
     pub batch: Batch,
     pub route: Route,
     pub aliases: HashMap<u16, Bytes>,
@@ -241,7 +244,7 @@ impl Connection {
             unread,
             frames: Bytes::new(),
             needed_bytes: 0,
-            read_block_bytes: READ_BLOCK_BYTES_FIRST,
+            read_bytes: 0,
             batch: Batch::default(),
             route: Route::default(),
             aliases: HashMap::new(),
@@ -335,6 +338,7 @@ impl Connection {
                 read = reader.read_buf(&mut self.unread), if can_read => match read {
                     Ok(bytes) if bytes > 0 => {
                         last_read = Instant::now();
+                        self.read_bytes = bytes;
                         self.process()?;
                         if bytes == READ_BLOCK_BYTES_MAX {
                             // A flood: let those who take what it brings have their turn.
@@ -407,8 +411,8 @@ impl Connection {
         let spare = self.unread.capacity() - self.unread.len();
         let missing = self.needed_bytes.saturating_sub(self.unread.len());
         if spare < missing.max(READ_BYTES_LEAST) {
-            self.read_block_bytes = (self.read_block_bytes * 2).min(READ_BLOCK_BYTES_MAX);
-            self.unread.reserve(missing.max(self.read_block_bytes));
+            let block = (READS_PER_BLOCK * self.read_bytes).clamp(READ_BLOCK_BYTES_FIRST, READ_BLOCK_BYTES_MAX);
+            self.unread.reserve(missing.max(block));
         }
     }
 }
