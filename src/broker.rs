@@ -26,7 +26,6 @@ mod attempts;
 mod backlog;
 mod batch;
 mod bus;
-mod census;
 mod certificates;
 mod codec;
 mod config;
@@ -80,12 +79,12 @@ mod wellformed;
 mod will;
 mod writing;
 
-pub use access::{Access, Action, AllowAll, Authentication, Credentials, Denied, Identity, Login};
+pub use access::{Access, Action, AllowAll, Authentication, Credentials, Denied, Grant, Identity, Login};
 pub use attempts::AttemptLimits;
 pub use certificates::CertificateError;
 pub use config::{
     Config, ConnectionLimits, IdentitySource, Limits, Listener, OverRate, PendingPolicy, RefusedPublish,
-    RefusedSubscription, RouterLimits, SegmentLimits, SharedStrategy, Tls, WebSocket,
+    RefusedSubscription, RouterLimits, SegmentLimits, SharedStrategy, Tls, WebSocket, WideFilters,
 };
 pub use guard::Guard;
 pub use link::{LinkClosed, LinkPublisher, LinkSubscriber, SubscribeError};

@@ -88,11 +88,9 @@ pub enum ClientError {
         /// The broker's reason.
         reason: String,
     },
-    /// The broker takes no more topics.
-    #[error(
-        "{dropped} messages were dropped: the broker knows as many topics as it may (its limit topics_max)"
-    )]
-    TopicsFull {
+    /// The broker takes no messages for such topics.
+    #[error("{dropped} messages were dropped: theirs are no topics that can be published to")]
+    TopicsRefused {
         /// Messages that were dropped.
         dropped: usize,
     },

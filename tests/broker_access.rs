@@ -8,6 +8,7 @@ mod mqtt;
 use mqtt::{Client, Connect, Packet, start};
 use nearfar::broker::{
     AccessRules, AttemptLimits, Broker, Config, Guard, RefusedPublish, RefusedSubscription, Users,
+    WideFilters,
 };
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -333,4 +334,92 @@ fn a_user_that_is_removed_is_disconnected_and_the_others_stay() {
     assert_eq!((goodbye.first, goodbye.body.first()), (0xe0, Some(&0x87)), "{goodbye:?}");
     assert_eq!(guarded.answer(&login(Connect::v5("p"), "press", "press-secret")), 0x86);
     lathe.ping();
+}
+
+/// Everything is allowed but to subscribe to what is secret, and clients need not say who they are.
+const NOTHING_SECRET: &str = r##"
+[[rules]]
+deny = ["subscribe"]
+topics = ["+/secret/#"]
+[[rules]]
+allow = ["publish", "subscribe", "will"]
+topics = ["#"]
+"##;
+
+/// A broker that withholds what wide filters may not bring.
+fn withholding() -> Guarded {
+    let guard = Guard::new(Users::default(), rules(NOTHING_SECRET), AttemptLimits::default());
+    let guard = Arc::new(guard.unwrap().admitting_anonymous());
+    let config = Config { access: guard.clone(), wide_filters: WideFilters::Withhold, ..Config::loopback() };
+    let (broker, address) = start(config);
+    Guarded { broker, address, guard }
+}
+
+fn payloads(packets: &[Packet]) -> Vec<Vec<u8>> {
+    packets.iter().map(|packet| packet.payload5().to_vec()).collect()
+}
+
+#[test]
+fn a_wide_filter_brings_what_is_allowed_and_nothing_else_live_retained_or_after_an_absence() {
+    let guarded = withholding();
+    let mut publisher = Client::v5(guarded.address, "p");
+    publisher.publish_acked("a/secret", b"kept secret", true);
+    publisher.publish_acked("a/open", b"kept open", true);
+    let connect = Connect::v5("s").persistent();
+    let mut client = Client::accepted(guarded.address, &connect);
+    assert_eq!(client.subscribe("a/secret/#", 1), 0x87, "nothing of it is allowed");
+    assert_eq!(client.subscribe("#", 1), 1);
+    assert_eq!(payloads(&client.until_pong()), [b"kept open"]);
+    publisher.publish_acked("a/secret/b", b"secret", false);
+    publisher.publish_acked("a/b", b"open", false);
+    assert_eq!(payloads(&client.until_pong()), [b"open"]);
+    client.disconnect();
+    publisher.publish_acked("a/secret/b", b"secret, away", false);
+    publisher.publish_acked("a/b", b"open, away", false);
+    let (mut client, connack) = Client::connect(guarded.address, &connect);
+    assert_eq!(connack.body[..2], [1, 0]);
+    let again = payloads(&client.until_pong());
+    assert!(
+        again.contains(&b"open, away".to_vec()) && !again.contains(&b"secret, away".to_vec()),
+        "{again:?}"
+    );
+}
+
+#[test]
+fn a_shared_subscription_gives_a_message_to_a_member_that_may_have_it() {
+    let guarded = withholding();
+    let only = "[[rules]]\ndeny = [\"subscribe\"]\nclient_ids = [\"clerk\"]\ntopics = [\"secret\"]\n\
+                [[rules]]\nallow = [\"publish\", \"subscribe\"]\ntopics = [\"#\"]\n";
+    guarded.guard.replace(Users::default(), rules(only));
+    let mut clerk = Client::v5(guarded.address, "clerk");
+    let mut chief = Client::v5(guarded.address, "chief");
+    assert_eq!([clerk.subscribe("$share/g/#", 0), chief.subscribe("$share/g/#", 0)], [0, 0]);
+    let mut publisher = Client::v5(guarded.address, "p");
+    for _ in 0..6 {
+        publisher.publish_acked("secret", b"secret", false);
+    }
+    assert_eq!(payloads(&chief.until_pong()).len(), 6);
+    assert!(clerk.until_pong().is_empty());
+    chief.disconnect();
+    publisher.publish_acked("secret", b"for nobody", false);
+    publisher.publish_acked("open", b"open", false);
+    assert_eq!(payloads(&clerk.until_pong()), [b"open"]);
+}
+
+#[test]
+fn a_rule_that_takes_a_part_away_withholds_it_from_then_on() {
+    let guarded = withholding();
+    guarded.guard.replace(
+        Users::default(),
+        rules("[[rules]]\nallow = [\"publish\", \"subscribe\"]\ntopics = [\"#\"]\n"),
+    );
+    let mut client = Client::v5(guarded.address, "s");
+    client.subscribe("a/#", 0);
+    let mut publisher = Client::v5(guarded.address, "p");
+    publisher.publish_acked("a/secret", b"1", false);
+    assert_eq!(payloads(&client.until_pong()), [b"1"]);
+    guarded.guard.replace(Users::default(), rules(NOTHING_SECRET));
+    publisher.publish_acked("a/secret", b"2", false);
+    publisher.publish_acked("a/b", b"3", false);
+    assert_eq!(payloads(&client.until_pong()), [b"3"]);
 }

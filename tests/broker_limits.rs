@@ -170,19 +170,6 @@ fn one_client_has_so_many_subscriptions_that_overlap() {
 }
 
 #[test]
-fn topics_are_bounded_in_number_and_in_the_bytes_of_their_names() {
-    let (broker, address) = with(Limits { topics_max: 3, topics_bytes_max: 20, ..Limits::default() });
-    let mut client = Client::v5(address, "c");
-    assert_eq!(puback_reason(&mut client, "bystander"), 0);
-    let bystander = Bystander::new(address);
-    assert_eq!(puback_reason(&mut client, "twelve-bytes"), 0x97);
-    assert_eq!(["a", "b", "c"].map(|topic| puback_reason(&mut client, topic)), [0, 0, 0x97]);
-    assert_eq!((reached(&broker, Limit::TopicsBytes), reached(&broker, Limit::Topics)), (1, 1));
-    assert_eq!((broker.statistics().topics, broker.statistics().topics_bytes), (3, 11));
-    bystander.assert_unmoved();
-}
-
-#[test]
 fn retained_messages_are_bounded_in_number_and_in_bytes_and_each_is_counted() {
     let (broker, address) =
         with(Limits { retained_messages_max: 2, retained_bytes_max: 50, ..Limits::default() });

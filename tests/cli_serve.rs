@@ -348,19 +348,28 @@ fn the_shipped_files_are_accepted() {
 fn answers_that_cannot_be_delivered_are_counted_each_and_warned_of_now_and_then() {
     const LOST: usize = 1_000;
     let directory = tempfile::tempdir().unwrap();
-    // The node's status, requests, and the results of one device.
+    // A topic has 65,535 bytes at most, so there is room for the names of short devices alone.
+    let results = "r".repeat(65_525);
     let broker = write(
         directory.path(),
         "broker.toml",
-        "[v4.1]\nlisten = \"127.0.0.1:0\"\n[limits]\ntopics_max = 3\n",
+        "[v4.1]\nlisten = \"127.0.0.1:0\"\n[limits]\ntopic_bytes_max = 65535\n",
     );
-    let process = Process::start(&mut nearfar_logging("warn", &["serve", MODEL, "--broker-config", &broker]));
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join(MODEL);
+    let config = write(
+        directory.path(),
+        "node.toml",
+        &format!(
+            "[broker]\nconfig = {broker:?}\n[deployments.edge]\nmodel = {model:?}\nresult_topic = {results:?}\n"
+        ),
+    );
+    let process = Process::start(&mut nearfar_logging("warn", &["serve", "--config", &config]));
     let mut client = Client::v3(ready_address(&process.line()), "c");
-    client.subscribe("ml/inference/result/known", 0);
+    client.subscribe(&format!("{results}/known"), 0);
     for number in 0..LOST as i64 {
         client.publish(REQUEST, request("known", number).as_bytes(), 0);
         client.receive();
-        client.publish(REQUEST, request(&format!("d{number}"), 1).as_bytes(), 0);
+        client.publish(REQUEST, request(&format!("a-long-name-{number}"), 1).as_bytes(), 0);
     }
     client.disconnect();
     let ended = process.terminate();

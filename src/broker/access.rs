@@ -19,6 +19,17 @@ pub enum Action {
     Will,
 }
 
+/// How much of what a topic filter matches a client may subscribe to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Grant {
+    /// All of it.
+    All,
+    /// Some of it: see [`WideFilters`](super::WideFilters).
+    Some,
+    /// None of it.
+    None,
+}
+
 /// The name and password in a CONNECT.
 #[derive(Debug, Clone, Copy)]
 pub struct Credentials<'a> {
@@ -106,6 +117,12 @@ pub trait Access: Send + Sync {
     fn authorize(&self, who: &Identity, action: Action, topic: &str) -> bool {
         let _ = (who, action, topic);
         true
+    }
+
+    /// How much of `filter` a connected client may subscribe to. Where it is [`Grant::Some`], [`authorize`](Self::authorize) is asked
+    /// for each topic.
+    fn grant(&self, who: &Identity, filter: &str) -> Grant {
+        if self.authorize(who, Action::Subscribe, filter) { Grant::All } else { Grant::None }
     }
 
     /// Whether a client that was let in before would be let in now.

@@ -38,9 +38,9 @@ impl Amount {
 
 impl Backlog {
     /// Counts what goes to the router. Returns whether a ping must follow it, which is noted already.
-    pub fn publish(&mut self, messages: usize, bytes: usize) -> bool {
+    pub fn publish(&mut self, messages: usize, bytes: u64) -> bool {
         self.published.messages += messages as u64;
-        self.published.bytes += bytes as u64;
+        self.published.bytes += bytes;
         let last_ping = self.pings.back().copied().unwrap_or(self.answered);
         let is_ping_due = self.published.reaches(PING_PARTS, last_ping);
         if is_ping_due {
@@ -77,7 +77,7 @@ mod tests {
         let quarter = (BACKLOG_MESSAGES_MAX / PING_PARTS) as usize;
         assert!(!backlog.publish(quarter - 1, 0));
         assert!(backlog.publish(1, 0), "a quarter is reached");
-        assert!(backlog.publish(0, (BACKLOG_BYTES_MAX / PING_PARTS) as usize), "bytes count too");
+        assert!(backlog.publish(0, BACKLOG_BYTES_MAX / PING_PARTS), "bytes count too");
         assert!(!backlog.is_full());
         assert!(backlog.publish(3 * quarter, 0) && backlog.is_full());
         backlog.note_pong();

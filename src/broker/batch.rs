@@ -1,5 +1,6 @@
 //! Publishes gathered for the router, with what they change in the retained store.
 
+use super::lane::Load;
 use super::publication::Publication;
 use super::retained::{Change, RetainedMessage};
 use super::subscriptions::Targets;
@@ -12,7 +13,7 @@ pub(super) struct Batch {
     /// Each with those who get it, as far as is known.
     pub publications: Vec<(Publication, Arc<Targets>)>,
     pub changes: Vec<Change>,
-    pub bytes: usize,
+    pub load: Load,
 }
 
 impl Batch {
@@ -37,7 +38,7 @@ impl Batch {
             let topic = String::from_utf8_lossy(&publication.topic).into_owned();
             self.changes.push(Change { topic, message });
         }
-        self.bytes += publication.bytes();
+        self.load += Load::of(publication.bytes(), &targets);
         self.publications.push((publication, targets));
     }
 }

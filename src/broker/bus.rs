@@ -7,12 +7,11 @@
 
 use super::backlog::Backlog;
 use super::batch::Batch;
-use super::census::Census;
 use super::config::{Config, RouterLimits, SegmentLimits};
-use super::lane::{Lane, LaneReceiver};
+use super::lane::{Lane, LaneReceiver, Load};
 use super::poison;
 use super::publication::Publication;
-use super::reached::{Limit, Reached};
+use super::reached::Reached;
 use super::retained::{RetainedMessage, RetainedStore};
 use super::shared::{Group, Member, Membership};
 use super::subscriptions::{Subscriber, Subscriptions, Targets};
@@ -36,6 +35,8 @@ const LINKS_MAX: usize = 1_024;
 const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The router's log for the connections' lane, which is always drained at once.
 const CONNECTIONS_LOG: SegmentLimits = SegmentLimits { segment_bytes_max: 512 * 1024, segments_max: 4 };
+/// Connections that publish wait while there are this many copies before the connections that receive.
+const CONNECTIONS_COPIES_MAX: u64 = 256;
 /// The lane of the connections is the first one.
 const CONNECTIONS_SLOT: usize = 1;
 /// Number of the one subscription of a lane's link.
@@ -155,7 +156,6 @@ pub(super) struct Bus {
     retained: Mutex<RetainedStore>,
     limits: RouterLimits,
     filters_max: usize,
-    pub topics: Census,
     pub published: AtomicU64,
     /// Messages for which a lane had no room.
     pub skipped: AtomicU64,
@@ -254,7 +254,7 @@ impl Bus {
         let (tx, answers) = make("ingress")?;
         let limits = &config.limits;
         let slots = Arc::default();
-        let connections = receiver(&make, &slots, CONNECTIONS_LOG)?;
+        let connections = receiver(&make, &slots, CONNECTIONS_LOG, CONNECTIONS_COPIES_MAX)?;
         let bus = Self {
             make,
             is_ended: Mutex::new(false),
@@ -271,11 +271,6 @@ impl Bus {
             retained: Mutex::new(RetainedStore::new(limits.retained_messages_max, limits.retained_bytes_max)),
             limits: config.router.clone(),
             filters_max: limits.filters_max,
-            topics: Census::new(
-                limits.topics_max,
-                limits.topics_bytes_max,
-                [Limit::Topics, Limit::TopicsBytes],
-            ),
             published: AtomicU64::new(0),
             skipped: AtomicU64::new(0),
             progress: watch::Sender::new(()),
@@ -288,7 +283,11 @@ impl Bus {
     /// Makes a lane for an in-process link. Blocks until the router answers.
     pub fn lane(&self) -> Result<LaneReceiver, RouterGone> {
         let is_ended = lock(&self.is_ended);
-        if *is_ended { Err(RouterGone) } else { receiver(&self.make, &self.slots, self.limits.log()) }
+        if *is_ended {
+            Err(RouterGone)
+        } else {
+            receiver(&self.make, &self.slots, self.limits.log(), u64::MAX)
+        }
     }
 
     pub fn subscriptions(&self) -> SubscriptionsGuard<'_> {
@@ -316,10 +315,11 @@ impl Bus {
         self.limits.lag_bytes(filter)
     }
 
-    /// Whether a message of `bytes` may go to all of these, behind `held_bytes` that are about to.
-    pub fn admits(&self, targets: &Targets, held_bytes: usize, bytes: usize) -> bool {
-        targets.links.iter().all(|lane| lane.admits(held_bytes, bytes))
-            && (!targets.has_clients() || self.connections.admits(held_bytes, bytes))
+    /// Whether a connection may send a message of `bytes` to all of these, behind what it holds and is about to send.
+    pub fn admits(&self, targets: &Targets, held: Load, bytes: usize) -> bool {
+        let message = Load::of(bytes, targets);
+        targets.links.iter().all(|lane| lane.admits(held, message))
+            && (!targets.has_clients() || self.connections.admits(held, message))
     }
 
     /// Publishes a batch and empties it: one lock, at most one event, retained messages in the same order.
@@ -344,7 +344,7 @@ impl Bus {
             let targets = if targets.version == version { targets } else { self.targets(&publication.topic) };
             self.address(publication, targets, &mut packets);
         }
-        if ingress.backlog.publish(packets.len(), std::mem::take(&mut batch.bytes)) {
+        if ingress.backlog.publish(packets.len(), std::mem::take(&mut batch.load).bytes) {
             packets.push(Packet::PingReq(PingReq));
         }
         let pushed = push_all(&mut ingress.tx, &mut packets);
@@ -454,6 +454,7 @@ fn receiver(
     make: &MakeLink,
     slots: &Arc<Mutex<Slots>>,
     log: SegmentLimits,
+    copies_max: u64,
 ) -> Result<LaneReceiver, RouterGone> {
     let (slot, sent_messages) = {
         let mut known = lock(slots);
@@ -465,7 +466,7 @@ fn receiver(
     let topic = lane_topic(slot);
     match make(&topic) {
         Ok((tx, mut rx)) => {
-            let lane = Arc::new(Lane::new(topic.clone(), log, sent_messages));
+            let lane = Arc::new(Lane::new(topic.clone(), log, copies_max, sent_messages));
             let mut control = LinkControl { tx, slot, lane: lane.clone(), slots: slots.clone() };
             control.subscribe(&topic)?;
             await_suback(&mut rx)?;

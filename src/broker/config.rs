@@ -39,6 +39,8 @@ pub struct Config {
     pub tells_senders: bool,
     /// What an MQTT 5 client is told of a subscription that the rules refuse.
     pub refused_subscription: RefusedSubscription,
+    /// What becomes of a subscription of which the rules allow a part.
+    pub wide_filters: WideFilters,
 }
 
 /// What an MQTT 5 client is told of a subscription that the rules refuse. In 3.1.1 the code is 0x80 either way.
@@ -80,6 +82,7 @@ impl Config {
             tells_senders: false,
             reloads: Vec::new(),
             refused_subscription: RefusedSubscription::default(),
+            wide_filters: WideFilters::default(),
         }
     }
 }
@@ -261,6 +264,16 @@ pub struct SegmentLimits {
     pub segments_max: usize,
 }
 
+/// What becomes of a subscription whose filter matches topics that the rules allow and others that they do not.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum WideFilters {
+    /// It is refused, so that its client knows.
+    #[default]
+    Refuse,
+    /// It is made, and messages to topics that the client may not subscribe to are withheld from it.
+    Withhold,
+}
+
 /// How a shared subscription picks the member that gets a message.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum SharedStrategy {
@@ -278,8 +291,6 @@ pub enum SharedStrategy {
 pub struct Limits {
     /// Distinct filters subscribed to; SUBSCRIBE is refused beyond with 0x97 (0x80 in 3.1.1).
     pub filters_max: usize,
-    /// Distinct topics ever published to (the router frees none); a publish beyond is acknowledged with 0x97 and dropped.
-    pub topics_max: usize,
     /// Subscriptions of one client.
     pub subscriptions_per_client_max: usize,
     /// Subscriptions of one client with wildcards that overlap a new one, so that one message never means thousands of copies
@@ -310,8 +321,6 @@ pub struct Limits {
     pub topic_bytes_max: usize,
     /// The most levels of a topic name or filter; beyond, as with `topic_bytes_max`.
     pub topic_levels_max: usize,
-    /// The names of all topics ever published to, in bytes; beyond, as with `topics_max`.
-    pub topics_bytes_max: usize,
     /// Unacknowledged QoS 1 and 2 messages to one client, in bytes; the message that exceeds it is the last one sent.
     pub inflight_bytes_max: usize,
     /// The bytes that wait for one client's window; the message that exceeds it is the last one in.
@@ -373,7 +382,6 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             filters_max: 10_000,
-            topics_max: 100_000,
             subscriptions_per_client_max: 1_000,
             overlapping_subscriptions_max: 100,
             pending_messages_max: 1_000,
@@ -388,7 +396,6 @@ impl Default for Limits {
             client_id_bytes_max: 256,
             topic_bytes_max: 4_096,
             topic_levels_max: 128,
-            topics_bytes_max: 16 << 20,
             inflight_bytes_max: 4 << 20,
             pending_bytes_max: 4 << 20,
             pending_policy: PendingPolicy::Hold,

@@ -1,6 +1,5 @@
 //! One client's connection: CONNECT, then a loop over socket, mailbox, shared groups, orders and time.
 
-use super::access::Identity;
 use super::batch::Batch;
 use super::bus::lock;
 use super::codec::Version;
@@ -38,6 +37,8 @@ const READ_BLOCK_BYTES_FIRST: usize = 2 * 1024;
 const READS_PER_BLOCK: usize = 4;
 /// Blocks are not larger. The router's log pins the blocks that its messages were read in.
 const READ_BLOCK_BYTES_MAX: usize = 64 * 1024;
+/// A connection that has read this much lets the others have their turn.
+const TURN_BYTES_MAX: usize = 32 * 1024;
 /// Keep-alive and write timeouts are looked at at least this often, and at most that often.
 const TICK_MAX: Duration = Duration::from_secs(10);
 const TICK_LEAST: Duration = Duration::from_millis(1);
@@ -100,7 +101,6 @@ pub(super) struct Connection {
     pub is_overrun: bool,
     /// It has more unread than it may, which was counted.
     is_unread: bool,
-    pub identity: Identity,
 }
 
 /// Serves one client over a stream, from CONNECT to the end.
@@ -180,13 +180,14 @@ async fn run<R, W>(
     let mut session =
         acquired.session.unwrap_or_else(|| Box::new(Session::new(server.registry.next_number())));
     session.expiry_s = hello.expiry_s;
+    session.identity = hello.identity(client_id.clone());
     let (shared_queue, mut shared) = mpsc::channel(MEMBER_QUEUE_MESSAGES);
     let answer = connack(&server, &limits, &hello, is_present, assigned);
     let will = hello.will.take();
     let mut connection = Connection::new(server, client_id, &limits, &hello, session, unread, shared_queue);
     connection.will = will;
     if connection.server.config.tells_senders {
-        let sender = connection.identity.sender();
+        let sender = connection.session.identity.sender();
         connection.will.iter_mut().for_each(|will| will.sender = Some(sender.clone()));
     }
     connection.output.raw(&answer);
@@ -227,7 +228,6 @@ impl Connection {
         let rates = &server.config.limits;
         let pace =
             Pace::new(rates.publish_messages_per_s_max, rates.publish_burst_messages_max, Instant::now());
-        let identity = hello.identity(client_id.clone());
         let wishes = Wishes {
             version: hello.version,
             packet_bytes_max: hello.packet_bytes_max,
@@ -262,7 +262,6 @@ impl Connection {
             paused_until: None,
             is_overrun: false,
             is_unread: false,
-            identity,
         }
     }
 
@@ -298,6 +297,7 @@ impl Connection {
         let mut last_read = Instant::now();
         let mut last_write = Instant::now();
         let mut holds_back = false;
+        let mut turn_bytes = 0;
         let tick = tokio::time::sleep(self.tick());
         tokio::pin!(tick);
         self.resume()?;
@@ -340,8 +340,10 @@ impl Connection {
                         last_read = Instant::now();
                         self.read_bytes = bytes;
                         self.process()?;
-                        if bytes == READ_BLOCK_BYTES_MAX {
-                            // A flood: let those who take what it brings have their turn.
+                        turn_bytes += bytes;
+                        if turn_bytes >= TURN_BYTES_MAX {
+                            // A flood: let the others have their turn.
+                            turn_bytes = 0;
                             tokio::task::yield_now().await;
                         }
                     }
@@ -411,7 +413,8 @@ impl Connection {
         let spare = self.unread.capacity() - self.unread.len();
         let missing = self.needed_bytes.saturating_sub(self.unread.len());
         if spare < missing.max(READ_BYTES_LEAST) {
-            let block = (READS_PER_BLOCK * self.read_bytes).clamp(READ_BLOCK_BYTES_FIRST, READ_BLOCK_BYTES_MAX);
+            let block =
+                (READS_PER_BLOCK * self.read_bytes).clamp(READ_BLOCK_BYTES_FIRST, READ_BLOCK_BYTES_MAX);
             self.unread.reserve(missing.max(block));
         }
     }

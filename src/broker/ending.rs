@@ -77,7 +77,7 @@ impl Connection {
             self.will = None;
         }
         // The rules may have changed since it was left.
-        let (server, who) = (self.server.clone(), &self.identity);
+        let (server, who) = (self.server.clone(), &self.session.identity);
         self.will = self.will.take().filter(|will| will.is_allowed(&server, who));
         self.leave_groups(shared);
         let session = std::mem::replace(&mut self.session, Box::new(Session::new(0)));

@@ -1,6 +1,6 @@
 //! The guard at the front door: users, access rules and failed logins become decisions.
 
-use super::access::{Access, Action, Authentication, Credentials, Denied, Identity, Login};
+use super::access::{Access, Action, Authentication, Credentials, Denied, Grant, Identity, Login};
 use super::attempts::{AttemptLimits, Attempts};
 use super::bus::lock;
 use super::logins::Logins;
@@ -16,6 +16,8 @@ use std::time::Instant;
 pub struct Guard {
     policy: RwLock<Arc<Policy>>,
     version: AtomicU64,
+    /// Clients that say nothing of who they are may connect, and do what the rules allow everyone.
+    admits_anonymous: bool,
     logins: Logins,
     attempts: Mutex<Attempts>,
 }
@@ -35,9 +37,16 @@ impl Guard {
         Ok(Self {
             policy: RwLock::new(Arc::new(Policy { users, rules })),
             version: AtomicU64::new(0),
+            admits_anonymous: false,
             logins: Logins::start()?,
             attempts: Mutex::new(Attempts::new(limits)),
         })
+    }
+
+    /// The same guard, which lets in everyone who says nothing of who they are. The rules hold for them as for nobody's clients.
+    #[must_use]
+    pub fn admitting_anonymous(self) -> Self {
+        Self { admits_anonymous: true, ..self }
     }
 
     /// Puts other users and rules in force, from the next packet on.
@@ -86,7 +95,11 @@ impl Access for Guard {
             if let Some(name) = login.certificate {
                 return Ok(Some(name.into()));
             }
-            let credentials = login.credentials.ok_or(Denied::NotAuthorized)?;
+            let credentials = match login.credentials {
+                Some(credentials) => credentials,
+                None if self.admits_anonymous => return Ok(None),
+                None => return Err(Denied::NotAuthorized),
+            };
             let admitted = self.admit(credentials, login.peer).await;
             if let Err(denied) = admitted {
                 let Login { client_id, peer, .. } = login;
@@ -100,9 +113,13 @@ impl Access for Guard {
         self.policy().rules.allow(who, action, topic)
     }
 
+    fn grant(&self, who: &Identity, filter: &str) -> Grant {
+        self.policy().rules.grant(who, filter)
+    }
+
     fn is_welcome(&self, who: &Identity) -> bool {
         let is_user = |user: &Arc<str>| self.policy().users.find(user).is_some();
-        who.is_certified || who.user.as_ref().is_some_and(is_user)
+        who.is_certified || who.user.as_ref().map_or(self.admits_anonymous, is_user)
     }
 
     fn version(&self) -> u64 {

@@ -6,6 +6,7 @@ use super::config::OverRate;
 use super::connection::Connection;
 use super::ending::End;
 use super::inflight::Inflight;
+use super::lane::Load;
 use super::output::PUBREL_FIRST;
 use super::publication::{Publication, message_bytes};
 use super::reached::Limit;
@@ -162,7 +163,7 @@ impl Connection {
                 retain: publish.retain,
                 origin: Some(self.session.uid),
                 deadline_ms,
-                sender: is_told.then(|| self.identity.sender()),
+                sender: is_told.then(|| self.session.identity.sender()),
             };
             self.batch.add(publication, self.route.targets.clone());
         }
@@ -173,14 +174,14 @@ impl Connection {
     /// Whether a publish of `bytes` to the present route may join the batch. A batch that is in its way goes out first.
     fn has_room(&mut self, bytes: usize) -> Result<bool, Reason> {
         let bus = &self.server.bus;
-        if bus.admits(&self.route.targets, self.batch.bytes, bytes) {
+        if bus.admits(&self.route.targets, self.batch.load, bytes) {
             return Ok(true);
         }
         if self.batch.is_empty() {
             return Ok(false);
         }
         self.push()?;
-        Ok(self.server.bus.admits(&self.route.targets, 0, bytes))
+        Ok(self.server.bus.admits(&self.route.targets, Load::default(), bytes))
     }
 
     /// Whether the client must wait before this publish, because it publishes faster than it may.
@@ -300,15 +301,11 @@ impl Connection {
             self.server.bus.reached.note(limit, &self.client_id);
             return Ok(Reason::TOPIC_INVALID);
         }
-        if name.starts_with('$') || !access.authorize(&self.identity, Action::Publish, name) {
+        if name.starts_with('$') || !access.authorize(&self.session.identity, Action::Publish, name) {
             return Ok(Reason::NOT_AUTHORIZED);
         }
         // Copies, so that the cache does not pin the block that the topic was read in.
         let topic = Bytes::copy_from_slice(topic);
-        if let Err(limit) = self.server.bus.topics.admit(&topic) {
-            self.server.bus.reached.note(limit, &self.client_id);
-            return Ok(Reason::QUOTA_EXCEEDED);
-        }
         self.route.targets = self.server.bus.targets(&topic);
         self.route.topic = topic;
         self.route.rights_version = rights_version;

@@ -26,8 +26,43 @@ pub(super) struct Envelope {
     pub targets: Arc<Targets>,
     /// Nothing comes after it, and it is no message.
     pub is_end: bool,
-    /// What it counts for.
-    bytes: u64,
+    load: Load,
+}
+
+/// What messages on their way count for.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Load {
+    pub bytes: u64,
+    /// How many receivers each has, added up.
+    pub copies: u64,
+}
+
+impl Load {
+    /// What a message to `targets` that takes `bytes` counts for.
+    pub fn of(bytes: usize, targets: &Targets) -> Self {
+        Self { bytes: bytes as u64, copies: (targets.sessions.len() + targets.groups.len()) as u64 }
+    }
+}
+
+impl std::ops::AddAssign for Load {
+    fn add_assign(&mut self, other: Self) {
+        self.bytes += other.bytes;
+        self.copies += other.copies;
+    }
+}
+
+/// Totals since the start.
+#[derive(Default)]
+struct Total {
+    bytes: AtomicU64,
+    copies: AtomicU64,
+}
+
+impl Total {
+    fn add(&self, load: Load) {
+        self.bytes.fetch_add(load.bytes, Ordering::SeqCst);
+        self.copies.fetch_add(load.copies, Ordering::SeqCst);
+    }
 }
 
 /// The sending side of a lane.
@@ -36,32 +71,35 @@ pub(super) struct Lane {
     topic: Bytes,
     /// What the router's log surely holds, in bytes; publishers wait while half of it is on its way.
     log_bytes: u64,
+    /// Connections that publish wait while this many copies are on their way.
+    copies_max: u64,
     /// What is on its way, without the payloads. Filled while the bus's ingress is held, before the router gets the payload.
     on_the_way: Mutex<VecDeque<Envelope>>,
     room: Condvar,
     /// Messages ever sent to this topic, which is the next message's place in the router's log.
     sent_messages: AtomicU64,
-    sent_bytes: AtomicU64,
+    sent: Total,
     taken_messages: AtomicU64,
-    taken_bytes: AtomicU64,
+    taken: Total,
     /// A publisher waits for room.
     is_awaited: AtomicBool,
 }
 
 impl Lane {
     /// `sent_messages` is how many its topic has carried before.
-    pub fn new(topic: String, log: SegmentLimits, sent_messages: u64) -> Self {
+    pub fn new(topic: String, log: SegmentLimits, copies_max: u64, sent_messages: u64) -> Self {
         // Of the last segment nothing is sure: it may have just been begun.
         let log_bytes = log.segment_bytes_max.saturating_mul((log.segments_max - 1).max(1));
         Self {
             topic: topic.into(),
             log_bytes: log_bytes as u64,
+            copies_max,
             on_the_way: Mutex::default(),
             room: Condvar::new(),
             sent_messages: sent_messages.into(),
-            sent_bytes: AtomicU64::new(0),
+            sent: Total::default(),
             taken_messages: sent_messages.into(),
-            taken_bytes: AtomicU64::new(0),
+            taken: Total::default(),
             is_awaited: AtomicBool::new(false),
         }
     }
@@ -70,35 +108,53 @@ impl Lane {
         self.sent_messages.load(Ordering::Acquire)
     }
 
-    fn outstanding_bytes(&self) -> u64 {
-        self.sent_bytes.load(Ordering::SeqCst).saturating_sub(self.taken_bytes.load(Ordering::SeqCst))
+    fn outstanding(&self) -> Load {
+        let left = |sent: &AtomicU64, taken: &AtomicU64| {
+            sent.load(Ordering::SeqCst).saturating_sub(taken.load(Ordering::SeqCst))
+        };
+        let (sent, taken) = (&self.sent, &self.taken);
+        Load { bytes: left(&sent.bytes, &taken.bytes), copies: left(&sent.copies, &taken.copies) }
     }
 
-    /// Whether a message of `bytes` may go in behind `held_bytes` that are about to. One always may when there is nothing
+    /// Whether a connection may send a message behind what it `holds` and is about to send. One always may when there is nothing
     /// before it, however large it is. When it may not, [`frees_a_publisher`](Self::frees_a_publisher) tells later.
-    pub fn admits(&self, held_bytes: usize, bytes: usize) -> bool {
-        if self.has_room(held_bytes, bytes, self.log_bytes / 2) {
+    pub fn admits(&self, held: Load, message: Load) -> bool {
+        let has_room = || {
+            let mut before = self.outstanding();
+            before += held;
+            self.has_bytes(before.bytes, message.bytes) && before.copies < self.copies_max
+        };
+        self.look_twice(has_room)
+    }
+
+    /// The same for whoever publishes within the process: it is bounded in bytes alone, so that it gets through where connections
+    /// press.
+    fn has_room(&self) -> bool {
+        self.look_twice(|| self.has_bytes(self.outstanding().bytes, 0))
+    }
+
+    fn has_bytes(&self, before: u64, bytes: u64) -> bool {
+        before == 0 || before + bytes <= self.log_bytes / 2
+    }
+
+    fn look_twice(&self, has_room: impl Fn() -> bool) -> bool {
+        if has_room() {
             return true;
         }
         self.is_awaited.store(true, Ordering::SeqCst);
         // It may have been emptied since, by a thread that saw nobody waiting.
-        self.has_room(held_bytes, bytes, self.log_bytes / 2)
-    }
-
-    fn has_room(&self, held_bytes: usize, bytes: usize, bytes_max: u64) -> bool {
-        let before = self.outstanding_bytes() + held_bytes as u64;
-        before == 0 || before + bytes as u64 <= bytes_max
+        has_room()
     }
 
     /// Waits at most `wait` for room; `is_over` tells when there will never be any.
     pub fn wait_for_room(&self, wait: Duration, is_over: impl Fn() -> bool) {
-        if self.admits(0, 0) || wait.is_zero() {
+        if self.has_room() || wait.is_zero() {
             return;
         }
         let deadline = Instant::now() + wait;
         let mut on_the_way = lock(&self.on_the_way);
         // Looked at while what a waker takes is held, so that it is not missed.
-        while !self.admits(0, 0) && !is_over() {
+        while !self.has_room() && !is_over() {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return;
@@ -111,37 +167,42 @@ impl Lane {
     /// Sends a message: returns what the router has to carry, or nothing where its log would forget something for it, which only
     /// publishers that do not wait can bring about. The bus's ingress is held.
     pub fn send(&self, publication: Publication, targets: Arc<Targets>) -> Option<Packet> {
-        let bytes = publication.bytes();
-        if !self.has_room(0, bytes, self.log_bytes) {
+        let load = Load::of(publication.bytes(), &targets);
+        let before = self.outstanding().bytes;
+        if before > 0 && before + load.bytes > self.log_bytes {
             return None;
         }
         let payload = publication.payload.clone();
         let publication = Publication { payload: Bytes::new(), ..publication };
-        Some(self.carry(payload, Envelope { publication, targets, is_end: false, bytes: bytes as u64 }))
+        Some(self.carry(payload, Envelope { publication, targets, is_end: false, load }))
     }
 
     /// The last thing that is sent: the receiver is told that nothing comes any more. The bus's ingress is held.
     pub fn end(&self) -> Packet {
         let (publication, targets) = (Publication::default(), Arc::default());
-        self.carry(Bytes::new(), Envelope { publication, targets, is_end: true, bytes: 0 })
+        self.carry(Bytes::new(), Envelope { publication, targets, is_end: true, load: Load::default() })
     }
 
     fn carry(&self, payload: Bytes, envelope: Envelope) -> Packet {
         self.sent_messages.fetch_add(1, Ordering::AcqRel);
-        self.sent_bytes.fetch_add(envelope.bytes, Ordering::AcqRel);
+        self.sent.add(envelope.load);
         lock(&self.on_the_way).push_back(envelope);
         Packet::Publish(Publish::new(self.topic.clone(), payload, false), None)
     }
 
-    fn count_taken(&self, bytes: u64) {
-        self.taken_bytes.fetch_add(bytes, Ordering::SeqCst);
+    fn count_taken(&self, load: Load) {
+        self.taken.add(load);
         self.taken_messages.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Whether a publisher waits and there is room again: half of it, so that it does not wait again at once.
     pub fn frees_a_publisher(&self) -> bool {
+        let has_room = || {
+            let left = self.outstanding();
+            left.bytes <= self.log_bytes / 4 && left.copies <= self.copies_max / 2
+        };
         let is_free = self.is_awaited.load(Ordering::SeqCst)
-            && self.outstanding_bytes() <= self.log_bytes / 4
+            && has_room()
             && self.is_awaited.swap(false, Ordering::SeqCst);
         if is_free {
             // Whoever is about to wait has looked already, or will wait when this is had.
@@ -211,7 +272,7 @@ impl LaneReceiver {
             }
             let mut envelope = self.expected.pop_front()?;
             let next = self.lane.taken_messages.load(Ordering::Acquire);
-            self.lane.count_taken(envelope.bytes);
+            self.lane.count_taken(envelope.load);
             if forward.cursor.is_none_or(|(_segment, offset)| offset <= next) {
                 envelope.publication.payload = forward.publish.payload;
                 return Some(envelope);

@@ -113,8 +113,8 @@ impl LinkPublisher {
     /// Publishes every message of `batch`, in order, and empties it. Waits while the connections have much before them, but
     /// never for a subscriber.
     ///
-    /// RETAIN, QoS and properties are honoured. A message whose topic is not a topic name, starts with `$`, or would be
-    /// one topic too many for the broker (`topics_max`) is dropped with a log line; returns how many were.
+    /// RETAIN, QoS and properties are honoured. A message whose topic is not a topic name, or starts with `$`, is dropped
+    /// with a log line; returns how many were.
     ///
     /// # Errors
     /// [`LinkClosed`] when the broker has stopped; the batch is emptied all the same.
@@ -138,11 +138,6 @@ impl LinkPublisher {
     fn add(&self, out: &mut Batch, message: Message) -> Result<(), TopicRefused> {
         if !is_publishable(&message.topic) {
             tracing::warn!(topic = %String::from_utf8_lossy(&message.topic), "in-process publish dropped: topic refused");
-            return Err(TopicRefused);
-        }
-        // Topics of answers hold names that clients chose, so this must not fill the log.
-        if let Err(limit) = self.bus.topics.admit(&message.topic) {
-            self.bus.reached.note(limit, "an in-process client");
             return Err(TopicRefused);
         }
         let expiry_s = message.properties.as_ref().and_then(|properties| properties.message_expiry_s);

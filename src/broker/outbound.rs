@@ -110,13 +110,17 @@ impl Connection {
         }
         // There is room in the queue for one more.
         group.hand_out();
-        if let Some(delivery) = self.session.accept(&publication, &[subscription]) {
+        if let Some(delivery) =
+            self.session.accept(&publication, &[subscription], &*self.server.config.access)
+        {
             self.emit(Delivery { group: Some(group), ..delivery });
         }
     }
 
     fn deliver(&mut self, copy: &Copy) {
-        if let Some(delivery) = self.session.accept(&copy.publication, &copy.subscriptions) {
+        if let Some(delivery) =
+            self.session.accept(&copy.publication, &copy.subscriptions, &*self.server.config.access)
+        {
             self.emit(delivery);
         }
     }

@@ -159,7 +159,7 @@ pub(super) fn keep(
     subscriptions: &[usize],
 ) {
     let mut dropped = 0;
-    let accepted = session.accept(publication, subscriptions);
+    let accepted = session.accept(publication, subscriptions, &*server.config.access);
     if let Some(delivery) = accepted.filter(|delivery| delivery.qos > Qos::AtMostOnce) {
         let kept = match session.expiry_s {
             0 => return note_dropped(server, "", 1, "the client is gone"),

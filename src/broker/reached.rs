@@ -35,10 +35,6 @@ pub enum Limit {
     OverlappingSubscriptions,
     /// Distinct filters.
     Filters,
-    /// Distinct topics.
-    Topics,
-    /// Bytes of their names.
-    TopicsBytes,
     /// Retained messages.
     RetainedMessages,
     /// Bytes of retained messages.
@@ -71,7 +67,7 @@ pub enum Limit {
 
 impl Limit {
     /// Every limit.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 25] = [
         Self::Connections,
         Self::ConnectionsPerAddress,
         Self::Connecting,
@@ -83,8 +79,6 @@ impl Limit {
         Self::SubscriptionsPerClient,
         Self::OverlappingSubscriptions,
         Self::Filters,
-        Self::Topics,
-        Self::TopicsBytes,
         Self::RetainedMessages,
         Self::RetainedBytes,
         Self::ParkedSessions,
@@ -115,8 +109,6 @@ impl Limit {
             Self::SubscriptionsPerClient => "subscriptions_per_client_max",
             Self::OverlappingSubscriptions => "overlapping_subscriptions_max",
             Self::Filters => "filters_max",
-            Self::Topics => "topics_max",
-            Self::TopicsBytes => "topics_bytes_max",
             Self::RetainedMessages => "retained_messages_max",
             Self::RetainedBytes => "retained_bytes_max",
             Self::ParkedSessions => "parked_sessions_max",

@@ -1,6 +1,6 @@
 //! A connected client's rights: asked for before the router sees anything, and asked for again when the rules have changed.
 
-use super::access::Action;
+use super::access::{Action, Grant};
 use super::codec::Version;
 use super::config::RefusedPublish;
 use super::connection::Connection;
@@ -18,28 +18,22 @@ impl Connection {
         }
         self.session.rights_version = version;
         let access = self.server.config.access.clone();
-        if !access.is_welcome(&self.identity) {
+        if !access.is_welcome(&self.session.identity) {
             tracing::info!(client_id = %self.client_id, "disconnected: its user is not among the users any more");
             return Err(Reason::NOT_AUTHORIZED);
         }
-        let lost: Vec<_> = self
-            .session
-            .filters()
-            .filter(|(_, path)| !access.authorize(&self.identity, Action::Subscribe, path))
-            .map(|(filter, _)| filter.to_owned())
-            .collect();
-        if !lost.is_empty() {
-            self.end_subscriptions(&lost);
+        let granted: Vec<_> =
+            self.session.filters().map(|(filter, path)| (filter.to_owned(), self.grant(path))).collect();
+        for (filter, grant) in granted {
+            if grant == Grant::None {
+                tracing::warn!(client_id = %self.client_id, filter, "subscription ended: the rules do not allow it any more");
+                self.session.remove(&filter);
+            } else {
+                self.session.judge(&filter, grant == Grant::Some);
+            }
         }
+        self.session.forget_unwanted(&*access);
         Ok(())
-    }
-
-    fn end_subscriptions(&mut self, lost: &[String]) {
-        tracing::warn!(client_id = %self.client_id, filters = ?lost, "subscriptions ended: the rules do not allow them any more");
-        for filter in lost {
-            self.session.remove(filter);
-        }
-        self.session.forget_unwanted();
     }
 
     /// Whether the client may have answers to its publish sent to `topic`: only where it may publish itself, because whoever
@@ -51,7 +45,7 @@ impl Connection {
         if self.route.answers_version == version && self.route.answers_topic == *topic {
             return true;
         }
-        let is_allowed = access.authorize(&self.identity, Action::Publish, topic);
+        let is_allowed = access.authorize(&self.session.identity, Action::Publish, topic);
         if is_allowed {
             self.route.answers_topic.clone_from(topic);
             self.route.answers_version = version;

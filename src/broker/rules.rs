@@ -1,7 +1,7 @@
 //! Access rules: who may publish to, subscribe to, and leave a will on which topics. The first rule that matches decides, and
 //! what no rule matches is denied.
 
-use super::access::{Action, Identity};
+use super::access::{Action, Grant, Identity};
 use crate::mqtt::{levels_cover, levels_overlap};
 
 /// Rules in the order in which they are asked. The default has none and denies everything.
@@ -55,6 +55,28 @@ impl AccessRules {
                 false => rule.touches(who, topic).then_some(false),
             })
             .unwrap_or(false)
+    }
+
+    /// How much of `filter` `who` may subscribe to.
+    pub fn grant(&self, who: &Identity, filter: &str) -> Grant {
+        let (mut has_allowed, mut has_denied) = (false, false);
+        for rule in
+            self.rules.iter().filter(|rule| rule.actions.contains(&Action::Subscribe) && rule.is_about(who))
+        {
+            if rule.covers(who, filter) {
+                // Nothing of it is left for later rules.
+                return match rule.allows {
+                    true if has_denied => Grant::Some,
+                    true => Grant::All,
+                    false if has_allowed => Grant::Some,
+                    false => Grant::None,
+                };
+            }
+            let is_concerned = rule.touches(who, filter);
+            has_allowed |= is_concerned && rule.allows;
+            has_denied |= is_concerned && !rule.allows;
+        }
+        if has_allowed { Grant::Some } else { Grant::None }
     }
 
     /// How many there are.
@@ -195,6 +217,24 @@ mod tests {
             ("#", false),
         ] {
             assert_eq!(rules.allow(&worker, Action::Subscribe, filter), allowed, "{filter}");
+        }
+    }
+
+    #[test]
+    fn a_filter_is_granted_in_part_where_some_of_its_topics_are_allowed() {
+        let rules = rules(
+            "[[rules]]\ndeny = [\"subscribe\"]\ntopics = [\"a/secret/#\"]\n\
+             [[rules]]\nallow = [\"subscribe\"]\ntopics = [\"a/#\"]\n",
+        );
+        for (filter, grant) in [
+            ("a/b/#", Grant::All),
+            ("a/#", Grant::Some),
+            ("#", Grant::Some),
+            ("+/secret", Grant::Some),
+            ("a/secret/+", Grant::None),
+            ("b/#", Grant::None),
+        ] {
+            assert_eq!(rules.grant(&who("u", "c"), filter), grant, "{filter}");
         }
     }
 

@@ -52,10 +52,6 @@ pub struct Statistics {
     pub retained_refused: u64,
     /// Distinct filters subscribed to.
     pub filters: usize,
-    /// Distinct topics ever published to.
-    pub topics: usize,
-    /// Bytes of their names.
-    pub topics_bytes: usize,
     /// How often each limit was reached.
     pub limits_reached: LimitsReached,
     /// Publishes that the access rules refused.
@@ -174,8 +170,6 @@ impl Server {
             retained_bytes,
             retained_refused,
             filters: self.bus.subscriptions().filters(),
-            topics: self.bus.topics.len(),
-            topics_bytes: self.bus.topics.bytes(),
             limits_reached,
             refused_publishes: self.refused_publishes.load(Ordering::Relaxed),
             refused_connections: self.refused_connections.load(Ordering::Relaxed),

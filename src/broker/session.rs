@@ -2,6 +2,7 @@
 //!
 //! All of MQTT's quality of service is here; the router knows none of it.
 
+use super::access::{Access, Action, Identity};
 use super::bus::Registration;
 use super::inflight::InflightMessages;
 use super::mailbox::Mailbox;
@@ -35,6 +36,8 @@ pub(super) struct Subscription {
     /// What brings messages for a plain subscription, also while the client is away.
     pub registration: Option<Registration>,
     pub options: Options,
+    /// The rules allow a part of its topics, so that each message is judged for itself.
+    pub is_judged: bool,
 }
 
 /// A message on its way to a client.
@@ -83,6 +86,8 @@ pub(super) struct Session {
     pub expiry_s: u32,
     /// The access rules' version that its subscriptions were judged by.
     pub rights_version: u64,
+    /// Whose it is.
+    pub identity: Identity,
 }
 
 impl Session {
@@ -100,6 +105,7 @@ impl Session {
             receiving: HashSet::new(),
             expiry_s: 0,
             rights_version: 0,
+            identity: Identity::default(),
         }
     }
 
@@ -142,12 +148,16 @@ impl Session {
             .filter_map(|(filter, id)| Some((filter.as_str(), self.subscriptions.get(id)?.path.as_str())))
     }
 
-    /// Drops what waits for the client and no subscription of it asks for any more.
-    pub fn forget_unwanted(&mut self) {
-        let paths: Vec<_> = self.subscriptions.values().map(|subscription| &subscription.path).collect();
+    /// Drops what waits for the client and no subscription of it asks for any more, or `access` does not let it have.
+    pub fn forget_unwanted(&mut self, access: &dyn Access) {
+        let (subscriptions, who) = (&self.subscriptions, &self.identity);
+        let brings = |own: &Subscription, name: &str| {
+            filter_matches(&own.path, name)
+                && (!own.is_judged || access.authorize(who, Action::Subscribe, name))
+        };
         self.pending.retain(|delivery| {
             let name = std::str::from_utf8(&delivery.topic);
-            name.is_ok_and(|name| paths.iter().any(|path| filter_matches(path, name)))
+            name.is_ok_and(|name| subscriptions.values().any(|own| brings(own, name)))
         });
     }
 
@@ -183,9 +193,25 @@ impl Session {
             membership: None,
             registration: None,
             options,
+            is_judged: false,
         };
         self.subscriptions.insert(id, subscription);
         id
+    }
+
+    /// Notes whether the rules allow a part of the filter (the client's spelling) alone.
+    pub fn judge(&mut self, filter: &str, is_judged: bool) {
+        if let Some(id) = self.by_filter.get(filter)
+            && let Some(subscription) = self.subscriptions.get_mut(id)
+        {
+            subscription.is_judged = is_judged;
+        }
+    }
+
+    /// Whether the rules let the client have messages of this topic.
+    pub fn may_have(&self, topic: &[u8], access: &dyn Access) -> bool {
+        std::str::from_utf8(topic)
+            .is_ok_and(|topic| access.authorize(&self.identity, Action::Subscribe, topic))
     }
 
     /// Removes the subscription with this filter (the client's spelling), and thereby ends it.
@@ -193,13 +219,20 @@ impl Session {
         self.by_filter.remove(filter).and_then(|id| self.subscriptions.remove(&id)).is_some()
     }
 
-    /// What this client gets of a message that came for some of its subscriptions; `None` when nothing, because they have ended
-    /// or do not want it.
-    pub fn accept(&self, publication: &Publication, subscriptions: &[usize]) -> Option<Delivery> {
+    /// What this client gets of a message that came for some of its subscriptions; `None` when nothing, because they have ended,
+    /// do not want it, or may not have it, which `access` knows.
+    pub fn accept(
+        &self,
+        publication: &Publication,
+        subscriptions: &[usize],
+        access: &dyn Access,
+    ) -> Option<Delivery> {
         let is_own = publication.origin == Some(self.uid);
         let mut wish = Wish::default();
         for subscription in subscriptions.iter().filter_map(|id| self.subscriptions.get(id)) {
-            wish.add(subscription.options, is_own);
+            if !subscription.is_judged || self.may_have(&publication.topic, access) {
+                wish.add(subscription.options, is_own);
+            }
         }
         wish.is_any.then(|| Delivery {
             topic: publication.topic.clone(),
@@ -238,6 +271,7 @@ impl Wish {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::broker::access::AllowAll;
 
     fn options(qos: Qos) -> Options {
         Options { qos, no_local: false, retain_as_published: false, identifier: None }
@@ -256,7 +290,7 @@ mod tests {
             (Qos::AtLeastOnce, Qos::AtLeastOnce),
             (Qos::ExactlyOnce, Qos::AtLeastOnce),
         ] {
-            assert_eq!(session.accept(&published(qos), &[id]).unwrap().qos, delivered);
+            assert_eq!(session.accept(&published(qos), &[id], &AllowAll).unwrap().qos, delivered);
         }
     }
 
@@ -267,13 +301,13 @@ mod tests {
         let old = session.upsert("a/#", "a/#", None, wide);
         let narrow = Options { identifier: Some(8), ..options(Qos::ExactlyOnce) };
         let young = session.upsert("a/b", "a/b", None, narrow);
-        let delivery = session.accept(&published(Qos::ExactlyOnce), &[old, young]).unwrap();
+        let delivery = session.accept(&published(Qos::ExactlyOnce), &[old, young], &AllowAll).unwrap();
         assert_eq!((delivery.qos, delivery.identifiers), (Qos::ExactlyOnce, vec![7, 8]));
         session.remove("a/b");
-        let delivery = session.accept(&published(Qos::ExactlyOnce), &[old, young]).unwrap();
+        let delivery = session.accept(&published(Qos::ExactlyOnce), &[old, young], &AllowAll).unwrap();
         assert_eq!((delivery.qos, delivery.identifiers), (Qos::AtMostOnce, vec![7]));
         session.remove("a/#");
-        assert!(session.accept(&published(Qos::ExactlyOnce), &[old, young]).is_none());
+        assert!(session.accept(&published(Qos::ExactlyOnce), &[old, young], &AllowAll).is_none());
     }
 
     #[test]
@@ -281,7 +315,10 @@ mod tests {
         let mut session = Session::new(1);
         let id = session.upsert("a/b", "a/b", None, Options { no_local: true, ..options(Qos::AtMostOnce) });
         let by = |origin| Publication { origin: Some(origin), ..published(Qos::AtMostOnce) };
-        assert!(session.accept(&by(1), &[id]).is_none() && session.accept(&by(2), &[id]).is_some());
+        assert!(
+            session.accept(&by(1), &[id], &AllowAll).is_none()
+                && session.accept(&by(2), &[id], &AllowAll).is_some()
+        );
     }
 
     #[test]

@@ -10,8 +10,6 @@ const KEYS: &[&str] = &[
     "topic_bytes_max",
     "topic_levels_max",
     "filters_max",
-    "topics_max",
-    "topics_bytes_max",
     "subscriptions_per_client_max",
     "overlapping_subscriptions_max",
     "parked_sessions_max",
@@ -45,8 +43,6 @@ pub(super) fn read(table: &Table<'_>, limits: &mut Limits) -> Result<(), Setting
     table.number("topic_bytes_max", 1..=65_535, &mut limits.topic_bytes_max)?;
     table.number("topic_levels_max", 1..=65_535, &mut limits.topic_levels_max)?;
     table.number("filters_max", 1..=COUNT_MAX, &mut limits.filters_max)?;
-    table.number("topics_max", 1..=COUNT_MAX, &mut limits.topics_max)?;
-    table.number("topics_bytes_max", 1..=BYTES_MAX, &mut limits.topics_bytes_max)?;
     table.number("subscriptions_per_client_max", 1..=COUNT_MAX, &mut limits.subscriptions_per_client_max)?;
     table.number(
         "overlapping_subscriptions_max",
@@ -94,7 +90,7 @@ mod tests {
     fn every_key_sets_the_limit_of_its_name() {
         let text = "[limits]\n\
             connections_per_address_max = 1\nclient_id_bytes_max = 24\ntopic_bytes_max = 3\ntopic_levels_max = 4\n\
-            filters_max = 5\ntopics_max = 6\ntopics_bytes_max = 7\nsubscriptions_per_client_max = 8\n\
+            filters_max = 5\nsubscriptions_per_client_max = 8\n\
             overlapping_subscriptions_max = 24\n\
             parked_sessions_max = 9\nsession_expiry_max_s = 10\nretained_messages_max = 11\nretained_bytes_max = 12\n\
             receive_max = 13\ntopic_aliases_max = 14\ninflight_bytes_max = 15\npending_messages_max = 16\n\
@@ -104,7 +100,6 @@ mod tests {
         assert_eq!(text.lines().count(), KEYS.len() + 1, "every key is in the test");
         let expected = Limits {
             filters_max: 5,
-            topics_max: 6,
             subscriptions_per_client_max: 8,
             overlapping_subscriptions_max: 24,
             pending_messages_max: 16,
@@ -119,7 +114,6 @@ mod tests {
             client_id_bytes_max: 24,
             topic_bytes_max: 3,
             topic_levels_max: 4,
-            topics_bytes_max: 7,
             inflight_bytes_max: 15,
             pending_bytes_max: 17,
             pending_policy: PendingPolicy::DropOldest,

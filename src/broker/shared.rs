@@ -1,5 +1,6 @@
 //! Shared subscriptions: each message goes to one member of a group that is online.
 
+use super::access::{Access, Action, Identity};
 use super::bus::{Bus, lock};
 use super::config::SharedStrategy;
 use super::publication::Publication;
@@ -25,6 +26,22 @@ pub(super) struct Member {
     pub session: u64,
     pub subscription: usize,
     pub queue: mpsc::Sender<SharedDelivery>,
+    /// Says what it may have, where that may be a part of what the group gets.
+    pub judge: Option<Judge>,
+}
+
+/// A member's rights.
+pub(super) struct Judge {
+    pub access: Arc<dyn Access>,
+    pub who: Identity,
+}
+
+impl Member {
+    fn may_have(&self, topic: &[u8]) -> bool {
+        let Some(judge) = &self.judge else { return true };
+        std::str::from_utf8(topic)
+            .is_ok_and(|topic| judge.access.authorize(&judge.who, Action::Subscribe, topic))
+    }
 }
 
 #[derive(Default)]
@@ -105,7 +122,7 @@ impl Group {
         }
     }
 
-    /// Gives a message to a member with room; hands it back when there is none.
+    /// Gives a message to a member with room; hands it back when there is none. What none of the members may have is for nobody.
     pub fn dispatch(self: &Arc<Self>, mut publication: Arc<Publication>) -> Option<Arc<Publication>> {
         let mut members = lock(&self.members);
         let count = members.list.len();
@@ -117,8 +134,13 @@ impl Group {
             SharedStrategy::Random => rand::random::<u32>() as usize,
             SharedStrategy::Sticky => 0,
         };
+        let mut is_for_nobody = count > 0;
         for offset in 0..count {
             let member = &members.list[(first.wrapping_add(offset)) % count];
+            if !member.may_have(&publication.topic) {
+                continue;
+            }
+            is_for_nobody = false;
             let delivery =
                 SharedDelivery { subscription: member.subscription, publication, group: self.clone() };
             match member.queue.try_send(delivery) {
@@ -128,7 +150,7 @@ impl Group {
                 }
             }
         }
-        Some(publication)
+        (!is_for_nobody).then_some(publication)
     }
 
     /// Takes a message back from a member that leaves; it goes to another one. `false` when it is dropped, because no member

@@ -1,15 +1,15 @@
 //! SUBSCRIBE and UNSUBSCRIBE: subscriptions made, changed and ended, and the retained messages that come with them.
 
-use super::access::Action;
+use super::access::Grant;
 use super::bus::Hold;
 use super::codec::{self, Version};
-use super::config::RefusedSubscription;
+use super::config::{RefusedSubscription, WideFilters};
 use super::connection::{Connection, RetainedDelivery};
 use super::output::HIGH_BYTES;
 use super::reached::Limit;
 use super::reason::Reason;
 use super::session::{Delivery, Options};
-use super::shared::Member;
+use super::shared::{Judge, Member};
 use super::subscriptions::Subscriber;
 use super::topic::{Subscribed, parse_filter};
 use crate::mqtt::Qos;
@@ -85,6 +85,7 @@ impl Connection {
             identifier,
         };
         let id = self.session.upsert(&filter.path, path, group, options);
+        self.session.judge(&filter.path, self.grant(path) == Grant::Some);
         if let Some(group) = group {
             if is_new {
                 self.join(hold, id, group, path);
@@ -115,9 +116,18 @@ impl Connection {
         Ok(qos)
     }
 
+    /// How much of a filter the client may have, where a part of it is refused if that is the policy.
+    pub(super) fn grant(&self, filter: &str) -> Grant {
+        let config = &self.server.config;
+        match config.access.grant(&self.session.identity, filter) {
+            Grant::Some if config.wide_filters == WideFilters::Refuse => Grant::None,
+            grant => grant,
+        }
+    }
+
     fn subscribe_refusal(&self, path: &str, is_new: bool, is_shared: bool) -> Option<Reason> {
         let server = &self.server;
-        if path.starts_with('$') || !server.config.access.authorize(&self.identity, Action::Subscribe, path) {
+        if path.starts_with('$') || self.grant(path) == Grant::None {
             return Some(match server.config.refused_subscription {
                 RefusedSubscription::NotAuthorized => Reason::NOT_AUTHORIZED,
                 RefusedSubscription::Unspecified => Reason::UNSPECIFIED,
@@ -145,7 +155,11 @@ impl Connection {
 
     /// Takes a place in a shared group.
     pub(super) fn join(&mut self, hold: &Hold<'_>, id: usize, group: &str, path: &str) {
-        let member = Member { session: self.session.uid, subscription: id, queue: self.shared_queue.clone() };
+        let config = &self.server.config;
+        let judge = (config.wide_filters == WideFilters::Withhold)
+            .then(|| Judge { access: config.access.clone(), who: self.session.identity.clone() });
+        let queue = self.shared_queue.clone();
+        let member = Member { session: self.session.uid, subscription: id, queue, judge };
         let membership = hold.join(path, group, member);
         if let Some(subscription) = self.session.subscription_mut(id) {
             subscription.membership = Some(membership);
@@ -159,6 +173,10 @@ impl Connection {
                 return;
             };
             let Some(subscription) = self.session.subscription(subscription) else { continue };
+            if subscription.is_judged && !self.session.may_have(topic.as_bytes(), &*self.server.config.access)
+            {
+                continue;
+            }
             let options = subscription.options;
             self.emit(Delivery {
                 topic: topic.into(),

@@ -65,9 +65,6 @@ impl Will {
     }
 
     pub fn publish(self, server: &Server) {
-        if let Err(limit) = server.bus.topics.admit(&self.topic) {
-            return server.bus.reached.note(limit, "a will");
-        }
         let publication = Publication {
             deadline_ms: self.expiry_s.map(|s| server.bus.now_ms() + u64::from(s) * 1_000),
             topic: self.topic,

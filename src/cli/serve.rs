@@ -97,6 +97,7 @@ fn configure(args: Args) -> Result<ServeConfig, ConfigError> {
             access_rules: args.acl,
             refused_publish: None,
             refused_subscription: None,
+            wide_filters: None,
         };
         merge_broker(&mut file, flags)?;
     }

@@ -74,7 +74,7 @@ impl Publisher for LinkPublisher {
     fn publish(&self, batch: &mut Vec<Message>, wait: Duration) -> Result<(), ClientError> {
         match self.publish_within(batch, wait).map_err(gone)? {
             0 => Ok(()),
-            dropped => Err(ClientError::TopicsFull { dropped }),
+            dropped => Err(ClientError::TopicsRefused { dropped }),
         }
     }
 

@@ -24,10 +24,10 @@ pub(super) fn secure(
         (None, None) => super::refuse_open_listeners(broker, allows_anonymous),
         (Some(_), _) if allows_anonymous => Err(contradiction("broker.allow_anonymous", ANONYMOUS_USERS)),
         (Some(_), None) => Err(contradiction("broker.users", USERS_WITHOUT_RULES)),
-        (None, Some(_)) if !takes_names_from_certificates(broker) => {
+        (None, Some(_)) if !allows_anonymous && !takes_names_from_certificates(broker) => {
             Err(contradiction("broker.access_rules", RULES_WITHOUT_USERS))
         }
-        (users, Some(rules)) => guard(broker, users, rules),
+        (users, Some(rules)) => guard(broker, users, rules, allows_anonymous),
     }
 }
 
@@ -36,7 +36,8 @@ const USERS_WITHOUT_RULES: &str = "there are users but no access rules, and what
      broker.access_rules (--acl); to let users do everything it has three lines: [[rules]], \
      allow = [\"publish\", \"subscribe\", \"will\"], topics = [\"#\"]";
 const RULES_WITHOUT_USERS: &str = "there are access rules but no users, so anyone could say to be anyone: name a users file with \
-     broker.users (--users), or take the names on every listener from client certificates";
+     broker.users (--users), take the names on every listener from client certificates, or accept that with \
+     broker.allow_anonymous (--allow-anonymous)";
 
 /// The error for a key that another one contradicts.
 pub(super) fn contradiction(key: &str, problem: &str) -> ConfigError {
@@ -48,7 +49,12 @@ fn takes_names_from_certificates(broker: &broker::Config) -> bool {
     broker.listeners.iter().all(takes)
 }
 
-fn guard(broker: &mut broker::Config, users: Option<PathBuf>, rules: PathBuf) -> Result<(), ConfigError> {
+fn guard(
+    broker: &mut broker::Config,
+    users: Option<PathBuf>,
+    rules: PathBuf,
+    admits_anonymous: bool,
+) -> Result<(), ConfigError> {
     let (known, rights) = (read_users(users.as_deref())?, read_rules(&rules)?);
     if let Some(file) = users.as_ref().filter(|_| known.is_empty()) {
         tracing::warn!(file = %file.display(), "no users: nobody can log in; `nearfar passwd FILE USER` adds one");
@@ -57,7 +63,7 @@ fn guard(broker: &mut broker::Config, users: Option<PathBuf>, rules: PathBuf) ->
         tracing::warn!(file = %rules.display(), "no access rules: clients can connect, and everything else is denied");
     }
     let guard = Guard::new(known, rights, broker.limits.failed_logins).map_err(ConfigError::Thread)?;
-    let guard = Arc::new(guard);
+    let guard = Arc::new(if admits_anonymous { guard.admitting_anonymous() } else { guard });
     broker.access = guard.clone();
     broker.reloads.push(Arc::new(AccessFiles { users, rules, guard }));
     Ok(())

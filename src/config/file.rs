@@ -53,6 +53,18 @@ pub struct BrokerSection {
     pub refused_publish: Option<RefusedPublish>,
     /// What an MQTT 5 client is told of a subscription that the rules refuse. Default `not_authorized`.
     pub refused_subscription: Option<RefusedSubscription>,
+    /// What becomes of a subscription of which the rules allow a part. Default `refuse`.
+    pub wide_filters: Option<WideFilters>,
+}
+
+/// What becomes of a subscription whose filter matches topics that the rules allow and others that they do not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WideFilters {
+    /// It is refused.
+    Refuse,
+    /// It is made, and what the client may not have is withheld.
+    Withhold,
 }
 
 /// What an MQTT 5 client is told of a subscription that the rules refuse.
@@ -253,6 +265,10 @@ impl BrokerSection {
         broker.refused_subscription = match self.refused_subscription {
             Some(RefusedSubscription::Unspecified) => broker::RefusedSubscription::Unspecified,
             Some(RefusedSubscription::NotAuthorized) | None => broker::RefusedSubscription::NotAuthorized,
+        };
+        broker.wide_filters = match self.wide_filters {
+            Some(WideFilters::Withhold) => broker::WideFilters::Withhold,
+            Some(WideFilters::Refuse) | None => broker::WideFilters::Refuse,
         };
         let allows_anonymous = self.allow_anonymous.unwrap_or(false);
         super::access_files::secure(&mut broker, self.users, self.access_rules, allows_anonymous)?;

@@ -129,7 +129,7 @@ impl Outbox {
         }));
         if let Err(cause) = self.shared.publisher.publish(&mut self.messages, wait) {
             let lost = match cause {
-                ClientError::OutboxFull { dropped, .. } | ClientError::TopicsFull { dropped } => dropped,
+                ClientError::OutboxFull { dropped, .. } | ClientError::TopicsRefused { dropped } => dropped,
                 _ => count,
             };
             self.shared.ledger.undelivered(lost);

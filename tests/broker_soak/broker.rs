@@ -21,7 +21,7 @@ const THREADS_THAT_COME_AND_GO: usize = 1;
 const SETTINGS: &str = "\
     [router]\nmax_connections = 1500\n\
     [v4.1]\nlisten = \"127.0.0.1:0\"\n[v4.1.connections]\nconnection_timeout_ms = 500\n\
-    [limits]\nconnections_per_address_max = 2000\nwrite_timeout_ms = 1000\ntopics_max = 5000\n";
+    [limits]\nconnections_per_address_max = 2000\nwrite_timeout_ms = 1000\n";
 
 /// The program under abuse.
 pub struct Node {

@@ -44,8 +44,6 @@ pub fn nobody() -> Peer {
 fn config() -> Config {
     let limits = Limits {
         filters_max: 60,
-        topics_max: 100,
-        topics_bytes_max: 2_000,
         subscriptions_per_client_max: 8,
         overlapping_subscriptions_max: 4,
         pending_messages_max: 6,
@@ -113,8 +111,7 @@ impl Arena {
         assert!(now.parked_sessions <= limits.parked_sessions_max, "{now:?}");
         assert!(now.retained_messages <= limits.retained_messages_max, "{now:?}");
         assert!(now.retained_bytes <= limits.retained_bytes_max, "{now:?}");
-        assert!(now.filters <= limits.filters_max && now.topics <= limits.topics_max, "{now:?}");
-        assert!(now.topics_bytes <= limits.topics_bytes_max, "{now:?}");
+        assert!(now.filters <= limits.filters_max, "{now:?}");
     }
 
     /// A fresh client connects, subscribes, and gets its own message.
