@@ -21,6 +21,7 @@ use rumqttd::protocol::{
     Disconnect, DisconnectReasonCode, Filter, Packet, PingReq, QoS, RetainForwardRule, Subscribe,
 };
 use rumqttd::{Notification, Router, RouterConfig, SegmentConfig, Strategy};
+use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -59,29 +60,25 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Hands packets to the router with at most one event, and none while an earlier one is unprocessed: the router takes
+/// Lets `push` hand packets to the router, with at most one event, and none while an earlier one is unprocessed: the router takes
 /// the whole buffer for each event.
-fn push_all(tx: &mut LinkTx, packets: &mut Vec<Packet>) -> Result<(), RouterGone> {
-    let Some(last) = packets.pop() else { return Ok(()) };
-    {
+fn push_with(tx: &mut LinkTx, push: impl FnOnce(&mut VecDeque<Packet>)) -> Result<(), RouterGone> {
+    let last = {
         let mut buffer = tx.buffer();
-        let announced = !buffer.is_empty();
-        buffer.extend(packets.drain(..));
-        if announced {
-            buffer.push_back(last);
-            return Ok(());
-        }
-    }
-    push_with_event(tx, last)
-}
-
-/// Hands over one packet with an event of its own.
-fn push_with_event(tx: &mut LinkTx, packet: Packet) -> Result<(), RouterGone> {
-    // `send` is async in name only: it awaits nothing.
-    match poll_now(tx.send(packet)) {
+        let before = buffer.len();
+        push(&mut buffer);
+        if before == 0 { buffer.pop_back() } else { None }
+    };
+    let Some(last) = last else { return Ok(()) };
+    // Its event. `send` is async in name only: it awaits nothing.
+    match poll_now(tx.send(last)) {
         Some(Ok(_buffered)) => Ok(()),
         _ => Err(RouterGone),
     }
+}
+
+fn push_one(tx: &mut LinkTx, packet: Packet) -> Result<(), RouterGone> {
+    push_with(tx, |buffer| buffer.push_back(packet))
 }
 
 fn disconnect_packet() -> Packet {
@@ -107,14 +104,14 @@ pub(super) struct LinkControl {
 impl Drop for LinkControl {
     fn drop(&mut self) {
         // An error means that the router is gone, and the link with it.
-        let _gone = push_all(&mut self.tx, &mut vec![disconnect_packet()]);
+        let _gone = push_one(&mut self.tx, disconnect_packet());
         lock(&self.slots).free.push((self.slot, self.lane.sent_messages()));
     }
 }
 
 impl LinkControl {
     fn subscribe(&mut self, topic: &str) -> Result<(), RouterGone> {
-        push_all(&mut self.tx, &mut vec![subscribe_packet(topic)])
+        push_one(&mut self.tx, subscribe_packet(topic))
     }
 }
 
@@ -134,7 +131,6 @@ struct Ingress {
     tx: LinkTx,
     /// Whether the router was told to end: it may take a moment, but takes no more messages.
     is_ended: bool,
-    packets: Vec<Packet>,
     backlog: Backlog,
 }
 
@@ -259,12 +255,7 @@ impl Bus {
             make,
             is_ended: Mutex::new(false),
             slots,
-            ingress: Mutex::new(Ingress {
-                tx,
-                is_ended: false,
-                packets: Vec::new(),
-                backlog: Backlog::default(),
-            }),
+            ingress: Mutex::new(Ingress { tx, is_ended: false, backlog: Backlog::default() }),
             connections: connections.lane.clone(),
             subscriptions: Mutex::default(),
             version: AtomicU64::new(0),
@@ -339,25 +330,26 @@ impl Bus {
             batch.changes.drain(..).for_each(|change| retained.apply(change));
         }
         let version = self.version();
-        let mut packets = std::mem::take(&mut ingress.packets);
-        for (publication, targets) in batch.publications.drain(..) {
-            let targets = if targets.version == version { targets } else { self.targets(&publication.topic) };
-            self.address(publication, targets, &mut packets);
-        }
-        if ingress.backlog.publish(packets.len(), std::mem::take(&mut batch.load).bytes) {
-            packets.push(Packet::PingReq(PingReq));
-        }
-        let pushed = push_all(&mut ingress.tx, &mut packets);
-        ingress.packets = packets;
-        pushed?;
+        let Ingress { tx, backlog, .. } = &mut *ingress;
+        push_with(tx, |buffer| {
+            let before = buffer.len();
+            for (publication, targets) in batch.publications.drain(..) {
+                let targets =
+                    if targets.version == version { targets } else { self.targets(&publication.topic) };
+                self.address(publication, targets, buffer);
+            }
+            if backlog.publish(buffer.len() - before, std::mem::take(&mut batch.load).bytes) {
+                buffer.push_back(Packet::PingReq(PingReq));
+            }
+        })?;
         self.published.fetch_add(messages as u64, Ordering::Relaxed);
         Ok(ingress.backlog.is_full())
     }
 
     /// Sends a message on each lane where somebody waits for it.
-    fn address(&self, publication: Publication, targets: Arc<Targets>, packets: &mut Vec<Packet>) {
+    fn address(&self, publication: Publication, targets: Arc<Targets>, packets: &mut VecDeque<Packet>) {
         let mut send = |lane: &Lane, publication| match lane.send(publication, targets.clone()) {
-            Some(packet) => packets.push(packet),
+            Some(packet) => packets.push_back(packet),
             None => {
                 self.skipped.fetch_add(1, Ordering::Relaxed);
             }
@@ -413,7 +405,7 @@ impl Bus {
             let mut ingress = lock(&self.ingress);
             drop(registrations);
             // An error means that the router is gone, which the receiver is told too.
-            let _gone = push_all(&mut ingress.tx, &mut vec![lane.end()]);
+            let _gone = push_one(&mut ingress.tx, lane.end());
         }
         self.note_progress();
     }
@@ -431,7 +423,7 @@ impl Bus {
     pub fn ping(&self) -> Result<(), RouterGone> {
         let mut ingress = lock(&self.ingress);
         ingress.backlog.note_ping();
-        push_all(&mut ingress.tx, &mut vec![Packet::PingReq(PingReq)])
+        push_one(&mut ingress.tx, Packet::PingReq(PingReq))
     }
 
     /// Whether the router has been told to end.
@@ -445,7 +437,7 @@ impl Bus {
         let mut ingress = lock(&self.ingress);
         ingress.is_ended = true;
         // An error means that it has ended already.
-        let _gone = push_all(&mut ingress.tx, &mut vec![poison::packet()]);
+        let _gone = push_one(&mut ingress.tx, poison::packet());
     }
 }
 
