@@ -219,3 +219,37 @@ fn a_link_outrun_by_another_link_is_told_off_in_the_statistics_and_does_not_bloc
     }
     assert_eq!(receive(&mut subscriber, 1_000)[999].payload[..], 999u32.to_be_bytes());
 }
+
+#[test]
+fn a_batch_of_any_size_reaches_the_clients_whole() {
+    const MESSAGES: u32 = 20_000;
+    let (broker, address) = start(Config::loopback());
+    let (publisher, _subscriber) = broker.link("here").unwrap();
+    let mut client = Client::v3(address, "c");
+    client.subscribe("burst", 0);
+    let payload = |n: u32| [&n.to_be_bytes()[..], &[0; 96]].concat();
+    publisher.publish(&mut (0..MESSAGES).map(|n| Message::new("burst", payload(n))).collect()).unwrap();
+    for n in 0..MESSAGES {
+        assert_eq!(client.receive().payload()[..4], n.to_be_bytes());
+    }
+    assert_eq!(broker.statistics().dropped_messages, 0);
+}
+
+#[test]
+fn a_publisher_that_waits_is_told_when_the_router_dies() {
+    let (broker, address) = start(Config::loopback());
+    let (publisher, _subscriber) = broker.link("here").unwrap();
+    let mut client = Client::v3(address, "c");
+    client.subscribe("t", 0);
+    let publishing = std::thread::spawn(move || {
+        loop {
+            let mut batch = (0..1_000).map(|_| Message::new("t", vec![0; 10_000])).collect();
+            if let Err(closed) = publisher.publish(&mut batch) {
+                return closed;
+            }
+        }
+    });
+    client.receive();
+    broker.kill_router_for_test();
+    assert_eq!(publishing.join().unwrap(), LinkClosed);
+}

@@ -426,11 +426,6 @@ impl Bus {
         push_one(&mut ingress.tx, Packet::PingReq(PingReq))
     }
 
-    /// Whether the router has been told to end.
-    pub fn is_ended(&self) -> bool {
-        *lock(&self.is_ended)
-    }
-
     /// Ends the router's thread; it drops everything it holds.
     pub fn end_router(&self) {
         *lock(&self.is_ended) = true;

@@ -17,9 +17,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// A publisher that waits looks up this often, in case the router has ended.
-const LOOK_UP_EVERY: Duration = Duration::from_millis(100);
-
 /// A message on its way, and who gets it.
 pub(super) struct Envelope {
     pub publication: Publication,
@@ -83,6 +80,8 @@ pub(super) struct Lane {
     taken: Total,
     /// A publisher waits for room.
     is_awaited: AtomicBool,
+    /// The receiver lives.
+    is_received: AtomicBool,
 }
 
 impl Lane {
@@ -101,6 +100,7 @@ impl Lane {
             taken_messages: sent_messages.into(),
             taken: Total::default(),
             is_awaited: AtomicBool::new(false),
+            is_received: AtomicBool::new(true),
         }
     }
 
@@ -146,20 +146,20 @@ impl Lane {
         has_room()
     }
 
-    /// Waits at most `wait` for room; `is_over` tells when there will never be any.
-    pub fn wait_for_room(&self, wait: Duration, is_over: impl Fn() -> bool) {
+    /// Waits at most `wait` for room, or until nobody receives any more.
+    pub fn wait_for_room(&self, wait: Duration) {
         if self.has_room() || wait.is_zero() {
             return;
         }
-        let deadline = Instant::now() + wait;
+        let started = Instant::now();
         let mut on_the_way = lock(&self.on_the_way);
         // Looked at while what a waker takes is held, so that it is not missed.
-        while !self.has_room() && !is_over() {
-            let left = deadline.saturating_duration_since(Instant::now());
+        while !self.has_room() && self.is_received.load(Ordering::Acquire) {
+            let left = wait.saturating_sub(started.elapsed());
             if left.is_zero() {
                 return;
             }
-            let waited = self.room.wait_timeout(on_the_way, left.min(LOOK_UP_EVERY));
+            let waited = self.room.wait_timeout(on_the_way, left);
             on_the_way = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
@@ -205,11 +205,15 @@ impl Lane {
             && has_room()
             && self.is_awaited.swap(false, Ordering::SeqCst);
         if is_free {
-            // Whoever is about to wait has looked already, or will wait when this is had.
-            drop(lock(&self.on_the_way));
-            self.room.notify_all();
+            self.wake();
         }
         is_free
+    }
+
+    fn wake(&self) {
+        // Whoever is about to wait has looked already, or will wait when this is had.
+        drop(lock(&self.on_the_way));
+        self.room.notify_all();
     }
 
     /// Whether everything up to message number `until` has been taken.
@@ -226,6 +230,13 @@ pub(super) struct LaneReceiver {
     pub lane: Arc<Lane>,
     /// Taken from `lane.on_the_way` together; their payloads are still to come.
     expected: VecDeque<Envelope>,
+}
+
+impl Drop for LaneReceiver {
+    fn drop(&mut self) {
+        self.lane.is_received.store(false, Ordering::Release);
+        self.lane.wake();
+    }
 }
 
 impl LaneReceiver {

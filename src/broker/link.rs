@@ -9,7 +9,10 @@ use super::subscriptions::Subscriber;
 use crate::mqtt::{Message, TOPIC_BYTES_MAX, is_topic_filter};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// A large batch is published in parts of this size.
+const PUSH_BYTES: u64 = 128 * 1024;
 
 /// The broker has stopped, so the link has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -128,10 +131,16 @@ impl LinkPublisher {
     /// # Errors
     /// As [`publish`](Self::publish).
     pub fn publish_within(&self, batch: &mut Vec<Message>, wait: Duration) -> Result<usize, LinkClosed> {
-        self.bus.connections.wait_for_room(wait, || self.bus.is_ended());
-        let mut out = Batch::default();
-        let refused = batch.drain(..).filter_map(|message| self.add(&mut out, message).err()).count();
-        self.bus.push(&mut out)?;
+        let started = Instant::now();
+        let (mut out, mut refused) = (Batch::default(), 0);
+        let mut messages = batch.drain(..).peekable();
+        while let Some(message) = messages.next() {
+            refused += usize::from(self.add(&mut out, message).is_err());
+            if messages.peek().is_none() || out.load.bytes >= PUSH_BYTES {
+                self.bus.connections.wait_for_room(wait.saturating_sub(started.elapsed()));
+                self.bus.push(&mut out)?;
+            }
+        }
         Ok(refused)
     }
 
