@@ -89,6 +89,8 @@ pub(super) struct Connection {
     pub progress: watch::Receiver<()>,
     pub retained: VecDeque<RetainedDelivery>,
     pub shared_queue: mpsc::Sender<SharedDelivery>,
+    /// It is or was in a shared group, so that something may come by `shared_queue`.
+    pub is_member: bool,
     pub ending: Option<End>,
     pub farewell: Farewell,
     pub will: Option<Will>,
@@ -252,6 +254,7 @@ impl Connection {
             progress,
             retained: VecDeque::new(),
             shared_queue,
+            is_member: false,
             ending: None,
             farewell: Farewell::No,
             will: None,
@@ -295,7 +298,8 @@ impl Connection {
         W: AsyncWrite + Unpin,
     {
         let mut last_read = Instant::now();
-        let mut last_write = Instant::now();
+        // Since when the client takes nothing of what is written to it.
+        let mut unwritten_since = None;
         let mut holds_back = false;
         let mut turn_bytes = 0;
         let tick = tokio::time::sleep(self.tick());
@@ -313,7 +317,9 @@ impl Connection {
             }
             let wants_write = holds_back || !self.output.unwritten().is_empty();
             if !wants_write {
-                last_write = Instant::now();
+                unwritten_since = None;
+            } else if unwritten_since.is_none() {
+                unwritten_since = Some(Instant::now());
             }
             let takes_more = self.takes_more();
             let can_read = self.frames.is_empty() && !self.is_held && self.reads_enough();
@@ -331,7 +337,7 @@ impl Connection {
                     Ok(written) => {
                         self.output.advance(written.bytes);
                         holds_back = written.holds_back;
-                        last_write = Instant::now();
+                        unwritten_since = None;
                     }
                     Err(_gone) => return Ok(End::Lost),
                 },
@@ -350,7 +356,7 @@ impl Connection {
                     _ => return Ok(End::Lost),
                 },
                 () = self.session.mailbox.arrival(), if takes_more => {}
-                Some(delivery) = shared.recv(), if takes_more => {
+                Some(delivery) = shared.recv(), if takes_more && self.is_member => {
                     self.review_rights()?;
                     self.deliver_shared(delivery);
                 }
@@ -375,7 +381,8 @@ impl Connection {
                     if self.keep_alive.is_some_and(|limit| !is_waiting && last_read.elapsed() >= limit) {
                         return Err(Reason::KEEP_ALIVE);
                     }
-                    if wants_write && last_write.elapsed() >= self.server.config.limits.write_timeout {
+                    let write_timeout = self.server.config.limits.write_timeout;
+                    if unwritten_since.is_some_and(|since: Instant| since.elapsed() >= write_timeout) {
                         self.server.bus.reached.note(Limit::WriteTimeout, &self.client_id);
                         return Ok(End::Lost);
                     }

@@ -161,6 +161,7 @@ impl Connection {
         let queue = self.shared_queue.clone();
         let member = Member { session: self.session.uid, subscription: id, queue, judge };
         let membership = hold.join(path, group, member);
+        self.is_member = true;
         if let Some(subscription) = self.session.subscription_mut(id) {
             subscription.membership = Some(membership);
         }
