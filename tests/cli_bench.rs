@@ -163,3 +163,17 @@ fn what_cannot_be_measured_is_refused_with_the_reason() {
     let conflict = run(&mut nearfar(&["bench", "--rate", "5", "--window", "5"]));
     assert_eq!(conflict.code, Some(2), "{conflict:?}");
 }
+
+#[test]
+fn requests_have_as_many_features_as_the_model_has_inputs() {
+    let directory = tempfile::tempdir().unwrap();
+    let model = directory.path().join("five.safetensors");
+    // One linear layer of five inputs: its weights and its bias are zeros.
+    let header = r#"{"0.weight":{"dtype":"F32","shape":[1,5],"data_offsets":[0,20]},"0.bias":{"dtype":"F32","shape":[1],"data_offsets":[20,24]}}"#;
+    let file = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &[0; 24]].concat();
+    std::fs::write(&model, file).unwrap();
+    let model = model.to_str().unwrap();
+    let ended = run(&mut nearfar(&["bench", "--model", model, "--requests", "40", "--warm-up", "0"]));
+    ended.assert_success();
+    ended.line_with("40 in");
+}

@@ -23,6 +23,8 @@ use self::report::{Report, Used};
 use self::target::{Choice, Target, Usage};
 use crate::cli::output;
 
+/// Inputs of the shipped detector.
+const SHIPPED_INPUTS: usize = 32;
 /// The variable with the password for `--username`, as for a broker elsewhere.
 const PASSWORD_VARIABLE: &str = "NEARFAR_REMOTE_PASSWORD";
 /// Requests in flight when nothing else is said.
@@ -116,9 +118,9 @@ struct LoadArgs {
     /// Version of MQTT
     #[arg(long, value_enum, default_value_t)]
     mqtt: VersionArg,
-    /// Numbers in a request; as many as the model has inputs
-    #[arg(long, value_name = "N", default_value = "32", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    features: u32,
+    /// Numbers in a request [default: as many as --model has inputs, or 32]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    features: Option<u32>,
     /// Bytes of a request's payload, filled up with blanks [default: what it takes]
     #[arg(long, value_name = "N")]
     payload_bytes: Option<usize>,
@@ -243,6 +245,15 @@ impl TargetArgs {
     }
 }
 
+impl TargetArgs {
+    /// How many features a request needs, as far as that is known here.
+    fn inputs(&self) -> anyhow::Result<usize> {
+        let Some(model) = &self.model else { return Ok(SHIPPED_INPUTS) };
+        let inspected = nearfar::model::inspect(model)?.model;
+        Ok(inspected.map_err(anyhow::Error::msg)?.inputs)
+    }
+}
+
 impl LoadArgs {
     fn plan(&self, target: &Target, who: &TargetArgs) -> anyhow::Result<Plan> {
         let topics = Topics::under(&self.topic_prefix);
@@ -269,7 +280,7 @@ impl LoadArgs {
             qos: self.qos,
             connections,
             devices,
-            features: self.features as usize,
+            features: self.features.map_or_else(|| who.inputs(), |features| Ok(features as usize))?,
             payload_bytes: self.payload_bytes,
             request_topic: topics.request.concat(),
             result_topic: topics.result,
