@@ -5,7 +5,8 @@
 //! (thread)   (delay     (bounded) (thread)   (delay       (encodes,
 //!             line)                           line)        publishes)
 //! ```
-//! Without a simulated network there is no delay line and the worker publishes by itself.
+//! Without a simulated network there is no delay line and the worker publishes by itself. A heavy model may have several
+//! workers, each with a queue of its own.
 
 mod flow;
 mod intake;
@@ -19,14 +20,14 @@ use std::time::{Duration, Instant};
 
 use tracing::{error, info};
 
-use self::flow::Flow;
+use self::flow::{Flow, Ticket};
 use self::outbox::Outbox;
 use crate::client::{Client, ClientError, Publisher};
 use crate::metrics::{Ledger, Statistics};
 use crate::model::{Detector, Model, ModelInfo};
 use crate::network::Profile;
 use crate::wire;
-use crate::worker::{self, Queue};
+use crate::worker::{self, Done, Pool, WORKERS_MAX};
 
 /// The topics of a deployment. The device id is appended to `result` and `error` as one more level.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,8 +70,12 @@ pub struct Config {
     pub network: Profile,
     /// Bounds on payloads.
     pub wire: wire::Limits,
-    /// Bounds of the worker and its queue.
+    /// Bounds of the workers and their queues.
     pub worker: worker::Config,
+    /// How many threads call the model, each a copy of its own; between 1 and [`WORKERS_MAX`], and at most
+    /// `worker.queue_requests_max`. More than one is for heavy models and machines with cores to spare. Answers to one
+    /// device keep the order of its requests; those to different devices may overtake one another. Default 1.
+    pub workers: usize,
     /// The most requests between arrival and answer; beyond it they are refused as `OVERLOADED`. Default 65,536.
     pub in_flight_max: usize,
     /// How long after its arrival a request may still start; later it is refused as `DEADLINE_EXCEEDED`. An MQTT 5 message
@@ -116,6 +121,7 @@ impl Config {
             network,
             wire: wire::Limits::default(),
             worker: worker::Config::default(),
+            workers: 1,
             in_flight_max: 65_536,
             deadline: None,
             members: wire::Members::default(),
@@ -146,6 +152,28 @@ pub enum DeploymentError {
         /// The cause.
         source: io::Error,
     },
+    /// Too few or too many workers.
+    #[error(
+        "deployment {name}: found {workers} workers, expected between 1 and {WORKERS_MAX}, and at most queue_requests_max ({queue_requests_max})"
+    )]
+    Workers {
+        /// The deployment.
+        name: String,
+        /// What was asked for.
+        workers: usize,
+        /// Each worker has a share of it.
+        queue_requests_max: usize,
+    },
+    /// Several workers were asked for, and the model's [`replica`](Model::replica) is `None`.
+    #[error("deployment {name}: found {workers} workers, expected 1: model {model:?} cannot be copied")]
+    OneModelOnly {
+        /// The deployment.
+        name: String,
+        /// What was asked for.
+        workers: usize,
+        /// The model.
+        model: String,
+    },
     /// The broker is gone or refuses the subscription.
     #[error("deployment {name}: {source}")]
     Client {
@@ -170,20 +198,23 @@ impl Deployment {
     /// Starts the deployment's threads and subscribes to its request topics.
     ///
     /// # Errors
-    /// [`DeploymentError`] when a thread cannot be started or the broker refuses the subscription.
+    /// [`DeploymentError`] when there cannot be as many workers, a thread cannot be started, or the broker refuses the
+    /// subscription.
     pub fn start(config: Config, detector: Detector, client: &dyn Client) -> Result<Self, DeploymentError> {
         let name = config.name.clone();
+        let (model_info, models) = one_for_each_worker(&config, detector)?;
         let conversation = client
             .open(&name, &config.topics.request)
             .map_err(|source| DeploymentError::Client { name: name.clone(), source })?;
         let thread_failed = |source| DeploymentError::Thread { name: name.clone(), source };
-        let (model_info, model) = detector.into_parts();
         let ledger = Arc::new(Ledger::default());
         let outbox = Outbox::new(&config, &model_info, Arc::clone(&conversation.publisher), ledger);
-        let queue = Queue::new(config.worker.queue_requests_max);
-        let flow = Flow::new(&config, queue, outbox);
+        let workers = Pool::new(config.workers, config.worker.queue_requests_max, |ticket: &Ticket| {
+            ticket.caller.device_id.as_ref()
+        });
+        let flow = Flow::new(&config, workers, outbox);
         let stages =
-            start_stages(&config, &flow, model).inspect_err(|_| flow.close()).map_err(thread_failed)?;
+            start_stages(&config, &flow, models).inspect_err(|_| flow.close()).map_err(thread_failed)?;
         let intake = intake::start(&config, model_info.inputs, conversation.subscriber, flow.clone())
             .inspect_err(|_| flow.close())
             .map_err(thread_failed)?;
@@ -214,7 +245,7 @@ impl Deployment {
 
     /// How many requests wait for the model.
     pub fn queued(&self) -> usize {
-        self.flow.queue().len()
+        self.flow.workers().len()
     }
 
     /// Whether its threads run.
@@ -240,7 +271,7 @@ impl Deployment {
         let left = self.flow.ledger().wait_until_drained(deadline);
         self.flow.close();
         for stage in self.stages.drain(..) {
-            // With requests left, the model is busy with them: its thread ends by itself when it returns.
+            // With requests left, a model is busy with them: its thread ends by itself when it returns.
             if left == 0 && stage.join().is_err() {
                 error!(deployment = self.name, "a thread of the deployment panicked");
             }
@@ -252,8 +283,30 @@ impl Deployment {
 /// The most batches of answers that wait to be published behind the delay line.
 const DEPARTURES_BATCHES_MAX: usize = 1_024;
 
-fn start_stages(config: &Config, flow: &Flow, model: Box<dyn Model>) -> io::Result<Vec<JoinHandle<()>>> {
-    let mut stages = Vec::with_capacity(3);
+/// The model, and as many of it as there are workers.
+fn one_for_each_worker(
+    config: &Config,
+    detector: Detector,
+) -> Result<(ModelInfo, Vec<Box<dyn Model>>), DeploymentError> {
+    let (name, workers) = (config.name.clone(), config.workers);
+    let queue_requests_max = config.worker.queue_requests_max;
+    if !(1..=WORKERS_MAX).contains(&workers) || (workers > 1 && workers > queue_requests_max) {
+        return Err(DeploymentError::Workers { name, workers, queue_requests_max });
+    }
+    let (info, model) = detector.into_parts();
+    let Some(mut models) = (1..workers).map(|_| model.replica()).collect::<Option<Vec<_>>>() else {
+        return Err(DeploymentError::OneModelOnly { name, workers, model: info.name });
+    };
+    models.push(model);
+    Ok((info, models))
+}
+
+fn start_stages(
+    config: &Config,
+    flow: &Flow,
+    models: Vec<Box<dyn Model>>,
+) -> io::Result<Vec<JoinHandle<()>>> {
+    let mut stages = Vec::with_capacity(2 + models.len());
     if let Some(line) = flow.line() {
         let (departures, departing) = sync_channel(DEPARTURES_BATCHES_MAX);
         let mut stage = flow.clone();
@@ -265,6 +318,7 @@ fn start_stages(config: &Config, flow: &Flow, model: Box<dyn Model>) -> io::Resu
     }
     let mut stage = flow.clone();
     let name = format!("model-{}", config.name);
-    stages.push(flow.queue().serve(&name, model, config.worker.batch_max, move |done| stage.on_done(done))?);
+    let answer = move |done: &mut Vec<Done<Ticket>>| stage.on_done(done);
+    stages.extend(flow.workers().serve(&name, models, config.worker.batch_max, answer)?);
     Ok(stages)
 }

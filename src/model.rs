@@ -44,6 +44,13 @@ pub trait Model: Send {
     /// # Errors
     /// When `rows` is not a whole number of rows, or the forward pass fails.
     fn predict(&mut self, rows: &[f32], predictions: &mut Vec<f32>) -> Result<(), ModelError>;
+
+    /// Another instance that answers alike, for one more thread. What never changes, such as weights, is best shared.
+    ///
+    /// `None`, the default, for a model of which there can be only one; it cannot have several workers.
+    fn replica(&self) -> Option<Box<dyn Model>> {
+        None
+    }
 }
 
 /// Why a forward pass failed.

@@ -1,7 +1,11 @@
 //! The worker: one OS thread owns one model and takes whatever arrived while it was busy (natural batching).
 //!
 //! There is no batching timer: an idle node answers at once, a busy one batches by itself. The queue in front of it is
-//! bounded, and what does not fit is handed back to the caller, who decides.
+//! bounded, and what does not fit is handed back to the caller, who decides. A [`Pool`] is one worker or several, each with
+//! a [`Queue`].
+
+mod homes;
+mod pool;
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,10 +18,12 @@ use tracing::error;
 use crate::inference::{ErrorCode, Outcome, Refusal};
 use crate::model::Model;
 
-/// The worker's bounds.
+pub use self::pool::{DeviceOf, Pool, WORKERS_MAX};
+
+/// The bounds of a model's workers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Config {
-    /// The most requests that wait for the model. Default 32,768.
+    /// The most requests that wait for the model; several workers have equal shares of it. Default 32,768.
     pub queue_requests_max: usize,
     /// The most rows in one forward pass. Default 128, where a small network's cost per row is flat.
     pub batch_max: usize,

@@ -225,6 +225,22 @@ fn a_model_of_ones_own_makes_a_detector() {
     assert_eq!(detector.into_parts().1.inputs(), 2);
 }
 
+#[test]
+fn a_replica_answers_alike_on_another_thread_when_the_first_is_gone() {
+    let model = ModelDirectory::random(&[8, 300, 900, 1], 3);
+    let (_, mut first) = Detector::load(model.path()).unwrap().into_parts();
+    let rows = f32s(4, 8 * 40);
+    let (mut expected, mut predictions) = (Vec::new(), Vec::new());
+    first.predict(&rows, &mut expected).unwrap();
+    let mut replica = first.replica().expect("a dense network can be copied");
+    drop(first);
+    let predictions = std::thread::spawn(move || {
+        replica.predict(&rows, &mut predictions).unwrap();
+        predictions
+    });
+    assert_eq!(predictions.join().unwrap(), expected);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 

@@ -14,6 +14,7 @@ use crate::deployment::{self, DeviceIdFrom, Topics};
 use crate::mqtt;
 use crate::network::Profile;
 use crate::strict_toml::{self, TomlError};
+use crate::worker::WORKERS_MAX;
 use crate::{wire, worker};
 
 /// The whole file.
@@ -125,6 +126,8 @@ pub struct DeploymentSection {
     pub members: Option<Vec<Member>>,
     /// The largest payload read, in bytes.
     pub payload_bytes_max: Option<usize>,
+    /// How many threads call the model, each a copy of its own. Default 1.
+    pub workers: Option<usize>,
     /// The most requests that wait for the model.
     pub queue_requests_max: Option<usize>,
     /// The most rows in one forward pass.
@@ -337,6 +340,14 @@ impl DeploymentSection {
                 return invalid(key, "found 0, expected at least 1".to_owned());
             }
         }
+        let workers = self.workers.unwrap_or(1);
+        if !(1..=WORKERS_MAX).contains(&workers) {
+            return invalid("workers", format!("found {workers}, expected between 1 and {WORKERS_MAX}"));
+        }
+        if let Some(waiting) = self.queue_requests_max.filter(|waiting| *waiting < workers) {
+            let problem = format!("found {waiting}, expected at least one for each of the {workers} workers");
+            return invalid("queue_requests_max", problem);
+        }
         Ok(())
     }
 
@@ -367,6 +378,7 @@ impl DeploymentSection {
             network: profile,
             wire,
             worker,
+            workers: self.workers.unwrap_or(defaults.workers),
             in_flight_max: self.in_flight_max.unwrap_or(defaults.in_flight_max),
             deadline: self.deadline_ms.map(Duration::from_millis),
             members: members(&self.members.unwrap_or_default()),

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::inference::{Caller, ErrorCode, Outcome, Refusal, Stages};
 use crate::metrics::Ledger;
 use crate::network::{DelayLine, Direction, Profile};
-use crate::worker::{Done, Job, Queue};
+use crate::worker::{Done, Job, Pool};
 
 use super::outbox::{Answer, Outbox, ReplyTo};
 
@@ -37,7 +37,7 @@ pub enum Parcel {
 /// One thread's view of the deployment's stages: shared queues, and buffers of its own.
 pub struct Flow {
     network: Profile,
-    queue: Queue<Ticket>,
+    workers: Pool<Ticket>,
     line: Option<DelayLine<Parcel>>,
     outbox: Outbox,
     /// How long this thread may wait for room towards a slow broker.
@@ -46,38 +46,34 @@ pub struct Flow {
     jobs: Vec<Job<Ticket>>,
     /// Gathered for the way back.
     answers: Vec<Answer>,
-    /// When the last answer that this thread put on the downlink is due.
-    last_due: Option<Instant>,
 }
 
 impl Clone for Flow {
     fn clone(&self) -> Self {
         Self {
             network: self.network,
-            queue: self.queue.clone(),
+            workers: self.workers.clone(),
             line: self.line.clone(),
             outbox: self.outbox.clone(),
             publish_wait_max: self.publish_wait_max,
             jobs: Vec::new(),
             answers: Vec::new(),
-            last_due: None,
         }
     }
 }
 
 impl Flow {
-    pub fn new(config: &super::Config, queue: Queue<Ticket>, outbox: Outbox) -> Self {
+    pub fn new(config: &super::Config, workers: Pool<Ticket>, outbox: Outbox) -> Self {
         // The intake admits at most `in_flight_max` requests, so the line never fills beyond that.
         let line = (!config.network.is_instant()).then(|| DelayLine::new(config.in_flight_max));
         Self {
             network: config.network,
-            queue,
+            workers,
             line,
             outbox,
             publish_wait_max: PUBLISH_WAIT_MAX,
             jobs: Vec::new(),
             answers: Vec::new(),
-            last_due: None,
         }
     }
 
@@ -86,8 +82,8 @@ impl Flow {
         Self { publish_wait_max: Duration::ZERO, ..self }
     }
 
-    pub fn queue(&self) -> &Queue<Ticket> {
-        &self.queue
+    pub fn workers(&self) -> &Pool<Ticket> {
+        &self.workers
     }
 
     pub fn line(&self) -> Option<&DelayLine<Parcel>> {
@@ -173,9 +169,9 @@ impl Flow {
         self.send_back();
     }
 
-    /// Ends the threads: the worker once its queue is empty, the delay line at once.
+    /// Ends the threads: each worker once its queue is empty, the delay line at once.
     pub fn close(&self) {
-        self.queue.close();
+        self.workers.close();
         if let Some(line) = &self.line {
             line.abandon();
         }
@@ -192,14 +188,14 @@ impl Flow {
         }
     }
 
-    /// Gathered jobs to the worker; gathered refusals, and those of a full queue, back to their senders.
+    /// Gathered jobs to the workers; gathered refusals, and those of a full queue, back to their senders.
     fn forward(&mut self) {
-        self.queue.submit(&mut self.jobs);
+        self.workers.submit(&mut self.jobs);
         if !self.jobs.is_empty() {
-            let refusal = if self.queue.is_closed() {
+            let refusal = if self.workers.is_closed() {
                 Refusal::new(ErrorCode::ModelNotReady, "no model serves this deployment any more")
             } else {
-                let waiting = self.queue.requests_max();
+                let waiting = self.workers.requests_max_each();
                 Refusal::new(ErrorCode::Overloaded, format!("the queue is full ({waiting} requests wait)"))
             };
             let refused: Vec<_> = self.jobs.drain(..).collect();
@@ -217,16 +213,14 @@ impl Flow {
             return self.outbox.send(&mut self.answers, self.publish_wait_max);
         };
         let (network, now, mut full) = (self.network, Instant::now(), Vec::new());
-        let last_due = &mut self.last_due;
         let parcels = self.answers.drain(..).map(|mut answer| {
             let delay = network.delay(Direction::Downlink, answer.ticket.sequence);
             answer.ticket.network += delay;
-            // As if the uplink had been exact; but an answer does not overtake another on the link.
-            let due = (now + delay.saturating_sub(answer.ticket.late)).max(last_due.unwrap_or(now));
-            *last_due = Some(due);
-            (due, Parcel::Down(answer, now))
+            // As if the uplink had been exact; but an answer does not overtake another on the link, whichever of
+            // several workers made it.
+            (now + delay.saturating_sub(answer.ticket.late), Parcel::Down(answer, now))
         });
-        if let Err(refused) = line.send(parcels) {
+        if let Err(refused) = line.send_in_order(parcels) {
             full = refused.0;
         }
         for parcel in full {

@@ -4,6 +4,7 @@
 //! Small products are computed by a loop of ours inside a candle operation; see [`PRODUCT_MULTIPLICATIONS_MAX`].
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use candle_core::cpu_backend::unary_map;
 use candle_core::{CpuStorage, CustomOp1, Device, Layout, Shape, Storage, Tensor};
@@ -18,7 +19,8 @@ use super::{Model, ModelError};
 /// about 80 µs; our plain loop has done this many by then.
 const PRODUCT_MULTIPLICATIONS_MAX: usize = 1 << 18;
 
-/// A network ready to be called.
+/// A network ready to be called. Clones share their weights.
+#[derive(Clone)]
 pub(super) struct Dense {
     inputs: usize,
     normalisation: Option<Normalisation>,
@@ -28,12 +30,13 @@ pub(super) struct Dense {
     normalised: Vec<f32>,
 }
 
+#[derive(Clone)]
 enum Step {
     /// `x * weight + bias`: weight `(inputs, outputs)`, bias `(1, outputs)`.
     Linear {
         weight: Tensor,
         bias: Option<Tensor>,
-        small: Option<Product>,
+        small: Option<Arc<Product>>,
     },
     /// `x * scale + shift`, both `(1, features)`: what batch norm is once its statistics stand still.
     Affine {
@@ -67,7 +70,7 @@ impl Dense {
         for step in &self.steps {
             x = match step {
                 Step::Linear { small: Some(product), .. } if product.is_small(batch) => {
-                    x.apply_op1_no_bwd(product)?
+                    x.apply_op1_no_bwd(product.as_ref())?
                 }
                 Step::Linear { weight, bias: None, .. } => x.matmul(weight)?,
                 Step::Linear { weight, bias: Some(bias), .. } => add_row(&x.matmul(weight)?, bias, batch)?,
@@ -106,6 +109,10 @@ impl Model for Dense {
         let output = result.map_err(forward_error)?;
         read_probabilities(&output, self.output, predictions)
     }
+
+    fn replica(&self) -> Option<Box<dyn Model>> {
+        Some(Box::new(self.clone()))
+    }
 }
 
 fn step(layer: &Layer, values: &mut Values) -> Result<Step, ModelError> {
@@ -123,7 +130,7 @@ fn step(layer: &Layer, values: &mut Values) -> Result<Step, ModelError> {
                 let weight =
                     weight.flatten_all().and_then(|weight| weight.to_vec1()).map_err(forward_error)?;
                 let bias = bias.clone().unwrap_or_else(|| vec![0.0; *outputs]);
-                Some(Product { weight, bias })
+                Some(Arc::new(Product { weight, bias }))
             } else {
                 None
             };

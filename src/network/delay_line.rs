@@ -29,6 +29,8 @@ struct Shared<T> {
 
 struct State<T> {
     schedule: Schedule<T>,
+    /// When the last entry that was sent in order is due.
+    last_due: Option<Instant>,
     closed: bool,
 }
 
@@ -39,7 +41,7 @@ pub struct DelayLineFull<T>(pub Vec<T>);
 impl<T: Send + 'static> DelayLine<T> {
     /// An empty line that carries at most `in_flight_max` entries. Nothing is delivered before [`run`](Self::run).
     pub fn new(in_flight_max: usize) -> Self {
-        let state = State { schedule: Schedule::default(), closed: false };
+        let state = State { schedule: Schedule::default(), last_due: None, closed: false };
         Self { shared: Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new(), in_flight_max }) }
     }
 
@@ -67,12 +69,33 @@ impl<T: Send + 'static> DelayLine<T> {
     /// # Errors
     /// [`DelayLineFull`] with the entries that exceed `in_flight_max`.
     pub fn send(&self, entries: impl IntoIterator<Item = (Instant, T)>) -> Result<(), DelayLineFull<T>> {
+        self.put(entries, |_, due| due)
+    }
+
+    /// The same, but none of the entries leaves before one that was sent this way earlier: it waits until that one is due.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub fn send_in_order(
+        &self,
+        entries: impl IntoIterator<Item = (Instant, T)>,
+    ) -> Result<(), DelayLineFull<T>> {
+        self.put(entries, |last_due, due| *last_due.insert(last_due.map_or(due, |last| due.max(last))))
+    }
+
+    /// Puts entries on the line, each at the instant that `adjust` makes of the last one sent in order and its own.
+    fn put(
+        &self,
+        entries: impl IntoIterator<Item = (Instant, T)>,
+        adjust: impl Fn(&mut Option<Instant>, Instant) -> Instant,
+    ) -> Result<(), DelayLineFull<T>> {
         let mut refused = Vec::new();
         let mut first = false;
         {
             let mut state = self.shared.lock();
             for (due, value) in entries {
                 if state.schedule.len() < self.shared.in_flight_max {
+                    let due = adjust(&mut state.last_due, due);
                     first |= state.schedule.push(due, value);
                 } else {
                     refused.push(value);
@@ -163,6 +186,24 @@ mod tests {
         let delivered: Vec<_> = receiver.iter().collect();
         assert_eq!(delivered.iter().map(|d| d.0).collect::<Vec<_>>(), [10, 10, 20, 30]);
         assert!(delivered.iter().all(|(ms, at)| *at >= start + Duration::from_millis(*ms)));
+    }
+
+    #[test]
+    fn what_is_sent_in_order_leaves_in_order_whenever_it_is_due() {
+        let line = DelayLine::new(10);
+        let (sender, receiver) = mpsc::sync_channel(10);
+        let after = |ms| Instant::now() + Duration::from_millis(ms);
+        line.send_in_order([(after(20), "first")]).unwrap();
+        line.clone().send_in_order([(after(1), "second"), (after(2), "third")]).unwrap();
+        line.send([(after(3), "on its own")]).unwrap();
+        let thread = line
+            .run("line", move |due: &mut Vec<&str>| {
+                due.drain(..).for_each(|value| sender.send(value).unwrap())
+            })
+            .unwrap();
+        line.close();
+        thread.join().unwrap();
+        assert_eq!(receiver.iter().collect::<Vec<_>>(), ["on its own", "first", "second", "third"]);
     }
 
     #[test]
