@@ -1,6 +1,6 @@
 //! The embedded MQTT broker: 3.1.1 and 5 on every listener, and in-process links beside them.
 //!
-//! rumqttd's router fans messages out; everything that a client can send meets our own front door first, which owns
+//! rumqttd's router carries messages; everything that a client can send meets our own front door first, which owns subscriptions,
 //! quality of service, sessions, retained messages, wills and every limit. Whatever a client sends is handled, refused by the
 //! standard's means, or ends that one connection. It runs on two threads of its own, and ends with [`Broker::stop`].
 //!
@@ -112,11 +112,6 @@ use transport::Entrance;
 
 /// Connections that the system queues for a listener until they are accepted.
 const ACCEPT_BACKLOG: u32 = 1_024;
-/// Threads for making router links ahead, which blocks until the router answers.
-const LINK_THREADS: usize = 1;
-
-/// How long the making of a last link may take when the broker stops.
-const LINK_GRACE: Duration = Duration::from_secs(1);
 
 /// Why a broker did not start, or a link could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -216,8 +211,6 @@ impl Broker {
         let serving = server.clone();
         let io_thread = std::thread::Builder::new().name("mqtt-io".to_owned()).spawn(move || {
             runtime.block_on(server::run(serving, listeners, output, stopping));
-            // A router that died by itself may leave a link being made that nobody will ever answer.
-            runtime.shutdown_timeout(LINK_GRACE);
         });
         match io_thread {
             Ok(handle) => Ok(Self { server, endpoints, stop, io_thread: Some(handle) }),
@@ -306,11 +299,7 @@ impl Drop for Broker {
 
 fn runtime() -> io::Result<Runtime> {
     // One thread: it keeps each client's packets in order without locks, and was measured faster than several.
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .max_blocking_threads(LINK_THREADS)
-        .thread_name("mqtt-link")
-        .build()
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
 }
 
 /// Reads every listener's certificates, and remembers to read them again when told to.

@@ -1,4 +1,4 @@
-//! What a broker is built from: listeners, the router's log, and a bound for everything a client can make grow.
+//! What a broker is built from: listeners, queues, and a bound for everything a client can make grow.
 
 use super::access::{Access, AllowAll};
 use super::attempts::AttemptLimits;
@@ -15,7 +15,7 @@ use std::time::Duration;
 const MQTT_PORT: u16 = 1883;
 /// The router panics at the first subscription below this.
 pub(super) const SEGMENT_BYTES_LEAST: usize = 1_024;
-/// With one segment alone the router forgets everything whenever it is full.
+/// With one segment alone the router's log forgets everything whenever it is full.
 pub(super) const SEGMENTS_LEAST: usize = 2;
 /// Room for a CONNECT with an ordinary client id.
 pub(super) const PACKET_BYTES_LEAST: usize = 64;
@@ -25,7 +25,7 @@ pub(super) const PACKET_BYTES_LEAST: usize = 64;
 pub struct Config {
     /// Where it listens; each listener speaks MQTT 3.1.1 and 5. None is fine: in-process links need none.
     pub listeners: Vec<Listener>,
-    /// The router and its log.
+    /// The router, and how far subscribers may lag.
     pub router: RouterLimits,
     /// Bounds on clients, sessions and retained messages.
     pub limits: Limits,
@@ -245,7 +245,7 @@ impl RouterLimits {
 
     /// How far a subscriber to `filter` may lag, in bytes.
     pub(super) fn lag_bytes(&self, filter: &str) -> usize {
-        // The router's own rules, which take the filter for a topic.
+        // As rumqttd does, which takes the filter for a topic.
         let is_for = |custom: &str| filter_matches(custom, filter);
         let custom = self.custom_segments.iter().find(|(custom, _)| is_for(custom));
         let (bytes, count) = custom.map_or((self.segment_bytes_max, self.segments_max), |(_, limits)| {
@@ -342,8 +342,8 @@ pub struct Limits {
 /// What happens when the queue of a client that is slow or away is full.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum PendingPolicy {
-    /// No more is taken from the router for a client that is online: its log holds what comes meanwhile, and what falls out
-    /// of the log is lost. For a client that is away, the newest message is dropped.
+    /// A client that is online lags: what comes meanwhile waits, and the oldest of it is lost where that is more than it may lag
+    /// by. For a client that is away, the newest message is dropped.
     #[default]
     Hold,
     /// The message that has waited longest is dropped.
@@ -351,7 +351,7 @@ pub enum PendingPolicy {
     /// The message that has just come is dropped.
     DropNewest,
     /// The session ends, so that nothing is missed unnoticed: a client that is online is disconnected (0x97), also when it
-    /// lags behind the router's log; one that was away finds no session.
+    /// lags by more than it may; one that was away finds no session.
     Disconnect,
 }
 

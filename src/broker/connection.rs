@@ -35,7 +35,7 @@ const READ_BYTES_LEAST: usize = 512;
 const READ_BLOCK_BYTES_FIRST: usize = 2 * 1024;
 /// A block has room for this many reads like the last one.
 const READS_PER_BLOCK: usize = 4;
-/// Blocks are not larger. The router's log pins the blocks that its messages were read in.
+/// Blocks are not larger, because the router's log pins the blocks that its messages were read in.
 const READ_BLOCK_BYTES_MAX: usize = 64 * 1024;
 /// A connection that has read this much lets the others have their turn.
 const TURN_BYTES_MAX: usize = 32 * 1024;
@@ -83,7 +83,7 @@ pub(super) struct Connection {
     pub batch: Batch,
     pub route: Route,
     pub aliases: HashMap<u16, Bytes>,
-    /// The client's publishes wait for the router or for an in-process link.
+    /// The client's publishes wait for the router, for the connections that receive, or for an in-process link.
     pub is_held: bool,
     /// Changes when they may go on.
     pub progress: watch::Receiver<()>,

@@ -79,8 +79,8 @@ fn text_campaign(name: &str, iterations_default: u64, mut one: impl FnMut(&mut C
 }
 
 fn runtime() -> Runtime {
-    // As the broker's own: one thread, and one more for making links.
-    tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(1).build().unwrap()
+    // As the broker's own: one thread.
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 
 #[test]

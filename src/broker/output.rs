@@ -6,7 +6,7 @@ use super::session::Delivery;
 use bytes::{BufMut, Bytes, BytesMut};
 use std::collections::HashMap;
 
-/// Nothing more is taken from the router above this many unwritten bytes.
+/// Nothing more is taken for a client above this many unwritten bytes.
 pub(super) const HIGH_BYTES: usize = 256 * 1024;
 /// A buffer that grew beyond this is shrunk when it is empty.
 const KEEP_BYTES: usize = 2 * HIGH_BYTES;

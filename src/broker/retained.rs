@@ -23,15 +23,14 @@ impl RetainedMessage {
     }
 }
 
-/// A change to the store, made in the order in which the router sees the publishes.
+/// A change to the store, made in the order of the publishes.
 pub(super) struct Change {
-    /// In the router's spelling.
     pub topic: String,
     /// `None` clears.
     pub message: Option<RetainedMessage>,
 }
 
-/// The store. Topics are in the router's spelling.
+/// The store.
 pub(super) struct RetainedStore {
     messages: BTreeMap<String, RetainedMessage>,
     bytes: usize,
