@@ -38,6 +38,9 @@ const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(10);
 const CONNECTIONS_LOG: SegmentLimits = SegmentLimits { segment_bytes_max: 512 * 1024, segments_max: 4 };
 /// Connections that publish wait while there are this many copies before the connections that receive.
 const CONNECTIONS_COPIES_MAX: u64 = 256;
+/// Connections that publish wait while there are this many messages before an in-process link: about what it takes at once, so
+/// that what others publish is not long behind one that floods.
+const LINK_COPIES_MAX: u64 = 512;
 /// The lane of the connections is the first one.
 const CONNECTIONS_SLOT: usize = 1;
 /// Number of the one subscription of a lane's link.
@@ -277,7 +280,7 @@ impl Bus {
         if *is_ended {
             Err(RouterGone)
         } else {
-            receiver(&self.make, &self.slots, self.limits.log(), u64::MAX)
+            receiver(&self.make, &self.slots, self.limits.log(), LINK_COPIES_MAX)
         }
     }
 

@@ -30,14 +30,15 @@ pub(super) struct Envelope {
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Load {
     pub bytes: u64,
-    /// How many receivers each has, added up.
+    /// How many connections and groups receive each, at least one, added up.
     pub copies: u64,
 }
 
 impl Load {
     /// What a message to `targets` that takes `bytes` counts for.
     pub fn of(bytes: usize, targets: &Targets) -> Self {
-        Self { bytes: bytes as u64, copies: (targets.sessions.len() + targets.groups.len()) as u64 }
+        let copies = (targets.sessions.len() + targets.groups.len()).max(1);
+        Self { bytes: bytes as u64, copies: copies as u64 }
     }
 }
 
