@@ -1,15 +1,16 @@
 //! What a model is to the rest of the node: rows of features in, probabilities out. No tensor type leaves here.
 //!
 //! ```text
-//!  MODEL path ──▶ load ──▶ config (config.json) ─────────┐
-//!                   ├────▶ checkpoint (.pt, safely) ──┐  ├──▶ dense ──▶ Detector
-//!                   └────▶ safetensors ───────────────┴──┘    (normalise inside)
+//!  MODEL path ──▶ load ──▶ config (config.json) ─────────┐    (normalise inside)
+//!                   ├────▶ checkpoint (.pt, safely) ──┐  ├──▶ network ──▶ Detector
+//!                   └────▶ safetensors ───────────────┴──┘    (dense, conv, lstm, sequence)
 //! ```
 //! [`Detector`] is a loaded model with what is known about it, [`convert`] turns a PyTorch checkpoint into safetensors,
 //! [`inspect`] describes a model for people. Nothing here knows MQTT, JSON payloads or an async runtime.
 
 mod checkpoint;
 mod config;
+mod conv;
 mod convert;
 mod dense;
 mod detector;
@@ -17,12 +18,17 @@ mod error;
 mod inferred;
 mod inspect;
 mod load;
+mod lstm;
+mod network;
 mod normalise;
+mod operation;
+mod product;
 mod safetensors_file;
+mod sequence;
 mod tensors;
 
 pub use checkpoint::{CheckpointError, Limits};
-pub use config::{Activation, ConfigError, Layer, Output};
+pub use config::{Activation, ConfigError, Layer, Layout, Order, Output, Returns};
 pub use convert::{ConvertError, ConvertOptions, Converted, convert};
 pub use detector::{Detector, Feature, ModelInfo};
 pub use error::LoadError;

@@ -6,13 +6,16 @@
 mod layers;
 mod locate;
 mod schema;
+mod shape;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 pub(super) use layers::expected_tensors;
-pub use layers::{Activation, Layer};
+pub use layers::{Activation, Layer, Returns};
 use serde::Deserialize;
+pub use shape::{Layout, Order};
+pub(super) use shape::{Shape, shape_after, windows};
 
 use super::detector::Feature;
 use super::normalise::Normalisation;
@@ -29,23 +32,42 @@ pub(super) const LAYERS_MAX: usize = 1_024;
 /// The difference to the golden output that is forgiven when `golden.tolerance` is absent.
 const GOLDEN_TOLERANCE_DEFAULT: f64 = 1e-6;
 
-/// What the last layer's number means; the weights cannot tell, because a sigmoid has no parameters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
+/// What the last layer gives; the weights cannot tell, because a sigmoid has no parameters.
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Output {
-    /// Already a probability in `[0, 1]`.
+    /// One number, already a probability in `[0, 1]`.
     Probability,
-    /// Any number; one sigmoid makes it a probability.
+    /// One number; one sigmoid makes it a probability.
     Logit,
+    /// The input once more, as an autoencoder does: with `error` the mean of the squared differences to the normalised
+    /// input, the probability is `1 / (1 + exp(-(error - midpoint) / scale))`.
+    Reconstruction {
+        /// The error that is as likely an anomaly as not.
+        midpoint: f64,
+        /// How far the error must grow for the odds of an anomaly to grow by a factor of e; more than 0.
+        scale: f64,
+    },
 }
 
 impl fmt::Display for Output {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Probability => "probability",
-            Self::Logit => "logit",
-        })
+        match self {
+            Self::Probability => f.write_str("probability"),
+            Self::Logit => f.write_str("logit"),
+            Self::Reconstruction { midpoint, scale } => {
+                write!(f, "reconstruction (midpoint {midpoint}, scale {scale})")
+            }
+        }
     }
+}
+
+/// The word for an [`Output`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum OutputKind {
+    Probability,
+    Logit,
+    Reconstruction,
 }
 
 /// A mistake in `config.json`.
@@ -82,6 +104,8 @@ pub(super) struct Config {
     /// Lower-case hexadecimal SHA-256 of that file.
     pub weights_sha256: String,
     pub inputs: usize,
+    /// How the inputs form a sequence; absent where they do not.
+    pub layout: Option<Layout>,
     /// Empty, or as many as there are inputs.
     pub features: Vec<Feature>,
     pub normalisation: Option<Normalisation>,
@@ -143,7 +167,12 @@ fn check(raw: schema::Document, place: &Place<'_>) -> Result<Config, ConfigError
         Some(normalisation) => Some(check_normalisation(normalisation, raw.inputs, place)?),
         None => None,
     };
-    let layers = layers::check(&raw.layers, raw.inputs, raw.output, place)?;
+    let layout = match &raw.layout {
+        Some(layout) => Some(check_layout(layout, raw.inputs, place)?),
+        None => None,
+    };
+    let output = check_output(&raw, place)?;
+    let layers = layers::check(&raw.layers, Shape::of_input(raw.inputs, layout), output, place)?;
     let threshold = check_threshold(raw.threshold, place)?;
     let golden = match &raw.golden {
         Some(golden) => Some(check_golden(golden, raw.inputs, place)?),
@@ -157,10 +186,11 @@ fn check(raw: schema::Document, place: &Place<'_>) -> Result<Config, ConfigError
         weights_file,
         weights_sha256,
         inputs: raw.inputs,
+        layout,
         features,
         normalisation,
         layers,
-        output: raw.output,
+        output,
         threshold,
         labels: raw.labels,
         golden,
@@ -228,6 +258,42 @@ fn check_normalisation(
         checked.clip = Some(clip);
     }
     Ok(checked)
+}
+
+fn check_layout(raw: &schema::Layout, inputs: usize, place: &Place<'_>) -> Result<Layout, ConfigError> {
+    if raw.channels.checked_mul(raw.samples) == Some(inputs) {
+        return Ok(Layout { order: raw.order, channels: raw.channels, samples: raw.samples });
+    }
+    let (channels, samples) = (raw.channels, raw.samples);
+    let problem =
+        format!("expected {inputs} inputs, as inputs says, found {channels} channels x {samples} samples");
+    Err(place.error("layout", problem))
+}
+
+fn check_output(raw: &schema::Document, place: &Place<'_>) -> Result<Output, ConfigError> {
+    match (raw.output, &raw.reconstruction) {
+        (OutputKind::Probability, None) => Ok(Output::Probability),
+        (OutputKind::Logit, None) => Ok(Output::Logit),
+        (OutputKind::Reconstruction, Some(reconstruction)) => {
+            let schema::Reconstruction { midpoint, scale } = *reconstruction;
+            if finite(midpoint, "reconstruction.midpoint", place)? < 0.0 {
+                let problem = format!("expected 0 or more, found {midpoint}");
+                return Err(place.error("reconstruction.midpoint", problem));
+            }
+            if finite(scale, "reconstruction.scale", place)? <= 0.0 {
+                let problem = format!("expected more than 0 in f32, found {scale}");
+                return Err(place.error("reconstruction.scale", problem));
+            }
+            Ok(Output::Reconstruction { midpoint, scale })
+        }
+        (OutputKind::Reconstruction, None) => {
+            let problem = "\"reconstruction\" needs a member reconstruction with midpoint and scale";
+            Err(place.error("output", problem))
+        }
+        (_, Some(_)) => {
+            Err(place.error("reconstruction", "only an output \"reconstruction\" has a use for it"))
+        }
+    }
 }
 
 fn check_threshold(raw: Option<f64>, place: &Place<'_>) -> Result<f32, ConfigError> {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::config::{Layer, Output};
+use super::config::{Layer, Layout, Output};
 use super::{LoadError, Model, ModelError, load};
 
 /// The threshold of a model that states none.
@@ -32,6 +32,8 @@ pub struct ModelInfo {
     pub source: Option<String>,
     /// How many features a row has.
     pub inputs: usize,
+    /// How a row's features form a sequence; absent where they do not.
+    pub layout: Option<Layout>,
     /// The inputs in order; empty when nobody named them.
     pub features: Vec<Feature>,
     /// A prediction at or above it is an anomaly.
@@ -63,6 +65,7 @@ impl ModelInfo {
             description: None,
             source: None,
             inputs,
+            layout: None,
             features: Vec::new(),
             threshold: THRESHOLD_DEFAULT,
             labels: LABELS_DEFAULT.map(str::to_owned),

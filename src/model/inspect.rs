@@ -82,6 +82,9 @@ fn model(info: &ModelInfo, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     line(f, "architecture", origin)?;
     line(f, "parameters", info.parameters)?;
     line(f, "inputs", info.inputs)?;
+    if let Some(layout) = info.layout {
+        line(f, "layout", layout)?;
+    }
     line(f, "normalisation", &info.normalisation)?;
     line(f, "output", info.output)?;
     let [below, above] = &info.labels;

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use super::config::{CONFIG_BYTES_MAX, CONFIG_FILE, Config, Golden, Layer, Output, expected_tensors};
-use super::dense::{Dense, Values};
 use super::detector::{Detector, LABELS_DEFAULT, ModelInfo, THRESHOLD_DEFAULT};
+use super::network::{Description, Network, Values};
 use super::tensors::{RawTensor, Shape};
 use super::{LoadError, Model, checkpoint, inferred, safetensors_file};
 
@@ -154,8 +154,9 @@ pub(super) fn build(files: Files, weights: Weights) -> Result<Detector, LoadErro
     info.weights = Some(path.clone());
     let normalisation = files.config.as_ref().and_then(|(_, config)| config.normalisation.clone());
     let warm_up_error = |error| LoadError::WarmUp { path: path.clone(), error };
-    let mut model = Dense::new(info.inputs, normalisation, &info.layers, info.output, &mut values)
-        .map_err(warm_up_error)?;
+    let (inputs, layout, output) = (info.inputs, info.layout, info.output);
+    let description = Description { inputs, layout, normalisation, layers: &info.layers, output };
+    let mut model = Network::new(description, &mut values).map_err(warm_up_error)?;
     warm_up(&mut model).map_err(warm_up_error)?;
     if let Some((config_path, Config { golden: Some(golden), .. })) = &files.config {
         verify(&mut model, golden, config_path, &path)?;
@@ -170,6 +171,7 @@ fn info_from_config(config: &Config) -> ModelInfo {
         description: config.description.clone(),
         source: config.source.clone(),
         inputs: config.inputs,
+        layout: config.layout,
         features: config.features.clone(),
         threshold: config.threshold,
         labels: config.labels.clone(),
@@ -279,7 +281,15 @@ fn parameters(layers: &[Layer]) -> usize {
     let sizes = layers.iter().map(|layer| match layer {
         Layer::Linear { inputs, outputs, bias, .. } => inputs * outputs + usize::from(*bias) * outputs,
         Layer::BatchNorm { features, affine, .. } => 2 * features * usize::from(*affine),
-        Layer::Activation(_) => 0,
+        Layer::Conv1d { inputs, outputs, kernel, bias, .. } => {
+            inputs * outputs * kernel + usize::from(*bias) * outputs
+        }
+        Layer::Lstm { inputs, hidden, bias, .. } => 4 * hidden * (inputs + hidden + 2 * usize::from(*bias)),
+        Layer::MaxPool1d { .. }
+        | Layer::GlobalAveragePool
+        | Layer::Flatten
+        | Layer::Repeat { .. }
+        | Layer::Activation(_) => 0,
     });
     sizes.sum()
 }

@@ -48,8 +48,7 @@ impl ModelDirectory {
 
     /// A network of linear layers with ReLU between them: `widths` features into each, one number out of the last.
     pub fn random(widths: &[usize], seed: u64) -> Self {
-        let directory = Self(tempfile::tempdir().unwrap());
-        let (mut layers, mut header, mut data) = (Vec::new(), json!({}), Vec::new());
+        let (mut layers, mut tensors) = (Vec::new(), Vec::new());
         for (at, &inputs) in widths.iter().enumerate() {
             let outputs = widths.get(at + 1).copied().unwrap_or(1);
             let name = format!("fc{at}");
@@ -57,23 +56,31 @@ impl ModelDirectory {
             if at + 1 < widths.len() {
                 layers.push(json!({"type": "relu"}));
             }
-            for (part, shape) in [("weight", vec![outputs, inputs]), ("bias", vec![outputs])] {
-                let values = f32s(seed.wrapping_add(data.len() as u64), shape.iter().product());
-                let start = data.len();
-                data.extend(values.iter().flat_map(|value| value.to_le_bytes()));
-                header[format!("{name}.{part}")] =
-                    json!({"dtype": "F32", "shape": shape, "data_offsets": [start, data.len()]});
-            }
+            tensors.push((format!("{name}.weight"), vec![outputs, inputs]));
+            tensors.push((format!("{name}.bias"), vec![outputs]));
+        }
+        let config = json!({"inputs": widths[0], "layers": layers, "output": "logit"});
+        Self::random_weights(config, &tensors, seed)
+    }
+
+    /// A model with random numbers in `tensors`; `config` lacks what is the same for all.
+    pub fn random_weights(mut config: Value, tensors: &[(String, Vec<usize>)], seed: u64) -> Self {
+        let directory = Self(tempfile::tempdir().unwrap());
+        let (mut header, mut data) = (json!({}), Vec::new());
+        for (name, shape) in tensors {
+            let values = f32s(seed.wrapping_add(data.len() as u64), shape.iter().product());
+            let start = data.len();
+            data.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+            header[name] = json!({"dtype": "F32", "shape": shape, "data_offsets": [start, data.len()]});
         }
         let header = header.to_string();
         let mut file = (header.len() as u64).to_le_bytes().to_vec();
         file.extend(header.bytes());
         file.extend(data);
         fs::write(directory.path().join("model.safetensors"), file).unwrap();
-        let config = json!({
-            "format": 1, "name": "random", "inputs": widths[0], "layers": layers, "output": "logit",
-            "weights": {"file": "model.safetensors", "sha256": ""},
-        });
+        config["format"] = 1.into();
+        config["name"] = "random".into();
+        config["weights"] = json!({"file": "model.safetensors", "sha256": ""});
         fs::write(directory.path().join("config.json"), config.to_string()).unwrap();
         directory.seal();
         directory

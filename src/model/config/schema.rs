@@ -4,7 +4,9 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::{ConfigError, Output};
+use super::layers::Returns;
+use super::shape::Order;
+use super::{ConfigError, OutputKind};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -18,10 +20,12 @@ pub(super) struct Document {
     pub source: Option<String>,
     pub weights: Weights,
     pub inputs: usize,
+    pub layout: Option<Layout>,
     pub features: Option<Vec<Feature>>,
     pub normalisation: Option<Normalisation>,
     pub layers: Vec<LayerEntry>,
-    pub output: Output,
+    pub output: OutputKind,
+    pub reconstruction: Option<Reconstruction>,
     pub threshold: Option<f64>,
     /// The words for a prediction below the threshold, and for one at or above it.
     #[serde(default = "default_labels")]
@@ -45,6 +49,21 @@ pub(super) struct Weights {
 pub(super) struct Feature {
     pub name: String,
     pub unit: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Layout {
+    pub order: Order,
+    pub channels: usize,
+    pub samples: usize,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Reconstruction {
+    pub midpoint: f64,
+    pub scale: f64,
 }
 
 #[derive(Debug, Deserialize)]
@@ -90,6 +109,12 @@ pub(super) struct LayerEntry {
     pub affine: Option<bool>,
     pub negative_slope: Option<f64>,
     pub alpha: Option<f64>,
+    pub kernel: Option<usize>,
+    pub stride: Option<usize>,
+    pub padding: Option<usize>,
+    pub hidden: Option<usize>,
+    pub returns: Option<Returns>,
+    pub samples: Option<usize>,
 }
 
 /// Parses the text; a mistake is reported with its line, its key, and the nearest known key.

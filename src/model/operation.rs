@@ -1,0 +1,42 @@
+//! Layers of ours as candle operations: plain numbers in, plain numbers out.
+//!
+//! Between layers a tensor is `(batch, values of a row)`. A sequence is kept with its channels side by side, sample after
+//! sample, whatever the order in which it came: the windows of a convolution are then one piece of memory each.
+
+use candle_core::{CpuStorage, CustomOp1, Layout, Shape};
+
+/// A layer that scores each row alone.
+pub(super) trait RowsLayer: Send + Sync {
+    /// The name, for errors of candle's.
+    const NAME: &'static str;
+
+    /// The numbers of one row that go in.
+    fn inputs(&self) -> usize;
+
+    /// The numbers of one row that come out.
+    fn outputs(&self) -> usize;
+
+    /// Computes `output`, zeros so far, row by row from `input`.
+    fn forward(&self, input: &[f32], output: &mut [f32]);
+}
+
+/// A layer as a candle operation.
+#[derive(Clone, Copy)]
+pub(super) struct Operation<L>(pub L);
+
+impl<L: RowsLayer> CustomOp1 for Operation<L> {
+    fn name(&self) -> &'static str {
+        L::NAME
+    }
+
+    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
+        let Some((start, end)) = layout.contiguous_offsets() else {
+            candle_core::bail!("{} of {layout:?}, which is not contiguous", L::NAME);
+        };
+        let input = &storage.as_slice::<f32>()?[start..end];
+        let batch = input.len() / self.0.inputs();
+        let mut output = vec![0.0; batch * self.0.outputs()];
+        self.0.forward(input, &mut output);
+        Ok((CpuStorage::F32(output), Shape::from((batch, self.0.outputs()))))
+    }
+}
