@@ -1,6 +1,6 @@
 //! The layers for sequences that have no weights: pooling, repeating, and the order of channels and samples.
 
-use pulp::Arch;
+use pulp::{Arch, Simd, WithSimd};
 
 use super::conv::Window;
 use super::operation::RowsLayer;
@@ -56,14 +56,29 @@ impl RowsLayer for MaxPool1d {
     }
 
     fn forward(&self, input: &[f32], output: &mut [f32]) {
-        self.arch.dispatch(|| {
-            let rows = input.chunks_exact(self.inputs()).zip(output.chunks_exact_mut(self.outputs()));
-            for (samples, pooled) in rows {
-                for (at, largest) in pooled.chunks_exact_mut(self.channels).enumerate() {
-                    self.pool(samples, at, largest);
-                }
+        self.arch.dispatch(Pooling { layer: self, input, output });
+    }
+}
+
+/// A call of a pooling. Not a closure, which the compiler may leave without the processor's vectors.
+struct Pooling<'a, L> {
+    layer: &'a L,
+    input: &'a [f32],
+    output: &'a mut [f32],
+}
+
+impl WithSimd for Pooling<'_, MaxPool1d> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let Self { layer, input, output } = self;
+        let rows = input.chunks_exact(layer.inputs()).zip(output.chunks_exact_mut(layer.outputs()));
+        for (samples, pooled) in rows {
+            for (at, largest) in pooled.chunks_exact_mut(layer.channels).enumerate() {
+                layer.pool(samples, at, largest);
             }
-        });
+        }
     }
 }
 
@@ -104,16 +119,23 @@ impl RowsLayer for GlobalAveragePool {
     }
 
     fn forward(&self, input: &[f32], output: &mut [f32]) {
-        let samples = self.samples as f32;
-        self.arch.dispatch(|| {
-            let rows = input.chunks_exact(self.inputs()).zip(output.chunks_exact_mut(self.channels));
-            for (row, means) in rows {
-                for sample in row.chunks_exact(self.channels) {
-                    means.iter_mut().zip(sample).for_each(|(sum, x)| *sum += x);
-                }
-                means.iter_mut().for_each(|sum| *sum /= samples);
+        self.arch.dispatch(Pooling { layer: self, input, output });
+    }
+}
+
+impl WithSimd for Pooling<'_, GlobalAveragePool> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let Self { layer: GlobalAveragePool { channels, samples, .. }, input, output } = self;
+        let rows = input.chunks_exact(channels * samples).zip(output.chunks_exact_mut(*channels));
+        for (row, means) in rows {
+            for sample in row.chunks_exact(*channels) {
+                means.iter_mut().zip(sample).for_each(|(sum, x)| *sum += x);
             }
-        });
+            means.iter_mut().for_each(|mean| *mean /= *samples as f32);
+        }
     }
 }
 
