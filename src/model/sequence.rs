@@ -71,31 +71,40 @@ impl WithSimd for Pooling<'_, MaxPool1d> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
-        let Self { layer, input, output } = self;
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { layer: layer @ MaxPool1d { window, channels, .. }, input, output } = self;
+        let Window { samples: all, kernel, stride, padding } = *window;
         let rows = input.chunks_exact(layer.inputs()).zip(output.chunks_exact_mut(layer.outputs()));
         for (samples, pooled) in rows {
-            for (at, largest) in pooled.chunks_exact_mut(layer.channels).enumerate() {
-                layer.pool(samples, at, largest);
+            for (at, largest) in pooled.chunks_exact_mut(*channels).enumerate() {
+                let first = (at * stride).saturating_sub(padding);
+                let end = (at * stride + kernel).saturating_sub(padding).min(all);
+                pool(simd, &samples[first * channels..end * channels], largest);
             }
         }
     }
 }
 
-impl MaxPool1d {
-    #[inline(always)]
-    fn pool(&self, samples: &[f32], at: usize, largest: &mut [f32]) {
-        let Window { samples: all, kernel, stride, padding } = self.window;
-        let first = (at * stride).saturating_sub(padding);
-        let end = (at * stride + kernel).saturating_sub(padding).min(all);
-        let mut samples = samples[first * self.channels..end * self.channels].chunks_exact(self.channels);
-        if let Some(first) = samples.next() {
-            largest.copy_from_slice(first);
+/// The largest of each channel in `window`, whose samples are as long as `largest`.
+#[inline(always)]
+fn pool<S: Simd>(simd: S, window: &[f32], largest: &mut [f32]) {
+    let channels = largest.len();
+    for (at, largest) in largest.chunks_mut(S::F32_LANES).enumerate() {
+        let place = at * S::F32_LANES;
+        let load = |sample: &[f32]| match S::as_simd_f32s(&sample[place..][..largest.len()]) {
+            ([whole], _) => *whole,
+            (_, part) => simd.partial_load_f32s(part),
+        };
+        let mut samples = window.chunks_exact(channels).map(load);
+        let Some(mut most) = samples.next() else { continue };
+        for x in samples {
+            most = simd.select_f32s(simd.less_than_f32s(most, x), x, most);
+            // NaN alone does not equal itself; it stays.
+            most = simd.select_f32s(simd.equal_f32s(x, x), most, x);
         }
-        for sample in samples {
-            for (largest, &x) in largest.iter_mut().zip(sample) {
-                *largest = if x > *largest || x.is_nan() { x } else { *largest };
-            }
+        match S::as_mut_simd_f32s(largest) {
+            ([whole], _) => *whole = most,
+            (_, part) => simd.partial_store_f32s(part, most),
         }
     }
 }
@@ -160,6 +169,33 @@ impl RowsLayer for Repeat {
         for (row, repeated) in input.chunks_exact(self.features).zip(output.chunks_exact_mut(self.outputs()))
         {
             repeated.chunks_exact_mut(self.features).for_each(|sample| sample.copy_from_slice(row));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_with_what_is_no_number_has_none() {
+        for channels in [1, 3, 16, 37] {
+            let window = Window { samples: 4, kernel: 2, stride: 2, padding: 0 };
+            let pool = MaxPool1d { arch: Arch::new(), window, channels };
+            for bad in 0..4 {
+                let mut input: Vec<_> = (0..4 * channels).map(|at| at as f32).collect();
+                input[bad * channels] = f32::NAN;
+                let mut output = vec![0.0; 2 * channels];
+                pool.forward(&input, &mut output);
+                for (at, largest) in output.iter().enumerate() {
+                    let (window, channel) = (at / channels, at % channels);
+                    if (window, channel) == (bad / 2, 0) {
+                        assert!(largest.is_nan());
+                    } else {
+                        assert_eq!(*largest, ((2 * window + 1) * channels + channel) as f32);
+                    }
+                }
+            }
         }
     }
 }
