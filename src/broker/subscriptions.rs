@@ -9,6 +9,8 @@ use std::sync::Arc;
 
 /// Topics whose targets are remembered.
 const REMEMBERED_TOPICS_MAX: usize = 4_096;
+/// The receivers of all of them together.
+const REMEMBERED_RECEIVERS_MAX: usize = 65_536;
 
 /// Someone who gets messages.
 #[derive(Clone)]
@@ -73,6 +75,7 @@ pub(super) struct Subscriptions {
     version: u64,
     /// Targets that were found in the present version.
     remembered: HashMap<Bytes, Arc<Targets>>,
+    remembered_receivers: usize,
 }
 
 impl Subscriptions {
@@ -145,7 +148,12 @@ impl Subscriptions {
 
     fn note_change(&mut self) {
         self.version += 1;
+        self.forget();
+    }
+
+    fn forget(&mut self) {
         self.remembered.clear();
+        self.remembered_receivers = 0;
     }
 
     /// Who gets what is published to `topic`, which is a topic name.
@@ -154,9 +162,13 @@ impl Subscriptions {
             return known.clone();
         }
         let targets = Arc::new(self.find(std::str::from_utf8(topic).unwrap_or_default()));
-        if self.remembered.len() >= REMEMBERED_TOPICS_MAX {
-            self.remembered.clear();
+        let receivers = targets.sessions.len() + targets.groups.len() + targets.links.len();
+        let is_full = self.remembered.len() >= REMEMBERED_TOPICS_MAX
+            || self.remembered_receivers + receivers > REMEMBERED_RECEIVERS_MAX;
+        if is_full {
+            self.forget();
         }
+        self.remembered_receivers += receivers;
         // A copy, so that the key does not pin the block that the topic was read in.
         self.remembered.insert(Bytes::copy_from_slice(topic), targets.clone());
         targets
@@ -276,6 +288,27 @@ mod tests {
         subscriptions.remove("a", &subscriber);
         subscriptions.remove("a", &subscriber);
         assert_eq!((subscriptions.filters(), subscriptions.root.children.len()), (0, 0));
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded_in_topics_and_in_receivers() {
+        let mut subscriptions = Subscriptions::default();
+        let ask = |subscriptions: &mut Subscriptions, number: usize| {
+            let targets = subscriptions.targets(&Bytes::from(number.to_string()));
+            (targets.sessions.len(), subscriptions.remembered.len(), subscriptions.remembered_receivers)
+        };
+        for number in 0..=REMEMBERED_TOPICS_MAX {
+            let (receivers, topics, _) = ask(&mut subscriptions, number);
+            assert!(receivers == 0 && topics <= REMEMBERED_TOPICS_MAX);
+        }
+        for session in 0..100 {
+            subscriptions
+                .insert("#", Subscriber::Session { mailbox: Mailbox::new(session), subscription: 1 });
+        }
+        for number in 0..1_000 {
+            let (receivers, _, remembered) = ask(&mut subscriptions, number);
+            assert!(receivers == 100 && remembered <= REMEMBERED_RECEIVERS_MAX);
+        }
     }
 
     #[test]
