@@ -308,7 +308,7 @@ impl Connection {
         // Packets may have come with the CONNECT.
         self.process()?;
         loop {
-            self.take_ready()?;
+            self.take_ready().await?;
             if self.may_leave() && shared.is_empty() {
                 return Ok(End::Closing(Reason::SHUTTING_DOWN));
             }

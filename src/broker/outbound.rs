@@ -75,7 +75,7 @@ impl Connection {
     }
 
     /// Takes what is ready, at most so much that the other connections have their turn; one write follows.
-    pub(super) fn take_ready(&mut self) -> Result<(), Reason> {
+    pub(super) async fn take_ready(&mut self) -> Result<(), Reason> {
         self.review_rights()?;
         self.send_retained();
         let skipped = self.session.mailbox.take_skipped();
@@ -87,11 +87,13 @@ impl Connection {
         }
         for _ in 0..ROUND_MESSAGES_MAX {
             if !self.takes_more() {
-                break;
+                return Ok(());
             }
-            let Some(copy) = self.session.mailbox.take() else { break };
+            let Some(copy) = self.session.mailbox.take() else { return Ok(()) };
             self.deliver(&copy);
         }
+        // A client that catches up on much: the others have their turn.
+        tokio::task::yield_now().await;
         Ok(())
     }
 
