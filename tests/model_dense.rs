@@ -5,19 +5,9 @@ mod model_support;
 use std::fs;
 use std::path::PathBuf;
 
-use model_support::{ModelDirectory, f32s, fixture, net, read};
+use model_support::{ModelDirectory, TOLERANCE, assert_close, f32s, fixture, net, read};
 use nearfar::model::{Detector, LoadError, Model, ModelError, ModelInfo};
 use proptest::prelude::*;
-
-/// The promise of the project: equal to PyTorch's to this absolute difference.
-const TOLERANCE: f32 = 1e-6;
-
-fn assert_close(found: &[f32], expected: &[f32], what: &str) {
-    assert_eq!(found.len(), expected.len(), "{what}");
-    for (row, (found, expected)) in found.iter().zip(expected).enumerate() {
-        assert!((found - expected).abs() <= TOLERANCE, "{what}, row {row}: {found}, expected {expected}");
-    }
-}
 
 #[test]
 fn predictions_equal_those_of_pytorch() {

@@ -7,24 +7,15 @@ mod model_support;
 
 use std::path::PathBuf;
 
-use model_support::{ModelDirectory, f32s, fixture, read};
+use model_support::{ModelDirectory, assert_close, f32s, fixture, read};
 use nearfar::model::{Detector, Layout, ModelError, Order};
 use serde_json::{Value, json};
 
-/// The promise of the project: equal to PyTorch's to this absolute difference.
-const TOLERANCE: f32 = 1e-6;
 const RECORDED: [&str; 5] =
     ["cnn", "cnn_flatten", "lstm_autoencoder", "lstm_autoencoder_odd", "lstm_classifier"];
 
 fn recorded(name: &str) -> PathBuf {
     fixture(&format!("sequences/{name}"))
-}
-
-fn assert_close(found: &[f32], expected: &[f32], what: &str) {
-    assert_eq!(found.len(), expected.len(), "{what}");
-    for (row, (found, expected)) in found.iter().zip(expected).enumerate() {
-        assert!((found - expected).abs() <= TOLERANCE, "{what}, row {row}: {found}, expected {expected}");
-    }
 }
 
 #[test]

@@ -21,6 +21,17 @@ pub fn net(name: &str) -> PathBuf {
     fixture(&format!("pt/nets/{name}"))
 }
 
+/// The promise of the project: equal to PyTorch's to this absolute difference.
+pub const TOLERANCE: f32 = 1e-6;
+
+/// Asserts that predictions are those expected, row by row.
+pub fn assert_close(found: &[f32], expected: &[f32], what: &str) {
+    assert_eq!(found.len(), expected.len(), "{what}");
+    for (row, (found, expected)) in found.iter().zip(expected).enumerate() {
+        assert!((found - expected).abs() <= TOLERANCE, "{what}, row {row}: {found}, expected {expected}");
+    }
+}
+
 /// Little-endian f32 numbers from a file.
 pub fn read(path: &Path) -> Vec<f32> {
     fs::read(path).unwrap().as_chunks::<4>().0.iter().map(|&word| f32::from_le_bytes(word)).collect()
