@@ -36,6 +36,7 @@ mod farewell;
 mod guard;
 mod handover;
 mod handshake;
+mod hold;
 #[cfg(test)]
 mod hostile;
 mod identity;
@@ -60,6 +61,7 @@ mod registry;
 mod reload;
 mod retained;
 mod rights;
+mod router;
 mod rules;
 mod rules_file;
 mod server;

@@ -1,151 +1,45 @@
-//! The router behind a narrow door: one ingress for all that is published, and lanes by which it comes out again.
+//! What is published and who gets it: one ingress for all messages, and the tree of subscriptions.
 //!
-//! Who gets a message is decided here when it is published, from our own tree of subscriptions; the router carries it there, in
-//! order. It only ever knows a lane for all connections together and one for each in-process link, so that neither its memory
-//! nor its work grows with clients, filters and topics. It gets at most one event for each batch of packets, and `Disconnect`
-//! exactly once from each link, as the last thing.
+//! Who gets a message is decided here when it is published; the router carries it there, in order.
 
 use super::backlog::Backlog;
 use super::batch::Batch;
-use super::config::{Config, RouterLimits, SegmentLimits};
+use super::config::{Config, RouterLimits, SharedStrategy};
+use super::hold::{Hold, Registration};
 use super::lane::{Lane, LaneReceiver, Load};
 use super::poison;
 use super::publication::Publication;
 use super::reached::Reached;
-use super::retained::{RetainedMessage, RetainedStore};
-use super::shared::{Group, Member, Membership};
-use super::subscriptions::{Subscriber, Subscriptions, Targets};
+use super::retained::RetainedStore;
+use super::router::{Router, RouterGone, push_one, push_with};
+use super::subscriptions::{Subscriptions, Targets};
 use bytes::Bytes;
-use rumqttd::local::{LinkBuilder, LinkRx, LinkTx};
-use rumqttd::protocol::{
-    Disconnect, DisconnectReasonCode, Filter, Packet, PingReq, QoS, RetainForwardRule, Subscribe,
-};
-use rumqttd::{Notification, Router, RouterConfig, SegmentConfig, Strategy};
+use rumqttd::local::{LinkRx, LinkTx};
+use rumqttd::protocol::{Packet, PingReq};
 use std::collections::VecDeque;
-use std::future::Future;
-use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::sync::watch;
-
-/// Links of the router: one for each in-process link, the ingress, and the connections' own.
-const LINKS_MAX: usize = 1_024;
-/// How long the router may take to answer a subscription.
-const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(10);
-/// The router's log for the connections' lane, which is always drained at once.
-const CONNECTIONS_LOG: SegmentLimits = SegmentLimits { segment_bytes_max: 512 * 1024, segments_max: 4 };
-/// Connections that publish wait while there are this many copies before the connections that receive.
-const CONNECTIONS_COPIES_MAX: u64 = 256;
-/// Connections that publish wait while there are this many messages before an in-process link: about what it takes at once, so
-/// that what others publish is not long behind one that floods.
-const LINK_COPIES_MAX: u64 = 512;
-/// The lane of the connections is the first one.
-const CONNECTIONS_SLOT: usize = 1;
-/// Number of the one subscription of a lane's link.
-const SUBSCRIBE_ID: u16 = 1;
-
-/// The router's thread has ended, or it has no room for another link.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the broker's router has ended")]
-pub(super) struct RouterGone;
-
-/// Polls a future once and never suspends.
-pub(super) fn poll_now<F: Future>(future: F) -> Option<F::Output> {
-    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(output) => Some(output),
-        Poll::Pending => None,
-    }
-}
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Lets `push` hand packets to the router, with at most one event, and none while an earlier one is unprocessed: the router takes
-/// the whole buffer for each event.
-fn push_with(tx: &mut LinkTx, push: impl FnOnce(&mut VecDeque<Packet>)) -> Result<(), RouterGone> {
-    let last = {
-        let mut buffer = tx.buffer();
-        let before = buffer.len();
-        push(&mut buffer);
-        if before == 0 { buffer.pop_back() } else { None }
-    };
-    let Some(last) = last else { return Ok(()) };
-    // Its event. `send` is async in name only: it awaits nothing.
-    match poll_now(tx.send(last)) {
-        Some(Ok(_buffered)) => Ok(()),
-        _ => Err(RouterGone),
-    }
-}
-
-fn push_one(tx: &mut LinkTx, packet: Packet) -> Result<(), RouterGone> {
-    push_with(tx, |buffer| buffer.push_back(packet))
-}
-
-fn disconnect_packet() -> Packet {
-    Packet::Disconnect(Disconnect { reason_code: DisconnectReasonCode::NormalDisconnection }, None)
-}
-
-/// The numbers that name the router's lanes, with how many messages each has carried. They are used again, because the router
-/// frees none.
-#[derive(Default)]
-struct Slots {
-    free: Vec<(usize, u64)>,
-    used: usize,
-}
-
-/// The sending half of a lane's link. Dropping it disconnects the link, exactly once and last.
-pub(super) struct LinkControl {
-    tx: LinkTx,
-    slot: usize,
-    lane: Arc<Lane>,
-    slots: Arc<Mutex<Slots>>,
-}
-
-impl Drop for LinkControl {
-    fn drop(&mut self) {
-        // An error means that the router is gone, and the link with it.
-        let _gone = push_one(&mut self.tx, disconnect_packet());
-        lock(&self.slots).free.push((self.slot, self.lane.sent_messages()));
-    }
-}
-
-impl LinkControl {
-    fn subscribe(&mut self, topic: &str) -> Result<(), RouterGone> {
-        push_one(&mut self.tx, subscribe_packet(topic))
-    }
-}
-
-fn subscribe_packet(topic: &str) -> Packet {
-    let filter = Filter {
-        path: topic.to_owned(),
-        qos: QoS::AtMostOnce,
-        nolocal: false,
-        preserve_retain: false,
-        retain_forward_rule: RetainForwardRule::Never,
-    };
-    Packet::Subscribe(Subscribe { pkid: SUBSCRIBE_ID, filters: vec![filter] }, None)
-}
-
 /// The one link through which everything is published: one order for all, and one event for each batch.
-struct Ingress {
+pub(super) struct Ingress {
     tx: LinkTx,
     /// Whether the router was told to end: it may take a moment, but takes no more messages.
     is_ended: bool,
     backlog: Backlog,
 }
 
-type MakeLink = dyn Fn(&str) -> Result<(LinkTx, LinkRx), RouterGone> + Send + Sync;
-
 /// The router's public face within the broker. Locks are taken in the order ingress, subscriptions or retained.
 pub(super) struct Bus {
-    make: Box<MakeLink>,
+    router: Router,
     /// Whether the router has been told to end. Held while a link is made: the router must answer that first, for nobody
     /// would wake the one who waits for it.
     is_ended: Mutex<bool>,
-    slots: Arc<Mutex<Slots>>,
     ingress: Mutex<Ingress>,
     /// The way to all connections.
     pub connections: Arc<Lane>,
@@ -197,67 +91,16 @@ impl Drop for SubscriptionsGuard<'_> {
     }
 }
 
-/// While it lives nothing can be published: what is subscribed to comes between two publishes, together with the retained
-/// messages of that moment.
-pub(super) struct Hold<'a> {
-    bus: &'a Arc<Bus>,
-    _ingress: MutexGuard<'a, Ingress>,
-}
-
-impl Hold<'_> {
-    /// Adds a subscription. Dropped, the registration ends it.
-    pub fn subscribe(&self, filter: &str, subscriber: Subscriber) -> Registration {
-        self.bus.subscriptions().insert(filter, subscriber.clone());
-        Registration { bus: self.bus.clone(), filter: filter.to_owned(), subscriber }
-    }
-
-    /// Takes a place in a shared group.
-    pub fn join(&self, filter: &str, name: &str, member: Member) -> Membership {
-        let bus = self.bus;
-        let session = member.session;
-        let make = || Group::new(name, bus.limits.shared_strategy, bus.limits.lag_bytes(filter));
-        let group = bus.subscriptions().join(filter, name, member, make);
-        group.hand_out();
-        Membership::new(bus.clone(), filter.to_owned(), group, session)
-    }
-
-    /// The retained messages under a filter.
-    pub fn retained(&self, filter: &str) -> Vec<(String, RetainedMessage)> {
-        lock(&self.bus.retained).matching(filter, self.bus.now_ms())
-    }
-}
-
-/// A subscription; dropped, it ends.
-pub(super) struct Registration {
-    bus: Arc<Bus>,
-    filter: String,
-    subscriber: Subscriber,
-}
-
-impl Drop for Registration {
-    fn drop(&mut self) {
-        self.bus.subscriptions().remove(&self.filter, &self.subscriber);
-    }
-}
-
 impl Bus {
     /// Starts a router.
     pub fn start(config: &Config) -> Result<(Self, RouterOutput), RouterGone> {
-        // The channel's event type cannot be named outside its crate, but a closure can hold it.
-        let router = Router::new(0, router_config(config)).spawn();
-        let make: Box<MakeLink> =
-            Box::new(move |name| match LinkBuilder::new(name, router.clone()).clean_session(true).build() {
-                Ok((tx, rx, _connack)) => Ok((tx, rx)),
-                Err(_) => Err(RouterGone),
-            });
-        let (tx, answers) = make("ingress")?;
+        let router = Router::start(config);
+        let (tx, answers) = router.ingress()?;
+        let connections = router.connections()?;
         let limits = &config.limits;
-        let slots = Arc::default();
-        let connections = receiver(&make, &slots, CONNECTIONS_LOG, CONNECTIONS_COPIES_MAX)?;
         let bus = Self {
-            make,
+            router,
             is_ended: Mutex::new(false),
-            slots,
             ingress: Mutex::new(Ingress { tx, is_ended: false, backlog: Backlog::default() }),
             connections: connections.lane.clone(),
             subscriptions: Mutex::default(),
@@ -277,11 +120,7 @@ impl Bus {
     /// Makes a lane for an in-process link. Blocks until the router answers.
     pub fn lane(&self) -> Result<LaneReceiver, RouterGone> {
         let is_ended = lock(&self.is_ended);
-        if *is_ended {
-            Err(RouterGone)
-        } else {
-            receiver(&self.make, &self.slots, self.limits.log(), LINK_COPIES_MAX)
-        }
+        if *is_ended { Err(RouterGone) } else { self.router.link() }
     }
 
     pub fn subscriptions(&self) -> SubscriptionsGuard<'_> {
@@ -302,6 +141,10 @@ impl Bus {
     pub fn has_room_for(&self, filter: &str) -> bool {
         let subscriptions = self.subscriptions();
         subscriptions.filters() < self.filters_max || subscriptions.knows(filter)
+    }
+
+    pub fn shared_strategy(&self) -> SharedStrategy {
+        self.limits.shared_strategy
     }
 
     /// How far a subscriber to `filter` may lag, in bytes.
@@ -399,7 +242,7 @@ impl Bus {
 
     /// Keeps everybody from publishing for as long as the value lives.
     pub fn hold(self: &Arc<Self>) -> Hold<'_> {
-        Hold { bus: self, _ingress: lock(&self.ingress) }
+        Hold::new(self, lock(&self.ingress))
     }
 
     /// What is published from now on no longer goes to this link: its subscriptions, which are dropped here, have ended.
@@ -436,68 +279,5 @@ impl Bus {
         ingress.is_ended = true;
         // An error means that it has ended already.
         let _gone = push_one(&mut ingress.tx, poison::packet());
-    }
-}
-
-/// Makes a lane, which is one link with one subscription. Blocks until the router answers.
-fn receiver(
-    make: &MakeLink,
-    slots: &Arc<Mutex<Slots>>,
-    log: SegmentLimits,
-    copies_max: u64,
-) -> Result<LaneReceiver, RouterGone> {
-    let (slot, sent_messages) = {
-        let mut known = lock(slots);
-        known.free.pop().unwrap_or_else(|| {
-            known.used += 1;
-            (known.used, 0)
-        })
-    };
-    let topic = lane_topic(slot);
-    match make(&topic) {
-        Ok((tx, mut rx)) => {
-            let lane = Arc::new(Lane::new(topic.clone(), log, copies_max, sent_messages));
-            let mut control = LinkControl { tx, slot, lane: lane.clone(), slots: slots.clone() };
-            control.subscribe(&topic)?;
-            await_suback(&mut rx)?;
-            Ok(LaneReceiver::new(lane, control, rx))
-        }
-        Err(error) => {
-            lock(slots).free.push((slot, sent_messages));
-            Err(error)
-        }
-    }
-}
-
-fn lane_topic(slot: usize) -> String {
-    format!("lane-{slot}")
-}
-
-fn await_suback(rx: &mut LinkRx) -> Result<(), RouterGone> {
-    let deadline = Instant::now() + SUBSCRIBE_TIMEOUT;
-    loop {
-        if let Some(Notification::DeviceAck(ack)) = rx.recv_deadline(deadline).map_err(|_| RouterGone)?
-            && matches!(Packet::from(ack), Packet::SubAck(..))
-        {
-            return Ok(());
-        }
-    }
-}
-
-fn router_config(config: &Config) -> RouterConfig {
-    let log = config.router.log();
-    let connections_log = SegmentConfig {
-        max_segment_size: CONNECTIONS_LOG.segment_bytes_max,
-        max_segment_count: CONNECTIONS_LOG.segments_max,
-    };
-    RouterConfig {
-        max_connections: LINKS_MAX,
-        max_outgoing_packet_count: config.router.outgoing_packets_max,
-        max_segment_size: log.segment_bytes_max,
-        max_segment_count: log.segments_max,
-        custom_segment: Some([(lane_topic(CONNECTIONS_SLOT), connections_log)].into()),
-        initialized_filters: None,
-        // Shared subscriptions are ours; the router never sees one.
-        shared_subscriptions_strategy: Strategy::default(),
     }
 }

@@ -1,9 +1,9 @@
 //! From the router to the sessions: what comes out of the connections' lane is put into the mailboxes and groups it is for.
 
-use super::bus::RouterGone;
 use super::connection::note_dropped;
 use super::lane::{Envelope, LaneReceiver};
 use super::mailbox::Copy;
+use super::router::RouterGone;
 use super::server::Server;
 use bytes::Bytes;
 use std::sync::Arc;

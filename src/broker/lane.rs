@@ -4,9 +4,10 @@
 //! is joined to it again where it comes out. A lane counts what went in and what came out, so that publishers stop before the
 //! router's log, which forgets silently, is full.
 
-use super::bus::{LinkControl, RouterGone, lock, poll_now};
+use super::bus::lock;
 use super::config::SegmentLimits;
 use super::publication::Publication;
+use super::router::{LinkControl, RouterGone, poll_now};
 use super::subscriptions::Targets;
 use bytes::Bytes;
 use rumqttd::local::LinkRx;

@@ -2,9 +2,11 @@
 
 use super::BrokerError;
 use super::batch::Batch;
-use super::bus::{Bus, Registration, RouterGone, lock};
+use super::bus::{Bus, lock};
+use super::hold::Registration;
 use super::lane::{Lane, LaneReceiver};
 use super::publication::{self, Publication};
+use super::router::RouterGone;
 use super::subscriptions::Subscriber;
 use crate::mqtt::{Message, TOPIC_BYTES_MAX, is_topic_filter};
 use std::collections::VecDeque;

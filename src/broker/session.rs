@@ -3,7 +3,7 @@
 //! All of MQTT's quality of service is here; the router knows none of it.
 
 use super::access::{Access, Action, Identity};
-use super::bus::Registration;
+use super::hold::Registration;
 use super::inflight::InflightMessages;
 use super::mailbox::Mailbox;
 use super::pending::Pending;

@@ -1,10 +1,10 @@
 //! SUBSCRIBE and UNSUBSCRIBE: subscriptions made, changed and ended, and the retained messages that come with them.
 
 use super::access::Grant;
-use super::bus::Hold;
 use super::codec::{self, Version};
 use super::config::{RefusedSubscription, WideFilters};
 use super::connection::{Connection, RetainedDelivery};
+use super::hold::Hold;
 use super::output::HIGH_BYTES;
 use super::reached::Limit;
 use super::reason::Reason;

@@ -1,8 +1,8 @@
 //! A client at the other end of an in-memory stream: sends whole or in pieces, reads or does not, and leaves as it likes.
 
-use super::super::bus::poll_now;
 use super::super::codec::varint;
 use super::super::connection;
+use super::super::router::poll_now;
 use super::arena::{Arena, PATIENCE, nobody};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;

@@ -1,0 +1,54 @@
+//! Subscribing while nothing is published, so that it falls between two messages.
+
+use super::bus::{Bus, Ingress};
+use super::retained::RetainedMessage;
+use super::shared::{Group, Member, Membership};
+use super::subscriptions::Subscriber;
+use std::sync::{Arc, MutexGuard};
+
+/// While it lives nothing can be published: what is subscribed to comes between two publishes, together with the retained
+/// messages of that moment.
+pub(super) struct Hold<'a> {
+    bus: &'a Arc<Bus>,
+    _ingress: MutexGuard<'a, Ingress>,
+}
+
+impl<'a> Hold<'a> {
+    pub fn new(bus: &'a Arc<Bus>, ingress: MutexGuard<'a, Ingress>) -> Self {
+        Self { bus, _ingress: ingress }
+    }
+
+    /// Adds a subscription. Dropped, the registration ends it.
+    pub fn subscribe(&self, filter: &str, subscriber: Subscriber) -> Registration {
+        self.bus.subscriptions().insert(filter, subscriber.clone());
+        Registration { bus: self.bus.clone(), filter: filter.to_owned(), subscriber }
+    }
+
+    /// Takes a place in a shared group.
+    pub fn join(&self, filter: &str, name: &str, member: Member) -> Membership {
+        let bus = self.bus;
+        let session = member.session;
+        let make = || Group::new(name, bus.shared_strategy(), bus.lag_bytes(filter));
+        let group = bus.subscriptions().join(filter, name, member, make);
+        group.hand_out();
+        Membership::new(bus.clone(), filter.to_owned(), group, session)
+    }
+
+    /// The retained messages under a filter.
+    pub fn retained(&self, filter: &str) -> Vec<(String, RetainedMessage)> {
+        self.bus.retained_store().matching(filter, self.bus.now_ms())
+    }
+}
+
+/// A subscription; dropped, it ends.
+pub(super) struct Registration {
+    bus: Arc<Bus>,
+    filter: String,
+    subscriber: Subscriber,
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        self.bus.subscriptions().remove(&self.filter, &self.subscriber);
+    }
+}
