@@ -45,7 +45,7 @@ pub(super) struct Bus {
     pub connections: Arc<Lane>,
     subscriptions: Mutex<Subscriptions>,
     /// The version of `subscriptions`, to be read without it.
-    version: AtomicU64,
+    version: Arc<AtomicU64>,
     retained: Mutex<RetainedStore>,
     limits: RouterLimits,
     filters_max: usize,
@@ -65,32 +65,6 @@ pub(super) struct RouterOutput {
     pub connections: LaneReceiver,
 }
 
-/// Access to the subscriptions; a change is noted when it is dropped.
-pub(super) struct SubscriptionsGuard<'a> {
-    subscriptions: MutexGuard<'a, Subscriptions>,
-    version: &'a AtomicU64,
-}
-
-impl std::ops::Deref for SubscriptionsGuard<'_> {
-    type Target = Subscriptions;
-
-    fn deref(&self) -> &Subscriptions {
-        &self.subscriptions
-    }
-}
-
-impl std::ops::DerefMut for SubscriptionsGuard<'_> {
-    fn deref_mut(&mut self) -> &mut Subscriptions {
-        &mut self.subscriptions
-    }
-}
-
-impl Drop for SubscriptionsGuard<'_> {
-    fn drop(&mut self) {
-        self.version.store(self.subscriptions.version(), Ordering::Release);
-    }
-}
-
 impl Bus {
     /// Starts a router.
     pub fn start(config: &Config) -> Result<(Self, RouterOutput), RouterGone> {
@@ -98,13 +72,14 @@ impl Bus {
         let (tx, answers) = router.ingress()?;
         let connections = router.connections()?;
         let limits = &config.limits;
+        let subscriptions = Subscriptions::default();
         let bus = Self {
             router,
             is_ended: Mutex::new(false),
             ingress: Mutex::new(Ingress { tx, is_ended: false, backlog: Backlog::default() }),
             connections: connections.lane.clone(),
-            subscriptions: Mutex::default(),
-            version: AtomicU64::new(0),
+            version: subscriptions.version(),
+            subscriptions: Mutex::new(subscriptions),
             retained: Mutex::new(RetainedStore::new(limits.retained_messages_max, limits.retained_bytes_max)),
             limits: config.router.clone(),
             filters_max: limits.filters_max,
@@ -123,8 +98,8 @@ impl Bus {
         if *is_ended { Err(RouterGone) } else { self.router.link() }
     }
 
-    pub fn subscriptions(&self) -> SubscriptionsGuard<'_> {
-        SubscriptionsGuard { subscriptions: lock(&self.subscriptions), version: &self.version }
+    pub fn subscriptions(&self) -> MutexGuard<'_, Subscriptions> {
+        lock(&self.subscriptions)
     }
 
     /// The subscriptions' version: [`targets`](Self::targets) of another one are out of date.

@@ -6,6 +6,7 @@ use super::shared::{Group, Member};
 use bytes::Bytes;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Topics whose targets are remembered.
 const REMEMBERED_TOPICS_MAX: usize = 4_096;
@@ -72,16 +73,17 @@ struct Node {
 pub(super) struct Subscriptions {
     root: Node,
     filters: usize,
-    version: u64,
+    /// Moves with every change, and can be read without the tree.
+    version: Arc<AtomicU64>,
     /// Targets that were found in the present version.
     remembered: HashMap<Bytes, Arc<Targets>>,
     remembered_receivers: usize,
 }
 
 impl Subscriptions {
-    /// Changes with every change.
-    pub fn version(&self) -> u64 {
-        self.version
+    /// A number that moves with every change.
+    pub fn version(&self) -> Arc<AtomicU64> {
+        self.version.clone()
     }
 
     /// Distinct filters that anyone has subscribed to.
@@ -147,7 +149,7 @@ impl Subscriptions {
     }
 
     fn note_change(&mut self) {
-        self.version += 1;
+        self.version.fetch_add(1, Ordering::AcqRel);
         self.forget();
     }
 
@@ -191,7 +193,7 @@ impl Subscriptions {
                 rest.split_once('/').map_or((rest, None), |(level, rest)| (level, Some(rest)));
             open.extend([level, "+"].iter().filter_map(|level| Some((node.children.get(*level)?, rest))));
         }
-        sort(found, self.version)
+        sort(found, self.version.load(Ordering::Acquire))
     }
 }
 

@@ -194,7 +194,7 @@ async fn until_over(shared: &Shared, connections: &[Rc<Connection>], run: Run, s
         if run.shows_progress && now - shown.0 >= PROGRESS_EVERY {
             let rate = (ended - shown.1) as f64 / (now - shown.0).as_secs_f64();
             eprintln!(
-                "{:>5.0} s: {rate:.0} answers/s, {} unanswered",
+                "{:>5.0} s: {rate:.0} answers/s, {} in flight",
                 (now - since).as_secs_f64(),
                 sent - ended
             );
