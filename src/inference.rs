@@ -84,6 +84,8 @@ pub enum ErrorCode {
     Overloaded,
     /// The request's deadline passed before its batch started.
     DeadlineExceeded,
+    /// A newer request of its device came while it waited, and the queue's policy is to keep the newest.
+    Superseded,
     /// The simulated network dropped it.
     NetworkLost,
     /// The placement it was routed to cannot be reached.
@@ -94,7 +96,7 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// Every code, in the order of the wire contract.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::InvalidJson,
         Self::InvalidDeviceId,
         Self::ShapeMismatch,
@@ -102,6 +104,7 @@ impl ErrorCode {
         Self::ModelNotReady,
         Self::Overloaded,
         Self::DeadlineExceeded,
+        Self::Superseded,
         Self::NetworkLost,
         Self::UpstreamUnavailable,
         Self::Internal,
@@ -117,6 +120,7 @@ impl ErrorCode {
             Self::ModelNotReady => "MODEL_NOT_READY",
             Self::Overloaded => "OVERLOADED",
             Self::DeadlineExceeded => "DEADLINE_EXCEEDED",
+            Self::Superseded => "SUPERSEDED",
             Self::NetworkLost => "NETWORK_LOST",
             Self::UpstreamUnavailable => "UPSTREAM_UNAVAILABLE",
             Self::Internal => "INTERNAL",
@@ -126,7 +130,11 @@ impl ErrorCode {
     /// Whether the same request may succeed when it is sent again.
     pub fn retryable(self) -> bool {
         match self {
-            Self::InvalidJson | Self::InvalidDeviceId | Self::ShapeMismatch | Self::NonFinite => false,
+            Self::InvalidJson
+            | Self::InvalidDeviceId
+            | Self::ShapeMismatch
+            | Self::NonFinite
+            | Self::Superseded => false,
             Self::ModelNotReady
             | Self::Overloaded
             | Self::DeadlineExceeded

@@ -2,7 +2,11 @@
 //!
 //! Shared by the embedded broker and the local client. There is no I/O here.
 
+mod receipt;
+
 use bytes::Bytes;
+
+pub use self::receipt::{Receipt, Settlement};
 
 /// Quality of service, as MQTT numbers it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -44,6 +48,10 @@ pub struct Message {
     pub properties: Option<Box<Properties>>,
     /// Who published it, where the broker was asked to tell. It is the broker's word, not the client's.
     pub sender: Option<Box<Sender>>,
+    /// Received: its publisher may have sent it before (MQTT's DUP flag).
+    pub is_duplicate: bool,
+    /// Received: what its publisher waits for. Published: whose publisher waits for this message, as its answer.
+    pub receipt: Option<Receipt>,
 }
 
 /// Who published a message.

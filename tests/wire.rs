@@ -190,7 +190,7 @@ fn an_error_says_code_reason_and_whether_to_try_again() {
 #[test]
 fn every_code_has_its_name_and_its_retryability() {
     use ErrorCode::*;
-    let fatal = [InvalidJson, InvalidDeviceId, ShapeMismatch, NonFinite];
+    let fatal = [InvalidJson, InvalidDeviceId, ShapeMismatch, NonFinite, Superseded];
     for code in ErrorCode::ALL {
         assert_eq!(code.retryable(), !fatal.contains(&code), "{code}");
     }
@@ -203,6 +203,7 @@ fn every_code_has_its_name_and_its_retryability() {
         "MODEL_NOT_READY",
         "OVERLOADED",
         "DEADLINE_EXCEEDED",
+        "SUPERSEDED",
         "NETWORK_LOST",
         "UPSTREAM_UNAVAILABLE",
         "INTERNAL",

@@ -271,6 +271,8 @@ fn message(bus: &Bus, publication: Publication) -> Message {
         retain: false,
         properties: publication::from_codec(publication.properties, expiry_s),
         sender: publication.sender,
+        is_duplicate: false,
+        receipt: None,
     }
 }
 

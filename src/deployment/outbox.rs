@@ -181,6 +181,8 @@ impl Outbox {
             retain: false,
             properties: draft.properties,
             sender: None,
+            is_duplicate: false,
+            receipt: None,
         }));
     }
 }

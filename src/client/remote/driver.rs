@@ -234,5 +234,7 @@ fn message(publish: Publish) -> Message {
         retain: publish.retain,
         properties,
         sender: None,
+        is_duplicate: publish.dup,
+        receipt: None,
     }
 }
