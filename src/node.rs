@@ -182,6 +182,10 @@ impl NodeBuilder {
             // On failure the node built so far is dropped, which stops it.
             node.deployments.push(Deployment::start(config, detector, node.client())?);
         }
+        if let Some(broker) = &node.broker {
+            // Not before: a request that nobody has subscribed to would be acknowledged and lost.
+            broker.open();
+        }
         Ok(node)
     }
 
@@ -230,7 +234,7 @@ fn connect(choice: BrokerChoice, status: Status, wants_senders: bool) -> Result<
     match choice {
         BrokerChoice::Embedded(mut config) => {
             config.tells_senders |= wants_senders;
-            let broker = Arc::new(Broker::start(*config)?);
+            let broker = Arc::new(Broker::bind(*config)?);
             let client = InProcess::join(Arc::clone(&broker), status)?;
             Ok((Some(broker), Box::new(client)))
         }
