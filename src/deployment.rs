@@ -11,10 +11,11 @@
 mod flow;
 mod intake;
 mod outbox;
+mod view;
 
 use std::io;
-use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,7 @@ use tracing::{error, info};
 
 use self::flow::{Flow, Ticket};
 use self::outbox::Outbox;
+pub use self::view::View;
 use crate::client::{Client, ClientError, Publisher};
 use crate::metrics::{Ledger, Statistics};
 use crate::model::{Detector, Model, ModelInfo};
@@ -186,11 +188,11 @@ pub enum DeploymentError {
 
 /// A running deployment.
 pub struct Deployment {
-    name: String,
-    model: ModelInfo,
+    view: View,
     flow: Flow,
     publisher: Arc<dyn Publisher>,
-    intake: intake::Running,
+    /// Waiting for its end is for one thread at a time, while others look whether it runs.
+    intake: Mutex<intake::Running>,
     stages: Vec<JoinHandle<()>>,
 }
 
@@ -208,11 +210,12 @@ impl Deployment {
             .map_err(|source| DeploymentError::Client { name: name.clone(), source })?;
         let thread_failed = |source| DeploymentError::Thread { name: name.clone(), source };
         let ledger = Arc::new(Ledger::default());
-        let outbox = Outbox::new(&config, &model_info, Arc::clone(&conversation.publisher), ledger);
+        let outbox =
+            Outbox::new(&config, &model_info, Arc::clone(&conversation.publisher), Arc::clone(&ledger));
         let workers = Pool::new(config.workers, config.worker.queue_requests_max, |ticket: &Ticket| {
             ticket.caller.device_id.as_ref()
         });
-        let flow = Flow::new(&config, workers, outbox);
+        let flow = Flow::new(&config, workers.clone(), outbox);
         let stages =
             start_stages(&config, &flow, models).inspect_err(|_| flow.close()).map_err(thread_failed)?;
         let intake = intake::start(&config, model_info.inputs, conversation.subscriber, flow.clone())
@@ -225,32 +228,39 @@ impl Deployment {
             topics = ?config.topics.request,
             "deployment started"
         );
-        Ok(Self { name, model: model_info, flow, publisher: conversation.publisher, intake, stages })
+        let view = View { name, placement: config.placement, model: Arc::new(model_info), ledger, workers };
+        Ok(Self { view, flow, publisher: conversation.publisher, intake: Mutex::new(intake), stages })
     }
 
     /// The deployment's name.
     pub fn name(&self) -> &str {
-        &self.name
+        &self.view.name
     }
 
     /// The model it serves.
     pub fn model(&self) -> &ModelInfo {
-        &self.model
+        &self.view.model
+    }
+
+    /// What can be seen of it, also after it has ended.
+    pub fn view(&self) -> View {
+        self.view.clone()
     }
 
     /// Its counts at this moment.
     pub fn statistics(&self) -> Statistics {
-        self.flow.ledger().statistics()
+        self.view.statistics()
     }
 
     /// How many requests wait for the model.
     pub fn queued(&self) -> usize {
-        self.flow.workers().len()
+        self.view.queued()
     }
 
     /// Whether its threads run.
     pub fn is_alive(&self) -> bool {
-        !self.intake.thread.is_finished() && !self.stages.iter().any(JoinHandle::is_finished)
+        let intake = self.intake.lock().unwrap_or_else(PoisonError::into_inner);
+        !intake.thread.is_finished() && !self.stages.iter().any(JoinHandle::is_finished)
     }
 
     /// Takes no more requests; those that are under way go on.
@@ -264,16 +274,17 @@ impl Deployment {
         self.stop_receiving();
         // The intake ends once the broker has confirmed the end of the subscription.
         let wait = deadline.saturating_duration_since(Instant::now());
-        let ended = self.intake.ended.recv_timeout(wait) == Err(RecvTimeoutError::Disconnected);
-        if ended && self.intake.thread.join().is_err() {
-            error!(deployment = self.name, "the intake thread panicked");
+        let intake = self.intake.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let ended = intake.ended.recv_timeout(wait) == Err(RecvTimeoutError::Disconnected);
+        if ended && intake.thread.join().is_err() {
+            error!(deployment = self.view.name, "the intake thread panicked");
         }
         let left = self.flow.ledger().wait_until_drained(deadline);
         self.flow.close();
         for stage in self.stages.drain(..) {
             // With requests left, a model is busy with them: its thread ends by itself when it returns.
             if left == 0 && stage.join().is_err() {
-                error!(deployment = self.name, "a thread of the deployment panicked");
+                error!(deployment = self.view.name, "a thread of the deployment panicked");
             }
         }
         self.flow.ledger().statistics()

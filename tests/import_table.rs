@@ -43,11 +43,16 @@ const TABLE: &[Row] = &[
         Only(&["client", "inference", "metrics", "model", "mqtt", "network", "rate_limit", "wire", "worker"]),
         &["rumqtt", "clap", "http"],
     ),
-    row("node", AllBut(&["cli", "config", "lab"]), &["clap", "candle", "rumqtt"]),
+    row(
+        "http",
+        Only(&["broker", "inference", "metrics", "node", "rate_limit"]),
+        &["serde", "candle", "rumqtt", "mqtt", "clap"],
+    ),
+    row("node", AllBut(&["cli", "config", "http", "lab"]), &["clap", "candle", "rumqtt"]),
     row("sensors", Only(&["features", "inference"]), &["tokio", "candle", "rumqtt", "mqtt"]),
     row(
         "config",
-        Only(&["broker", "client", "deployment", "mqtt", "network", "node", "strict_toml", "wire", "worker"]),
+        Only(&["broker", "client", "deployment", "http", "mqtt", "network", "node", "strict_toml", "wire", "worker"]),
         &["tokio", "candle", "clap"],
     ),
     row("cli", AllBut(&[]), &["candle", "rumqtt"]),

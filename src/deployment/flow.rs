@@ -162,11 +162,21 @@ impl Flow {
 
     /// A batch that the model has seen.
     pub fn on_done(&mut self, done: &mut Vec<Done<Ticket>>) {
+        self.count_batch(done);
         for Done { context: mut ticket, outcome, queue, batch, inference } in done.drain(..) {
             ticket.stages = Stages { queue, batch, inference, ..ticket.stages };
             self.answers.push(Answer { ticket, outcome });
         }
         self.send_back();
+    }
+
+    /// Counts the forward pass. One that failed and was tried again row by row counts once, with its last row's time.
+    fn count_batch(&self, done: &[Done<Ticket>]) {
+        // Those whose deadline had passed were not part of it.
+        let rows = done.iter().filter(|done| !done.inference.is_zero());
+        if let Some(last) = rows.clone().next_back() {
+            self.ledger().batch(rows.count(), last.inference);
+        }
     }
 
     /// Ends the threads: each worker once its queue is empty, the delay line at once.

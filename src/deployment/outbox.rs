@@ -122,7 +122,9 @@ impl Outbox {
         // Counted before they leave: whoever holds an answer finds it in the counts.
         self.shared.ledger.end(answers.drain(..).map(|answer| match answer.outcome {
             Ok(_) => Ended::Answered {
+                queue: answer.ticket.stages.queue,
                 inference: answer.ticket.stages.inference,
+                network: answer.ticket.network,
                 total: now.saturating_duration_since(answer.ticket.arrived_at),
             },
             Err(refusal) => Ended::Refused(refusal.code),
