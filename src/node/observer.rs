@@ -124,10 +124,16 @@ impl Seen {
         match (self.phase, &self.client) {
             (Phase::Starting, _) => Readiness::NotReady("the node starts: its models are loaded".to_owned()),
             (Phase::Stopping, _) | (_, None) => Readiness::NotReady("the node is told to stop".to_owned()),
-            (Phase::Running, Some(client)) => match self.deployments.iter().find(|one| !one.is_alive()) {
-                Some(dead) => Readiness::Failed(format!("a thread of deployment {} has ended", dead.name())),
-                None => readiness(client.state()),
+            (Phase::Running, Some(client)) => match readiness(client.state()) {
+                // The broker's death ends threads too, so it comes first.
+                Readiness::Failed(reason) => Readiness::Failed(reason),
+                other => self.dead_thread().map_or(other, Readiness::Failed),
             },
         }
+    }
+
+    fn dead_thread(&self) -> Option<String> {
+        let dead = self.deployments.iter().find(|one| !one.is_alive())?;
+        Some(format!("a thread of deployment {} has ended", dead.name()))
     }
 }
