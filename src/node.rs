@@ -15,6 +15,7 @@ use crate::client::{Client, ClientError, InProcess, Remote, RemoteConfig, State,
 use crate::deployment::{self, Deployment, DeploymentError, DeviceIdFrom};
 use crate::metrics::Statistics;
 use crate::model::{Detector, LoadError, ModelInfo};
+use crate::worker;
 
 pub use self::observer::{DeploymentSnapshot, Observer, Snapshot};
 
@@ -319,6 +320,11 @@ impl Node {
     /// How many requests wait for the model of deployment `name`.
     pub fn queued(&self, name: &str) -> Option<usize> {
         self.deployments.iter().find(|deployment| deployment.name() == name).map(|one| one.queued())
+    }
+
+    /// How the workers of deployment `name` are doing.
+    pub fn health(&self, name: &str) -> Option<worker::Health> {
+        self.deployments.iter().find(|deployment| deployment.name() == name).map(|one| one.health())
     }
 
     fn client(&self) -> &dyn Client {

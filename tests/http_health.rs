@@ -1,5 +1,7 @@
 //! Health over HTTP as probes and people ask for it, and what cannot be done to that port.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail as a test does")]
+
 #[path = "support/http.rs"]
 mod http_client;
 mod support;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::flow::Ticket;
 use crate::metrics::{Ledger, Statistics};
 use crate::model::ModelInfo;
-use crate::worker::Pool;
+use crate::worker::{self, Pool};
 
 /// A deployment's facts and counts.
 #[derive(Clone)]
@@ -29,5 +29,10 @@ impl View {
     /// How many requests wait for the model.
     pub fn queued(&self) -> usize {
         self.workers.len()
+    }
+
+    /// How the model's workers are doing.
+    pub fn health(&self) -> worker::Health {
+        self.workers.health()
     }
 }

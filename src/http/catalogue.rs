@@ -93,6 +93,24 @@ pub const REQUEST_SECONDS: Metric = metric(
     DEPLOYMENT,
     "From the arrival of answered requests to the result leaving",
 );
+pub const MODEL_FAILING: Metric = metric(
+    "nearfar_model_failing",
+    Gauge,
+    DEPLOYMENT,
+    "1 while the model fails or hangs so often that the node is not ready, otherwise 0",
+);
+pub const WORKERS_REPLACED: Metric = metric(
+    "nearfar_workers_replaced_total",
+    Counter,
+    DEPLOYMENT,
+    "Workers that were replaced, because their model panicked or hung",
+);
+pub const INFERENCE_TIMEOUTS: Metric = metric(
+    "nearfar_inference_timeouts_total",
+    Counter,
+    DEPLOYMENT,
+    "Forward passes that took longer than inference_timeout_ms",
+);
 
 pub const CONNECTIONS: Metric = metric("nearfar_broker_connections", Gauge, &[], "Clients online");
 pub const PARKED_SESSIONS: Metric =

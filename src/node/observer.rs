@@ -8,6 +8,7 @@ use crate::client::Client;
 use crate::deployment::{Deployment, View};
 use crate::metrics::Statistics;
 use crate::model::ModelInfo;
+use crate::worker;
 
 /// Watches one node; clones watch the same. Made before the node, it says that the node starts.
 #[derive(Clone, Default)]
@@ -57,6 +58,8 @@ pub struct DeploymentSnapshot {
     pub statistics: Statistics,
     /// Requests that wait for the model.
     pub queued: usize,
+    /// How its workers are doing.
+    pub health: worker::Health,
 }
 
 impl Observer {
@@ -74,6 +77,7 @@ impl Observer {
             model: Arc::clone(&view.model),
             statistics: view.statistics(),
             queued: view.queued(),
+            health: view.health(),
         };
         Snapshot {
             readiness: seen.readiness(),
@@ -127,7 +131,11 @@ impl Seen {
             (Phase::Running, Some(client)) => match readiness(client.state()) {
                 // The broker's death ends threads too, so it comes first.
                 Readiness::Failed(reason) => Readiness::Failed(reason),
-                other => self.dead_thread().map_or(other, Readiness::Failed),
+                other => match (self.dead_thread(), other) {
+                    (Some(reason), _) => Readiness::Failed(reason),
+                    (None, Readiness::Ready) => self.models_readiness(),
+                    (None, not_ready) => not_ready,
+                },
             },
         }
     }
@@ -135,5 +143,14 @@ impl Seen {
     fn dead_thread(&self) -> Option<String> {
         let dead = self.deployments.iter().find(|one| !one.is_alive())?;
         Some(format!("a thread of deployment {} has ended", dead.name()))
+    }
+
+    /// Whether every model can be relied on.
+    fn models_readiness(&self) -> Readiness {
+        let failing = self.views.iter().find_map(|view| {
+            let reason = view.health().failing?;
+            Some(format!("deployment {}: {reason}", view.name))
+        });
+        failing.map_or(Readiness::Ready, Readiness::NotReady)
     }
 }
