@@ -11,6 +11,7 @@
 mod flow;
 mod intake;
 mod outbox;
+mod trace_context;
 mod view;
 
 use std::io;

@@ -3,6 +3,8 @@
 use std::sync::mpsc::{Receiver, SyncSender};
 use std::time::{Duration, Instant};
 
+use tracing::Span;
+
 use crate::inference::{Caller, ErrorCode, Outcome, Refusal, Stages};
 use crate::metrics::Ledger;
 use crate::network::{DelayLine, Direction, Profile};
@@ -24,6 +26,8 @@ pub struct Ticket {
     /// How much later than decided the uplink handed it over; the downlink makes up for it.
     pub late: Duration,
     pub stages: Stages,
+    /// From arrival to end, for whoever traces; disabled unless debug is logged.
+    pub span: Span,
 }
 
 /// What the delay line carries.

@@ -7,14 +7,14 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use tracing::{info, warn};
+use tracing::{Span, debug_span, info, warn};
 
 use super::flow::{Flow, Ticket};
 use super::outbox::ReplyTo;
-use super::{Config, DeviceIdFrom};
+use super::{Config, DeviceIdFrom, trace_context};
 use crate::client::Subscriber;
 use crate::inference::{Caller, DeviceId, ErrorCode, Refusal, Request, Stages};
-use crate::mqtt::Message;
+use crate::mqtt::{Message, Properties};
 use crate::wire::{self, Rejected};
 
 /// The most messages taken from the broker at once.
@@ -37,6 +37,7 @@ pub fn start(
 ) -> std::io::Result<Running> {
     let name = config.name.clone();
     let mut intake = Intake {
+        deployment: name.clone(),
         inputs,
         limits: config.wire,
         in_flight_max: config.in_flight_max,
@@ -55,6 +56,7 @@ pub fn start(
 }
 
 struct Intake {
+    deployment: String,
     inputs: usize,
     limits: wire::Limits,
     in_flight_max: usize,
@@ -128,6 +130,7 @@ impl Intake {
         let expiry_s = message.properties.as_ref().and_then(|properties| properties.message_expiry_s);
         let expiry = expiry_s.map(|seconds| Duration::from_secs(seconds.into()));
         let allowed = [expiry, self.deadline].into_iter().flatten().min();
+        let span = self.span(&caller, message.properties.as_deref());
         Ticket {
             caller,
             deadline: allowed.map(|allowed| arrived_at + allowed),
@@ -137,7 +140,19 @@ impl Intake {
             network: Duration::ZERO,
             late: Duration::ZERO,
             stages: Stages::default(),
+            span,
         }
+    }
+
+    /// A request's span, with the trace that its sender says it belongs to.
+    fn span(&self, caller: &Caller, properties: Option<&Properties>) -> Span {
+        debug_span!(
+            "request",
+            deployment = self.deployment,
+            device_id = caller.device_id.as_ref().map(DeviceId::as_str),
+            request_id = caller.request_id,
+            traceparent = properties.and_then(trace_context::parent)
+        )
     }
 
     fn refuse(&mut self, overflow: Vec<Message>, arrived_at: Instant) {
