@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-pub use self::histogram::{Durations, Histogram, NANOSECONDS_PER_S, Sizes};
+pub use self::histogram::{Bounds, Durations, Histogram, NANOSECONDS_PER_S, Sizes};
 use crate::inference::ErrorCode;
 
 /// Counts of one deployment at one moment.

@@ -5,7 +5,7 @@ use std::time::Duration;
 /// Counts of values by size. `N` bounds divide them; each bucket includes its bound.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Histogram<const N: usize> {
-    bounds: &'static [u64; N],
+    bounds: &'static Bounds<N>,
     /// How many values each bucket has, not those below it.
     counts: [u64; N],
     /// Values beyond the last bound.
@@ -23,8 +23,49 @@ const MICROSECOND_NS: u64 = 1_000;
 const MILLISECOND_NS: u64 = 1_000_000;
 const SECOND_NS: u64 = 1_000_000_000;
 
+/// What divides values, and a way to find a value's bucket without looking at all of it: several values of each request are
+/// counted, under a lock.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Bounds<const N: usize> {
+    upper: [u64; N],
+    /// For values of so many bits, the first bucket that can have them. The next one is the last.
+    first: [usize; u64::BITS as usize + 1],
+}
+
+impl<const N: usize> Bounds<N> {
+    /// Ascending bounds, each at least twice the one before.
+    ///
+    /// # Panics
+    /// When they are not; for a constant, when it is compiled.
+    pub const fn new(upper: [u64; N]) -> Self {
+        let mut first = [0; u64::BITS as usize + 1];
+        let mut bits = 1;
+        while bits < first.len() {
+            let least = 1 << (bits - 1);
+            let mut bucket = first[bits - 1];
+            while bucket < N && upper[bucket] < least {
+                bucket += 1;
+                assert!(
+                    bucket == N || upper[bucket] / 2 >= upper[bucket - 1],
+                    "a bound is less than twice the last"
+                );
+            }
+            first[bits] = bucket;
+            bits += 1;
+        }
+        Self { upper, first }
+    }
+
+    /// Where `value` belongs; `N` beyond the last bound.
+    fn bucket(&self, value: u64) -> usize {
+        let first = self.first[(u64::BITS - value.leading_zeros()) as usize];
+        // No branch that depends on the value.
+        first + usize::from(self.upper.get(first).is_some_and(|upper| value > *upper))
+    }
+}
+
 /// From a small network's forward pass to the longest one-way latency that can be simulated.
-static DURATION_BOUNDS_NS: [u64; 20] = [
+static DURATION_BOUNDS_NS: Bounds<20> = Bounds::new([
     10 * MICROSECOND_NS,
     25 * MICROSECOND_NS,
     50 * MICROSECOND_NS,
@@ -45,9 +86,9 @@ static DURATION_BOUNDS_NS: [u64; 20] = [
     5 * SECOND_NS,
     10 * SECOND_NS,
     60 * SECOND_NS,
-];
+]);
 
-static SIZE_BOUNDS: [u64; 11] = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1_024];
+static SIZE_BOUNDS: Bounds<11> = Bounds::new([1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1_024]);
 
 /// Nanoseconds in one second, for readers of a [`Durations`] who want seconds.
 pub const NANOSECONDS_PER_S: f64 = 1e9;
@@ -78,16 +119,14 @@ impl Durations {
 }
 
 impl<const N: usize> Histogram<N> {
-    /// An empty one with ascending `bounds`.
-    pub fn new(bounds: &'static [u64; N]) -> Self {
+    /// An empty one that `bounds` divide.
+    pub fn new(bounds: &'static Bounds<N>) -> Self {
         Self { bounds, counts: [0; N], beyond: 0, sum: 0 }
     }
 
     /// Counts one value.
     pub fn record(&mut self, value: u64) {
-        // Counting the bounds below it takes no branch that depends on the value.
-        let bucket = self.bounds.iter().map(|bound| usize::from(value > *bound)).sum::<usize>();
-        *self.counts.get_mut(bucket).unwrap_or(&mut self.beyond) += 1;
+        *self.counts.get_mut(self.bounds.bucket(value)).unwrap_or(&mut self.beyond) += 1;
         self.sum += u128::from(value);
     }
 
@@ -107,7 +146,7 @@ impl<const N: usize> Histogram<N> {
             *below += count;
             Some(*below)
         });
-        self.bounds.iter().copied().zip(below)
+        self.bounds.upper.into_iter().zip(below)
     }
 }
 
@@ -128,9 +167,17 @@ mod tests {
     }
 
     #[test]
-    fn bounds_ascend() {
-        assert!(DURATION_BOUNDS_NS.is_sorted_by(|one, next| one < next));
-        assert!(SIZE_BOUNDS.is_sorted_by(|one, next| one < next));
+    fn every_value_is_in_the_first_bucket_whose_bound_is_no_less() {
+        fn check<const N: usize>(bounds: &Bounds<N>) {
+            let around = |value: u64| [value.saturating_sub(1), value, value.saturating_add(1)];
+            let powers = (0..u64::BITS).map(|bit| 1 << bit);
+            for value in bounds.upper.into_iter().chain(powers).chain([0, u64::MAX]).flat_map(around) {
+                let expected = bounds.upper.iter().filter(|upper| value > **upper).count();
+                assert_eq!(bounds.bucket(value), expected, "{value}");
+            }
+        }
+        check(&DURATION_BOUNDS_NS);
+        check(&SIZE_BOUNDS);
     }
 
     #[test]
