@@ -40,7 +40,18 @@ const TABLE: &[Row] = &[
     row("client", Only(&["broker", "mqtt"]), &["serde_json", "candle"]),
     row(
         "deployment",
-        Only(&["client", "inference", "metrics", "model", "mqtt", "network", "rate_limit", "wire", "worker"]),
+        Only(&[
+            "client",
+            "inference",
+            "metrics",
+            "model",
+            "mqtt",
+            "network",
+            "rate_limit",
+            "telemetry",
+            "wire",
+            "worker",
+        ]),
         &["rumqtt", "clap", "http"],
     ),
     row(

@@ -146,13 +146,17 @@ impl Intake {
 
     /// A request's span, with the trace that its sender says it belongs to.
     fn span(&self, caller: &Caller, properties: Option<&Properties>) -> Span {
-        debug_span!(
+        let span = debug_span!(
             "request",
             deployment = self.deployment,
             device_id = caller.device_id.as_ref().map(DeviceId::as_str),
             request_id = caller.request_id,
             traceparent = properties.and_then(trace_context::parent)
-        )
+        );
+        if let Some(properties) = properties {
+            trace_context::continue_in(&span, properties);
+        }
+        span
     }
 
     fn refuse(&mut self, overflow: Vec<Message>, arrived_at: Instant) {

@@ -2,17 +2,28 @@
 //!
 //! It goes from a request to its answer as it came: whether it means anything is for those who trace.
 
+use tracing::Span;
+
 use crate::mqtt::Properties;
+use crate::telemetry;
 
 /// The names of the user properties, as the W3C's note on MQTT gives them.
-const NAMES: [&str; 2] = [PARENT, "tracestate"];
+const NAMES: [&str; 2] = [PARENT, STATE];
 const PARENT: &str = "traceparent";
+const STATE: &str = "tracestate";
 /// The longest value that goes back; the standard wants no more of a `tracestate`, and a `traceparent` has 55 bytes.
 const VALUE_BYTES_MAX: usize = 512;
 
 /// The request's place in its trace.
 pub fn parent(request: &Properties) -> Option<&str> {
     find(request, PARENT)
+}
+
+/// Makes `span` part of the trace that its request belongs to.
+pub fn continue_in(span: &Span, request: &Properties) {
+    if !span.is_disabled() {
+        telemetry::continue_trace(span, find(request, PARENT), find(request, STATE));
+    }
 }
 
 /// The user properties for its answer: each of the two at most once.
