@@ -380,6 +380,10 @@ impl Node {
     pub fn stop(mut self) -> Vec<(String, Statistics)> {
         let deadline = Instant::now() + self.shutdown_grace;
         self.observer.node_stops();
+        if let Some(broker) = &self.broker {
+            // What is acknowledged without an answer is lost; what is not taken is sent again.
+            broker.drain();
+        }
         for deployment in &self.deployments {
             deployment.stop_receiving();
         }

@@ -75,6 +75,12 @@ pub const RESPONSE_TOPICS_REFUSED: Metric = metric(
     DEPLOYMENT,
     "Response topics that were refused; the answer went to its ordinary topic only",
 );
+pub const REPEATED: Metric = metric(
+    "nearfar_requests_repeated_total",
+    Counter,
+    DEPLOYMENT,
+    "Requests that came again and got the answer of the first time; they are received and answered too",
+);
 pub const QUEUE_SECONDS: Metric =
     metric("nearfar_queue_seconds", Histogram, DEPLOYMENT, "How long answered requests waited for the model");
 pub const BATCH_REQUESTS: Metric =

@@ -41,6 +41,7 @@ fn add_deployments(page: &mut Page, deployments: &[DeploymentSnapshot]) {
     count(&all::QUEUED, |one| one.queued as u64);
     count(&all::UNDELIVERED, |one| one.statistics.undelivered);
     count(&all::RESPONSE_TOPICS_REFUSED, |one| one.statistics.response_topics_refused);
+    count(&all::REPEATED, |one| one.statistics.repeated);
     count(&all::MODEL_FAILING, |one| u64::from(one.health.failing.is_some()));
     count(&all::WORKERS_REPLACED, |one| one.health.workers_replaced);
     count(&all::INFERENCE_TIMEOUTS, |one| one.health.inference_timeouts);
