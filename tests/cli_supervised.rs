@@ -4,6 +4,8 @@
 
 #[path = "support/http.rs"]
 mod http_client;
+#[path = "support/prometheus.rs"]
+mod prometheus;
 mod support;
 
 use std::io::{ErrorKind, Read, Write};
@@ -12,7 +14,8 @@ use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::Command;
 
-use http_client::{get, scrape};
+use http_client::get;
+use prometheus::scrape;
 use support::process::{Process, nearfar, nearfar_logging, run};
 use support::{MODEL, PATIENCE};
 

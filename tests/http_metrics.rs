@@ -4,19 +4,21 @@
 
 #[path = "support/http.rs"]
 mod http_client;
+#[path = "support/prometheus.rs"]
+mod prometheus;
 mod support;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::Path;
 
-use http_client::{Family, Sample, scrape};
 use nearfar::deployment::{Config, Topics};
 use nearfar::http::{self, Server};
 use nearfar::inference::ErrorCode;
 use nearfar::mqtt::Qos;
 use nearfar::network::Profile;
 use nearfar::{Node, deployment};
+use prometheus::{Family, Sample, faults, scrape};
 use serde_json::Value;
 use support::{MODEL, Sensor, request};
 
@@ -62,88 +64,6 @@ fn names_types_and_help_keep_prometheus_rules() {
     assert!(faults.is_empty(), "{faults:#?}");
     let names: BTreeSet<_> = families.iter().map(|family| &family.name).collect();
     assert_eq!(names.len(), families.len(), "a metric comes twice");
-}
-
-/// What is wrong with a metric by the rules of Prometheus' own checker.
-fn faults(family: &Family) -> Vec<String> {
-    let Family { name, kind, help, samples } = family;
-    let mut faults = Vec::new();
-    let mut check = |is_kept: bool, rule: &str| {
-        if !is_kept {
-            faults.push(format!("{name}: {rule}"));
-        }
-    };
-    let words: Vec<_> = name.split('_').collect();
-    let has_any = |list: &[&str]| list.iter().any(|word| words.contains(word));
-    check(!help.is_empty(), "help is missing");
-    check(
-        name.starts_with("nearfar_") || name.starts_with("process_"),
-        "the application's prefix is missing",
-    );
-    check(
-        name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_'),
-        "expected lower case and underscores",
-    );
-    check(name.ends_with("_total") == (kind == "counter"), "counters and nothing else end in _total");
-    check(
-        !["_count", "_sum", "_bucket", "_le"].iter().any(|suffix| name.ends_with(suffix)),
-        "the suffix belongs to histograms",
-    );
-    check(!has_any(&["counter", "gauge", "histogram", "summary"]), "the type is not part of the name");
-    check(!has_any(&["s", "ms", "us", "ns", "sec", "b", "kb", "mb", "gb"]), "units are not abbreviated");
-    check(
-        !has_any(&[
-            "milliseconds",
-            "microseconds",
-            "nanoseconds",
-            "minutes",
-            "hours",
-            "kilobytes",
-            "bits",
-            "percent",
-        ]),
-        "expected the base unit",
-    );
-    check(["counter", "gauge", "histogram"].contains(&kind.as_str()), "the type is unknown");
-    check(!samples.is_empty(), "there are no samples");
-    let series: BTreeSet<_> = samples.iter().map(|sample| (&sample.name, &sample.labels)).collect();
-    check(series.len() == samples.len(), "a series comes twice");
-    check(
-        samples
-            .iter()
-            .flat_map(|sample| sample.labels.keys())
-            .all(|label| label == "le" || !label.contains("device")),
-        "a label must not have as many values as there are devices",
-    );
-    if kind == "histogram" {
-        check(is_sound_histogram(family), "buckets must ascend and end with +Inf, which equals the count");
-    } else {
-        let is_plain = |sample: &Sample| sample.name == *name && !sample.labels.contains_key("le");
-        check(samples.iter().all(is_plain), "only histograms have suffixes and le");
-    }
-    faults
-}
-
-fn is_sound_histogram(family: &Family) -> bool {
-    let mut series: BTreeMap<Vec<_>, Vec<&Sample>> = BTreeMap::new();
-    for sample in &family.samples {
-        let labels = sample.labels.iter().filter(|(name, _)| *name != "le");
-        series.entry(labels.collect()).or_default().push(sample);
-    }
-    series.values().all(|samples| {
-        let (mut buckets, mut count, mut has_sum) = (Vec::new(), None, false);
-        for sample in samples {
-            match sample.name.strip_prefix(&family.name) {
-                Some("_bucket") => buckets.push((sample.labels["le"].parse::<f64>().unwrap(), sample.value)),
-                Some("_count") => count = Some(sample.value),
-                Some("_sum") => has_sum = true,
-                _ => return false,
-            }
-        }
-        let ascends = buckets.is_sorted_by(|one, next| one.0 < next.0 && one.1 <= next.1);
-        let last = buckets.last().copied();
-        has_sum && ascends && last.is_some_and(|(le, all)| le == f64::INFINITY && Some(all) == count)
-    })
 }
 
 #[test]

@@ -6,7 +6,9 @@
 pub struct Metric {
     pub name: &'static str,
     pub kind: Kind,
+    /// The labels' names, in the order in which samples give their values.
     pub labels: &'static [&'static str],
+    /// What it means, for people.
     pub help: &'static str,
 }
 
