@@ -14,7 +14,7 @@ use nearfar::http;
 use nearfar::node::{Node, Observer, Readiness};
 
 use self::supervisor::Supervisor;
-use super::{NodeDied, output};
+use super::{LeftBehind, NodeDied, output};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -73,9 +73,10 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     supervisor.ready();
     let died = wait_for_end(&node, &signals, &mut supervisor);
     supervisor.stopping();
-    report(node.stop())?;
+    let left_behind = report(node.stop())?;
     match died {
         Some(reason) => Err(NodeDied(reason).into()),
+        None if left_behind > 0 => Err(LeftBehind(left_behind).into()),
         None => Ok(()),
     }
 }
@@ -291,7 +292,9 @@ fn listen_for_signals() -> anyhow::Result<Receiver<Signal>> {
 /// What shells report for a process ended by Ctrl-C.
 const EXIT_INTERRUPTED: i32 = 130;
 
-fn report(totals: Vec<(String, nearfar::metrics::Statistics)>) -> anyhow::Result<()> {
+/// Prints the totals, and returns how many requests were left behind.
+fn report(totals: Vec<(String, nearfar::metrics::Statistics)>) -> anyhow::Result<u64> {
+    let left_behind = totals.iter().map(|(_, total)| total.in_flight).sum();
     for (name, total) in totals {
         output::line(&format!(
             "{name}: received {}, inferences {}, errors {}, left behind {}",
@@ -312,7 +315,7 @@ fn report(totals: Vec<(String, nearfar::metrics::Statistics)>) -> anyhow::Result
             output::line(&format!("{name}: answers that could not be delivered {}", total.undelivered))?;
         }
     }
-    Ok(())
+    Ok(left_behind)
 }
 
 #[cfg(test)]
