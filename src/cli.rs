@@ -3,6 +3,7 @@
 mod bench;
 mod convert;
 mod demo;
+mod health;
 mod infer;
 mod inspect;
 mod output;
@@ -66,6 +67,8 @@ pub enum Command {
     Serve(serve::Args),
     /// Measure answers a second and latency, of a node of its own or of a broker elsewhere
     Bench(Box<bench::Args>),
+    /// Ask a running node whether it answers; the exit status tells
+    Health(health::Args),
     /// Send the rows of a recorded CSV as requests and write the answers beside them
     Replay(replay::Args),
     /// Run a model on features from the command line or standard input, without MQTT
@@ -94,6 +97,7 @@ impl Command {
         match self {
             Self::Demo(args) => demo::run(&args),
             Self::Serve(args) => serve::run(args),
+            Self::Health(args) => health::run(&args),
             Self::Replay(args) => replay::run(&args),
             Self::Infer(args) => infer::run(&args),
             Self::Inspect(args) => inspect::run(&args),
