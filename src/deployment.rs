@@ -88,6 +88,9 @@ pub struct Config {
     pub double_sigmoid: bool,
     /// Whose word a request's device id is. Default the payload's.
     pub device_id_from: DeviceIdFrom,
+    /// Whether all requests of a device must come to this deployment, in their order, so that no share group can have them.
+    /// Default false.
+    pub ordered: bool,
 }
 
 /// Whose word a request's device id is.
@@ -127,6 +130,7 @@ impl Config {
             members: wire::Members::default(),
             double_sigmoid: false,
             device_id_from: DeviceIdFrom::Payload,
+            ordered: false,
         }
     }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use nearfar::client::{Client, Publisher, Remote, RemoteConfig, State, Subscriber};
 use nearfar::deployment::Topics;
-use nearfar::mqtt::{Message, Qos};
+use nearfar::mqtt::{Message, Qos, Receipt};
 use serde::{Deserialize, Serialize};
 
 /// How long a broker may take to accept the connection and the subscriptions.
@@ -65,13 +65,17 @@ impl Requester {
     /// Connects and subscribes to the answers for `device` (`+` for all) under each of `topics`.
     pub fn connect(host: &str, port: u16, topics: &[Topics], device: &str) -> anyhow::Result<Self> {
         let client_id = format!("nearfar-requester-{:08x}", rand::random::<u32>());
-        let client = Remote::connect(RemoteConfig::new(host, port, client_id), None).context("connection")?;
+        let mut config = RemoteConfig::new(host, port, client_id);
+        // Nobody comes back for answers that were missed.
+        config.session_expiry = Duration::ZERO;
+        let client = Remote::new(config, None).context("connection")?;
         let mut filters = Vec::new();
         for topics in topics {
             filters.push(format!("{}/{device}", topics.result));
             filters.push(format!("{}/{device}", topics.error));
         }
         let conversation = client.open("answers", &filters)?;
+        client.begin();
         let deadline = Instant::now() + CONNECT_WAIT_MAX;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -132,7 +136,8 @@ fn collect(mut subscriber: Box<dyn Subscriber>) -> anyhow::Result<Receiver<Answe
         let mut batch = Vec::new();
         while subscriber.receive(&mut batch, RECEIVE_BATCH_MAX).unwrap_or(false) {
             let received_at = Instant::now();
-            for message in batch.drain(..) {
+            for mut message in batch.drain(..) {
+                message.receipt.take().into_iter().for_each(Receipt::settle);
                 let topic = String::from_utf8_lossy(&message.topic).into_owned();
                 let body = serde_json::from_slice(&message.payload).unwrap_or_else(|cause| AnswerBody {
                     error: Some(format!("unreadable answer: {cause}")),

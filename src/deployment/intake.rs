@@ -131,7 +131,7 @@ impl Intake {
         Ticket {
             caller,
             deadline: allowed.map(|allowed| arrived_at + allowed),
-            reply_to: ReplyTo { qos: message.qos, properties: message.properties },
+            reply_to: ReplyTo { qos: message.qos, properties: message.properties, receipt: message.receipt },
             arrived_at,
             sequence: self.sequence,
             network: Duration::ZERO,

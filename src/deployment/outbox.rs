@@ -13,7 +13,7 @@ use crate::client::{ClientError, Publisher};
 use crate::inference::{DeviceId, Outcome};
 use crate::metrics::{Ended, Ledger};
 use crate::model::ModelInfo;
-use crate::mqtt::{self, Message, Properties, Qos};
+use crate::mqtt::{self, Message, Properties, Qos, Receipt};
 use crate::rate_limit::RateLimit;
 use crate::wire;
 
@@ -27,6 +27,8 @@ pub struct ReplyTo {
     pub qos: Qos,
     /// MQTT 5 response topic and correlation data.
     pub properties: Option<Box<Properties>>,
+    /// What the request's publisher waits for; it leaves with the answer.
+    pub receipt: Option<Receipt>,
 }
 
 /// A request that has ended, on its way out.
@@ -53,6 +55,7 @@ struct Draft {
     payload: Range<usize>,
     qos: Qos,
     properties: Option<Box<Properties>>,
+    receipt: Option<Receipt>,
 }
 
 struct Shared {
@@ -115,7 +118,7 @@ impl Outbox {
         }
         let now = Instant::now();
         let count = answers.len();
-        for answer in answers.iter() {
+        for answer in answers.iter_mut() {
             self.encode(answer, now);
         }
         self.finish_block();
@@ -141,8 +144,9 @@ impl Outbox {
         }
     }
 
-    fn encode(&mut self, answer: &Answer, now: Instant) {
+    fn encode(&mut self, answer: &mut Answer, now: Instant) {
         let Self { shared, block, drafts, .. } = self;
+        let receipt = answer.ticket.reply_to.receipt.take();
         let ticket = &answer.ticket;
         let topics = &shared.topics;
         let prefix = if answer.outcome.is_ok() { &topics.result } else { &topics.error };
@@ -163,10 +167,11 @@ impl Outbox {
             if let Some(response_topic) = shared.response_topic(requested) {
                 let topic = appended(block, |block| block.extend_from_slice(response_topic.as_bytes()));
                 let properties = properties.clone();
-                drafts.push(Draft { topic, payload: payload.clone(), qos, properties });
+                let (payload, receipt) = (payload.clone(), receipt.clone());
+                drafts.push(Draft { topic, payload, qos, properties, receipt });
             }
         }
-        drafts.push(Draft { topic, payload, qos, properties });
+        drafts.push(Draft { topic, payload, qos, properties, receipt });
     }
 
     /// Turns what was encoded into messages.
@@ -182,7 +187,7 @@ impl Outbox {
             properties: draft.properties,
             sender: None,
             is_duplicate: false,
-            receipt: None,
+            receipt: draft.receipt,
         }));
     }
 }
