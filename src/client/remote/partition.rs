@@ -21,10 +21,12 @@ pub const PARTS_MAX: u64 = 1_024;
 pub struct NotAPartition(String);
 
 impl Partition {
-    /// Whether this part has the device whose level in its topic is `level`: 64-bit FNV-1a of the level's bytes, modulo the
-    /// number of parts, is one less than the part's number.
+    /// Whether this part has the device whose level in its topic is `level`: 64-bit FNV-1a of the level's bytes, its two halves
+    /// combined by exclusive or, modulo the number of parts, is one less than the part's number.
     pub fn has(self, level: &str) -> bool {
-        fnv_1a(level.as_bytes()) % self.parts == self.number - 1
+        // The low bits alone are a mere parity of the names' low bits: two parts would not share `s11`, `s22`, `s33`.
+        let hash = fnv_1a(level.as_bytes());
+        ((hash >> 32) ^ (hash & 0xffff_ffff)) % self.parts == self.number - 1
     }
 
     /// The same for a topic that `filter` matches; the device's level is where the filter's first `+` is. What matches a
@@ -81,16 +83,34 @@ mod tests {
 
     #[test]
     fn every_device_has_one_part_and_the_parts_are_of_a_size() {
-        let parts: Vec<Partition> = ["1/3", "2/3", "3/3"].iter().map(|part| part.parse().unwrap()).collect();
-        let mut sizes = [0; 3];
-        for device in 0..3_000 {
-            let topic = format!("plant/sensor-{device}/request");
-            let owners: Vec<_> =
-                (0..3).filter(|at| parts[*at].has_topic("plant/+/request", &topic)).collect();
-            assert_eq!(owners.len(), 1, "{topic}");
-            sizes[owners[0]] += 1;
+        let names: [fn(u32) -> String; 3] =
+            [|n| format!("sensor-{n}"), |n| format!("s{n}{n}"), |n| format!("{:06x}", n * 16)];
+        for (name, parts) in names.iter().flat_map(|name| [2, 3, 4, 8].map(|parts| (name, parts))) {
+            let all: Vec<Partition> =
+                (1..=parts).map(|part| format!("{part}/{parts}").parse().unwrap()).collect();
+            let mut sizes = vec![0; all.len()];
+            for device in 0..2_400 {
+                let topic = format!("plant/{}/request", name(device));
+                let owners: Vec<_> =
+                    (0..all.len()).filter(|at| all[*at].has_topic("plant/+/request", &topic)).collect();
+                assert_eq!(owners.len(), 1, "{topic}");
+                sizes[owners[0]] += 1;
+            }
+            let fair = 2_400 / all.len();
+            assert!(sizes.iter().all(|size| size.abs_diff(fair) < fair / 4), "{sizes:?}");
         }
-        assert!(sizes.iter().all(|size| (900..1_100).contains(size)), "{sizes:?}");
+    }
+
+    #[test]
+    fn who_has_a_device_is_as_documented() {
+        for (device, parts) in [
+            ("fan", ["1/2", "2/3"]),
+            ("pump", ["2/2", "2/3"]),
+            ("sensor-1", ["2/2", "3/3"]),
+            ("sensor-2", ["1/2", "1/3"]),
+        ] {
+            assert!(parts.iter().all(|part| part.parse::<Partition>().unwrap().has(device)), "{device}");
+        }
     }
 
     #[test]
