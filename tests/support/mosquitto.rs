@@ -22,7 +22,8 @@ pub struct Mosquitto {
 }
 
 /// What every configuration says beside its listener: no bound that a test could reach, and the state on disk at the end.
-const SETTINGS: &str = "user root\nlog_dest stderr\npersistence true\nmax_queued_messages 0\nmax_inflight_messages 0\n";
+const SETTINGS: &str =
+    "user root\nlog_dest stderr\npersistence true\nmax_queued_messages 0\nmax_inflight_messages 0\n";
 
 /// A broker that lets everybody in; none where Mosquitto is not installed, which is said so that nobody overlooks it.
 pub fn mosquitto() -> Option<Mosquitto> {
@@ -31,20 +32,29 @@ pub fn mosquitto() -> Option<Mosquitto> {
 
 /// The same with more settings, in which `DIRECTORY` stands for its directory, and more files in that.
 pub fn mosquitto_with(settings: &str, prepare: impl FnOnce(&Path)) -> Option<Mosquitto> {
-    let found = PLACES
-        .into_iter()
-        .find(|program| Command::new(program).arg("-h").output().is_ok_and(|output| !output.stdout.is_empty()));
+    let found = PLACES.into_iter().find(|program| {
+        Command::new(program).arg("-h").output().is_ok_and(|output| !output.stdout.is_empty())
+    });
     let Some(program) = found else {
         let test = std::thread::current().name().unwrap_or_default().to_owned();
         // Not eprintln, which is kept from whoever runs tests that pass.
-        writeln!(std::io::stderr(), "!!! SKIPPED {test}: mosquitto is not installed (Debian package mosquitto)").ok();
+        writeln!(
+            std::io::stderr(),
+            "!!! SKIPPED {test}: mosquitto is not installed (Debian package mosquitto)"
+        )
+        .ok();
         return None;
     };
     let directory = tempfile::tempdir().unwrap();
     prepare(directory.path());
     let settings = settings.replace("DIRECTORY", &directory.path().display().to_string());
-    let mut broker =
-        Mosquitto { program, directory, address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), settings, child: None };
+    let mut broker = Mosquitto {
+        program,
+        directory,
+        address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+        settings,
+        child: None,
+    };
     let started = (0..PORTS_MAX).any(|_| {
         broker.address = free_address();
         broker.try_start()

@@ -88,7 +88,7 @@ mod tests {
         for (name, parts) in names.iter().flat_map(|name| [2, 3, 4, 8].map(|parts| (name, parts))) {
             let all: Vec<Partition> =
                 (1..=parts).map(|part| format!("{part}/{parts}").parse().unwrap()).collect();
-            let mut sizes = vec![0; all.len()];
+            let mut sizes = vec![0_usize; all.len()];
             for device in 0..2_400 {
                 let topic = format!("plant/{}/request", name(device));
                 let owners: Vec<_> =
