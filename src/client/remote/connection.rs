@@ -52,6 +52,8 @@ pub(super) struct Link {
     /// Filters asked for on this connection.
     subscribed: Vec<String>,
     suback: Option<(u16, Vec<String>)>,
+    /// Which version of the routes these subscriptions are of; none while an answer to one of them is still to be seen to.
+    routes_seen: Option<usize>,
     unsuback: Option<u16>,
     is_refused: bool,
     drain: Drain,
@@ -87,6 +89,7 @@ impl Link {
             settlements: Settlements::new(wake),
             subscribed: Vec::new(),
             suback: None,
+            routes_seen: None,
             unsuback: None,
             is_refused: false,
             drain: Drain::No,
@@ -232,8 +235,10 @@ impl Driver {
         while let Some((id, qos)) = self.session.next_acknowledgement() {
             link.codec.acknowledge(id, qos, &mut link.output);
         }
-        let is_open = !self.shared.routes.filters().is_empty();
-        if self.session.lost() > 0 && is_open && link.fetch_again_at.is_none() {
+        if self.session.lost() > 0
+            && link.fetch_again_at.is_none()
+            && !self.shared.routes.filters().is_empty()
+        {
             link.fetch_again_at = Some(Instant::now() + FETCH_AGAIN_AFTER);
         }
     }
@@ -285,9 +290,11 @@ impl Driver {
     /// Makes the broker's subscriptions what the conversations want.
     fn subscribe(&mut self, link: &mut Link) {
         let config = &self.shared.config;
-        if link.suback.is_some() || link.unsuback.is_some() {
+        let version = self.shared.routes.version();
+        if link.routes_seen == Some(version) || link.suback.is_some() || link.unsuback.is_some() {
             return;
         }
+        link.routes_seen = Some(version);
         let wanted = self.shared.routes.filters();
         let as_subscribed = |filters: &[String]| -> Vec<String> {
             filters.iter().map(|filter| config.subscribed(filter)).collect()
@@ -350,6 +357,7 @@ impl Driver {
                 Incoming::PubRel(id) => link.codec.complete(id, &mut link.output),
                 Incoming::SubAck(id, refusals) => self.on_suback(link, id, &refusals),
                 Incoming::UnsubAck(id) => {
+                    link.routes_seen = None;
                     link.unsuback.take_if(|expected| *expected == id);
                     link.drain = Drain::Due;
                 }
@@ -384,6 +392,7 @@ impl Driver {
 
     fn on_suback(&mut self, link: &mut Link, id: u16, refusals: &[Option<String>]) {
         let Some((_, filters)) = link.suback.take_if(|(expected, _)| *expected == id) else { return };
+        link.routes_seen = None;
         let refused = filters.iter().zip(refusals).find_map(|(filter, why)| Some((filter, why.as_ref()?)));
         if let Some((filter, why)) = refused {
             let filter = self.shared.config.subscribed(filter);

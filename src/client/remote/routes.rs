@@ -1,5 +1,6 @@
 //! Which conversation a received message belongs to.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::mpsc;
@@ -12,6 +13,8 @@ use crate::mqtt::{self, Message};
 #[derive(Default)]
 pub struct Routes {
     table: Mutex<Vec<Route>>,
+    /// Counts the changes to what is to be subscribed to.
+    version: AtomicUsize,
 }
 
 struct Route {
@@ -64,6 +67,7 @@ impl Routes {
             sender: Some(sender),
             is_closing: false,
         });
+        self.version.fetch_add(1, Ordering::Release);
         Ok(())
     }
 
@@ -82,6 +86,12 @@ impl Routes {
         for route in self.lock().iter_mut().filter(|route| route.name == name) {
             route.is_closing = true;
         }
+        self.version.fetch_add(1, Ordering::Release);
+    }
+
+    /// Changes whenever [`filters`](Self::filters) may have.
+    pub fn version(&self) -> usize {
+        self.version.load(Ordering::Acquire)
     }
 
     /// Ends the conversations that were marked: their receivers see what was sent before, then the end.
