@@ -7,7 +7,7 @@
 mod v3;
 mod v5;
 
-use bytes::{BufMut, BytesMut};
+use bytes::{Buf, BufMut, BytesMut};
 
 use super::config::{Config, Protocol};
 use crate::client::Status;
@@ -23,6 +23,13 @@ pub enum Incoming {
         /// 0 at QoS 0.
         id: u16,
         message: Message,
+    },
+    /// A message that is not taken in, and how large its packet is. Only a 3.1.1 broker sends it: one that speaks MQTT 5 has
+    /// been told how much we take.
+    TooLarge {
+        id: u16,
+        qos: Qos,
+        bytes: usize,
     },
     PubAck(u16, Fate),
     PubRec(u16, Fate),
@@ -61,6 +68,8 @@ pub struct Codec {
     bytes_in_max: u32,
     /// What the broker accepts.
     pub bytes_out_max: u32,
+    /// As many bytes of what comes next belong to a packet that is too large.
+    skip: usize,
 }
 
 impl Codec {
@@ -69,6 +78,7 @@ impl Codec {
             protocol: config.protocol,
             bytes_in_max: config.packet_bytes_max,
             bytes_out_max: PACKET_BYTES_MAX,
+            skip: 0,
         }
     }
 
@@ -76,11 +86,18 @@ impl Codec {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn read(&self, input: &mut BytesMut) -> Result<Option<Incoming>, String> {
-        match self.protocol {
-            Protocol::V5 => v5::read(input, self.bytes_in_max),
-            Protocol::V311 => v3::read(input, self.bytes_in_max),
+    pub fn read(&mut self, input: &mut BytesMut) -> Result<Option<Incoming>, String> {
+        if self.protocol == Protocol::V5 {
+            return v5::read(input, self.bytes_in_max);
         }
+        let skipped = self.skip.min(input.len());
+        input.advance(skipped);
+        self.skip -= skipped;
+        if let Some(large) = v3::too_large(input, self.bytes_in_max) {
+            self.skip = large.bytes;
+            return Ok(Some(Incoming::TooLarge { id: large.id, qos: large.qos, bytes: large.bytes }));
+        }
+        v3::read(input, self.bytes_in_max)
     }
 
     pub fn connect(
@@ -170,4 +187,36 @@ fn malformed(cause: impl std::fmt::Debug) -> String {
 /// The error for a packet that is larger than the broker takes.
 fn unwritable(cause: impl std::fmt::Debug) -> String {
     format!("the packet cannot be sent: {cause:?}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_that_is_too_large_is_skipped_and_what_follows_is_read() {
+        let mut config = Config::new("h", 1, "c");
+        config.protocol = Protocol::V311;
+        config.packet_bytes_max = 100;
+        let mut codec = Codec::new(&config);
+        let mut packets = BytesMut::new();
+        let large = Message { qos: Qos::AtLeastOnce, ..Message::new("topic", vec![7; 1_000]) };
+        let small = Message::new("t", "x");
+        codec.publish(5, false, &large, &mut packets).unwrap();
+        let bytes_large = packets.len();
+        codec.publish(0, false, &small, &mut packets).unwrap();
+        let (mut input, mut seen) = (BytesMut::new(), Vec::new());
+        for byte in packets {
+            input.put_u8(byte);
+            while let Some(packet) = codec.read(&mut input).unwrap() {
+                seen.push(packet);
+            }
+            assert!(input.len() <= 16, "it is not kept");
+        }
+        assert!(
+            matches!(seen[0], Incoming::TooLarge { id: 5, qos: Qos::AtLeastOnce, bytes } if bytes == bytes_large)
+        );
+        assert!(matches!(&seen[1], Incoming::Publish { message, .. } if message.payload == "x"));
+        assert_eq!(seen.len(), 2);
+    }
 }
