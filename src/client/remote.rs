@@ -3,6 +3,7 @@
 //! A request is acknowledged only when the broker has acknowledged its answer. What that promises, and what it does not, is in
 //! `docs/cluster.md`.
 
+mod arrivals;
 mod backoff;
 mod codec;
 mod config;

@@ -122,14 +122,17 @@ impl Driver {
 
     fn acknowledge(&mut self, link: &mut Link) {
         let mut ended: Vec<(u64, Settlement)> = Vec::new();
-        link.settlements.take(&mut ended);
+        self.settlements.take(&mut ended);
         for (number, settlement) in ended {
-            self.session.settle(number, settlement);
+            self.session.incoming.settle(number, settlement);
         }
-        while let Some((id, qos)) = self.session.next_acknowledgement() {
+        while let Some((id, qos)) = self.session.incoming.next_acknowledgement() {
             link.codec.acknowledge(id, qos, &mut link.output);
         }
-        if self.session.lost() > 0 && link.remake.is_none() && !self.shared.routes.filters().is_empty() {
+        if self.session.incoming.lost() > 0
+            && link.remake.is_none()
+            && !self.shared.routes.filters().is_empty()
+        {
             let reason = "answers were lost; their requests are fetched again".to_owned();
             link.remake = Some((Instant::now() + FETCH_AGAIN_AFTER, reason));
         }
@@ -216,7 +219,7 @@ impl Driver {
 
     /// Ends the conversations that are closing once the broker has nothing more for them.
     fn drain(&mut self, link: &mut Link) {
-        if link.drain == Drain::Due && self.session.pending() == 0 && link.pinged_at.is_none() {
+        if link.drain == Drain::Due && self.session.incoming.pending() == 0 && link.pinged_at.is_none() {
             link.ping(Instant::now());
             link.drain = Drain::Asked { has_brought_some: false };
         }

@@ -15,6 +15,7 @@ use super::connection::Ended;
 use super::link::Link;
 use super::routes::Routes;
 use super::session::Session;
+use super::settlements::Settlements;
 use super::transport::Dialer;
 use super::{Phase, RemoteError, Shared};
 use crate::client::{State, Status};
@@ -56,6 +57,7 @@ pub(super) fn start(
         phases,
         outgoing,
         session: Session::default(),
+        settlements: Settlements::new(Arc::clone(&shared.wake)),
         announced: None,
         warnings: RateLimit::new(WARN_EVERY),
     };
@@ -72,6 +74,7 @@ pub(super) struct Driver {
     /// What is to be published, in order.
     pub outgoing: mpsc::Receiver<Message>,
     pub session: Session,
+    pub settlements: Arc<Settlements>,
     /// What was last said in the log, so that each change is said once.
     announced: Option<State>,
     pub warnings: RateLimit,
@@ -124,7 +127,7 @@ impl Driver {
     async fn connect(&mut self) -> Result<Link, String> {
         let config = &self.shared.config;
         let stream = self.dialer.dial(config).await?;
-        let mut link = Link::new(stream, config, Arc::clone(&self.shared.wake));
+        let mut link = Link::new(stream, config);
         link.codec.connect(config, self.shared.status.as_ref(), &mut link.output)?;
         match link.first_packet().await? {
             Incoming::ConnAck(accepted) => {

@@ -1,15 +1,12 @@
 //! The socket of one connection, and what belongs to that connection alone.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
-use tokio::sync::Notify;
 
 use super::codec::{Accepted, Codec, Incoming};
 use super::config::Config;
-use super::settlements::Settlements;
 use super::transport::Stream;
 use crate::mqtt::{Message, Receipt};
 
@@ -28,7 +25,6 @@ pub(super) struct Link {
     pub is_unflushed: bool,
     /// Of messages that leave at QoS 0: settled when they have left.
     pub leaving: Vec<Receipt>,
-    pub settlements: Arc<Settlements>,
     /// Filters asked for on this connection.
     pub subscribed: Vec<String>,
     pub suback: Option<(u16, Vec<String>)>,
@@ -58,7 +54,7 @@ pub(super) enum Drain {
 }
 
 impl Link {
-    pub fn new(stream: Box<dyn Stream>, config: &Config, wake: Arc<Notify>) -> Self {
+    pub fn new(stream: Box<dyn Stream>, config: &Config) -> Self {
         let (reader, writer) = tokio::io::split(stream);
         Self {
             reader,
@@ -68,7 +64,6 @@ impl Link {
             output: BytesMut::new(),
             is_unflushed: true,
             leaving: Vec::new(),
-            settlements: Settlements::new(wake),
             subscribed: Vec::new(),
             suback: None,
             routes_seen: None,

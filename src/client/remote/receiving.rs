@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use tracing::{error, warn};
 
+use super::arrivals::Arrived;
 use super::codec::{Fate, Incoming};
 use super::driver::Driver;
 use super::link::{Drain, Link};
@@ -19,8 +20,12 @@ impl Driver {
                 Incoming::Publish { id, message } => self.on_publish(link, id, message).await?,
                 Incoming::TooLarge { id, qos, bytes } => {
                     // It would come again and again.
-                    let number = (qos != Qos::AtMostOnce).then(|| self.session.arrived(id, qos));
-                    self.settle(number);
+                    if qos != Qos::AtMostOnce {
+                        let unread = Message { qos, ..Message::default() };
+                        if let Arrived::New(number) = self.session.incoming.arrived(id, &unread) {
+                            self.settle(Some(number));
+                        }
+                    }
                     if self.warnings.is_due() {
                         warn!(bytes, "a message that is larger than packet_bytes_max, dropped");
                     }
@@ -87,14 +92,21 @@ impl Driver {
         if let Drain::Asked { has_brought_some } = &mut link.drain {
             *has_brought_some = true;
         }
-        let number = (message.qos != Qos::AtMostOnce).then(|| self.session.arrived(id, message.qos));
+        let number = if message.qos == Qos::AtMostOnce {
+            None
+        } else {
+            match self.session.incoming.arrived(id, &message) {
+                Arrived::New(number) => Some(number),
+                Arrived::Copy => return Ok(()),
+            }
+        };
         if self.session.owed() > usize::from(u16::MAX) {
             return Err("the broker sends more messages than there are packet ids".to_owned());
         }
         let topic = String::from_utf8_lossy(&message.topic).into_owned();
         match self.shared.routes.destination(&topic, self.shared.config.partition) {
             Destination::To(receivers) => {
-                message.receipt = number.map(|number| link.settlements.receipt(number));
+                message.receipt = number.map(|number| self.settlements.receipt(number));
                 for receiver in receivers {
                     // The intake only drains and never waits for us, so this waits for it at most a moment. A conversation
                     // that has just ended leaves the message to the broker, with its receipt.
@@ -120,7 +132,7 @@ impl Driver {
 
     fn settle(&mut self, number: Option<u64>) {
         if let Some(number) = number {
-            self.session.settle(number, Settlement::Settled);
+            self.session.incoming.settle(number, Settlement::Settled);
         }
     }
 }

@@ -3,8 +3,9 @@
 
 use std::collections::{HashSet, VecDeque};
 
+use super::arrivals::Arrivals;
 use super::codec::Fate;
-use crate::mqtt::{Message, Qos, Receipt, Settlement};
+use crate::mqtt::{Message, Receipt};
 
 /// The session; it outlives connections.
 #[derive(Default)]
@@ -20,7 +21,8 @@ pub struct Session {
     window: usize,
     /// Whether what is sent again was published in this session before.
     is_resumed: bool,
-    incoming: Arrivals,
+    /// Received and not acknowledged.
+    pub incoming: Arrivals,
 }
 
 struct Sent {
@@ -28,22 +30,6 @@ struct Sent {
     message: Message,
     /// At QoS 2: the broker has the message, and waits for the word that we know.
     is_received: bool,
-}
-
-/// Received on this connection and not acknowledged, in the order of arrival.
-#[derive(Default)]
-struct Arrivals {
-    waiting: VecDeque<Arrival>,
-    /// The number of the first one in `waiting`.
-    first: u64,
-    /// Messages that will not be acknowledged on this connection; the broker still counts them as unacknowledged.
-    lost: usize,
-}
-
-struct Arrival {
-    id: u16,
-    qos: Qos,
-    settlement: Option<Settlement>,
 }
 
 /// What is to be sent again, or for the first time.
@@ -54,12 +40,12 @@ pub enum Sending<'a> {
 
 impl Session {
     /// A connection begins. Everything unacknowledged is sent again, in its order; in a new session it is sent as new, so that
-    /// it is not lost with the old one. What was received on the last connection is the broker's again.
+    /// it is not lost with the old one.
     pub fn connected(&mut self, window: usize, is_resumed: bool) {
         self.window = window.max(1);
         self.under_way = 0;
         self.is_resumed = is_resumed;
-        self.incoming = Arrivals::default();
+        self.incoming.connected(is_resumed);
         if !is_resumed {
             self.outgoing.iter_mut().for_each(|sent| sent.is_received = false);
         }
@@ -134,50 +120,9 @@ impl Session {
         self.outgoing.remove(at).map(|sent| sent.message)
     }
 
-    /// A message of QoS 1 or 2 has arrived; returns its number on this connection.
-    pub fn arrived(&mut self, id: u16, qos: Qos) -> u64 {
-        let Arrivals { waiting, first, .. } = &mut self.incoming;
-        waiting.push_back(Arrival { id, qos, settlement: None });
-        *first + waiting.len() as u64 - 1
-    }
-
-    /// What has become of message `number`.
-    pub fn settle(&mut self, number: u64, settlement: Settlement) {
-        let Arrivals { waiting, first, .. } = &mut self.incoming;
-        let at = number.checked_sub(*first).and_then(|at| usize::try_from(at).ok());
-        if let Some(arrival) = at.and_then(|at| waiting.get_mut(at)) {
-            arrival.settlement = Some(settlement);
-        }
-    }
-
-    /// The next message to acknowledge: they go in the order in which they came [MQTT-4.6.0-2], without those whose answers
-    /// were lost, which the broker is to deliver again.
-    pub fn next_acknowledgement(&mut self) -> Option<(u16, Qos)> {
-        let Arrivals { waiting, first, lost } = &mut self.incoming;
-        loop {
-            let settlement = waiting.front()?.settlement?;
-            let arrival = waiting.pop_front()?;
-            *first += 1;
-            match settlement {
-                Settlement::Settled => return Some((arrival.id, arrival.qos)),
-                Settlement::Lost => *lost += 1,
-            }
-        }
-    }
-
     /// Received messages that we owe an acknowledgement for.
     pub fn owed(&self) -> usize {
-        self.incoming.waiting.len() + self.incoming.lost
-    }
-
-    /// Those of them that will be acknowledged, as far as we know.
-    pub fn pending(&self) -> usize {
-        self.incoming.waiting.len()
-    }
-
-    /// Those of them that this connection cannot acknowledge any more.
-    pub fn lost(&self) -> usize {
-        self.incoming.lost
+        self.incoming.pending() + self.incoming.lost()
     }
 }
 
@@ -189,6 +134,7 @@ pub fn settle_all(receipts: &mut Vec<Receipt>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mqtt::{Qos, Settlement};
 
     fn message(text: &str, qos: Qos) -> Message {
         Message { qos, ..Message::new("t", text.to_owned()) }
@@ -260,22 +206,6 @@ mod tests {
         assert_eq!(resent(&mut session), [triple(1, false, "a")]);
         assert!(session.acknowledged(1, &Fate::Taken).is_some());
         assert_eq!(session.unacknowledged(), 0);
-    }
-
-    #[test]
-    fn acknowledgements_go_in_the_order_of_arrival_and_leave_out_what_was_lost() {
-        let mut session = connected(3);
-        let numbers: Vec<_> = (1..=4).map(|id| session.arrived(id, Qos::AtLeastOnce)).collect();
-        session.settle(numbers[2], Settlement::Settled);
-        session.settle(numbers[1], Settlement::Lost);
-        assert_eq!(session.next_acknowledgement(), None);
-        session.settle(numbers[0], Settlement::Settled);
-        assert_eq!(session.next_acknowledgement(), Some((1, Qos::AtLeastOnce)));
-        assert_eq!(session.next_acknowledgement(), Some((3, Qos::AtLeastOnce)));
-        assert_eq!(session.next_acknowledgement(), None);
-        assert_eq!((session.owed(), session.lost()), (2, 1));
-        session.connected(3, true);
-        assert_eq!(session.owed(), 0);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What has become of the messages of one connection: told by whoever holds their receipts, read by the connection's thread.
+//! What has become of received messages: told by whoever holds their receipts, read by the connection's thread.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -6,10 +6,10 @@ use tokio::sync::Notify;
 
 use crate::mqtt::{Receipt, Settlement};
 
-/// One connection's box for settlements. Those of an earlier connection have a box that nobody reads any more, so what was
-/// received on one connection is never acknowledged on another.
+/// The settlements that nobody has read. Which connection a message came on does not matter here: it is acknowledged where the
+/// broker has delivered it last, and nowhere if the broker does not deliver it again.
 pub struct Settlements {
-    /// Each received message ends once, so there are never more than unacknowledged ones.
+    /// Each received message ends once, so there are never more of them than receipts.
     ended: Mutex<Vec<(u64, Settlement)>>,
     wake: Arc<Notify>,
 }
@@ -19,7 +19,7 @@ impl Settlements {
         Arc::new(Self { ended: Mutex::default(), wake })
     }
 
-    /// A receipt for the connection's message `number`.
+    /// A receipt for the session's message `number`.
     pub fn receipt(self: &Arc<Self>, number: u64) -> Receipt {
         let settlements = Arc::clone(self);
         Receipt::new(move |settlement| {
