@@ -1,7 +1,8 @@
 """Throughput of 1, 2 and 4 nodes in a share group on one Mosquitto, each node held to its own share of a core.
 
     cargo build --release
-    sudo python3 benches/nodes/nodes.py --share 0.1 --seconds 8
+    python3 benches/random_model.py heavy.safetensors 32 1024 1024 1024 1
+    sudo python3 benches/nodes/nodes.py --model heavy.safetensors --share 0.1 --window 200
 
 Linux with control groups of the processor (version 1 or 2) that this user may write, and mosquitto. Rounds take turns between the numbers of
 nodes, so that what else the machine does falls on all of them; the figure is the median. Prints a table, and what each process used.
@@ -77,7 +78,7 @@ def start_node(args, directory, port, number, share):
         f'remote = {{ host = "127.0.0.1", port = {port}, share_group = "bench" }}\n'
         f'deployments.edge = {{ model = "{args.model}" }}\n'
     )
-    node = subprocess.Popen([args.program, "serve", "--config", config], stdout=subprocess.PIPE, text=True)
+    node = subprocess.Popen([args.program, "--log", "off", "serve", "--config", config], stdout=subprocess.PIPE, text=True)
     if not node.stdout.readline().startswith("ready "):
         sys.exit("a node does not start")
     # Not before: the start is not what is measured.
@@ -111,9 +112,9 @@ def measure(args, count):
                 print("not every request had a result:", result["errors"], result["unanswered"], file=sys.stderr)
             return result["answers_per_s"], result["latency_ms"]["p50"], used[1:], used[0], generator
         finally:
+            # The nodes first: what they say goodbye to is still there.
             for process in reversed(processes):
                 process.send_signal(signal.SIGTERM)
-            for process in processes:
                 process.wait()
             for share in shares:
                 share.close()

@@ -202,7 +202,7 @@ impl Driver {
             link.codec.subscribe(id, &as_subscribed(&fresh), &mut link.output).ok();
             link.subscribed.extend(fresh.iter().cloned());
             link.suback = Some((id, fresh));
-            return self.announce(State::Offline("subscribing".to_owned()));
+            return self.shared.set_state(State::Offline("subscribing".to_owned()));
         }
         let gone: Vec<_> =
             link.subscribed.iter().filter(|filter| !wanted.contains(filter)).cloned().collect();
