@@ -48,6 +48,7 @@ mod logins;
 mod mailbox;
 mod outbound;
 mod output;
+mod owed;
 mod pace;
 mod parked;
 mod password;
@@ -192,7 +193,17 @@ impl Broker {
     ///
     /// # Errors
     /// [`BrokerError`] when an address cannot be had, a limit makes no sense, or the system has no thread left.
-    pub fn start(mut config: Config) -> Result<Self, BrokerError> {
+    pub fn start(config: Config) -> Result<Self, BrokerError> {
+        let broker = Self::bind(config)?;
+        broker.open();
+        Ok(broker)
+    }
+
+    /// The same, but clients that connect wait until [`open`](Self::open): in-process links can subscribe before the first message.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn bind(mut config: Config) -> Result<Self, BrokerError> {
         check(&config)?;
         let entrances = entrances(&mut config)?;
         let runtime = runtime().map_err(BrokerError::Thread)?;
@@ -223,6 +234,11 @@ impl Broker {
         }
     }
 
+    /// Lets clients in, those that have been waiting first.
+    pub fn open(&self) {
+        self.server.open();
+    }
+
     /// Each listener's name and the address it is bound to, in the order of the configuration.
     pub fn addresses(&self) -> Vec<(String, SocketAddr)> {
         self.endpoints.iter().map(|endpoint| (endpoint.name.clone(), endpoint.address)).collect()
@@ -239,7 +255,23 @@ impl Broker {
     /// [`BrokerError::Router`] when the router has ended or takes no more links.
     pub fn link(&self, client_id: &str) -> Result<(LinkPublisher, LinkSubscriber), BrokerError> {
         tracing::debug!(client_id, "in-process link");
-        link::link(&self.server.bus)
+        link::link(&self.server.bus, false)
+    }
+
+    /// The same for one that answers: each QoS 1 or 2 message that it receives has a receipt, and its publisher is acknowledged
+    /// when that is settled; if it is dropped instead, the publisher is refused (3.1.1: disconnected), so that it may send the
+    /// message again.
+    ///
+    /// # Errors
+    /// As [`link`](Self::link).
+    pub fn answering_link(&self, client_id: &str) -> Result<(LinkPublisher, LinkSubscriber), BrokerError> {
+        tracing::debug!(client_id, "answering in-process link");
+        link::link(&self.server.bus, true)
+    }
+
+    /// Takes no more publishes that want an acknowledgement: their clients send them again, elsewhere or later. Before a node stops.
+    pub fn drain(&self) {
+        self.server.bus.drain();
     }
 
     /// Whether the router still runs.

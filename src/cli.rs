@@ -3,6 +3,7 @@
 mod bench;
 mod convert;
 mod demo;
+mod health;
 mod infer;
 mod inspect;
 mod output;
@@ -22,6 +23,8 @@ pub const EXIT_CONFIG: u8 = 2;
 const EXIT_FAILURE: u8 = 1;
 /// Exit status when the node died under us and a supervisor should start it again (BSD's EX_SOFTWARE).
 const EXIT_NODE_DIED: u8 = 70;
+/// Exit status when accepted requests were left behind: their senders may have to send them again (BSD's EX_TEMPFAIL).
+const EXIT_LEFT_BEHIND: u8 = 75;
 
 /// An MQTT broker and an ML inference node in one binary: put a model next to your sensors, and measure what distance costs.
 #[derive(Parser)]
@@ -64,6 +67,8 @@ pub enum Command {
     Serve(serve::Args),
     /// Measure answers a second and latency, of a node of its own or of a broker elsewhere
     Bench(Box<bench::Args>),
+    /// Ask a running node whether it answers; the exit status tells
+    Health(health::Args),
     /// Send the rows of a recorded CSV as requests and write the answers beside them
     Replay(replay::Args),
     /// Run a model on features from the command line or standard input, without MQTT
@@ -92,6 +97,7 @@ impl Command {
         match self {
             Self::Demo(args) => demo::run(&args),
             Self::Serve(args) => serve::run(args),
+            Self::Health(args) => health::run(&args),
             Self::Replay(args) => replay::run(&args),
             Self::Infer(args) => infer::run(&args),
             Self::Inspect(args) => inspect::run(&args),
@@ -108,12 +114,21 @@ impl Command {
 #[error("the node cannot answer any more: {0}")]
 pub struct NodeDied(pub String);
 
+/// The node stopped before everything that it had accepted was answered.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{0} accepted requests were not answered within the shutdown grace; raise shutdown_grace_ms if they should be"
+)]
+pub struct LeftBehind(pub u64);
+
 /// The exit status that `error` calls for.
 pub fn exit_status(error: &anyhow::Error) -> u8 {
     if error.is::<ConfigError>() {
         EXIT_CONFIG
     } else if error.is::<NodeDied>() {
         EXIT_NODE_DIED
+    } else if error.is::<LeftBehind>() {
+        EXIT_LEFT_BEHIND
     } else {
         EXIT_FAILURE
     }

@@ -6,23 +6,30 @@
 //!             line)                           line)        publishes)
 //! ```
 //! Without a simulated network there is no delay line and the worker publishes by itself. A heavy model may have several
-//! workers, each with a queue of its own.
+//! workers.
 
+mod duplicates;
 mod flow;
 mod intake;
 mod outbox;
+mod trace_context;
+mod view;
 
 use std::io;
-use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use tracing::{error, info};
 
+pub use self::duplicates::Window;
+
+use self::duplicates::Duplicates;
 use self::flow::{Flow, Ticket};
 use self::outbox::Outbox;
-use crate::client::{Client, ClientError, Publisher};
+pub use self::view::View;
+use crate::client::{Acknowledge, Client, ClientError, Publisher};
 use crate::metrics::{Ledger, Statistics};
 use crate::model::{Detector, Model, ModelInfo};
 use crate::network::Profile;
@@ -72,8 +79,7 @@ pub struct Config {
     pub wire: wire::Limits,
     /// Bounds of the workers and their queues.
     pub worker: worker::Config,
-    /// How many threads call the model, each a copy of its own; between 1 and [`WORKERS_MAX`], and at most
-    /// `worker.queue_requests_max`. More than one is for heavy models and machines with cores to spare. Answers to one
+    /// How many threads call the model, each a copy of its own; between 1 and [`WORKERS_MAX`]. More than one is for heavy models and machines with cores to spare. Answers to one
     /// device keep the order of its requests; those to different devices may overtake one another. Default 1.
     pub workers: usize,
     /// The most requests between arrival and answer; beyond it they are refused as `OVERLOADED`. Default 65,536.
@@ -91,6 +97,10 @@ pub struct Config {
     /// Whether all requests of a device must come to this deployment, in their order, so that no share group can have them.
     /// Default false.
     pub ordered: bool,
+    /// When a QoS 1 or 2 request is acknowledged. Default when it has been answered.
+    pub acknowledge: Acknowledge,
+    /// How far back a QoS 1 or 2 request that comes again is known, and gets the same answer.
+    pub duplicates: Window,
 }
 
 /// Whose word a request's device id is.
@@ -131,6 +141,8 @@ impl Config {
             double_sigmoid: false,
             device_id_from: DeviceIdFrom::Payload,
             ordered: false,
+            acknowledge: Acknowledge::default(),
+            duplicates: Window::default(),
         }
     }
 
@@ -157,16 +169,12 @@ pub enum DeploymentError {
         source: io::Error,
     },
     /// Too few or too many workers.
-    #[error(
-        "deployment {name}: found {workers} workers, expected between 1 and {WORKERS_MAX}, and at most queue_requests_max ({queue_requests_max})"
-    )]
+    #[error("deployment {name}: found {workers} workers, expected between 1 and {WORKERS_MAX}")]
     Workers {
         /// The deployment.
         name: String,
         /// What was asked for.
         workers: usize,
-        /// Each worker has a share of it.
-        queue_requests_max: usize,
     },
     /// Several workers were asked for, and the model's [`replica`](Model::replica) is `None`.
     #[error("deployment {name}: found {workers} workers, expected 1: model {model:?} cannot be copied")]
@@ -190,11 +198,11 @@ pub enum DeploymentError {
 
 /// A running deployment.
 pub struct Deployment {
-    name: String,
-    model: ModelInfo,
+    view: View,
     flow: Flow,
     publisher: Arc<dyn Publisher>,
-    intake: intake::Running,
+    /// Waiting for its end is for one thread at a time, while others look whether it runs.
+    intake: Mutex<intake::Running>,
     stages: Vec<JoinHandle<()>>,
 }
 
@@ -208,20 +216,26 @@ impl Deployment {
         let name = config.name.clone();
         let (model_info, models) = one_for_each_worker(&config, detector)?;
         let conversation = client
-            .open(&name, &config.topics.request)
+            .open(&name, &config.topics.request, config.acknowledge)
             .map_err(|source| DeploymentError::Client { name: name.clone(), source })?;
         let thread_failed = |source| DeploymentError::Thread { name: name.clone(), source };
         let ledger = Arc::new(Ledger::default());
-        let outbox = Outbox::new(&config, &model_info, Arc::clone(&conversation.publisher), ledger);
-        let workers = Pool::new(config.workers, config.worker.queue_requests_max, |ticket: &Ticket| {
-            ticket.caller.device_id.as_ref()
-        });
-        let flow = Flow::new(&config, workers, outbox);
+        let duplicates = Duplicates::new(config.duplicates);
+        let outbox = Outbox::new(
+            &config,
+            &model_info,
+            Arc::clone(&conversation.publisher),
+            Arc::clone(&ledger),
+            duplicates.clone(),
+        );
+        let workers = Pool::new(config.worker, |ticket: &Ticket| ticket.caller.device_id.as_ref());
+        let flow = Flow::new(&config, workers.clone(), outbox);
         let stages =
             start_stages(&config, &flow, models).inspect_err(|_| flow.close()).map_err(thread_failed)?;
-        let intake = intake::start(&config, model_info.inputs, conversation.subscriber, flow.clone())
-            .inspect_err(|_| flow.close())
-            .map_err(thread_failed)?;
+        let intake =
+            intake::start(&config, model_info.inputs, conversation.subscriber, flow.clone(), duplicates)
+                .inspect_err(|_| flow.close())
+                .map_err(thread_failed)?;
         info!(
             deployment = name,
             placement = config.placement,
@@ -229,32 +243,45 @@ impl Deployment {
             topics = ?config.topics.request,
             "deployment started"
         );
-        Ok(Self { name, model: model_info, flow, publisher: conversation.publisher, intake, stages })
+        let view = View { name, placement: config.placement, model: Arc::new(model_info), ledger, workers };
+        Ok(Self { view, flow, publisher: conversation.publisher, intake: Mutex::new(intake), stages })
     }
 
     /// The deployment's name.
     pub fn name(&self) -> &str {
-        &self.name
+        &self.view.name
     }
 
     /// The model it serves.
     pub fn model(&self) -> &ModelInfo {
-        &self.model
+        &self.view.model
+    }
+
+    /// What can be seen of it, also after it has ended.
+    pub fn view(&self) -> View {
+        self.view.clone()
     }
 
     /// Its counts at this moment.
     pub fn statistics(&self) -> Statistics {
-        self.flow.ledger().statistics()
+        self.view.statistics()
     }
 
     /// How many requests wait for the model.
     pub fn queued(&self) -> usize {
-        self.flow.workers().len()
+        self.view.queued()
+    }
+
+    /// How its model's workers are doing.
+    pub fn health(&self) -> worker::Health {
+        self.view.health()
     }
 
     /// Whether its threads run.
     pub fn is_alive(&self) -> bool {
-        !self.intake.thread.is_finished() && !self.stages.iter().any(JoinHandle::is_finished)
+        let intake = self.intake.lock().unwrap_or_else(PoisonError::into_inner);
+        let stages_run = !self.stages.iter().any(JoinHandle::is_finished);
+        !intake.thread.is_finished() && stages_run && self.flow.workers().is_alive()
     }
 
     /// Takes no more requests; those that are under way go on.
@@ -268,16 +295,19 @@ impl Deployment {
         self.stop_receiving();
         // The intake ends once the broker has confirmed the end of the subscription.
         let wait = deadline.saturating_duration_since(Instant::now());
-        let ended = self.intake.ended.recv_timeout(wait) == Err(RecvTimeoutError::Disconnected);
-        if ended && self.intake.thread.join().is_err() {
-            error!(deployment = self.name, "the intake thread panicked");
+        let intake = self.intake.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let ended = intake.ended.recv_timeout(wait) == Err(RecvTimeoutError::Disconnected);
+        if ended && intake.thread.join().is_err() {
+            error!(deployment = self.view.name, "the intake thread panicked");
         }
         let left = self.flow.ledger().wait_until_drained(deadline);
         self.flow.close();
-        for stage in self.stages.drain(..) {
-            // With requests left, a model is busy with them: its thread ends by itself when it returns.
-            if left == 0 && stage.join().is_err() {
-                error!(deployment = self.name, "a thread of the deployment panicked");
+        // With requests left, a model is busy with them: its thread ends by itself when it returns.
+        if left == 0 {
+            let workers_ended = self.flow.workers().join();
+            let stages_ended = self.stages.drain(..).all(|stage| stage.join().is_ok());
+            if !(workers_ended && stages_ended) {
+                error!(deployment = self.view.name, "a thread of the deployment panicked");
             }
         }
         self.flow.ledger().statistics()
@@ -293,9 +323,8 @@ fn one_for_each_worker(
     detector: Detector,
 ) -> Result<(ModelInfo, Vec<Box<dyn Model>>), DeploymentError> {
     let (name, workers) = (config.name.clone(), config.workers);
-    let queue_requests_max = config.worker.queue_requests_max;
-    if !(1..=WORKERS_MAX).contains(&workers) || (workers > 1 && workers > queue_requests_max) {
-        return Err(DeploymentError::Workers { name, workers, queue_requests_max });
+    if !(1..=WORKERS_MAX).contains(&workers) {
+        return Err(DeploymentError::Workers { name, workers });
     }
     let (info, model) = detector.into_parts();
     let Some(mut models) = (1..workers).map(|_| model.replica()).collect::<Option<Vec<_>>>() else {
@@ -310,7 +339,7 @@ fn start_stages(
     flow: &Flow,
     models: Vec<Box<dyn Model>>,
 ) -> io::Result<Vec<JoinHandle<()>>> {
-    let mut stages = Vec::with_capacity(2 + models.len());
+    let mut stages = Vec::with_capacity(2);
     if let Some(line) = flow.line() {
         let (departures, departing) = sync_channel(DEPARTURES_BATCHES_MAX);
         let mut stage = flow.clone();
@@ -321,8 +350,7 @@ fn start_stages(
         stages.push(thread.spawn(move || stage.depart(&departing))?);
     }
     let mut stage = flow.clone();
-    let name = format!("model-{}", config.name);
     let answer = move |done: &mut Vec<Done<Ticket>>| stage.on_done(done);
-    stages.extend(flow.workers().serve(&name, models, config.worker.batch_max, answer)?);
+    flow.workers().serve(&config.name, models, answer)?;
     Ok(stages)
 }

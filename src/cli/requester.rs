@@ -6,9 +6,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use nearfar::client::{Client, Publisher, Remote, RemoteConfig, State, Subscriber};
+use nearfar::client::{Acknowledge, Client, Publisher, Remote, RemoteConfig, State, Subscriber};
 use nearfar::deployment::Topics;
-use nearfar::mqtt::{Message, Qos, Receipt};
+use nearfar::mqtt::{Message, Qos};
 use serde::{Deserialize, Serialize};
 
 /// How long a broker may take to accept the connection and the subscriptions.
@@ -74,7 +74,7 @@ impl Requester {
             filters.push(format!("{}/{device}", topics.result));
             filters.push(format!("{}/{device}", topics.error));
         }
-        let conversation = client.open("answers", &filters)?;
+        let conversation = client.open("answers", &filters, Acknowledge::OnReceipt)?;
         client.begin();
         let deadline = Instant::now() + CONNECT_WAIT_MAX;
         loop {
@@ -136,8 +136,7 @@ fn collect(mut subscriber: Box<dyn Subscriber>) -> anyhow::Result<Receiver<Answe
         let mut batch = Vec::new();
         while subscriber.receive(&mut batch, RECEIVE_BATCH_MAX).unwrap_or(false) {
             let received_at = Instant::now();
-            for mut message in batch.drain(..) {
-                message.receipt.take().into_iter().for_each(Receipt::settle);
+            for message in batch.drain(..) {
                 let topic = String::from_utf8_lossy(&message.topic).into_owned();
                 let body = serde_json::from_slice(&message.payload).unwrap_or_else(|cause| AnswerBody {
                     error: Some(format!("unreadable answer: {cause}")),

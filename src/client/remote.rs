@@ -29,7 +29,7 @@ pub use self::config::{Config, Protocol, Tls};
 pub use self::partition::{NotAPartition, Partition};
 use self::routes::Routes;
 pub use self::transport::TlsError;
-use super::{Client, ClientError, Conversation, Publisher, State, Status, Subscriber};
+use super::{Acknowledge, Client, ClientError, Conversation, Publisher, State, Status, Subscriber};
 use crate::mqtt::Message;
 
 /// A connection to a broker elsewhere that comes back by itself.
@@ -88,9 +88,14 @@ impl Remote {
 }
 
 impl Client for Remote {
-    fn open(&self, name: &str, filters: &[String]) -> Result<Conversation, ClientError> {
+    fn open(
+        &self,
+        name: &str,
+        filters: &[String],
+        acknowledge: Acknowledge,
+    ) -> Result<Conversation, ClientError> {
         let (sender, receiver) = mpsc::channel(self.shared.config.inbox_messages_max);
-        self.shared.routes.add(name, filters, sender)?;
+        self.shared.routes.add(name, filters, acknowledge, sender)?;
         self.shared.wake.notify_one();
         let publisher = RemotePublisher { shared: Arc::clone(&self.shared), name: name.to_owned() };
         Ok(Conversation {

@@ -9,11 +9,13 @@ use serde::Deserialize;
 
 use super::{BrokerChoice, ConfigError, RemoteSection, ServeConfig, network};
 use crate::broker::{self, Listener};
-use crate::deployment::{self, DeviceIdFrom, Topics};
+use crate::client::Acknowledge;
+use crate::deployment::{self, DeviceIdFrom, Topics, Window};
+use crate::http;
 use crate::mqtt;
 use crate::network::Profile;
 use crate::strict_toml::{self, TomlError};
-use crate::worker::WORKERS_MAX;
+use crate::worker::{QueuePolicy, WORKERS_MAX};
 use crate::{wire, worker};
 
 /// The whole file.
@@ -30,6 +32,8 @@ pub struct NodeFile {
     pub broker: Option<BrokerSection>,
     /// A broker elsewhere, instead of the embedded one.
     pub remote: Option<RemoteSection>,
+    /// Health and metrics over HTTP.
+    pub http: Option<HttpSection>,
     /// Deployments by name.
     #[serde(default)]
     pub deployments: BTreeMap<String, DeploymentSection>,
@@ -87,6 +91,14 @@ pub enum RefusedPublish {
     Disconnect,
 }
 
+/// `[http]`: health and metrics.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HttpSection {
+    /// Where to listen; port 0 takes a free one.
+    pub listen: SocketAddr,
+}
+
 /// `[deployments.NAME]`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -113,18 +125,52 @@ pub struct DeploymentSection {
     pub workers: Option<usize>,
     /// The most requests that wait for the model.
     pub queue_requests_max: Option<usize>,
+    /// The most bytes that waiting requests take.
+    pub queue_bytes_max: Option<usize>,
+    /// Who gives way when the queue is full. Default `refuse`.
+    pub queue_policy: Option<QueuePolicyName>,
     /// The most rows in one forward pass.
     pub batch_max: Option<usize>,
+    /// Milliseconds that one forward pass may take; 0 for as long as it likes. Default 10,000.
+    pub inference_timeout_ms: Option<u64>,
     /// The most requests between arrival and answer.
     pub in_flight_max: Option<usize>,
     /// Milliseconds from arrival after which a request that has not started is refused as `DEADLINE_EXCEEDED`.
     pub deadline_ms: Option<u64>,
+    /// When a QoS 1 or 2 request is acknowledged. Default `on_answer`.
+    pub acknowledge: Option<AcknowledgeName>,
+    /// Seconds after its answer for which a QoS 1 or 2 request that comes again gets the same answer; 0 for none. Default 60.
+    pub duplicates_s: Option<u64>,
+    /// The most answered requests that are known again. Default 32,768.
+    pub duplicates_requests_max: Option<usize>,
     /// Old figures for old baselines.
     pub compat: Option<CompatSection>,
     /// Whose word a request's device id is. Default `payload`.
     pub device_id_from: Option<DeviceIdSource>,
     /// Whether all requests of a device must come here, in their order. Default false.
     pub ordered: Option<bool>,
+}
+
+/// When a QoS 1 or 2 request is acknowledged to its sender.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AcknowledgeName {
+    /// When it has been answered.
+    OnAnswer,
+    /// When the broker has it.
+    OnReceipt,
+}
+
+/// Who gives way when the queue is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum QueuePolicyName {
+    /// The newest request.
+    Refuse,
+    /// The oldest request.
+    DropOldest,
+    /// A device's older request gives way to its newer one, full or not.
+    LatestPerDevice,
 }
 
 /// Whose word a request's device id is.
@@ -233,6 +279,7 @@ impl NodeFile {
             status_topic: self.status_topic.unwrap_or_else(|| "ml/inference/status".to_owned()),
             shutdown_grace: self.shutdown_grace_ms.map_or(crate::node::SHUTDOWN_GRACE, Duration::from_millis),
             broker,
+            http: self.http.map(|section| http::Config { listen: section.listen }),
             deployments,
         })
     }
@@ -296,6 +343,7 @@ impl DeploymentSection {
         for (key, bound) in [
             ("payload_bytes_max", self.payload_bytes_max),
             ("queue_requests_max", self.queue_requests_max),
+            ("queue_bytes_max", self.queue_bytes_max),
             ("batch_max", self.batch_max),
             ("in_flight_max", self.in_flight_max),
         ] {
@@ -306,10 +354,6 @@ impl DeploymentSection {
         let workers = self.workers.unwrap_or(1);
         if !(1..=WORKERS_MAX).contains(&workers) {
             return invalid("workers", format!("found {workers}, expected between 1 and {WORKERS_MAX}"));
-        }
-        if let Some(waiting) = self.queue_requests_max.filter(|waiting| *waiting < workers) {
-            let problem = format!("found {waiting}, expected at least one for each of the {workers} workers");
-            return invalid("queue_requests_max", problem);
         }
         Ok(())
     }
@@ -329,7 +373,18 @@ impl DeploymentSection {
         let defaults = deployment::Config::edge();
         let worker = worker::Config {
             queue_requests_max: self.queue_requests_max.unwrap_or(defaults.worker.queue_requests_max),
+            queue_bytes_max: self.queue_bytes_max.unwrap_or(defaults.worker.queue_bytes_max),
+            queue_policy: match self.queue_policy {
+                Some(QueuePolicyName::DropOldest) => QueuePolicy::DropOldest,
+                Some(QueuePolicyName::LatestPerDevice) => QueuePolicy::LatestPerDevice,
+                Some(QueuePolicyName::Refuse) | None => QueuePolicy::Refuse,
+            },
             batch_max: self.batch_max.unwrap_or(defaults.worker.batch_max),
+            inference_timeout: match self.inference_timeout_ms {
+                None => defaults.worker.inference_timeout,
+                Some(0) => None,
+                Some(timeout) => Some(Duration::from_millis(timeout)),
+            },
         };
         let wire = wire::Limits {
             payload_bytes_max: self.payload_bytes_max.unwrap_or(defaults.wire.payload_bytes_max),
@@ -352,6 +407,14 @@ impl DeploymentSection {
                 Some(DeviceIdSource::Payload) | None => DeviceIdFrom::Payload,
             },
             ordered: self.ordered.unwrap_or(defaults.ordered),
+            acknowledge: match self.acknowledge {
+                Some(AcknowledgeName::OnReceipt) => Acknowledge::OnReceipt,
+                Some(AcknowledgeName::OnAnswer) | None => Acknowledge::OnAnswer,
+            },
+            duplicates: Window {
+                duration: self.duplicates_s.map_or(defaults.duplicates.duration, Duration::from_secs),
+                requests_max: self.duplicates_requests_max.unwrap_or(defaults.duplicates.requests_max),
+            },
         };
         (config, self.model)
     }

@@ -3,11 +3,14 @@
 use std::sync::mpsc::{Receiver, SyncSender};
 use std::time::{Duration, Instant};
 
+use tracing::Span;
+
 use crate::inference::{Caller, ErrorCode, Outcome, Refusal, Stages};
 use crate::metrics::Ledger;
 use crate::network::{DelayLine, Direction, Profile};
 use crate::worker::{Done, Job, Pool};
 
+use super::duplicates::{Given, Identity};
 use super::outbox::{Answer, Outbox, ReplyTo};
 
 /// A request on its way through the deployment, without its features.
@@ -24,6 +27,49 @@ pub struct Ticket {
     /// How much later than decided the uplink handed it over; the downlink makes up for it.
     pub late: Duration,
     pub stages: Stages,
+    /// From arrival to end, for whoever traces; disabled unless debug is logged.
+    pub span: Span,
+    /// What it is known by if it comes again.
+    pub identity: Option<Identity>,
+    /// How long its answer took, where that was given before and is given again.
+    pub total: Option<Duration>,
+}
+
+impl Ticket {
+    pub fn new(
+        caller: Caller,
+        reply_to: ReplyTo,
+        arrived_at: Instant,
+        deadline: Option<Instant>,
+        sequence: u64,
+    ) -> Self {
+        Self {
+            caller,
+            reply_to,
+            arrived_at,
+            deadline,
+            sequence,
+            network: Duration::ZERO,
+            late: Duration::ZERO,
+            stages: Stages::default(),
+            identity: None,
+            total: None,
+            span: Span::none(),
+        }
+    }
+
+    /// From its arrival to its result leaving, where that is `now`.
+    pub fn total(&self, now: Instant) -> Duration {
+        self.total.unwrap_or_else(|| now.saturating_duration_since(self.arrived_at))
+    }
+
+    /// The answer that its request got before.
+    pub fn again(mut self, given: &Given) -> Answer {
+        self.network = given.network;
+        self.stages = given.stages;
+        self.total = Some(given.total);
+        Answer { ticket: self, outcome: given.outcome.clone().map_err(|refusal| *refusal) }
+    }
 }
 
 /// What the delay line carries.
@@ -46,6 +92,10 @@ pub struct Flow {
     jobs: Vec<Job<Ticket>>,
     /// Gathered for the way back.
     answers: Vec<Answer>,
+    /// Gathered, and not to go that way.
+    late: Vec<Answer>,
+    /// What the workers did not take; empty in between.
+    ended: Vec<Done<Ticket>>,
 }
 
 impl Clone for Flow {
@@ -58,6 +108,8 @@ impl Clone for Flow {
             publish_wait_max: self.publish_wait_max,
             jobs: Vec::new(),
             answers: Vec::new(),
+            late: Vec::new(),
+            ended: Vec::new(),
         }
     }
 }
@@ -74,6 +126,8 @@ impl Flow {
             publish_wait_max: PUBLISH_WAIT_MAX,
             jobs: Vec::new(),
             answers: Vec::new(),
+            late: Vec::new(),
+            ended: Vec::new(),
         }
     }
 
@@ -107,7 +161,13 @@ impl Flow {
         let parcels = admitted.drain(..).map(|(mut ticket, request)| {
             let delay = network.delay(Direction::Uplink, ticket.sequence);
             ticket.network += delay;
-            (ticket.arrived_at + delay, Parcel::Up(ticket, request))
+            let arrives_at = ticket.arrived_at + delay;
+            match ticket.deadline {
+                Some(deadline) if deadline <= arrives_at => {
+                    (deadline, Parcel::Up(ticket, Err(expired_on_the_way())))
+                }
+                _ => (arrives_at, Parcel::Up(ticket, request)),
+            }
         });
         if let Err(refused) = line.send(parcels) {
             full = refused.0;
@@ -115,6 +175,11 @@ impl Flow {
         for parcel in full {
             self.refuse_full_line(parcel);
         }
+    }
+
+    /// Answers again what was answered before, at once.
+    pub fn repeat(&mut self, repeated: &mut Vec<Answer>) {
+        self.outbox.send(repeated, self.publish_wait_max);
     }
 
     /// Refuses what may not even start, at once.
@@ -162,11 +227,18 @@ impl Flow {
 
     /// A batch that the model has seen.
     pub fn on_done(&mut self, done: &mut Vec<Done<Ticket>>) {
-        for Done { context: mut ticket, outcome, queue, batch, inference } in done.drain(..) {
-            ticket.stages = Stages { queue, batch, inference, ..ticket.stages };
-            self.answers.push(Answer { ticket, outcome });
-        }
+        self.count_batch(done);
+        self.gather(done);
         self.send_back();
+    }
+
+    /// Counts the forward pass. One that failed and was tried again row by row counts once, with its last row's time.
+    fn count_batch(&self, done: &[Done<Ticket>]) {
+        // Those whose deadline had passed were not part of it.
+        let rows = done.iter().filter(|done| !done.inference.is_zero());
+        if let Some(last) = rows.clone().next_back() {
+            self.ledger().batch(rows.count(), last.inference);
+        }
     }
 
     /// Ends the threads: each worker once its queue is empty, the delay line at once.
@@ -184,28 +256,36 @@ impl Flow {
                 let deadline = ticket.deadline;
                 self.jobs.push(Job { features, context: ticket, queued_at: now, deadline });
             }
-            Err(refusal) => self.answers.push(Answer { ticket, outcome: Err(refusal) }),
+            Err(refusal) => self.answer(ticket, Err(refusal)),
         }
     }
 
     /// Gathered jobs to the workers; gathered refusals, and those of a full queue, back to their senders.
     fn forward(&mut self) {
-        self.workers.submit(&mut self.jobs);
-        if !self.jobs.is_empty() {
-            let refusal = if self.workers.is_closed() {
-                Refusal::new(ErrorCode::ModelNotReady, "no model serves this deployment any more")
-            } else {
-                let waiting = self.workers.requests_max_each();
-                Refusal::new(ErrorCode::Overloaded, format!("the queue is full ({waiting} requests wait)"))
-            };
-            let refused: Vec<_> = self.jobs.drain(..).collect();
-            self.answers.extend(refused.into_iter().map(|job| Answer::refused(job.context, refusal.clone())));
-        }
+        let mut ended = std::mem::take(&mut self.ended);
+        self.workers.submit(&mut self.jobs, &mut ended);
+        self.gather(&mut ended);
+        self.ended = ended;
         self.send_back();
+    }
+
+    fn gather(&mut self, done: &mut Vec<Done<Ticket>>) {
+        for Done { context: mut ticket, outcome, queue, batch, inference } in done.drain(..) {
+            ticket.stages = Stages { queue, batch, inference, ..ticket.stages };
+            self.answer(ticket, outcome);
+        }
+    }
+
+    /// Gathers an answer for the way back. A deadline is kept where the request came in: word of it has no way to go.
+    fn answer(&mut self, ticket: Ticket, outcome: Outcome) {
+        let is_late = matches!(&outcome, Err(refusal) if refusal.code == ErrorCode::DeadlineExceeded);
+        let gathered = if is_late { &mut self.late } else { &mut self.answers };
+        gathered.push(Answer { ticket, outcome });
     }
 
     /// Gathered answers: onto the downlink, or straight out.
     fn send_back(&mut self) {
+        self.outbox.send(&mut self.late, self.publish_wait_max);
         if self.answers.is_empty() {
             return;
         }
@@ -234,6 +314,11 @@ impl Flow {
         let refusal = Refusal::new(ErrorCode::Overloaded, "the simulated network is full (in_flight_max)");
         self.refuse([(ticket, refusal)]);
     }
+}
+
+/// What becomes of a request whose deadline passes on the uplink, at that deadline.
+fn expired_on_the_way() -> Refusal {
+    Refusal::new(ErrorCode::DeadlineExceeded, "its deadline passed on the way to the model")
 }
 
 /// How long a stage waits for room in the outbox of a slow broker before answers are dropped and counted.

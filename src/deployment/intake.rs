@@ -7,14 +7,15 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use tracing::{info, warn};
+use tracing::{Span, debug_span, info, warn};
 
+use super::duplicates::{Duplicates, Entry};
 use super::flow::{Flow, Ticket};
-use super::outbox::ReplyTo;
-use super::{Config, DeviceIdFrom};
+use super::outbox::{Answer, ReplyTo};
+use super::{Config, DeviceIdFrom, trace_context};
 use crate::client::Subscriber;
-use crate::inference::{Caller, DeviceId, ErrorCode, Refusal, Request, Stages};
-use crate::mqtt::Message;
+use crate::inference::{Caller, DeviceId, ErrorCode, Refusal, Request};
+use crate::mqtt::{Message, Properties, Qos};
 use crate::wire::{self, Rejected};
 
 /// The most messages taken from the broker at once.
@@ -34,9 +35,11 @@ pub fn start(
     inputs: usize,
     subscriber: Box<dyn Subscriber>,
     flow: Flow,
+    duplicates: Duplicates,
 ) -> std::io::Result<Running> {
     let name = config.name.clone();
     let mut intake = Intake {
+        deployment: name.clone(),
         inputs,
         limits: config.wire,
         in_flight_max: config.in_flight_max,
@@ -45,6 +48,8 @@ pub fn start(
         device_id_from: config.device_id_from,
         sequence: 0,
         admitted: Vec::with_capacity(RECEIVE_BATCH_MAX),
+        duplicates,
+        repeated: Vec::new(),
     };
     let (alive, ended) = sync_channel(0);
     let thread = thread::Builder::new().name(format!("intake-{name}")).spawn(move || {
@@ -55,6 +60,7 @@ pub fn start(
 }
 
 struct Intake {
+    deployment: String,
     inputs: usize,
     limits: wire::Limits,
     in_flight_max: usize,
@@ -63,6 +69,9 @@ struct Intake {
     flow: Flow,
     sequence: u64,
     admitted: Vec<(Ticket, Result<Vec<f32>, Refusal>)>,
+    duplicates: Duplicates,
+    /// Requests of a batch that were answered before.
+    repeated: Vec<Answer>,
 }
 
 impl Intake {
@@ -82,15 +91,34 @@ impl Intake {
         let room = self.flow.ledger().receive(messages.len(), self.in_flight_max);
         let overflow = messages.split_off(room);
         for message in messages.drain(..) {
-            let (ticket, request) = self.read(message, arrived_at);
-            self.admitted.push((ticket, request));
+            self.enter(message, arrived_at);
             if self.admitted.len() == ADMIT_BATCH_MAX {
                 self.flow.admit(&mut self.admitted);
             }
         }
         self.flow.admit(&mut self.admitted);
+        self.flow.repeat(&mut self.repeated);
         if !overflow.is_empty() {
             self.refuse(overflow, arrived_at);
+        }
+    }
+
+    /// Admits a request, unless it came before.
+    fn enter(&mut self, message: Message, arrived_at: Instant) {
+        let may_come_again = message.qos > Qos::AtMostOnce;
+        let is_resent = message.is_duplicate;
+        let (ticket, request) = self.read(message, arrived_at);
+        let Ok(features) = &request else { return self.admitted.push((ticket, request)) };
+        if !may_come_again {
+            return self.admitted.push((ticket, request));
+        }
+        match self.duplicates.enter(ticket, features, is_resent, arrived_at) {
+            Entry::New(ticket) => self.admitted.push((ticket, request)),
+            Entry::Waits => self.flow.ledger().repeated(),
+            Entry::Known(ticket, given) => {
+                self.flow.ledger().repeated();
+                self.repeated.push(ticket.again(&given));
+            }
         }
     }
 
@@ -128,16 +156,25 @@ impl Intake {
         let expiry_s = message.properties.as_ref().and_then(|properties| properties.message_expiry_s);
         let expiry = expiry_s.map(|seconds| Duration::from_secs(seconds.into()));
         let allowed = [expiry, self.deadline].into_iter().flatten().min();
-        Ticket {
-            caller,
-            deadline: allowed.map(|allowed| arrived_at + allowed),
-            reply_to: ReplyTo { qos: message.qos, properties: message.properties, receipt: message.receipt },
-            arrived_at,
-            sequence: self.sequence,
-            network: Duration::ZERO,
-            late: Duration::ZERO,
-            stages: Stages::default(),
+        let span = self.span(&caller, message.properties.as_deref());
+        let deadline = allowed.map(|allowed| arrived_at + allowed);
+        let reply_to = ReplyTo { qos: message.qos, properties: message.properties, receipt: message.receipt };
+        Ticket { span, ..Ticket::new(caller, reply_to, arrived_at, deadline, self.sequence) }
+    }
+
+    /// A request's span, with the trace that its sender says it belongs to.
+    fn span(&self, caller: &Caller, properties: Option<&Properties>) -> Span {
+        let span = debug_span!(
+            "request",
+            deployment = self.deployment,
+            device_id = caller.device_id.as_ref().map(DeviceId::as_str),
+            request_id = caller.request_id,
+            traceparent = properties.and_then(trace_context::parent)
+        );
+        if let Some(properties) = properties {
+            trace_context::continue_in(&span, properties);
         }
+        span
     }
 
     fn refuse(&mut self, overflow: Vec<Message>, arrived_at: Instant) {

@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tracing::{debug, warn};
 
+use super::duplicates::{Duplicates, Given};
 use super::flow::Ticket;
-use super::{Config, Topics};
+use super::{Config, Topics, trace_context};
 use crate::client::{ClientError, Publisher};
-use crate::inference::{DeviceId, Outcome};
+use crate::inference::{DeviceId, Outcome, Stages};
 use crate::metrics::{Ended, Ledger};
 use crate::model::ModelInfo;
 use crate::mqtt::{self, Message, Properties, Qos, Receipt};
@@ -21,13 +22,13 @@ use crate::wire;
 const WARN_EVERY: Duration = Duration::from_secs(10);
 
 /// Where an answer goes beside its ordinary topic, and how.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub struct ReplyTo {
     /// The request's own QoS, which its answer gets too.
     pub qos: Qos,
     /// MQTT 5 response topic and correlation data.
     pub properties: Option<Box<Properties>>,
-    /// What the request's publisher waits for; it leaves with the answer.
+    /// What its sender waits for.
     pub receipt: Option<Receipt>,
 }
 
@@ -68,6 +69,7 @@ struct Shared {
     threshold: f32,
     publisher: Arc<dyn Publisher>,
     ledger: Arc<Ledger>,
+    duplicates: Duplicates,
 }
 
 impl Clone for Outbox {
@@ -82,6 +84,7 @@ impl Outbox {
         model: &ModelInfo,
         publisher: Arc<dyn Publisher>,
         ledger: Arc<Ledger>,
+        duplicates: Duplicates,
     ) -> Self {
         let shared = Shared {
             topics: config.topics.clone(),
@@ -93,6 +96,7 @@ impl Outbox {
             threshold: model.threshold,
             publisher,
             ledger,
+            duplicates,
         };
         Self::over(Arc::new(shared))
     }
@@ -117,15 +121,19 @@ impl Outbox {
             return;
         }
         let now = Instant::now();
+        self.add_repeated(answers, now);
         let count = answers.len();
         for answer in answers.iter_mut() {
             self.encode(answer, now);
+            trace(answer, now);
         }
         self.finish_block();
         // Counted before they leave: whoever holds an answer finds it in the counts.
         self.shared.ledger.end(answers.drain(..).map(|answer| match answer.outcome {
             Ok(_) => Ended::Answered {
+                queue: answer.ticket.stages.queue,
                 inference: answer.ticket.stages.inference,
+                network: answer.ticket.network,
                 total: now.saturating_duration_since(answer.ticket.arrived_at),
             },
             Err(refusal) => Ended::Refused(refusal.code),
@@ -144,6 +152,19 @@ impl Outbox {
         }
     }
 
+    /// Notes what may be asked for again, and adds the requests that have come again meanwhile.
+    fn add_repeated(&self, answers: &mut Vec<Answer>, now: Instant) {
+        for at in 0..answers.len() {
+            let Answer { ticket, outcome } = &answers[at];
+            let Some(identity) = ticket.identity else { continue };
+            let outcome = outcome.clone().map_err(Box::new);
+            let (network, stages) = (ticket.network, ticket.stages);
+            let given = Given { outcome, network, total: ticket.total(now), stages };
+            let again = self.shared.duplicates.answered(identity, &given, now);
+            answers.extend(again.into_iter().map(|ticket| ticket.again(&given)));
+        }
+    }
+
     fn encode(&mut self, answer: &mut Answer, now: Instant) {
         let Self { shared, block, drafts, .. } = self;
         let receipt = answer.ticket.reply_to.receipt.take();
@@ -156,14 +177,13 @@ impl Outbox {
                 wire::write_result(block, &ticket.caller, &shared.result(ticket, *prediction, now));
             }
             Err(refusal) => {
-                debug!(device_id = ?ticket.caller.device_id, code = %refusal.code, refusal.message, "refused");
                 wire::write_error(block, &ticket.caller, refusal);
             }
         });
         let qos = ticket.reply_to.qos;
         let mut properties = None;
         if let Some(requested) = &ticket.reply_to.properties {
-            properties = correlated(requested.correlation_data.clone());
+            properties = echoed(requested);
             if let Some(response_topic) = shared.response_topic(requested) {
                 let topic = appended(block, |block| block.extend_from_slice(response_topic.as_bytes()));
                 let properties = properties.clone();
@@ -207,7 +227,7 @@ impl Shared {
             prediction,
             inference: ticket.stages.inference,
             network: ticket.network,
-            total: now.saturating_duration_since(ticket.arrived_at),
+            total: ticket.total(now),
             model: members.model.then_some(&self.model),
             model_version: members.model_version.then_some(self.model_version.as_deref()).flatten(),
             anomaly: members.anomaly.then_some(prediction >= self.threshold),
@@ -228,9 +248,25 @@ impl Shared {
     }
 }
 
-fn correlated(correlation_data: Option<Bytes>) -> Option<Box<Properties>> {
-    correlation_data
-        .map(|data| Box::new(Properties { correlation_data: Some(data), ..Properties::default() }))
+/// What an answer carries of its request's properties.
+fn echoed(requested: &Properties) -> Option<Box<Properties>> {
+    let correlation_data = requested.correlation_data.clone();
+    let user_properties = trace_context::echoed(requested);
+    let is_empty = correlation_data.is_none() && user_properties.is_empty();
+    (!is_empty).then(|| Box::new(Properties { correlation_data, user_properties, ..Properties::default() }))
+}
+
+/// Tells of a request's end, within its span.
+fn trace(answer: &Answer, now: Instant) {
+    let Ticket { span, arrived_at, stages, .. } = &answer.ticket;
+    let Stages { uplink, queue, batch, inference, downlink } = stages;
+    span.in_scope(|| match &answer.outcome {
+        Ok(prediction) => {
+            let total = now.saturating_duration_since(*arrived_at);
+            debug!(prediction, ?uplink, ?queue, ?batch, ?inference, ?downlink, ?total, "answered");
+        }
+        Err(refusal) => debug!(code = %refusal.code, refusal.message, ?uplink, ?queue, "refused"),
+    });
 }
 
 fn write_topic(block: &mut Vec<u8>, prefix: &str, device_id: Option<&DeviceId>) {

@@ -9,7 +9,7 @@ use super::codec::{Fate, Incoming};
 use super::driver::Driver;
 use super::link::{Drain, Link};
 use super::routes::Destination;
-use crate::client::State;
+use crate::client::{Acknowledge, State};
 use crate::mqtt::{Message, Qos, Receipt, Settlement};
 
 impl Driver {
@@ -107,10 +107,14 @@ impl Driver {
         match self.shared.routes.destination(&topic, self.shared.config.partition) {
             Destination::To(receivers) => {
                 message.receipt = number.map(|number| self.settlements.receipt(number));
-                for receiver in receivers {
+                for (receiver, acknowledge) in receivers {
+                    let mut message = message.clone();
+                    if acknowledge == Acknowledge::OnReceipt {
+                        message.receipt.take().into_iter().for_each(Receipt::settle);
+                    }
                     // The intake only drains and never waits for us, so this waits for it at most a moment. A conversation
                     // that has just ended leaves the message to the broker, with its receipt.
-                    receiver.send(message.clone()).await.ok();
+                    receiver.send(message).await.ok();
                 }
                 // Each receiver has a receipt of its own; ours is one too many.
                 message.receipt.take().into_iter().for_each(Receipt::settle);

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::mpsc;
 
 use super::partition::Partition;
-use crate::client::ClientError;
+use crate::client::{Acknowledge, ClientError};
 use crate::mqtt::{self, Message};
 
 /// The conversations of one connection.
@@ -20,6 +20,7 @@ pub struct Routes {
 struct Route {
     name: String,
     filters: Vec<String>,
+    acknowledge: Acknowledge,
     /// None once the conversation has ended.
     sender: Option<mpsc::Sender<Message>>,
     /// It takes what the broker has for it already, and nothing new.
@@ -29,7 +30,8 @@ struct Route {
 /// Where a received message goes.
 #[derive(Debug)]
 pub enum Destination {
-    To(Vec<mpsc::Sender<Message>>),
+    /// To those, each with when it wants the message to be acknowledged.
+    To(Vec<(mpsc::Sender<Message>, Acknowledge)>),
     /// Another node has this device.
     ElsewhereByPartition,
     /// Nowhere any more: the conversation has ended, and the broker is to keep the message.
@@ -48,6 +50,7 @@ impl Routes {
         &self,
         name: &str,
         filters: &[String],
+        acknowledge: Acknowledge,
         sender: mpsc::Sender<Message>,
     ) -> Result<(), ClientError> {
         let mut table = self.lock();
@@ -64,6 +67,7 @@ impl Routes {
         table.push(Route {
             name: name.to_owned(),
             filters: filters.to_vec(),
+            acknowledge,
             sender: Some(sender),
             is_closing: false,
         });
@@ -120,7 +124,7 @@ impl Routes {
             if partition.is_some_and(|partition| !partition.has_topic(filter, topic)) {
                 return Destination::ElsewhereByPartition;
             }
-            senders.extend(route.sender.clone());
+            senders.extend(route.sender.clone().map(|sender| (sender, route.acknowledge)));
         }
         match (senders.is_empty(), is_known) {
             (false, _) => Destination::To(senders),
@@ -143,9 +147,9 @@ mod tests {
         let routes = Routes::default();
         let (sender, _receiver) = mpsc::channel(1);
         let filters = |filter: &str| vec![filter.to_owned()];
-        routes.add("one", &filters("a/+"), sender.clone()).unwrap();
-        routes.add("two", &filters("a/+"), sender.clone()).unwrap();
-        assert!(routes.add("three", &filters("a/b"), sender).is_err());
+        routes.add("one", &filters("a/+"), Acknowledge::OnAnswer, sender.clone()).unwrap();
+        routes.add("two", &filters("a/+"), Acknowledge::OnAnswer, sender.clone()).unwrap();
+        assert!(routes.add("three", &filters("a/b"), Acknowledge::OnAnswer, sender).is_err());
         let count = |topic| match routes.destination(topic, None) {
             Destination::To(senders) => senders.len(),
             _ => 0,
@@ -166,7 +170,7 @@ mod tests {
     fn a_partition_has_some_of_the_devices() {
         let routes = Routes::default();
         let (sender, _receiver) = mpsc::channel(1);
-        routes.add("one", &["in/+".to_owned()], sender).unwrap();
+        routes.add("one", &["in/+".to_owned()], Acknowledge::OnAnswer, sender).unwrap();
         let part = |part: &str| routes.destination("in/pump", Some(part.parse().unwrap()));
         let taken = ["1/2", "2/2"].map(|text| matches!(part(text), Destination::To(_)));
         assert!(taken[0] != taken[1], "{taken:?}");
