@@ -127,6 +127,7 @@ impl Intake {
     fn ticket(&self, caller: Caller, message: Message, arrived_at: Instant) -> Ticket {
         let expiry_s = message.properties.as_ref().and_then(|properties| properties.message_expiry_s);
         let expiry = expiry_s.map(|seconds| Duration::from_secs(seconds.into()));
+        let bytes = message.topic.len() + message.payload.len();
         let allowed = [expiry, self.deadline].into_iter().flatten().min();
         Ticket {
             caller,
@@ -134,6 +135,7 @@ impl Intake {
             reply_to: ReplyTo { qos: message.qos, properties: message.properties },
             arrived_at,
             sequence: self.sequence,
+            bytes,
             network: Duration::ZERO,
             late: Duration::ZERO,
             stages: Stages::default(),

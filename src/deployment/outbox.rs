@@ -30,6 +30,7 @@ pub struct ReplyTo {
 }
 
 /// A request that has ended, on its way out.
+#[derive(Clone)]
 pub struct Answer {
     pub ticket: Ticket,
     pub outcome: Outcome,
@@ -139,6 +140,25 @@ impl Outbox {
             }
             self.messages.clear();
         }
+    }
+
+    /// How many bytes of topic and payload the answer would have if it left now.
+    pub fn bytes_of(&mut self, answer: &Answer) -> usize {
+        // Within the block, whose memory is there already; nothing of it is left.
+        let Self { shared, block, .. } = self;
+        let (start, ticket) = (block.len(), &answer.ticket);
+        let prefix = if answer.outcome.is_ok() { &shared.topics.result } else { &shared.topics.error };
+        write_topic(block, prefix, ticket.caller.device_id.as_ref());
+        match &answer.outcome {
+            Ok(prediction) => {
+                let result = shared.result(ticket, *prediction, Instant::now());
+                wire::write_result(block, &ticket.caller, &result);
+            }
+            Err(refusal) => wire::write_error(block, &ticket.caller, refusal),
+        }
+        let bytes = block.len() - start;
+        block.truncate(start);
+        bytes
     }
 
     fn encode(&mut self, answer: &Answer, now: Instant) {
