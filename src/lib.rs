@@ -28,7 +28,8 @@
 //! ```
 //! The modules, in reading order: [`inference`] (the vocabulary), [`wire`] (JSON), [`mqtt`] (messages and topics), [`model`],
 //! [`network`] (delays), [`worker`] (batching), [`broker`], [`client`], [`deployment`] (joins them), [`node`] (composes
-//! deployments), [`config`], [`features`] and [`sensors`] (where requests come from).
+//! deployments), [`config`], [`features`] and [`sensors`] (where requests come from), [`lab`]
+//! (what experiments say).
 
 pub mod broker;
 pub mod client;
@@ -36,6 +37,7 @@ pub mod config;
 pub mod deployment;
 pub mod features;
 pub mod inference;
+pub mod lab;
 pub mod metrics;
 pub mod model;
 pub mod mqtt;

@@ -50,6 +50,7 @@ const TABLE: &[Row] = &[
         Only(&["broker", "client", "deployment", "mqtt", "network", "node", "strict_toml", "wire", "worker"]),
         &["tokio", "candle", "clap"],
     ),
+    row("lab", Only(&["network"]), &["tokio", "serde", "candle", "rumqtt", "mqtt", "clap"]),
     row("cli", AllBut(&[]), &["candle", "rumqtt"]),
 ];
 

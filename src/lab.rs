@@ -1,0 +1,3 @@
+//! The placement laboratory: what an experiment is, what its figures say, and how sure they are.
+
+pub mod statistics;
