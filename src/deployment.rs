@@ -6,7 +6,7 @@
 //!             line)                           line)        publishes)
 //! ```
 //! Without a simulated network there is no delay line and the worker publishes by itself. A heavy model may have several
-//! workers, each with a queue of its own.
+//! workers.
 
 mod flow;
 mod intake;
@@ -72,8 +72,7 @@ pub struct Config {
     pub wire: wire::Limits,
     /// Bounds of the workers and their queues.
     pub worker: worker::Config,
-    /// How many threads call the model, each a copy of its own; between 1 and [`WORKERS_MAX`], and at most
-    /// `worker.queue_requests_max`. More than one is for heavy models and machines with cores to spare. Answers to one
+    /// How many threads call the model, each a copy of its own; between 1 and [`WORKERS_MAX`]. More than one is for heavy models and machines with cores to spare. Answers to one
     /// device keep the order of its requests; those to different devices may overtake one another. Default 1.
     pub workers: usize,
     /// The most requests between arrival and answer; beyond it they are refused as `OVERLOADED`. Default 65,536.
@@ -153,16 +152,12 @@ pub enum DeploymentError {
         source: io::Error,
     },
     /// Too few or too many workers.
-    #[error(
-        "deployment {name}: found {workers} workers, expected between 1 and {WORKERS_MAX}, and at most queue_requests_max ({queue_requests_max})"
-    )]
+    #[error("deployment {name}: found {workers} workers, expected between 1 and {WORKERS_MAX}")]
     Workers {
         /// The deployment.
         name: String,
         /// What was asked for.
         workers: usize,
-        /// Each worker has a share of it.
-        queue_requests_max: usize,
     },
     /// Several workers were asked for, and the model's [`replica`](Model::replica) is `None`.
     #[error("deployment {name}: found {workers} workers, expected 1: model {model:?} cannot be copied")]
@@ -209,9 +204,7 @@ impl Deployment {
         let thread_failed = |source| DeploymentError::Thread { name: name.clone(), source };
         let ledger = Arc::new(Ledger::default());
         let outbox = Outbox::new(&config, &model_info, Arc::clone(&conversation.publisher), ledger);
-        let workers = Pool::new(config.workers, config.worker.queue_requests_max, |ticket: &Ticket| {
-            ticket.caller.device_id.as_ref()
-        });
+        let workers = Pool::new(config.worker, |ticket: &Ticket| ticket.caller.device_id.as_ref());
         let flow = Flow::new(&config, workers, outbox);
         let stages =
             start_stages(&config, &flow, models).inspect_err(|_| flow.close()).map_err(thread_failed)?;
@@ -248,9 +241,15 @@ impl Deployment {
         self.flow.workers().len()
     }
 
+    /// How its model's workers are doing.
+    pub fn health(&self) -> worker::Health {
+        self.flow.workers().health()
+    }
+
     /// Whether its threads run.
     pub fn is_alive(&self) -> bool {
-        !self.intake.thread.is_finished() && !self.stages.iter().any(JoinHandle::is_finished)
+        let stages_run = !self.stages.iter().any(JoinHandle::is_finished);
+        !self.intake.thread.is_finished() && stages_run && self.flow.workers().is_alive()
     }
 
     /// Takes no more requests; those that are under way go on.
@@ -270,9 +269,11 @@ impl Deployment {
         }
         let left = self.flow.ledger().wait_until_drained(deadline);
         self.flow.close();
-        for stage in self.stages.drain(..) {
-            // With requests left, a model is busy with them: its thread ends by itself when it returns.
-            if left == 0 && stage.join().is_err() {
+        // With requests left, a model is busy with them: its thread ends by itself when it returns.
+        if left == 0 {
+            let workers_ended = self.flow.workers().join();
+            let stages_ended = self.stages.drain(..).all(|stage| stage.join().is_ok());
+            if !(workers_ended && stages_ended) {
                 error!(deployment = self.name, "a thread of the deployment panicked");
             }
         }
@@ -289,9 +290,8 @@ fn one_for_each_worker(
     detector: Detector,
 ) -> Result<(ModelInfo, Vec<Box<dyn Model>>), DeploymentError> {
     let (name, workers) = (config.name.clone(), config.workers);
-    let queue_requests_max = config.worker.queue_requests_max;
-    if !(1..=WORKERS_MAX).contains(&workers) || (workers > 1 && workers > queue_requests_max) {
-        return Err(DeploymentError::Workers { name, workers, queue_requests_max });
+    if !(1..=WORKERS_MAX).contains(&workers) {
+        return Err(DeploymentError::Workers { name, workers });
     }
     let (info, model) = detector.into_parts();
     let Some(mut models) = (1..workers).map(|_| model.replica()).collect::<Option<Vec<_>>>() else {
@@ -306,7 +306,7 @@ fn start_stages(
     flow: &Flow,
     models: Vec<Box<dyn Model>>,
 ) -> io::Result<Vec<JoinHandle<()>>> {
-    let mut stages = Vec::with_capacity(2 + models.len());
+    let mut stages = Vec::with_capacity(2);
     if let Some(line) = flow.line() {
         let (departures, departing) = sync_channel(DEPARTURES_BATCHES_MAX);
         let mut stage = flow.clone();
@@ -317,8 +317,7 @@ fn start_stages(
         stages.push(thread.spawn(move || stage.depart(&departing))?);
     }
     let mut stage = flow.clone();
-    let name = format!("model-{}", config.name);
     let answer = move |done: &mut Vec<Done<Ticket>>| stage.on_done(done);
-    stages.extend(flow.workers().serve(&name, models, config.worker.batch_max, answer)?);
+    flow.workers().serve(&config.name, models, answer)?;
     Ok(stages)
 }

@@ -13,6 +13,7 @@ use crate::client::{Client, ClientError, InProcess, Remote, RemoteConfig, State,
 use crate::deployment::{self, Deployment, DeploymentError, DeviceIdFrom};
 use crate::metrics::Statistics;
 use crate::model::{Detector, LoadError, ModelInfo};
+use crate::worker;
 
 /// How long a stopping node waits for accepted requests to be answered, unless told otherwise.
 pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
@@ -302,6 +303,11 @@ impl Node {
         self.deployments.iter().find(|deployment| deployment.name() == name).map(Deployment::queued)
     }
 
+    /// How the workers of deployment `name` are doing.
+    pub fn health(&self, name: &str) -> Option<worker::Health> {
+        self.deployments.iter().find(|deployment| deployment.name() == name).map(Deployment::health)
+    }
+
     fn client(&self) -> &dyn Client {
         self.client.as_deref().expect("a node has its client until it is closed")
     }
@@ -311,7 +317,19 @@ impl Node {
         if let Some(dead) = self.deployments.iter().find(|deployment| !deployment.is_alive()) {
             return Readiness::Failed(format!("a thread of deployment {} has ended", dead.name()));
         }
-        readiness(self.client().state())
+        match readiness(self.client().state()) {
+            Readiness::Ready => self.models_readiness(),
+            not_ready => not_ready,
+        }
+    }
+
+    /// Whether every model can be relied on.
+    fn models_readiness(&self) -> Readiness {
+        let failing = self.deployments.iter().find_map(|deployment| {
+            let reason = deployment.health().failing?;
+            Some(format!("deployment {}: {reason}", deployment.name()))
+        });
+        failing.map_or(Readiness::Ready, Readiness::NotReady)
     }
 
     /// Waits until the node answers.

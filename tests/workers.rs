@@ -5,7 +5,6 @@
 mod support;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use nearfar::config::read_node_file;
@@ -18,6 +17,7 @@ use nearfar::node::NodeError;
 use nearfar::worker::WORKERS_MAX;
 use nearfar::{Detector, Node};
 use serde_json::json;
+use support::gate::gated;
 use support::{MODEL, PATIENCE, Received, Sensor, assert_error, request};
 
 const REQUEST: &str = "ml/inference/request";
@@ -49,82 +49,6 @@ fn answered(answer: &Received) -> (String, i64) {
         body["device_id"].as_str().expect("a device").to_owned(),
         body["timestamp_us"].as_i64().expect("a number"),
     )
-}
-
-/// Where the replicas of a model stop at each row until the test lets its value go.
-#[derive(Default)]
-struct Gate {
-    state: Mutex<GateState>,
-    changed: Condvar,
-}
-
-#[derive(Default)]
-struct GateState {
-    /// Values of the rows that the model has begun with, in order.
-    begun: Vec<f32>,
-    let_go: Vec<f32>,
-    open: bool,
-}
-
-impl Gate {
-    fn pass(&self, value: f32) {
-        let mut state = self.state.lock().unwrap();
-        state.begun.push(value);
-        self.changed.notify_all();
-        let shut = |state: &mut GateState| !state.open && !state.let_go.contains(&value);
-        let waited = self.changed.wait_timeout_while(state, PATIENCE, shut).unwrap();
-        assert!(!waited.1.timed_out(), "the test never let {value} go");
-    }
-
-    fn let_go(&self, value: f32) {
-        self.state.lock().unwrap().let_go.push(value);
-        self.changed.notify_all();
-    }
-
-    fn open(&self) {
-        self.state.lock().unwrap().open = true;
-        self.changed.notify_all();
-    }
-
-    /// Waits until the model has begun with all of `values`.
-    fn wait_until_begun(&self, values: &[f32]) {
-        let state = self.state.lock().unwrap();
-        let missing = |state: &mut GateState| values.iter().any(|value| !state.begun.contains(value));
-        let waited = self.changed.wait_timeout_while(state, PATIENCE, missing).unwrap();
-        assert!(!waited.1.timed_out(), "the model has begun with {:?} only", waited.0.begun);
-    }
-
-    fn begun(&self) -> Vec<f32> {
-        self.state.lock().unwrap().begun.clone()
-    }
-}
-
-/// Answers with its one input, once the gate lets it; below zero it panics.
-struct Gated(Arc<Gate>);
-
-impl Model for Gated {
-    fn inputs(&self) -> usize {
-        1
-    }
-
-    fn predict(&mut self, rows: &[f32], predictions: &mut Vec<f32>) -> Result<(), ModelError> {
-        predictions.clear();
-        for &row in rows {
-            assert!(row >= 0.0, "the model was told to");
-            self.0.pass(row);
-            predictions.push(row);
-        }
-        Ok(())
-    }
-
-    fn replica(&self) -> Option<Box<dyn Model>> {
-        Some(Box::new(Self(Arc::clone(&self.0))))
-    }
-}
-
-fn gated() -> (Gated, Arc<Gate>) {
-    let gate = Arc::new(Gate::default());
-    (Gated(Arc::clone(&gate)), gate)
 }
 
 #[test]
@@ -235,31 +159,34 @@ fn each_device_s_answers_keep_its_order_through_a_simulated_network() {
 }
 
 #[test]
-fn a_device_that_floods_fills_its_worker_s_share_of_the_queue_alone() {
+fn a_device_that_floods_makes_room_for_others() {
     let (model, gate) = gated();
     let mut config = one_at_a_time(2);
-    config.worker.queue_requests_max = 5;
+    config.worker.queue_requests_max = 4;
     let (node, sensor) = serve(config, model);
     ask(&sensor, "flood", 0, 0.125);
     gate.wait_until_begun(&[0.125]);
-    // Its worker's share is two: the third has no room.
-    for number in 1..=3 {
+    // Alone it may have all of the queue, while another worker is idle: that keeps its order.
+    for number in 1..=5 {
         ask(&sensor, "flood", number, 0.25);
     }
     let refused = sensor.next();
     assert_error(&refused, "ml/inference/error/flood", ErrorCode::Overloaded);
-    assert_eq!(answered(&refused).1, 3);
-    assert_eq!(refused.json()["error"], "the queue is full (2 requests wait)");
-    assert_eq!(node.queued("edge"), Some(2));
+    assert_eq!(answered(&refused).1, 5);
+    assert_eq!(node.queued("edge"), Some(4));
+    // Half of the queue is `calm`'s now.
     ask(&sensor, "calm", 1, 0.5);
+    let refused = sensor.next();
+    assert_error(&refused, "ml/inference/error/flood", ErrorCode::Overloaded);
+    assert_eq!(answered(&refused).1, 4);
     gate.let_go(0.5);
     assert_eq!(sensor.next().topic, "ml/inference/result/calm");
     let statistics = node.statistics("edge").unwrap();
     assert!(statistics.is_conserved());
-    assert_eq!((statistics.received, statistics.answered, statistics.in_flight), (5, 1, 3));
+    assert_eq!((statistics.received, statistics.answered, statistics.in_flight), (7, 1, 4));
     gate.open();
-    let numbers: Vec<_> = sensor.take(3).iter().map(|answer| answered(answer).1).collect();
-    assert_eq!(numbers, [0, 1, 2]);
+    let numbers: Vec<_> = sensor.take(4).iter().map(|answer| answered(answer).1).collect();
+    assert_eq!(numbers, [0, 1, 2, 3]);
 }
 
 #[test]
@@ -337,9 +264,6 @@ fn a_node_refuses_workers_that_it_cannot_have() {
         assert!(matches!(error, NodeError::Deployment(DeploymentError::Workers { .. })), "{error}");
         assert!(error.to_string().contains(&format!("found {workers} workers, expected between 1 and 64")));
     }
-    let mut config = Config { workers: 3, ..Config::edge() };
-    config.worker.queue_requests_max = 2;
-    assert!(matches!(start(config), Some(NodeError::Deployment(DeploymentError::Workers { .. }))));
     let detector = || Detector::from_parts(ModelInfo::new("unique", 1), Box::new(Unique));
     let start =
         |workers| Node::builder().deployment(Config { workers, ..Config::edge() }, detector()).start().err();
@@ -369,8 +293,4 @@ fn the_file_says_how_many_workers_there_are_and_is_refused_where_it_makes_no_sen
     refused("workers = -1", &["line 3"]);
     refused("workers = \"two\"", &["line 3"]);
     refused("worker = 2", &["line 3", "did you mean `workers`"]);
-    refused(
-        "workers = 3\nqueue_requests_max = 2",
-        &["line 4", "queue_requests_max", "at least one for each of the 3 workers"],
-    );
 }

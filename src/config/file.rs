@@ -15,7 +15,7 @@ use crate::deployment::{self, DeviceIdFrom, Topics};
 use crate::mqtt;
 use crate::network::Profile;
 use crate::strict_toml::{self, TomlError};
-use crate::worker::WORKERS_MAX;
+use crate::worker::{QueuePolicy, WORKERS_MAX};
 use crate::{wire, worker};
 
 /// The whole file.
@@ -133,8 +133,14 @@ pub struct DeploymentSection {
     pub workers: Option<usize>,
     /// The most requests that wait for the model.
     pub queue_requests_max: Option<usize>,
+    /// The most bytes that waiting requests take.
+    pub queue_bytes_max: Option<usize>,
+    /// Who gives way when the queue is full. Default `refuse`.
+    pub queue_policy: Option<QueuePolicyName>,
     /// The most rows in one forward pass.
     pub batch_max: Option<usize>,
+    /// Milliseconds that one forward pass may take; 0 for as long as it likes. Default 10,000.
+    pub inference_timeout_ms: Option<u64>,
     /// The most requests between arrival and answer.
     pub in_flight_max: Option<usize>,
     /// Milliseconds from arrival after which a request that has not started is refused as `DEADLINE_EXCEEDED`.
@@ -143,6 +149,18 @@ pub struct DeploymentSection {
     pub compat: Option<CompatSection>,
     /// Whose word a request's device id is. Default `payload`.
     pub device_id_from: Option<DeviceIdSource>,
+}
+
+/// Who gives way when the queue is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum QueuePolicyName {
+    /// The newest request.
+    Refuse,
+    /// The oldest request.
+    DropOldest,
+    /// A device's older request gives way to its newer one, full or not.
+    LatestPerDevice,
 }
 
 /// Whose word a request's device id is.
@@ -347,6 +365,7 @@ impl DeploymentSection {
         for (key, bound) in [
             ("payload_bytes_max", self.payload_bytes_max),
             ("queue_requests_max", self.queue_requests_max),
+            ("queue_bytes_max", self.queue_bytes_max),
             ("batch_max", self.batch_max),
             ("in_flight_max", self.in_flight_max),
         ] {
@@ -357,10 +376,6 @@ impl DeploymentSection {
         let workers = self.workers.unwrap_or(1);
         if !(1..=WORKERS_MAX).contains(&workers) {
             return invalid("workers", format!("found {workers}, expected between 1 and {WORKERS_MAX}"));
-        }
-        if let Some(waiting) = self.queue_requests_max.filter(|waiting| *waiting < workers) {
-            let problem = format!("found {waiting}, expected at least one for each of the {workers} workers");
-            return invalid("queue_requests_max", problem);
         }
         Ok(())
     }
@@ -381,7 +396,18 @@ impl DeploymentSection {
         let defaults = deployment::Config::edge();
         let worker = worker::Config {
             queue_requests_max: self.queue_requests_max.unwrap_or(defaults.worker.queue_requests_max),
+            queue_bytes_max: self.queue_bytes_max.unwrap_or(defaults.worker.queue_bytes_max),
+            queue_policy: match self.queue_policy {
+                Some(QueuePolicyName::DropOldest) => QueuePolicy::DropOldest,
+                Some(QueuePolicyName::LatestPerDevice) => QueuePolicy::LatestPerDevice,
+                Some(QueuePolicyName::Refuse) | None => QueuePolicy::Refuse,
+            },
             batch_max: self.batch_max.unwrap_or(defaults.worker.batch_max),
+            inference_timeout: match self.inference_timeout_ms {
+                None => defaults.worker.inference_timeout,
+                Some(0) => None,
+                Some(timeout) => Some(Duration::from_millis(timeout)),
+            },
         };
         let wire = wire::Limits {
             payload_bytes_max: self.payload_bytes_max.unwrap_or(defaults.wire.payload_bytes_max),

@@ -56,6 +56,10 @@ pub struct Flow {
     jobs: Vec<Job<Ticket>>,
     /// Gathered for the way back.
     answers: Vec<Answer>,
+    /// Gathered, and not to go that way.
+    late: Vec<Answer>,
+    /// What the workers did not take; empty in between.
+    ended: Vec<Done<Ticket>>,
 }
 
 impl Clone for Flow {
@@ -69,6 +73,8 @@ impl Clone for Flow {
             publish_wait_max: self.publish_wait_max,
             jobs: Vec::new(),
             answers: Vec::new(),
+            late: Vec::new(),
+            ended: Vec::new(),
         }
     }
 }
@@ -86,6 +92,8 @@ impl Flow {
             publish_wait_max: PUBLISH_WAIT_MAX,
             jobs: Vec::new(),
             answers: Vec::new(),
+            late: Vec::new(),
+            ended: Vec::new(),
         }
     }
 
@@ -121,7 +129,8 @@ impl Flow {
         let (one_way, mut full) = (self.one_way, Vec::new());
         let parcels = admitted.drain(..).map(|(mut ticket, request)| {
             ticket.network += one_way;
-            (ticket.arrived_at + one_way, Parcel::Up(ticket, request))
+            let arrives_at = ticket.arrived_at + one_way;
+            going_up(ticket, request, arrives_at)
         });
         if let Err(refused) = line.send(parcels) {
             full = refused.0;
@@ -176,10 +185,7 @@ impl Flow {
 
     /// A batch that the model has seen.
     pub fn on_done(&mut self, done: &mut Vec<Done<Ticket>>) {
-        for Done { context: mut ticket, outcome, queue, batch, inference } in done.drain(..) {
-            ticket.stages = Stages { queue, batch, inference, ..ticket.stages };
-            self.answers.push(Answer { ticket, outcome });
-        }
+        self.gather(done);
         self.send_back();
     }
 
@@ -198,28 +204,36 @@ impl Flow {
                 let deadline = ticket.deadline;
                 self.jobs.push(Job { features, context: ticket, queued_at: now, deadline });
             }
-            Err(refusal) => self.answers.push(Answer { ticket, outcome: Err(refusal) }),
+            Err(refusal) => self.answer(ticket, Err(refusal)),
         }
     }
 
     /// Gathered jobs to the workers; gathered refusals, and those of a full queue, back to their senders.
     fn forward(&mut self) {
-        self.workers.submit(&mut self.jobs);
-        if !self.jobs.is_empty() {
-            let refusal = if self.workers.is_closed() {
-                Refusal::new(ErrorCode::ModelNotReady, "no model serves this deployment any more")
-            } else {
-                let waiting = self.workers.requests_max_each();
-                Refusal::new(ErrorCode::Overloaded, format!("the queue is full ({waiting} requests wait)"))
-            };
-            let refused: Vec<_> = self.jobs.drain(..).collect();
-            self.answers.extend(refused.into_iter().map(|job| Answer::refused(job.context, refusal.clone())));
-        }
+        let mut ended = std::mem::take(&mut self.ended);
+        self.workers.submit(&mut self.jobs, &mut ended);
+        self.gather(&mut ended);
+        self.ended = ended;
         self.send_back();
+    }
+
+    fn gather(&mut self, done: &mut Vec<Done<Ticket>>) {
+        for Done { context: mut ticket, outcome, queue, batch, inference } in done.drain(..) {
+            ticket.stages = Stages { queue, batch, inference, ..ticket.stages };
+            self.answer(ticket, outcome);
+        }
+    }
+
+    /// Gathers an answer for the way back. A deadline is kept where the request came in: word of it has no way to go.
+    fn answer(&mut self, ticket: Ticket, outcome: Outcome) {
+        let is_late = matches!(&outcome, Err(refusal) if refusal.code == ErrorCode::DeadlineExceeded);
+        let gathered = if is_late { &mut self.late } else { &mut self.answers };
+        gathered.push(Answer { ticket, outcome });
     }
 
     /// Gathered answers: onto the downlink, or straight out.
     fn send_back(&mut self) {
+        self.outbox.send(&mut self.late, self.publish_wait_max);
         if self.answers.is_empty() {
             return;
         }
@@ -250,6 +264,19 @@ impl Flow {
         let refusal = Refusal::new(ErrorCode::Overloaded, "the simulated network is full (in_flight_max)");
         self.refuse([(ticket, refusal)]);
     }
+}
+
+/// A request on the uplink: it arrives, or its deadline passes before that.
+fn going_up(ticket: Ticket, request: Result<Vec<f32>, Refusal>, arrives_at: Instant) -> (Instant, Parcel) {
+    match ticket.deadline {
+        Some(deadline) if deadline <= arrives_at => (deadline, Parcel::Up(ticket, Err(expired_on_the_way()))),
+        _ => (arrives_at, Parcel::Up(ticket, request)),
+    }
+}
+
+/// What becomes of a request whose deadline passes on the uplink, at that deadline.
+fn expired_on_the_way() -> Refusal {
+    Refusal::new(ErrorCode::DeadlineExceeded, "its deadline passed on the way to the model")
 }
 
 /// How long a stage waits for room in the outbox of a slow broker before answers are dropped and counted.

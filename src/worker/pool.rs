@@ -1,91 +1,163 @@
-//! The workers of one model: each has a queue and a copy of the model of its own, and a device's requests keep their order.
+//! One queue and the workers of one model behind it.
 //!
-//! Requests of one device that are under way are all with one worker, so they are answered in the order in which they came;
-//! requests of different devices may overtake one another. One worker needs none of this, and pays nothing for it.
+//! Requests of one device that are with the model are all with one worker, until they are answered: that keeps their order.
+//! Requests of different devices may overtake one another.
 
 use std::hash::{BuildHasher, RandomState};
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
-use super::homes::Homes;
-use super::{Done, Job, Queue};
-use crate::inference::DeviceId;
+use super::lanes::{Bounds, Lanes, Ousted};
+use super::running::{Slot, Worker};
+use super::watch::Watch;
+use super::{Config, Done, Health, Job};
+use crate::inference::{DeviceId, ErrorCode, Refusal};
 use crate::model::Model;
 
 /// The most workers of one model; each is a thread.
 pub const WORKERS_MAX: usize = 64;
 
-/// The queues in front of a model's workers. Clones feed the same workers.
+/// The queue in front of a model's workers, and the workers. Clones are the same pool.
 pub struct Pool<C> {
-    /// At least one.
-    queues: Vec<Queue<C>>,
-    /// `None` for one worker, where there is nothing to decide.
-    dispatch: Option<Arc<Dispatch<C>>>,
+    pub(super) shared: Arc<Shared<C>>,
 }
 
 impl<C> Clone for Pool<C> {
     fn clone(&self) -> Self {
-        Self { queues: self.queues.clone(), dispatch: self.dispatch.clone() }
+        Self { shared: Arc::clone(&self.shared) }
     }
-}
-
-struct Dispatch<C> {
-    device: DeviceOf<C>,
-    /// Seeded at random, so that no device can choose whose worker it shares.
-    hasher: RandomState,
-    state: Mutex<State<C>>,
 }
 
 /// Whose request a context belongs to.
 pub type DeviceOf<C> = fn(&C) -> Option<&DeviceId>;
 
-struct State<C> {
-    homes: Homes,
-    /// Jobs sorted by worker while they are submitted; empty otherwise.
-    sorted: Vec<Vec<Job<C>>>,
+/// What the pool, its workers and its watch share. Where two are locked, the state is first, a slot second.
+pub(super) struct Shared<C> {
+    pub config: Config,
+    device: DeviceOf<C>,
+    /// Seeded at random, so that no device can choose whose lane it shares.
+    hasher: RandomState,
+    state: Mutex<State<C>>,
+    /// Jobs for a worker.
+    arrived: Condvar,
+    /// News for the watch.
+    watched: Condvar,
+    threads: Mutex<Threads<C>>,
+    /// Whether the last forward passes failed, to be read without the lock.
+    is_troubled: AtomicBool,
+}
+
+/// The threads that a pool waits for in the end, each with its slot.
+type Threads<C> = Vec<(Arc<Slot<C>>, JoinHandle<()>)>;
+
+pub(super) struct State<C> {
+    pub lanes: Lanes<C>,
+    pub is_closed: bool,
+    /// Workers that wait and that nobody has woken, so that a busy one costs its senders no system call.
+    idle: usize,
+    /// Worker threads that neither hang nor have ended.
+    pub serving: usize,
+    /// Threads whose place another one has taken, and that still hang.
+    pub abandoned: usize,
+    /// When the watch looks next; `None` while it is awake.
+    pub watch_wakes_at: Option<Instant>,
+    /// Copied for a worker whose model can no longer be trusted; `None` when there can be one only.
+    pub spare: Option<Box<dyn Model>>,
+    pub health: Health,
+    pub slots: Vec<Arc<Slot<C>>>,
 }
 
 impl<C: Send + 'static> Pool<C> {
-    /// Empty queues for `workers` workers, at least one, that hold at most `requests_max` jobs together. Each has an equal
-    /// share, rounded down, so that a device which floods fills the share of its own worker alone.
-    pub fn new(workers: usize, requests_max: usize, device: DeviceOf<C>) -> Self {
-        let workers = workers.max(1);
-        let queues = (0..workers).map(|_| Queue::new(requests_max / workers)).collect();
-        let dispatch = (workers > 1).then(|| {
-            let sorted = (0..workers).map(|_| Vec::new()).collect();
-            let state = Mutex::new(State { homes: Homes::new(workers), sorted });
-            Arc::new(Dispatch { device, hasher: RandomState::new(), state })
-        });
-        Self { queues, dispatch }
-    }
-
-    /// Appends each job to its worker's queue unless that is full; those that did not fit stay in `jobs`.
-    pub fn submit(&self, jobs: &mut Vec<Job<C>>) {
-        let Some(dispatch) = &self.dispatch else {
-            return self.queues[0].submit(jobs);
+    /// An empty queue within the bounds of `config`.
+    pub fn new(config: Config, device: DeviceOf<C>) -> Self {
+        let bounds = Bounds {
+            requests_max: config.queue_requests_max,
+            bytes_max: config.queue_bytes_max,
+            policy: config.queue_policy,
         };
-        let mut state = dispatch.lock();
-        let State { homes, sorted } = &mut *state;
-        for job in jobs.drain(..) {
-            let worker = homes.enter(dispatch.key(&job.context));
-            sorted[worker].push(job);
+        let state = State {
+            lanes: Lanes::new(bounds),
+            is_closed: false,
+            idle: 0,
+            serving: 0,
+            abandoned: 0,
+            watch_wakes_at: None,
+            spare: None,
+            health: Health::default(),
+            slots: Vec::new(),
+        };
+        let shared = Shared {
+            config,
+            device,
+            hasher: RandomState::new(),
+            state: Mutex::new(state),
+            arrived: Condvar::new(),
+            watched: Condvar::new(),
+            threads: Mutex::default(),
+            is_troubled: AtomicBool::new(false),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Appends `jobs`, and empties it. Those that there is no room for, or that had to make room, are in `ended`.
+    pub fn submit(&self, jobs: &mut Vec<Job<C>>, ended: &mut Vec<Done<C>>) {
+        if jobs.is_empty() {
+            return;
         }
-        for (queue, share) in self.queues.iter().zip(sorted) {
-            queue.submit(share);
-            share.iter().for_each(|refused| homes.leave(dispatch.key(&refused.context)));
-            jobs.append(share);
+        let shared = &*self.shared;
+        let mut ousted = Vec::new();
+        let mut state = shared.lock();
+        if let Some(refusal) = state.refuses_all() {
+            drop(state);
+            let now = Instant::now();
+            return ended.extend(jobs.drain(..).map(|job| job.refused(now, refusal.clone())));
+        }
+        let workers_wanted = state.idle.min(jobs.len());
+        for job in jobs.drain(..) {
+            let device = shared.hasher.hash_one((shared.device)(&job.context));
+            state.lanes.push(device, job, &mut ousted);
+        }
+        state.idle -= workers_wanted;
+        let is_due_sooner = match (state.lanes.next_deadline(), state.watch_wakes_at) {
+            (Some(due), Some(wakes_at)) => due < wakes_at,
+            _ => false,
+        };
+        if is_due_sooner {
+            state.watch_wakes_at = None;
+        }
+        drop(state);
+        (0..workers_wanted).for_each(|_| shared.arrived.notify_one());
+        if is_due_sooner {
+            shared.watched.notify_one();
+        }
+        if !ousted.is_empty() {
+            let now = Instant::now();
+            ended.extend(ousted.into_iter().map(|(job, why)| job.refused(now, self.refusal(why))));
         }
     }
 
-    /// The most jobs that may wait for one worker.
-    pub fn requests_max_each(&self) -> usize {
-        self.queues[0].requests_max()
+    fn refusal(&self, why: Ousted) -> Refusal {
+        let Config { queue_requests_max, queue_bytes_max, .. } = self.shared.config;
+        match why {
+            Ousted::Full => Refusal::new(
+                ErrorCode::Overloaded,
+                format!(
+                    "the queue is full: it has room for {queue_requests_max} requests and {queue_bytes_max} bytes, shared fairly between devices"
+                ),
+            ),
+            Ousted::Superseded => Refusal::new(
+                ErrorCode::Superseded,
+                "a newer request of this device took its place in the queue",
+            ),
+        }
     }
 
     /// How many jobs wait.
     pub fn len(&self) -> usize {
-        self.queues.iter().map(Queue::len).sum()
+        self.shared.lock().lanes.len()
     }
 
     /// Whether no job waits.
@@ -93,18 +165,25 @@ impl<C: Send + 'static> Pool<C> {
         self.len() == 0
     }
 
-    /// Whether no more jobs are taken.
-    pub fn is_closed(&self) -> bool {
-        self.queues[0].is_closed()
+    /// How the workers are doing.
+    pub fn health(&self) -> Health {
+        self.shared.lock().health.clone()
     }
 
-    /// Takes no more jobs; each worker ends when those that wait for it are done.
+    /// Whether every thread that was started and was not replaced still runs.
+    pub fn is_alive(&self) -> bool {
+        !self.shared.lock_threads().iter().any(|(_, thread)| thread.is_finished())
+    }
+
+    /// Takes no more jobs; the workers end when those that wait are done.
     pub fn close(&self) {
-        self.queues.iter().for_each(Queue::close);
+        self.shared.lock().is_closed = true;
+        self.shared.arrived.notify_all();
+        self.shared.watched.notify_one();
     }
 
-    /// Starts a thread for each of `models`, of which there are as many as workers, as [`Queue::serve`] does. The thread of
-    /// one worker is called `name`, those of several `name-1`, `name-2` and so on.
+    /// Starts a thread for each of `models`, and one that watches them. `answer` is called with jobs that have ended, those of one
+    /// device in order of arrival. The thread of one worker is called `model-NAME`, those of several `model-NAME-1` and so on.
     ///
     /// # Errors
     /// When the operating system starts no more threads; those that were started end when the pool is closed.
@@ -112,131 +191,161 @@ impl<C: Send + 'static> Pool<C> {
         &self,
         name: &str,
         models: Vec<Box<dyn Model>>,
-        batch_max: usize,
         answer: impl FnMut(&mut Vec<Done<C>>) + Clone + Send + 'static,
-    ) -> io::Result<Vec<JoinHandle<()>>> {
-        let workers = self.queues.iter().zip(models).enumerate();
-        let start = |(at, (queue, model)): (usize, (&Queue<C>, _))| match &self.dispatch {
-            None => queue.serve(name, model, batch_max, answer.clone()),
-            Some(dispatch) => {
-                let answer = releasing(Arc::clone(dispatch), answer.clone());
-                queue.serve(&format!("{name}-{}", at + 1), model, batch_max, answer)
-            }
-        };
-        workers.map(start).collect()
+    ) -> io::Result<()> {
+        self.shared.lock().spare = models.first().and_then(|model| model.replica());
+        let is_one = models.len() == 1;
+        for (at, model) in models.into_iter().enumerate() {
+            let name = if is_one { format!("model-{name}") } else { format!("model-{name}-{}", at + 1) };
+            self.shared.start_worker(&name, model, answer.clone())?;
+        }
+        let watch = Watch::new(Arc::clone(&self.shared), name, answer);
+        let thread = thread::Builder::new().name(format!("watch-{name}")).spawn(move || watch.run())?;
+        self.shared.lock_threads().push((Arc::new(Slot::default()), thread));
+        Ok(())
+    }
+
+    /// Waits for the threads of a closed pool to end, but not for a model that hangs. False when one of them has panicked.
+    pub fn join(&self) -> bool {
+        let threads = std::mem::take(&mut *self.shared.lock_threads());
+        let ending = threads.into_iter().filter(|(slot, _)| !slot.is_hung());
+        // All of them, whatever the first ones say.
+        ending.map(|(_, thread)| thread.join().is_ok()).fold(true, |all, one| all & one)
     }
 }
 
-impl<C> Dispatch<C> {
-    /// Stands for the device of a request. Devices that share a key share a worker: that costs time, never order.
-    fn key(&self, context: &C) -> u64 {
-        self.hasher.hash_one((self.device)(context))
+impl<C> State<C> {
+    /// Why nothing is taken now, if so.
+    pub fn refuses_all(&self) -> Option<Refusal> {
+        let reason = if self.is_closed {
+            "no model serves this deployment any more"
+        } else if self.serving == 0 && !self.slots.is_empty() {
+            "every worker of the model hangs, and none could be replaced"
+        } else {
+            return None;
+        };
+        Some(Refusal::new(ErrorCode::ModelNotReady, reason))
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, State<C>> {
+impl<C: Send + 'static> Shared<C> {
+    /// Starts a worker's thread.
+    pub fn start_worker(
+        self: &Arc<Self>,
+        name: &str,
+        model: Box<dyn Model>,
+        answer: impl FnMut(&mut Vec<Done<C>>) + Send + 'static,
+    ) -> io::Result<()> {
+        let slot = Arc::new(Slot::default());
+        let worker = Worker::new(Arc::clone(self), Arc::clone(&slot), model);
+        // Counted before it runs: nobody may find that no worker serves.
+        let mut state = self.lock();
+        state.serving += 1;
+        state.slots.push(Arc::clone(&slot));
+        drop(state);
+        match thread::Builder::new().name(name.to_owned()).spawn(move || worker.run(answer)) {
+            Ok(thread) => {
+                self.lock_threads().push((slot, thread));
+                Ok(())
+            }
+            Err(cause) => {
+                let mut state = self.lock();
+                state.serving -= 1;
+                state.slots.retain(|known| !Arc::ptr_eq(known, &slot));
+                Err(cause)
+            }
+        }
+    }
+}
+
+impl<C> Shared<C> {
+    pub fn lock(&self) -> MutexGuard<'_, State<C>> {
         // No code that can panic runs under the lock, so a poisoned one still holds a sound state.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-/// `answer`, after which the batch's devices may go to another worker: not before, or a later answer could overtake.
-fn releasing<C, A>(dispatch: Arc<Dispatch<C>>, mut answer: A) -> impl FnMut(&mut Vec<Done<C>>)
-where
-    A: FnMut(&mut Vec<Done<C>>),
-{
-    let mut keys = Vec::new();
-    move |done| {
-        keys.extend(done.iter().map(|done| dispatch.key(&done.context)));
-        answer(done);
-        let mut state = dispatch.lock();
-        keys.drain(..).for_each(|key| state.homes.leave(key));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::mpsc::sync_channel;
-    use std::time::{Duration, Instant};
-
-    use super::*;
-    use crate::model::ModelError;
-
-    const PATIENCE: Duration = Duration::from_secs(60);
-
-    /// A device, and which of its requests it is.
-    type Context = (DeviceId, u32);
-
-    fn jobs(contexts: &[(&str, u32)]) -> Vec<Job<Context>> {
-        let job = |&(device, number): &(&str, u32)| Job {
-            features: vec![0.5],
-            context: (DeviceId::new(device).unwrap(), number),
-            queued_at: Instant::now(),
-            deadline: None,
-        };
-        contexts.iter().map(job).collect()
+    pub fn lock_threads(&self) -> MutexGuard<'_, Threads<C>> {
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn pool(workers: usize, requests_max: usize) -> Pool<Context> {
-        Pool::new(workers, requests_max, |context| Some(&context.0))
-    }
-
-    struct Echo;
-
-    impl Model for Echo {
-        fn inputs(&self) -> usize {
-            1
-        }
-
-        fn predict(&mut self, rows: &[f32], predictions: &mut Vec<f32>) -> Result<(), ModelError> {
-            predictions.clear();
-            predictions.extend_from_slice(rows);
-            Ok(())
-        }
-    }
-
-    #[test]
-    fn a_device_stays_with_its_worker_until_its_answer_has_been_handed_on() {
-        let pool = pool(2, 10);
-        let (began, begun) = sync_channel(10);
-        let (ended, answered) = sync_channel(10);
-        let (permit, permits) = sync_channel(1);
-        let permits = Arc::new(Mutex::new(permits));
-        let answer = move |done: &mut Vec<Done<Context>>| {
-            for Done { context: (device, number), .. } in done.drain(..) {
-                began.send(()).unwrap();
-                if (device.as_str(), number) == ("a", 1) {
-                    permits.lock().unwrap().recv_timeout(PATIENCE).unwrap();
-                }
-                ended.send((device.to_string(), number)).unwrap();
+    /// Gives back the lanes of the last batch, waits for jobs and takes a fair part of them; false when the pool is closed and
+    /// nothing is left for this worker.
+    pub fn take(&self, held: &mut Vec<usize>, batch: &mut Vec<Job<C>>) -> bool {
+        let mut state = self.lock();
+        state.lanes.release(held);
+        loop {
+            // What waits is shared with the workers that have nothing to do.
+            let fair_share = state.lanes.len().div_ceil(state.idle + 1);
+            state.lanes.take(fair_share.min(self.config.batch_max.max(1)), batch, held);
+            if !batch.is_empty() {
+                break;
             }
-        };
-        let threads = pool.serve("model", vec![Box::new(Echo), Box::new(Echo)], 1, answer).unwrap();
-        let names: Vec<_> = threads.iter().map(|thread| thread.thread().name().unwrap()).collect();
-        assert_eq!(names, ["model-1", "model-2"]);
-        pool.submit(&mut jobs(&[("a", 1)]));
-        begun.recv_timeout(PATIENCE).unwrap();
-        pool.submit(&mut jobs(&[("b", 1), ("a", 2)]));
-        let next = || answered.recv_timeout(PATIENCE).unwrap();
-        assert_eq!(next(), ("b".to_owned(), 1));
-        permit.send(()).unwrap();
-        assert_eq!([next(), next()], [("a".to_owned(), 1), ("a".to_owned(), 2)]);
-        pool.close();
-        threads.into_iter().for_each(|thread| thread.join().unwrap());
-        assert_eq!(pool.dispatch.unwrap().lock().homes.remembered(), 0);
+            if state.is_closed && state.lanes.len() == 0 {
+                // Others may wait for lanes that this one held.
+                self.arrived.notify_all();
+                return false;
+            }
+            state.idle += 1;
+            state = self.arrived.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        let wakes_another = state.idle > 0 && state.lanes.has_ready();
+        if wakes_another {
+            state.idle -= 1;
+        }
+        drop(state);
+        if wakes_another {
+            self.arrived.notify_one();
+        }
+        true
     }
 
-    #[test]
-    fn jobs_beyond_a_worker_s_share_are_handed_back_and_forgotten() {
-        let pool = pool(2, 5);
-        assert_eq!(pool.requests_max_each(), 2);
-        let mut flood = jobs(&[("a", 1), ("a", 2), ("b", 1), ("a", 3), ("a", 4)]);
-        pool.submit(&mut flood);
-        assert_eq!(flood.iter().map(|job| job.context.1).collect::<Vec<_>>(), [3, 4]);
-        assert_eq!(pool.len(), 3);
-        pool.close();
-        let mut late = jobs(&[("c", 1)]);
-        pool.submit(&mut late);
-        assert_eq!((late.len(), pool.len(), pool.is_closed()), (1, 3, true));
-        assert_eq!(pool.dispatch.unwrap().lock().homes.remembered(), 2);
+    /// Waits, as the watch, until `until` or until there is news.
+    pub fn watch<'a>(
+        &self,
+        mut state: MutexGuard<'a, State<C>>,
+        until: Option<Instant>,
+    ) -> MutexGuard<'a, State<C>> {
+        state.watch_wakes_at = Some(until.unwrap_or_else(|| Instant::now() + WATCH_AT_LEAST_EVERY));
+        let wait =
+            state.watch_wakes_at.map_or(Duration::ZERO, |at| at.saturating_duration_since(Instant::now()));
+        let mut state = self.watched.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
+        state.watch_wakes_at = None;
+        state
+    }
+
+    pub fn wake_watch(&self) {
+        self.watched.notify_one();
+    }
+
+    /// Makes idle workers look again.
+    pub fn wake_workers(&self, mut state: MutexGuard<'_, State<C>>) {
+        state.idle = 0;
+        drop(state);
+        self.arrived.notify_all();
+    }
+
+    /// A forward pass failed.
+    pub fn note_failure(&self, cause: &str) {
+        self.lock().health.failed(cause);
+        self.is_troubled.store(true, Ordering::Release);
+    }
+
+    /// A forward pass succeeded.
+    pub fn note_success(&self) {
+        if self.is_troubled.load(Ordering::Acquire) {
+            self.is_troubled.store(false, Ordering::Release);
+            self.lock().health.succeeded();
+        }
+    }
+
+    /// A copy of the model for a worker whose own can no longer be trusted.
+    pub fn replacement(&self) -> Option<Box<dyn Model>> {
+        let mut state = self.lock();
+        let fresh = state.spare.as_ref()?.replica()?;
+        state.health.workers_replaced += 1;
+        Some(fresh)
     }
 }
+
+/// Without deadlines and without a bound on inference there is nothing to see.
+const WATCH_AT_LEAST_EVERY: Duration = Duration::from_secs(3_600);

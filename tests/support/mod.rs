@@ -1,6 +1,7 @@
 //! What the node's tests share: a sensor that speaks MQTT 5 over TCP, and small builders.
 #![allow(dead_code, reason = "every test target uses its own part")]
 
+pub mod gate;
 pub mod process;
 
 use std::net::SocketAddr;

@@ -7,7 +7,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{Answer, Flow, Parcel, Ticket};
+use super::{Answer, Flow, Parcel, Ticket, going_up};
 use crate::inference::{ErrorCode, Refusal};
 use crate::metrics::Ended;
 use crate::network::{Direction, Letter, Link, Lost, Shape, Verdict};
@@ -47,19 +47,19 @@ impl Flow {
             let verdict = crossing.decide(Direction::Uplink, &ticket, ticket.bytes, sent_at);
             if let Some(second) = verdict.duplicate {
                 let copy = Ticket { sequence: ticket.sequence | COPY, network: second, ..ticket.clone() };
-                parcels.push((sent_at + second, Parcel::Up(copy, request.clone())));
+                parcels.push(going_up(copy, request.clone(), sent_at + second));
                 self.count_copy();
             }
             ticket.network = verdict.delay;
-            let parcel = match verdict.lost {
-                None => Parcel::Up(ticket, request),
-                Some(Lost::Report) => Parcel::Down(Answer::refused(ticket, lost("request")), sent_at),
-                Some(Lost::Silence) => {
-                    vanished += 1;
-                    continue;
+            let arrives_at = sent_at + verdict.delay;
+            match verdict.lost {
+                None => parcels.push(going_up(ticket, request, arrives_at)),
+                Some(Lost::Report) => {
+                    let answer = Answer::refused(ticket, lost("request"));
+                    parcels.push((arrives_at, Parcel::Down(answer, sent_at)));
                 }
-            };
-            parcels.push((sent_at + verdict.delay, parcel));
+                Some(Lost::Silence) => vanished += 1,
+            }
         }
         self.put_on_line(parcels, vanished);
     }

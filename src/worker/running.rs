@@ -1,0 +1,275 @@
+//! A worker: one thread, one model, and the batch that it is busy with.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tracing::{error, warn};
+
+use super::pool::Shared;
+use super::{Done, Job};
+use crate::inference::{ErrorCode, Outcome, Refusal};
+use crate::model::Model;
+
+/// What a worker is busy with, for the watch to see.
+pub struct Slot<C> {
+    state: Mutex<SlotState<C>>,
+}
+
+pub struct SlotState<C> {
+    /// The batch that is with the model.
+    pub running: Option<Running<C>>,
+    /// The watch has taken the batch away, because the model did not return in time.
+    pub is_hung: bool,
+    /// Another worker has its place.
+    pub is_replaced: bool,
+}
+
+/// A batch that is with the model.
+pub struct Running<C> {
+    pub batch: Vec<Job<C>>,
+    /// The lanes that it came from.
+    pub held: Vec<usize>,
+    pub taken_at: Instant,
+    pub started_at: Instant,
+}
+
+impl<C> Default for Slot<C> {
+    fn default() -> Self {
+        Self { state: Mutex::new(SlotState { running: None, is_hung: false, is_replaced: false }) }
+    }
+}
+
+impl<C> Slot<C> {
+    pub fn lock(&self) -> MutexGuard<'_, SlotState<C>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn is_hung(&self) -> bool {
+        self.lock().is_hung
+    }
+}
+
+impl<C> Running<C> {
+    /// Ends one of its jobs.
+    pub fn end(&self, job: Job<C>, outcome: Outcome, inference: Duration) -> Done<C> {
+        let queue = self.taken_at.saturating_duration_since(job.queued_at);
+        let batch = self.started_at.saturating_duration_since(self.taken_at);
+        Done { context: job.context, outcome, queue, batch, inference }
+    }
+}
+
+/// The thread that owns a model.
+pub struct Worker<C> {
+    shared: Arc<Shared<C>>,
+    slot: Arc<Slot<C>>,
+    model: Box<dyn Model>,
+    rows: Vec<f32>,
+    scores: Vec<f32>,
+}
+
+/// The watch has answered the batch, and given its lanes back.
+struct Abandoned;
+
+/// A batch that the model has returned from, how, and after how long.
+type Returned<C> = (Running<C>, Result<(), Failure>, Duration);
+
+/// A forward pass that failed, in words.
+struct Failure {
+    cause: String,
+    panicked: bool,
+}
+
+impl<C> Worker<C> {
+    pub fn new(shared: Arc<Shared<C>>, slot: Arc<Slot<C>>, model: Box<dyn Model>) -> Self {
+        Self { shared, slot, model, rows: Vec::new(), scores: Vec::new() }
+    }
+
+    pub fn run(mut self, mut answer: impl FnMut(&mut Vec<Done<C>>)) {
+        let _leaving = Leaving { shared: Arc::clone(&self.shared), slot: Arc::clone(&self.slot) };
+        let (mut batch, mut held, mut done) = (Vec::new(), Vec::new(), Vec::new());
+        while self.shared.take(&mut held, &mut batch) {
+            let taken_at = Instant::now();
+            refuse_late(&mut batch, taken_at, &mut done);
+            if !done.is_empty() {
+                answer(&mut done);
+                done.clear();
+            }
+            if batch.is_empty() {
+                continue;
+            }
+            let running = Running { batch, held, taken_at, started_at: taken_at };
+            let Ok(ended) = self.score(running, &mut done, &mut answer) else {
+                // Its buffers went with the batch.
+                (batch, held) = (Vec::new(), Vec::new());
+                done.clear();
+                if self.comes_back() {
+                    continue;
+                } else {
+                    return;
+                };
+            };
+            answer(&mut done);
+            done.clear();
+            (batch, held) = (ended.batch, ended.held);
+        }
+    }
+
+    /// Ends every job of the batch, in order.
+    fn score(
+        &mut self,
+        running: Running<C>,
+        done: &mut Vec<Done<C>>,
+        answer: &mut impl FnMut(&mut Vec<Done<C>>),
+    ) -> Result<Running<C>, Abandoned> {
+        let rows = running.batch.len();
+        let (mut running, result, inference) = self.forward(running, rows)?;
+        match result {
+            Ok(()) => {
+                let mut batch = std::mem::take(&mut running.batch);
+                for (job, &score) in batch.drain(..).zip(&self.scores) {
+                    done.push(running.end(job, finite(score), inference));
+                }
+                running.batch = batch;
+                Ok(running)
+            }
+            // A batch that failed is tried again row by row, so that only the requests concerned are refused.
+            Err(failure) if rows > 1 => {
+                error!(
+                    cause = failure.cause,
+                    requests = rows,
+                    "forward pass failed; each row is tried alone"
+                );
+                self.score_alone(running, done, answer)
+            }
+            Err(failure) => {
+                error!(cause = failure.cause, "forward pass failed");
+                let job = running.batch.remove(0);
+                done.push(running.end(job, Err(internal(&failure.cause)), inference));
+                Ok(running)
+            }
+        }
+    }
+
+    fn score_alone(
+        &mut self,
+        mut running: Running<C>,
+        done: &mut Vec<Done<C>>,
+        answer: &mut impl FnMut(&mut Vec<Done<C>>),
+    ) -> Result<Running<C>, Abandoned> {
+        while !running.batch.is_empty() {
+            let (result, inference);
+            (running, result, inference) = self.forward(running, 1)?;
+            let outcome = match result {
+                Ok(()) => finite(self.scores[0]),
+                Err(failure) => Err(internal(&failure.cause)),
+            };
+            let job = running.batch.remove(0);
+            done.push(running.end(job, outcome, inference));
+            // The next row may hang: what is done does not wait for it.
+            answer(done);
+            done.clear();
+        }
+        Ok(running)
+    }
+
+    /// One forward pass of the first `rows` jobs, in sight of the watch.
+    fn forward(&mut self, mut running: Running<C>, rows: usize) -> Result<Returned<C>, Abandoned> {
+        self.rows.clear();
+        for job in &running.batch[..rows] {
+            self.rows.extend_from_slice(&job.features);
+        }
+        let started_at = Instant::now();
+        running.started_at = started_at;
+        self.slot.lock().running = Some(running);
+        let result = predict(self.model.as_mut(), &self.rows, &mut self.scores, rows);
+        let inference = started_at.elapsed();
+        let running = self.slot.lock().running.take().ok_or(Abandoned)?;
+        match &result {
+            Err(failure) => self.note_failure(failure, rows),
+            Ok(()) => self.shared.note_success(),
+        }
+        Ok((running, result, inference))
+    }
+
+    /// Counts a failure, unless its rows are tried again. A model that panicked may be in any state, so another takes its place.
+    fn note_failure(&mut self, failure: &Failure, rows: usize) {
+        if rows == 1 {
+            self.shared.note_failure(&failure.cause);
+        }
+        if failure.panicked
+            && let Some(fresh) = self.shared.replacement()
+        {
+            warn!("the model has panicked, a fresh copy takes its place");
+            self.model = fresh;
+        }
+    }
+
+    /// Whether the worker goes on after it hung: nobody could take its place.
+    fn comes_back(&self) -> bool {
+        let mut state = self.shared.lock();
+        let mut slot = self.slot.lock();
+        if slot.is_replaced {
+            state.abandoned -= 1;
+            return false;
+        }
+        slot.is_hung = false;
+        state.serving += 1;
+        warn!("a model that hung has returned, its worker goes on");
+        true
+    }
+}
+
+/// Counts the worker out when its thread ends, however that happens.
+struct Leaving<C> {
+    shared: Arc<Shared<C>>,
+    slot: Arc<Slot<C>>,
+}
+
+impl<C> Drop for Leaving<C> {
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        if !self.slot.is_hung() {
+            state.serving -= 1;
+        }
+        state.slots.retain(|slot| !Arc::ptr_eq(slot, &self.slot));
+        drop(state);
+        self.shared.wake_watch();
+    }
+}
+
+/// Takes out of `batch` what may not start any more.
+fn refuse_late<C>(batch: &mut Vec<Job<C>>, now: Instant, done: &mut Vec<Done<C>>) {
+    let late = |job: &mut Job<C>| job.deadline.is_some_and(|deadline| deadline <= now);
+    done.extend(batch.extract_if(.., late).map(|job| job.expired(now)));
+}
+
+/// One forward pass whose failure, panics included, is a sentence.
+fn predict(
+    model: &mut dyn Model,
+    rows: &[f32],
+    scores: &mut Vec<f32>,
+    expected: usize,
+) -> Result<(), Failure> {
+    let failed = |cause| Err(Failure { cause, panicked: false });
+    match catch_unwind(AssertUnwindSafe(|| model.predict(rows, scores))) {
+        Err(_) => Err(Failure { cause: "the model panicked".to_owned(), panicked: true }),
+        Ok(Err(error)) => failed(error.to_string()),
+        Ok(Ok(())) if scores.len() != expected => {
+            failed(format!("the model answered {} of {expected} rows", scores.len()))
+        }
+        Ok(Ok(())) => Ok(()),
+    }
+}
+
+fn finite(score: f32) -> Outcome {
+    if score.is_finite() {
+        Ok(score)
+    } else {
+        Err(Refusal::new(ErrorCode::NonFinite, format!("the model's output is {score}, not a finite number")))
+    }
+}
+
+fn internal(cause: &str) -> Refusal {
+    Refusal::new(ErrorCode::Internal, format!("inference failed: {cause}"))
+}
