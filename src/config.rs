@@ -4,7 +4,6 @@
 
 mod access_files;
 mod file;
-mod link_section;
 mod network_section;
 
 use std::net::SocketAddr;
@@ -15,8 +14,7 @@ use serde::Deserialize;
 
 pub use self::access_files::{invalid_users, read_users_text};
 pub use self::file::{BrokerSection, DeploymentSection, NodeFile, RemoteSection};
-pub use self::link_section::LinkSection;
-pub use self::network_section::{LostChoice, NetworkSection};
+pub use self::network_section::NetworkSection;
 use crate::broker::{self, Listener, SettingsError};
 use crate::client::RemoteConfig;
 use crate::deployment;

@@ -45,6 +45,7 @@ pub mod network;
 pub mod node;
 mod rate_limit;
 pub mod sensors;
+pub mod settings;
 pub mod strict_toml;
 pub mod telemetry;
 pub mod wire;

@@ -31,6 +31,7 @@ const TABLE: &[Row] = &[
     row("network", Only(&[]), &["tokio", "serde", "candle", "rumqtt", "mqtt"]),
     row("rate_limit", Only(&[]), &["tokio", "candle", "rumqtt", "mqtt"]),
     row("strict_toml", Only(&[]), &["tokio", "candle", "rumqtt", "mqtt"]),
+    row("settings", Only(&["network", "strict_toml"]), &["tokio", "serde", "candle", "rumqtt", "mqtt"]),
     row("telemetry", Only(&[]), &["tokio", "candle", "mqtt"]),
     row("metrics", Only(&["inference"]), &["tokio", "serde", "candle", "rumqtt", "mqtt"]),
     row("wire", Only(&["inference"]), &["tokio", "candle", "rumqtt", "mqtt", "topic"]),
@@ -47,10 +48,21 @@ const TABLE: &[Row] = &[
     row("sensors", Only(&["features", "inference"]), &["tokio", "candle", "rumqtt", "mqtt"]),
     row(
         "config",
-        Only(&["broker", "client", "deployment", "mqtt", "network", "node", "strict_toml", "wire", "worker"]),
+        Only(&[
+            "broker",
+            "client",
+            "deployment",
+            "mqtt",
+            "network",
+            "node",
+            "settings",
+            "strict_toml",
+            "wire",
+            "worker",
+        ]),
         &["tokio", "candle", "clap"],
     ),
-    row("lab", Only(&["network"]), &["tokio", "serde", "candle", "rumqtt", "mqtt", "clap"]),
+    row("lab", Only(&["network", "settings"]), &["tokio", "serde", "candle", "rumqtt", "mqtt", "clap"]),
     row("cli", AllBut(&[]), &["candle", "rumqtt"]),
 ];
 

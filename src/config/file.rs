@@ -343,9 +343,8 @@ impl DeploymentSection {
             if self.one_way_latency_ms.is_some() {
                 return invalid("network", both_given());
             }
-            if let Err((key, problem)) = network.check() {
-                return invalid(&format!("network.{key}"), problem);
-            }
+            let check = network.check(&format!("deployments.{name}.network"));
+            check.map_err(|error| strict_toml::invalid(text, &error.key, error.problem))?;
         }
         if self.request_topics.as_ref().is_some_and(Vec::is_empty) {
             return invalid("request_topics", "found none, expected at least one topic filter".to_owned());

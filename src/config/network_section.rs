@@ -1,129 +1,42 @@
-//! `[deployments.NAME.network]`: a simulated network that is more than a latency.
+//! `[deployments.NAME.network]`: a simulated network that is more than a latency. What it may say is the `settings` module's
+//! business; here it is taken out of the file as it stands.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use serde::Deserialize;
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-use super::link_section::LinkSection;
 use super::{ConfigError, LATENCY_MS_MAX};
-use crate::network::{LinkProfile, Lost, Preset, Profile, Samples, Shape, TimeSeries};
+use crate::network::Profile;
+use crate::settings::{Setting, SettingError, Value, network_shape};
 
-/// The section.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// The section, as it stands.
+#[derive(Debug, Clone)]
 pub struct NetworkSection {
-    /// A network with a name, which the other keys change.
-    pub preset: Option<String>,
-    /// What every random decision is drawn from. Default 0.
-    pub seed: Option<u64>,
-    /// The link's name: with the same seed, links of different names decide differently. Default: the deployment's name.
-    pub link: Option<String>,
-    /// What a loss means for the requester, both ways. Default `silence`.
-    pub lost: Option<LostChoice>,
-    /// From the sensor to the model.
-    pub uplink: Option<LinkSection>,
-    /// From the model to the sensor.
-    pub downlink: Option<LinkSection>,
-}
-
-/// What a loss means for the requester.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LostChoice {
-    /// It hears nothing.
-    Silence,
-    /// It gets an error `NETWORK_LOST` when the message would have arrived.
-    Report,
-}
-
-impl From<LostChoice> for Lost {
-    fn from(choice: LostChoice) -> Self {
-        match choice {
-            LostChoice::Silence => Self::Silence,
-            LostChoice::Report => Self::Report,
-        }
-    }
-}
-
-/// What is wrong with a section: the key within it, and the problem.
-pub(super) type Fault = (String, String);
-
-/// Where recorded delays come from: the files, or nowhere while a file is only checked.
-pub(super) enum Recordings {
-    /// Nothing is read; whatever a file says is taken as sound.
-    Unread,
-    /// They are read.
-    Read,
+    tree: Setting,
+    /// Where its files stand.
+    directory: PathBuf,
 }
 
 impl NetworkSection {
     /// Makes paths relative to `directory`.
     pub(super) fn resolve_paths(&mut self, directory: &Path) {
-        let links = [&mut self.uplink, &mut self.downlink];
-        links.into_iter().flatten().for_each(|link| link.resolve_paths(directory));
+        self.directory = directory.to_owned();
     }
 
-    /// Values that parse but make no sense.
-    pub(super) fn check(&self) -> Result<(), Fault> {
-        self.shape("", &Recordings::Unread).map(|_| ())
+    /// What parses but makes no sense. Files of recorded delays are read later.
+    pub(super) fn check(&self, path: &str) -> Result<(), SettingError> {
+        network_shape(&self.tree, path, "", &|_| Ok(None)).map(|_| ())
     }
 
     /// The profile that it describes, for the deployment `name`.
     pub(super) fn profile(&self, name: &str) -> Result<Profile, ConfigError> {
-        self.shape(name, &Recordings::Read).map(Profile::shaped).map_err(|(key, problem)| {
-            let key = format!("deployments.{name}.network.{key}");
-            ConfigError::Override { origin: format!("`{key}`"), problem }
+        let read =
+            |file: &str| super::read(&self.directory.join(file)).map(Some).map_err(|error| error.to_string());
+        let path = format!("deployments.{name}.network");
+        network_shape(&self.tree, &path, name, &read).map(Profile::shaped).map_err(|error| {
+            ConfigError::Override { origin: format!("`{}`", error.key), problem: error.problem }
         })
-    }
-
-    fn shape(&self, name: &str, recordings: &Recordings) -> Result<Shape, Fault> {
-        let (mut uplink, mut downlink) = match &self.preset {
-            Some(name) => preset(name)?.links(),
-            None => (LinkProfile::default(), LinkProfile::default()),
-        };
-        for (key, section, link) in
-            [("uplink", &self.uplink, &mut uplink), ("downlink", &self.downlink, &mut downlink)]
-        {
-            link.lost = self.lost.map_or(link.lost, Lost::from);
-            if let Some(section) = section {
-                section
-                    .apply(link, recordings)
-                    .map_err(|(inner, problem)| (format!("{key}.{inner}"), problem))?;
-            }
-        }
-        let link = self.link.clone().unwrap_or_else(|| name.to_owned());
-        Ok(Shape { seed: self.seed.unwrap_or_default(), link, uplink, downlink })
-    }
-}
-
-fn preset(name: &str) -> Result<&'static Preset, Fault> {
-    Preset::named(name).ok_or_else(|| {
-        let known = Preset::ALL.map(|preset| preset.name);
-        let hint = crate::strict_toml::closest(name, known)
-            .map(|known| format!("; did you mean {known:?}?"))
-            .unwrap_or_default();
-        let problem = format!("found {name:?}, expected one of {}{hint}", known.join(", "));
-        ("preset".to_owned(), problem)
-    })
-}
-
-impl Recordings {
-    pub(super) fn samples(&self, path: &Path) -> Result<Arc<Samples>, String> {
-        let text = self.text(path, "0")?;
-        Samples::parse(&text).map(Arc::new).map_err(|error| format!("{}, {error}", path.display()))
-    }
-
-    pub(super) fn series(&self, path: &Path) -> Result<Arc<TimeSeries>, String> {
-        let text = self.text(path, "0,0")?;
-        TimeSeries::parse(&text).map(Arc::new).map_err(|error| format!("{}, {error}", path.display()))
-    }
-
-    fn text(&self, path: &Path, stand_in: &str) -> Result<String, String> {
-        match self {
-            Self::Unread => Ok(stand_in.to_owned()),
-            Self::Read => super::read(path).map_err(|error| error.to_string()),
-        }
     }
 }
 
@@ -135,7 +48,74 @@ pub(super) fn both_given() -> String {
     )
 }
 
-/// Joins a path onto the directory of the file that names it.
-pub(super) fn resolve(path: &mut PathBuf, directory: &Path) {
-    *path = directory.join(&*path);
+impl<'de> Deserialize<'de> for NetworkSection {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let tree = deserializer.deserialize_any(Tree)?.0;
+        Ok(Self { tree, directory: PathBuf::new() })
+    }
+}
+
+/// Any value; its line is found again by its key when it is needed.
+struct Tree;
+
+struct Node(Setting);
+
+impl<'de> Deserialize<'de> for Node {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Tree)
+    }
+}
+
+impl From<Value> for Node {
+    fn from(value: Value) -> Self {
+        Self(Setting { line: 0, value })
+    }
+}
+
+impl<'de> Visitor<'de> for Tree {
+    type Value = Node;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a number, true, false, text, a list or a table")
+    }
+
+    fn visit_bool<E: Error>(self, flag: bool) -> Result<Node, E> {
+        Ok(Value::Flag(flag).into())
+    }
+
+    fn visit_i64<E: Error>(self, whole: i64) -> Result<Node, E> {
+        Ok(Value::Whole(whole.into()).into())
+    }
+
+    fn visit_u64<E: Error>(self, whole: u64) -> Result<Node, E> {
+        Ok(Value::Whole(whole.into()).into())
+    }
+
+    fn visit_f64<E: Error>(self, number: f64) -> Result<Node, E> {
+        Ok(Value::Number(number).into())
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Node, E> {
+        Ok(Value::Text(text.to_owned()).into())
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Node, E> {
+        Ok(Value::Nothing.into())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Node, A::Error> {
+        let mut list = Vec::new();
+        while let Some(Node(item)) = items.next_element()? {
+            list.push(item);
+        }
+        Ok(Value::List(list).into())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Node, A::Error> {
+        let mut table = Vec::new();
+        while let Some((name, Node(setting))) = entries.next_entry::<String, Node>()? {
+            table.push((name, setting));
+        }
+        Ok(Value::Table(table).into())
+    }
 }
