@@ -62,7 +62,7 @@ const TABLE: &[Row] = &[
         ]),
         &["tokio", "candle", "clap"],
     ),
-    row("lab", Only(&["network", "settings"]), &["tokio", "serde", "candle", "rumqtt", "mqtt", "clap"]),
+    row("lab", Only(&["network", "settings"]), &["tokio", "serde", "candle", "rumqtt", "clap"]),
     row("cli", AllBut(&[]), &["candle", "rumqtt"]),
 ];
 
