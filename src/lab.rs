@@ -1,5 +1,7 @@
 //! The placement laboratory: what an experiment is, what its figures say, and how sure they are.
 
+pub mod comparison;
+pub mod metrics_file;
 pub mod scenario;
 pub mod statistics;
 mod yaml;

@@ -62,7 +62,11 @@ const TABLE: &[Row] = &[
         ]),
         &["tokio", "candle", "clap"],
     ),
-    row("lab", Only(&["network", "settings"]), &["tokio", "serde", "candle", "rumqtt", "clap"]),
+    row(
+        "lab",
+        Only(&["network", "settings", "strict_toml"]),
+        &["tokio", "serde", "candle", "rumqtt", "clap"],
+    ),
     row("cli", AllBut(&[]), &["candle", "rumqtt"]),
 ];
 

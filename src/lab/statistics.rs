@@ -4,17 +4,17 @@
 
 mod bootstrap;
 mod classification;
+mod difference;
 mod energy;
 mod kolmogorov_smirnov;
 mod normal;
-mod paired;
 mod proportion;
 mod samples;
 
 pub use bootstrap::{Bootstrap, Interval, RESAMPLES_DEFAULT};
 pub use classification::{Confusion, Detection, detection_delay, disagreements, roc_auc};
+pub use difference::{Difference, Verdict};
 pub use energy::EnergyModel;
 pub use kolmogorov_smirnov::ks_distance;
-pub use paired::{PairedDifference, Verdict};
 pub use proportion::{Proportion, deadline_misses};
 pub use samples::{PERCENTILES, Samples, Summary};

@@ -1,7 +1,6 @@
 //! What a simulated network is like, as settings say it; docs/networks.md has every key.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::{Fields, Setting, SettingError};
 use crate::network::{
@@ -198,6 +197,8 @@ fn named(fields: &Fields<'_>, error: ParameterError) -> SettingError {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::super::Value;
     use super::*;
 

@@ -53,22 +53,48 @@ impl Bootstrap {
         if measured.iter().all(|sample| *sample == measured[0]) {
             return Interval { low: observed, high: observed };
         }
-        let block = self.block.unwrap_or_else(|| (count as f64).cbrt().round() as usize).clamp(1, count);
-        let sums = CircularSums::new(measured);
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
-        let mut means: Vec<_> = (0..self.resamples.max(1))
-            .map(|_| {
-                let (mut sum, mut left) = (0.0, count);
-                while left > 0 {
-                    let length = block.min(left);
-                    sum += sums.of(rng.random_range(0..count), length);
-                    left -= length;
-                }
-                sum / count as f64
-            })
-            .collect();
+        let mut means = self.means(measured, &mut rng);
         means.sort_unstable_by(f64::total_cmp);
-        self.corrected(&means, observed, acceleration(measured, block))
+        self.corrected(&means, observed, acceleration(measured, self.block_of(count)))
+    }
+
+    /// An interval for the difference of two means, the second less the first, that were measured apart: the percentile interval.
+    pub fn of_mean_difference(&self, first: &[f64], second: &[f64]) -> Interval {
+        let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
+        let first = self.means(first, &mut rng);
+        let second = self.means(second, &mut rng);
+        let mut differences: Vec<_> =
+            second.iter().zip(first).map(|(second, first)| second - first).collect();
+        differences.sort_unstable_by(f64::total_cmp);
+        self.middle(&differences)
+    }
+
+    /// Means of resamples.
+    fn means(&self, measured: &[f64], rng: &mut ChaCha8Rng) -> Vec<f64> {
+        let (count, sums) = (measured.len(), CircularSums::new(measured));
+        let block = self.block_of(count);
+        let resample = |_| {
+            let (mut sum, mut left) = (0.0, count);
+            while left > 0 {
+                let length = block.min(left);
+                sum += sums.of(rng.random_range(0..count), length);
+                left -= length;
+            }
+            sum / count as f64
+        };
+        (0..self.resamples.max(1)).map(resample).collect()
+    }
+
+    /// How many neighbours are drawn at once out of `count`.
+    fn block_of(&self, count: usize) -> usize {
+        self.block.unwrap_or_else(|| (count as f64).cbrt().round() as usize).clamp(1, count.max(1))
+    }
+
+    /// The percentile interval from sorted statistics of resamples.
+    fn middle(&self, sorted: &[f64]) -> Interval {
+        let tail = (1.0 - self.level) / 2.0;
+        Interval { low: sorted_quantile(sorted, tail), high: sorted_quantile(sorted, 1.0 - tail) }
     }
 
     /// An interval for a quantile.
@@ -96,8 +122,7 @@ impl Bootstrap {
             })
             .collect();
         quantiles.sort_unstable_by(f64::total_cmp);
-        let tail = (1.0 - self.level) / 2.0;
-        Interval { low: sorted_quantile(&quantiles, tail), high: sorted_quantile(&quantiles, 1.0 - tail) }
+        self.middle(&quantiles)
     }
 
     /// The BCa interval from sorted statistics of resamples.
