@@ -48,6 +48,7 @@ mod logins;
 mod mailbox;
 mod outbound;
 mod output;
+mod owed;
 mod pace;
 mod parked;
 mod password;
@@ -239,7 +240,23 @@ impl Broker {
     /// [`BrokerError::Router`] when the router has ended or takes no more links.
     pub fn link(&self, client_id: &str) -> Result<(LinkPublisher, LinkSubscriber), BrokerError> {
         tracing::debug!(client_id, "in-process link");
-        link::link(&self.server.bus)
+        link::link(&self.server.bus, false)
+    }
+
+    /// The same for one that answers: each QoS 1 or 2 message that it receives has a receipt, and its publisher is acknowledged
+    /// when that is settled; if it is dropped instead, the publisher is refused (3.1.1: disconnected), so that it may send the
+    /// message again.
+    ///
+    /// # Errors
+    /// As [`link`](Self::link).
+    pub fn answering_link(&self, client_id: &str) -> Result<(LinkPublisher, LinkSubscriber), BrokerError> {
+        tracing::debug!(client_id, "answering in-process link");
+        link::link(&self.server.bus, true)
+    }
+
+    /// Takes no more publishes that want an acknowledgement: their clients send them again, elsewhere or later. Before a node stops.
+    pub fn drain(&self) {
+        self.server.bus.drain();
     }
 
     /// Whether the router still runs.

@@ -23,6 +23,8 @@ pub const EXIT_CONFIG: u8 = 2;
 const EXIT_FAILURE: u8 = 1;
 /// Exit status when the node died under us and a supervisor should start it again (BSD's EX_SOFTWARE).
 const EXIT_NODE_DIED: u8 = 70;
+/// Exit status when accepted requests were left behind: their senders may have to send them again (BSD's EX_TEMPFAIL).
+const EXIT_LEFT_BEHIND: u8 = 75;
 
 /// An MQTT broker and an ML inference node in one binary: put a model next to your sensors, and measure what distance costs.
 #[derive(Parser)]
@@ -112,12 +114,21 @@ impl Command {
 #[error("the node cannot answer any more: {0}")]
 pub struct NodeDied(pub String);
 
+/// The node stopped before everything that it had accepted was answered.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{0} accepted requests were not answered within the shutdown grace; raise shutdown_grace_ms if they should be"
+)]
+pub struct LeftBehind(pub u64);
+
 /// The exit status that `error` calls for.
 pub fn exit_status(error: &anyhow::Error) -> u8 {
     if error.is::<ConfigError>() {
         EXIT_CONFIG
     } else if error.is::<NodeDied>() {
         EXIT_NODE_DIED
+    } else if error.is::<LeftBehind>() {
+        EXIT_LEFT_BEHIND
     } else {
         EXIT_FAILURE
     }

@@ -16,12 +16,18 @@ use crate::mqtt::Message;
 
 /// A node's connection to one broker.
 pub trait Client: Send + Sync {
-    /// Subscribes to `filters` under `name`, and opens the two halves of a conversation.
+    /// Subscribes to `filters` under `name`, and opens the two halves of a conversation. Requests that want an acknowledgement
+    /// get it when `acknowledge` says.
     ///
     /// # Errors
     /// [`ClientError`] when the broker is gone or refuses. A broker that is merely away for now is no error: see
     /// [`state`](Self::state).
-    fn open(&self, name: &str, filters: &[String]) -> Result<Conversation, ClientError>;
+    fn open(
+        &self,
+        name: &str,
+        filters: &[String],
+        acknowledge: Acknowledge,
+    ) -> Result<Conversation, ClientError>;
 
     /// Whether requests can arrive now.
     fn state(&self) -> State;
@@ -31,6 +37,17 @@ pub trait Client: Send + Sync {
 
     /// Says goodbye: the status becomes offline, the connection ends.
     fn close(&self);
+}
+
+/// When a QoS 1 or 2 request is acknowledged to its sender.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Acknowledge {
+    /// When it has been answered: it carries a [`Receipt`](crate::mqtt::Receipt), which the answer takes back. If the node fails
+    /// before, the sender sends it again.
+    #[default]
+    OnAnswer,
+    /// When the broker has it.
+    OnReceipt,
 }
 
 /// The two halves of what [`Client::open`] opens: one to send answers, one to receive requests.
@@ -43,7 +60,8 @@ pub struct Conversation {
 
 /// Sends messages.
 pub trait Publisher: Send + Sync {
-    /// Hands every message to the broker, in order, and leaves `batch` empty. Waits at most `wait` for room in a full
+    /// Hands every message to the broker, in order, and leaves `batch` empty. A message's receipt is settled once the broker has
+    /// it for good. Waits at most `wait` for room in a full
     /// outbox; the intake thread must not wait at all.
     ///
     /// # Errors

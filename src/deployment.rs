@@ -8,6 +8,7 @@
 //! Without a simulated network there is no delay line and the worker publishes by itself. A heavy model may have several
 //! workers.
 
+mod duplicates;
 mod flow;
 mod intake;
 mod outbox;
@@ -20,9 +21,12 @@ use std::time::{Duration, Instant};
 
 use tracing::{error, info};
 
+pub use self::duplicates::Window;
+
+use self::duplicates::Duplicates;
 use self::flow::{Flow, Ticket};
 use self::outbox::Outbox;
-use crate::client::{Client, ClientError, Publisher};
+use crate::client::{Acknowledge, Client, ClientError, Publisher};
 use crate::metrics::{Ledger, Statistics};
 use crate::model::{Detector, Model, ModelInfo};
 use crate::network::Profile;
@@ -87,6 +91,10 @@ pub struct Config {
     pub double_sigmoid: bool,
     /// Whose word a request's device id is. Default the payload's.
     pub device_id_from: DeviceIdFrom,
+    /// When a QoS 1 or 2 request is acknowledged. Default when it has been answered.
+    pub acknowledge: Acknowledge,
+    /// How far back a QoS 1 or 2 request that comes again is known, and gets the same answer.
+    pub duplicates: Window,
 }
 
 /// Whose word a request's device id is.
@@ -126,6 +134,8 @@ impl Config {
             members: wire::Members::default(),
             double_sigmoid: false,
             device_id_from: DeviceIdFrom::Payload,
+            acknowledge: Acknowledge::default(),
+            duplicates: Window::default(),
         }
     }
 
@@ -199,18 +209,26 @@ impl Deployment {
         let name = config.name.clone();
         let (model_info, models) = one_for_each_worker(&config, detector)?;
         let conversation = client
-            .open(&name, &config.topics.request)
+            .open(&name, &config.topics.request, config.acknowledge)
             .map_err(|source| DeploymentError::Client { name: name.clone(), source })?;
         let thread_failed = |source| DeploymentError::Thread { name: name.clone(), source };
         let ledger = Arc::new(Ledger::default());
-        let outbox = Outbox::new(&config, &model_info, Arc::clone(&conversation.publisher), ledger);
+        let duplicates = Duplicates::new(config.duplicates);
+        let outbox = Outbox::new(
+            &config,
+            &model_info,
+            Arc::clone(&conversation.publisher),
+            ledger,
+            duplicates.clone(),
+        );
         let workers = Pool::new(config.worker, |ticket: &Ticket| ticket.caller.device_id.as_ref());
         let flow = Flow::new(&config, workers, outbox);
         let stages =
             start_stages(&config, &flow, models).inspect_err(|_| flow.close()).map_err(thread_failed)?;
-        let intake = intake::start(&config, model_info.inputs, conversation.subscriber, flow.clone())
-            .inspect_err(|_| flow.close())
-            .map_err(thread_failed)?;
+        let intake =
+            intake::start(&config, model_info.inputs, conversation.subscriber, flow.clone(), duplicates)
+                .inspect_err(|_| flow.close())
+                .map_err(thread_failed)?;
         info!(
             deployment = name,
             placement = config.placement,

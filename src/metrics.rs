@@ -23,6 +23,8 @@ pub struct Statistics {
     pub undelivered: u64,
     /// Response topics that were refused; the request's result went to its ordinary topic only.
     pub response_topics_refused: u64,
+    /// QoS 1 and 2 requests that came again and were given the answer of the first time; they are received and answered too.
+    pub repeated: u64,
     /// The sum of the forward passes that answered requests were part of.
     pub inference_time: Duration,
     /// The sum over answered requests of the time from arrival to the result leaving.
@@ -94,6 +96,7 @@ struct Counts {
     in_flight: u64,
     undelivered: u64,
     response_topics_refused: u64,
+    repeated: u64,
     inference_time: Duration,
     total_latency: Duration,
 }
@@ -140,6 +143,11 @@ impl Ledger {
         self.lock().counts.response_topics_refused += 1;
     }
 
+    /// Counts a request that came again.
+    pub fn repeated(&self) {
+        self.lock().counts.repeated += 1;
+    }
+
     /// Waits until nothing is in flight, or until `deadline`. Returns how many requests are left.
     pub fn wait_until_drained(&self, deadline: Instant) -> u64 {
         let mut state = self.lock();
@@ -165,6 +173,7 @@ impl Ledger {
             in_flight: counts.in_flight,
             undelivered: counts.undelivered,
             response_topics_refused: counts.response_topics_refused,
+            repeated: counts.repeated,
             inference_time: counts.inference_time,
             total_latency: counts.total_latency,
         }

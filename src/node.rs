@@ -370,6 +370,10 @@ impl Node {
     /// deployment's final counts; requests still in flight in them were left behind.
     pub fn stop(mut self) -> Vec<(String, Statistics)> {
         let deadline = Instant::now() + self.shutdown_grace;
+        if let Some(broker) = &self.broker {
+            // What is acknowledged without an answer is lost; what is not taken is sent again.
+            broker.drain();
+        }
         for deployment in &self.deployments {
             deployment.stop_receiving();
         }

@@ -91,6 +91,26 @@ fn a_second_signal_ends_a_drain_at_once() {
 }
 
 #[test]
+fn what_a_stop_leaves_behind_is_counted_and_the_exit_status_says_so() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = write(
+        directory.path(),
+        "nearfar.toml",
+        &format!(
+            "shutdown_grace_ms = 1\n[broker]\nlisten = \"127.0.0.1:0\"\n\
+             [deployments.far]\nmodel = {MODEL:?}\none_way_latency_ms = 60000\n"
+        ),
+    );
+    let (process, ready) = serve(&["--config", &file]);
+    let sensor = Sensor::listening(ready_address(&ready), &[REQUEST]);
+    sensor.publish(REQUEST, Qos::AtLeastOnce, request("press", 7));
+    assert_eq!(sensor.next().topic, REQUEST);
+    let ended = process.terminate();
+    assert_eq!(ended.code, Some(75), "{ended:?}");
+    assert!(ended.stderr.contains("1 accepted requests were not answered"), "{ended:?}");
+}
+
+#[test]
 fn cloud_latency_answers_in_the_cloud_role() {
     let (process, ready) = serve(&[MODEL, FREE_PORT[0], FREE_PORT[1], "--cloud-latency", "20"]);
     assert!(ready.ends_with(" model=anomaly_detector placement=cloud"), "{ready}");

@@ -122,10 +122,9 @@ fn a_narrow_link_delays_a_burst_by_its_size() {
     let shape = Shape { uplink: LinkProfile { bandwidth, ..LinkProfile::default() }, ..Shape::default() };
     let (_node, sensor) = node(Profile::shaped(shape));
     let began = Instant::now();
-    let payload = request("s", 0);
-    let bytes = REQUEST.len() + payload.len();
-    for _ in 0..20 {
-        sensor.publish(REQUEST, Qos::AtLeastOnce, payload.clone());
+    let bytes = REQUEST.len() + request("s", 100).len();
+    for number in 100..120 {
+        sensor.publish(REQUEST, Qos::AtLeastOnce, request("s", number));
     }
     let answers = sensor.take(20);
     let least = Duration::from_secs_f64(20.0 * bytes as f64 * 8.0 / 120_000.0);

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use rumqttd::local::{LinkRx, LinkTx};
 use rumqttd::protocol::{Packet, PingReq};
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 use tokio::sync::watch;
@@ -53,6 +53,8 @@ pub(super) struct Bus {
     /// Messages for which a lane had no room.
     pub skipped: AtomicU64,
     progress: watch::Sender<()>,
+    /// What clients publish and want acknowledged is not taken any more.
+    is_draining: AtomicBool,
     epoch: Instant,
     pub reached: Reached,
 }
@@ -86,6 +88,7 @@ impl Bus {
             published: AtomicU64::new(0),
             skipped: AtomicU64::new(0),
             progress: watch::Sender::new(()),
+            is_draining: AtomicBool::new(false),
             epoch: Instant::now(),
             reached: Reached::new(),
         };
@@ -93,9 +96,9 @@ impl Bus {
     }
 
     /// Makes a lane for an in-process link. Blocks until the router answers.
-    pub fn lane(&self) -> Result<LaneReceiver, RouterGone> {
+    pub fn lane(&self, is_answering: bool) -> Result<LaneReceiver, RouterGone> {
         let is_ended = lock(&self.is_ended);
-        if *is_ended { Err(RouterGone) } else { self.router.link() }
+        if *is_ended { Err(RouterGone) } else { self.router.link(is_answering) }
     }
 
     pub fn subscriptions(&self) -> MutexGuard<'_, Subscriptions> {
@@ -168,11 +171,18 @@ impl Bus {
     }
 
     /// Sends a message on each lane where somebody waits for it.
-    fn address(&self, publication: Publication, targets: Arc<Targets>, packets: &mut VecDeque<Packet>) {
-        let mut send = |lane: &Lane, publication| match lane.send(publication, targets.clone()) {
-            Some(packet) => packets.push_back(packet),
-            None => {
-                self.skipped.fetch_add(1, Ordering::Relaxed);
+    fn address(&self, mut publication: Publication, targets: Arc<Targets>, packets: &mut VecDeque<Packet>) {
+        let receipt = publication.receipt.take();
+        let mut is_lost = false;
+        let mut send = |lane: &Lane, publication| {
+            // Whoever answers has a part of the receipt.
+            let receipt = receipt.as_ref().filter(|_| lane.is_answering).cloned();
+            match lane.send(Publication { receipt, ..publication }, targets.clone()) {
+                Some(packet) => packets.push_back(packet),
+                None => {
+                    is_lost = true;
+                    self.skipped.fetch_add(1, Ordering::Relaxed);
+                }
             }
         };
         match (targets.has_clients(), targets.links.as_slice()) {
@@ -183,6 +193,11 @@ impl Bus {
                     send(&self.connections, publication);
                 }
             }
+        }
+        if let Some(receipt) = receipt
+            && !is_lost
+        {
+            receipt.settle();
         }
     }
 
@@ -200,6 +215,15 @@ impl Bus {
     /// Makes waiting publishers look again.
     pub fn note_progress(&self) {
         self.progress.send_replace(());
+    }
+
+    /// From now on no publish that wants an acknowledgement is taken.
+    pub fn drain(&self) {
+        self.is_draining.store(true, Ordering::Release);
+    }
+
+    pub fn is_draining(&self) -> bool {
+        self.is_draining.load(Ordering::Acquire)
     }
 
     /// Changes whenever a waiting publisher may go on.

@@ -389,7 +389,7 @@ impl Default for Limits {
             session_expiry_max_s: u32::MAX,
             retained_messages_max: 10_000,
             retained_bytes_max: 16 << 20,
-            receive_max: 256,
+            receive_max: u16::MAX,
             topic_aliases_max: 64,
             write_timeout: Duration::from_secs(30),
             connections_per_address_max: 1_000,

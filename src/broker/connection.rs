@@ -8,6 +8,7 @@ use super::ending::{End, LINGER, linger, note_too_large};
 use super::farewell::Farewell;
 use super::handshake::{Hello, Refusal, connack, read_connect};
 use super::output::{Output, Wishes};
+use super::owed::Owed;
 use super::pace::Pace;
 use super::parked::until;
 use super::peer::Peer;
@@ -85,6 +86,10 @@ pub(super) struct Connection {
     pub aliases: HashMap<u16, Bytes>,
     /// The client's publishes wait for the router, for the connections that receive, or for an in-process link.
     pub is_held: bool,
+    /// They wait for the answers to those before them.
+    pub waits_for_answers: bool,
+    /// The acknowledgements that it has coming.
+    pub owed: Owed,
     /// Changes when they may go on.
     pub progress: watch::Receiver<()>,
     pub retained: VecDeque<RetainedDelivery>,
@@ -251,6 +256,8 @@ impl Connection {
             route: Route::default(),
             aliases: HashMap::new(),
             is_held: false,
+            waits_for_answers: false,
+            owed: Owed::default(),
             progress,
             retained: VecDeque::new(),
             shared_queue,
@@ -307,7 +314,15 @@ impl Connection {
         self.resume()?;
         // Packets may have come with the CONNECT.
         self.process()?;
+        let news = self.session.news.clone();
         loop {
+            self.give_owed()?;
+            if self.waits_for_answers && !self.owes_too_much() && !self.server.bus.is_draining() {
+                self.waits_for_answers = false;
+                // It could not be read meanwhile, so its silence does not count.
+                last_read = Instant::now();
+                self.process()?;
+            }
             self.take_ready().await?;
             if self.may_leave() && shared.is_empty() {
                 return Ok(End::Closing(Reason::SHUTTING_DOWN));
@@ -356,6 +371,7 @@ impl Connection {
                     _ => return Ok(End::Lost),
                 },
                 () = self.session.mailbox.arrival(), if takes_more => {}
+                () = news.notified(), if !self.owed.is_empty() => {}
                 Some(delivery) = shared.recv(), if takes_more && self.is_member => {
                     self.review_rights()?;
                     self.deliver_shared(delivery);
@@ -377,7 +393,7 @@ impl Connection {
                 }
                 () = &mut tick => {
                     self.review_rights()?;
-                    let is_waiting = self.is_held || self.paused_until.is_some();
+                    let is_waiting = self.is_held || self.waits_for_answers || self.paused_until.is_some();
                     if self.keep_alive.is_some_and(|limit| !is_waiting && last_read.elapsed() >= limit) {
                         return Err(Reason::KEEP_ALIVE);
                     }

@@ -80,6 +80,7 @@ impl Connection {
         let (server, who) = (self.server.clone(), &self.session.identity);
         self.will = self.will.take().filter(|will| will.is_allowed(&server, who));
         self.leave_groups(shared);
+        self.session.unanswered.extend(self.owed.unanswered());
         let session = std::mem::replace(&mut self.session, Box::new(Session::new(0)));
         let leaving = parked::Leaving {
             client_id: self.client_id.clone(),

@@ -7,7 +7,8 @@ use super::connection::Connection;
 use super::ending::End;
 use super::inflight::Inflight;
 use super::lane::Load;
-use super::output::PUBREL_FIRST;
+use super::output::{PUBCOMP_FIRST, PUBREL_FIRST};
+use super::owed::{Answered, When};
 use super::publication::{Publication, message_bytes};
 use super::reached::Limit;
 use super::reason::Reason;
@@ -19,14 +20,15 @@ use tokio::time::Instant;
 
 /// Publishes handed to the router in one go.
 const BATCH_MESSAGES_MAX: usize = 512;
-const PUBACK_FIRST: u8 = kind::PUBACK << 4;
-const PUBREC_FIRST: u8 = kind::PUBREC << 4;
-const PUBCOMP_FIRST: u8 = kind::PUBCOMP << 4;
+
+/// Of the first byte of a PUBLISH: it may have been sent before.
+const DUP: u8 = 0b1000;
 
 /// A PUBLISH taken apart.
 struct Publish {
     qos: Qos,
     retain: bool,
+    is_duplicate: bool,
     packet_id: u16,
     /// Empty where an alias stands for it.
     topic: Bytes,
@@ -139,13 +141,16 @@ impl Connection {
         if self.is_too_fast()? {
             return Ok(Progress::Wait);
         }
+        if publish.qos > Qos::AtMostOnce && (self.owes_too_much() || self.server.bus.is_draining()) {
+            self.waits_for_answers = true;
+            return Ok(Progress::Wait);
+        }
         if refusal == Reason::NOT_AUTHORIZED {
             self.refuse_publish()?;
         }
         if publish.qos == Qos::ExactlyOnce {
             if self.session.receiving.contains(&publish.packet_id) {
-                // The client sent it before, and has not released it: it went out then.
-                self.output.ack(PUBREC_FIRST, publish.packet_id, Reason::SUCCESS);
+                self.receive_again(publish.packet_id);
                 return Ok(Progress::Done);
             }
             if self.session.receiving.len() >= self.server.config.limits.receive_max.into() {
@@ -153,7 +158,13 @@ impl Connection {
                 return Err(Reason::RECEIVE_MAXIMUM);
             }
         }
+        let mut when = When::Now(refusal);
         if refusal == Reason::SUCCESS {
+            let mut receipt = None;
+            if publish.qos > Qos::AtMostOnce && self.route.targets.wait_for_answers() {
+                let (given, answered) = Answered::receipt(&self.session.news);
+                (receipt, when) = (Some(given), When::Answered(answered));
+            }
             let is_told = self.server.config.tells_senders && !self.route.targets.links.is_empty();
             let publication = Publication {
                 topic: self.route.topic.clone(),
@@ -164,10 +175,12 @@ impl Connection {
                 origin: Some(self.session.uid),
                 deadline_ms,
                 sender: is_told.then(|| self.session.identity.sender()),
+                is_duplicate: publish.is_duplicate,
+                receipt,
             };
             self.batch.add(publication, self.route.targets.clone());
         }
-        self.acknowledge(publish.qos, publish.packet_id, refusal);
+        self.acknowledge(publish.qos, publish.packet_id, refusal, when);
         Ok(Progress::Done)
     }
 
@@ -197,25 +210,33 @@ impl Connection {
         Ok(true)
     }
 
-    fn acknowledge(&mut self, qos: Qos, packet_id: u16, refusal: Reason) {
-        match qos {
-            Qos::AtMostOnce => {}
-            Qos::AtLeastOnce => self.output.ack(PUBACK_FIRST, packet_id, refusal),
-            Qos::ExactlyOnce => {
-                // 3.1.1 cannot be refused, so it goes on with PUBREL there.
-                if refusal == Reason::SUCCESS || self.version == Version::V311 {
-                    self.session.receiving.insert(packet_id);
-                }
-                self.output.ack(PUBREC_FIRST, packet_id, refusal);
-            }
+    fn acknowledge(&mut self, qos: Qos, packet_id: u16, refusal: Reason, when: When) {
+        if qos == Qos::AtMostOnce {
+            return;
         }
+        // 3.1.1 cannot be refused, so it goes on with PUBREL there.
+        let is_begun = refusal == Reason::SUCCESS || self.version == Version::V311;
+        if qos == Qos::ExactlyOnce && is_begun {
+            self.session.receiving.insert(packet_id);
+        }
+        self.owe(packet_id, qos, when);
+    }
+
+    /// A QoS 2 publish that the client sent before and has not released: it went out then.
+    fn receive_again(&mut self, packet_id: u16) {
+        let when = match self.session.unanswered.remove(&packet_id) {
+            Some(answered) => When::Answered(answered),
+            None if self.owed.contains(packet_id) => return,
+            None => When::Now(Reason::SUCCESS),
+        };
+        self.owe(packet_id, Qos::ExactlyOnce, when);
     }
 
     fn read_publish(&self, first: u8, body: &Bytes) -> Result<Publish, Reason> {
         let qos = Qos::from_bits((first >> 1) & 0b11).ok_or(Reason::MALFORMED)?;
         let topic_bytes = usize::from(u16_at(body, 0)?);
         let mut at = 2 + topic_bytes;
-        if body.len() < at || (qos == Qos::AtMostOnce && first & 0b1000 != 0) {
+        if body.len() < at || (qos == Qos::AtMostOnce && first & DUP != 0) {
             return Err(Reason::MALFORMED);
         }
         let mut packet_id = 0;
@@ -240,7 +261,8 @@ impl Connection {
         }
         let topic = body.slice(2..2 + topic_bytes);
         let retain = first & 1 != 0;
-        Ok(Publish { qos, retain, packet_id, topic, properties, payload: body.slice(at..) })
+        let is_duplicate = first & DUP != 0;
+        Ok(Publish { qos, retain, is_duplicate, packet_id, topic, properties, payload: body.slice(at..) })
     }
 
     /// Checks the properties, resolves the alias, and takes out what does not travel with the message. Returns the deadline.
@@ -324,6 +346,7 @@ impl Connection {
             kind::PUBREC => self.on_pubrec(packet_id, is_refused),
             kind::PUBREL => {
                 let is_known = self.session.receiving.remove(&packet_id);
+                self.session.unanswered.remove(&packet_id);
                 let reason = if is_known { Reason::SUCCESS } else { Reason::PACKET_ID_NOT_FOUND };
                 self.output.ack(PUBCOMP_FIRST, packet_id, reason);
             }

@@ -68,6 +68,8 @@ impl Total {
 pub(super) struct Lane {
     /// What the router knows it by.
     topic: Bytes,
+    /// Its receiver answers what it gets, and publishers are acknowledged then.
+    pub is_answering: bool,
     /// What the router's log surely holds, in bytes; publishers wait while half of it is on its way.
     log_bytes: u64,
     /// Connections that publish wait while this many copies are on their way.
@@ -88,11 +90,18 @@ pub(super) struct Lane {
 
 impl Lane {
     /// `sent_messages` is how many its topic has carried before.
-    pub fn new(topic: String, log: SegmentLimits, copies_max: u64, sent_messages: u64) -> Self {
+    pub fn new(
+        topic: String,
+        log: SegmentLimits,
+        copies_max: u64,
+        sent_messages: u64,
+        is_answering: bool,
+    ) -> Self {
         // Of the last segment nothing is sure: it may have just been begun.
         let log_bytes = log.segment_bytes_max.saturating_mul((log.segments_max - 1).max(1));
         Self {
             topic: topic.into(),
+            is_answering,
             log_bytes: log_bytes as u64,
             copies_max,
             on_the_way: Mutex::default(),

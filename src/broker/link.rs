@@ -91,8 +91,11 @@ pub struct LinkSubscriber {
 }
 
 /// Makes the two halves. Blocks until the router answers.
-pub(super) fn link(bus: &Arc<Bus>) -> Result<(LinkPublisher, LinkSubscriber), BrokerError> {
-    let lane = bus.lane().map_err(|_| BrokerError::Router)?;
+pub(super) fn link(
+    bus: &Arc<Bus>,
+    is_answering: bool,
+) -> Result<(LinkPublisher, LinkSubscriber), BrokerError> {
+    let lane = bus.lane(is_answering).map_err(|_| BrokerError::Router)?;
     let shared = Arc::new(Shared { lane: lane.lane.clone(), subscribed: Mutex::default() });
     let publisher = LinkPublisher { bus: bus.clone(), shared: shared.clone() };
     let subscriber =
@@ -118,7 +121,7 @@ impl LinkPublisher {
     /// Publishes every message of `batch`, in order, and empties it. Waits while the connections have much before them, but
     /// never for a subscriber.
     ///
-    /// RETAIN, QoS and properties are honoured. A message whose topic is not a topic name, or starts with `$`, is dropped
+    /// RETAIN, QoS and properties are honoured. A message's receipt is settled when the message is on its way to everybody. A message whose topic is not a topic name, or starts with `$`, is dropped
     /// with a log line; returns how many were.
     ///
     /// # Errors
@@ -161,6 +164,8 @@ impl LinkPublisher {
             properties: message.properties.map(|properties| Box::new(publication::to_codec(*properties))),
             origin: None,
             sender: None,
+            is_duplicate: false,
+            receipt: message.receipt,
         };
         let targets = self.bus.targets(&publication.topic);
         out.add(publication, targets);
@@ -271,8 +276,8 @@ fn message(bus: &Bus, publication: Publication) -> Message {
         retain: false,
         properties: publication::from_codec(publication.properties, expiry_s),
         sender: publication.sender,
-        is_duplicate: false,
-        receipt: None,
+        is_duplicate: publication.is_duplicate,
+        receipt: publication.receipt,
     }
 }
 

@@ -10,6 +10,9 @@ use std::collections::HashMap;
 pub(super) const HIGH_BYTES: usize = 256 * 1024;
 /// A buffer that grew beyond this is shrunk when it is empty.
 const KEEP_BYTES: usize = 2 * HIGH_BYTES;
+pub(super) const PUBACK_FIRST: u8 = kind::PUBACK << 4;
+pub(super) const PUBREC_FIRST: u8 = kind::PUBREC << 4;
+pub(super) const PUBCOMP_FIRST: u8 = kind::PUBCOMP << 4;
 /// The high byte of a PUBREL as a server writes it: its reserved flags are 0010.
 pub(super) const PUBREL_FIRST: u8 = kind::PUBREL << 4 | 0b0010;
 const SUBACK_FIRST: u8 = 9 << 4;

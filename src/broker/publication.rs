@@ -1,6 +1,6 @@
 //! A message inside the broker: as it was published, and what must be known of it beside what the router carries.
 
-use crate::mqtt::{Properties, Qos, Sender};
+use crate::mqtt::{Properties, Qos, Receipt, Sender};
 use bytes::Bytes;
 use rumqttd::protocol::PublishProperties;
 
@@ -23,6 +23,10 @@ pub(super) struct Publication {
     pub deadline_ms: Option<u64>,
     /// Who published it; only set for in-process links that asked.
     pub sender: Option<Box<Sender>>,
+    /// Its publisher may have sent it before.
+    pub is_duplicate: bool,
+    /// What its publisher waits for, or whose publisher waits for it as an answer.
+    pub receipt: Option<Receipt>,
 }
 
 impl Publication {

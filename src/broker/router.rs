@@ -144,16 +144,21 @@ impl Router {
 
     /// The lane to all connections, which must be the first one that is made.
     pub fn connections(&self) -> Result<LaneReceiver, RouterGone> {
-        self.lane(CONNECTIONS_LOG, CONNECTIONS_COPIES_MAX)
+        self.lane(CONNECTIONS_LOG, CONNECTIONS_COPIES_MAX, false)
     }
 
-    /// A lane to an in-process link.
-    pub fn link(&self) -> Result<LaneReceiver, RouterGone> {
-        self.lane(self.link_log, LINK_COPIES_MAX)
+    /// A lane to an in-process link, which answers what it gets or does not.
+    pub fn link(&self, is_answering: bool) -> Result<LaneReceiver, RouterGone> {
+        self.lane(self.link_log, LINK_COPIES_MAX, is_answering)
     }
 
     /// Makes a lane, which is one link with one subscription.
-    fn lane(&self, log: SegmentLimits, copies_max: u64) -> Result<LaneReceiver, RouterGone> {
+    fn lane(
+        &self,
+        log: SegmentLimits,
+        copies_max: u64,
+        is_answering: bool,
+    ) -> Result<LaneReceiver, RouterGone> {
         let slots = &self.slots;
         let (slot, sent_messages) = {
             let mut known = lock(slots);
@@ -165,7 +170,7 @@ impl Router {
         let topic = lane_topic(slot);
         match (self.make)(&topic) {
             Ok((tx, mut rx)) => {
-                let lane = Arc::new(Lane::new(topic.clone(), log, copies_max, sent_messages));
+                let lane = Arc::new(Lane::new(topic.clone(), log, copies_max, sent_messages, is_answering));
                 let mut control = LinkControl { tx, slot, lane: lane.clone(), slots: slots.clone() };
                 control.subscribe(&topic)?;
                 await_suback(&mut rx)?;

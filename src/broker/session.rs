@@ -6,6 +6,7 @@ use super::access::{Access, Action, Identity};
 use super::hold::Registration;
 use super::inflight::InflightMessages;
 use super::mailbox::Mailbox;
+use super::owed::Answered;
 use super::pending::Pending;
 use super::publication::{Publication, property_bytes};
 use super::shared::{Group, Membership};
@@ -14,6 +15,7 @@ use bytes::Bytes;
 use rumqttd::protocol::PublishProperties;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use tokio::sync::Notify;
 
 /// What a client asked for with a filter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,6 +84,10 @@ pub(super) struct Session {
     last_packet_id: u16,
     /// Packet ids of QoS 2 publishes that the client has not released.
     pub receiving: HashSet<u16>,
+    /// Those of them that wait to be answered and were received on an earlier connection.
+    pub unanswered: HashMap<u16, Arc<Answered>>,
+    /// Told when a publish of the client has been answered.
+    pub news: Arc<Notify>,
     /// Seconds that the session outlives its connection; `u32::MAX` for ever.
     pub expiry_s: u32,
     /// The access rules' version that its subscriptions were judged by.
@@ -103,6 +109,8 @@ impl Session {
             pending: Pending::default(),
             last_packet_id: 0,
             receiving: HashSet::new(),
+            unanswered: HashMap::new(),
+            news: Arc::new(Notify::new()),
             expiry_s: 0,
             rights_version: 0,
             identity: Identity::default(),

@@ -55,6 +55,11 @@ pub(super) struct Recipient {
 }
 
 impl Targets {
+    /// Whether somebody gets it whose answer its publisher may wait for.
+    pub fn wait_for_answers(&self) -> bool {
+        self.links.iter().any(|lane| lane.is_answering)
+    }
+
     /// Whether any client gets it.
     pub fn has_clients(&self) -> bool {
         !self.sessions.is_empty() || !self.groups.is_empty()

@@ -74,6 +74,8 @@ impl Will {
             properties: self.properties.map(Box::new),
             origin: None,
             sender: self.sender,
+            is_duplicate: false,
+            receipt: None,
         };
         // An error means that the router is gone, which its watch reports.
         let _gone = server.bus.publish(publication);

@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use nearfar::client::{Client, Publisher, Remote, RemoteConfig, State, Subscriber};
+use nearfar::client::{Acknowledge, Client, Publisher, Remote, RemoteConfig, State, Subscriber};
 use nearfar::deployment::Topics;
 use nearfar::mqtt::{Message, Qos};
 use serde::{Deserialize, Serialize};
@@ -71,7 +71,7 @@ impl Requester {
             filters.push(format!("{}/{device}", topics.result));
             filters.push(format!("{}/{device}", topics.error));
         }
-        let conversation = client.open("answers", &filters)?;
+        let conversation = client.open("answers", &filters, Acknowledge::OnReceipt)?;
         let deadline = Instant::now() + CONNECT_WAIT_MAX;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());

@@ -10,7 +10,7 @@ use nearfar::config::{self, BrokerChoice, BrokerSection, ConfigError, Deployment
 use nearfar::config::{RemoteSection, ServeConfig};
 use nearfar::node::{Node, Readiness};
 
-use super::{NodeDied, output};
+use super::{LeftBehind, NodeDied, output};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -60,9 +60,10 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let Some(node) = wait_until_ready(node, &signals)? else { return Ok(()) };
     output::line(&place.ready_line(&node))?;
     let died = wait_for_end(&node, &signals);
-    report(node.stop())?;
+    let left_behind = report(node.stop())?;
     match died {
         Some(reason) => Err(NodeDied(reason).into()),
+        None if left_behind > 0 => Err(LeftBehind(left_behind).into()),
         None => Ok(()),
     }
 }
@@ -266,7 +267,9 @@ fn listen_for_signals() -> anyhow::Result<Receiver<Signal>> {
 /// What shells report for a process ended by Ctrl-C.
 const EXIT_INTERRUPTED: i32 = 130;
 
-fn report(totals: Vec<(String, nearfar::metrics::Statistics)>) -> anyhow::Result<()> {
+/// Prints the totals, and returns how many requests were left behind.
+fn report(totals: Vec<(String, nearfar::metrics::Statistics)>) -> anyhow::Result<u64> {
+    let left_behind = totals.iter().map(|(_, total)| total.in_flight).sum();
     for (name, total) in totals {
         output::line(&format!(
             "{name}: received {}, inferences {}, errors {}, left behind {}",
@@ -287,7 +290,7 @@ fn report(totals: Vec<(String, nearfar::metrics::Statistics)>) -> anyhow::Result
             output::line(&format!("{name}: answers that could not be delivered {}", total.undelivered))?;
         }
     }
-    Ok(())
+    Ok(left_behind)
 }
 
 #[cfg(test)]

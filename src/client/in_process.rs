@@ -3,7 +3,7 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::{Client, ClientError, Conversation, Publisher, State, Status, Subscriber};
+use super::{Acknowledge, Client, ClientError, Conversation, Publisher, State, Status, Subscriber};
 use crate::broker::{Broker, LinkPublisher, LinkSubscriber};
 use crate::mqtt::Message;
 
@@ -47,8 +47,18 @@ impl InProcess {
 }
 
 impl Client for InProcess {
-    fn open(&self, name: &str, filters: &[String]) -> Result<Conversation, ClientError> {
-        let (publisher, mut subscriber) = self.broker.link(&format!("nearfar-{name}")).map_err(gone)?;
+    fn open(
+        &self,
+        name: &str,
+        filters: &[String],
+        acknowledge: Acknowledge,
+    ) -> Result<Conversation, ClientError> {
+        let name = format!("nearfar-{name}");
+        let link = match acknowledge {
+            Acknowledge::OnAnswer => self.broker.answering_link(&name),
+            Acknowledge::OnReceipt => self.broker.link(&name),
+        };
+        let (publisher, mut subscriber) = link.map_err(gone)?;
         subscriber.subscribe(filters).map_err(gone)?;
         Ok(Conversation { publisher: Arc::new(publisher), subscriber: Box::new(subscriber) })
     }

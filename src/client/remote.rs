@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, watch};
 use tracing::warn;
 
 use self::routes::Routes;
-use super::{Client, ClientError, Conversation, Publisher, State, Status, Subscriber};
+use super::{Acknowledge, Client, ClientError, Conversation, Publisher, State, Status, Subscriber};
 use crate::mqtt::{Message, Properties, Qos};
 
 /// How to reach a broker elsewhere.
@@ -107,7 +107,12 @@ impl Remote {
 }
 
 impl Client for Remote {
-    fn open(&self, name: &str, filters: &[String]) -> Result<Conversation, ClientError> {
+    fn open(
+        &self,
+        name: &str,
+        filters: &[String],
+        _acknowledge: Acknowledge,
+    ) -> Result<Conversation, ClientError> {
         let (sender, receiver) = mpsc::channel(self.shared.config.inbox_messages_max);
         self.shared.routes.add(name, filters, sender)?;
         self.shared.subscribe(filters);

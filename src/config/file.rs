@@ -10,8 +10,8 @@ use serde::Deserialize;
 use super::network_section::{NetworkSection, both_given};
 use super::{BrokerChoice, ConfigError, ServeConfig, network};
 use crate::broker::{self, Listener};
-use crate::client::RemoteConfig;
-use crate::deployment::{self, DeviceIdFrom, Topics};
+use crate::client::{Acknowledge, RemoteConfig};
+use crate::deployment::{self, DeviceIdFrom, Topics, Window};
 use crate::mqtt;
 use crate::network::Profile;
 use crate::strict_toml::{self, TomlError};
@@ -145,10 +145,26 @@ pub struct DeploymentSection {
     pub in_flight_max: Option<usize>,
     /// Milliseconds from arrival after which a request that has not started is refused as `DEADLINE_EXCEEDED`.
     pub deadline_ms: Option<u64>,
+    /// When a QoS 1 or 2 request is acknowledged. Default `on_answer`.
+    pub acknowledge: Option<AcknowledgeName>,
+    /// Seconds after its answer for which a QoS 1 or 2 request that comes again gets the same answer; 0 for none. Default 60.
+    pub duplicates_s: Option<u64>,
+    /// The most answered requests that are known again. Default 65,536.
+    pub duplicates_requests_max: Option<usize>,
     /// Old figures for old baselines.
     pub compat: Option<CompatSection>,
     /// Whose word a request's device id is. Default `payload`.
     pub device_id_from: Option<DeviceIdSource>,
+}
+
+/// When a QoS 1 or 2 request is acknowledged to its sender.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AcknowledgeName {
+    /// When it has been answered.
+    OnAnswer,
+    /// When the broker has it.
+    OnReceipt,
 }
 
 /// Who gives way when the queue is full.
@@ -427,6 +443,14 @@ impl DeploymentSection {
                 Some(DeviceIdSource::ClientId) => DeviceIdFrom::ClientId,
                 Some(DeviceIdSource::Username) => DeviceIdFrom::Username,
                 Some(DeviceIdSource::Payload) | None => DeviceIdFrom::Payload,
+            },
+            acknowledge: match self.acknowledge {
+                Some(AcknowledgeName::OnReceipt) => Acknowledge::OnReceipt,
+                Some(AcknowledgeName::OnAnswer) | None => Acknowledge::OnAnswer,
+            },
+            duplicates: Window {
+                duration: self.duplicates_s.map_or(defaults.duplicates.duration, Duration::from_secs),
+                requests_max: self.duplicates_requests_max.unwrap_or(defaults.duplicates.requests_max),
             },
         };
         Ok((config, self.model))

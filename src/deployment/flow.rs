@@ -12,10 +12,10 @@ use crate::network::DelayLine;
 use crate::worker::{Done, Job, Pool};
 
 use self::crossing::Crossing;
+use super::duplicates::{Given, Identity};
 use super::outbox::{Answer, Outbox, ReplyTo};
 
 /// A request on its way through the deployment, without its features.
-#[derive(Clone)]
 pub struct Ticket {
     pub caller: Caller,
     pub reply_to: ReplyTo,
@@ -31,6 +31,47 @@ pub struct Ticket {
     /// How much later than decided the uplink handed it over; the downlink makes up for it.
     pub late: Duration,
     pub stages: Stages,
+    /// What it is known by if it comes again.
+    pub identity: Option<Identity>,
+    /// How long its answer took, where that was given before and is given again.
+    pub total: Option<Duration>,
+}
+
+impl Ticket {
+    pub fn new(
+        caller: Caller,
+        reply_to: ReplyTo,
+        arrived_at: Instant,
+        deadline: Option<Instant>,
+        sequence: u64,
+    ) -> Self {
+        Self {
+            caller,
+            reply_to,
+            arrived_at,
+            deadline,
+            sequence,
+            bytes: 0,
+            network: Duration::ZERO,
+            late: Duration::ZERO,
+            stages: Stages::default(),
+            identity: None,
+            total: None,
+        }
+    }
+
+    /// From its arrival to its result leaving, where that is `now`.
+    pub fn total(&self, now: Instant) -> Duration {
+        self.total.unwrap_or_else(|| now.saturating_duration_since(self.arrived_at))
+    }
+
+    /// The answer that its request got before.
+    pub fn again(mut self, given: &Given) -> Answer {
+        self.network = given.network;
+        self.stages = given.stages;
+        self.total = Some(given.total);
+        Answer { ticket: self, outcome: given.outcome.clone() }
+    }
 }
 
 /// What the delay line carries.
@@ -138,6 +179,11 @@ impl Flow {
         for parcel in full {
             self.refuse_full_line(parcel);
         }
+    }
+
+    /// Answers again what was answered before, at once.
+    pub fn repeat(&mut self, repeated: &mut Vec<Answer>) {
+        self.outbox.send(repeated, self.publish_wait_max);
     }
 
     /// Refuses what may not even start, at once.

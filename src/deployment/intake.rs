@@ -9,12 +9,13 @@ use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
+use super::duplicates::{Duplicates, Entry};
 use super::flow::{Flow, Ticket};
-use super::outbox::ReplyTo;
+use super::outbox::{Answer, ReplyTo};
 use super::{Config, DeviceIdFrom};
 use crate::client::Subscriber;
-use crate::inference::{Caller, DeviceId, ErrorCode, Refusal, Request, Stages};
-use crate::mqtt::Message;
+use crate::inference::{Caller, DeviceId, ErrorCode, Refusal, Request};
+use crate::mqtt::{Message, Qos};
 use crate::wire::{self, Rejected};
 
 /// The most messages taken from the broker at once.
@@ -34,6 +35,7 @@ pub fn start(
     inputs: usize,
     subscriber: Box<dyn Subscriber>,
     flow: Flow,
+    duplicates: Duplicates,
 ) -> std::io::Result<Running> {
     let name = config.name.clone();
     let mut intake = Intake {
@@ -45,6 +47,8 @@ pub fn start(
         device_id_from: config.device_id_from,
         sequence: 0,
         admitted: Vec::with_capacity(RECEIVE_BATCH_MAX),
+        duplicates,
+        repeated: Vec::new(),
     };
     let (alive, ended) = sync_channel(0);
     let thread = thread::Builder::new().name(format!("intake-{name}")).spawn(move || {
@@ -63,6 +67,9 @@ struct Intake {
     flow: Flow,
     sequence: u64,
     admitted: Vec<(Ticket, Result<Vec<f32>, Refusal>)>,
+    duplicates: Duplicates,
+    /// Requests of a batch that were answered before.
+    repeated: Vec<Answer>,
 }
 
 impl Intake {
@@ -82,15 +89,34 @@ impl Intake {
         let room = self.flow.ledger().receive(messages.len(), self.in_flight_max);
         let overflow = messages.split_off(room);
         for message in messages.drain(..) {
-            let (ticket, request) = self.read(message, arrived_at);
-            self.admitted.push((ticket, request));
+            self.enter(message, arrived_at);
             if self.admitted.len() == ADMIT_BATCH_MAX {
                 self.flow.admit(&mut self.admitted);
             }
         }
         self.flow.admit(&mut self.admitted);
+        self.flow.repeat(&mut self.repeated);
         if !overflow.is_empty() {
             self.refuse(overflow, arrived_at);
+        }
+    }
+
+    /// Admits a request, unless it came before.
+    fn enter(&mut self, message: Message, arrived_at: Instant) {
+        let may_come_again = message.qos > Qos::AtMostOnce;
+        let is_resent = message.is_duplicate;
+        let (ticket, request) = self.read(message, arrived_at);
+        let Ok(features) = &request else { return self.admitted.push((ticket, request)) };
+        if !may_come_again {
+            return self.admitted.push((ticket, request));
+        }
+        match self.duplicates.enter(ticket, features, is_resent, arrived_at) {
+            Entry::New(ticket) => self.admitted.push((ticket, request)),
+            Entry::Waits => self.flow.ledger().repeated(),
+            Entry::Known(ticket, given) => {
+                self.flow.ledger().repeated();
+                self.repeated.push(ticket.again(&given));
+            }
         }
     }
 
@@ -129,17 +155,9 @@ impl Intake {
         let expiry = expiry_s.map(|seconds| Duration::from_secs(seconds.into()));
         let bytes = message.topic.len() + message.payload.len();
         let allowed = [expiry, self.deadline].into_iter().flatten().min();
-        Ticket {
-            caller,
-            deadline: allowed.map(|allowed| arrived_at + allowed),
-            reply_to: ReplyTo { qos: message.qos, properties: message.properties },
-            arrived_at,
-            sequence: self.sequence,
-            bytes,
-            network: Duration::ZERO,
-            late: Duration::ZERO,
-            stages: Stages::default(),
-        }
+        let deadline = allowed.map(|allowed| arrived_at + allowed);
+        let reply_to = ReplyTo { qos: message.qos, properties: message.properties, receipt: message.receipt };
+        Ticket { bytes, ..Ticket::new(caller, reply_to, arrived_at, deadline, self.sequence) }
     }
 
     fn refuse(&mut self, overflow: Vec<Message>, arrived_at: Instant) {

@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tracing::{debug, warn};
 
+use super::duplicates::{Duplicates, Given};
 use super::flow::Ticket;
 use super::{Config, Topics};
 use crate::client::{ClientError, Publisher};
-use crate::inference::{DeviceId, Outcome};
+use crate::inference::{DeviceId, ErrorCode, Outcome};
 use crate::metrics::{Ended, Ledger};
 use crate::model::ModelInfo;
-use crate::mqtt::{self, Message, Properties, Qos};
+use crate::mqtt::{self, Message, Properties, Qos, Receipt};
 use crate::rate_limit::RateLimit;
 use crate::wire;
 
@@ -21,16 +22,17 @@ use crate::wire;
 const WARN_EVERY: Duration = Duration::from_secs(10);
 
 /// Where an answer goes beside its ordinary topic, and how.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub struct ReplyTo {
     /// The request's own QoS, which its answer gets too.
     pub qos: Qos,
     /// MQTT 5 response topic and correlation data.
     pub properties: Option<Box<Properties>>,
+    /// What its sender waits for.
+    pub receipt: Option<Receipt>,
 }
 
 /// A request that has ended, on its way out.
-#[derive(Clone)]
 pub struct Answer {
     pub ticket: Ticket,
     pub outcome: Outcome,
@@ -54,6 +56,7 @@ struct Draft {
     payload: Range<usize>,
     qos: Qos,
     properties: Option<Box<Properties>>,
+    receipt: Option<Receipt>,
 }
 
 struct Shared {
@@ -66,6 +69,7 @@ struct Shared {
     threshold: f32,
     publisher: Arc<dyn Publisher>,
     ledger: Arc<Ledger>,
+    duplicates: Duplicates,
 }
 
 impl Clone for Outbox {
@@ -80,6 +84,7 @@ impl Outbox {
         model: &ModelInfo,
         publisher: Arc<dyn Publisher>,
         ledger: Arc<Ledger>,
+        duplicates: Duplicates,
     ) -> Self {
         let shared = Shared {
             topics: config.topics.clone(),
@@ -91,6 +96,7 @@ impl Outbox {
             threshold: model.threshold,
             publisher,
             ledger,
+            duplicates,
         };
         Self::over(Arc::new(shared))
     }
@@ -115,8 +121,9 @@ impl Outbox {
             return;
         }
         let now = Instant::now();
+        self.add_repeated(answers, now);
         let count = answers.len();
-        for answer in answers.iter() {
+        for answer in answers.iter_mut() {
             self.encode(answer, now);
         }
         self.finish_block();
@@ -161,8 +168,37 @@ impl Outbox {
         bytes
     }
 
-    fn encode(&mut self, answer: &Answer, now: Instant) {
+    /// Ends requests of which the simulated network has lost every trace: nothing is published, for them or for those that have come
+    /// again meanwhile. Their senders' own publishes did arrive; whoever asks again later is a new request.
+    pub fn lose(&self, lost: impl IntoIterator<Item = Ticket>) {
+        let mut ended = Vec::new();
+        for ticket in lost {
+            let again = ticket.identity.map(|identity| self.shared.duplicates.forget(identity));
+            for ticket in again.unwrap_or_default().into_iter().chain([ticket]) {
+                if let Some(receipt) = ticket.reply_to.receipt {
+                    receipt.settle();
+                }
+                ended.push(Ended::Refused(ErrorCode::NetworkLost));
+            }
+        }
+        self.shared.ledger.end(ended);
+    }
+
+    /// Notes what may be asked for again, and adds the requests that have come again meanwhile.
+    fn add_repeated(&self, answers: &mut Vec<Answer>, now: Instant) {
+        for at in 0..answers.len() {
+            let Answer { ticket, outcome } = &answers[at];
+            let Some(identity) = ticket.identity else { continue };
+            let (outcome, network, stages) = (outcome.clone(), ticket.network, ticket.stages);
+            let given = Given { outcome, network, total: ticket.total(now), stages };
+            let again = self.shared.duplicates.answered(identity, &given, now);
+            answers.extend(again.into_iter().map(|ticket| ticket.again(&given)));
+        }
+    }
+
+    fn encode(&mut self, answer: &mut Answer, now: Instant) {
         let Self { shared, block, drafts, .. } = self;
+        let receipt = answer.ticket.reply_to.receipt.take();
         let ticket = &answer.ticket;
         let topics = &shared.topics;
         let prefix = if answer.outcome.is_ok() { &topics.result } else { &topics.error };
@@ -183,10 +219,11 @@ impl Outbox {
             if let Some(response_topic) = shared.response_topic(requested) {
                 let topic = appended(block, |block| block.extend_from_slice(response_topic.as_bytes()));
                 let properties = properties.clone();
-                drafts.push(Draft { topic, payload: payload.clone(), qos, properties });
+                let (payload, receipt) = (payload.clone(), receipt.clone());
+                drafts.push(Draft { topic, payload, qos, properties, receipt });
             }
         }
-        drafts.push(Draft { topic, payload, qos, properties });
+        drafts.push(Draft { topic, payload, qos, properties, receipt });
     }
 
     /// Turns what was encoded into messages.
@@ -202,7 +239,7 @@ impl Outbox {
             properties: draft.properties,
             sender: None,
             is_duplicate: false,
-            receipt: None,
+            receipt: draft.receipt,
         }));
     }
 }
@@ -222,7 +259,7 @@ impl Shared {
             prediction,
             inference: ticket.stages.inference,
             network: ticket.network,
-            total: now.saturating_duration_since(ticket.arrived_at),
+            total: ticket.total(now),
             model: members.model.then_some(&self.model),
             model_version: members.model_version.then_some(self.model_version.as_deref()).flatten(),
             anomaly: members.anomaly.then_some(prediction >= self.threshold),

@@ -7,9 +7,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{Answer, Flow, Parcel, Ticket, going_up};
+use super::{Answer, Flow, Parcel, ReplyTo, Ticket, going_up};
 use crate::inference::{ErrorCode, Refusal};
-use crate::metrics::Ended;
 use crate::network::{Direction, Letter, Link, Lost, Shape, Verdict};
 
 /// A simulated link in use, and when that began.
@@ -41,12 +40,12 @@ impl Flow {
         crossing: &Crossing,
         admitted: &mut Vec<(Ticket, Result<Vec<f32>, Refusal>)>,
     ) {
-        let (mut parcels, mut vanished) = (Vec::with_capacity(admitted.len()), 0);
+        let (mut parcels, mut vanished) = (Vec::with_capacity(admitted.len()), Vec::new());
         for (mut ticket, request) in admitted.drain(..) {
             let sent_at = ticket.arrived_at;
             let verdict = crossing.decide(Direction::Uplink, &ticket, ticket.bytes, sent_at);
             if let Some(second) = verdict.duplicate {
-                let copy = Ticket { sequence: ticket.sequence | COPY, network: second, ..ticket.clone() };
+                let copy = Ticket { network: second, ..copy_of(&ticket) };
                 parcels.push(going_up(copy, request.clone(), sent_at + second));
                 self.count_copy();
             }
@@ -58,7 +57,7 @@ impl Flow {
                     let answer = Answer::refused(ticket, lost("request"));
                     parcels.push((arrives_at, Parcel::Down(answer, sent_at)));
                 }
-                Some(Lost::Silence) => vanished += 1,
+                Some(Lost::Silence) => vanished.push(ticket),
             }
         }
         self.put_on_line(parcels, vanished);
@@ -67,7 +66,7 @@ impl Flow {
     /// Gathered answers onto the downlink.
     pub(super) fn send_down(&mut self, crossing: &Crossing) {
         let now = Instant::now();
-        let (mut parcels, mut vanished) = (Vec::with_capacity(self.answers.len()), 0);
+        let (mut parcels, mut vanished) = (Vec::with_capacity(self.answers.len()), Vec::new());
         for mut answer in std::mem::take(&mut self.answers) {
             // As if the uplink had been exact.
             let sent_at = now - answer.ticket.late.min(now.saturating_duration_since(crossing.began));
@@ -75,8 +74,9 @@ impl Flow {
             let bytes = if weighs { self.outbox.bytes_of(&answer) } else { 0 };
             let verdict = crossing.decide(Direction::Downlink, &answer.ticket, bytes, sent_at);
             if let Some(second) = verdict.duplicate {
-                let mut copy = answer.clone();
-                copy.ticket.network += second;
+                let network = answer.ticket.network + second;
+                let ticket = Ticket { network, ..copy_of(&answer.ticket) };
+                let copy = Answer { ticket, outcome: answer.outcome.clone() };
                 parcels.push((sent_at + second, Parcel::Down(copy, now)));
                 self.count_copy();
             }
@@ -85,7 +85,7 @@ impl Flow {
                 None => {}
                 Some(Lost::Report) => answer.outcome = Err(lost("answer")),
                 Some(Lost::Silence) => {
-                    vanished += 1;
+                    vanished.push(answer.ticket);
                     continue;
                 }
             }
@@ -99,10 +99,25 @@ impl Flow {
     }
 
     /// What is under way, and the end of what was lost without a word.
-    fn put_on_line(&mut self, parcels: Vec<(Instant, Parcel)>, vanished: usize) {
-        self.ledger().end((0..vanished).map(|_| Ended::Refused(ErrorCode::NetworkLost)));
+    fn put_on_line(&mut self, parcels: Vec<(Instant, Parcel)>, vanished: Vec<Ticket>) {
+        if !vanished.is_empty() {
+            self.outbox.lose(vanished);
+        }
         let Some(Err(full)) = self.line.as_ref().map(|line| line.send(parcels)) else { return };
         full.0.into_iter().for_each(|parcel| self.refuse_full_line(parcel));
+    }
+}
+
+/// The same request once more. Its sender waits for the first alone.
+fn copy_of(ticket: &Ticket) -> Ticket {
+    let reply_to =
+        ReplyTo { qos: ticket.reply_to.qos, properties: ticket.reply_to.properties.clone(), receipt: None };
+    Ticket {
+        caller: ticket.caller.clone(),
+        reply_to,
+        sequence: ticket.sequence | COPY,
+        identity: None,
+        ..*ticket
     }
 }
 

@@ -1,0 +1,283 @@
+//! Requests that come again: a sender that was not acknowledged sends its request a second time, and gets the same answer.
+
+use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasher, Hash, RandomState};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::flow::Ticket;
+use crate::inference::{Outcome, Stages};
+
+/// How far back requests are known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window {
+    /// For how long after its answer a request is known. Default 60 s; zero for not at all.
+    pub duration: Duration,
+    /// The most answered requests that are known; beyond it the one that was answered first is forgotten. Default 65,536.
+    pub requests_max: usize,
+}
+
+impl Default for Window {
+    fn default() -> Self {
+        Self { duration: Duration::from_secs(60), requests_max: 65_536 }
+    }
+}
+
+/// What makes two requests the same one: 128 bits of hash, seeded at random.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Identity(u64, u64);
+
+/// How a request was answered, as far as its result says it.
+#[derive(Debug, Clone)]
+pub struct Given {
+    pub outcome: Outcome,
+    pub network: Duration,
+    pub total: Duration,
+    pub stages: Stages,
+}
+
+/// What became of a request when it came.
+pub enum Entry {
+    /// It is new: it goes on.
+    New(Ticket),
+    /// It is under way already, and is answered together with the first one.
+    Waits,
+    /// It was answered before: like this.
+    Known(Ticket, Given),
+}
+
+/// The requests of a deployment that are known. Clones share them.
+#[derive(Clone)]
+pub struct Duplicates {
+    shared: Option<Arc<Shared>>,
+}
+
+struct Shared {
+    window: Window,
+    hashers: [RandomState; 2],
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    known: HashMap<Identity, Known>,
+    /// The answered ones, the first answered first, and when that was.
+    answered: VecDeque<(Instant, Identity)>,
+}
+
+enum Known {
+    /// With those that have come again meanwhile.
+    UnderWay(Vec<Ticket>),
+    Answered(Instant, Given),
+}
+
+impl Duplicates {
+    pub fn new(window: Window) -> Self {
+        let is_on = !window.duration.is_zero() && window.requests_max > 0;
+        let shared = is_on.then(|| {
+            let hashers = [RandomState::new(), RandomState::new()];
+            Arc::new(Shared { window, hashers, state: Mutex::default() })
+        });
+        Self { shared }
+    }
+
+    /// Looks a valid request up, and notes it where it is new. `is_resent`: MQTT says that it may have been sent before.
+    pub fn enter(&self, mut ticket: Ticket, features: &[f32], is_resent: bool, now: Instant) -> Entry {
+        let Some(shared) = &self.shared else { return Entry::New(ticket) };
+        let Some(identity) = shared.identity(&ticket, features) else { return Entry::New(ticket) };
+        let mut state = shared.lock();
+        state.forget(shared.window, now);
+        match state.known.get_mut(&identity) {
+            Some(Known::UnderWay(again)) => {
+                again.push(ticket);
+                return Entry::Waits;
+            }
+            // Whoever was told to try again, and does, wants another answer than that.
+            Some(Known::Answered(_, given)) if is_resent || !is_retryable(&given.outcome) => {
+                let given = given.clone();
+                return Entry::Known(ticket, given);
+            }
+            Some(Known::Answered(..)) | None => {}
+        }
+        state.known.insert(identity, Known::UnderWay(Vec::new()));
+        ticket.identity = Some(identity);
+        Entry::New(ticket)
+    }
+
+    /// Notes how a request was answered. Returns those that have come again meanwhile: they get the same answer.
+    pub fn answered(&self, identity: Identity, given: &Given, now: Instant) -> Vec<Ticket> {
+        let Some(shared) = &self.shared else { return Vec::new() };
+        let mut state = shared.lock();
+        state.answered.push_back((now, identity));
+        let before = state.known.insert(identity, Known::Answered(now, given.clone()));
+        state.forget(shared.window, now);
+        match before {
+            Some(Known::UnderWay(again)) => again,
+            _ => Vec::new(),
+        }
+    }
+
+    /// Forgets a request that is under way and will not be answered. Returns those that have come again meanwhile.
+    pub fn forget(&self, identity: Identity) -> Vec<Ticket> {
+        let Some(shared) = &self.shared else { return Vec::new() };
+        let mut state = shared.lock();
+        match state.known.remove(&identity) {
+            Some(Known::UnderWay(again)) => again,
+            Some(answered @ Known::Answered(..)) => {
+                state.known.insert(identity, answered);
+                Vec::new()
+            }
+            None => Vec::new(),
+        }
+    }
+}
+
+impl Shared {
+    /// What tells a request from others: its device, its time and its name, or its correlation data; and its features, for a
+    /// device without a clock may give every reading the same time. `None` for a request that says nothing of itself.
+    fn identity(&self, ticket: &Ticket, features: &[f32]) -> Option<Identity> {
+        let caller = &ticket.caller;
+        let properties = ticket.reply_to.properties.as_deref();
+        let correlation = properties.and_then(|properties| properties.correlation_data.as_ref());
+        if caller.timestamp_us.is_none() && caller.request_id.is_none() && correlation.is_none() {
+            return None;
+        }
+        let about = About {
+            device: caller.device_id.as_ref().map(|device| device.as_str()),
+            timestamp_us: caller.timestamp_us,
+            request_id: caller.request_id.as_deref(),
+            correlation: correlation.map(|data| &data[..]),
+            features,
+        };
+        let [one, other] = &self.hashers;
+        Some(Identity(one.hash_one(&about), other.hash_one(&about)))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // No code that can panic runs under the lock, so a poisoned one still holds a sound state.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct About<'a> {
+    device: Option<&'a str>,
+    timestamp_us: Option<i64>,
+    request_id: Option<&'a str>,
+    correlation: Option<&'a [u8]>,
+    features: &'a [f32],
+}
+
+impl Hash for About<'_> {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        (self.device, self.timestamp_us, self.request_id, self.correlation).hash(state);
+        self.features.iter().for_each(|feature| feature.to_bits().hash(state));
+    }
+}
+
+impl State {
+    /// Forgets what is too old, and what is too much.
+    fn forget(&mut self, window: Window, now: Instant) {
+        while let Some(&(answered_at, identity)) = self.answered.front() {
+            let is_old = now.saturating_duration_since(answered_at) > window.duration;
+            if !is_old && self.answered.len() <= window.requests_max {
+                return;
+            }
+            self.answered.pop_front();
+            // It may be under way again, or have been answered again since.
+            if matches!(self.known.get(&identity), Some(Known::Answered(at, _)) if *at == answered_at) {
+                self.known.remove(&identity);
+            }
+        }
+    }
+}
+
+fn is_retryable(outcome: &Outcome) -> bool {
+    outcome.as_ref().is_err_and(|refusal| refusal.code.retryable())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::deployment::outbox::ReplyTo;
+    use crate::inference::{Caller, DeviceId, ErrorCode, Refusal};
+
+    fn ticket(device: &str, timestamp_us: Option<i64>) -> Ticket {
+        let device_id = Some(DeviceId::new(device).unwrap());
+        let caller = Caller { device_id, timestamp_us, request_id: None };
+        Ticket::new(caller, ReplyTo::default(), Instant::now(), None, 0)
+    }
+
+    fn given(outcome: Outcome) -> Given {
+        Given { outcome, network: Duration::ZERO, total: Duration::from_millis(3), stages: Stages::default() }
+    }
+
+    fn enter(duplicates: &Duplicates, device: &str, time: i64, feature: f32, now: Instant) -> Entry {
+        duplicates.enter(ticket(device, Some(time)), &[feature], false, now)
+    }
+
+    fn identity(entry: Entry) -> Identity {
+        let Entry::New(ticket) = entry else { panic!("it is known") };
+        ticket.identity.unwrap()
+    }
+
+    #[test]
+    fn what_was_lost_is_new_when_it_comes_again() {
+        let (duplicates, now) = (Duplicates::new(Window::default()), Instant::now());
+        let lost = identity(enter(&duplicates, "a", 1, 0.5, now));
+        assert!(matches!(enter(&duplicates, "a", 1, 0.5, now), Entry::Waits));
+        assert_eq!(duplicates.forget(lost).len(), 1);
+        let answered = identity(enter(&duplicates, "a", 1, 0.5, now));
+        duplicates.answered(answered, &given(Ok(0.75)), now);
+        assert!(duplicates.forget(answered).is_empty());
+        assert!(matches!(enter(&duplicates, "a", 1, 0.5, now), Entry::Known(..)));
+    }
+
+    #[test]
+    fn what_comes_again_waits_and_then_gets_the_answer_of_the_first() {
+        let (duplicates, now) = (Duplicates::new(Window::default()), Instant::now());
+        let first = identity(enter(&duplicates, "a", 1, 0.5, now));
+        assert!(matches!(enter(&duplicates, "a", 1, 0.5, now), Entry::Waits));
+        assert_eq!(duplicates.answered(first, &given(Ok(0.75)), now).len(), 1);
+        let Entry::Known(_, again) = enter(&duplicates, "a", 1, 0.5, now) else { panic!("it is new") };
+        assert_eq!((again.outcome, again.total), (Ok(0.75), Duration::from_millis(3)));
+        for (device, time, feature) in [("b", 1, 0.5), ("a", 2, 0.5), ("a", 1, 0.25)] {
+            assert!(matches!(enter(&duplicates, device, time, feature, now), Entry::New(_)));
+        }
+    }
+
+    #[test]
+    fn a_request_that_was_told_to_try_again_is_tried_again_unless_it_is_the_same_packet() {
+        let (duplicates, now) = (Duplicates::new(Window::default()), Instant::now());
+        let first = identity(enter(&duplicates, "a", 1, 0.5, now));
+        let refusal = given(Err(Refusal::new(ErrorCode::Overloaded, "full")));
+        duplicates.answered(first, &refusal, now);
+        let resent = duplicates.enter(ticket("a", Some(1)), &[0.5], true, now);
+        assert!(matches!(resent, Entry::Known(..)));
+        assert!(matches!(enter(&duplicates, "a", 1, 0.5, now), Entry::New(_)));
+    }
+
+    #[test]
+    fn the_window_ends_by_time_and_by_number() {
+        let window = Window { duration: Duration::from_secs(10), requests_max: 2 };
+        let (duplicates, start) = (Duplicates::new(window), Instant::now());
+        for time in 1..=3 {
+            let first = identity(enter(&duplicates, "a", time, 0.5, start));
+            duplicates.answered(first, &given(Ok(0.5)), start);
+        }
+        assert!(matches!(enter(&duplicates, "a", 3, 0.5, start), Entry::Known(..)));
+        assert!(matches!(enter(&duplicates, "a", 1, 0.5, start), Entry::New(_)), "only two are known");
+        let later = start + Duration::from_secs(11);
+        assert!(matches!(enter(&duplicates, "a", 3, 0.5, later), Entry::New(_)));
+    }
+
+    #[test]
+    fn without_a_window_or_a_name_nothing_is_a_duplicate() {
+        let now = Instant::now();
+        let off = Duplicates::new(Window { duration: Duration::ZERO, ..Window::default() });
+        let nameless = Duplicates::new(Window::default());
+        for _ in 0..2 {
+            assert!(matches!(enter(&off, "a", 1, 0.5, now), Entry::New(_)));
+            assert!(matches!(nameless.enter(ticket("a", None), &[0.5], false, now), Entry::New(_)));
+        }
+    }
+}
