@@ -4,4 +4,5 @@ pub mod comparison;
 pub mod metrics_file;
 pub mod scenario;
 pub mod statistics;
+pub mod virtual_time;
 mod yaml;
