@@ -118,7 +118,7 @@ impl OneWay {
         }
         let arrives = sets_out + profile.delay.of(self.key, Purpose::Delay, number, sets_out);
         let arrives = if lost { arrives } else { self.in_order(profile, letter, arrives) };
-        let second = second.map(|at| at + profile.delay.of(self.key, Purpose::Duplicate, number, at));
+        let second = second.map(|at| at + profile.delay.of(self.key, Purpose::DuplicateDelay, number, at));
         Verdict {
             delay: arrives - at,
             lost: lost.then_some(profile.lost),

@@ -20,10 +20,12 @@ pub enum Purpose {
     LossState = 3,
     /// Whether, and for how long, it is held back.
     Reorder = 4,
-    /// Whether there is a second copy, and its delay.
+    /// Whether there is a second copy.
     Duplicate = 5,
     /// Whether the link is down.
     Outage = 6,
+    /// How long a second copy is under way.
+    DuplicateDelay = 7,
 }
 
 /// A key that names one direction of one link under one seed.
