@@ -88,6 +88,30 @@ fn a_request_is_acknowledged_when_it_is_answered() {
 }
 
 #[test]
+fn a_sender_that_gets_its_own_answers_has_them_before_the_acknowledgement() {
+    for subscription_qos in [0, 1] {
+        let (_node, address, gate) = held(one_at_a_time());
+        gate.open();
+        let mut client = Client::v5(address, "a");
+        client.subscribe("ml/inference/result/d", subscription_qos);
+        for packet_id in 1..=100 {
+            publish(&mut client, QOS_1, packet_id, &payload(i64::from(packet_id), 0.5));
+        }
+        let (mut answered, mut acknowledged) = (0, 0);
+        while acknowledged < 100 {
+            let packet = client.receive();
+            if packet.kind() == 3 {
+                answered += 1;
+            } else {
+                acknowledged += 1;
+                assert_eq!(ack(&packet), (PUBACK, acknowledged, 0));
+                assert!(answered >= acknowledged, "{answered} answers before acknowledgement {acknowledged}");
+            }
+        }
+    }
+}
+
+#[test]
 fn acknowledgements_keep_the_order_of_the_publishes_whoever_answers_first() {
     let (_node, address, gate) = held(Config { workers: 2, ..one_at_a_time() });
     let mut client = Client::v5(address, "a");

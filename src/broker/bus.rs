@@ -175,7 +175,7 @@ impl Bus {
         let receipt = publication.receipt.take();
         let mut is_lost = false;
         let mut send = |lane: &Lane, publication| {
-            // Whoever answers has a part of the receipt.
+            // Whoever settles it has a part of the receipt.
             let receipt = receipt.as_ref().filter(|_| lane.is_answering).cloned();
             match lane.send(Publication { receipt, ..publication }, targets.clone()) {
                 Some(packet) => packets.push_back(packet),

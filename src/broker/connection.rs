@@ -316,7 +316,6 @@ impl Connection {
         self.process()?;
         let news = self.session.news.clone();
         loop {
-            self.give_owed()?;
             if self.waits_for_answers && !self.owes_too_much() && !self.server.bus.is_draining() {
                 self.waits_for_answers = false;
                 // It could not be read meanwhile, so its silence does not count.
@@ -324,6 +323,7 @@ impl Connection {
                 self.process()?;
             }
             self.take_ready().await?;
+            self.give_owed()?;
             if self.may_leave() && shared.is_empty() {
                 return Ok(End::Closing(Reason::SHUTTING_DOWN));
             }

@@ -39,6 +39,7 @@ async fn serve(server: &Server, lane: &mut LaneReceiver) -> Result<(), RouterGon
 
 fn distribute(server: &Server, envelope: Envelope) {
     let Envelope { mut publication, targets, .. } = envelope;
+    let receipt = publication.receipt.take();
     if targets.sessions.iter().any(|recipient| recipient.mailbox.is_lagging()) {
         publication.payload = Bytes::copy_from_slice(&publication.payload);
     }
@@ -50,5 +51,8 @@ fn distribute(server: &Server, envelope: Envelope) {
     for group in &targets.groups {
         let dropped = group.put(publication.clone());
         note_dropped(server, &group.name, dropped, "the members of the shared subscription are slow");
+    }
+    if let Some(receipt) = receipt {
+        receipt.settle();
     }
 }

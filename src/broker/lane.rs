@@ -68,7 +68,7 @@ impl Total {
 pub(super) struct Lane {
     /// What the router knows it by.
     topic: Bytes,
-    /// Its receiver answers what it gets, and publishers are acknowledged then.
+    /// Its receiver settles the receipts of what it gets: when it has answered, or put it into every mailbox.
     pub is_answering: bool,
     /// What the router's log surely holds, in bytes; publishers wait while half of it is on its way.
     log_bytes: u64,

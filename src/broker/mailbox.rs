@@ -30,11 +30,13 @@ struct State {
     bytes_max: usize,
     /// Dropped since the session last asked, because it lagged.
     skipped: u64,
+    /// Ever put in.
+    put: u64,
 }
 
 impl Mailbox {
     pub fn new(session: u64) -> Arc<Self> {
-        let state = State { copies: VecDeque::new(), bytes: 0, bytes_max: 0, skipped: 0 };
+        let state = State { copies: VecDeque::new(), bytes: 0, bytes_max: 0, skipped: 0, put: 0 };
         Arc::new(Self { session, state: Mutex::new(state), arrival: Notify::new() })
     }
 
@@ -50,6 +52,7 @@ impl Mailbox {
         let is_first = state.copies.is_empty();
         state.bytes += copy.publication.bytes();
         state.copies.push_back(copy);
+        state.put += 1;
         while state.bytes > state.bytes_max && state.copies.len() > 1 {
             state.pop();
             state.skipped += 1;
@@ -63,6 +66,12 @@ impl Mailbox {
     /// The oldest copy.
     pub fn take(&self) -> Option<Copy> {
         lock(&self.state).pop()
+    }
+
+    /// How many copies were ever put in, and how many of those have left.
+    pub fn counts(&self) -> (u64, u64) {
+        let state = lock(&self.state);
+        (state.put, state.put - state.copies.len() as u64)
     }
 
     /// How many copies were dropped since the last call, because the session lagged.

@@ -1,7 +1,7 @@
 //! The acknowledgements that a client is owed for its publishes: in the order of those, each as soon as it may be given.
 //!
 //! Most may be given at once. That of a request waits until the request has been answered, and those behind it wait for it, for
-//! MQTT wants them in order (MQTT 5, 4.6).
+//! MQTT wants them in order (MQTT 5, 4.6). Where the answer goes to the same client, it is written first.
 
 use super::connection::Connection;
 use super::output::{PUBACK_FIRST, PUBREC_FIRST};
@@ -55,6 +55,8 @@ struct Acknowledgement {
     packet_id: u16,
     qos: Qos,
     when: When,
+    /// How much the client must have been given first: all that was in its mailbox when its publish was answered.
+    behind: Option<u64>,
 }
 
 /// The acknowledgements that one connection owes.
@@ -77,12 +79,13 @@ impl Owed {
     }
 
     pub fn push(&mut self, packet_id: u16, qos: Qos, when: When) {
-        self.queue.push_back(Acknowledgement { packet_id, qos, when });
+        self.queue.push_back(Acknowledgement { packet_id, qos, when, behind: None });
     }
 
-    /// The next one that may be given, and how what it waited for has ended.
-    fn next(&mut self) -> Option<(u16, Qos, Result<Reason, Lost>)> {
-        let first = self.queue.front()?;
+    /// The next one that may be given to a client that has been given so much from its mailbox, into which so much was put; and how what
+    /// it waited for has ended.
+    fn next(&mut self, put: u64, given: u64) -> Option<(u16, Qos, Result<Reason, Lost>)> {
+        let first = self.queue.front_mut()?;
         let end = match &first.when {
             When::Now(reason) => Ok(*reason),
             When::Answered(answered) => match answered.end()? {
@@ -90,9 +93,12 @@ impl Owed {
                 Settlement::Lost => Err(Lost),
             },
         };
-        let given = (first.packet_id, first.qos, end);
+        if *first.behind.get_or_insert(put) > given {
+            return None;
+        }
+        let next = (first.packet_id, first.qos, end);
         self.queue.pop_front();
-        Some(given)
+        Some(next)
     }
 
     /// The QoS 2 publishes that still wait: their client asks for those acknowledgements again, on its next connection.
@@ -121,7 +127,13 @@ impl Connection {
     /// # Errors
     /// When a request is lost and the client cannot be told so but by the end of the connection: then it sends it again.
     pub(super) fn give_owed(&mut self) -> Result<(), Reason> {
-        while let Some((packet_id, qos, end)) = self.owed.next() {
+        if self.owed.is_empty() {
+            return Ok(());
+        }
+        let (put, taken) = self.session.mailbox.counts();
+        // What waits for the client's window is the last of it.
+        let given = taken.saturating_sub(self.session.pending.len() as u64);
+        while let Some((packet_id, qos, end)) = self.owed.next(put, given) {
             let reason = match end {
                 Ok(reason) => reason,
                 Err(Lost) => {
@@ -163,11 +175,23 @@ mod tests {
             receipts.push(receipt);
         }
         let given =
-            |owed: &mut Owed| std::iter::from_fn(|| owed.next().map(|(id, ..)| id)).collect::<Vec<_>>();
+            |owed: &mut Owed| std::iter::from_fn(|| owed.next(0, 0).map(|(id, ..)| id)).collect::<Vec<_>>();
         receipts.pop().unwrap().settle();
         assert!(given(&mut owed).is_empty() && owed.contains(3));
         receipts.pop().unwrap().settle();
         assert_eq!(given(&mut owed), [1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn what_lies_in_the_mailbox_goes_first() {
+        let mut owed = Owed::default();
+        let (receipt, answered) = Answered::receipt(&Arc::new(Notify::new()));
+        owed.push(1, Qos::AtLeastOnce, When::Answered(answered));
+        assert!(owed.next(7, 7).is_none());
+        receipt.settle();
+        assert!(owed.next(9, 8).is_none());
+        // More has come meanwhile, and need not be waited for.
+        assert!(matches!(owed.next(12, 9), Some((1, ..))));
     }
 
     #[test]
@@ -182,8 +206,8 @@ mod tests {
         let lost = ask(1, Qos::AtLeastOnce);
         let _waiting = [ask(2, Qos::AtLeastOnce), ask(3, Qos::ExactlyOnce)];
         drop(lost);
-        assert!(matches!(owed.next(), Some((1, Qos::AtLeastOnce, Err(Lost)))));
-        assert!(owed.next().is_none());
+        assert!(matches!(owed.next(0, 0), Some((1, Qos::AtLeastOnce, Err(Lost)))));
+        assert!(owed.next(0, 0).is_none());
         assert_eq!(owed.unanswered().map(|(id, _)| id).collect::<Vec<_>>(), [3]);
     }
 }

@@ -144,7 +144,7 @@ impl Router {
 
     /// The lane to all connections, which must be the first one that is made.
     pub fn connections(&self) -> Result<LaneReceiver, RouterGone> {
-        self.lane(CONNECTIONS_LOG, CONNECTIONS_COPIES_MAX, false)
+        self.lane(CONNECTIONS_LOG, CONNECTIONS_COPIES_MAX, true)
     }
 
     /// A lane to an in-process link, which answers what it gets or does not.

@@ -149,7 +149,7 @@ pub struct DeploymentSection {
     pub acknowledge: Option<AcknowledgeName>,
     /// Seconds after its answer for which a QoS 1 or 2 request that comes again gets the same answer; 0 for none. Default 60.
     pub duplicates_s: Option<u64>,
-    /// The most answered requests that are known again. Default 65,536.
+    /// The most answered requests that are known again. Default 32,768.
     pub duplicates_requests_max: Option<usize>,
     /// Old figures for old baselines.
     pub compat: Option<CompatSection>,

@@ -6,20 +6,21 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::flow::Ticket;
-use crate::inference::{Outcome, Stages};
+use crate::inference::{Refusal, Stages};
 
 /// How far back requests are known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Window {
     /// For how long after its answer a request is known. Default 60 s; zero for not at all.
     pub duration: Duration,
-    /// The most answered requests that are known; beyond it the one that was answered first is forgotten. Default 65,536.
+    /// The most answered requests that are known, about 200 bytes each; beyond it the one that was answered first is forgotten.
+    /// Default 32,768.
     pub requests_max: usize,
 }
 
 impl Default for Window {
     fn default() -> Self {
-        Self { duration: Duration::from_secs(60), requests_max: 65_536 }
+        Self { duration: Duration::from_secs(60), requests_max: 32_768 }
     }
 }
 
@@ -30,7 +31,8 @@ pub struct Identity(u64, u64);
 /// How a request was answered, as far as its result says it.
 #[derive(Debug, Clone)]
 pub struct Given {
-    pub outcome: Outcome,
+    /// The refusal in a box: most are known with a prediction.
+    pub outcome: Result<f32, Box<Refusal>>,
     pub network: Duration,
     pub total: Duration,
     pub stages: Stages,
@@ -61,14 +63,23 @@ struct Shared {
 #[derive(Default)]
 struct State {
     known: HashMap<Identity, Known>,
-    /// The answered ones, the first answered first, and when that was.
-    answered: VecDeque<(Instant, Identity)>,
+    /// The answered ones, the first answered first.
+    answered: VecDeque<Answered>,
+    /// How many have been forgotten, which is the first one's number.
+    forgotten: u64,
 }
 
 enum Known {
     /// With those that have come again meanwhile.
     UnderWay(Vec<Ticket>),
-    Answered(Instant, Given),
+    /// The number of its answer.
+    Answered(u64),
+}
+
+struct Answered {
+    identity: Identity,
+    at: Instant,
+    given: Given,
 }
 
 impl Duplicates {
@@ -92,12 +103,14 @@ impl Duplicates {
                 again.push(ticket);
                 return Entry::Waits;
             }
-            // Whoever was told to try again, and does, wants another answer than that.
-            Some(Known::Answered(_, given)) if is_resent || !is_retryable(&given.outcome) => {
-                let given = given.clone();
-                return Entry::Known(ticket, given);
-            }
-            Some(Known::Answered(..)) | None => {}
+            Some(&mut Known::Answered(number)) => match state.given(number) {
+                // Whoever was told to try again, and does, wants another answer than that.
+                Some(given) if is_resent || !is_retryable(&given.outcome) => {
+                    return Entry::Known(ticket, given.clone());
+                }
+                _ => {}
+            },
+            None => {}
         }
         state.known.insert(identity, Known::UnderWay(Vec::new()));
         ticket.identity = Some(identity);
@@ -108,8 +121,9 @@ impl Duplicates {
     pub fn answered(&self, identity: Identity, given: &Given, now: Instant) -> Vec<Ticket> {
         let Some(shared) = &self.shared else { return Vec::new() };
         let mut state = shared.lock();
-        state.answered.push_back((now, identity));
-        let before = state.known.insert(identity, Known::Answered(now, given.clone()));
+        let number = state.forgotten + state.answered.len() as u64;
+        state.answered.push_back(Answered { identity, at: now, given: given.clone() });
+        let before = state.known.insert(identity, Known::Answered(number));
         state.forget(shared.window, now);
         match before {
             Some(Known::UnderWay(again)) => again,
@@ -142,15 +156,10 @@ impl Shared {
         if caller.timestamp_us.is_none() && caller.request_id.is_none() && correlation.is_none() {
             return None;
         }
-        let about = About {
-            device: caller.device_id.as_ref().map(|device| device.as_str()),
-            timestamp_us: caller.timestamp_us,
-            request_id: caller.request_id.as_deref(),
-            correlation: correlation.map(|data| &data[..]),
-            features,
-        };
+        let device = caller.device_id.as_ref().map(|device| device.as_str());
+        let name = (device, caller.timestamp_us, caller.request_id.as_deref(), correlation);
         let [one, other] = &self.hashers;
-        Some(Identity(one.hash_one(&about), other.hash_one(&about)))
+        Some(Identity(one.hash_one(name), other.hash_one((name, Bits(features)))))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -159,39 +168,40 @@ impl Shared {
     }
 }
 
-struct About<'a> {
-    device: Option<&'a str>,
-    timestamp_us: Option<i64>,
-    request_id: Option<&'a str>,
-    correlation: Option<&'a [u8]>,
-    features: &'a [f32],
-}
+/// Floats as they are stored, so that they can be hashed.
+struct Bits<'a>(&'a [f32]);
 
-impl Hash for About<'_> {
+impl Hash for Bits<'_> {
     fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
-        (self.device, self.timestamp_us, self.request_id, self.correlation).hash(state);
-        self.features.iter().for_each(|feature| feature.to_bits().hash(state));
+        self.0.iter().for_each(|feature| feature.to_bits().hash(state));
     }
 }
 
 impl State {
+    fn given(&self, number: u64) -> Option<&Given> {
+        let at = usize::try_from(number.checked_sub(self.forgotten)?).ok()?;
+        self.answered.get(at).map(|answered| &answered.given)
+    }
+
     /// Forgets what is too old, and what is too much.
     fn forget(&mut self, window: Window, now: Instant) {
-        while let Some(&(answered_at, identity)) = self.answered.front() {
-            let is_old = now.saturating_duration_since(answered_at) > window.duration;
+        while let Some(first) = self.answered.front() {
+            let is_old = now.saturating_duration_since(first.at) > window.duration;
             if !is_old && self.answered.len() <= window.requests_max {
                 return;
             }
-            self.answered.pop_front();
             // It may be under way again, or have been answered again since.
-            if matches!(self.known.get(&identity), Some(Known::Answered(at, _)) if *at == answered_at) {
-                self.known.remove(&identity);
+            if matches!(self.known.get(&first.identity), Some(Known::Answered(number)) if *number == self.forgotten)
+            {
+                self.known.remove(&first.identity);
             }
+            self.answered.pop_front();
+            self.forgotten += 1;
         }
     }
 }
 
-fn is_retryable(outcome: &Outcome) -> bool {
+fn is_retryable(outcome: &Result<f32, Box<Refusal>>) -> bool {
     outcome.as_ref().is_err_and(|refusal| refusal.code.retryable())
 }
 
@@ -199,7 +209,7 @@ fn is_retryable(outcome: &Outcome) -> bool {
 mod tests {
     use super::*;
     use crate::deployment::outbox::ReplyTo;
-    use crate::inference::{Caller, DeviceId, ErrorCode, Refusal};
+    use crate::inference::{Caller, DeviceId, ErrorCode, Outcome};
 
     fn ticket(device: &str, timestamp_us: Option<i64>) -> Ticket {
         let device_id = Some(DeviceId::new(device).unwrap());
@@ -208,7 +218,12 @@ mod tests {
     }
 
     fn given(outcome: Outcome) -> Given {
-        Given { outcome, network: Duration::ZERO, total: Duration::from_millis(3), stages: Stages::default() }
+        Given {
+            outcome: outcome.map_err(Box::new),
+            network: Duration::ZERO,
+            total: Duration::from_millis(3),
+            stages: Stages::default(),
+        }
     }
 
     fn enter(duplicates: &Duplicates, device: &str, time: i64, feature: f32, now: Instant) -> Entry {

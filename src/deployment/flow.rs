@@ -70,7 +70,7 @@ impl Ticket {
         self.network = given.network;
         self.stages = given.stages;
         self.total = Some(given.total);
-        Answer { ticket: self, outcome: given.outcome.clone() }
+        Answer { ticket: self, outcome: given.outcome.clone().map_err(|refusal| *refusal) }
     }
 }
 

@@ -189,7 +189,8 @@ impl Outbox {
         for at in 0..answers.len() {
             let Answer { ticket, outcome } = &answers[at];
             let Some(identity) = ticket.identity else { continue };
-            let (outcome, network, stages) = (outcome.clone(), ticket.network, ticket.stages);
+            let outcome = outcome.clone().map_err(Box::new);
+            let (network, stages) = (ticket.network, ticket.stages);
             let given = Given { outcome, network, total: ticket.total(now), stages };
             let again = self.shared.duplicates.answered(identity, &given, now);
             answers.extend(again.into_iter().map(|ticket| ticket.again(&given)));
