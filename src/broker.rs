@@ -193,7 +193,17 @@ impl Broker {
     ///
     /// # Errors
     /// [`BrokerError`] when an address cannot be had, a limit makes no sense, or the system has no thread left.
-    pub fn start(mut config: Config) -> Result<Self, BrokerError> {
+    pub fn start(config: Config) -> Result<Self, BrokerError> {
+        let broker = Self::bind(config)?;
+        broker.open();
+        Ok(broker)
+    }
+
+    /// The same, but clients that connect wait until [`open`](Self::open): in-process links can subscribe before the first message.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn bind(mut config: Config) -> Result<Self, BrokerError> {
         check(&config)?;
         let entrances = entrances(&mut config)?;
         let runtime = runtime().map_err(BrokerError::Thread)?;
@@ -222,6 +232,11 @@ impl Broker {
                 Err(BrokerError::Thread(source))
             }
         }
+    }
+
+    /// Lets clients in, those that have been waiting first.
+    pub fn open(&self) {
+        self.server.open();
     }
 
     /// Each listener's name and the address it is bound to, in the order of the configuration.

@@ -4,6 +4,7 @@ mod bench;
 mod compare;
 mod convert;
 mod demo;
+mod health;
 mod infer;
 mod inspect;
 mod output;
@@ -69,6 +70,8 @@ pub enum Command {
     Bench(Box<bench::Args>),
     /// Compare placements by existing measurements, with confidence intervals and a verdict
     Compare(compare::Args),
+    /// Ask a running node whether it answers; the exit status tells
+    Health(health::Args),
     /// Send the rows of a recorded CSV as requests and write the answers beside them
     Replay(replay::Args),
     /// Run a model on features from the command line or standard input, without MQTT
@@ -98,6 +101,7 @@ impl Command {
             Self::Demo(args) => demo::run(&args),
             Self::Serve(args) => serve::run(args),
             Self::Compare(args) => compare::run(&args),
+            Self::Health(args) => health::run(&args),
             Self::Replay(args) => replay::run(&args),
             Self::Infer(args) => infer::run(&args),
             Self::Inspect(args) => inspect::run(&args),

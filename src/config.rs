@@ -13,11 +13,12 @@ use std::time::Duration;
 use serde::Deserialize;
 
 pub use self::access_files::{invalid_users, read_users_text};
-pub use self::file::{BrokerSection, DeploymentSection, NodeFile, RemoteSection};
+pub use self::file::{BrokerSection, DeploymentSection, HttpSection, NodeFile, RemoteSection};
 pub use self::network_section::NetworkSection;
 use crate::broker::{self, Listener, SettingsError};
 use crate::client::RemoteConfig;
 use crate::deployment;
+use crate::http;
 use crate::network::Profile;
 use crate::strict_toml::{self, TomlError};
 
@@ -97,6 +98,8 @@ pub struct ServeConfig {
     pub shutdown_grace: Duration,
     /// Which broker.
     pub broker: BrokerChoice,
+    /// Where health and metrics are served; `None` for nowhere.
+    pub http: Option<http::Config>,
     /// Deployments with their models.
     pub deployments: Vec<(deployment::Config, PathBuf)>,
 }

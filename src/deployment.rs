@@ -12,10 +12,12 @@ mod duplicates;
 mod flow;
 mod intake;
 mod outbox;
+mod trace_context;
+mod view;
 
 use std::io;
-use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -26,6 +28,7 @@ pub use self::duplicates::Window;
 use self::duplicates::Duplicates;
 use self::flow::{Flow, Ticket};
 use self::outbox::Outbox;
+pub use self::view::View;
 use crate::client::{Acknowledge, Client, ClientError, Publisher};
 use crate::metrics::{Ledger, Statistics};
 use crate::model::{Detector, Model, ModelInfo};
@@ -191,11 +194,11 @@ pub enum DeploymentError {
 
 /// A running deployment.
 pub struct Deployment {
-    name: String,
-    model: ModelInfo,
+    view: View,
     flow: Flow,
     publisher: Arc<dyn Publisher>,
-    intake: intake::Running,
+    /// Waiting for its end is for one thread at a time, while others look whether it runs.
+    intake: Mutex<intake::Running>,
     stages: Vec<JoinHandle<()>>,
 }
 
@@ -218,11 +221,11 @@ impl Deployment {
             &config,
             &model_info,
             Arc::clone(&conversation.publisher),
-            ledger,
+            Arc::clone(&ledger),
             duplicates.clone(),
         );
         let workers = Pool::new(config.worker, |ticket: &Ticket| ticket.caller.device_id.as_ref());
-        let flow = Flow::new(&config, workers, outbox);
+        let flow = Flow::new(&config, workers.clone(), outbox);
         let stages =
             start_stages(&config, &flow, models).inspect_err(|_| flow.close()).map_err(thread_failed)?;
         let intake =
@@ -236,38 +239,45 @@ impl Deployment {
             topics = ?config.topics.request,
             "deployment started"
         );
-        Ok(Self { name, model: model_info, flow, publisher: conversation.publisher, intake, stages })
+        let view = View { name, placement: config.placement, model: Arc::new(model_info), ledger, workers };
+        Ok(Self { view, flow, publisher: conversation.publisher, intake: Mutex::new(intake), stages })
     }
 
     /// The deployment's name.
     pub fn name(&self) -> &str {
-        &self.name
+        &self.view.name
     }
 
     /// The model it serves.
     pub fn model(&self) -> &ModelInfo {
-        &self.model
+        &self.view.model
+    }
+
+    /// What can be seen of it, also after it has ended.
+    pub fn view(&self) -> View {
+        self.view.clone()
     }
 
     /// Its counts at this moment.
     pub fn statistics(&self) -> Statistics {
-        self.flow.ledger().statistics()
+        self.view.statistics()
     }
 
     /// How many requests wait for the model.
     pub fn queued(&self) -> usize {
-        self.flow.workers().len()
+        self.view.queued()
     }
 
     /// How its model's workers are doing.
     pub fn health(&self) -> worker::Health {
-        self.flow.workers().health()
+        self.view.health()
     }
 
     /// Whether its threads run.
     pub fn is_alive(&self) -> bool {
+        let intake = self.intake.lock().unwrap_or_else(PoisonError::into_inner);
         let stages_run = !self.stages.iter().any(JoinHandle::is_finished);
-        !self.intake.thread.is_finished() && stages_run && self.flow.workers().is_alive()
+        !intake.thread.is_finished() && stages_run && self.flow.workers().is_alive()
     }
 
     /// Takes no more requests; those that are under way go on.
@@ -281,9 +291,10 @@ impl Deployment {
         self.stop_receiving();
         // The intake ends once the broker has confirmed the end of the subscription.
         let wait = deadline.saturating_duration_since(Instant::now());
-        let ended = self.intake.ended.recv_timeout(wait) == Err(RecvTimeoutError::Disconnected);
-        if ended && self.intake.thread.join().is_err() {
-            error!(deployment = self.name, "the intake thread panicked");
+        let intake = self.intake.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let ended = intake.ended.recv_timeout(wait) == Err(RecvTimeoutError::Disconnected);
+        if ended && intake.thread.join().is_err() {
+            error!(deployment = self.view.name, "the intake thread panicked");
         }
         let left = self.flow.ledger().wait_until_drained(deadline);
         self.flow.close();
@@ -292,7 +303,7 @@ impl Deployment {
             let workers_ended = self.flow.workers().join();
             let stages_ended = self.stages.drain(..).all(|stage| stage.join().is_ok());
             if !(workers_ended && stages_ended) {
-                error!(deployment = self.name, "a thread of the deployment panicked");
+                error!(deployment = self.view.name, "a thread of the deployment panicked");
             }
         }
         self.flow.ledger().statistics()

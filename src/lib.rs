@@ -28,14 +28,15 @@
 //! ```
 //! The modules, in reading order: [`inference`] (the vocabulary), [`wire`] (JSON), [`mqtt`] (messages and topics), [`model`],
 //! [`network`] (delays), [`worker`] (batching), [`broker`], [`client`], [`deployment`] (joins them), [`node`] (composes
-//! deployments), [`config`], [`features`] and [`sensors`] (where requests come from), [`lab`]
-//! (what experiments say).
+//! deployments), [`http`] (health and metrics), [`config`], [`features`] and [`sensors`] (where requests come from), [`lab`] (what
+//! experiments say).
 
 pub mod broker;
 pub mod client;
 pub mod config;
 pub mod deployment;
 pub mod features;
+pub mod http;
 pub mod inference;
 pub mod lab;
 pub mod metrics;

@@ -2,10 +2,13 @@
 //!
 //! `received = answered + errors by code + in flight` holds at every moment, because all of it changes under one lock.
 
+mod histogram;
+
 use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+pub use self::histogram::{Bounds, Durations, Histogram, NANOSECONDS_PER_S, Sizes};
 use crate::inference::ErrorCode;
 
 /// Counts of one deployment at one moment.
@@ -27,8 +30,23 @@ pub struct Statistics {
     pub repeated: u64,
     /// The sum of the forward passes that answered requests were part of.
     pub inference_time: Duration,
-    /// The sum over answered requests of the time from arrival to the result leaving.
-    pub total_latency: Duration,
+    /// How times and sizes are spread.
+    pub spread: Spread,
+}
+
+/// How times and sizes are spread.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Spread {
+    /// How long answered requests waited for a worker.
+    pub queue: Durations,
+    /// What the simulated network decided for answered requests, both ways.
+    pub network: Durations,
+    /// From the arrival of answered requests to the result leaving.
+    pub total: Durations,
+    /// Forward passes.
+    pub inference: Durations,
+    /// Rows of each forward pass.
+    pub batch: Sizes,
 }
 
 impl Statistics {
@@ -49,7 +67,7 @@ impl Statistics {
 
     /// The mean time from arrival to the result leaving; zero before the first.
     pub fn average_total_latency(&self) -> Duration {
-        average(self.total_latency, self.answered)
+        average(self.spread.total.sum_duration(), self.answered)
     }
 }
 
@@ -66,8 +84,12 @@ fn average(sum: Duration, count: u64) -> Duration {
 pub enum Ended {
     /// A result.
     Answered {
+        /// Waiting for a worker.
+        queue: Duration,
         /// The forward pass it was part of.
         inference: Duration,
+        /// What the simulated network decided, both ways.
+        network: Duration,
         /// From arrival to the result leaving.
         total: Duration,
     },
@@ -98,7 +120,7 @@ struct Counts {
     response_topics_refused: u64,
     repeated: u64,
     inference_time: Duration,
-    total_latency: Duration,
+    spread: Spread,
 }
 
 impl Ledger {
@@ -119,10 +141,12 @@ impl Ledger {
             let counts = &mut state.counts;
             counts.in_flight -= 1;
             match request {
-                Ended::Answered { inference, total } => {
+                Ended::Answered { queue, inference, network, total } => {
                     counts.answered += 1;
                     counts.inference_time += inference;
-                    counts.total_latency += total;
+                    counts.spread.queue.record_duration(queue);
+                    counts.spread.network.record_duration(network);
+                    counts.spread.total.record_duration(total);
                 }
                 Ended::Refused(code) => counts.errors[code as usize] += 1,
             }
@@ -131,6 +155,13 @@ impl Ledger {
             drop(state);
             self.drained.notify_all();
         }
+    }
+
+    /// Counts a forward pass over `rows` requests that took `inference`.
+    pub fn batch(&self, rows: usize, inference: Duration) {
+        let mut state = self.lock();
+        state.counts.spread.batch.record(rows as u64);
+        state.counts.spread.inference.record_duration(inference);
     }
 
     /// Counts answers that could not be handed to the broker.
@@ -175,7 +206,7 @@ impl Ledger {
             response_topics_refused: counts.response_topics_refused,
             repeated: counts.repeated,
             inference_time: counts.inference_time,
-            total_latency: counts.total_latency,
+            spread: counts.spread,
         }
     }
 
@@ -196,14 +227,18 @@ mod tests {
         assert!(ledger.statistics().is_conserved());
         ledger.end([Ended::Refused(ErrorCode::Overloaded)]);
         assert!(ledger.statistics().is_conserved());
-        let answered =
-            Ended::Answered { inference: Duration::from_millis(2), total: Duration::from_millis(6) };
+        let [queue, inference, network, total] = [1, 2, 3, 6].map(Duration::from_millis);
+        let answered = Ended::Answered { queue, inference, network, total };
+        ledger.batch(2, inference);
         ledger.end([answered, answered]);
         let statistics = ledger.statistics();
         assert!(statistics.is_conserved());
         assert_eq!((statistics.answered, statistics.in_flight), (2, 0));
         assert_eq!(statistics.errors, BTreeMap::from([("OVERLOADED", 1)]));
         assert_eq!(statistics.average_total_latency(), Duration::from_millis(6));
+        let spread = &statistics.spread;
+        assert_eq!((spread.total.count(), spread.inference.count(), spread.batch.sum()), (2, 1, 2));
+        assert_eq!(spread.network.sum_duration(), network * 2);
         assert_eq!(ledger.wait_until_drained(Instant::now()), 0);
     }
 }

@@ -1,5 +1,7 @@
 //! The composition root: a broker (embedded or elsewhere) and any number of deployments, from start to drain.
 
+mod observer;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,6 +16,8 @@ use crate::deployment::{self, Deployment, DeploymentError, DeviceIdFrom};
 use crate::metrics::Statistics;
 use crate::model::{Detector, LoadError, ModelInfo};
 use crate::worker;
+
+pub use self::observer::{DeploymentSnapshot, Observer, Snapshot};
 
 /// How long a stopping node waits for accepted requests to be answered, unless told otherwise.
 pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
@@ -34,6 +38,7 @@ pub struct NodeBuilder {
     broker: BrokerChoice,
     deployments: Vec<(deployment::Config, ModelSource)>,
     shutdown_grace: Duration,
+    observer: Observer,
 }
 
 enum BrokerChoice {
@@ -111,6 +116,7 @@ impl Default for NodeBuilder {
             broker: BrokerChoice::Embedded(Box::new(broker::Config::loopback())),
             deployments: Vec::new(),
             shutdown_grace: SHUTDOWN_GRACE,
+            observer: Observer::default(),
         }
     }
 }
@@ -152,6 +158,13 @@ impl NodeBuilder {
         self
     }
 
+    /// Lets `observer` watch the node from now on: of use to whoever must answer for the node before it has started.
+    /// [`Node::observer`] is enough for everybody else.
+    pub fn observer(mut self, observer: &Observer) -> Self {
+        self.observer = observer.clone();
+        self
+    }
+
     /// Loads every model, starts the broker, then the deployments.
     ///
     /// With an embedded broker the node is ready when this returns; with a broker elsewhere it may still be connecting:
@@ -172,16 +185,25 @@ impl NodeBuilder {
         let status = status(&self.status_topic, &self.node_id, &loaded);
         let wants_senders = loaded.iter().any(|(config, _)| config.device_id_from != DeviceIdFrom::Payload);
         let (broker, client) = connect(self.broker, status, wants_senders)?;
+        self.observer.node_has(&client, broker.as_ref());
         let mut node = Node {
             broker,
             client: Some(client),
             deployments: Vec::new(),
             shutdown_grace: self.shutdown_grace,
+            observer: self.observer,
         };
         for (config, detector) in loaded {
             // On failure the node built so far is dropped, which stops it.
-            node.deployments.push(Deployment::start(config, detector, node.client())?);
+            let deployment = Arc::new(Deployment::start(config, detector, node.client())?);
+            node.observer.node_has_deployment(&deployment);
+            node.deployments.push(deployment);
         }
+        if let Some(broker) = &node.broker {
+            // Not before: a request that nobody has subscribed to would be acknowledged and lost.
+            broker.open();
+        }
+        node.observer.node_runs();
         Ok(node)
     }
 
@@ -224,19 +246,19 @@ fn status(topic: &str, node_id: &str, loaded: &[(deployment::Config, Detector)])
     Status { topic: format!("{topic}/{node_id}"), online: online.to_string(), offline: offline.to_string() }
 }
 
-type Connected = (Option<Arc<Broker>>, Box<dyn Client>);
+type Connected = (Option<Arc<Broker>>, Arc<dyn Client>);
 
 fn connect(choice: BrokerChoice, status: Status, wants_senders: bool) -> Result<Connected, NodeError> {
     match choice {
         BrokerChoice::Embedded(mut config) => {
             config.tells_senders |= wants_senders;
-            let broker = Arc::new(Broker::start(*config)?);
+            let broker = Arc::new(Broker::bind(*config)?);
             let client = InProcess::join(Arc::clone(&broker), status)?;
-            Ok((Some(broker), Box::new(client)))
+            Ok((Some(broker), Arc::new(client)))
         }
         BrokerChoice::Elsewhere(config) => {
             let client = Remote::connect(config, Some(status)).map_err(NodeError::Thread)?;
-            Ok((None, Box::new(client)))
+            Ok((None, Arc::new(client)))
         }
     }
 }
@@ -245,9 +267,10 @@ fn connect(choice: BrokerChoice, status: Status, wants_senders: bool) -> Result<
 pub struct Node {
     broker: Option<Arc<Broker>>,
     /// There until the node is closed.
-    client: Option<Box<dyn Client>>,
-    deployments: Vec<Deployment>,
+    client: Option<Arc<dyn Client>>,
+    deployments: Vec<Arc<Deployment>>,
     shutdown_grace: Duration,
+    observer: Observer,
 }
 
 /// Whether a node can answer.
@@ -295,17 +318,17 @@ impl Node {
 
     /// The counts of deployment `name`.
     pub fn statistics(&self, name: &str) -> Option<Statistics> {
-        self.deployments.iter().find(|deployment| deployment.name() == name).map(Deployment::statistics)
+        self.deployments.iter().find(|deployment| deployment.name() == name).map(|one| one.statistics())
     }
 
     /// How many requests wait for the model of deployment `name`.
     pub fn queued(&self, name: &str) -> Option<usize> {
-        self.deployments.iter().find(|deployment| deployment.name() == name).map(Deployment::queued)
+        self.deployments.iter().find(|deployment| deployment.name() == name).map(|one| one.queued())
     }
 
     /// How the workers of deployment `name` are doing.
     pub fn health(&self, name: &str) -> Option<worker::Health> {
-        self.deployments.iter().find(|deployment| deployment.name() == name).map(Deployment::health)
+        self.deployments.iter().find(|deployment| deployment.name() == name).map(|one| one.health())
     }
 
     fn client(&self) -> &dyn Client {
@@ -314,22 +337,12 @@ impl Node {
 
     /// Whether the node answers now.
     pub fn readiness(&self) -> Readiness {
-        if let Some(dead) = self.deployments.iter().find(|deployment| !deployment.is_alive()) {
-            return Readiness::Failed(format!("a thread of deployment {} has ended", dead.name()));
-        }
-        match readiness(self.client().state()) {
-            Readiness::Ready => self.models_readiness(),
-            not_ready => not_ready,
-        }
+        self.observer.readiness()
     }
 
-    /// Whether every model can be relied on.
-    fn models_readiness(&self) -> Readiness {
-        let failing = self.deployments.iter().find_map(|deployment| {
-            let reason = deployment.health().failing?;
-            Some(format!("deployment {}: {reason}", deployment.name()))
-        });
-        failing.map_or(Readiness::Ready, Readiness::NotReady)
+    /// Watches the node, from any thread and also after it has ended.
+    pub fn observer(&self) -> Observer {
+        self.observer.clone()
     }
 
     /// Waits until the node answers.
@@ -370,6 +383,7 @@ impl Node {
     /// deployment's final counts; requests still in flight in them were left behind.
     pub fn stop(mut self) -> Vec<(String, Statistics)> {
         let deadline = Instant::now() + self.shutdown_grace;
+        self.observer.node_stops();
         if let Some(broker) = &self.broker {
             // What is acknowledged without an answer is lost; what is not taken is sent again.
             broker.drain();
@@ -378,7 +392,7 @@ impl Node {
             deployment.stop_receiving();
         }
         let mut totals = Vec::with_capacity(self.deployments.len());
-        for deployment in std::mem::take(&mut self.deployments) {
+        for deployment in self.take_deployments() {
             let name = deployment.name().to_owned();
             let statistics = deployment.finish(deadline);
             if statistics.in_flight > 0 {
@@ -395,10 +409,18 @@ impl Node {
         totals
     }
 
+    /// The deployments, for nobody else any more.
+    fn take_deployments(&mut self) -> Vec<Deployment> {
+        self.observer.node_stops();
+        let deployments = std::mem::take(&mut self.deployments).into_iter();
+        deployments.map(|one| Arc::into_inner(one).expect("the observer has let go of it")).collect()
+    }
+
     fn close(&mut self) {
-        for deployment in std::mem::take(&mut self.deployments) {
+        for deployment in self.take_deployments() {
             deployment.finish(Instant::now());
         }
+        self.observer.node_has_ended();
         if let Some(client) = self.client.take() {
             client.close();
         }

@@ -1,7 +1,12 @@
-//! Logs: structured, on standard error, filtered by `--log` or `RUST_LOG`.
+//! Logs: structured, on standard error, filtered by `--log` or `RUST_LOG`. With the feature `opentelemetry` also traces, to a
+//! collector that OpenTelemetry's own environment variables name.
+
+#[cfg(feature = "opentelemetry")]
+mod traces;
 
 use std::io::IsTerminal;
 
+use tracing::Span;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 
@@ -23,14 +28,40 @@ pub const COMMAND_FILTER: &str = "warn";
 /// topic of every message for its spans, which takes longer than the message does.
 const ROUTER_FILTER: &str = "rumqttd=off";
 
-/// Starts logging to standard error. `filter` is in `RUST_LOG`'s syntax and wins over it, and both over `default`.
+/// What was started. When it is dropped, traces that have not been sent are.
+#[must_use = "traces that have not been sent are sent when it is dropped"]
+#[derive(Default)]
+pub struct Telemetry {
+    #[cfg(feature = "opentelemetry")]
+    _traces: Option<traces::Traces>,
+}
+
+/// Why logging, or sending traces, did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// The filter does not parse.
+    #[error("--log or RUST_LOG: {0}; expected a filter such as info or nearfar=debug")]
+    Filter(#[from] ParseError),
+    /// The collector's address, or another of OpenTelemetry's variables, cannot be used.
+    #[error("OTEL_EXPORTER_OTLP_*: {0}")]
+    Traces(String),
+}
+
+/// Starts logging to standard error. `filter` is in `RUST_LOG`'s syntax and wins over it, and both over `default`. With the
+/// feature `opentelemetry` spans go to the collector that `OTEL_EXPORTER_OTLP_ENDPOINT` or
+/// `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` names; without either, or without the feature, to none.
 ///
 /// # Errors
-/// When `filter` does not parse.
-pub fn start(filter: Option<&str>, default: &str, format: LogFormat) -> Result<(), ParseError> {
+/// [`TelemetryError`] when `filter` does not parse, or the collector's address cannot be used.
+pub fn start(filter: Option<&str>, default: &str, format: LogFormat) -> Result<Telemetry, TelemetryError> {
     let from_environment = std::env::var(EnvFilter::DEFAULT_ENV).ok().filter(|value| !value.is_empty());
     let wanted = filter.map(str::to_owned).or(from_environment);
     let filter = filter_of(wanted.as_deref().unwrap_or(default))?;
+    #[cfg(feature = "opentelemetry")]
+    if let Some(traces) = traces::Traces::from_environment()? {
+        traces.subscribe(filter, format);
+        return Ok(Telemetry { _traces: Some(traces) });
+    }
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let started = match format {
         LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).try_init(),
@@ -40,7 +71,15 @@ pub fn start(filter: Option<&str>, default: &str, format: LogFormat) -> Result<(
     if started.is_err() {
         tracing::debug!("logging was started before");
     }
-    Ok(())
+    Ok(Telemetry::default())
+}
+
+/// Makes `span` part of the trace that a request says it belongs to (W3C Trace Context). Where no traces are sent, nothing.
+pub fn continue_trace(span: &Span, traceparent: Option<&str>, tracestate: Option<&str>) {
+    #[cfg(feature = "opentelemetry")]
+    traces::set_parent(span, traceparent, tracestate);
+    #[cfg(not(feature = "opentelemetry"))]
+    let _unsent = (span, traceparent, tracestate);
 }
 
 fn filter_of(wanted: &str) -> Result<EnvFilter, ParseError> {

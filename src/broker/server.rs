@@ -79,6 +79,8 @@ pub(super) struct Server {
     /// For the ends of connections.
     pub turns: Turns,
     stopping: AtomicBool,
+    /// Whether clients are let in yet.
+    open: watch::Sender<bool>,
     stop: watch::Sender<bool>,
     life: Mutex<Life>,
     addresses: Arc<Addresses>,
@@ -92,6 +94,7 @@ impl Server {
             registry: Registry::default(),
             drop_warnings: Mutex::new(RateLimit::new(WARN_EVERY)),
             turns: Turns::default(),
+            open: watch::Sender::new(false),
             stop: watch::Sender::new(false),
             addresses: Addresses::new(config.limits.connections_per_address_max),
             config,
@@ -108,6 +111,18 @@ impl Server {
     /// Whether clients are welcome: the router lives and nobody has stopped the broker.
     pub fn is_serving(&self) -> bool {
         !self.stopping.load(Ordering::Acquire) && lock(&self.life).cause_of_death.is_none()
+    }
+
+    /// Lets clients in.
+    pub fn open(&self) {
+        self.open.send_replace(true);
+    }
+
+    /// Waits until clients are let in.
+    async fn opened(&self) {
+        let mut open = self.open.subscribe();
+        // An error means that the server is gone, and so are we.
+        let _gone = open.wait_for(|&is_open| is_open).await;
     }
 
     /// Waits until the broker is stopped.
@@ -210,7 +225,8 @@ pub(super) async fn run(
     fanout.abort();
 }
 
-/// Accepts connections until the broker is stopped, then waits for them to end.
+/// Accepts connections from when the broker is open until it is stopped, then waits for them to end. What comes earlier waits in the
+/// system's queue.
 async fn accept(server: Arc<Server>, entrance: Entrance, listener: TcpListener) {
     let entrance = Arc::new(entrance);
     let settings = &entrance.listener;
@@ -218,6 +234,10 @@ async fn accept(server: Arc<Server>, entrance: Entrance, listener: TcpListener) 
     let mut warnings = RateLimit::new(WARN_EVERY);
     let mut connections = JoinSet::new();
     let mut accepted_in_a_row = 0;
+    tokio::select! {
+        () = server.opened() => {}
+        () = server.stopped() => return,
+    }
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,

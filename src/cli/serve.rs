@@ -1,5 +1,7 @@
 //! `nearfar serve`: a node that answers until it is told to stop.
 
+mod supervisor;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
@@ -7,9 +9,11 @@ use std::time::Duration;
 
 use anyhow::Context;
 use nearfar::config::{self, BrokerChoice, BrokerSection, ConfigError, DeploymentSection, NodeFile};
-use nearfar::config::{RemoteSection, ServeConfig};
-use nearfar::node::{Node, Readiness};
+use nearfar::config::{HttpSection, RemoteSection, ServeConfig};
+use nearfar::http;
+use nearfar::node::{Node, Observer, Readiness};
 
+use self::supervisor::Supervisor;
 use super::{LeftBehind, NodeDied, output};
 
 #[derive(clap::Args)]
@@ -44,6 +48,9 @@ pub struct Args {
     /// The node's name, the last level of its status topic [default: the host's name]
     #[arg(long, value_name = "NAME")]
     node_id: Option<String>,
+    /// Serve health and metrics over HTTP here, such as 127.0.0.1:9464; port 0 takes a free one [default: not at all]
+    #[arg(long, value_name = "ADDRESS")]
+    http: Option<SocketAddr>,
     /// Let in only the users of this file, which `nearfar passwd` writes
     #[arg(long, value_name = "FILE", conflicts_with = "broker_host")]
     users: Option<PathBuf>,
@@ -56,10 +63,16 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let serve = configure(args)?;
     let signals = listen_for_signals()?;
     let place = Place::of(&serve);
-    let node = start(serve)?;
-    let Some(node) = wait_until_ready(node, &signals)? else { return Ok(()) };
-    output::line(&place.ready_line(&node))?;
-    let died = wait_for_end(&node, &signals);
+    let observer = Observer::default();
+    // From before the models are loaded until after the last request is answered.
+    let http = serve.http.map(|config| http::Server::start(config, observer.clone())).transpose()?;
+    let mut supervisor = Supervisor::from_environment();
+    let node = start(serve, &observer)?;
+    let Some(node) = wait_until_ready(node, &signals, &mut supervisor)? else { return Ok(()) };
+    output::line(&place.ready_line(&node, http.as_ref()))?;
+    supervisor.ready();
+    let died = wait_for_end(&node, &signals, &mut supervisor);
+    supervisor.stopping();
     let left_behind = report(node.stop())?;
     match died {
         Some(reason) => Err(NodeDied(reason).into()),
@@ -84,6 +97,7 @@ fn configure(args: Args) -> Result<ServeConfig, ConfigError> {
         let section = DeploymentSection { model, one_way_latency_ms, ..DeploymentSection::default() };
         file.deployments.insert(placement.to_owned(), section);
     }
+    file.http = args.http.map(|listen| HttpSection { listen }).or(file.http);
     file.node_id = args.node_id.or(file.node_id);
     if let Some(host) = args.broker_host {
         let (port, username) = (Some(args.broker_port), args.broker_username);
@@ -132,8 +146,9 @@ fn merge_broker(file: &mut NodeFile, flags: BrokerSection) -> Result<(), ConfigE
     Ok(())
 }
 
-fn start(serve: ServeConfig) -> anyhow::Result<Node> {
+fn start(serve: ServeConfig, observer: &Observer) -> anyhow::Result<Node> {
     let mut builder = Node::builder()
+        .observer(observer)
         .node_id(serve.node_id)
         .status_topic(serve.status_topic)
         .shutdown_grace(serve.shutdown_grace);
@@ -163,7 +178,7 @@ impl Place {
         Self { remote, placements }
     }
 
-    fn ready_line(&self, node: &Node) -> String {
+    fn ready_line(&self, node: &Node, http: Option<&http::Server>) -> String {
         let mut line = "ready".to_owned();
         for scheme in ["mqtt", "mqtts", "ws", "wss"] {
             let of_scheme = node.endpoints().iter().filter(|endpoint| endpoint.scheme == scheme);
@@ -175,6 +190,9 @@ impl Place {
             }
             line += &format!(" {scheme}={}", addresses.join(","));
         }
+        if let Some(http) = http {
+            line += &format!(" http={}", http.address());
+        }
         let models: Vec<_> = node.deployments().map(|(_, model)| model.name.clone()).collect();
         line + &format!(" model={} placement={}", models.join(","), self.placements.join(","))
     }
@@ -184,30 +202,37 @@ impl Place {
 const HEALTH_CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The node once it is ready; none when it was told to stop before.
-fn wait_until_ready(node: Node, signals: &Receiver<Signal>) -> anyhow::Result<Option<Node>> {
+fn wait_until_ready(
+    node: Node,
+    signals: &Receiver<Signal>,
+    supervisor: &mut Supervisor,
+) -> anyhow::Result<Option<Node>> {
     loop {
         match node.wait_until_ready(HEALTH_CHECK_INTERVAL) {
             Ok(()) => return Ok(Some(node)),
             Err(Readiness::Failed(reason)) => return Err(NodeDied(reason).into()),
             // What would be reloaded has just been read.
             Err(_) if signals.try_recv() == Ok(Signal::Stop) => {
+                supervisor.stopping();
                 node.stop();
                 return Ok(None);
             }
-            Err(_) => {}
+            Err(not_ready) => supervisor.starting(&not_ready),
         }
     }
 }
 
 /// Waits for a signal, or for the node's death, whose reason it returns.
-fn wait_for_end(node: &Node, signals: &Receiver<Signal>) -> Option<String> {
+fn wait_for_end(node: &Node, signals: &Receiver<Signal>, supervisor: &mut Supervisor) -> Option<String> {
     loop {
         match signals.recv_timeout(HEALTH_CHECK_INTERVAL) {
             Ok(Signal::Stop) | Err(RecvTimeoutError::Disconnected) => return None,
             Ok(Signal::Reload) => reload(node),
             Err(RecvTimeoutError::Timeout) => {}
         }
-        if let Readiness::Failed(reason) = node.readiness() {
+        let readiness = node.readiness();
+        supervisor.running(&readiness);
+        if let Readiness::Failed(reason) = readiness {
             return Some(reason);
         }
     }
@@ -310,7 +335,8 @@ mod tests {
             .unwrap();
         node.broker().unwrap().kill_router_for_test();
         let (_nobody_signals, signals) = sync_channel(1);
-        let reason = wait_for_end(&node, &signals).expect("the node has died");
+        let reason =
+            wait_for_end(&node, &signals, &mut Supervisor::from_environment()).expect("the node has died");
         assert_eq!(super::super::exit_status(&NodeDied(reason).into()), 70);
     }
 }

@@ -12,6 +12,7 @@ use super::{BrokerChoice, ConfigError, ServeConfig, network};
 use crate::broker::{self, Listener};
 use crate::client::{Acknowledge, RemoteConfig};
 use crate::deployment::{self, DeviceIdFrom, Topics, Window};
+use crate::http;
 use crate::mqtt;
 use crate::network::Profile;
 use crate::strict_toml::{self, TomlError};
@@ -32,6 +33,8 @@ pub struct NodeFile {
     pub broker: Option<BrokerSection>,
     /// A broker elsewhere, instead of the embedded one.
     pub remote: Option<RemoteSection>,
+    /// Health and metrics over HTTP.
+    pub http: Option<HttpSection>,
     /// Deployments by name.
     #[serde(default)]
     pub deployments: BTreeMap<String, DeploymentSection>,
@@ -103,6 +106,14 @@ pub struct RemoteSection {
     pub username: Option<String>,
     /// A file whose first line is the password, relative to this file.
     pub password_file: Option<PathBuf>,
+}
+
+/// `[http]`: health and metrics.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HttpSection {
+    /// Where to listen; port 0 takes a free one.
+    pub listen: SocketAddr,
 }
 
 /// `[deployments.NAME]`.
@@ -287,6 +298,7 @@ impl NodeFile {
             status_topic: self.status_topic.unwrap_or_else(|| "ml/inference/status".to_owned()),
             shutdown_grace: self.shutdown_grace_ms.map_or(crate::node::SHUTDOWN_GRACE, Duration::from_millis),
             broker,
+            http: self.http.map(|section| http::Config { listen: section.listen }),
             deployments,
         })
     }

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender};
 use std::time::{Duration, Instant};
 
+use tracing::Span;
+
 use crate::inference::{Caller, ErrorCode, Outcome, Refusal, Stages};
 use crate::metrics::Ledger;
 use crate::network::DelayLine;
@@ -31,6 +33,8 @@ pub struct Ticket {
     /// How much later than decided the uplink handed it over; the downlink makes up for it.
     pub late: Duration,
     pub stages: Stages,
+    /// From arrival to end, for whoever traces; disabled unless debug is logged.
+    pub span: Span,
     /// What it is known by if it comes again.
     pub identity: Option<Identity>,
     /// How long its answer took, where that was given before and is given again.
@@ -57,6 +61,7 @@ impl Ticket {
             stages: Stages::default(),
             identity: None,
             total: None,
+            span: Span::none(),
         }
     }
 
@@ -231,8 +236,18 @@ impl Flow {
 
     /// A batch that the model has seen.
     pub fn on_done(&mut self, done: &mut Vec<Done<Ticket>>) {
+        self.count_batch(done);
         self.gather(done);
         self.send_back();
+    }
+
+    /// Counts the forward pass. One that failed and was tried again row by row counts once, with its last row's time.
+    fn count_batch(&self, done: &[Done<Ticket>]) {
+        // Those whose deadline had passed were not part of it.
+        let rows = done.iter().filter(|done| !done.inference.is_zero());
+        if let Some(last) = rows.clone().next_back() {
+            self.ledger().batch(rows.count(), last.inference);
+        }
     }
 
     /// Ends the threads: each worker once its queue is empty, the delay line at once.

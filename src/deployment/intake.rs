@@ -7,15 +7,15 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use tracing::{info, warn};
+use tracing::{Span, debug_span, info, warn};
 
 use super::duplicates::{Duplicates, Entry};
 use super::flow::{Flow, Ticket};
 use super::outbox::{Answer, ReplyTo};
-use super::{Config, DeviceIdFrom};
+use super::{Config, DeviceIdFrom, trace_context};
 use crate::client::Subscriber;
 use crate::inference::{Caller, DeviceId, ErrorCode, Refusal, Request};
-use crate::mqtt::{Message, Qos};
+use crate::mqtt::{Message, Properties, Qos};
 use crate::wire::{self, Rejected};
 
 /// The most messages taken from the broker at once.
@@ -39,6 +39,7 @@ pub fn start(
 ) -> std::io::Result<Running> {
     let name = config.name.clone();
     let mut intake = Intake {
+        deployment: name.clone(),
         inputs,
         limits: config.wire,
         in_flight_max: config.in_flight_max,
@@ -59,6 +60,7 @@ pub fn start(
 }
 
 struct Intake {
+    deployment: String,
     inputs: usize,
     limits: wire::Limits,
     in_flight_max: usize,
@@ -155,9 +157,25 @@ impl Intake {
         let expiry = expiry_s.map(|seconds| Duration::from_secs(seconds.into()));
         let bytes = message.topic.len() + message.payload.len();
         let allowed = [expiry, self.deadline].into_iter().flatten().min();
+        let span = self.span(&caller, message.properties.as_deref());
         let deadline = allowed.map(|allowed| arrived_at + allowed);
         let reply_to = ReplyTo { qos: message.qos, properties: message.properties, receipt: message.receipt };
-        Ticket { bytes, ..Ticket::new(caller, reply_to, arrived_at, deadline, self.sequence) }
+        Ticket { bytes, span, ..Ticket::new(caller, reply_to, arrived_at, deadline, self.sequence) }
+    }
+
+    /// A request's span, with the trace that its sender says it belongs to.
+    fn span(&self, caller: &Caller, properties: Option<&Properties>) -> Span {
+        let span = debug_span!(
+            "request",
+            deployment = self.deployment,
+            device_id = caller.device_id.as_ref().map(DeviceId::as_str),
+            request_id = caller.request_id,
+            traceparent = properties.and_then(trace_context::parent)
+        );
+        if let Some(properties) = properties {
+            trace_context::continue_in(&span, properties);
+        }
+        span
     }
 
     fn refuse(&mut self, overflow: Vec<Message>, arrived_at: Instant) {

@@ -9,9 +9,9 @@ use tracing::{debug, warn};
 
 use super::duplicates::{Duplicates, Given};
 use super::flow::Ticket;
-use super::{Config, Topics};
+use super::{Config, Topics, trace_context};
 use crate::client::{ClientError, Publisher};
-use crate::inference::{DeviceId, ErrorCode, Outcome};
+use crate::inference::{DeviceId, ErrorCode, Outcome, Stages};
 use crate::metrics::{Ended, Ledger};
 use crate::model::ModelInfo;
 use crate::mqtt::{self, Message, Properties, Qos, Receipt};
@@ -125,12 +125,15 @@ impl Outbox {
         let count = answers.len();
         for answer in answers.iter_mut() {
             self.encode(answer, now);
+            trace(answer, now);
         }
         self.finish_block();
         // Counted before they leave: whoever holds an answer finds it in the counts.
         self.shared.ledger.end(answers.drain(..).map(|answer| match answer.outcome {
             Ok(_) => Ended::Answered {
+                queue: answer.ticket.stages.queue,
                 inference: answer.ticket.stages.inference,
+                network: answer.ticket.network,
                 total: now.saturating_duration_since(answer.ticket.arrived_at),
             },
             Err(refusal) => Ended::Refused(refusal.code),
@@ -209,14 +212,13 @@ impl Outbox {
                 wire::write_result(block, &ticket.caller, &shared.result(ticket, *prediction, now));
             }
             Err(refusal) => {
-                debug!(device_id = ?ticket.caller.device_id, code = %refusal.code, refusal.message, "refused");
                 wire::write_error(block, &ticket.caller, refusal);
             }
         });
         let qos = ticket.reply_to.qos;
         let mut properties = None;
         if let Some(requested) = &ticket.reply_to.properties {
-            properties = correlated(requested.correlation_data.clone());
+            properties = echoed(requested);
             if let Some(response_topic) = shared.response_topic(requested) {
                 let topic = appended(block, |block| block.extend_from_slice(response_topic.as_bytes()));
                 let properties = properties.clone();
@@ -281,9 +283,25 @@ impl Shared {
     }
 }
 
-fn correlated(correlation_data: Option<Bytes>) -> Option<Box<Properties>> {
-    correlation_data
-        .map(|data| Box::new(Properties { correlation_data: Some(data), ..Properties::default() }))
+/// What an answer carries of its request's properties.
+fn echoed(requested: &Properties) -> Option<Box<Properties>> {
+    let correlation_data = requested.correlation_data.clone();
+    let user_properties = trace_context::echoed(requested);
+    let is_empty = correlation_data.is_none() && user_properties.is_empty();
+    (!is_empty).then(|| Box::new(Properties { correlation_data, user_properties, ..Properties::default() }))
+}
+
+/// Tells of a request's end, within its span.
+fn trace(answer: &Answer, now: Instant) {
+    let Ticket { span, arrived_at, stages, .. } = &answer.ticket;
+    let Stages { uplink, queue, batch, inference, downlink } = stages;
+    span.in_scope(|| match &answer.outcome {
+        Ok(prediction) => {
+            let total = now.saturating_duration_since(*arrived_at);
+            debug!(prediction, ?uplink, ?queue, ?batch, ?inference, ?downlink, ?total, "answered");
+        }
+        Err(refusal) => debug!(code = %refusal.code, refusal.message, ?uplink, ?queue, "refused"),
+    });
 }
 
 fn write_topic(block: &mut Vec<u8>, prefix: &str, device_id: Option<&DeviceId>) {

@@ -117,6 +117,7 @@ fn copy_of(ticket: &Ticket) -> Ticket {
         reply_to,
         sequence: ticket.sequence | COPY,
         identity: None,
+        span: ticket.span.clone(),
         ..*ticket
     }
 }

@@ -1,0 +1,92 @@
+//! Tells systemd how the service is, where it asks for that (`Type=notify`, `WatchdogSec=`); elsewhere all of it does nothing.
+//!
+//! The watchdog is fed as long as a restart would not help: while the node answers, and while it waits for a broker elsewhere.
+
+use std::time::{Duration, Instant};
+
+use nearfar::node::Readiness;
+use sd_notify::NotifyState;
+use tracing::warn;
+
+/// By how much a node that waits to become ready puts off the time when systemd gives it up.
+const START_EXTENSION: Duration = Duration::from_secs(30);
+/// How often it does so.
+const EXTEND_EVERY: Duration = Duration::from_secs(5);
+/// The watchdog is fed this many times in each of its intervals, so that one late meal does no harm.
+const MEALS: u32 = 3;
+
+/// Whoever started this process and watches it.
+pub struct Supervisor {
+    /// How often it wants a sign of life once the node was ready; `None` for never.
+    feed_every: Option<Duration>,
+    /// When the last sign of life was given, or the start last put off.
+    last: Option<Instant>,
+    status: String,
+}
+
+impl Supervisor {
+    /// The one that this process's environment names, if any.
+    pub fn from_environment() -> Self {
+        let feed_every = sd_notify::watchdog_enabled().map(|interval| interval / MEALS);
+        Self { feed_every, last: None, status: String::new() }
+    }
+
+    /// The node starts, and what it waits for; it may take as long as it takes.
+    pub fn starting(&mut self, readiness: &Readiness) {
+        self.tell_status(readiness);
+        if self.is_due(EXTEND_EVERY) {
+            let extension_us = u32::try_from(START_EXTENSION.as_micros()).unwrap_or(u32::MAX);
+            tell(&[NotifyState::ExtendTimeoutUsec(extension_us)]);
+        }
+    }
+
+    /// The node answers for the first time.
+    pub fn ready(&mut self) {
+        tell(&[NotifyState::Ready]);
+        self.last = None;
+        self.running(&Readiness::Ready);
+    }
+
+    /// The node runs: a sign of life when one is due, and news.
+    pub fn running(&mut self, readiness: &Readiness) {
+        self.tell_status(readiness);
+        if let Some(every) = self.feed_every
+            && !matches!(readiness, Readiness::Failed(_))
+            && self.is_due(every)
+        {
+            tell(&[NotifyState::Watchdog]);
+        }
+    }
+
+    /// The node is about to stop.
+    pub fn stopping(&mut self) {
+        tell(&[NotifyState::Stopping, NotifyState::Status("answering what was accepted")]);
+    }
+
+    fn tell_status(&mut self, readiness: &Readiness) {
+        let status = match readiness {
+            Readiness::Ready => "answering requests".to_owned(),
+            Readiness::NotReady(reason) => format!("not ready: {reason}"),
+            Readiness::Failed(reason) => format!("failed: {reason}"),
+        };
+        if status != self.status {
+            // A reason with line breaks would say other things than its status.
+            tell(&[NotifyState::Status(&status.replace(char::is_control, " "))]);
+            self.status = status;
+        }
+    }
+
+    fn is_due(&mut self, every: Duration) -> bool {
+        let is_due = self.last.is_none_or(|last| last.elapsed() >= every);
+        if is_due {
+            self.last = Some(Instant::now());
+        }
+        is_due
+    }
+}
+
+fn tell(news: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(news) {
+        warn!(%error, "the supervisor at NOTIFY_SOCKET cannot be told");
+    }
+}

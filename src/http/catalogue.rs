@@ -1,0 +1,172 @@
+//! Every metric: its name, type, labels and meaning, once. `docs/metrics.md` is held equal to it by a test.
+//!
+//! Names follow Prometheus' rules: base units, `_total` for counters. No label has values that clients choose.
+
+/// A metric.
+pub struct Metric {
+    pub name: &'static str,
+    pub kind: Kind,
+    /// The labels' names, in the order in which samples give their values.
+    pub labels: &'static [&'static str],
+    /// What it means, for people.
+    pub help: &'static str,
+}
+
+/// What kind of metric it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Counter,
+    Gauge,
+    Histogram,
+}
+
+use Kind::{Counter, Gauge, Histogram};
+
+const DEPLOYMENT: &[&str] = &["deployment"];
+
+const fn metric(
+    name: &'static str,
+    kind: Kind,
+    labels: &'static [&'static str],
+    help: &'static str,
+) -> Metric {
+    Metric { name, kind, labels, help }
+}
+
+pub const BUILD: Metric = metric("nearfar_build_info", Gauge, &["version"], "1, with the program's version");
+pub const READY: Metric = metric(
+    "nearfar_ready",
+    Gauge,
+    &[],
+    "1 while requests are answered, otherwise 0; /health/ready tells why",
+);
+pub const MODEL: Metric = metric(
+    "nearfar_model_info",
+    Gauge,
+    &["deployment", "placement", "model", "version"],
+    "1, with what a deployment serves; version is empty where the model states none",
+);
+
+pub const RECEIVED: Metric = metric(
+    "nearfar_requests_received_total",
+    Counter,
+    DEPLOYMENT,
+    "Requests that arrived, valid or not; always equal to answered, errors and in flight added up",
+);
+pub const ANSWERED: Metric =
+    metric("nearfar_requests_answered_total", Counter, DEPLOYMENT, "Requests that ended in a result");
+pub const ERRORS: Metric = metric(
+    "nearfar_request_errors_total",
+    Counter,
+    &["deployment", "code"],
+    "Requests that ended in an error, by its code on the wire",
+);
+pub const IN_FLIGHT: Metric =
+    metric("nearfar_requests_in_flight", Gauge, DEPLOYMENT, "Requests that have not ended");
+pub const QUEUED: Metric =
+    metric("nearfar_queue_requests", Gauge, DEPLOYMENT, "Requests that wait for the model");
+pub const UNDELIVERED: Metric = metric(
+    "nearfar_answers_undelivered_total",
+    Counter,
+    DEPLOYMENT,
+    "Answers that could not be handed to the broker; their requests are counted as ended",
+);
+pub const RESPONSE_TOPICS_REFUSED: Metric = metric(
+    "nearfar_response_topics_refused_total",
+    Counter,
+    DEPLOYMENT,
+    "Response topics that were refused; the answer went to its ordinary topic only",
+);
+pub const REPEATED: Metric = metric(
+    "nearfar_requests_repeated_total",
+    Counter,
+    DEPLOYMENT,
+    "Requests that came again and got the answer of the first time; they are received and answered too",
+);
+pub const QUEUE_SECONDS: Metric =
+    metric("nearfar_queue_seconds", Histogram, DEPLOYMENT, "How long answered requests waited for the model");
+pub const BATCH_REQUESTS: Metric =
+    metric("nearfar_batch_requests", Histogram, DEPLOYMENT, "Requests in one forward pass");
+pub const INFERENCE_SECONDS: Metric =
+    metric("nearfar_inference_seconds", Histogram, DEPLOYMENT, "How long forward passes took");
+pub const NETWORK_SECONDS: Metric = metric(
+    "nearfar_simulated_network_seconds",
+    Histogram,
+    DEPLOYMENT,
+    "The delay that the simulated network decided for answered requests, both ways together",
+);
+pub const REQUEST_SECONDS: Metric = metric(
+    "nearfar_request_seconds",
+    Histogram,
+    DEPLOYMENT,
+    "From the arrival of answered requests to the result leaving",
+);
+pub const MODEL_FAILING: Metric = metric(
+    "nearfar_model_failing",
+    Gauge,
+    DEPLOYMENT,
+    "1 while the model fails or hangs so often that the node is not ready, otherwise 0",
+);
+pub const WORKERS_REPLACED: Metric = metric(
+    "nearfar_workers_replaced_total",
+    Counter,
+    DEPLOYMENT,
+    "Workers that were replaced, because their model panicked or hung",
+);
+pub const INFERENCE_TIMEOUTS: Metric = metric(
+    "nearfar_inference_timeouts_total",
+    Counter,
+    DEPLOYMENT,
+    "Forward passes that took longer than inference_timeout_ms",
+);
+
+pub const CONNECTIONS: Metric = metric("nearfar_broker_connections", Gauge, &[], "Clients online");
+pub const PARKED_SESSIONS: Metric =
+    metric("nearfar_broker_parked_sessions", Gauge, &[], "Sessions kept for clients that are away");
+pub const FILTERS: Metric =
+    metric("nearfar_broker_filters", Gauge, &[], "Distinct topic filters subscribed to");
+pub const PUBLISHED: Metric = metric(
+    "nearfar_broker_messages_published_total",
+    Counter,
+    &[],
+    "Messages published, by clients and by the node itself",
+);
+pub const DROPPED: Metric = metric(
+    "nearfar_broker_messages_dropped_total",
+    Counter,
+    &[],
+    "Deliveries that were dropped: a client lagged, was away with a full queue, or could not take their size",
+);
+pub const RETAINED_MESSAGES: Metric =
+    metric("nearfar_broker_retained_messages", Gauge, &[], "Retained messages");
+pub const RETAINED_BYTES: Metric =
+    metric("nearfar_broker_retained_bytes", Gauge, &[], "Topics and payloads of retained messages");
+pub const RETAINED_REFUSED: Metric = metric(
+    "nearfar_broker_retained_refused_total",
+    Counter,
+    &[],
+    "Messages that were delivered but not retained, because the store was full",
+);
+pub const LIMITS_REACHED: Metric = metric(
+    "nearfar_broker_limits_reached_total",
+    Counter,
+    &["limit"],
+    "How often a limit on clients was reached, by its name in docs/configuration.md or ARCHITECTURE.md",
+);
+pub const PUBLISHES_REFUSED: Metric =
+    metric("nearfar_broker_publishes_refused_total", Counter, &[], "Publishes that the access rules refused");
+pub const CONNECTIONS_REFUSED: Metric =
+    metric("nearfar_broker_connections_refused_total", Counter, &[], "Clients that were not let in");
+
+pub const CPU_SECONDS: Metric =
+    metric("process_cpu_seconds_total", Counter, &[], "User and system time of all threads");
+pub const RESIDENT_BYTES: Metric =
+    metric("process_resident_memory_bytes", Gauge, &[], "Memory that the process has in RAM");
+pub const VIRTUAL_BYTES: Metric =
+    metric("process_virtual_memory_bytes", Gauge, &[], "Memory that the process has addresses for");
+pub const THREADS: Metric = metric("process_threads", Gauge, &[], "Threads that run");
+pub const OPEN_FILES: Metric = metric("process_open_fds", Gauge, &[], "Files and sockets that are open");
+pub const OPEN_FILES_MAX: Metric =
+    metric("process_max_fds", Gauge, &[], "Files and sockets that may be open; absent without a limit");
+pub const STARTED_AT: Metric =
+    metric("process_start_time_seconds", Gauge, &[], "When the process started, in seconds since 1970");

@@ -1,0 +1,156 @@
+//! A node as seen from outside its own thread: whether it answers, and its counts, from before it starts until after it has ended.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::{Readiness, readiness};
+use crate::broker::{self, Broker};
+use crate::client::Client;
+use crate::deployment::{Deployment, View};
+use crate::metrics::Statistics;
+use crate::model::ModelInfo;
+use crate::worker;
+
+/// Watches one node; clones watch the same. Made before the node, it says that the node starts.
+#[derive(Clone, Default)]
+pub struct Observer {
+    seen: Arc<Mutex<Seen>>,
+}
+
+#[derive(Default)]
+struct Seen {
+    phase: Phase,
+    views: Vec<View>,
+    /// Only while the node runs. Nobody takes a reference away from here, so that the node can end them.
+    client: Option<Arc<dyn Client>>,
+    broker: Option<Arc<Broker>>,
+    deployments: Vec<Arc<Deployment>>,
+}
+
+#[derive(Default, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    #[default]
+    Starting,
+    Running,
+    Stopping,
+}
+
+/// A node at one moment.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// Whether it answers.
+    pub readiness: Readiness,
+    /// Its deployments, in the order they were added.
+    pub deployments: Vec<DeploymentSnapshot>,
+    /// Its embedded broker's counts; `None` when there is none.
+    pub broker: Option<broker::Statistics>,
+}
+
+/// A deployment at one moment.
+#[derive(Debug, Clone)]
+pub struct DeploymentSnapshot {
+    /// Its name.
+    pub name: String,
+    /// Where its model is meant to stand.
+    pub placement: String,
+    /// Its model.
+    pub model: Arc<ModelInfo>,
+    /// Its counts, all of the same moment.
+    pub statistics: Statistics,
+    /// Requests that wait for the model.
+    pub queued: usize,
+    /// How its workers are doing.
+    pub health: worker::Health,
+}
+
+impl Observer {
+    /// Whether the node answers now.
+    pub fn readiness(&self) -> Readiness {
+        self.lock().readiness()
+    }
+
+    /// The node at this moment. Once it has ended, its last counts.
+    pub fn snapshot(&self) -> Snapshot {
+        let seen = self.lock();
+        let deployment = |view: &View| DeploymentSnapshot {
+            name: view.name.clone(),
+            placement: view.placement.clone(),
+            model: Arc::clone(&view.model),
+            statistics: view.statistics(),
+            queued: view.queued(),
+            health: view.health(),
+        };
+        Snapshot {
+            readiness: seen.readiness(),
+            deployments: seen.views.iter().map(deployment).collect(),
+            broker: seen.broker.as_ref().map(|broker| broker.statistics()),
+        }
+    }
+
+    pub(super) fn node_has(&self, client: &Arc<dyn Client>, broker: Option<&Arc<Broker>>) {
+        let mut seen = self.lock();
+        seen.client = Some(Arc::clone(client));
+        seen.broker = broker.cloned();
+    }
+
+    pub(super) fn node_has_deployment(&self, deployment: &Arc<Deployment>) {
+        let mut seen = self.lock();
+        seen.views.push(deployment.view());
+        seen.deployments.push(Arc::clone(deployment));
+    }
+
+    pub(super) fn node_runs(&self) {
+        self.lock().phase = Phase::Running;
+    }
+
+    /// Lets go of the deployments; their counts can be seen all the same.
+    pub(super) fn node_stops(&self) {
+        let mut seen = self.lock();
+        seen.phase = Phase::Stopping;
+        seen.deployments.clear();
+    }
+
+    /// Lets go of client and broker.
+    pub(super) fn node_has_ended(&self) {
+        self.node_stops();
+        let mut seen = self.lock();
+        seen.client = None;
+        seen.broker = None;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Seen> {
+        // No code that can panic runs under the lock, so what a poisoned one holds is sound.
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Seen {
+    fn readiness(&self) -> Readiness {
+        match (self.phase, &self.client) {
+            (Phase::Starting, _) => Readiness::NotReady("the node starts: its models are loaded".to_owned()),
+            (Phase::Stopping, _) | (_, None) => Readiness::NotReady("the node is told to stop".to_owned()),
+            (Phase::Running, Some(client)) => match readiness(client.state()) {
+                // The broker's death ends threads too, so it comes first.
+                Readiness::Failed(reason) => Readiness::Failed(reason),
+                other => match (self.dead_thread(), other) {
+                    (Some(reason), _) => Readiness::Failed(reason),
+                    (None, Readiness::Ready) => self.models_readiness(),
+                    (None, not_ready) => not_ready,
+                },
+            },
+        }
+    }
+
+    fn dead_thread(&self) -> Option<String> {
+        let dead = self.deployments.iter().find(|one| !one.is_alive())?;
+        Some(format!("a thread of deployment {} has ended", dead.name()))
+    }
+
+    /// Whether every model can be relied on.
+    fn models_readiness(&self) -> Readiness {
+        let failing = self.views.iter().find_map(|view| {
+            let reason = view.health().failing?;
+            Some(format!("deployment {}: {reason}", view.name))
+        });
+        failing.map_or(Readiness::Ready, Readiness::NotReady)
+    }
+}

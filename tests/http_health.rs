@@ -1,0 +1,134 @@
+//! Health over HTTP as probes and people ask for it, and what cannot be done to that port.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail as a test does")]
+
+#[path = "support/http.rs"]
+mod http_client;
+mod support;
+
+use std::io::Read;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+
+use http_client::{Reply, ask, get};
+use nearfar::client::RemoteConfig;
+use nearfar::http::{Config, HttpError, Server};
+use nearfar::node::{NodeBuilder, Observer};
+use nearfar::{Node, deployment};
+use support::{MODEL, PATIENCE};
+
+fn node() -> NodeBuilder {
+    Node::builder().deployment(deployment::Config::edge(), MODEL)
+}
+
+fn server(observer: Observer) -> Server {
+    Server::start(Config::loopback(), observer).unwrap()
+}
+
+fn health(address: SocketAddr) -> [Reply; 2] {
+    ["/health/live", "/health/ready"].map(|path| get(address, path))
+}
+
+#[track_caller]
+fn assert_health(address: SocketAddr, live: u16, ready: u16, reason: &str) {
+    let [is_live, is_ready] = health(address);
+    assert_eq!((is_live.status, is_ready.status), (live, ready), "{is_live:?} {is_ready:?}");
+    assert!(is_ready.body.contains(reason), "{is_ready:?}");
+}
+
+#[test]
+fn a_node_that_answers_is_alive_and_ready() {
+    let node = node().start().unwrap();
+    let server = server(node.observer());
+    assert!(server.address().ip().is_loopback() && server.address().port() != 0);
+    assert_health(server.address(), 200, 200, "ready\n");
+    let index = get(server.address(), "/");
+    assert_eq!(index.status, 200);
+    for path in ["/health/live", "/health/ready", "/metrics"] {
+        assert!(index.body.contains(path), "{index:?}");
+    }
+}
+
+#[test]
+fn a_node_that_starts_or_has_ended_is_alive_and_not_ready() {
+    let observer = Observer::default();
+    let server = server(observer.clone());
+    assert_health(server.address(), 200, 503, "not ready: the node starts");
+    let node = node().observer(&observer).start().unwrap();
+    assert_health(server.address(), 200, 200, "ready");
+    node.stop();
+    assert_health(server.address(), 200, 503, "not ready: the node is told to stop");
+}
+
+#[test]
+fn a_node_whose_broker_is_away_is_alive_and_not_ready() {
+    // Bound and dropped: nobody listens there.
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let node = node().remote_broker(RemoteConfig::new("127.0.0.1", nobody.port(), "away")).start().unwrap();
+    let server = server(node.observer());
+    assert_health(server.address(), 200, 503, "not ready: ");
+}
+
+#[test]
+fn a_node_whose_router_has_died_is_neither() {
+    let node = node().start().unwrap();
+    let server = server(node.observer());
+    node.broker().unwrap().kill_router_for_test();
+    node.wait_for_failure(PATIENCE).expect("the node notices");
+    assert_health(server.address(), 503, 503, "failed: ");
+}
+
+#[test]
+fn only_reading_is_possible_and_only_of_what_there_is() {
+    let server = server(Observer::default());
+    let address = server.address();
+    let head = ask(address, "HEAD /health/live HTTP/1.1\r\nHost: nearfar\r\n\r\n");
+    assert_eq!((head.status, head.body.as_str()), (200, ""));
+    assert!(head.head.contains("content-length: 6"), "{}", head.head);
+    let posted = ask(address, "POST /metrics HTTP/1.1\r\nHost: nearfar\r\nContent-Length: 0\r\n\r\n");
+    assert_eq!(posted.status, 405);
+    assert!(posted.head.contains("allow: get, head"), "{}", posted.head);
+    let unknown = get(address, "/metrics/../secret");
+    assert_eq!(unknown.status, 404);
+    assert!(unknown.body.contains("/metrics"), "{unknown:?}");
+    assert_eq!(get(address, "/health/live?probe=1").status, 200);
+}
+
+#[test]
+fn what_is_no_request_is_refused() {
+    let server = server(Observer::default());
+    assert_eq!(ask(server.address(), "MQTT\r\n\r\n").status, 400);
+    let long = format!("GET / HTTP/1.1\r\nHost: nearfar\r\nX: {}\r\n\r\n", "x".repeat(8 * 1_024));
+    assert_eq!(ask(server.address(), &long).status, 431);
+}
+
+#[test]
+fn connections_that_say_nothing_end_and_lock_nobody_out() {
+    let server = server(Observer::default());
+    let mut silent: Vec<_> = (0..64).map(|_| TcpStream::connect(server.address()).unwrap()).collect();
+    assert_eq!(get(server.address(), "/health/live").status, 200);
+    for connection in &mut silent {
+        connection.set_read_timeout(Some(PATIENCE)).unwrap();
+        assert_eq!(connection.read(&mut [0; 16]).unwrap(), 0, "the server hangs up");
+    }
+}
+
+#[test]
+fn an_address_in_use_is_refused_with_address_and_advice() {
+    let taken = server(Observer::default());
+    let error = Server::start(Config { listen: taken.address() }, Observer::default()).err().unwrap();
+    assert!(matches!(error, HttpError::Bind { .. }));
+    let message = error.to_string();
+    assert!(message.contains(&taken.address().to_string()) && message.contains("--http"), "{message}");
+}
+
+#[test]
+fn a_server_that_is_dropped_gives_its_port_back() {
+    let server = server(Observer::default());
+    let address = server.address();
+    let mut open = TcpStream::connect(address).unwrap();
+    drop(server);
+    open.set_read_timeout(Some(PATIENCE)).unwrap();
+    assert!(matches!(open.read(&mut [0; 16]), Ok(0) | Err(_)), "open connections end");
+    drop(open);
+    assert!(TcpStream::connect(address).is_err());
+}

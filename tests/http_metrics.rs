@@ -1,0 +1,277 @@
+//! /metrics as Prometheus reads it: true to the format and its naming rules, to the page that lists them, and to the ledger.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail as a test does")]
+
+#[path = "support/http.rs"]
+mod http_client;
+#[path = "support/prometheus.rs"]
+mod prometheus;
+mod support;
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use nearfar::deployment::{Config, Topics};
+use nearfar::http::{self, Server};
+use nearfar::inference::ErrorCode;
+use nearfar::mqtt::Qos;
+use nearfar::network::Profile;
+use nearfar::{Node, deployment};
+use prometheus::{Family, Sample, faults, scrape};
+use serde_json::Value;
+use support::{MODEL, Sensor, request};
+
+const REQUEST: &str = "ml/inference/request";
+const ANSWERS: [&str; 2] = ["ml/inference/result/#", "ml/inference/error/#"];
+
+fn served(node: &Node) -> Server {
+    Server::start(http::Config::loopback(), node.observer()).unwrap()
+}
+
+fn edge() -> Node {
+    Node::builder().deployment(Config::edge(), MODEL).start().unwrap()
+}
+
+fn family<'a>(families: &'a [Family], name: &str) -> &'a Family {
+    families.iter().find(|family| family.name == name).unwrap_or_else(|| panic!("there is no {name}"))
+}
+
+/// The value of the one sample of `name` whose labels include `labels`.
+#[track_caller]
+fn value(families: &[Family], name: &str, labels: &[(&str, &str)]) -> f64 {
+    let has = |sample: &&Sample| {
+        let label =
+            |(name, value): &(&str, &str)| sample.labels.get(*name).is_some_and(|found| found == value);
+        sample.name == name && labels.iter().all(label)
+    };
+    let samples = families.iter().flat_map(|family| &family.samples);
+    let found: Vec<_> = samples.filter(has).map(|sample| sample.value).collect();
+    assert_eq!(found.len(), 1, "samples of {name} with {labels:?}");
+    found[0]
+}
+
+fn samples_sum(families: &[Family], name: &str) -> f64 {
+    family(families, name).samples.iter().map(|sample| sample.value).sum()
+}
+
+#[test]
+fn names_types_and_help_keep_prometheus_rules() {
+    let node = edge();
+    let server = served(&node);
+    let families = scrape(server.address());
+    let faults: Vec<_> = families.iter().flat_map(faults).collect();
+    assert!(faults.is_empty(), "{faults:#?}");
+    let names: BTreeSet<_> = families.iter().map(|family| &family.name).collect();
+    assert_eq!(names.len(), families.len(), "a metric comes twice");
+}
+
+#[test]
+fn every_request_is_accounted_for_in_every_scrape() {
+    const REQUESTS: usize = 3_000;
+    let node = edge();
+    let server = served(&node);
+    let address = server.address();
+    let sensor = Sensor::listening(node.mqtt_address().unwrap(), &ANSWERS);
+    std::thread::scope(|scope| {
+        let sending = scope.spawn(move || {
+            for number in 0..REQUESTS {
+                // Every third one is refused.
+                let payload = if number % 3 == 0 { "[]".to_owned() } else { request("press", number as i64) };
+                sensor.publish(REQUEST, Qos::AtLeastOnce, payload);
+            }
+            sensor.take(REQUESTS);
+        });
+        while !sending.is_finished() {
+            assert_conserved(&scrape(address));
+        }
+    });
+    let families = scrape(address);
+    assert_conserved(&families);
+    let of_edge = [("deployment", "edge")];
+    assert_eq!(value(&families, "nearfar_requests_received_total", &of_edge), REQUESTS as f64);
+    assert_eq!(value(&families, "nearfar_requests_answered_total", &of_edge), 2_000.0);
+    let invalid = [("deployment", "edge"), ("code", "INVALID_JSON")];
+    assert_eq!(value(&families, "nearfar_request_errors_total", &invalid), 1_000.0);
+    for histogram in ["queue_seconds", "request_seconds", "simulated_network_seconds"] {
+        assert_eq!(value(&families, &format!("nearfar_{histogram}_count"), &of_edge), 2_000.0, "{histogram}");
+    }
+    assert_eq!(value(&families, "nearfar_batch_requests_sum", &of_edge), 2_000.0);
+    let passes = value(&families, "nearfar_batch_requests_count", &of_edge);
+    assert!((1.0..=2_000.0).contains(&passes), "{passes}");
+    assert_eq!(value(&families, "nearfar_inference_seconds_count", &of_edge), passes);
+}
+
+#[track_caller]
+fn assert_conserved(families: &[Family]) {
+    let received = samples_sum(families, "nearfar_requests_received_total");
+    let ended = ["requests_answered_total", "request_errors_total", "requests_in_flight"];
+    let accounted: f64 = ended.iter().map(|name| samples_sum(families, &format!("nearfar_{name}"))).sum();
+    assert_eq!(received, accounted);
+}
+
+#[test]
+fn each_deployment_has_its_own_series_and_the_simulated_delay_is_exact() {
+    let far = Config { name: "far".to_owned(), ..Config::cloud() }
+        .network(Profile::constant(std::time::Duration::from_millis(5)))
+        .topics(Topics::under("far/"));
+    let node = Node::builder().deployment(Config::edge(), MODEL).deployment(far, MODEL).start().unwrap();
+    let server = served(&node);
+    let sensor = Sensor::listening(node.mqtt_address().unwrap(), &["far/ml/inference/result/#"]);
+    sensor.ask("far/ml/inference/request", request("press", 1));
+    let families = scrape(server.address());
+    assert_eq!(value(&families, "nearfar_requests_answered_total", &[("deployment", "edge")]), 0.0);
+    let far = [("deployment", "far")];
+    assert_eq!(value(&families, "nearfar_requests_answered_total", &far), 1.0);
+    assert_eq!(value(&families, "nearfar_simulated_network_seconds_sum", &far), 0.01);
+    let bucket = |le| value(&families, "nearfar_simulated_network_seconds_bucket", &[far[0], ("le", le)]);
+    assert_eq!((bucket("0.005"), bucket("0.01"), bucket("+Inf")), (0.0, 1.0, 1.0));
+    assert!(value(&families, "nearfar_request_seconds_sum", &far) >= 0.01);
+    let model =
+        [("deployment", "far"), ("placement", "cloud"), ("model", "anomaly_detector"), ("version", "1.0.0")];
+    assert_eq!(value(&families, "nearfar_model_info", &model), 1.0);
+}
+
+#[test]
+fn labels_have_no_other_values_than_those_of_the_configuration_and_the_code() {
+    let node = edge();
+    let server = served(&node);
+    let sensor = Sensor::listening(node.mqtt_address().unwrap(), &ANSWERS);
+    let before = series(server.address());
+    for device in 0..50 {
+        sensor.ask(REQUEST, request(&format!("device-{device}"), 1));
+        sensor.ask(
+            REQUEST,
+            format!(r#"{{"device_id": "device-{device}", "timestamp_us": 1, "features": []}}"#),
+        );
+    }
+    assert_eq!(series(server.address()), before, "a series more than before");
+    let families = scrape(server.address());
+    let codes = family(&families, "nearfar_request_errors_total").samples.iter();
+    let codes: Vec<_> = codes.map(|sample| sample.labels["code"].clone()).collect();
+    assert_eq!(codes, ErrorCode::ALL.map(|code| code.to_string()));
+}
+
+fn series(address: SocketAddr) -> BTreeSet<String> {
+    let families = scrape(address);
+    families
+        .iter()
+        .flat_map(|family| &family.samples)
+        .map(|one| format!("{}{:?}", one.name, one.labels))
+        .collect()
+}
+
+#[test]
+fn a_deployment_may_be_called_what_it_likes() {
+    let name = "a \"b\"\\c, d=\"e\"}";
+    let config = deployment::Config { name: name.to_owned(), ..Config::edge() };
+    let node = Node::builder().deployment(config, MODEL).start().unwrap();
+    let server = served(&node);
+    let families = scrape(server.address());
+    assert_eq!(value(&families, "nearfar_requests_received_total", &[("deployment", name)]), 0.0);
+}
+
+#[test]
+fn the_broker_and_the_process_are_there_too() {
+    let node = edge();
+    let server = served(&node);
+    let sensor = Sensor::connect(node.mqtt_address().unwrap());
+    let families = scrape(server.address());
+    assert_eq!(value(&families, "nearfar_broker_connections", &[]), 1.0);
+    // The node's own status.
+    assert_eq!(value(&families, "nearfar_broker_retained_messages", &[]), 1.0);
+    assert_eq!(value(&families, "nearfar_ready", &[]), 1.0);
+    assert_eq!(value(&families, "nearfar_build_info", &[("version", env!("CARGO_PKG_VERSION"))]), 1.0);
+    let limits = family(&families, "nearfar_broker_limits_reached_total").samples.len();
+    assert_eq!(limits, nearfar::broker::Limit::ALL.len());
+    if cfg!(target_os = "linux") {
+        assert!(value(&families, "process_resident_memory_bytes", &[]) > 1e6);
+        assert!(value(&families, "process_open_fds", &[]) > 3.0);
+        let started_at = value(&families, "process_start_time_seconds", &[]);
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64();
+        assert!((now - started_at).abs() < 3_600.0, "started at {started_at}, now {now}");
+    }
+    drop(sensor);
+    // Counts outlive the node; the broker does not.
+    let observer = node.observer();
+    node.stop();
+    let after = Server::start(http::Config::loopback(), observer).unwrap();
+    let families = scrape(after.address());
+    assert_eq!(value(&families, "nearfar_ready", &[]), 0.0);
+    assert_eq!(value(&families, "nearfar_requests_received_total", &[("deployment", "edge")]), 0.0);
+    assert!(families.iter().all(|family| !family.name.starts_with("nearfar_broker_")));
+}
+
+fn read(file: &str) -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap()
+}
+
+#[test]
+fn the_page_lists_every_metric_with_type_labels_and_meaning() {
+    if !cfg!(target_os = "linux") {
+        return;
+    }
+    let node = edge();
+    let server = served(&node);
+    let page = read("docs/metrics.md");
+    let rows: BTreeSet<_> = page.lines().filter(|line| is_row(line)).collect();
+    let expected: BTreeSet<_> = scrape(server.address()).iter().map(row).collect();
+    let expected_rows: BTreeSet<_> = expected.iter().map(String::as_str).collect();
+    let missing: Vec<_> = expected_rows.difference(&rows).collect();
+    let too_many: Vec<_> = rows.difference(&expected_rows).collect();
+    assert!(
+        missing.is_empty() && too_many.is_empty(),
+        "docs/metrics.md lacks {missing:#?} and has {too_many:#?}"
+    );
+}
+
+fn is_row(line: &str) -> bool {
+    ["| `nearfar_", "| `process_"].iter().any(|start| line.starts_with(start))
+}
+
+fn row(family: &Family) -> String {
+    let labels: Vec<_> = family.labels().into_iter().map(|label| format!("`{label}`")).collect();
+    format!("| `{}` | {} | {} | {} |", family.name, family.kind, labels.join(", "), family.help)
+}
+
+#[test]
+fn page_dashboard_and_autoscaler_ask_for_metrics_that_exist() {
+    let page = read("docs/metrics.md");
+    let known: BTreeSet<_> =
+        page.lines().filter(|line| is_row(line)).filter_map(|line| line.split('`').nth(1)).collect();
+    for file in
+        ["docs/metrics.md", "deploy/grafana/nearfar.json", "deploy/kubernetes/prometheus-adapter.yaml"]
+    {
+        let text = read(file);
+        let asked = names_in(&text);
+        assert!(!asked.is_empty(), "{file} asks for nothing");
+        let unknown: Vec<_> = asked.iter().filter(|name| !is_known(name, &known)).collect();
+        assert!(unknown.is_empty(), "{file} asks for what does not exist: {unknown:?}");
+    }
+}
+
+#[test]
+fn the_dashboard_is_json_whose_panels_all_have_a_query() {
+    let dashboard: Value = serde_json::from_str(&read("deploy/grafana/nearfar.json")).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap();
+    let mut ids = BTreeSet::new();
+    for panel in panels.iter().filter(|panel| panel["type"] != "row") {
+        assert!(ids.insert(panel["id"].as_u64().unwrap()), "an id comes twice: {panel}");
+        let targets = panel["targets"].as_array().unwrap();
+        assert!(!targets.is_empty() && targets.iter().all(|target| target["expr"].is_string()), "{panel}");
+    }
+    assert!(ids.len() >= 10, "{}", ids.len());
+}
+
+/// Whatever looks like one of our metrics.
+fn names_in(text: &str) -> BTreeSet<String> {
+    let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+    let ours = words.filter(|word| word.starts_with("nearfar_") || word.starts_with("process_"));
+    ours.map(str::to_owned).collect()
+}
+
+fn is_known(name: &str, known: &BTreeSet<&str>) -> bool {
+    let suffixes = ["_bucket", "_sum", "_count"];
+    known.contains(name)
+        || suffixes.iter().filter_map(|end| name.strip_suffix(end)).any(|name| known.contains(name))
+}
