@@ -1,7 +1,7 @@
 //! The local client: how a deployment reaches a broker. It carries bytes and topics, and knows no model and no JSON.
 //!
-//! One trait, two implementations: [`InProcess`] over the embedded broker's own link, [`Remote`] over rumqttc to a
-//! broker elsewhere. A deployment cannot tell them apart.
+//! One trait, two implementations: [`InProcess`] over the embedded broker's own link, [`Remote`] to a broker
+//! elsewhere, in rumqttc's packets. A deployment cannot tell them apart.
 
 mod in_process;
 mod remote;
@@ -10,7 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use in_process::InProcess;
-pub use remote::{Config as RemoteConfig, Remote};
+pub use remote::{Config as RemoteConfig, Tls as RemoteTls, TlsError as RemoteTlsError};
+pub use remote::{NotAPartition, Partition, Protocol, Remote, RemoteError};
 
 use crate::mqtt::Message;
 
@@ -28,6 +29,10 @@ pub trait Client: Send + Sync {
         filters: &[String],
         acknowledge: Acknowledge,
     ) -> Result<Conversation, ClientError>;
+
+    /// Every conversation is open: requests may come. Before this no broker elsewhere is connected to, because it may have
+    /// kept requests for a conversation that is not open yet.
+    fn begin(&self) {}
 
     /// Whether requests can arrive now.
     fn state(&self) -> State;

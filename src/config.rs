@@ -5,6 +5,7 @@
 mod access_files;
 mod file;
 mod network_section;
+mod remote;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -13,8 +14,9 @@ use std::time::Duration;
 use serde::Deserialize;
 
 pub use self::access_files::{invalid_users, read_users_text};
-pub use self::file::{BrokerSection, DeploymentSection, HttpSection, NodeFile, RemoteSection};
+pub use self::file::{BrokerSection, DeploymentSection, HttpSection, NodeFile};
 pub use self::network_section::NetworkSection;
+pub use self::remote::{RemoteSection, RemoteTlsSection};
 use crate::broker::{self, Listener, SettingsError};
 use crate::client::RemoteConfig;
 use crate::deployment;
@@ -110,7 +112,7 @@ pub enum BrokerChoice {
     /// One in this process.
     Embedded(Box<broker::Config>),
     /// One elsewhere.
-    Elsewhere(RemoteConfig),
+    Elsewhere(Box<RemoteConfig>),
 }
 
 /// Reads a node's configuration file, with the environment on top of it.
@@ -143,7 +145,7 @@ pub fn without_file() -> Result<NodeFile, ConfigError> {
 }
 
 /// Variables with our prefix that are no configuration keys.
-const OTHER_VARIABLES: [&str; 3] = [file::PASSWORD_VARIABLE, "NEARFAR_BEARINGS", "NEARFAR_FUZZ_ITERATIONS"];
+const OTHER_VARIABLES: [&str; 3] = [remote::PASSWORD_VARIABLE, "NEARFAR_BEARINGS", "NEARFAR_FUZZ_ITERATIONS"];
 
 fn with_environment(text: &str) -> Result<NodeFile, ConfigError> {
     let ours = |name: &str| name.starts_with(ENVIRONMENT_PREFIX) && !OTHER_VARIABLES.contains(&name);

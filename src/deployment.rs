@@ -94,6 +94,9 @@ pub struct Config {
     pub double_sigmoid: bool,
     /// Whose word a request's device id is. Default the payload's.
     pub device_id_from: DeviceIdFrom,
+    /// Whether all requests of a device must come to this deployment, in their order, so that no share group can have them.
+    /// Default false.
+    pub ordered: bool,
     /// When a QoS 1 or 2 request is acknowledged. Default when it has been answered.
     pub acknowledge: Acknowledge,
     /// How far back a QoS 1 or 2 request that comes again is known, and gets the same answer.
@@ -137,6 +140,7 @@ impl Config {
             members: wire::Members::default(),
             double_sigmoid: false,
             device_id_from: DeviceIdFrom::Payload,
+            ordered: false,
             acknowledge: Acknowledge::default(),
             duplicates: Window::default(),
         }

@@ -4,7 +4,7 @@
 //! ```text
 //!  sensors ── TCP ──▶ front door ──▶ rumqttd router ──▶ intake ──▶ uplink ──▶ queue ──▶ worker ──▶ downlink ──▶ publish ─┐
 //!  sensors ◀── TCP ── front door ◀── rumqttd router ◀────────────────────────────────────────────────────────────────────┘
-//!                      (or: a broker elsewhere, through rumqttc, in place of the first three)
+//!                      (or: a broker elsewhere, in place of the first three)
 //! ```
 //! A node inside a test, in five lines:
 //! ```

@@ -11,7 +11,7 @@ use serde_json::json;
 use tracing::{info, warn};
 
 use crate::broker::{self, Broker, BrokerError, Endpoint};
-use crate::client::{Client, ClientError, InProcess, Remote, RemoteConfig, State, Status};
+use crate::client::{Client, ClientError, InProcess, Remote, RemoteConfig, RemoteError, State, Status};
 use crate::deployment::{self, Deployment, DeploymentError, DeviceIdFrom};
 use crate::metrics::Statistics;
 use crate::model::{Detector, LoadError, ModelInfo};
@@ -43,7 +43,7 @@ pub struct NodeBuilder {
 
 enum BrokerChoice {
     Embedded(Box<broker::Config>),
-    Elsewhere(RemoteConfig),
+    Elsewhere(Box<RemoteConfig>),
 }
 
 /// Where a deployment's model comes from.
@@ -91,6 +91,11 @@ pub enum NodeError {
         "deployment {0:?} takes device ids from the clients that send requests, and a broker elsewhere does not tell who they are"
     )]
     SendersUnknown(String),
+    /// A deployment needs all requests of a device in order, and a share group gives them to any of its members.
+    #[error(
+        "deployment {0:?} is ordered, and requests of one device go to any member of share group {1:?}: take devices by partition instead"
+    )]
+    OrderedInGroup(String, String),
     /// A model is missing or broken.
     #[error(transparent)]
     Model(#[from] LoadError),
@@ -100,9 +105,9 @@ pub enum NodeError {
     /// The local client did not start.
     #[error(transparent)]
     Client(#[from] ClientError),
-    /// The operating system starts no more threads.
-    #[error("no thread could be started: {0}")]
-    Thread(std::io::Error),
+    /// There can be no connection to a broker elsewhere.
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
     /// A deployment did not start.
     #[error(transparent)]
     Deployment(#[from] DeploymentError),
@@ -142,7 +147,7 @@ impl NodeBuilder {
 
     /// Uses a broker that runs elsewhere.
     pub fn remote_broker(mut self, config: RemoteConfig) -> Self {
-        self.broker = BrokerChoice::Elsewhere(config);
+        self.broker = BrokerChoice::Elsewhere(Box::new(config));
         self
     }
 
@@ -203,6 +208,7 @@ impl NodeBuilder {
             // Not before: a request that nobody has subscribed to would be acknowledged and lost.
             broker.open();
         }
+        node.client().begin();
         node.observer.node_runs();
         Ok(node)
     }
@@ -215,6 +221,12 @@ impl NodeBuilder {
         let from_senders = configs.iter().find(|config| config.device_id_from != DeviceIdFrom::Payload);
         if let (BrokerChoice::Elsewhere(_), Some(config)) = (&self.broker, from_senders) {
             return Err(NodeError::SendersUnknown(config.name.clone()));
+        }
+        if let BrokerChoice::Elsewhere(remote) = &self.broker
+            && let Some(group) = &remote.share_group
+            && let Some(ordered) = configs.iter().find(|config| config.ordered)
+        {
+            return Err(NodeError::OrderedInGroup(ordered.name.clone(), group.clone()));
         }
         for (at, one) in configs.iter().enumerate() {
             for other in &configs[at + 1..] {
@@ -257,7 +269,7 @@ fn connect(choice: BrokerChoice, status: Status, wants_senders: bool) -> Result<
             Ok((Some(broker), Arc::new(client)))
         }
         BrokerChoice::Elsewhere(config) => {
-            let client = Remote::connect(config, Some(status)).map_err(NodeError::Thread)?;
+            let client = Remote::new(*config, Some(status))?;
             Ok((None, Arc::new(client)))
         }
     }

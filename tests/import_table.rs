@@ -38,7 +38,7 @@ const TABLE: &[Row] = &[
     row("model", Only(&["inference"]), &["tokio", "rumqtt", "mqtt"]),
     row("worker", Only(&["inference", "model"]), &["tokio", "serde", "candle", "rumqtt", "mqtt"]),
     row("broker", Only(&["mqtt", "rate_limit", "strict_toml"]), &["serde_json", "candle"]),
-    row("client", Only(&["broker", "mqtt"]), &["serde_json", "candle"]),
+    row("client", Only(&["broker", "mqtt", "rate_limit"]), &["serde_json", "candle"]),
     row(
         "deployment",
         Only(&[

@@ -173,7 +173,9 @@ impl Bus {
     /// Sends a message on each lane where somebody waits for it.
     fn address(&self, mut publication: Publication, targets: Arc<Targets>, packets: &mut VecDeque<Packet>) {
         let receipt = publication.receipt.take();
-        let mut is_lost = false;
+        // Taken just before whoever would have answered it left, which comes when a node stops: nobody does.
+        let is_from_client = publication.origin.is_some();
+        let mut is_lost = is_from_client && self.is_draining() && !targets.wait_for_answers();
         let mut send = |lane: &Lane, publication| {
             // Whoever settles it has a part of the receipt.
             let receipt = receipt.as_ref().filter(|_| lane.is_answering).cloned();

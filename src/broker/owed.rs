@@ -136,6 +136,11 @@ impl Connection {
         while let Some((packet_id, qos, end)) = self.owed.next(put, given) {
             let reason = match end {
                 Ok(reason) => reason,
+                Err(Lost) if self.server.bus.is_draining() => {
+                    // The client sends it again elsewhere or later, with all behind it; a refusal would keep it from that.
+                    self.owed = Owed::default();
+                    return Ok(());
+                }
                 Err(Lost) => {
                     self.session.receiving.remove(&packet_id);
                     if self.version == Version::V311 {

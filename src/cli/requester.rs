@@ -65,13 +65,17 @@ impl Requester {
     /// Connects and subscribes to the answers for `device` (`+` for all) under each of `topics`.
     pub fn connect(host: &str, port: u16, topics: &[Topics], device: &str) -> anyhow::Result<Self> {
         let client_id = format!("nearfar-requester-{:08x}", rand::random::<u32>());
-        let client = Remote::connect(RemoteConfig::new(host, port, client_id), None).context("connection")?;
+        let mut config = RemoteConfig::new(host, port, client_id);
+        // Nobody comes back for answers that were missed.
+        config.session_expiry = Duration::ZERO;
+        let client = Remote::new(config, None).context("connection")?;
         let mut filters = Vec::new();
         for topics in topics {
             filters.push(format!("{}/{device}", topics.result));
             filters.push(format!("{}/{device}", topics.error));
         }
         let conversation = client.open("answers", &filters, Acknowledge::OnReceipt)?;
+        client.begin();
         let deadline = Instant::now() + CONNECT_WAIT_MAX;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());

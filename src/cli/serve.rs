@@ -101,7 +101,7 @@ fn configure(args: Args) -> Result<ServeConfig, ConfigError> {
     file.node_id = args.node_id.or(file.node_id);
     if let Some(host) = args.broker_host {
         let (port, username) = (Some(args.broker_port), args.broker_username);
-        file.remote = Some(RemoteSection { host, port, client_id: None, username, password_file: None });
+        file.remote = Some(RemoteSection { host, port, username, ..RemoteSection::default() });
         file.broker = None;
     } else {
         let flags = BrokerSection {
@@ -154,7 +154,7 @@ fn start(serve: ServeConfig, observer: &Observer) -> anyhow::Result<Node> {
         .shutdown_grace(serve.shutdown_grace);
     builder = match serve.broker {
         BrokerChoice::Embedded(broker) => builder.embedded_broker(*broker),
-        BrokerChoice::Elsewhere(remote) => builder.remote_broker(remote),
+        BrokerChoice::Elsewhere(remote) => builder.remote_broker(*remote),
     };
     for (deployment, model) in serve.deployments {
         builder = builder.deployment(deployment, model);

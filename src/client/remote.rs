@@ -1,77 +1,36 @@
-//! A broker elsewhere, through rumqttc (MQTT 5): what the node sees of it. The connection itself is in [`driver`].
+//! A broker elsewhere: what the node sees of it. The connection itself is in [`driver`].
+//!
+//! A request is acknowledged only when the broker has acknowledged its answer. What that promises, and what it does not, is in
+//! `docs/cluster.md`.
 
+mod arrivals;
 mod backoff;
+mod codec;
+mod config;
+mod connection;
 mod driver;
+mod link;
+mod partition;
+mod receiving;
 mod routes;
+mod session;
+mod settlements;
+mod transport;
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use rumqttc::v5::AsyncClient;
-use rumqttc::v5::mqttbytes::QoS;
-use rumqttc::v5::mqttbytes::v5::PublishProperties;
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tracing::warn;
 
+pub use self::config::{Config, Protocol, Tls};
+pub use self::partition::{NotAPartition, Partition};
 use self::routes::Routes;
+pub use self::transport::TlsError;
 use super::{Acknowledge, Client, ClientError, Conversation, Publisher, State, Status, Subscriber};
-use crate::mqtt::{Message, Properties, Qos};
-
-/// How to reach a broker elsewhere.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Config {
-    /// Host name or address.
-    pub host: String,
-    /// TCP port.
-    pub port: u16,
-    /// MQTT client id; unique among the broker's clients.
-    pub client_id: String,
-    /// User name and password, where the broker wants them.
-    pub credentials: Option<(String, String)>,
-    /// Seconds without traffic before a ping.
-    pub keep_alive: Duration,
-    /// The longest wait between two attempts to connect.
-    pub reconnect_wait_max: Duration,
-    /// The largest packet accepted, in bytes.
-    pub packet_bytes_max: u32,
-    /// Received requests that wait for the intake.
-    pub inbox_messages_max: usize,
-    /// Answers that wait for the connection.
-    pub outbox_messages_max: usize,
-}
-
-impl Config {
-    /// The broker at `host:port`, with defaults for everything else.
-    pub fn new(host: impl Into<String>, port: u16, client_id: impl Into<String>) -> Self {
-        Self {
-            host: host.into(),
-            port,
-            client_id: client_id.into(),
-            credentials: None,
-            keep_alive: Duration::from_secs(30),
-            reconnect_wait_max: Duration::from_secs(30),
-            packet_bytes_max: 1024 * 1024,
-            inbox_messages_max: 16_384,
-            outbox_messages_max: 65_536,
-        }
-    }
-
-    fn address(&self) -> String {
-        format!("{}:{}", self.host, self.port)
-    }
-}
-
-impl std::fmt::Debug for Config {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // Without the credentials: a Debug output ends up in logs.
-        f.debug_struct("Config")
-            .field("address", &self.address())
-            .field("client_id", &self.client_id)
-            .finish_non_exhaustive()
-    }
-}
+use crate::mqtt::Message;
 
 /// A connection to a broker elsewhere that comes back by itself.
 pub struct Remote {
@@ -83,24 +42,46 @@ pub struct Remote {
 struct Shared {
     config: Config,
     status: Option<Status>,
-    client: AsyncClient,
+    outbox: mpsc::Sender<Message>,
     runtime: Handle,
     routes: Routes,
     state: Mutex<State>,
     changed: Condvar,
-    stop: watch::Sender<bool>,
+    phase: watch::Sender<Phase>,
+    /// Wakes the connection: routes have changed, or a message has been settled.
+    wake: Arc<Notify>,
 }
 
-/// The longest [`Client::close`] waits for the last messages to leave.
+/// What the connection's thread is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Nothing yet: conversations are being opened, and a message for one that is not open would be nobody's.
+    Preparing,
+    Connecting,
+    Leaving,
+}
+
+/// The longest [`Client::close`] waits for the last messages to leave, and for their acknowledgements.
 const CLOSE_WAIT_MAX: Duration = Duration::from_secs(2);
 
+/// Why there can be no connection to a broker elsewhere.
+#[derive(Debug, thiserror::Error)]
+pub enum RemoteError {
+    /// A file of TLS cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The operating system starts no more threads.
+    #[error("no thread could be started: {0}")]
+    Thread(#[from] std::io::Error),
+}
+
 impl Remote {
-    /// Starts connecting, and announces `status` where there is one. Returns at once: whether the broker answers is for
-    /// [`Client::state`] to say.
+    /// Prepares a connection that announces `status` where there is one. It is made once [`Client::begin`] is called, and
+    /// whether the broker answers is for [`Client::state`] to say.
     ///
     /// # Errors
-    /// When the operating system starts no more threads.
-    pub fn connect(config: Config, status: Option<Status>) -> std::io::Result<Self> {
+    /// [`RemoteError`] when a file of TLS cannot be used, or the operating system starts no more threads.
+    pub fn new(config: Config, status: Option<Status>) -> Result<Self, RemoteError> {
         let (shared, thread) = driver::start(config, status)?;
         Ok(Self { shared, thread: Mutex::new(Some(thread)) })
     }
@@ -111,16 +92,26 @@ impl Client for Remote {
         &self,
         name: &str,
         filters: &[String],
-        _acknowledge: Acknowledge,
+        acknowledge: Acknowledge,
     ) -> Result<Conversation, ClientError> {
         let (sender, receiver) = mpsc::channel(self.shared.config.inbox_messages_max);
-        self.shared.routes.add(name, filters, sender)?;
-        self.shared.subscribe(filters);
+        self.shared.routes.add(name, filters, acknowledge, sender)?;
+        self.shared.wake.notify_one();
         let publisher = RemotePublisher { shared: Arc::clone(&self.shared), name: name.to_owned() };
         Ok(Conversation {
             publisher: Arc::new(publisher),
             subscriber: Box::new(RemoteSubscriber { receiver }),
         })
+    }
+
+    fn begin(&self) {
+        self.shared.phase.send_if_modified(|phase| {
+            let is_preparing = *phase == Phase::Preparing;
+            if is_preparing {
+                *phase = Phase::Connecting;
+            }
+            is_preparing
+        });
     }
 
     fn state(&self) -> State {
@@ -141,7 +132,7 @@ impl Client for Remote {
             // Where it cannot be said now, the will says it.
             self.shared.publish(status.message(&status.offline), CLOSE_WAIT_MAX).ok();
         }
-        self.shared.stop.send_replace(true);
+        self.shared.phase.send_replace(Phase::Leaving);
         if thread.join().is_err() {
             warn!("the connection's thread panicked");
         }
@@ -168,42 +159,16 @@ impl Shared {
         self.changed.notify_all();
     }
 
-    /// Subscribes now when connected; otherwise the connection does so when it comes.
-    fn subscribe(&self, filters: &[String]) {
-        if !self.routes.expect_suback() {
-            return;
-        }
-        self.set_state(State::Offline("subscribing".to_owned()));
-        let wanted = driver::subscription(filters.iter().cloned());
-        if self.client.try_subscribe_many(wanted).is_err() {
-            warn!(
-                broker = self.config.address(),
-                "outbox full, the subscription waits for the next connection"
-            );
-        }
-    }
-
     /// Queues one message, waiting at most `wait` for room.
     fn publish(&self, message: Message, wait: Duration) -> Result<(), ClientError> {
         let full =
             ClientError::OutboxFull { dropped: 1, outbox_messages_max: self.config.outbox_messages_max };
-        let topic = String::from_utf8_lossy(&message.topic).into_owned();
-        let properties = publish_properties(message.properties);
-        let (qos, retain, payload) = (rumqttc_qos(message.qos), message.retain, message.payload);
-        let sent = self.client.try_publish_with_properties(
-            topic.clone(),
-            qos,
-            retain,
-            payload.clone(),
-            properties.clone(),
-        );
-        if sent.is_ok() {
-            return Ok(());
-        }
-        if wait.is_zero() {
-            return Err(full);
-        }
-        let send = self.client.publish_with_properties(topic, qos, retain, payload, properties);
+        let message = match self.outbox.try_send(message) {
+            Ok(()) => return Ok(()),
+            Err(mpsc::error::TrySendError::Full(message)) if !wait.is_zero() => message,
+            Err(_) => return Err(full),
+        };
+        let send = self.outbox.send(message);
         match self.runtime.block_on(async { tokio::time::timeout(wait, send).await }) {
             Ok(Ok(())) => Ok(()),
             _ => Err(full),
@@ -229,24 +194,15 @@ impl Publisher for RemotePublisher {
     }
 
     fn stop_receiving(&self) {
-        let filters = self.shared.routes.close(&self.name);
-        // Only the broker's acknowledgement proves that nothing is under way; without a connection nothing is.
-        if self.state_is_online() {
-            let mut queued = true;
-            for filter in filters {
-                queued &= self.shared.client.try_unsubscribe(filter).is_ok();
-            }
-            if queued {
-                return;
-            }
+        self.shared.routes.close(&self.name);
+        let is_online = *self.shared.lock_state() == State::Online;
+        if self.shared.config.leaves_for_good() && is_online {
+            // The broker may have more for us: the connection ends the conversation once it has it.
+            self.shared.wake.notify_one();
+        } else {
+            // What is still at the broker stays there until the next start.
+            self.shared.routes.end_closed();
         }
-        self.shared.routes.drop_closed();
-    }
-}
-
-impl RemotePublisher {
-    fn state_is_online(&self) -> bool {
-        *self.shared.lock_state() == State::Online
     }
 }
 
@@ -257,26 +213,5 @@ struct RemoteSubscriber {
 impl Subscriber for RemoteSubscriber {
     fn receive(&mut self, batch: &mut Vec<Message>, batch_max: usize) -> Result<bool, ClientError> {
         Ok(self.receiver.blocking_recv_many(batch, batch_max) > 0)
-    }
-}
-
-fn rumqttc_qos(qos: Qos) -> QoS {
-    match qos {
-        Qos::AtMostOnce => QoS::AtMostOnce,
-        Qos::AtLeastOnce => QoS::AtLeastOnce,
-        Qos::ExactlyOnce => QoS::ExactlyOnce,
-    }
-}
-
-fn publish_properties(properties: Option<Box<Properties>>) -> PublishProperties {
-    let Some(properties) = properties else { return PublishProperties::default() };
-    PublishProperties {
-        payload_format_indicator: properties.payload_format_indicator,
-        message_expiry_interval: properties.message_expiry_s,
-        response_topic: properties.response_topic,
-        correlation_data: properties.correlation_data,
-        user_properties: properties.user_properties,
-        content_type: properties.content_type,
-        ..PublishProperties::default()
     }
 }

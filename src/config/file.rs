@@ -8,9 +8,9 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::network_section::{NetworkSection, both_given};
-use super::{BrokerChoice, ConfigError, ServeConfig, network};
+use super::{BrokerChoice, ConfigError, RemoteSection, ServeConfig, network};
 use crate::broker::{self, Listener};
-use crate::client::{Acknowledge, RemoteConfig};
+use crate::client::Acknowledge;
 use crate::deployment::{self, DeviceIdFrom, Topics, Window};
 use crate::http;
 use crate::mqtt;
@@ -92,22 +92,6 @@ pub enum RefusedPublish {
     Disconnect,
 }
 
-/// `[remote]`: a broker elsewhere.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RemoteSection {
-    /// Host name or address.
-    pub host: String,
-    /// TCP port. Default 1883.
-    pub port: Option<u16>,
-    /// MQTT client id. Default: the node's name and a random suffix.
-    pub client_id: Option<String>,
-    /// User name.
-    pub username: Option<String>,
-    /// A file whose first line is the password, relative to this file.
-    pub password_file: Option<PathBuf>,
-}
-
 /// `[http]`: health and metrics.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -166,6 +150,8 @@ pub struct DeploymentSection {
     pub compat: Option<CompatSection>,
     /// Whose word a request's device id is. Default `payload`.
     pub device_id_from: Option<DeviceIdSource>,
+    /// Whether all requests of a device must come here, in their order. Default false.
+    pub ordered: Option<bool>,
 }
 
 /// When a QoS 1 or 2 request is acknowledged to its sender.
@@ -243,7 +229,8 @@ impl NodeFile {
             let problem = format!("found {node_id:?}, expected one topic level without '/', '+' or '#'");
             return Err(strict_toml::invalid(text, "node_id", problem));
         }
-        self.deployments.iter().try_for_each(|(name, section)| section.check(name, text))
+        self.deployments.iter().try_for_each(|(name, section)| section.check(name, text))?;
+        self.remote.iter().try_for_each(|remote| remote.check(&self.deployments, text))
     }
 
     /// Makes paths relative to `directory`, where the file stands.
@@ -257,7 +244,7 @@ impl NodeFile {
             let paths = [&mut section.config, &mut section.users, &mut section.access_rules];
             paths.into_iter().flatten().for_each(resolve);
         }
-        self.remote.iter_mut().filter_map(|section| section.password_file.as_mut()).for_each(resolve);
+        self.remote.iter_mut().for_each(|section| section.resolve_paths(directory));
     }
 
     /// Refuses device ids from senders that nobody knows.
@@ -288,7 +275,7 @@ impl NodeFile {
         self.check_senders()?;
         let node_id = self.node_id.unwrap_or_else(host_name);
         let broker = match self.remote {
-            Some(remote) => BrokerChoice::Elsewhere(remote.into_config(&node_id)?),
+            Some(remote) => BrokerChoice::Elsewhere(Box::new(remote.into_config(&node_id)?)),
             None => BrokerChoice::Embedded(Box::new(self.broker.unwrap_or_default().into_config()?)),
         };
         let deployments = self.deployments.into_iter().map(|(name, section)| section.into_config(name));
@@ -328,29 +315,6 @@ impl BrokerSection {
         let allows_anonymous = self.allow_anonymous.unwrap_or(false);
         super::access_files::secure(&mut broker, self.users, self.access_rules, allows_anonymous)?;
         Ok(broker)
-    }
-}
-
-/// The environment variable that holds a remote broker's password.
-pub const PASSWORD_VARIABLE: &str = "NEARFAR_REMOTE_PASSWORD";
-
-impl RemoteSection {
-    fn into_config(self, node_id: &str) -> Result<RemoteConfig, ConfigError> {
-        let client_id = self.client_id.unwrap_or_else(|| format!("{node_id}-{:08x}", rand::random::<u32>()));
-        let mut remote = RemoteConfig::new(self.host, self.port.unwrap_or(1883), client_id);
-        if let Some(username) = self.username {
-            let password = match &self.password_file {
-                Some(path) => super::read(path)?.lines().next().unwrap_or_default().to_owned(),
-                None => std::env::var(PASSWORD_VARIABLE).map_err(|_| ConfigError::Override {
-                    origin: PASSWORD_VARIABLE.to_owned(),
-                    problem: format!(
-                        "not set, but the remote broker's username is {username:?}: set it, or name a password_file"
-                    ),
-                })?,
-            };
-            remote.credentials = Some((username, password));
-        }
-        Ok(remote)
     }
 }
 
@@ -456,6 +420,7 @@ impl DeploymentSection {
                 Some(DeviceIdSource::Username) => DeviceIdFrom::Username,
                 Some(DeviceIdSource::Payload) | None => DeviceIdFrom::Payload,
             },
+            ordered: self.ordered.unwrap_or(defaults.ordered),
             acknowledge: match self.acknowledge {
                 Some(AcknowledgeName::OnReceipt) => Acknowledge::OnReceipt,
                 Some(AcknowledgeName::OnAnswer) | None => Acknowledge::OnAnswer,

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::flow::Ticket;
+use super::outbox::Answer;
 use crate::inference::{Refusal, Stages};
 
 /// How far back requests are known.
@@ -117,18 +118,20 @@ impl Duplicates {
         Entry::New(ticket)
     }
 
-    /// Notes how a request was answered. Returns those that have come again meanwhile: they get the same answer.
-    pub fn answered(&self, identity: Identity, given: &Given, now: Instant) -> Vec<Ticket> {
-        let Some(shared) = &self.shared else { return Vec::new() };
+    /// Notes how requests were answered. Returns the answers to those that have come again meanwhile: the same ones.
+    pub fn answered(&self, answered: Vec<(Identity, Given)>, now: Instant) -> Vec<Answer> {
+        let mut again = Vec::new();
+        let Some(shared) = self.shared.as_ref().filter(|_| !answered.is_empty()) else { return again };
         let mut state = shared.lock();
-        let number = state.forgotten + state.answered.len() as u64;
-        state.answered.push_back(Answered { identity, at: now, given: given.clone() });
-        let before = state.known.insert(identity, Known::Answered(number));
-        state.forget(shared.window, now);
-        match before {
-            Some(Known::UnderWay(again)) => again,
-            _ => Vec::new(),
+        for (identity, given) in answered {
+            let number = state.forgotten + state.answered.len() as u64;
+            if let Some(Known::UnderWay(tickets)) = state.known.insert(identity, Known::Answered(number)) {
+                again.extend(tickets.into_iter().map(|ticket| ticket.again(&given)));
+            }
+            state.answered.push_back(Answered { identity, at: now, given });
         }
+        state.forget(shared.window, now);
+        again
     }
 
     /// Forgets a request that is under way and will not be answered. Returns those that have come again meanwhile.
@@ -252,7 +255,7 @@ mod tests {
         let (duplicates, now) = (Duplicates::new(Window::default()), Instant::now());
         let first = identity(enter(&duplicates, "a", 1, 0.5, now));
         assert!(matches!(enter(&duplicates, "a", 1, 0.5, now), Entry::Waits));
-        assert_eq!(duplicates.answered(first, &given(Ok(0.75)), now).len(), 1);
+        assert_eq!(duplicates.answered(vec![(first, given(Ok(0.75)))], now).len(), 1);
         let Entry::Known(_, again) = enter(&duplicates, "a", 1, 0.5, now) else { panic!("it is new") };
         assert_eq!((again.outcome, again.total), (Ok(0.75), Duration::from_millis(3)));
         for (device, time, feature) in [("b", 1, 0.5), ("a", 2, 0.5), ("a", 1, 0.25)] {
@@ -265,7 +268,7 @@ mod tests {
         let (duplicates, now) = (Duplicates::new(Window::default()), Instant::now());
         let first = identity(enter(&duplicates, "a", 1, 0.5, now));
         let refusal = given(Err(Refusal::new(ErrorCode::Overloaded, "full")));
-        duplicates.answered(first, &refusal, now);
+        duplicates.answered(vec![(first, refusal)], now);
         let resent = duplicates.enter(ticket("a", Some(1)), &[0.5], true, now);
         assert!(matches!(resent, Entry::Known(..)));
         assert!(matches!(enter(&duplicates, "a", 1, 0.5, now), Entry::New(_)));
@@ -277,7 +280,7 @@ mod tests {
         let (duplicates, start) = (Duplicates::new(window), Instant::now());
         for time in 1..=3 {
             let first = identity(enter(&duplicates, "a", time, 0.5, start));
-            duplicates.answered(first, &given(Ok(0.5)), start);
+            duplicates.answered(vec![(first, given(Ok(0.5)))], start);
         }
         assert!(matches!(enter(&duplicates, "a", 3, 0.5, start), Entry::Known(..)));
         assert!(matches!(enter(&duplicates, "a", 1, 0.5, start), Entry::New(_)), "only two are known");

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tracing::{debug, warn};
 
-use super::duplicates::{Duplicates, Given};
+use super::duplicates::{Duplicates, Given, Identity};
 use super::flow::Ticket;
 use super::{Config, Topics, trace_context};
 use crate::client::{ClientError, Publisher};
@@ -36,6 +36,16 @@ pub struct ReplyTo {
 pub struct Answer {
     pub ticket: Ticket,
     pub outcome: Outcome,
+}
+
+impl Answer {
+    /// What its request is known by, if it may come again, and what it is given then.
+    fn given(&self, now: Instant) -> Option<(Identity, Given)> {
+        let Self { ticket, outcome } = self;
+        let outcome = outcome.clone().map_err(Box::new);
+        let (network, stages) = (ticket.network, ticket.stages);
+        Some((ticket.identity?, Given { outcome, network, total: ticket.total(now), stages }))
+    }
 }
 
 /// Encodes and publishes; each thread has its own buffers.
@@ -121,7 +131,7 @@ impl Outbox {
             return;
         }
         let now = Instant::now();
-        self.add_repeated(answers, now);
+        let may_come_again: Vec<_> = answers.iter().filter_map(|answer| answer.given(now)).collect();
         let count = answers.len();
         for answer in answers.iter_mut() {
             self.encode(answer, now);
@@ -150,6 +160,9 @@ impl Outbox {
             }
             self.messages.clear();
         }
+        // Not before they have left: whoever comes again from here on is answered by another thread, behind them.
+        let mut again = self.shared.duplicates.answered(may_come_again, now);
+        self.send(&mut again, wait);
     }
 
     /// How many bytes of topic and payload the answer would have if it left now.
@@ -185,19 +198,6 @@ impl Outbox {
             }
         }
         self.shared.ledger.end(ended);
-    }
-
-    /// Notes what may be asked for again, and adds the requests that have come again meanwhile.
-    fn add_repeated(&self, answers: &mut Vec<Answer>, now: Instant) {
-        for at in 0..answers.len() {
-            let Answer { ticket, outcome } = &answers[at];
-            let Some(identity) = ticket.identity else { continue };
-            let outcome = outcome.clone().map_err(Box::new);
-            let (network, stages) = (ticket.network, ticket.stages);
-            let given = Given { outcome, network, total: ticket.total(now), stages };
-            let again = self.shared.duplicates.answered(identity, &given, now);
-            answers.extend(again.into_iter().map(|ticket| ticket.again(&given)));
-        }
     }
 
     fn encode(&mut self, answer: &mut Answer, now: Instant) {

@@ -1,31 +1,43 @@
 //! Which conversation a received message belongs to.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::mpsc;
 
-use crate::client::ClientError;
+use super::partition::Partition;
+use crate::client::{Acknowledge, ClientError};
 use crate::mqtt::{self, Message};
 
 /// The conversations of one connection.
 #[derive(Default)]
 pub struct Routes {
-    table: Mutex<Table>,
-}
-
-#[derive(Default)]
-struct Table {
-    routes: Vec<Route>,
-    connected: bool,
-    /// SUBACKs that have not come.
-    subacks_expected: usize,
+    table: Mutex<Vec<Route>>,
+    /// Counts the changes to what is to be subscribed to.
+    version: AtomicUsize,
 }
 
 struct Route {
     name: String,
     filters: Vec<String>,
-    sender: mpsc::Sender<Message>,
-    closing: bool,
+    acknowledge: Acknowledge,
+    /// None once the conversation has ended.
+    sender: Option<mpsc::Sender<Message>>,
+    /// It takes what the broker has for it already, and nothing new.
+    is_closing: bool,
+}
+
+/// Where a received message goes.
+#[derive(Debug)]
+pub enum Destination {
+    /// To those, each with when it wants the message to be acknowledged.
+    To(Vec<(mpsc::Sender<Message>, Acknowledge)>),
+    /// Another node has this device.
+    ElsewhereByPartition,
+    /// Nowhere any more: the conversation has ended, and the broker is to keep the message.
+    Ended,
+    /// No conversation ever asked for it.
+    Unknown,
 }
 
 impl Routes {
@@ -38,11 +50,12 @@ impl Routes {
         &self,
         name: &str,
         filters: &[String],
+        acknowledge: Acknowledge,
         sender: mpsc::Sender<Message>,
     ) -> Result<(), ClientError> {
         let mut table = self.lock();
         for filter in filters {
-            let others = table.routes.iter().flat_map(|route| &route.filters).chain(filters);
+            let others = table.iter().flat_map(|route| &route.filters).chain(filters);
             if let Some(other) =
                 others.into_iter().find(|other| *other != filter && mqtt::filters_overlap(other, filter))
             {
@@ -51,83 +64,115 @@ impl Routes {
                 return Err(ClientError::SubscriptionRefused { filter: filter.clone(), reason });
             }
         }
-        table.routes.push(Route { name: name.to_owned(), filters: filters.to_vec(), sender, closing: false });
+        table.push(Route {
+            name: name.to_owned(),
+            filters: filters.to_vec(),
+            acknowledge,
+            sender: Some(sender),
+            is_closing: false,
+        });
+        self.version.fetch_add(1, Ordering::Release);
         Ok(())
     }
 
-    /// Every filter of every conversation that goes on.
+    /// Every filter of every conversation that goes on, each once.
     pub fn filters(&self) -> Vec<String> {
         let table = self.lock();
-        let open = table.routes.iter().filter(|route| !route.closing);
+        let open = table.iter().filter(|route| !route.is_closing);
         let mut filters: Vec<_> = open.flat_map(|route| route.filters.clone()).collect();
         filters.sort();
         filters.dedup();
         filters
     }
 
-    /// Marks the conversation `name` as ending; returns the filters that nobody else uses.
-    pub fn close(&self, name: &str) -> Vec<String> {
-        let mut table = self.lock();
-        for route in table.routes.iter_mut().filter(|route| route.name == name) {
-            route.closing = true;
+    /// Marks the conversation `name` as ending.
+    pub fn close(&self, name: &str) {
+        for route in self.lock().iter_mut().filter(|route| route.name == name) {
+            route.is_closing = true;
         }
-        let of = |closing: bool| {
-            let routes = table.routes.iter().filter(move |route| route.closing == closing);
-            routes.flat_map(|route| &route.filters)
-        };
-        let mine = of(true).filter(|filter| !of(false).any(|other| other == *filter));
-        mine.cloned().collect()
+        self.version.fetch_add(1, Ordering::Release);
+    }
+
+    /// Changes whenever [`filters`](Self::filters) may have.
+    pub fn version(&self) -> usize {
+        self.version.load(Ordering::Acquire)
     }
 
     /// Ends the conversations that were marked: their receivers see what was sent before, then the end.
-    pub fn drop_closed(&self) {
-        self.lock().routes.retain(|route| !route.closing);
+    pub fn end_closed(&self) {
+        for route in self.lock().iter_mut().filter(|route| route.is_closing) {
+            route.sender = None;
+        }
     }
 
     /// Ends all conversations.
-    pub fn drop_all(&self) {
-        self.lock().routes.clear();
+    pub fn end_all(&self) {
+        for route in self.lock().iter_mut() {
+            route.sender = None;
+        }
     }
 
-    /// The receivers of a message on `topic`.
-    pub fn receivers(&self, topic: &str) -> Vec<mpsc::Sender<Message>> {
+    /// Where a message on `topic` goes.
+    pub fn destination(&self, topic: &str, partition: Option<Partition>) -> Destination {
         let table = self.lock();
-        let wanted = table
-            .routes
-            .iter()
-            .filter(|route| route.filters.iter().any(|filter| mqtt::filter_matches(filter, topic)));
-        wanted.map(|route| route.sender.clone()).collect()
+        let (mut senders, mut is_known) = (Vec::new(), false);
+        for route in table.iter() {
+            let Some(filter) = route.filters.iter().find(|filter| mqtt::filter_matches(filter, topic)) else {
+                continue;
+            };
+            is_known = true;
+            if partition.is_some_and(|partition| !partition.has_topic(filter, topic)) {
+                return Destination::ElsewhereByPartition;
+            }
+            senders.extend(route.sender.clone().map(|sender| (sender, route.acknowledge)));
+        }
+        match (senders.is_empty(), is_known) {
+            (false, _) => Destination::To(senders),
+            (true, true) => Destination::Ended,
+            (true, false) => Destination::Unknown,
+        }
     }
 
-    /// A new connection is there and one SUBSCRIBE for everything is on its way.
-    pub fn connected(&self) {
-        let mut table = self.lock();
-        table.connected = true;
-        table.subacks_expected = 1;
-    }
-
-    /// The connection is lost.
-    pub fn disconnected(&self) {
-        let mut table = self.lock();
-        table.connected = false;
-        table.subacks_expected = 0;
-    }
-
-    /// Counts a SUBSCRIBE that is about to be sent; false when there is no connection to send it on.
-    pub fn expect_suback(&self) -> bool {
-        let mut table = self.lock();
-        table.subacks_expected += usize::from(table.connected);
-        table.connected
-    }
-
-    /// Counts a SUBACK; true when it was the last that was expected.
-    pub fn suback(&self) -> bool {
-        let mut table = self.lock();
-        table.subacks_expected = table.subacks_expected.saturating_sub(1);
-        table.subacks_expected == 0
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Table> {
+    fn lock(&self) -> MutexGuard<'_, Vec<Route>> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_goes_to_all_who_asked_for_it_until_they_have_ended() {
+        let routes = Routes::default();
+        let (sender, _receiver) = mpsc::channel(1);
+        let filters = |filter: &str| vec![filter.to_owned()];
+        routes.add("one", &filters("a/+"), Acknowledge::OnAnswer, sender.clone()).unwrap();
+        routes.add("two", &filters("a/+"), Acknowledge::OnAnswer, sender.clone()).unwrap();
+        assert!(routes.add("three", &filters("a/b"), Acknowledge::OnAnswer, sender).is_err());
+        let count = |topic| match routes.destination(topic, None) {
+            Destination::To(senders) => senders.len(),
+            _ => 0,
+        };
+        assert_eq!((count("a/b"), count("b")), (2, 0));
+        routes.close("one");
+        assert_eq!((count("a/b"), routes.filters()), (2, filters("a/+")));
+        routes.end_closed();
+        assert_eq!(count("a/b"), 1);
+        routes.close("two");
+        assert_eq!((count("a/b"), routes.filters()), (1, Vec::new()));
+        routes.end_closed();
+        assert!(matches!(routes.destination("a/b", None), Destination::Ended));
+        assert!(matches!(routes.destination("b", None), Destination::Unknown));
+    }
+
+    #[test]
+    fn a_partition_has_some_of_the_devices() {
+        let routes = Routes::default();
+        let (sender, _receiver) = mpsc::channel(1);
+        routes.add("one", &["in/+".to_owned()], Acknowledge::OnAnswer, sender).unwrap();
+        let part = |part: &str| routes.destination("in/pump", Some(part.parse().unwrap()));
+        let taken = ["1/2", "2/2"].map(|text| matches!(part(text), Destination::To(_)));
+        assert!(taken[0] != taken[1], "{taken:?}");
     }
 }

@@ -1,0 +1,131 @@
+//! How to reach a broker elsewhere, and with whom its requests are shared.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::partition::Partition;
+
+/// How to reach a broker elsewhere.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Host name or address.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// The version of MQTT that is spoken. Default 5.
+    pub protocol: Protocol,
+    /// MQTT client id; unique among the broker's clients, and the same at the next start, so that the node finds its session
+    /// and what waits there for it.
+    pub client_id: String,
+    /// User name and password, where the broker wants them.
+    pub credentials: Option<(String, String)>,
+    /// TLS; none for plain TCP.
+    pub tls: Option<Tls>,
+    /// How long the broker keeps the session of a node that is away; zero for no session. A 3.1.1 broker decides for itself.
+    /// Default one hour.
+    pub session_expiry: Duration,
+    /// The group whose members share the requests: filters are subscribed to as `$share/GROUP/FILTER`.
+    pub share_group: Option<String>,
+    /// Which part of the devices is this node's. Default all.
+    pub partition: Option<Partition>,
+    /// Seconds without traffic before a ping.
+    pub keep_alive: Duration,
+    /// The longest wait between two attempts to connect.
+    pub reconnect_wait_max: Duration,
+    /// The largest packet accepted, in bytes.
+    pub packet_bytes_max: u32,
+    /// The most received requests that are not acknowledged, which is until their answers are. The broker keeps further ones
+    /// back. Default 4,096.
+    pub receive_max: u16,
+    /// Received requests that wait for the intake.
+    pub inbox_messages_max: usize,
+    /// Answers that wait for the connection.
+    pub outbox_messages_max: usize,
+}
+
+/// A version of MQTT.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Protocol {
+    /// MQTT 5.
+    #[default]
+    V5,
+    /// MQTT 3.1.1: no response topics, no limits told, no reasons given.
+    V311,
+}
+
+/// TLS towards a broker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tls {
+    /// A PEM file with the authorities of which one must have signed the broker's certificate.
+    pub ca_file: PathBuf,
+    /// PEM files with this node's certificate chain and private key, where the broker wants to see one.
+    pub client: Option<(PathBuf, PathBuf)>,
+    /// The name that the broker's certificate must have. Default the host.
+    pub server_name: Option<String>,
+}
+
+impl Config {
+    /// The broker at `host:port`, with defaults for everything else.
+    pub fn new(host: impl Into<String>, port: u16, client_id: impl Into<String>) -> Self {
+        Self {
+            host: host.into(),
+            port,
+            protocol: Protocol::V5,
+            client_id: client_id.into(),
+            credentials: None,
+            tls: None,
+            session_expiry: Duration::from_secs(3_600),
+            share_group: None,
+            partition: None,
+            keep_alive: Duration::from_secs(30),
+            reconnect_wait_max: Duration::from_secs(30),
+            packet_bytes_max: 1024 * 1024,
+            receive_max: 4_096,
+            inbox_messages_max: 16_384,
+            outbox_messages_max: 65_536,
+        }
+    }
+
+    /// Whether the broker is to keep a session.
+    pub(super) fn keeps_session(&self) -> bool {
+        !self.session_expiry.is_zero()
+    }
+
+    /// Whether what is still at the broker is for others once this node stops, or for nobody. Otherwise it waits for this
+    /// node's next start.
+    pub(super) fn leaves_for_good(&self) -> bool {
+        self.share_group.is_some() || !self.keeps_session()
+    }
+
+    /// In seconds, as MQTT counts; parts of a second are rounded up.
+    pub(super) fn session_expiry_s(&self) -> u32 {
+        u32::try_from(self.session_expiry.as_millis().div_ceil(1_000)).unwrap_or(u32::MAX)
+    }
+
+    pub(super) fn keep_alive_s(&self) -> u16 {
+        u16::try_from(self.keep_alive.as_secs()).unwrap_or(u16::MAX)
+    }
+
+    /// A filter as it is subscribed to.
+    pub(super) fn subscribed(&self, filter: &str) -> String {
+        match &self.share_group {
+            Some(group) => format!("$share/{group}/{filter}"),
+            None => filter.to_owned(),
+        }
+    }
+
+    /// The broker's address, for people.
+    pub(super) fn address(&self) -> String {
+        format!("{}:{}", self.host, self.port)
+    }
+}
+
+impl std::fmt::Debug for Config {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Without the credentials: a Debug output ends up in logs.
+        f.debug_struct("Config")
+            .field("address", &self.address())
+            .field("client_id", &self.client_id)
+            .finish_non_exhaustive()
+    }
+}

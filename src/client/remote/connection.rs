@@ -1,0 +1,245 @@
+//! One connection, from the broker's acceptance to its end: reads and writes at the same time, and hands messages on.
+
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tracing::{info, warn};
+
+use super::CLOSE_WAIT_MAX;
+use super::codec::Fate;
+use super::driver::Driver;
+use super::link::{Drain, Link, READ_BYTES_MIN, Written, lost, write};
+use super::session::{Sending, settle_all};
+use crate::client::State;
+use crate::mqtt::{Message, Qos, Settlement};
+
+/// The most messages taken from the outbox in one go.
+const PUBLISH_BATCH_MAX: usize = 256;
+/// The longest wait for the last words to leave.
+const GOODBYE_WAIT_MAX: Duration = Duration::from_secs(1);
+/// After this long a connection with messages whose answers were lost is made anew, so that the broker delivers them again.
+const FETCH_AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// How a connection ended.
+pub(super) enum Ended {
+    /// By our own goodbye.
+    Left,
+    /// For that reason.
+    Lost(String),
+}
+
+impl Driver {
+    /// Serves the connection until it ends, and says goodbye where that is ours to say.
+    pub async fn serve(&mut self, mut link: Link) -> Ended {
+        let ended = self.exchange(&mut link).await;
+        if matches!(ended, Ended::Left) {
+            // A broker that does not listen any more needs no goodbye.
+            tokio::time::timeout(GOODBYE_WAIT_MAX, self.goodbye(&mut link)).await.ok();
+        }
+        ended
+    }
+
+    async fn goodbye(&self, link: &mut Link) -> std::io::Result<()> {
+        let (config, left_behind) = (&self.shared.config, self.session.owed());
+        if left_behind > 0 {
+            info!(broker = config.address(), left_behind, "requests without an answer stay with the broker");
+        }
+        // With the session the broker may drop what we leave behind.
+        link.codec.disconnect(config.leaves_for_good() && left_behind == 0, &mut link.output);
+        link.writer.write_all_buf(&mut link.output).await?;
+        link.writer.shutdown().await
+    }
+
+    async fn exchange(&mut self, link: &mut Link) -> Ended {
+        link.greeting = self.shared.status.as_ref().map(|status| status.message(&status.online));
+        let mut ping_at = link.ping_interval.map(|interval| Instant::now() + interval);
+        let mut batch = Vec::with_capacity(PUBLISH_BATCH_MAX);
+        loop {
+            if let Err(ended) = self.work(link) {
+                return ended;
+            }
+            let room = if link.has_output_room() { self.session.room().min(PUBLISH_BATCH_MAX) } else { 0 };
+            let remake_at = link.remake.as_ref().map(|(at, _)| *at);
+            let due = [ping_at, remake_at, link.leave_at].into_iter().flatten().min();
+            let is_leaving = self.is_leaving();
+            let is_unsent = link.is_unflushed || !link.output.is_empty();
+            let Link { reader, writer, input, output, .. } = link;
+            if input.capacity() - input.len() < READ_BYTES_MIN {
+                input.reserve(READ_BYTES_MIN);
+            }
+            tokio::select! {
+                read = reader.read_buf(input) => match read {
+                    Ok(0) => return Ended::Lost("the broker closed the connection".to_owned()),
+                    Ok(_) => if let Err(reason) = self.take_input(link).await {
+                        return Ended::Lost(reason);
+                    },
+                    Err(cause) => return Ended::Lost(lost(cause)),
+                },
+                written = write(writer, output), if is_unsent => match written {
+                    Ok(Written::Some) => link.is_unflushed = true,
+                    Ok(Written::All) => {
+                        link.is_unflushed = false;
+                        settle_all(&mut link.leaving);
+                    }
+                    Err(cause) => return Ended::Lost(lost(cause)),
+                },
+                _ = self.outgoing.recv_many(&mut batch, room), if room > 0 => {
+                    for message in batch.drain(..) {
+                        self.publish(link, message);
+                    }
+                }
+                () = self.shared.wake.notified() => {}
+                _ = self.phases.changed(), if !is_leaving => {}
+                () = sleep_until(due), if due.is_some() => {}
+            }
+            let now = Instant::now();
+            if let Some((_, reason)) = link.remake.take_if(|(at, _)| now >= *at) {
+                return Ended::Lost(reason);
+            }
+            if let (Some(at), Some(interval)) = (ping_at, link.ping_interval)
+                && now >= at
+            {
+                if link.pinged_at.is_some_and(|pinged| now >= pinged + interval) {
+                    return Ended::Lost(format!("the broker has been silent for {} s", interval.as_secs()));
+                }
+                ping_at = Some(link.pinged_at.unwrap_or(now) + interval);
+                link.ping(now);
+            }
+        }
+    }
+
+    /// Everything that can be done without waiting.
+    fn work(&mut self, link: &mut Link) -> Result<(), Ended> {
+        self.acknowledge(link);
+        self.send_again(link);
+        self.subscribe(link);
+        if let Some(greeting) = link.greeting.take_if(|_| self.session.room() > 0) {
+            self.publish(link, greeting);
+        }
+        self.drain(link);
+        if self.is_leaving() { self.leave(link) } else { Ok(()) }
+    }
+
+    fn acknowledge(&mut self, link: &mut Link) {
+        let mut ended: Vec<(u64, Settlement)> = Vec::new();
+        self.settlements.take(&mut ended);
+        for (number, settlement) in ended {
+            self.session.incoming.settle(number, settlement);
+        }
+        while let Some((id, qos)) = self.session.incoming.next_acknowledgement() {
+            link.codec.acknowledge(id, qos, &mut link.output);
+        }
+        if self.session.incoming.lost() > 0
+            && link.remake.is_none()
+            && !self.shared.routes.filters().is_empty()
+        {
+            let reason = "answers were lost; their requests are fetched again".to_owned();
+            link.remake = Some((Instant::now() + FETCH_AGAIN_AFTER, reason));
+        }
+    }
+
+    fn send_again(&mut self, link: &mut Link) {
+        while link.has_output_room() {
+            match self.session.resend() {
+                Some(Sending::Release(id)) => link.codec.release(id, &mut link.output),
+                Some(Sending::Publish { id, is_duplicate, message }) => {
+                    let written = link.codec.publish(id, is_duplicate, message, &mut link.output);
+                    if let Err(reason) = written {
+                        self.unsent(id, &reason);
+                    }
+                }
+                None => return,
+            }
+        }
+    }
+
+    fn publish(&mut self, link: &mut Link, message: Message) {
+        if message.qos == Qos::AtMostOnce {
+            let written = link.codec.publish(0, false, &message, &mut link.output);
+            link.leaving.extend(message.receipt);
+            if let Err(reason) = written {
+                self.warn_undelivered(&message.topic, &reason);
+            }
+            return;
+        }
+        let (id, message) = self.session.publish(message);
+        if let Err(reason) = link.codec.publish(id, false, message, &mut link.output) {
+            self.unsent(id, &reason);
+        }
+    }
+
+    /// A message that the broker does not take at any time: its request is not asked again.
+    fn unsent(&mut self, id: u16, reason: &str) {
+        if let Some(message) = self.session.acknowledged(id, &Fate::Refused(String::new())) {
+            self.warn_undelivered(&message.topic, reason);
+        }
+    }
+
+    pub(super) fn warn_undelivered(&mut self, topic: &[u8], reason: &str) {
+        if self.warnings.is_due() {
+            let topic = String::from_utf8_lossy(topic);
+            warn!(%topic, reason, "the broker does not take an answer; more such warnings are held back");
+        }
+    }
+
+    /// Makes the broker's subscriptions what the conversations want.
+    fn subscribe(&mut self, link: &mut Link) {
+        let config = &self.shared.config;
+        let version = self.shared.routes.version();
+        if link.routes_seen == Some(version) || link.suback.is_some() || link.unsuback.is_some() {
+            return;
+        }
+        link.routes_seen = Some(version);
+        let wanted = self.shared.routes.filters();
+        let as_subscribed = |filters: &[String]| -> Vec<String> {
+            filters.iter().map(|filter| config.subscribed(filter)).collect()
+        };
+        let fresh: Vec<_> =
+            wanted.iter().filter(|filter| !link.subscribed.contains(filter)).cloned().collect();
+        if !fresh.is_empty() {
+            let id = self.session.new_id();
+            // The filters have been checked, and are far shorter than the largest packet.
+            link.codec.subscribe(id, &as_subscribed(&fresh), &mut link.output).ok();
+            link.subscribed.extend(fresh.iter().cloned());
+            link.suback = Some((id, fresh));
+            return self.shared.set_state(State::Offline("subscribing".to_owned()));
+        }
+        let gone: Vec<_> =
+            link.subscribed.iter().filter(|filter| !wanted.contains(filter)).cloned().collect();
+        if !gone.is_empty() && config.leaves_for_good() {
+            let id = self.session.new_id();
+            link.codec.unsubscribe(id, &as_subscribed(&gone), &mut link.output).ok();
+            link.subscribed.retain(|filter| !gone.contains(filter));
+            link.unsuback = Some(id);
+        }
+        if !link.is_refused {
+            self.announce(State::Online);
+        }
+    }
+
+    /// Ends the conversations that are closing once the broker has nothing more for them.
+    fn drain(&mut self, link: &mut Link) {
+        if link.drain == Drain::Due && self.session.incoming.pending() == 0 && link.pinged_at.is_none() {
+            link.ping(Instant::now());
+            link.drain = Drain::Asked { has_brought_some: false };
+        }
+    }
+
+    /// Says goodbye as soon as everything is sent and acknowledged, or it has taken too long.
+    fn leave(&mut self, link: &mut Link) -> Result<(), Ended> {
+        let now = Instant::now();
+        let leave_at = *link.leave_at.get_or_insert(now + CLOSE_WAIT_MAX);
+        let is_done = self.outgoing.is_empty() && self.session.unacknowledged() == 0;
+        if (!is_done || !link.output.is_empty() || link.is_unflushed) && now < leave_at {
+            return Ok(());
+        }
+        Err(Ended::Left)
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}
