@@ -245,7 +245,7 @@ mod tests {
         assert!(matches!(enter(&duplicates, "a", 1, 0.5, now), Entry::Waits));
         assert_eq!(duplicates.forget(lost).len(), 1);
         let answered = identity(enter(&duplicates, "a", 1, 0.5, now));
-        duplicates.answered(answered, &given(Ok(0.75)), now);
+        duplicates.answered(vec![(answered, given(Ok(0.75)))], now);
         assert!(duplicates.forget(answered).is_empty());
         assert!(matches!(enter(&duplicates, "a", 1, 0.5, now), Entry::Known(..)));
     }
