@@ -323,6 +323,25 @@ fn topic_aliases_work_in_both_directions() {
 }
 
 #[test]
+fn what_the_last_member_of_a_group_left_goes_to_whoever_has_joined_since() {
+    let (broker, address) = start_default();
+    let mut last = Client::accepted(address, &Connect::v5("last").persistent());
+    assert_eq!(last.subscribe("$share/g/t", 1), 1);
+    let mut publisher = Client::v5(address, "publisher");
+    publisher.publish_acked("t", b"unacknowledged", false);
+    assert_eq!(last.receive().payload5(), b"unacknowledged");
+    drop(last);
+    while broker.statistics().parked_sessions == 0 {
+        std::thread::yield_now();
+    }
+    let mut heir = Client::v5(address, "heir");
+    assert_eq!(heir.subscribe("$share/g/t", 1), 1);
+    // Its session ends when it comes back and wants another.
+    drop(Client::v5(address, "last"));
+    assert_eq!(heir.receive().payload5(), b"unacknowledged");
+}
+
+#[test]
 fn receive_maximum_bounds_what_is_in_flight() {
     let (_broker, address) = start_default();
     let mut client = Client::accepted(address, &Connect { properties: vec![33, 0, 2], ..Connect::v5("c") });

@@ -199,5 +199,7 @@ fn the_configurations_that_are_shipped_for_deployment_can_be_read() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy").join(directory).join("nearfar.toml");
         nearfar::config::read_node_file(&path).unwrap_or_else(|error| panic!("{error}"))
     };
-    assert!(read("systemd").http.is_some(), "its probes ask over HTTP");
+    for directory in ["systemd", "docker", "kubernetes"] {
+        assert!(read(directory).http.is_some(), "the probes of {directory} ask over HTTP");
+    }
 }

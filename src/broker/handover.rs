@@ -15,15 +15,20 @@ pub(super) fn hand_over(server: &Server, client_id: &str, session: &mut Session)
         .filter(|message| message.delivery.qos == Qos::AtLeastOnce)
         .map(|message| message.delivery);
     let left = inflight.chain(std::iter::from_fn(|| session.pending.pop_front()));
-    let dropped =
-        left.filter(|delivery| delivery.group.is_some()).filter(|delivery| !give_back(delivery)).count();
+    let dropped = left
+        .filter(|delivery| delivery.group.is_some())
+        .filter(|delivery| !give_back(server, delivery))
+        .count();
     note_dropped(server, client_id, dropped as u64, "the last member of a shared subscription left");
     session.unsent = 0;
 }
 
 /// Whether another member will get it.
-fn give_back(delivery: &Delivery) -> bool {
-    let Some(group) = &delivery.group else { return false };
+fn give_back(server: &Server, delivery: &Delivery) -> bool {
+    let Some(left) = &delivery.group else { return false };
+    // The group has ended with its last member; another of its name and filter may have begun since.
+    let current = server.bus.subscriptions().group(&left.filter, &left.name);
+    let Some(group) = current else { return false };
     group.give_back(Arc::new(Publication {
         topic: delivery.topic.clone(),
         payload: delivery.payload.clone(),

@@ -28,10 +28,10 @@ impl<'a> Hold<'a> {
     pub fn join(&self, filter: &str, name: &str, member: Member) -> Membership {
         let bus = self.bus;
         let session = member.session;
-        let make = || Group::new(name, bus.shared_strategy(), bus.lag_bytes(filter));
+        let make = || Group::new(name, filter, bus.shared_strategy(), bus.lag_bytes(filter));
         let group = bus.subscriptions().join(filter, name, member, make);
         group.hand_out();
-        Membership::new(bus.clone(), filter.to_owned(), group, session)
+        Membership::new(bus.clone(), group, session)
     }
 
     /// The retained messages under a filter.

@@ -62,6 +62,7 @@ struct Waiting {
 /// The members of one group and filter.
 pub(super) struct Group {
     pub name: String,
+    pub filter: String,
     members: Mutex<Members>,
     waiting: Mutex<Waiting>,
     strategy: SharedStrategy,
@@ -70,9 +71,10 @@ pub(super) struct Group {
 }
 
 impl Group {
-    pub fn new(name: &str, strategy: SharedStrategy, bytes_max: usize) -> Self {
+    pub fn new(name: &str, filter: &str, strategy: SharedStrategy, bytes_max: usize) -> Self {
         Self {
             name: name.to_owned(),
+            filter: filter.to_owned(),
             members: Mutex::default(),
             waiting: Mutex::default(),
             strategy,
@@ -191,20 +193,19 @@ impl Waiting {
 /// A place in a group; dropped, it is given up.
 pub(super) struct Membership {
     bus: Arc<Bus>,
-    filter: String,
     group: Arc<Group>,
     session: u64,
 }
 
 impl Membership {
-    pub fn new(bus: Arc<Bus>, filter: String, group: Arc<Group>, session: u64) -> Self {
-        Self { bus, filter, group, session }
+    pub fn new(bus: Arc<Bus>, group: Arc<Group>, session: u64) -> Self {
+        Self { bus, group, session }
     }
 }
 
 impl Drop for Membership {
     fn drop(&mut self) {
-        self.bus.subscriptions().leave(&self.filter, &self.group, self.session);
+        self.bus.subscriptions().leave(&self.group, self.session);
         // Others may have room.
         self.group.hand_out();
     }

@@ -124,7 +124,16 @@ impl Subscriptions {
         self.note_change();
     }
 
-    /// The group of this name and filter, made by `make` if there is none.
+    /// The group of this name and filter, if it has members.
+    pub fn group(&self, filter: &str, name: &str) -> Option<Arc<Group>> {
+        let subscribers = &self.node(filter)?.subscribers;
+        subscribers.iter().find_map(|subscriber| match subscriber {
+            Subscriber::Group(group) if group.name == name => Some(group.clone()),
+            _ => None,
+        })
+    }
+
+    /// The group of this name and filter, made by `make` if there is none, with one more member.
     pub fn join(
         &mut self,
         filter: &str,
@@ -132,12 +141,7 @@ impl Subscriptions {
         member: Member,
         make: impl FnOnce() -> Group,
     ) -> Arc<Group> {
-        let node = self.node_mut(filter);
-        let known = node.subscribers.iter().find_map(|subscriber| match subscriber {
-            Subscriber::Group(group) if group.name == name => Some(group.clone()),
-            _ => None,
-        });
-        let group = known.unwrap_or_else(|| {
+        let group = self.group(filter, name).unwrap_or_else(|| {
             let group = Arc::new(make());
             self.insert(filter, Subscriber::Group(group.clone()));
             group
@@ -147,9 +151,9 @@ impl Subscriptions {
     }
 
     /// Takes a session out of a group, and the group away with its last member.
-    pub fn leave(&mut self, filter: &str, group: &Arc<Group>, session: u64) {
+    pub fn leave(&mut self, group: &Arc<Group>, session: u64) {
         if group.leave(session) {
-            self.remove(filter, &Subscriber::Group(group.clone()));
+            self.remove(&group.filter, &Subscriber::Group(group.clone()));
         }
     }
 

@@ -61,6 +61,11 @@ impl Ledger {
         self.lock().answers.contains_key(&number)
     }
 
+    /// How many requests have been answered.
+    pub fn answered_count(&self) -> u64 {
+        self.lock().answers.len() as u64
+    }
+
     /// How many requests have been acknowledged.
     pub fn count(&self) -> u64 {
         self.lock().acknowledged
@@ -70,6 +75,12 @@ impl Ledger {
     #[track_caller]
     pub fn wait_until_acknowledged(&self, count: u64) {
         self.wait_while("acknowledgements", |state| state.acknowledged < count);
+    }
+
+    /// Whether every acknowledged request has its answer.
+    pub fn is_settled(&self) -> bool {
+        let state = self.lock();
+        (1..=state.acknowledged).all(|number| state.answers.contains_key(&number))
     }
 
     /// Waits until every acknowledged request has its answer. Returns what came: acknowledged, repeated, out of order.

@@ -4,12 +4,15 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as a test does")]
 
+#[path = "../support/mosquitto.rs"]
+mod mosquitto;
 #[path = "../support/mqtt.rs"]
 mod mqtt;
 #[path = "../support/mod.rs"]
 mod support;
 
 mod embedded;
+mod external;
 mod ledger;
 mod proxy;
 mod sender;

@@ -15,6 +15,8 @@ use crate::mqtt::{Client, Connect, Packet};
 
 /// Requests that it has unacknowledged at most.
 const WINDOW: usize = 16;
+/// Requests without an answer at most, whoever acknowledges them.
+const UNANSWERED_MAX: u64 = 64;
 const QOS_1: u8 = 0b0010;
 const DUP: u8 = 0b1000;
 const PUBACK: u8 = 0x40;
@@ -57,11 +59,12 @@ impl Sender {
         Self { ledger, is_over, thread: Some(thread) }
     }
 
-    /// Sends nothing new any more, and ends once everything has been acknowledged.
-    pub fn finish(mut self) -> Arc<Ledger> {
+    /// Sends nothing new any more, and ends once everything has been acknowledged and answered. Returns what came: acknowledged,
+    /// repeated, out of order.
+    pub fn finish(mut self) -> (u64, u64, u64) {
         self.is_over.store(true, Ordering::Relaxed);
         self.thread.take().unwrap().join().expect("the sender found nothing wrong");
-        Arc::clone(&self.ledger)
+        self.ledger.settle()
     }
 
     pub fn is_well(&self) -> bool {
@@ -103,18 +106,23 @@ impl Device {
             client.stream.write_all(&self.request(&client.writer, number, DUP))?;
         }
         loop {
-            while self.unacknowledged.len() < WINDOW && !is_over.load(Ordering::Relaxed) {
+            while self.may_send() && !is_over.load(Ordering::Relaxed) {
                 client.stream.write_all(&self.request(&client.writer, self.next, 0))?;
                 self.unacknowledged.push_back(self.next);
                 self.next += 1;
             }
-            if self.unacknowledged.is_empty() {
+            if self.unacknowledged.is_empty() && self.ledger.is_settled() {
                 client.stream.write_all(&[0xe0, 0])?;
                 return Ok(());
             }
             let packet = client.receive()?;
             self.take(&mut client.stream, &packet)?;
         }
+    }
+
+    fn may_send(&self) -> bool {
+        let unanswered = self.next - 1 - self.ledger.answered_count();
+        self.unacknowledged.len() < WINDOW && unanswered < UNANSWERED_MAX
     }
 
     /// Deals with a packet, and gives it back.
