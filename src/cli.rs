@@ -1,6 +1,7 @@
 //! The command line: one subcommand per file, and what the exit statuses mean.
 
 mod bench;
+mod compare;
 mod convert;
 mod demo;
 mod health;
@@ -67,6 +68,8 @@ pub enum Command {
     Serve(serve::Args),
     /// Measure answers a second and latency, of a node of its own or of a broker elsewhere
     Bench(Box<bench::Args>),
+    /// Compare placements by existing measurements, with confidence intervals and a verdict
+    Compare(compare::Args),
     /// Ask a running node whether it answers; the exit status tells
     Health(health::Args),
     /// Send the rows of a recorded CSV as requests and write the answers beside them
@@ -97,6 +100,7 @@ impl Command {
         match self {
             Self::Demo(args) => demo::run(&args),
             Self::Serve(args) => serve::run(args),
+            Self::Compare(args) => compare::run(&args),
             Self::Health(args) => health::run(&args),
             Self::Replay(args) => replay::run(&args),
             Self::Infer(args) => infer::run(&args),

@@ -4,6 +4,7 @@
 
 mod access_files;
 mod file;
+mod network_section;
 mod remote;
 
 use std::net::SocketAddr;
@@ -14,6 +15,7 @@ use serde::Deserialize;
 
 pub use self::access_files::{invalid_users, read_users_text};
 pub use self::file::{BrokerSection, DeploymentSection, HttpSection, NodeFile};
+pub use self::network_section::NetworkSection;
 pub use self::remote::{RemoteSection, RemoteTlsSection};
 use crate::broker::{self, Listener, SettingsError};
 use crate::client::RemoteConfig;

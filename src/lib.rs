@@ -28,7 +28,8 @@
 //! ```
 //! The modules, in reading order: [`inference`] (the vocabulary), [`wire`] (JSON), [`mqtt`] (messages and topics), [`model`],
 //! [`network`] (delays), [`worker`] (batching), [`broker`], [`client`], [`deployment`] (joins them), [`node`] (composes
-//! deployments), [`http`] (health and metrics), [`config`], [`features`] and [`sensors`] (where requests come from).
+//! deployments), [`http`] (health and metrics), [`config`], [`features`] and [`sensors`] (where requests come from), [`lab`] (what
+//! experiments say).
 
 pub mod broker;
 pub mod client;
@@ -37,6 +38,7 @@ pub mod deployment;
 pub mod features;
 pub mod http;
 pub mod inference;
+pub mod lab;
 pub mod metrics;
 pub mod model;
 pub mod mqtt;
@@ -44,6 +46,7 @@ pub mod network;
 pub mod node;
 mod rate_limit;
 pub mod sensors;
+pub mod settings;
 pub mod strict_toml;
 pub mod telemetry;
 pub mod wire;

@@ -245,7 +245,7 @@ fn a_response_topic_of_the_broker_s_own_is_refused_and_the_request_answered() {
 #[test]
 fn a_request_that_starts_too_late_is_answered_deadline_exceeded() {
     let far = Profile::constant(Duration::from_millis(1_200));
-    let (node, sensor) = node(Config::cloud().network(far));
+    let (node, sensor) = node(Config::cloud().network(far.clone()));
     let soon = PublishProperties { message_expiry_interval: Some(1), ..PublishProperties::default() };
     sensor.publish_with(REQUEST, request("s", 1), soon);
     assert_error(&sensor.next(), "ml/inference/error/s", ErrorCode::DeadlineExceeded);

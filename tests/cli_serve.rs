@@ -197,6 +197,35 @@ fn a_wrong_node_file_is_refused_with_file_line_key_and_suggestion() {
         "[deployments.edge]\nmodel = \"m\"\none_way_latency_ms = -5\n",
         &["line 3", "`deployments.edge.one_way_latency_ms`", "found -5", "between 0 and 60000"],
     );
+    let network =
+        |lines: &str| format!("[deployments.edge]\nmodel = \"m\"\n[deployments.edge.network]\n{lines}");
+    refused(
+        "preset.toml",
+        &network("preset = \"wifii\"\n"),
+        &["line 4", "`deployments.edge.network.preset`", "found \"wifii\"", "did you mean `wifi`?"],
+    );
+    refused(
+        "delay.toml",
+        &network(
+            "[deployments.edge.network.uplink]\n\ndelay = { model = \"normal\", mean_ms = 5, sd_ms = -1 }\n",
+        ),
+        &["line 6", "`deployments.edge.network.uplink.delay.sd_ms`", "found -1", "between 0 and 60000"],
+    );
+    refused(
+        "foreign.toml",
+        &network("[deployments.edge.network.uplink]\ndelay = { model = \"constant\", ms = 5, sd_ms = 1 }\n"),
+        &["line 5", "network.uplink.delay.sd_ms`", "unknown key", "expected one of model, ms"],
+    );
+    refused(
+        "misspelt_loss.toml",
+        &network("[deployments.edge.network.downlink]\nloss = { probabilty = 0.5 }\n"),
+        &["line 5", "network.downlink", "did you mean `probability`?"],
+    );
+    refused(
+        "schedule.toml",
+        &network("uplink.outages = { schedule = [{ at_s = 1, for_s = 3, every_s = 2 }] }\n"),
+        &["line 4", "network.uplink.outages.schedule.every_s`", "more than for_s"],
+    );
     refused("no_toml.toml", "[broker\n", &["line 1"]);
     refused("empty.toml", "", &["no deployments", "[deployments.edge]"]);
     let missing = directory.path().join("missing.toml");

@@ -83,8 +83,10 @@ impl Reload for AccessFiles {
         let (users, rules) = read().map_err(|error: ConfigError| {
             format!("{error}; the users and rules read before stay in force")
         })?;
-        tracing::info!(users = users.len(), rules = rules.len(), "users and access rules read again");
+        let (users_count, rules_count) = (users.len(), rules.len());
         self.guard.replace(users, rules);
+        // Said when it is true: whoever reads it may log in the next moment.
+        tracing::info!(users = users_count, rules = rules_count, "users and access rules read again");
         Ok(())
     }
 }

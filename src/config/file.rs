@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::network_section::{NetworkSection, both_given};
 use super::{BrokerChoice, ConfigError, RemoteSection, ServeConfig, network};
 use crate::broker::{self, Listener};
 use crate::client::Acknowledge;
@@ -109,6 +110,8 @@ pub struct DeploymentSection {
     pub placement: Option<String>,
     /// Simulated one-way latency in milliseconds. Default 50 for the placement `cloud`, otherwise 0.
     pub one_way_latency_ms: Option<f64>,
+    /// A simulated network that is more than a latency, instead of it.
+    pub network: Option<NetworkSection>,
     /// Prefix of the default topics, such as `edge/`.
     pub topic_prefix: Option<String>,
     /// Topic filters that requests come on.
@@ -233,7 +236,10 @@ impl NodeFile {
     /// Makes paths relative to `directory`, where the file stands.
     pub(super) fn resolve_paths(&mut self, directory: &Path) {
         let resolve = |path: &mut PathBuf| *path = directory.join(&*path);
-        self.deployments.values_mut().for_each(|section| resolve(&mut section.model));
+        for section in self.deployments.values_mut() {
+            resolve(&mut section.model);
+            section.network.iter_mut().for_each(|network| network.resolve_paths(directory));
+        }
         if let Some(section) = &mut self.broker {
             let paths = [&mut section.config, &mut section.users, &mut section.access_rules];
             paths.into_iter().flatten().for_each(resolve);
@@ -272,8 +278,8 @@ impl NodeFile {
             Some(remote) => BrokerChoice::Elsewhere(Box::new(remote.into_config(&node_id)?)),
             None => BrokerChoice::Embedded(Box::new(self.broker.unwrap_or_default().into_config()?)),
         };
-        let deployments =
-            self.deployments.into_iter().map(|(name, section)| section.into_config(name)).collect();
+        let deployments = self.deployments.into_iter().map(|(name, section)| section.into_config(name));
+        let deployments = deployments.collect::<Result<_, _>>()?;
         Ok(ServeConfig {
             node_id,
             status_topic: self.status_topic.unwrap_or_else(|| "ml/inference/status".to_owned()),
@@ -325,6 +331,13 @@ impl DeploymentSection {
         {
             return invalid("one_way_latency_ms", problem);
         }
+        if let Some(network) = &self.network {
+            if self.one_way_latency_ms.is_some() {
+                return invalid("network", both_given());
+            }
+            let check = network.check(&format!("deployments.{name}.network"));
+            check.map_err(|error| strict_toml::invalid(text, &error.key, error.problem))?;
+        }
         if self.request_topics.as_ref().is_some_and(Vec::is_empty) {
             return invalid("request_topics", "found none, expected at least one topic filter".to_owned());
         }
@@ -358,13 +371,14 @@ impl DeploymentSection {
         Ok(())
     }
 
-    fn into_config(self, name: String) -> (deployment::Config, PathBuf) {
+    fn into_config(self, name: String) -> Result<(deployment::Config, PathBuf), ConfigError> {
         let placement = self.placement.unwrap_or_else(|| name.clone());
-        let profile = match self.one_way_latency_ms {
+        let profile = match (&self.network, self.one_way_latency_ms) {
+            (Some(network), _) => network.profile(&name)?,
             // Checked when the file was read.
-            Some(latency) => network(latency).unwrap_or_default(),
-            None if placement == "cloud" => Profile::CLOUD,
-            None => Profile::NONE,
+            (None, Some(latency)) => network(latency).unwrap_or_default(),
+            (None, None) if placement == "cloud" => Profile::CLOUD,
+            (None, None) => Profile::NONE,
         };
         let mut topics = Topics::under(self.topic_prefix.as_deref().unwrap_or_default());
         topics.request = self.request_topics.unwrap_or(topics.request);
@@ -416,7 +430,7 @@ impl DeploymentSection {
                 requests_max: self.duplicates_requests_max.unwrap_or(defaults.duplicates.requests_max),
             },
         };
-        (config, self.model)
+        Ok((config, self.model))
     }
 }
 

@@ -133,6 +133,20 @@ impl Duplicates {
         state.forget(shared.window, now);
         again
     }
+
+    /// Forgets a request that is under way and will not be answered. Returns those that have come again meanwhile.
+    pub fn forget(&self, identity: Identity) -> Vec<Ticket> {
+        let Some(shared) = &self.shared else { return Vec::new() };
+        let mut state = shared.lock();
+        match state.known.remove(&identity) {
+            Some(Known::UnderWay(again)) => again,
+            Some(answered @ Known::Answered(..)) => {
+                state.known.insert(identity, answered);
+                Vec::new()
+            }
+            None => Vec::new(),
+        }
+    }
 }
 
 impl Shared {
@@ -222,6 +236,18 @@ mod tests {
     fn identity(entry: Entry) -> Identity {
         let Entry::New(ticket) = entry else { panic!("it is known") };
         ticket.identity.unwrap()
+    }
+
+    #[test]
+    fn what_was_lost_is_new_when_it_comes_again() {
+        let (duplicates, now) = (Duplicates::new(Window::default()), Instant::now());
+        let lost = identity(enter(&duplicates, "a", 1, 0.5, now));
+        assert!(matches!(enter(&duplicates, "a", 1, 0.5, now), Entry::Waits));
+        assert_eq!(duplicates.forget(lost).len(), 1);
+        let answered = identity(enter(&duplicates, "a", 1, 0.5, now));
+        duplicates.answered(vec![(answered, given(Ok(0.75)))], now);
+        assert!(duplicates.forget(answered).is_empty());
+        assert!(matches!(enter(&duplicates, "a", 1, 0.5, now), Entry::Known(..)));
     }
 
     #[test]

@@ -1,5 +1,8 @@
 //! The stages between intake and outbox, and who hands what to whom.
 
+mod crossing;
+
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender};
 use std::time::{Duration, Instant};
 
@@ -7,9 +10,10 @@ use tracing::Span;
 
 use crate::inference::{Caller, ErrorCode, Outcome, Refusal, Stages};
 use crate::metrics::Ledger;
-use crate::network::{DelayLine, Direction, Profile};
+use crate::network::DelayLine;
 use crate::worker::{Done, Job, Pool};
 
+use self::crossing::Crossing;
 use super::duplicates::{Given, Identity};
 use super::outbox::{Answer, Outbox, ReplyTo};
 
@@ -22,6 +26,8 @@ pub struct Ticket {
     pub deadline: Option<Instant>,
     /// The request's number in this deployment, which the network's decisions depend on.
     pub sequence: u64,
+    /// Topic and payload of the request.
+    pub bytes: usize,
     /// The delay that the network has decided so far.
     pub network: Duration,
     /// How much later than decided the uplink handed it over; the downlink makes up for it.
@@ -49,6 +55,7 @@ impl Ticket {
             arrived_at,
             deadline,
             sequence,
+            bytes: 0,
             network: Duration::ZERO,
             late: Duration::ZERO,
             stages: Stages::default(),
@@ -82,7 +89,10 @@ pub enum Parcel {
 
 /// One thread's view of the deployment's stages: shared queues, and buffers of its own.
 pub struct Flow {
-    network: Profile,
+    /// The simulated network's latency, if it is the same for every message.
+    one_way: Duration,
+    /// The simulated network, if it is more than that.
+    crossing: Option<Arc<Crossing>>,
     workers: Pool<Ticket>,
     line: Option<DelayLine<Parcel>>,
     outbox: Outbox,
@@ -101,7 +111,8 @@ pub struct Flow {
 impl Clone for Flow {
     fn clone(&self) -> Self {
         Self {
-            network: self.network,
+            one_way: self.one_way,
+            crossing: self.crossing.clone(),
             workers: self.workers.clone(),
             line: self.line.clone(),
             outbox: self.outbox.clone(),
@@ -119,7 +130,8 @@ impl Flow {
         // The intake admits at most `in_flight_max` requests, so the line never fills beyond that.
         let line = (!config.network.is_instant()).then(|| DelayLine::new(config.in_flight_max));
         Self {
-            network: config.network,
+            one_way: config.network.as_constant().unwrap_or_default(),
+            crossing: config.network.shape().map(|shape| Arc::new(Crossing::new(shape))),
             workers,
             line,
             outbox,
@@ -157,17 +169,14 @@ impl Flow {
             }
             return self.forward();
         };
-        let (network, mut full) = (self.network, Vec::new());
+        if let Some(crossing) = self.crossing.clone() {
+            return self.send_up(&crossing, admitted);
+        }
+        let (one_way, mut full) = (self.one_way, Vec::new());
         let parcels = admitted.drain(..).map(|(mut ticket, request)| {
-            let delay = network.delay(Direction::Uplink, ticket.sequence);
-            ticket.network += delay;
-            let arrives_at = ticket.arrived_at + delay;
-            match ticket.deadline {
-                Some(deadline) if deadline <= arrives_at => {
-                    (deadline, Parcel::Up(ticket, Err(expired_on_the_way())))
-                }
-                _ => (arrives_at, Parcel::Up(ticket, request)),
-            }
+            ticket.network += one_way;
+            let arrives_at = ticket.arrived_at + one_way;
+            going_up(ticket, request, arrives_at)
         });
         if let Err(refused) = line.send(parcels) {
             full = refused.0;
@@ -292,13 +301,15 @@ impl Flow {
         let Some(line) = &self.line else {
             return self.outbox.send(&mut self.answers, self.publish_wait_max);
         };
-        let (network, now, mut full) = (self.network, Instant::now(), Vec::new());
+        if let Some(crossing) = self.crossing.clone() {
+            return self.send_down(&crossing);
+        }
+        let (one_way, now, mut full) = (self.one_way, Instant::now(), Vec::new());
         let parcels = self.answers.drain(..).map(|mut answer| {
-            let delay = network.delay(Direction::Downlink, answer.ticket.sequence);
-            answer.ticket.network += delay;
+            answer.ticket.network += one_way;
             // As if the uplink had been exact; but an answer does not overtake another on the link, whichever of
             // several workers made it.
-            (now + delay.saturating_sub(answer.ticket.late), Parcel::Down(answer, now))
+            (now + one_way.saturating_sub(answer.ticket.late), Parcel::Down(answer, now))
         });
         if let Err(refused) = line.send_in_order(parcels) {
             full = refused.0;
@@ -313,6 +324,14 @@ impl Flow {
         let (Parcel::Up(ticket, _) | Parcel::Down(Answer { ticket, .. }, _)) = parcel;
         let refusal = Refusal::new(ErrorCode::Overloaded, "the simulated network is full (in_flight_max)");
         self.refuse([(ticket, refusal)]);
+    }
+}
+
+/// A request on the uplink: it arrives, or its deadline passes before that.
+fn going_up(ticket: Ticket, request: Result<Vec<f32>, Refusal>, arrives_at: Instant) -> (Instant, Parcel) {
+    match ticket.deadline {
+        Some(deadline) if deadline <= arrives_at => (deadline, Parcel::Up(ticket, Err(expired_on_the_way()))),
+        _ => (arrives_at, Parcel::Up(ticket, request)),
     }
 }
 

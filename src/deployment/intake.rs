@@ -155,11 +155,12 @@ impl Intake {
     fn ticket(&self, caller: Caller, message: Message, arrived_at: Instant) -> Ticket {
         let expiry_s = message.properties.as_ref().and_then(|properties| properties.message_expiry_s);
         let expiry = expiry_s.map(|seconds| Duration::from_secs(seconds.into()));
+        let bytes = message.topic.len() + message.payload.len();
         let allowed = [expiry, self.deadline].into_iter().flatten().min();
         let span = self.span(&caller, message.properties.as_deref());
         let deadline = allowed.map(|allowed| arrived_at + allowed);
         let reply_to = ReplyTo { qos: message.qos, properties: message.properties, receipt: message.receipt };
-        Ticket { span, ..Ticket::new(caller, reply_to, arrived_at, deadline, self.sequence) }
+        Ticket { bytes, span, ..Ticket::new(caller, reply_to, arrived_at, deadline, self.sequence) }
     }
 
     /// A request's span, with the trace that its sender says it belongs to.

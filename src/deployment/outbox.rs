@@ -11,7 +11,7 @@ use super::duplicates::{Duplicates, Given, Identity};
 use super::flow::Ticket;
 use super::{Config, Topics, trace_context};
 use crate::client::{ClientError, Publisher};
-use crate::inference::{DeviceId, Outcome, Stages};
+use crate::inference::{DeviceId, ErrorCode, Outcome, Stages};
 use crate::metrics::{Ended, Ledger};
 use crate::model::ModelInfo;
 use crate::mqtt::{self, Message, Properties, Qos, Receipt};
@@ -163,6 +163,41 @@ impl Outbox {
         // Not before they have left: whoever comes again from here on is answered by another thread, behind them.
         let mut again = self.shared.duplicates.answered(may_come_again, now);
         self.send(&mut again, wait);
+    }
+
+    /// How many bytes of topic and payload the answer would have if it left now.
+    pub fn bytes_of(&mut self, answer: &Answer) -> usize {
+        // Within the block, whose memory is there already; nothing of it is left.
+        let Self { shared, block, .. } = self;
+        let (start, ticket) = (block.len(), &answer.ticket);
+        let prefix = if answer.outcome.is_ok() { &shared.topics.result } else { &shared.topics.error };
+        write_topic(block, prefix, ticket.caller.device_id.as_ref());
+        match &answer.outcome {
+            Ok(prediction) => {
+                let result = shared.result(ticket, *prediction, Instant::now());
+                wire::write_result(block, &ticket.caller, &result);
+            }
+            Err(refusal) => wire::write_error(block, &ticket.caller, refusal),
+        }
+        let bytes = block.len() - start;
+        block.truncate(start);
+        bytes
+    }
+
+    /// Ends requests of which the simulated network has lost every trace: nothing is published, for them or for those that have come
+    /// again meanwhile. Their senders' own publishes did arrive; whoever asks again later is a new request.
+    pub fn lose(&self, lost: impl IntoIterator<Item = Ticket>) {
+        let mut ended = Vec::new();
+        for ticket in lost {
+            let again = ticket.identity.map(|identity| self.shared.duplicates.forget(identity));
+            for ticket in again.unwrap_or_default().into_iter().chain([ticket]) {
+                if let Some(receipt) = ticket.reply_to.receipt {
+                    receipt.settle();
+                }
+                ended.push(Ended::Refused(ErrorCode::NetworkLost));
+            }
+        }
+        self.shared.ledger.end(ended);
     }
 
     fn encode(&mut self, answer: &mut Answer, now: Instant) {

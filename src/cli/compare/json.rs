@@ -1,0 +1,70 @@
+//! A comparison as JSON.
+
+use nearfar::lab::comparison::{Comparison, Options};
+use nearfar::lab::statistics::{Interval, Proportion, Summary};
+use serde_json::{Map, Value, json};
+
+/// One object: how it was made, every placement, every contrast.
+pub fn comparison(comparison: &Comparison, options: &Options) -> Value {
+    let level = options.bootstrap.level;
+    let placements = comparison.placements.iter().map(|placement| {
+        json!({
+            "placement": placement.name,
+            "samples": placement.total_ms.count,
+            "total_latency_ms": summary(&placement.total_ms),
+            "inference_time_ms": summary(&placement.inference_ms),
+            "cloud_latency_ms": summary(&placement.network_ms),
+            "deadline_misses": placement.deadline_misses.map(|misses| proportion(misses, level)),
+        })
+    });
+    let contrasts = comparison.contrasts.iter().map(|contrast| {
+        json!({
+            "first": contrast.first,
+            "second": contrast.second,
+            "pairs": contrast.total_ms.pairs,
+            "unpaired": contrast.unpaired,
+            "mean_difference_ms": contrast.total_ms.mean,
+            "interval_ms": interval(contrast.total_ms.interval),
+            "verdict": contrast.total_ms.verdict.as_str(),
+            "ks_distance": contrast.distance,
+        })
+    });
+    json!({
+        "level": level,
+        "resamples": options.bootstrap.resamples,
+        "seed": options.bootstrap.seed,
+        "deadline_ms": options.deadline_ms,
+        "margin_ms": options.margin_ms,
+        "totals_are_sums": comparison.totals_are_sums,
+        "placements": placements.collect::<Vec<_>>(),
+        "contrasts": contrasts.collect::<Vec<_>>(),
+    })
+}
+
+fn summary(summary: &Summary) -> Value {
+    let mut object = Map::new();
+    object.insert("mean".to_owned(), estimate(summary.mean, summary.mean_interval));
+    object.insert("min".to_owned(), json!(summary.min));
+    object.insert("max".to_owned(), json!(summary.max));
+    for (percent, value, interval) in &summary.percentiles {
+        object.insert(format!("p{percent}"), estimate(*value, *interval));
+    }
+    Value::Object(object)
+}
+
+fn estimate(value: f64, range: Interval) -> Value {
+    json!({ "value": value, "interval": interval(range) })
+}
+
+fn interval(interval: Interval) -> Value {
+    json!([interval.low, interval.high])
+}
+
+fn proportion(proportion: Proportion, level: f64) -> Value {
+    json!({
+        "cases": proportion.cases,
+        "all": proportion.all,
+        "share": proportion.share(),
+        "interval": interval(proportion.interval(level)),
+    })
+}

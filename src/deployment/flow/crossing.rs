@@ -1,0 +1,127 @@
+//! The way through a simulated network that is more than a constant latency: messages may be lost, and may arrive twice.
+//!
+//! A copy that the network makes is a request of its own from there on, counted as received and ended like any other: the ledger
+//! says what the far end saw.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::{Answer, Flow, Parcel, ReplyTo, Ticket, going_up};
+use crate::inference::{ErrorCode, Refusal};
+use crate::network::{Direction, Letter, Link, Lost, Shape, Verdict};
+
+/// A simulated link in use, and when that began.
+pub struct Crossing {
+    link: Link,
+    began: Instant,
+}
+
+/// Set in the number of a copy: on its way back it meets a fate of its own.
+const COPY: u64 = 1 << 63;
+
+impl Crossing {
+    pub fn new(shape: &Arc<Shape>) -> Self {
+        Self { link: Link::new(Arc::clone(shape)), began: Instant::now() }
+    }
+
+    fn decide(&self, direction: Direction, ticket: &Ticket, bytes: usize, sent_at: Instant) -> Verdict {
+        let mut party = DefaultHasher::new();
+        ticket.caller.device_id.hash(&mut party);
+        let at = sent_at.saturating_duration_since(self.began);
+        self.link.decide(direction, Letter { number: ticket.sequence, party: party.finish(), bytes, at })
+    }
+}
+
+impl Flow {
+    /// Admitted requests onto the uplink.
+    pub(super) fn send_up(
+        &mut self,
+        crossing: &Crossing,
+        admitted: &mut Vec<(Ticket, Result<Vec<f32>, Refusal>)>,
+    ) {
+        let (mut parcels, mut vanished) = (Vec::with_capacity(admitted.len()), Vec::new());
+        for (mut ticket, request) in admitted.drain(..) {
+            let sent_at = ticket.arrived_at;
+            let verdict = crossing.decide(Direction::Uplink, &ticket, ticket.bytes, sent_at);
+            if let Some(second) = verdict.duplicate {
+                let copy = Ticket { network: second, ..copy_of(&ticket) };
+                parcels.push(going_up(copy, request.clone(), sent_at + second));
+                self.count_copy();
+            }
+            ticket.network = verdict.delay;
+            let arrives_at = sent_at + verdict.delay;
+            match verdict.lost {
+                None => parcels.push(going_up(ticket, request, arrives_at)),
+                Some(Lost::Report) => {
+                    let answer = Answer::refused(ticket, lost("request"));
+                    parcels.push((arrives_at, Parcel::Down(answer, sent_at)));
+                }
+                Some(Lost::Silence) => vanished.push(ticket),
+            }
+        }
+        self.put_on_line(parcels, vanished);
+    }
+
+    /// Gathered answers onto the downlink.
+    pub(super) fn send_down(&mut self, crossing: &Crossing) {
+        let now = Instant::now();
+        let (mut parcels, mut vanished) = (Vec::with_capacity(self.answers.len()), Vec::new());
+        for mut answer in std::mem::take(&mut self.answers) {
+            // As if the uplink had been exact.
+            let sent_at = now - answer.ticket.late.min(now.saturating_duration_since(crossing.began));
+            let weighs = crossing.link.weighs(Direction::Downlink);
+            let bytes = if weighs { self.outbox.bytes_of(&answer) } else { 0 };
+            let verdict = crossing.decide(Direction::Downlink, &answer.ticket, bytes, sent_at);
+            if let Some(second) = verdict.duplicate {
+                let network = answer.ticket.network + second;
+                let ticket = Ticket { network, ..copy_of(&answer.ticket) };
+                let copy = Answer { ticket, outcome: answer.outcome.clone() };
+                parcels.push((sent_at + second, Parcel::Down(copy, now)));
+                self.count_copy();
+            }
+            answer.ticket.network += verdict.delay;
+            match verdict.lost {
+                None => {}
+                Some(Lost::Report) => answer.outcome = Err(lost("answer")),
+                Some(Lost::Silence) => {
+                    vanished.push(answer.ticket);
+                    continue;
+                }
+            }
+            parcels.push((sent_at + verdict.delay, Parcel::Down(answer, now)));
+        }
+        self.put_on_line(parcels, vanished);
+    }
+
+    fn count_copy(&self) {
+        self.ledger().receive(1, usize::MAX);
+    }
+
+    /// What is under way, and the end of what was lost without a word.
+    fn put_on_line(&mut self, parcels: Vec<(Instant, Parcel)>, vanished: Vec<Ticket>) {
+        if !vanished.is_empty() {
+            self.outbox.lose(vanished);
+        }
+        let Some(Err(full)) = self.line.as_ref().map(|line| line.send(parcels)) else { return };
+        full.0.into_iter().for_each(|parcel| self.refuse_full_line(parcel));
+    }
+}
+
+/// The same request once more. Its sender waits for the first alone.
+fn copy_of(ticket: &Ticket) -> Ticket {
+    let reply_to =
+        ReplyTo { qos: ticket.reply_to.qos, properties: ticket.reply_to.properties.clone(), receipt: None };
+    Ticket {
+        caller: ticket.caller.clone(),
+        reply_to,
+        sequence: ticket.sequence | COPY,
+        identity: None,
+        span: ticket.span.clone(),
+        ..*ticket
+    }
+}
+
+fn lost(what: &str) -> Refusal {
+    Refusal::new(ErrorCode::NetworkLost, format!("the simulated network lost the {what}"))
+}

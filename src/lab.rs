@@ -1,0 +1,8 @@
+//! The placement laboratory: what an experiment is, what its figures say, and how sure they are.
+
+pub mod comparison;
+pub mod metrics_file;
+pub mod scenario;
+pub mod statistics;
+pub mod virtual_time;
+mod yaml;

@@ -1,0 +1,220 @@
+//! `metrics.csv`: one row for each answer, in the columns of the replaced system.
+
+use std::io::Read;
+
+use csv::{ReaderBuilder, StringRecord};
+
+use crate::strict_toml;
+
+/// The columns, in the order of the replaced system; a file may have them in any order, and others besides.
+pub const COLUMNS: [&str; 6] =
+    ["timestamp_us", "device_id", "placement", "inference_time_ms", "cloud_latency_ms", "total_latency_ms"];
+
+/// The most rows that are read: some 1.5 GB of memory.
+pub const ROWS_MAX: usize = 10_000_000;
+
+/// One answer. Times are in milliseconds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Measurement {
+    /// When, in microseconds on the experiment's clock.
+    pub timestamp_us: i64,
+    /// Whose request.
+    pub device_id: String,
+    /// Where the answer was made.
+    pub placement: String,
+    /// The forward pass.
+    pub inference_ms: f64,
+    /// The network, both ways.
+    pub network_ms: f64,
+    /// From request to answer.
+    pub total_ms: f64,
+}
+
+/// A file that holds no measurements.
+#[derive(Debug, thiserror::Error)]
+pub enum MetricsFileError {
+    /// It cannot be read to its end.
+    #[error("{file}: cannot be read: {cause}")]
+    Unreadable {
+        /// The file.
+        file: String,
+        /// The reason.
+        cause: csv::Error,
+    },
+    /// A column is missing.
+    #[error("{file}, line 1: the column {column} is missing, found {found}{hint}")]
+    NoColumn {
+        /// The file.
+        file: String,
+        /// The column.
+        column: &'static str,
+        /// Those that are there.
+        found: String,
+        /// What was probably meant.
+        hint: String,
+    },
+    /// A cell cannot be used.
+    #[error("{file}, line {line}, column {column}: found {found:?}, expected {expected}")]
+    Cell {
+        /// The file.
+        file: String,
+        /// Line, from 1.
+        line: u64,
+        /// The column.
+        column: &'static str,
+        /// What stands there.
+        found: String,
+        /// What should.
+        expected: &'static str,
+    },
+    /// There is nothing but a header, or not even that.
+    #[error("{file}: there are no measurements, expected a header and rows with {}", COLUMNS.join(","))]
+    Empty {
+        /// The file.
+        file: String,
+    },
+    /// There are too many.
+    #[error("{file}: there are more than the {ROWS_MAX} rows that are read")]
+    TooMany {
+        /// The file.
+        file: String,
+    },
+}
+
+/// Reads every row of `input`, which `file` names in errors.
+///
+/// # Errors
+/// [`MetricsFileError`] for the first thing that is wrong, with line and column.
+pub fn read(file: &str, input: impl Read) -> Result<Vec<Measurement>, MetricsFileError> {
+    let mut reader = ReaderBuilder::new().trim(csv::Trim::All).from_reader(input);
+    let unreadable = |cause| MetricsFileError::Unreadable { file: file.to_owned(), cause };
+    let header = reader.headers().map_err(unreadable)?.clone();
+    if header.is_empty() {
+        return Err(MetricsFileError::Empty { file: file.to_owned() });
+    }
+    let columns = columns(file, &header)?;
+    let mut measurements = Vec::new();
+    let mut record = StringRecord::new();
+    while reader.read_record(&mut record).map_err(unreadable)? {
+        if measurements.len() == ROWS_MAX {
+            return Err(MetricsFileError::TooMany { file: file.to_owned() });
+        }
+        measurements.push(Row { file, columns: &columns, record: &record }.measurement()?);
+    }
+    if measurements.is_empty() {
+        return Err(MetricsFileError::Empty { file: file.to_owned() });
+    }
+    Ok(measurements)
+}
+
+fn columns(file: &str, header: &StringRecord) -> Result<[usize; 6], MetricsFileError> {
+    let mut positions = [0; 6];
+    for (position, column) in positions.iter_mut().zip(COLUMNS) {
+        // Spreadsheets put a byte order mark in front of the first name.
+        let found = header.iter().position(|name| name.trim_start_matches('\u{feff}') == column);
+        *position = found.ok_or_else(|| MetricsFileError::NoColumn {
+            file: file.to_owned(),
+            column,
+            found: header.iter().collect::<Vec<_>>().join(","),
+            hint: strict_toml::closest(column, header.iter().filter(|name| !COLUMNS.contains(name)))
+                .map(|name| format!("; is it {name:?}?"))
+                .unwrap_or_default(),
+        })?;
+    }
+    Ok(positions)
+}
+
+struct Row<'a> {
+    file: &'a str,
+    columns: &'a [usize; 6],
+    record: &'a StringRecord,
+}
+
+impl Row<'_> {
+    fn measurement(&self) -> Result<Measurement, MetricsFileError> {
+        let timestamp_us = self.cell(0).parse().map_err(|_| self.wrong(0, "whole microseconds"))?;
+        Ok(Measurement {
+            timestamp_us,
+            device_id: self.name(1)?,
+            placement: self.name(2)?,
+            inference_ms: self.milliseconds(3)?,
+            network_ms: self.milliseconds(4)?,
+            total_ms: self.milliseconds(5)?,
+        })
+    }
+
+    fn cell(&self, column: usize) -> &str {
+        self.record.get(self.columns[column]).unwrap_or_default()
+    }
+
+    fn name(&self, column: usize) -> Result<String, MetricsFileError> {
+        match self.cell(column) {
+            "" => Err(self.wrong(column, "a name")),
+            name => Ok(name.to_owned()),
+        }
+    }
+
+    fn milliseconds(&self, column: usize) -> Result<f64, MetricsFileError> {
+        let parsed = self.cell(column).parse().ok();
+        parsed
+            .filter(|milliseconds: &f64| milliseconds.is_finite() && *milliseconds >= 0.0)
+            .ok_or_else(|| self.wrong(column, "milliseconds, a finite number of at least 0"))
+    }
+
+    fn wrong(&self, column: usize, expected: &'static str) -> MetricsFileError {
+        MetricsFileError::Cell {
+            file: self.file.to_owned(),
+            line: self.record.position().map_or(0, csv::Position::line),
+            column: COLUMNS[column],
+            found: self.cell(column).to_owned(),
+            expected,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEADER: &str =
+        "timestamp_us,device_id,placement,inference_time_ms,cloud_latency_ms,total_latency_ms\n";
+
+    fn problem(text: &str) -> String {
+        read("m.csv", text.as_bytes()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn rows_are_read_whatever_the_order_of_columns() {
+        let text = "\u{feff}placement,extra,device_id,timestamp_us,total_latency_ms,cloud_latency_ms,inference_time_ms\n\
+                    cloud,x,s1,1000,105.5,100,5.5\n";
+        let expected = Measurement {
+            timestamp_us: 1_000,
+            device_id: "s1".to_owned(),
+            placement: "cloud".to_owned(),
+            inference_ms: 5.5,
+            network_ms: 100.0,
+            total_ms: 105.5,
+        };
+        assert_eq!(read("m.csv", text.as_bytes()).unwrap(), [expected]);
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_file_line_and_column() {
+        let row = |row: &str| problem(&format!("{HEADER}1,s,edge,1,0,1\n{row}\n"));
+        assert_eq!(
+            row("2,s,edge,fast,0,1"),
+            "m.csv, line 3, column inference_time_ms: found \"fast\", expected milliseconds, a finite number of at least 0"
+        );
+        assert!(row("2,s,edge,1,0,-1").contains("line 3, column total_latency_ms: found \"-1\""));
+        assert!(row("2,s,edge,1,0,nan").contains("column total_latency_ms"));
+        assert!(
+            row("2.5,s,edge,1,0,1")
+                .contains("column timestamp_us: found \"2.5\", expected whole microseconds")
+        );
+        assert!(row("2,s,,1,0,1").contains("column placement: found \"\", expected a name"));
+        assert!(row("2,s,edge,1").contains("m.csv: cannot be read") && row("2,s,edge,1").contains("line: 3"));
+        assert!(problem("timestamp_us,device_id,placemnt\n").contains("column placement is missing"));
+        assert!(problem("timestamp_us,device_id,placemnt\n").contains("is it \"placemnt\"?"));
+        assert!(problem(HEADER).contains("no measurements") && problem("").contains("no measurements"));
+    }
+}

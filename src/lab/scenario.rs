@@ -1,0 +1,128 @@
+//! What an experiment is: placements, networks, sensors, and what is varied; from a scenario file.
+//!
+//! Two forms are read, and may be mixed. The replaced system's (`simulation`, `ml_inference`, `network`, `nodes`) means what it
+//! meant, and what of it cannot be done is said by name. Our own adds `placements`, `networks`, `sensors`, `load` and `sweep`.
+//! An unknown key is an error with its line; nothing is dropped in silence.
+
+mod document;
+mod own;
+mod replaced;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::network::Profile;
+
+pub use document::{Document, SWEEP_POINTS_MAX, ScenarioError};
+
+/// An experiment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Scenario {
+    /// How long requests are sent, the warm-up included.
+    pub duration: Duration,
+    /// How long at the beginning nothing counts. Default none.
+    pub warm_up: Duration,
+    /// How often the experiment is repeated, each time with another seed. Default 1.
+    pub repeats: u32,
+    /// What every random draw comes from.
+    pub seed: u64,
+    /// The answer time from which a request is late; none without one.
+    pub deadline: Option<Duration>,
+    /// Where the model may stand, in the order of the file.
+    pub placements: Vec<Placement>,
+    /// Where requests come from.
+    pub sensors: Vec<Sensor>,
+    /// How requests come, where that is not the sensors' own pace.
+    pub load: Option<Load>,
+    /// What is varied.
+    pub sweeps: Vec<Sweep>,
+    /// What of the file is not done, or done in another way.
+    pub remarks: Vec<Remark>,
+}
+
+/// A place for a model.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Placement {
+    /// Its name, such as `edge`.
+    pub name: String,
+    /// The model, as the file spells it.
+    pub model: PathBuf,
+    /// Scores at or above it are anomalies; the model's own without one.
+    pub threshold: Option<f64>,
+    /// The network between the sensors and the model.
+    pub network: Profile,
+}
+
+/// One sensor, or several of a kind.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sensor {
+    /// Its device id; with `count` above 1, `-1`, `-2` and so on follow it.
+    pub id: String,
+    /// How many there are.
+    pub count: u32,
+    /// Where its requests come from.
+    pub source: Source,
+}
+
+/// Where a sensor's requests come from.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Source {
+    /// A simulated bearing.
+    Bearing {
+        /// Requests a second.
+        rate_hz: f64,
+        /// How loud the noise is, relative to a sound bearing's; 1 is as it is.
+        noise_level: f64,
+    },
+    /// The rows of a recorded file.
+    Recorded {
+        /// The file, as the scenario spells it.
+        file: PathBuf,
+        /// How fast it is replayed, relative to its own pace.
+        speed: f64,
+        /// The column with the truth.
+        label: Option<String>,
+    },
+}
+
+/// How requests come, whatever the sensors' own pace is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Load {
+    /// All sensors together.
+    pub requests_per_s: f64,
+    /// How they follow one another.
+    pub arrivals: Arrivals,
+}
+
+/// How requests follow one another.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Arrivals {
+    /// At equal distances.
+    #[default]
+    Regular,
+    /// At distances that are exponential, as those of many sensors that do not know of each other.
+    Poisson,
+}
+
+/// A number of the file that is varied.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sweep {
+    /// Where it stands, such as `networks.plant.uplink.delay.mean_ms`.
+    pub key: String,
+    /// What it is in turn.
+    pub values: Vec<f64>,
+}
+
+/// Something in the file that is not done, or done in another way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remark {
+    /// Line, from 1.
+    pub line: usize,
+    /// What it is about, such as `node broker1`.
+    pub subject: String,
+    /// What becomes of it.
+    pub remark: String,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,20 @@
+//! Statistics of latencies, decisions and labels. Pure: samples in, figures out, every random draw from a seed.
+//!
+//! Figures come with the method and its source, because they are meant to be published.
+
+mod bootstrap;
+mod classification;
+mod difference;
+mod energy;
+mod kolmogorov_smirnov;
+mod normal;
+mod proportion;
+mod samples;
+
+pub use bootstrap::{Bootstrap, Interval, RESAMPLES_DEFAULT};
+pub use classification::{Confusion, Detection, detection_delay, disagreements, roc_auc};
+pub use difference::{Difference, Verdict};
+pub use energy::EnergyModel;
+pub use kolmogorov_smirnov::ks_distance;
+pub use proportion::{Proportion, deadline_misses};
+pub use samples::{PERCENTILES, Samples, Summary};

@@ -1,0 +1,57 @@
+//! Every scenario in `examples/scenarios` is read, names models that are there, and can be simulated.
+
+use std::path::Path;
+use std::time::Duration;
+
+use nearfar::lab::scenario::{Document, Scenario};
+use nearfar::lab::virtual_time::{CostModel, Experiment, WorkerModel, simulate};
+
+fn examples() -> Vec<(String, Document, Scenario)> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/scenarios");
+    let files = std::fs::read_dir(directory).expect("the directory is there");
+    let read = |file: std::io::Result<std::fs::DirEntry>| {
+        let path = file.expect("it can be listed").path();
+        let name = path.display().to_string();
+        let text = std::fs::read_to_string(&path).expect("it can be read");
+        let document = Document::parse(&name, &text).unwrap_or_else(|error| panic!("{error}"));
+        let scenario =
+            document.scenario(&|file| std::fs::read_to_string(file).map(Some).map_err(|e| e.to_string()));
+        (name, document, scenario.unwrap_or_else(|error| panic!("{error}")))
+    };
+    files.map(read).collect()
+}
+
+#[test]
+fn every_example_is_read_and_its_models_are_there() {
+    let examples = examples();
+    assert_eq!(examples.len(), 3);
+    for (name, document, scenario) in examples {
+        assert_eq!((scenario.placements.len(), scenario.sensors.len()), (2, 1), "{name}");
+        for placement in &scenario.placements {
+            let model = Path::new(env!("CARGO_MANIFEST_DIR")).join(&placement.model);
+            assert!(model.exists(), "{name}: {}", model.display());
+        }
+        for point in document.points(&scenario.sweeps).unwrap() {
+            document.with(&point).unwrap().scenario(&|_| Ok(None)).unwrap();
+        }
+    }
+}
+
+#[test]
+fn every_example_can_be_simulated() {
+    let cost = CostModel { per_batch: Duration::from_micros(5), per_row: Duration::from_micros(1) };
+    let worker = WorkerModel { cost, workers: 1, batch_max: 128, queue_requests_max: 32_768 };
+    for (name, _, scenario) in examples() {
+        let median = |placement| {
+            let experiment = Experiment::of(&scenario, placement, worker).unwrap();
+            let mut latencies = Vec::new();
+            let totals =
+                simulate(&experiment, &mut |record| latencies.push(record.ended_at - record.sent_at));
+            assert!(totals.is_conserved() && totals.answered > 0, "{name}: {totals:?}");
+            latencies.sort_unstable();
+            latencies[latencies.len() / 2]
+        };
+        let [edge, cloud] = scenario.placements.as_slice() else { panic!("two placements") };
+        assert!(median(edge) < median(cloud), "{name}");
+    }
+}
