@@ -18,7 +18,7 @@ use rumqttd::local::{LinkRx, LinkTx};
 use rumqttd::protocol::{Packet, PingReq};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 use tokio::sync::watch;
 
@@ -43,6 +43,8 @@ pub(super) struct Bus {
     ingress: Mutex<Ingress>,
     /// The way to all connections.
     pub connections: Arc<Lane>,
+    /// The ways to in-process links.
+    links: Mutex<Vec<Weak<Lane>>>,
     subscriptions: Mutex<Subscriptions>,
     /// The version of `subscriptions`, to be read without it.
     version: Arc<AtomicU64>,
@@ -80,6 +82,7 @@ impl Bus {
             is_ended: Mutex::new(false),
             ingress: Mutex::new(Ingress { tx, is_ended: false, backlog: Backlog::default() }),
             connections: connections.lane.clone(),
+            links: Mutex::default(),
             version: subscriptions.version(),
             subscriptions: Mutex::new(subscriptions),
             retained: Mutex::new(RetainedStore::new(limits.retained_messages_max, limits.retained_bytes_max)),
@@ -98,7 +101,21 @@ impl Bus {
     /// Makes a lane for an in-process link. Blocks until the router answers.
     pub fn lane(&self, is_answering: bool) -> Result<LaneReceiver, RouterGone> {
         let is_ended = lock(&self.is_ended);
-        if *is_ended { Err(RouterGone) } else { self.router.link(is_answering) }
+        if *is_ended {
+            return Err(RouterGone);
+        }
+        let receiver = self.router.link(is_answering)?;
+        let mut links = lock(&self.links);
+        links.retain(|link| link.strong_count() > 0);
+        links.push(Arc::downgrade(&receiver.lane));
+        Ok(receiver)
+    }
+
+    /// What the router holds on its way, in bytes.
+    pub fn log_bytes(&self) -> u64 {
+        let links = lock(&self.links);
+        let to_links = links.iter().filter_map(Weak::upgrade).map(|lane| lane.log_bytes_used());
+        self.connections.log_bytes_used() + to_links.sum::<u64>()
     }
 
     pub fn subscriptions(&self) -> MutexGuard<'_, Subscriptions> {

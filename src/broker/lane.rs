@@ -127,6 +127,11 @@ impl Lane {
         Load { bytes: left(&sent.bytes, &taken.bytes), copies: left(&sent.copies, &taken.copies) }
     }
 
+    /// What is on its way, in bytes.
+    pub fn log_bytes_used(&self) -> u64 {
+        self.outstanding().bytes
+    }
+
     /// Whether a connection may send a message behind what it `holds` and is about to send. One always may when there is nothing
     /// before it, however large it is. When it may not, [`frees_a_publisher`](Self::frees_a_publisher) tells later.
     pub fn admits(&self, held: Load, message: Load) -> bool {

@@ -44,6 +44,8 @@ pub struct Statistics {
     pub published_messages: u64,
     /// Deliveries that were dropped: the subscriber lagged, was away with a full queue, or could not take their size.
     pub dropped_messages: u64,
+    /// Bytes of messages on their way through the router's log.
+    pub log_bytes: u64,
     /// Retained messages kept.
     pub retained_messages: usize,
     /// Bytes of their topics and payloads.
@@ -181,6 +183,7 @@ impl Server {
             parked_sessions: self.registry.parked.load(Ordering::Relaxed),
             published_messages: self.bus.published.load(Ordering::Relaxed),
             dropped_messages: self.dropped.load(Ordering::Relaxed) + self.bus.skipped.load(Ordering::Relaxed),
+            log_bytes: self.bus.log_bytes(),
             retained_messages,
             retained_bytes,
             retained_refused,

@@ -137,6 +137,8 @@ pub const DROPPED: Metric = metric(
     &[],
     "Deliveries that were dropped: a client lagged, was away with a full queue, or could not take their size",
 );
+pub const LOG_BYTES: Metric =
+    metric("nearfar_broker_log_bytes", Gauge, &[], "Messages on their way through the router's log");
 pub const RETAINED_MESSAGES: Metric =
     metric("nearfar_broker_retained_messages", Gauge, &[], "Retained messages");
 pub const RETAINED_BYTES: Metric =

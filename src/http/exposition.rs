@@ -72,6 +72,7 @@ fn add_broker(page: &mut Page, broker: &broker::Statistics) {
         (&all::FILTERS, broker.filters as u64),
         (&all::PUBLISHED, broker.published_messages),
         (&all::DROPPED, broker.dropped_messages),
+        (&all::LOG_BYTES, broker.log_bytes),
         (&all::RETAINED_MESSAGES, broker.retained_messages as u64),
         (&all::RETAINED_BYTES, broker.retained_bytes as u64),
         (&all::RETAINED_REFUSED, broker.retained_refused),

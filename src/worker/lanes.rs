@@ -118,14 +118,17 @@ impl<C> Lanes<C> {
     /// Takes up to `count` jobs, one of each lane in turn. Their lanes, added to `held`, are for nobody else until they are
     /// [released](Self::release).
     pub fn take(&mut self, count: usize, batch: &mut Vec<Job<C>>, held: &mut Vec<usize>) {
-        self.again.clear();
         for _ in 0..count {
-            let Some(lane) = self.next_turn(held) else { return };
+            let Some(lane) = self.next_turn(held) else { break };
             batch.extend(self.remove_first(lane));
             if !self.lanes[lane].jobs.is_empty() {
                 self.again.push_back(lane);
             }
         }
+        // Those with more go on in the order in which they would have had their next turn.
+        let Self { lanes, again, .. } = self;
+        held.retain(|&lane| lanes[lane].jobs.is_empty());
+        held.extend(again.drain(..));
     }
 
     /// The lane that the next job comes from: one that has not had its turn, or else one that has more.
@@ -315,6 +318,19 @@ mod tests {
         lanes.push(3, job(3, 0, None), &mut ousted);
         assert_eq!(take(&mut lanes, 5), [(1, 0), (2, 0), (3, 0), (1, 1), (1, 2)]);
         assert_eq!((lanes.len(), ousted.len()), (47, 0));
+    }
+
+    #[test]
+    fn a_batch_that_ends_within_a_round_leaves_the_rest_of_it_to_the_next() {
+        let mut lanes = Lanes::new(bounds(100, QueuePolicy::Refuse));
+        let mut ousted = Vec::new();
+        for number in 0..4 {
+            (0..3).for_each(|device| lanes.push(device, job(device, number, None), &mut ousted));
+        }
+        let devices = |lanes: &mut _| take(lanes, 4).iter().map(|&(device, _)| device).collect::<Vec<_>>();
+        assert_eq!(devices(&mut lanes), [0, 1, 2, 0]);
+        assert_eq!(devices(&mut lanes), [1, 2, 0, 1]);
+        assert_eq!(devices(&mut lanes), [2, 0, 1, 2]);
     }
 
     #[test]
