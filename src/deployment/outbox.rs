@@ -42,9 +42,10 @@ impl Answer {
     /// What its request is known by, if it may come again, and what it is given then.
     fn given(&self, now: Instant) -> Option<(Identity, Given)> {
         let Self { ticket, outcome } = self;
+        let identity = ticket.identity?;
         let outcome = outcome.clone().map_err(Box::new);
         let (network, stages) = (ticket.network, ticket.stages);
-        Some((ticket.identity?, Given { outcome, network, total: ticket.total(now), stages }))
+        Some((identity, Given { outcome, network, total: ticket.total(now), stages }))
     }
 }
 
