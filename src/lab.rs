@@ -2,6 +2,7 @@
 
 pub mod comparison;
 pub mod metrics_file;
+pub mod observation;
 pub mod scenario;
 pub mod statistics;
 pub mod virtual_time;
