@@ -76,6 +76,7 @@ mod tls;
 mod topic;
 mod transport;
 mod turns;
+mod turnstile;
 mod users;
 mod websocket;
 mod wellformed;

@@ -13,6 +13,7 @@ use super::reached::Reached;
 use super::retained::RetainedStore;
 use super::router::{Router, RouterGone, push_one, push_with};
 use super::subscriptions::{Subscriptions, Targets};
+use super::turnstile::Visit;
 use bytes::Bytes;
 use rumqttd::local::{LinkRx, LinkTx};
 use rumqttd::protocol::{Packet, PingReq};
@@ -147,11 +148,18 @@ impl Bus {
         self.limits.lag_bytes(filter)
     }
 
-    /// Whether a connection may send a message of `bytes` to all of these, behind what it holds and is about to send.
-    pub fn admits(&self, targets: &Targets, held: Load, bytes: usize) -> bool {
+    /// The first of the lanes to these that has no room for a message of `bytes`, behind what a connection holds and is about to send.
+    pub fn refuses<'a>(
+        &'a self,
+        targets: &'a Targets,
+        held: Load,
+        bytes: usize,
+        visit: &mut Visit,
+    ) -> Option<&'a Arc<Lane>> {
         let message = Load::of(bytes, targets);
-        targets.links.iter().all(|lane| lane.admits(held, message))
-            && (!targets.has_clients() || self.connections.admits(held, message))
+        let clients = targets.has_clients().then_some(&self.connections);
+        let mut lanes = targets.links.iter().chain(clients);
+        lanes.find(|lane| !lane.admits(held, message, visit))
     }
 
     /// Publishes a batch and empties it: one lock, at most one event, retained messages in the same order.
@@ -271,7 +279,7 @@ impl Bus {
             // An error means that the router is gone, which the receiver is told too.
             let _gone = push_one(&mut ingress.tx, lane.end());
         }
-        self.note_progress();
+        lane.open();
     }
 
     pub fn retained_store(&self) -> MutexGuard<'_, RetainedStore> {

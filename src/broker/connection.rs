@@ -20,6 +20,7 @@ use super::server::Server;
 use super::session::Session;
 use super::shared::{MEMBER_QUEUE_MESSAGES, SharedDelivery};
 use super::subscriptions::Targets;
+use super::turnstile::Visit;
 use super::will::Will;
 use super::writing::write_some;
 use bytes::{Bytes, BytesMut};
@@ -84,8 +85,10 @@ pub(super) struct Connection {
     pub batch: Batch,
     pub route: Route,
     pub aliases: HashMap<u16, Bytes>,
-    /// The client's publishes wait for the router, for the connections that receive, or for an in-process link.
+    /// The client's publishes wait for the router.
     pub is_held: bool,
+    /// They wait for the connections that receive, or for an in-process link; or they have their turn there.
+    pub visit: Visit,
     /// They wait for the answers to those before them.
     pub waits_for_answers: bool,
     /// The acknowledgements that it has coming.
@@ -256,6 +259,7 @@ impl Connection {
             route: Route::default(),
             aliases: HashMap::new(),
             is_held: false,
+            visit: Visit::default(),
             waits_for_answers: false,
             owed: Owed::default(),
             progress,
@@ -386,6 +390,10 @@ impl Connection {
                         self.process()?;
                     }
                 }
+                () = self.visit.called(), if self.visit.is_waiting() => {
+                    last_read = Instant::now();
+                    self.process()?;
+                }
                 () = until(self.paused_until), if self.paused_until.is_some() => {
                     self.paused_until = None;
                     last_read = Instant::now();
@@ -393,7 +401,10 @@ impl Connection {
                 }
                 () = &mut tick => {
                     self.review_rights()?;
-                    let is_waiting = self.is_held || self.waits_for_answers || self.paused_until.is_some();
+                    let is_waiting = self.is_held
+                        || self.visit.is_waiting()
+                        || self.waits_for_answers
+                        || self.paused_until.is_some();
                     if self.keep_alive.is_some_and(|limit| !is_waiting && last_read.elapsed() >= limit) {
                         return Err(Reason::KEEP_ALIVE);
                     }

@@ -30,7 +30,8 @@ async fn serve(server: &Server, lane: &mut LaneReceiver) -> Result<(), RouterGon
             round += 1;
             next = if round < ROUND_MESSAGES_MAX { lane.ready()? } else { None };
         }
-        if lane.lane.frees_a_publisher() || !server.is_serving() {
+        lane.lane.frees_publishers();
+        if !server.is_serving() {
             server.bus.note_progress();
         }
         tokio::task::yield_now().await;

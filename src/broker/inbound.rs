@@ -6,7 +6,6 @@ use super::config::OverRate;
 use super::connection::Connection;
 use super::ending::End;
 use super::inflight::Inflight;
-use super::lane::Load;
 use super::output::{PUBCOMP_FIRST, PUBREL_FIRST};
 use super::owed::{Answered, When};
 use super::publication::{Publication, message_bytes};
@@ -50,14 +49,24 @@ impl Connection {
         // Whatever changes from here on wakes a publisher that is found to have to wait.
         self.progress.mark_unchanged();
         self.review_rights()?;
+        self.visit.enter();
         let result = self.process_frames();
         self.push()?;
+        if !self.visit.is_waiting() {
+            self.visit.leave();
+        }
         result
     }
 
     /// Hands the batch to the router, and holds the client when the router has much before it.
     pub(super) fn push(&mut self) -> Result<(), Reason> {
+        let sent = self.batch.len();
         self.is_held |= self.server.bus.push(&mut self.batch).map_err(|_| Reason::SHUTTING_DOWN)?;
+        if sent > 0
+            && let [lane] = self.route.targets.links.as_slice()
+        {
+            self.visit.note_burst(lane, sent as u64);
+        }
         Ok(())
     }
 
@@ -135,7 +144,6 @@ impl Connection {
         }
         let bytes = message_bytes(&self.route.topic, &publish.payload, publish.properties.as_ref());
         if refusal == Reason::SUCCESS && !self.has_room(bytes)? {
-            self.is_held = true;
             return Ok(Progress::Wait);
         }
         if self.is_too_fast()? {
@@ -179,22 +187,27 @@ impl Connection {
                 receipt,
             };
             self.batch.add(publication, self.route.targets.clone());
+            self.visit.send_one();
         }
         self.acknowledge(publish.qos, publish.packet_id, refusal, when);
         Ok(Progress::Done)
     }
 
-    /// Whether a publish of `bytes` to the present route may join the batch. A batch that is in its way goes out first.
+    /// Whether a publish of `bytes` to the present route may join the batch. A batch that is in its way goes out first. Otherwise it waits
+    /// for room.
     fn has_room(&mut self, bytes: usize) -> Result<bool, Reason> {
-        let bus = &self.server.bus;
-        if bus.admits(&self.route.targets, self.batch.load, bytes) {
-            return Ok(true);
+        let refuses = |connection: &mut Self| {
+            let Self { server, route, batch, visit, .. } = connection;
+            server.bus.refuses(&route.targets, batch.load, bytes, visit).cloned()
+        };
+        let Some(mut lane) = refuses(self) else { return Ok(true) };
+        if !self.batch.is_empty() {
+            self.push()?;
+            let Some(second) = refuses(self) else { return Ok(true) };
+            lane = second;
         }
-        if self.batch.is_empty() {
-            return Ok(false);
-        }
-        self.push()?;
-        Ok(self.server.bus.admits(&self.route.targets, Load::default(), bytes))
+        self.visit.wait_at(&lane, bytes as u64);
+        Ok(false)
     }
 
     /// Whether the client must wait before this publish, because it publishes faster than it may.

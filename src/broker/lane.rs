@@ -9,6 +9,7 @@ use super::config::SegmentLimits;
 use super::publication::Publication;
 use super::router::{LinkControl, RouterGone, poll_now};
 use super::subscriptions::Targets;
+use super::turnstile::{Turnstile, Visit};
 use bytes::Bytes;
 use rumqttd::local::LinkRx;
 use rumqttd::protocol::{Packet, Publish};
@@ -64,6 +65,17 @@ impl Total {
     }
 }
 
+/// How much a lane carries at once.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LaneLimits {
+    /// The router's log.
+    pub log: SegmentLimits,
+    /// Connections that publish wait while this many copies are on their way.
+    pub copies_max: u64,
+    /// And one of them while this many of its own messages are.
+    pub share_max: u64,
+}
+
 /// The sending side of a lane.
 pub(super) struct Lane {
     /// What the router knows it by.
@@ -72,8 +84,7 @@ pub(super) struct Lane {
     pub is_answering: bool,
     /// What the router's log surely holds, in bytes; publishers wait while half of it is on its way.
     log_bytes: u64,
-    /// Connections that publish wait while this many copies are on their way.
-    copies_max: u64,
+    pub limits: LaneLimits,
     /// What is on its way, without the payloads. Filled while the bus's ingress is held, before the router gets the payload.
     on_the_way: Mutex<VecDeque<Envelope>>,
     room: Condvar,
@@ -84,26 +95,25 @@ pub(super) struct Lane {
     taken: Total,
     /// A publisher waits for room.
     is_awaited: AtomicBool,
+    /// The message that must have been taken before it is looked at who waits.
+    awaited_message: AtomicU64,
+    /// Connections that wait for it.
+    pub turnstile: Turnstile,
     /// The receiver lives.
     is_received: AtomicBool,
 }
 
 impl Lane {
     /// `sent_messages` is how many its topic has carried before.
-    pub fn new(
-        topic: String,
-        log: SegmentLimits,
-        copies_max: u64,
-        sent_messages: u64,
-        is_answering: bool,
-    ) -> Self {
+    pub fn new(topic: String, limits: LaneLimits, sent_messages: u64, is_answering: bool) -> Self {
+        let log = limits.log;
         // Of the last segment nothing is sure: it may have just been begun.
         let log_bytes = log.segment_bytes_max.saturating_mul((log.segments_max - 1).max(1));
         Self {
             topic: topic.into(),
             is_answering,
             log_bytes: log_bytes as u64,
-            copies_max,
+            limits,
             on_the_way: Mutex::default(),
             room: Condvar::new(),
             sent_messages: sent_messages.into(),
@@ -111,6 +121,8 @@ impl Lane {
             taken_messages: sent_messages.into(),
             taken: Total::default(),
             is_awaited: AtomicBool::new(false),
+            awaited_message: AtomicU64::new(u64::MAX),
+            turnstile: Turnstile::default(),
             is_received: AtomicBool::new(true),
         }
     }
@@ -132,34 +144,47 @@ impl Lane {
         self.outstanding().bytes
     }
 
-    /// Whether a connection may send a message behind what it `holds` and is about to send. One always may when there is nothing
-    /// before it, however large it is. When it may not, [`frees_a_publisher`](Self::frees_a_publisher) tells later.
-    pub fn admits(&self, held: Load, message: Load) -> bool {
-        let has_room = || {
-            let mut before = self.outstanding();
-            before += held;
-            self.has_bytes(before.bytes, message.bytes) && before.copies < self.copies_max
-        };
-        self.look_twice(has_room)
+    /// Whether a connection may send a message behind what it `holds` and is about to send: in its turn, or when nobody waits. One
+    /// always may when there is nothing before it, however large it is.
+    pub fn admits(&self, held: Load, message: Load, visit: &mut Visit) -> bool {
+        let has_turn = visit.has_turn(self);
+        let mut before = self.outstanding();
+        before += held;
+        if !has_turn {
+            before.copies += self.turnstile.granted();
+        }
+        let has_room = self.has_bytes(before.bytes, message.bytes)
+            && before.copies < self.limits.copies_max
+            && visit.own_messages(self) + held.copies < self.limits.share_max;
+        has_room && (has_turn || !self.turnstile.is_crowded()) || !self.is_received.load(Ordering::Acquire)
+    }
+
+    /// Lets in those who wait when there is room and message number `message` has been taken, now or as soon as that is so.
+    pub fn await_message(&self, message: u64) {
+        self.awaited_message.fetch_min(message, Ordering::SeqCst);
+        self.is_awaited.store(true, Ordering::SeqCst);
+        // There may be room since, made by a thread that saw nobody waiting.
+        self.frees_publishers();
+        if !self.is_received.load(Ordering::Acquire) {
+            self.turnstile.open();
+        }
     }
 
     /// The same for whoever publishes within the process: it is bounded in bytes alone, so that it gets through where connections
     /// press.
     fn has_room(&self) -> bool {
-        self.look_twice(|| self.has_bytes(self.outstanding().bytes, 0))
+        let has_room = || self.has_bytes(self.outstanding().bytes, 0);
+        if has_room() {
+            return true;
+        }
+        self.awaited_message.store(0, Ordering::SeqCst);
+        self.is_awaited.store(true, Ordering::SeqCst);
+        // It may have been emptied since, by a thread that saw nobody waiting.
+        has_room()
     }
 
     fn has_bytes(&self, before: u64, bytes: u64) -> bool {
         before == 0 || before + bytes <= self.log_bytes / 2
-    }
-
-    fn look_twice(&self, has_room: impl Fn() -> bool) -> bool {
-        if has_room() {
-            return true;
-        }
-        self.is_awaited.store(true, Ordering::SeqCst);
-        // It may have been emptied since, by a thread that saw nobody waiting.
-        has_room()
     }
 
     /// Waits at most `wait` for room, or until nobody receives any more.
@@ -211,19 +236,42 @@ impl Lane {
         self.taken_messages.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Whether a publisher waits and there is room again: half of it, so that it does not wait again at once.
-    pub fn frees_a_publisher(&self) -> bool {
+    /// Lets publishers go on that wait, when there is room again: half of it, so that they do not wait again at once.
+    pub fn frees_publishers(&self) {
         let has_room = || {
             let left = self.outstanding();
-            left.bytes <= self.log_bytes / 4 && left.copies <= self.copies_max / 2
+            left.bytes <= self.log_bytes / 4
+                && left.copies <= self.limits.copies_max / 2
+                && self.has_passed(self.awaited_message.load(Ordering::SeqCst))
         };
-        let is_free = self.is_awaited.load(Ordering::SeqCst)
+        if self.is_awaited.load(Ordering::SeqCst)
             && has_room()
-            && self.is_awaited.swap(false, Ordering::SeqCst);
-        if is_free {
+            && self.is_awaited.swap(false, Ordering::SeqCst)
+        {
             self.wake();
+            self.let_in();
         }
-        is_free
+    }
+
+    fn let_in(&self) {
+        self.awaited_message.store(u64::MAX, Ordering::SeqCst);
+        let before = self.outstanding();
+        let room = self.limits.copies_max.saturating_sub(before.copies + self.turnstile.granted());
+        let fits = |bytes| self.has_bytes(before.bytes, bytes);
+        if let Some(message) = self.turnstile.let_in(room, self.taken_messages(), fits) {
+            self.awaited_message.fetch_min(message, Ordering::SeqCst);
+            self.is_awaited.store(true, Ordering::SeqCst);
+        }
+    }
+
+    pub fn taken_messages(&self) -> u64 {
+        self.taken_messages.load(Ordering::Acquire)
+    }
+
+    /// Nobody need wait any more.
+    pub fn open(&self) {
+        self.wake();
+        self.turnstile.open();
     }
 
     fn wake(&self) {
@@ -251,7 +299,7 @@ pub(super) struct LaneReceiver {
 impl Drop for LaneReceiver {
     fn drop(&mut self) {
         self.lane.is_received.store(false, Ordering::Release);
-        self.lane.wake();
+        self.lane.open();
     }
 }
 
@@ -307,3 +355,6 @@ impl LaneReceiver {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -255,9 +255,7 @@ impl LinkSubscriber {
             if !envelope.is_end {
                 batch.push(message(&self.bus, envelope.publication));
             }
-            if self.shared.lane.frees_a_publisher() {
-                self.bus.note_progress();
-            }
+            self.shared.lane.frees_publishers();
         }
         Ok(batch.len() > before)
     }
@@ -284,7 +282,5 @@ fn message(bus: &Bus, publication: Publication) -> Message {
 impl Drop for LinkSubscriber {
     fn drop(&mut self) {
         self.shared.close(&self.bus);
-        // Whoever waits for room here would wait for ever.
-        self.bus.note_progress();
     }
 }

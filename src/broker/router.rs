@@ -6,7 +6,7 @@
 
 use super::bus::lock;
 use super::config::{Config, SegmentLimits};
-use super::lane::{Lane, LaneReceiver};
+use super::lane::{Lane, LaneLimits, LaneReceiver};
 use rumqttd::local::{LinkBuilder, LinkRx, LinkTx};
 use rumqttd::protocol::{
     Disconnect, DisconnectReasonCode, Filter, Packet, QoS, RetainForwardRule, Subscribe,
@@ -23,13 +23,16 @@ use std::time::{Duration, Instant};
 const LINKS_MAX: usize = 1_024;
 /// How long the router may take to answer a subscription.
 const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(10);
-/// The router's log for the connections' lane, which is always drained at once.
-const CONNECTIONS_LOG: SegmentLimits = SegmentLimits { segment_bytes_max: 512 * 1024, segments_max: 4 };
-/// Connections that publish wait while there are this many copies before the connections that receive.
-const CONNECTIONS_COPIES_MAX: u64 = 256;
-/// Connections that publish wait while there are this many messages before an in-process link: about what it takes at once, so
-/// that what others publish is not long behind one that floods.
-const LINK_COPIES_MAX: u64 = 512;
+/// The lane to the connections, which is always drained at once.
+const CONNECTIONS_LANE: LaneLimits = LaneLimits {
+    log: SegmentLimits { segment_bytes_max: 512 * 1024, segments_max: 4 },
+    copies_max: 256,
+    share_max: u64::MAX,
+};
+/// Messages before an in-process link while which connections that publish wait.
+const LINK_COPIES_MAX: u64 = 1_024;
+/// Messages of one connection there while which it waits, so that what others publish is not long behind one that floods.
+const LINK_SHARE_MAX: u64 = 256;
 /// The lane of the connections is the first one.
 const CONNECTIONS_SLOT: usize = 1;
 /// Number of the one subscription of a lane's link.
@@ -144,21 +147,18 @@ impl Router {
 
     /// The lane to all connections, which must be the first one that is made.
     pub fn connections(&self) -> Result<LaneReceiver, RouterGone> {
-        self.lane(CONNECTIONS_LOG, CONNECTIONS_COPIES_MAX, true)
+        self.lane(CONNECTIONS_LANE, true)
     }
 
     /// A lane to an in-process link, which answers what it gets or does not.
     pub fn link(&self, is_answering: bool) -> Result<LaneReceiver, RouterGone> {
-        self.lane(self.link_log, LINK_COPIES_MAX, is_answering)
+        let limits =
+            LaneLimits { log: self.link_log, copies_max: LINK_COPIES_MAX, share_max: LINK_SHARE_MAX };
+        self.lane(limits, is_answering)
     }
 
     /// Makes a lane, which is one link with one subscription.
-    fn lane(
-        &self,
-        log: SegmentLimits,
-        copies_max: u64,
-        is_answering: bool,
-    ) -> Result<LaneReceiver, RouterGone> {
+    fn lane(&self, limits: LaneLimits, is_answering: bool) -> Result<LaneReceiver, RouterGone> {
         let slots = &self.slots;
         let (slot, sent_messages) = {
             let mut known = lock(slots);
@@ -170,7 +170,7 @@ impl Router {
         let topic = lane_topic(slot);
         match (self.make)(&topic) {
             Ok((tx, mut rx)) => {
-                let lane = Arc::new(Lane::new(topic.clone(), log, copies_max, sent_messages, is_answering));
+                let lane = Arc::new(Lane::new(topic.clone(), limits, sent_messages, is_answering));
                 let mut control = LinkControl { tx, slot, lane: lane.clone(), slots: slots.clone() };
                 control.subscribe(&topic)?;
                 await_suback(&mut rx)?;
@@ -202,8 +202,8 @@ fn await_suback(rx: &mut LinkRx) -> Result<(), RouterGone> {
 fn router_config(config: &Config) -> RouterConfig {
     let log = config.router.log();
     let connections_log = SegmentConfig {
-        max_segment_size: CONNECTIONS_LOG.segment_bytes_max,
-        max_segment_count: CONNECTIONS_LOG.segments_max,
+        max_segment_size: CONNECTIONS_LANE.log.segment_bytes_max,
+        max_segment_count: CONNECTIONS_LANE.log.segments_max,
     };
     RouterConfig {
         max_connections: LINKS_MAX,

@@ -19,7 +19,7 @@ use crate::mqtt::{Message, Properties, Qos};
 use crate::wire::{self, Rejected};
 
 /// The most messages taken from the broker at once.
-const RECEIVE_BATCH_MAX: usize = 512;
+const RECEIVE_BATCH_MAX: usize = 64;
 /// The most requests read before they go on: the model works on some while others are read.
 const ADMIT_BATCH_MAX: usize = 32;
 
