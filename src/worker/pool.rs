@@ -54,7 +54,7 @@ pub(super) struct Shared<C> {
 type Threads<C> = Vec<(Arc<Slot<C>>, JoinHandle<()>)>;
 
 pub(super) struct State<C> {
-    pub lanes: Lanes<C>,
+    pub lanes: Lanes<Job<C>>,
     pub is_closed: bool,
     /// Workers that wait and that nobody has woken, so that a busy one costs its senders no system call.
     idle: usize,
