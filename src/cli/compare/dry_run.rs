@@ -127,11 +127,17 @@ fn totals(asked: &Asked, requests: f64, is_virtual: bool) -> String {
         }
     };
     format!(
-        "{load}{points} points, {repeats} repeats of {} s ({} s of them warm-up): some {requests:.0} inputs to each of {placements} \
-         placements, {clock}",
+        "{load}{}, {} of {} s ({} s of them warm-up): some {requests:.0} inputs to each of {}, {clock}",
+        counted(points, "point"),
+        counted(repeats as usize, "repeat"),
         seconds(scenario.duration),
-        seconds(scenario.warm_up)
+        seconds(scenario.warm_up),
+        counted(placements, "placement"),
     )
+}
+
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 fn seconds(time: Duration) -> f64 {

@@ -13,7 +13,7 @@ use nearfar::lab::observation::{Observation, Stages};
 use nearfar::lab::observations_file::ObservationsFile;
 use nearfar::lab::scenario::Scenario;
 
-/// The scenario's copy, by which a directory is known as one of results.
+/// The scenario's copy. A directory that has it and observations is known as one of results.
 const SCENARIO: &str = "scenario.yaml";
 const OBSERVATIONS: &str = "observations.parquet";
 /// While it is written: a table of that kind is readable only once it is complete.
@@ -66,7 +66,7 @@ impl Results {
         std::fs::create_dir_all(directory).with_context(at)?;
         let names = names(directory).with_context(at)?;
         ensure!(
-            force || names.is_empty() || names.iter().any(|name| name == SCENARIO),
+            force || names.is_empty() || are_results(&names),
             "{}: the directory is not empty, and these are no results of an experiment: name another with --out, or write there all the \
              same with --force",
             directory.display()
@@ -174,6 +174,12 @@ fn names(directory: &Path) -> std::io::Result<Vec<String>> {
         entry.map(|entry| entry.file_name().to_string_lossy().into_owned())
     };
     std::fs::read_dir(directory)?.map(name).collect()
+}
+
+/// Whether an experiment has left files of these names.
+fn are_results(names: &[String]) -> bool {
+    let has = |wanted: &str| names.iter().any(|name| name == wanted);
+    has(SCENARIO) && (has(OBSERVATIONS) || has(OBSERVATIONS_UNFINISHED))
 }
 
 /// Whether an experiment writes a file of that name.

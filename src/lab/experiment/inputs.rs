@@ -15,6 +15,8 @@ use crate::sensors::bearing::{Bearing, Config, FaultProgress};
 
 /// The most windows that are simulated, all bearings together; at least one for each sensor.
 pub const WINDOWS_MAX: u32 = 2_048;
+/// The most of one bearing: they differ by chance alone.
+const WINDOWS_EACH_MAX: u32 = 64;
 /// The most different bearings of one sensor with a count.
 const BEARINGS_MAX: u32 = 64;
 
@@ -111,7 +113,7 @@ impl Inputs {
         seed: u64,
     ) -> Result<(u32, u32), FeatureError> {
         let bearings = sensor.count.clamp(1, BEARINGS_MAX).min(windows_max.max(1));
-        let windows = (windows_max / bearings).min(requests_each).max(1);
+        let windows = (windows_max / bearings).min(requests_each).clamp(1, WINDOWS_EACH_MAX);
         let config = louder(noise_level);
         let mut extractor = Extractor::new(WINDOW_SAMPLES, SAMPLE_RATE_HZ)?;
         let severity = FaultProgress::NONE.severity(0.0);
