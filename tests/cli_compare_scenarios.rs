@@ -153,7 +153,7 @@ sensors: [{id: press, count: 5, rate_hz: 20}]
         (count(quiet, "silent"), count(told, "answered"))
     };
     // The network decides the same on either clock.
-    assert_eq!(of(&[]), of(&["--virtual"]));
+    assert_eq!(of(&[]), of(&["--virtual", "--cost", "5,5"]));
 }
 
 #[test]
@@ -169,7 +169,7 @@ fn a_crash_leaves_what_was_measured() {
     assert!(!place.path("out/observations.parquet").exists());
     // What is left is known as results, and replaced by the next ones.
     place.write("scenario.yaml", OWN);
-    place.run(&["--out", "out", "--virtual"]);
+    place.run(&["--out", "out", "--virtual", "--cost", "5,5"]);
 }
 
 #[test]
@@ -260,7 +260,7 @@ fn a_measured_cost_can_be_given_back() {
     let measured = place.run(&["--virtual", "--out", "measured"]);
     let flags = std::fs::read_to_string(place.path("measured/cost.txt")).unwrap();
     let flags: Vec<_> = flags.split_whitespace().collect();
-    assert_eq!(flags.len(), 4, "{flags:?}");
+    assert_eq!(flags.len(), 8, "{flags:?}");
     let given = place.run(&[&flags[..], &["--virtual", "--out", "given"]].concat());
     assert_eq!(measured.lines, given.lines);
     assert_eq!(files(&place.path("measured")), files(&place.path("given")));
@@ -297,7 +297,7 @@ fn a_recording_is_replayed_to_every_placement() {
     assert_eq!(refused.code, Some(1));
     assert!(refused.stderr.contains("sensor \"mill\": mill.csv is neither in"), "{}", refused.stderr);
     place.write("mill.csv", &recording);
-    for clock in [&["--out", "real"][..], &["--out", "virtual", "--virtual"]] {
+    for clock in [&["--out", "real"][..], &["--out", "virtual", "--virtual", "--cost", "5,5"]] {
         let ended = place.run(clock);
         assert!(ended.line_with("cloud: sent").starts_with("cloud: sent 20, answered 20, silent 0;"));
     }
@@ -362,7 +362,7 @@ fn what_is_wrong_with_a_scenario_is_said_before_anything_runs() {
     run(nearfar(&["compare", "nowhere.yaml"]).current_dir(place.0.path()))
         .assert_refused_after_remarks("nowhere.yaml: cannot be read");
     run(&mut place.command(&["--virtual", "--cost", "moon=1,1"]))
-        .assert_refused_after_remarks("there is no placement \"moon\", expected one of edge, cloud");
+        .assert_refused_after_remarks("--cost: there is no placement \"moon\", expected one of edge, cloud");
     for (flags, part) in [
         (&["--devices", "5"][..], "--virtual"),
         (&["--virtual", "--cost", "fast"], "expected two numbers of microseconds"),

@@ -1,6 +1,7 @@
 //! `nearfar compare`: what measurements of placements say, and how sure that is; of an experiment that it runs, or of files.
 
 mod asked;
+mod calibration;
 mod conclude;
 mod cost;
 mod cpu;
@@ -92,7 +93,11 @@ struct Running {
     /// What a forward pass takes in virtual time, in microseconds, instead of measuring it: for each pass, and for each of its rows.
     /// For one placement with its name in front; may be given several times
     #[arg(long, value_name = "[PLACEMENT=]PER_BATCH_US,PER_ROW_US", requires = "is_virtual")]
-    cost: Vec<cost::Flag>,
+    cost: Vec<cost::CostFlag>,
+    /// What the way through client and broker takes in virtual time, in microseconds: one number, or quantiles from the least to the
+    /// most. For one placement with its name in front. Without it and without --cost it is measured in two seconds by the clock
+    #[arg(long, value_name = "[PLACEMENT=]US[,US...]", requires = "is_virtual")]
+    path: Vec<cost::PathFlag>,
 }
 
 /// Prints the comparison.

@@ -8,11 +8,13 @@
 //! figures from here has to state. Memory grows with devices and with what is under way, not with requests or with time.
 
 mod cost;
+mod path;
 mod simulation;
 
 use std::time::Duration;
 
 pub use cost::CostModel;
+pub use path::Path;
 pub use simulation::simulate;
 
 use super::experiment::{Fleet, Group};
@@ -35,6 +37,8 @@ pub struct Experiment {
     pub network: Profile,
     /// The model and its queue.
     pub worker: WorkerModel,
+    /// What else takes time on the way.
+    pub path: Path,
     /// Topic and payload of a request, in bytes.
     pub request_bytes: usize,
     /// Topic and payload of an answer, in bytes.
@@ -85,6 +89,8 @@ pub struct Record {
     pub inference: Duration,
     /// On the way back.
     pub downlink: Duration,
+    /// What else took time on both ways, together.
+    pub path: Duration,
     /// How it ended.
     pub end: End,
 }
@@ -142,6 +148,7 @@ impl Experiment {
             seed: scenario.seed,
             network: placement.network.clone(),
             worker,
+            path: Path::default(),
             request_bytes: REQUEST_BYTES,
             answer_bytes: ANSWER_BYTES,
         }

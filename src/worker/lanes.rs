@@ -103,6 +103,11 @@ impl<J: Waits> Lanes<J> {
         self.requests
     }
 
+    /// Whether no job waits.
+    pub fn is_empty(&self) -> bool {
+        self.requests == 0
+    }
+
     /// Whether a worker could take a job now: not of a lane that another one holds.
     pub fn has_ready(&self) -> bool {
         self.turns.iter().any(|&lane| !self.lanes[lane].jobs.is_empty())

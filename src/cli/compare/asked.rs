@@ -1,10 +1,11 @@
 //! What the user asks for: the scenario, with what the flags say in its place.
 
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use nearfar::lab::experiment::with_devices;
-use nearfar::lab::scenario::{Document, Scenario};
+use nearfar::lab::scenario::{Arrivals, Document, Load, Scenario};
 
 use super::Args;
 use super::paths::Paths;
@@ -72,6 +73,18 @@ impl Asked {
             scenario.sensors = with_devices(&scenario.sensors, devices);
         }
         Ok(scenario)
+    }
+
+    /// The same for a short while, with few devices and seldom requests: enough to see how long the way is.
+    pub fn shortened(&self, duration: Duration, devices_max: u32, requests_per_s_max: f64) -> Scenario {
+        let mut scenario = self.scenario.clone();
+        let devices = scenario.sensors.iter().map(|sensor| sensor.count).sum::<u32>();
+        scenario.sensors = with_devices(&scenario.sensors, devices.min(devices_max));
+        let arrivals = Arrivals::Poisson;
+        let requests_per_s = scenario.load.map_or(requests_per_s_max, |load| load.requests_per_s);
+        let requests_per_s = requests_per_s.min(requests_per_s_max);
+        scenario.load = Some(Load { requests_per_s, arrivals });
+        Scenario { duration, warm_up: Duration::ZERO, ..scenario }
     }
 
     /// How many times the clock runs.

@@ -1,5 +1,6 @@
 //! Runs a scenario: every point of its sweeps, every repeat, every placement; writes results as they come, and concludes.
 
+use std::fmt::Write;
 use std::io::IsTerminal;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,9 +12,10 @@ use nearfar::lab::observation::{Clock, Cost, Point, Run};
 
 use super::asked::{Asked, settings};
 use super::conclude::conclude;
+use super::cost::{self, Costs};
 use super::repeat::{Measured, Preparation, Repeat};
 use super::results::{Results, default_directory};
-use super::{Args, cost, dry_run, interrupt, live, simulated};
+use super::{Args, calibration, dry_run, interrupt, live, simulated};
 
 /// Runs the scenario in `file`, or says what would be run.
 ///
@@ -70,7 +72,7 @@ impl Conductor<'_> {
         let (first_repeat, mut detectors) = first;
         let costs = self.costs(&first_repeat, &mut detectors)?;
         let mut prepared = Some((first_repeat, detectors));
-        let mut run = self.empty_run(costs.clone());
+        let mut run = self.empty_run(costs.as_ref().map(|costs| costs.passes.clone()));
         for point in 0..self.asked.points.len() {
             self.results.begin_point(point)?;
             for number in 0..self.asked.scenario.repeats {
@@ -81,7 +83,7 @@ impl Conductor<'_> {
                     Some(first) => first,
                     None => self.preparation.repeat(&self.asked, point, number)?,
                 };
-                let measured = self.measure(&repeat, detectors, costs.as_deref())?;
+                let measured = self.measure(&repeat, detectors, costs.as_ref())?;
                 self.keep(&repeat, measured, &mut run)?;
             }
         }
@@ -89,21 +91,38 @@ impl Conductor<'_> {
     }
 
     /// What forward passes take, where they are not made.
-    fn costs(
-        &self,
-        repeat: &Repeat,
-        detectors: &mut [nearfar::Detector],
-    ) -> anyhow::Result<Option<Vec<Cost>>> {
+    fn costs(&self, repeat: &Repeat, detectors: &mut [nearfar::Detector]) -> anyhow::Result<Option<Costs>> {
         if !self.args.running.is_virtual {
             return Ok(None);
         }
         let placements = &repeat.scenario.placements;
-        let costs = cost::of_placements(&self.args.running.cost, placements, detectors, &repeat.inputs)?;
+        let super::Running { cost: cost_flags, path: path_flags, .. } = &self.args.running;
+        let mut passes = cost::passes(cost_flags, placements, detectors, &repeat.inputs)?;
+        let mut paths = cost::paths(path_flags, placements)?;
+        if cost_flags.is_empty() && path_flags.is_empty() {
+            eprintln!("measuring the way through client and broker, by the clock");
+            paths = calibration::paths(&self.asked, self.is_stopping)?;
+        }
+        for (cost, path) in passes.iter_mut().zip(&paths).filter(|(_, path)| !path.quantiles().is_empty()) {
+            let ms = |share: f64| path.at(share).as_secs_f64() * 1e3;
+            write!(
+                cost.basis,
+                "; the way through client and broker takes {:.3} ms (median), {:.3} ms (99th percentile)",
+                ms(0.5),
+                ms(0.99)
+            )?;
+        }
+        for (placement, cost) in placements.iter().zip(&passes) {
+            let us = |time: Duration| time.as_nanos() as f64 / 1e3;
+            let (batch, row) = (us(cost.model.per_batch), us(cost.model.per_row));
+            eprintln!(
+                "{}: a forward pass takes {batch} us and {row} us a row, {}",
+                placement.name, cost.basis
+            );
+        }
+        let costs = Costs { passes, paths };
         let flags = cost::as_flags(placements, &costs);
         std::fs::write(self.results.directory().join("cost.txt"), &flags)?;
-        for (flag, cost) in flags.lines().zip(&costs) {
-            eprintln!("virtual time: {flag} ({})", cost.basis);
-        }
         Ok(Some(costs))
     }
 
@@ -111,7 +130,7 @@ impl Conductor<'_> {
         &mut self,
         repeat: &Repeat,
         detectors: Vec<nearfar::Detector>,
-        costs: Option<&[Cost]>,
+        costs: Option<&Costs>,
     ) -> anyhow::Result<Measured> {
         let bar = self.progress(repeat);
         let measured = match costs {

@@ -15,7 +15,7 @@ use nearfar::deployment::{Config, Topics};
 use nearfar::lab::observation::Usage;
 use nearfar::{Detector, Node};
 
-use self::collector::Collector;
+use self::collector::{Collector, Setup};
 use self::generator::Generator;
 use super::cpu;
 use super::repeat::{Measured, Repeat};

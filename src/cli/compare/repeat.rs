@@ -119,6 +119,17 @@ impl Preparation {
         number: u32,
     ) -> anyhow::Result<(Repeat, Vec<Detector>)> {
         let scenario = asked.scenario(point, number)?;
+        self.of(asked, scenario, point as u16, number as u16)
+    }
+
+    /// The same for any scenario.
+    pub fn of(
+        &mut self,
+        asked: &Asked,
+        scenario: Scenario,
+        point: u16,
+        number: u16,
+    ) -> anyhow::Result<(Repeat, Vec<Detector>)> {
         let detectors = models::load(&asked.paths, &scenario)?;
         let recordings = self.recordings(asked, &scenario, &detectors[0])?;
         let fleet = Fleet::of(&scenario, &recordings)?;
@@ -128,7 +139,6 @@ impl Preparation {
         let due = Timetable::new(&fleet.groups, fleet.arrivals, scenario.duration, scenario.seed).collect();
         let devices = fleet.devices.iter().map(|id| self.device(id)).collect();
         let thresholds = detectors.iter().map(|detector| detector.info().threshold).collect();
-        let (point, number) = (point as u16, number as u16);
         let repeat = Repeat { point, number, scenario, fleet, devices, inputs, due, thresholds };
         Ok((repeat, detectors))
     }

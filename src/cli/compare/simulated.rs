@@ -5,10 +5,11 @@ use std::time::Duration;
 use nearfar::Detector;
 use nearfar::inference::ErrorCode;
 use nearfar::lab::experiment::Inputs;
-use nearfar::lab::observation::{Cost, End, Observation, Stages, Usage};
+use nearfar::lab::observation::{End, Observation, Stages, Usage};
 use nearfar::lab::virtual_time::{self, Experiment, Record, WorkerModel, simulate};
 use nearfar::network::Lost;
 
+use super::cost::Costs;
 use super::repeat::{Measured, Outcome, Repeat};
 use super::results::{MessageType, Results};
 use crate::cli::requester::RequestBody;
@@ -20,15 +21,15 @@ use crate::cli::requester::RequestBody;
 pub fn run(
     repeat: &Repeat,
     mut detectors: Vec<Detector>,
-    costs: &[Cost],
+    costs: &Costs,
     began: Duration,
     results: &mut Results,
 ) -> anyhow::Result<Measured> {
     let request_bytes = request_bytes(repeat)?;
     let mut observations = Vec::with_capacity(repeat.due.len() * detectors.len());
-    for (placement, (detector, cost)) in detectors.iter_mut().zip(costs).enumerate() {
+    for (placement, detector) in detectors.iter_mut().enumerate() {
         let scores = scores(detector, &repeat.inputs)?;
-        let worker = WorkerModel::like_a_node(cost.model);
+        let worker = WorkerModel::like_a_node(costs.passes[placement].model);
         let (scenario, of) = (&repeat.scenario, &repeat.scenario.placements[placement]);
         let experiment = Experiment { request_bytes, ..Experiment::of(scenario, &repeat.fleet, of, worker) };
         let mut first: Vec<Option<Record>> = vec![None; repeat.due.len()];

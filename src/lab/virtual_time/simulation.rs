@@ -5,6 +5,9 @@ use std::collections::BinaryHeap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
 use super::{End, Experiment, Record, Totals};
 use crate::lab::experiment::{Due, Timetable};
 use crate::network::{Direction, Letter, Link, Verdict};
@@ -28,6 +31,8 @@ struct Simulation<'a> {
     one_way: Duration,
     /// Whatever the network and the model do, they are the same.
     requests: Timetable<'a>,
+    /// Of what else takes time, one number for each request.
+    rng: ChaCha8Rng,
     events: BinaryHeap<Reverse<Event>>,
     next_event: u64,
     lanes: Lanes<Waiting>,
@@ -69,7 +74,10 @@ impl Waits for Waiting {
 
 impl<'a> Simulation<'a> {
     fn new(experiment: &'a Experiment, record: &'a mut dyn FnMut(&Record)) -> Self {
+        let mut rng = ChaCha8Rng::seed_from_u64(experiment.seed);
+        rng.set_stream(PATH_STREAM);
         Self {
+            rng,
             experiment,
             record,
             link: experiment.network.shape().map(|shape| Link::new(Arc::clone(shape))),
@@ -140,6 +148,7 @@ impl<'a> Simulation<'a> {
             queue: Duration::ZERO,
             inference: Duration::ZERO,
             downlink: Duration::ZERO,
+            path: self.experiment.path.at(self.rng.random()),
             end: End::Answered,
         };
         self.totals.sent += 1;
@@ -224,9 +233,12 @@ impl<'a> Simulation<'a> {
             End::Lost(_) => &mut self.totals.lost,
         };
         *count += 1;
-        (self.record)(&request);
+        (self.record)(&Record { ended_at: request.ended_at + request.path, ..request });
     }
 }
+
+/// Which stream of the seed's numbers the path is drawn from; arrivals and orders have others.
+const PATH_STREAM: u64 = 2;
 
 /// Set in the number of a copy, which meets a fate of its own on its way back.
 const COPY: u64 = 1 << 63;

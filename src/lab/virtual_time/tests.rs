@@ -29,6 +29,7 @@ fn experiment(devices: u32, load: f64, duration_s: u64) -> Experiment {
             queue_requests_max: 1_000_000,
             queue_policy: QueuePolicy::Refuse,
         },
+        path: Path::default(),
         request_bytes: 400,
         answer_bytes: 200,
     }
@@ -57,6 +58,18 @@ fn waiting_is_what_queueing_theory_says() {
         assert!((totals.sent as f64 / sent - 1.0).abs() < 0.02, "{}", totals.sent);
         assert_eq!(totals.batches, totals.answered);
     }
+}
+
+#[test]
+fn what_else_takes_time_is_added_and_changes_nothing_else() {
+    let near = experiment(20, 0.5, 5);
+    let longer = Experiment { path: Path::new(vec![us(100), us(300)]), ..near.clone() };
+    let (near, longer) = (records(&near).0, records(&longer).0);
+    assert!(near.iter().zip(&longer).all(|(one, other)| {
+        (us(100)..=us(300)).contains(&other.path) && other.ended_at == one.ended_at + other.path
+    }));
+    let mean_us = mean_s(&longer, |record| record.path) * 1e6;
+    assert!((mean_us - 200.0).abs() < 5.0, "{mean_us}");
 }
 
 #[test]

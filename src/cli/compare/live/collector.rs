@@ -28,17 +28,23 @@ const LAST_ANSWERS_WAIT_MAX: Duration = Duration::from_secs(2 * DELAY_MAX.as_sec
 const STANDSTILL_MAX: Duration = Duration::from_secs(10);
 /// How long nothing may have come when everything has ended: an answer is counted a moment before it leaves.
 const QUIET: Duration = Duration::from_millis(200);
-/// What stands before the number of a fence in its id.
-const FENCE: &str = "fence ";
+/// The fences' ids.
+const BEHIND_REQUESTS: &str = "behind the last request";
+const BEHIND_ANSWERS: &str = "behind the last answer";
+
+/// What an experiment by the clock consists of.
+#[derive(Clone, Copy)]
+pub struct Setup<'a> {
+    pub repeat: &'a Repeat,
+    pub clock: Clock,
+    pub topics: &'a [Topics],
+    pub requester: &'a Requester,
+    pub node: &'a Node,
+}
 
 /// Receives, writes and keeps.
 pub struct Collector<'a> {
-    repeat: &'a Repeat,
-    clock: Clock,
-    topics: &'a [Topics],
-    requester: &'a Requester,
-    node: &'a Node,
-    names: Vec<String>,
+    setup: Setup<'a>,
     results: &'a mut Results,
     bar: &'a ProgressBar,
     sent: Receiver<Sent>,
@@ -57,46 +63,36 @@ pub struct Collector<'a> {
 enum Stage {
     /// Requests are being sent.
     Sending,
-    /// The last request is sent; its fence is under way.
-    LastRequest { fence: u32, since: Instant },
-    /// The node has every request; it is waited for until it has none.
+    /// The last request is sent; the fence behind it is under way.
+    LastRequest { since: Instant },
+    /// The node has every request; it is waited for until it has none. Of each placement, what it has received and has under way.
     Draining { since: Instant, seen: Vec<(u64, u64)>, changed_at: Instant },
-    /// The node has ended every request; the fence behind its answers is under way.
-    LastAnswer { fence: u32, since: Instant },
+    /// The node has ended every request; the fence behind its answers is under way or back.
+    LastAnswer { since: Instant, is_back: bool },
     /// Nothing can come any more.
     Over,
 }
 
 impl<'a> Collector<'a> {
-    #[expect(clippy::too_many_arguments, reason = "it is the one place where all parts of a repeat meet")]
     pub fn new(
-        repeat: &'a Repeat,
-        clock: Clock,
-        topics: &'a [Topics],
-        requester: &'a Requester,
-        node: &'a Node,
+        setup: Setup<'a>,
         results: &'a mut Results,
         bar: &'a ProgressBar,
         sent: Receiver<Sent>,
         generator: SyncSender<()>,
     ) -> Self {
-        let placements = &repeat.scenario.placements;
+        let placements = setup.topics.len();
         Self {
-            repeat,
-            clock,
-            topics,
-            requester,
-            node,
-            names: placements.iter().enumerate().map(|(at, one)| deployment_name(at, &one.name)).collect(),
             results,
             bar,
             sent,
             generator: Some(generator),
-            outcomes: vec![None; repeat.due.len() * placements.len()],
-            sent_by_placement: vec![0; placements.len()],
+            outcomes: vec![None; setup.repeat.due.len() * placements],
+            sent_by_placement: vec![0; placements],
             answers: 0,
             last_answer_at: Instant::now(),
             stage: Stage::Sending,
+            setup,
         }
     }
 
@@ -118,7 +114,7 @@ impl<'a> Collector<'a> {
     fn take_answers(&mut self) -> anyhow::Result<()> {
         let mut wait = LOOK_EVERY;
         for _ in 0..ANSWERS_BATCH_MAX {
-            let Some(answer) = self.requester.next(wait)? else { break };
+            let Some(answer) = self.setup.requester.next(wait)? else { break };
             self.take_answer(&answer)?;
             wait = Duration::ZERO;
         }
@@ -137,12 +133,13 @@ impl<'a> Collector<'a> {
     }
 
     fn take_note(&mut self, sent: &Sent) -> anyhow::Result<()> {
-        let due = self.repeat.due[sent.input];
-        let features = self.repeat.inputs.features(self.repeat.inputs.index(due.device, due.row)).len();
-        let at_us = self.clock.timestamp_us(due.at + sent.late);
+        let due = self.setup.repeat.due[sent.input];
+        let features =
+            self.setup.repeat.inputs.features(self.setup.repeat.inputs.index(due.device, due.row)).len();
+        let at_us = self.setup.clock.timestamp_us(due.at + sent.late);
         self.results.message(at_us, MessageType::Request, sent.bytes, features)?;
         self.sent_by_placement[sent.placement] += 1;
-        let topic_bytes = self.topics[sent.placement].request[0].len();
+        let topic_bytes = self.setup.topics[sent.placement].request[0].len();
         let outcome = self.outcome(sent.input, sent.placement);
         outcome.sent_late = sent.late;
         outcome.request_bytes = (topic_bytes + sent.bytes) as u32;
@@ -151,7 +148,7 @@ impl<'a> Collector<'a> {
 
     /// What is known of a request: its answer and the note that it was sent come in any order.
     fn outcome(&mut self, input: usize, placement: usize) -> &mut Outcome {
-        let slot = input * self.topics.len() + placement;
+        let slot = input * self.setup.topics.len() + placement;
         self.outcomes[slot].get_or_insert_with(|| Outcome {
             sent_late: Duration::ZERO,
             total: None,
@@ -167,19 +164,20 @@ impl<'a> Collector<'a> {
         // What was sent is written before what came of it.
         self.take_notes()?;
         let id = answer.body.request_id.as_deref().unwrap_or_default();
-        if let Some(fence) = id.strip_prefix(FENCE) {
-            return self.pass(fence);
+        if [BEHIND_REQUESTS, BEHIND_ANSWERS].contains(&id) {
+            self.pass(id);
+            return Ok(());
         }
-        let placement = self.topics.iter().position(|topics| {
+        let placement = self.setup.topics.iter().position(|topics| {
             [&topics.result, &topics.error].iter().any(|prefix| answer.topic.starts_with(prefix.as_str()))
         });
-        let input = id.parse::<usize>().ok().filter(|input| *input < self.repeat.due.len());
+        let input = id.parse::<usize>().ok().filter(|input| *input < self.setup.repeat.due.len());
         let (Some(placement), Some(input)) = (placement, input) else { return Ok(()) };
         self.last_answer_at = answer.received_at;
-        let since = answer.received_at.saturating_duration_since(self.clock.began);
+        let since = answer.received_at.saturating_duration_since(self.setup.clock.began);
         let kind = if answer.body.prediction.is_some() { MessageType::Result } else { MessageType::Error };
-        self.results.message(self.clock.timestamp_us(since), kind, answer.bytes, 0)?;
-        let due = self.repeat.due[input];
+        self.results.message(self.setup.clock.timestamp_us(since), kind, answer.bytes, 0)?;
+        let due = self.setup.repeat.due[input];
         let outcome = self.outcome(input, placement);
         if outcome.total.is_some() {
             // A copy that the network made: the first one counts.
@@ -194,92 +192,96 @@ impl<'a> Collector<'a> {
         let stages = outcome.stages;
         self.answers += 1;
         self.bar.inc(1);
-        if answer.body.prediction.is_some() && due.at >= self.repeat.scenario.warm_up {
-            let device = &self.repeat.fleet.devices[due.device as usize];
-            let name = &self.repeat.scenario.placements[placement].name;
-            self.results.answer(self.clock.timestamp_us(due.at), device, name, &stages, total)?;
+        if answer.body.prediction.is_some() && due.at >= self.setup.repeat.scenario.warm_up {
+            let device = &self.setup.repeat.fleet.devices[due.device as usize];
+            let name = &self.setup.repeat.scenario.placements[placement].name;
+            self.results.answer(self.setup.clock.timestamp_us(due.at), device, name, &stages, total)?;
         }
         Ok(())
     }
 
+    /// Looks how far the repeat is.
     fn advance(&mut self, all_is_sent: bool) -> anyhow::Result<()> {
         let now = Instant::now();
-        let is_all = all_is_sent && self.answers == self.sent_by_placement.iter().sum::<u64>();
         let waited = |since: Instant| now.saturating_duration_since(since);
+        if all_is_sent && self.answers == self.sent_by_placement.iter().sum::<u64>() {
+            self.stage = Stage::Over;
+        }
         match &mut self.stage {
-            _ if is_all => self.stage = Stage::Over,
             Stage::Sending if all_is_sent => {
-                self.stage = Stage::LastRequest { fence: 1, since: now };
-                self.send_fence(1)?;
+                self.stage = Stage::LastRequest { since: now };
+                self.send_fence(BEHIND_REQUESTS)?;
             }
-            Stage::Sending => {}
-            Stage::LastRequest { since, .. } | Stage::Draining { since, .. }
+            Stage::LastRequest { since }
+            | Stage::Draining { since, .. }
+            | Stage::LastAnswer { since, .. }
                 if waited(*since) > LAST_ANSWERS_WAIT_MAX =>
             {
                 self.stage = Stage::Over;
             }
-            Stage::LastRequest { .. } => {}
             Stage::Draining { since, seen, changed_at } => {
-                let statistics = self.names.iter().filter_map(|name| self.node.statistics(name));
-                let seen_now: Vec<_> = statistics.map(|one| (one.received, one.in_flight)).collect();
-                let is_idle = seen_now.iter().all(|(_, in_flight)| *in_flight == 0);
-                let has_all = seen_now
-                    .iter()
-                    .zip(&self.sent_by_placement)
-                    .all(|((received, _), sent)| received >= sent);
-                if *seen != seen_now {
-                    (*seen, *changed_at) = (seen_now, now);
+                let now_seen = counts(&self.setup);
+                let is_idle = now_seen.iter().all(|(_, in_flight)| *in_flight == 0);
+                let mut both = now_seen.iter().zip(&self.sent_by_placement);
+                let has_all = both.all(|((received, _), sent)| received >= sent);
+                if *seen != now_seen {
+                    (*seen, *changed_at) = (now_seen, now);
                 } else if is_idle && (has_all || waited(*changed_at) > STANDSTILL_MAX) {
-                    self.stage = Stage::LastAnswer { fence: 2, since: *since };
-                    self.send_fence(2)?;
+                    self.stage = Stage::LastAnswer { since: *since, is_back: false };
+                    self.send_fence(BEHIND_ANSWERS)?;
                 }
             }
-            Stage::LastAnswer { fence, since } => {
-                let is_back = *fence == 0 && waited(self.last_answer_at) > QUIET;
-                if is_back || waited(*since) > LAST_ANSWERS_WAIT_MAX {
-                    self.stage = Stage::Over;
-                }
+            Stage::LastAnswer { is_back: true, .. } if waited(self.last_answer_at) > QUIET => {
+                self.stage = Stage::Over;
             }
-            Stage::Over => {}
+            Stage::Sending | Stage::LastRequest { .. } | Stage::LastAnswer { .. } | Stage::Over => {}
         }
         Ok(())
     }
 
-    fn send_fence(&self, fence: u32) -> anyhow::Result<()> {
-        let payload = format!("{{\"request_id\":\"{FENCE}{fence}\"}}");
-        self.requester.sender().publish(&format!("{}/fence", self.topics[0].result), payload.into_bytes())
+    fn send_fence(&self, fence: &str) -> anyhow::Result<()> {
+        let payload = format!("{{\"request_id\":\"{fence}\"}}");
+        let topic = format!("{}/fence", self.setup.topics[0].result);
+        self.setup.requester.sender().publish(&topic, payload.into_bytes())
     }
 
     /// A fence is back.
-    fn pass(&mut self, fence: &str) -> anyhow::Result<()> {
+    fn pass(&mut self, fence: &str) {
         let now = Instant::now();
         match &mut self.stage {
-            Stage::LastRequest { fence: expected, since } if fence == expected.to_string() => {
+            Stage::LastRequest { since } if fence == BEHIND_REQUESTS => {
                 self.stage = Stage::Draining { since: *since, seen: Vec::new(), changed_at: now };
             }
-            Stage::LastAnswer { fence: expected, .. } if fence == expected.to_string() => {
-                *expected = 0;
+            Stage::LastAnswer { is_back, .. } if fence == BEHIND_ANSWERS => {
+                *is_back = true;
                 self.last_answer_at = now;
             }
             _ => {}
         }
-        Ok(())
     }
 
     /// By placement, then by input; what was not sent is not among them.
     fn observations(self) -> Vec<Observation> {
-        let placements = self.topics.len();
+        let placements = self.setup.topics.len();
         let mut outcomes = self.outcomes;
         let mut observations = Vec::with_capacity(outcomes.len());
         for placement in 0..placements {
-            for input in 0..self.repeat.due.len() {
+            for input in 0..self.setup.repeat.due.len() {
                 if let Some(outcome) = outcomes[input * placements + placement].take() {
-                    observations.push(self.repeat.observation(placement, input, outcome));
+                    observations.push(self.setup.repeat.observation(placement, input, outcome));
                 }
             }
         }
         observations
     }
+}
+
+/// Of each placement, how many requests the node has received, and how many of them have not ended.
+fn counts(setup: &Setup<'_>) -> Vec<(u64, u64)> {
+    let placements = setup.repeat.scenario.placements.iter().enumerate();
+    let statistics =
+        placements.filter_map(|(at, placement)| setup.node.statistics(&deployment_name(at, &placement.name)));
+    statistics.map(|one| (one.received, one.in_flight)).collect()
 }
 
 fn end(answer: &Answer) -> End {
