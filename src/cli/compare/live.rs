@@ -71,7 +71,8 @@ pub fn run(
         let generator = Generator { repeat, clock, topics: &topics, sender: requester.sender().clone() };
         let thread = thread::Builder::new().name("generator".to_owned());
         let generator = thread.spawn_scoped(scope, move || generator.run(&stopped, &notes))?;
-        let collector = Collector::new(repeat, clock, &topics, &requester, &node, results, bar, sent, stop);
+        let setup = Setup { repeat, clock, topics: &topics, requester: &requester, node: &node };
+        let collector = Collector::new(setup, results, bar, sent, stop);
         // It lets go of the generator in any case.
         let collected = collector.run(is_stopping);
         generator.join().map_err(|_| anyhow!("the thread that sends has panicked"))??;
