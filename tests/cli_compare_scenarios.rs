@@ -1,5 +1,7 @@
 //! `nearfar compare SCENARIO`: what is asked is done, every request is accounted for, and whatever happens, what was measured is kept.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail as a test does")]
+
 mod support;
 
 use std::collections::BTreeMap;
@@ -61,7 +63,7 @@ impl Place {
 
     fn command(&self, flags: &[&str]) -> Command {
         let mut command = nearfar(&["compare", "scenario.yaml"]);
-        command.args(flags).current_dir(self.0.path());
+        command.args(["--resamples", "100"]).args(flags).current_dir(self.0.path());
         command
     }
 

@@ -157,8 +157,8 @@ impl Experiment {
 
 /// A request of 32 features as the shipped sensors send it, topic included, rounded.
 const REQUEST_BYTES: usize = 400;
-/// A result with the six members of the contract, topic included, rounded.
-const ANSWER_BYTES: usize = 220;
+/// A result with the six members of the contract, its request's id and its stages, topic included, rounded.
+const ANSWER_BYTES: usize = 300;
 
 #[cfg(test)]
 mod tests;
