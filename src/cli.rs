@@ -68,8 +68,8 @@ pub enum Command {
     Serve(serve::Args),
     /// Measure answers a second and latency, of a node of its own or of a broker elsewhere
     Bench(Box<bench::Args>),
-    /// Compare placements by existing measurements, with confidence intervals and a verdict
-    Compare(compare::Args),
+    /// Run an experiment with placements, or take measurements of them, and compare: with confidence intervals and a verdict
+    Compare(Box<compare::Args>),
     /// Ask a running node whether it answers; the exit status tells
     Health(health::Args),
     /// Send the rows of a recorded CSV as requests and write the answers beside them

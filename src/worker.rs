@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 use crate::inference::{ErrorCode, Outcome, Refusal};
 
 pub use self::health::Health;
+pub use self::lanes::{Bounds, Lanes, Ousted, Waits};
 pub use self::pool::{DeviceOf, Pool, WORKERS_MAX};
 
 /// The bounds of a model's workers.
@@ -80,12 +81,19 @@ pub struct Job<C> {
     pub deadline: Option<Instant>,
 }
 
-impl<C> Job<C> {
-    /// What it takes of the bound in bytes.
-    pub fn bytes(&self) -> usize {
+impl<C> Waits for Job<C> {
+    type Time = Instant;
+
+    fn bytes(&self) -> usize {
         size_of::<Self>() + size_of::<f32>() * self.features.len()
     }
 
+    fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+}
+
+impl<C> Job<C> {
     /// The end of a job that the model has not seen, at `now`.
     fn refused(self, now: Instant, refusal: Refusal) -> Done<C> {
         Done {

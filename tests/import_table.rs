@@ -81,7 +81,7 @@ const TABLE: &[Row] = &[
     ),
     row(
         "lab",
-        Only(&["network", "settings", "strict_toml"]),
+        Only(&["features", "inference", "network", "sensors", "settings", "strict_toml", "worker"]),
         &["tokio", "serde", "candle", "rumqtt", "clap"],
     ),
     row("cli", AllBut(&[]), &["candle", "rumqtt"]),

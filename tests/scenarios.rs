@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use nearfar::lab::experiment::Fleet;
 use nearfar::lab::scenario::{Document, Scenario};
 use nearfar::lab::virtual_time::{CostModel, Experiment, WorkerModel, simulate};
 
@@ -40,10 +41,11 @@ fn every_example_is_read_and_its_models_are_there() {
 #[test]
 fn every_example_can_be_simulated() {
     let cost = CostModel { per_batch: Duration::from_micros(5), per_row: Duration::from_micros(1) };
-    let worker = WorkerModel { cost, workers: 1, batch_max: 128, queue_requests_max: 32_768 };
+    let worker = WorkerModel::like_a_node(cost);
     for (name, _, scenario) in examples() {
         let median = |placement| {
-            let experiment = Experiment::of(&scenario, placement, worker).unwrap();
+            let fleet = Fleet::of(&scenario, &[]).unwrap();
+            let experiment = Experiment::of(&scenario, &fleet, placement, worker);
             let mut latencies = Vec::new();
             let totals =
                 simulate(&experiment, &mut |record| latencies.push(record.ended_at - record.sent_at));

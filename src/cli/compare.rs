@@ -1,6 +1,20 @@
-//! `nearfar compare`: what measurements of placements say, and how sure that is.
+//! `nearfar compare`: what measurements of placements say, and how sure that is; of an experiment that it runs, or of files.
 
+mod asked;
+mod calibration;
+mod conclude;
+mod cost;
+mod cpu;
+mod dry_run;
+mod experiment;
+mod interrupt;
 mod json;
+mod live;
+mod models;
+mod paths;
+mod repeat;
+mod results;
+mod simulated;
 mod table;
 
 use std::fs::File;
@@ -14,11 +28,16 @@ use nearfar::lab::statistics::Bootstrap;
 
 use super::output;
 
-/// Compare placements by existing measurements: means and percentiles with confidence intervals, and whether the difference means
-/// anything
+/// Run the experiment that a scenario describes, or take existing measurements, and compare placements: means and percentiles with
+/// confidence intervals, and whether the difference means anything
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("measurements").required(true).multiple(true))]
 pub struct Args {
+    /// The experiment to run: a scenario file in YAML, described in docs/experiments.md
+    #[arg(value_name = "SCENARIO", group = "measurements", conflicts_with_all = ["csv", "edge", "cloud"])]
+    scenario: Option<PathBuf>,
+    #[command(flatten)]
+    running: Running,
     /// Measurements of one or more placements, with the columns timestamp_us, device_id, placement, inference_time_ms,
     /// cloud_latency_ms and total_latency_ms; may be given several times
     #[arg(long, value_name = "FILE", group = "measurements")]
@@ -29,7 +48,7 @@ pub struct Args {
     /// The same of the placement cloud alone
     #[arg(long, value_name = "FILE", group = "measurements")]
     cloud: Option<PathBuf>,
-    /// Total latency from which an answer is late, in milliseconds
+    /// Total latency from which an answer is late, in milliseconds [default: the scenario's]
     #[arg(long, value_name = "MS")]
     deadline_ms: Option<f64>,
     /// Differences of at most so many milliseconds do not matter
@@ -41,12 +60,44 @@ pub struct Args {
     /// How often samples are drawn anew for the intervals
     #[arg(long, value_name = "N", default_value = "2000", value_parser = clap::value_parser!(u32).range(100..=100_000))]
     resamples: u32,
-    /// What those draws come from: the same seed gives the same intervals
-    #[arg(long, value_name = "N", default_value = "0")]
-    seed: u64,
+    /// What those draws come from: the same seed gives the same intervals [default: 0]. With a scenario, what everything is drawn
+    /// from, in place of its own seed
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
     /// One JSON object instead of a table
     #[arg(long)]
     json: bool,
+}
+
+/// How a scenario is run.
+#[derive(Debug, clap::Args)]
+struct Running {
+    /// Where the results go [default: results/NAME, with the scenario's name]
+    #[arg(long, value_name = "DIR", requires = "scenario")]
+    out: Option<PathBuf>,
+    /// Write into a directory that holds other things too
+    #[arg(long, requires = "scenario")]
+    force: bool,
+    /// How often the experiment is repeated, each time with the next seed [default: the scenario's]
+    #[arg(long, value_name = "R", requires = "scenario", value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    repeat: Option<u32>,
+    /// Say what would be run and what is wrong with it, and run nothing
+    #[arg(long, requires = "scenario")]
+    dry_run: bool,
+    /// On a simulated clock: in seconds, and the same every time but for the cost of forward passes, which is measured
+    #[arg(long = "virtual", requires = "scenario")]
+    is_virtual: bool,
+    /// So many devices in all, in the shares that the scenario's sensors have
+    #[arg(long, value_name = "N", requires = "is_virtual", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    devices: Option<u32>,
+    /// What a forward pass takes in virtual time, in microseconds, instead of measuring it: for each pass, and for each of its rows.
+    /// For one placement with its name in front; may be given several times
+    #[arg(long, value_name = "[PLACEMENT=]PER_BATCH_US,PER_ROW_US", requires = "is_virtual")]
+    cost: Vec<cost::CostFlag>,
+    /// What the way through client and broker takes in virtual time, in microseconds: one number, or quantiles from the least to the
+    /// most. For one placement with its name in front. Without it and without --cost it is measured in two seconds by the clock
+    #[arg(long, value_name = "[PLACEMENT=]US[,US...]", requires = "is_virtual")]
+    path: Vec<cost::PathFlag>,
 }
 
 /// Prints the comparison.
@@ -61,9 +112,10 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     {
         ensure!(value.is_finite() && value >= 0.0, "{flag}: found {value}, expected a number of at least 0");
     }
-    let bootstrap =
-        Bootstrap { resamples: args.resamples as usize, level: args.level, seed: args.seed, block: None };
-    let options = Options { bootstrap, deadline_ms: args.deadline_ms, margin_ms: args.margin_ms };
+    if let Some(scenario) = &args.scenario {
+        return experiment::run(args, scenario);
+    }
+    let options = options(args);
     let comparison = Comparison::of(&measurements(args)?, &options).context("there are no measurements")?;
     if args.json {
         output::line(&serde_json::to_string_pretty(&json::comparison(&comparison, &options))?)?;
@@ -71,6 +123,13 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         output::line(&table::comparison(&comparison, &options))?;
     }
     Ok(())
+}
+
+/// How placements are compared.
+fn options(args: &Args) -> Options {
+    let (resamples, seed) = (args.resamples as usize, args.seed.unwrap_or_default());
+    let bootstrap = Bootstrap { resamples, level: args.level, seed, block: None };
+    Options { bootstrap, deadline_ms: args.deadline_ms, margin_ms: args.margin_ms }
 }
 
 fn measurements(args: &Args) -> anyhow::Result<Vec<Measurement>> {

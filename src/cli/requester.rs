@@ -36,6 +36,8 @@ pub struct Sender {
 pub struct Answer {
     pub topic: String,
     pub received_at: Instant,
+    /// The payload's.
+    pub bytes: usize,
     pub body: AnswerBody,
 }
 
@@ -48,8 +50,16 @@ pub struct AnswerBody {
     pub inference_time_ms: Option<f64>,
     pub cloud_latency_ms: Option<f64>,
     pub total_latency_ms: Option<f64>,
+    pub stages_ms: Option<StagesMs>,
     pub code: Option<String>,
     pub error: Option<String>,
+}
+
+/// The members of `stages_ms` that the commands use.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct StagesMs {
+    pub queue: f64,
 }
 
 /// A request as it stands in the wire contract.
@@ -115,9 +125,17 @@ impl Requester {
 }
 
 impl Sender {
-    /// Sends one request at QoS 1.
-    pub fn send(&self, topic: &str, request: &RequestBody<'_>) -> anyhow::Result<()> {
-        let mut message = Message::new(topic.to_owned(), serde_json::to_vec(request)?);
+    /// Sends one request at QoS 1. Returns how many bytes its payload has.
+    pub fn send(&self, topic: &str, request: &RequestBody<'_>) -> anyhow::Result<usize> {
+        let payload = serde_json::to_vec(request)?;
+        let bytes = payload.len();
+        self.publish(topic, payload)?;
+        Ok(bytes)
+    }
+
+    /// Sends one message of any kind at QoS 1.
+    pub fn publish(&self, topic: &str, payload: Vec<u8>) -> anyhow::Result<()> {
+        let mut message = Message::new(topic.to_owned(), payload);
         message.qos = Qos::AtLeastOnce;
         Ok(self.publisher.publish(&mut vec![message], CONNECT_WAIT_MAX)?)
     }
@@ -138,11 +156,12 @@ fn collect(mut subscriber: Box<dyn Subscriber>) -> anyhow::Result<Receiver<Answe
             let received_at = Instant::now();
             for message in batch.drain(..) {
                 let topic = String::from_utf8_lossy(&message.topic).into_owned();
+                let bytes = message.payload.len();
                 let body = serde_json::from_slice(&message.payload).unwrap_or_else(|cause| AnswerBody {
                     error: Some(format!("unreadable answer: {cause}")),
                     ..AnswerBody::default()
                 });
-                if sender.send(Answer { topic, received_at, body }).is_err() {
+                if sender.send(Answer { topic, received_at, bytes, body }).is_err() {
                     return;
                 }
             }

@@ -3,26 +3,29 @@
 //! ```text
 //!  sensors (open loop) ──▶ uplink ──▶ queue ──▶ workers ──▶ downlink ──▶ record
 //! ```
-//! Networks decide as they do for a node. The queue is the node's: a lane for each device, served in turn, and a worker takes
-//! whatever has come while it was busy. What a forward pass takes is not measured but said by a [`CostModel`], which whoever shows
+//! Networks decide as they do for a node. The queue is the node's own: a lane for each device, served in turn, with the same shares of its
+//! room and the same policies, and a worker takes whatever has come while it was busy. What a forward pass takes is not measured but said by a [`CostModel`], which whoever shows
 //! figures from here has to state. Memory grows with devices and with what is under way, not with requests or with time.
 
 mod cost;
-mod lanes;
+mod path;
 mod simulation;
 
 use std::time::Duration;
 
 pub use cost::CostModel;
+pub use path::Path;
 pub use simulation::simulate;
 
-use super::scenario::{Arrivals, Placement, Scenario, Source};
-use crate::network::Profile;
+use super::experiment::{Fleet, Group};
+use super::scenario::{Arrivals, Placement, Scenario};
+use crate::network::{Lost, Profile};
+use crate::worker::{self, QueuePolicy};
 
 /// What is simulated.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Experiment {
-    /// Devices, in groups that ask equally often.
+    /// Devices, in groups that ask at the same pace.
     pub groups: Vec<Group>,
     /// How a device's requests follow one another. Regular devices begin at times of their own.
     pub arrivals: Arrivals,
@@ -34,19 +37,12 @@ pub struct Experiment {
     pub network: Profile,
     /// The model and its queue.
     pub worker: WorkerModel,
+    /// What else takes time on the way.
+    pub path: Path,
     /// Topic and payload of a request, in bytes.
     pub request_bytes: usize,
     /// Topic and payload of an answer, in bytes.
     pub answer_bytes: usize,
-}
-
-/// Devices that ask equally often.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Group {
-    /// How many there are.
-    pub devices: u32,
-    /// Requests a second of each, above 0.
-    pub rate_hz: f64,
 }
 
 /// The model's workers and what waits for them.
@@ -58,8 +54,18 @@ pub struct WorkerModel {
     pub workers: usize,
     /// The most rows in one forward pass, at least 1.
     pub batch_max: usize,
-    /// The most requests that wait; one that comes then is refused.
+    /// The most requests that wait.
     pub queue_requests_max: usize,
+    /// Who gives way when so many wait.
+    pub queue_policy: QueuePolicy,
+}
+
+impl WorkerModel {
+    /// One worker as a node has it by default, whose forward passes take what `cost` says.
+    pub fn like_a_node(cost: CostModel) -> Self {
+        let worker::Config { queue_requests_max, queue_policy, batch_max, .. } = worker::Config::default();
+        Self { cost, workers: 1, batch_max, queue_requests_max, queue_policy }
+    }
 }
 
 /// What became of one request. Times are since the experiment began.
@@ -83,6 +89,8 @@ pub struct Record {
     pub inference: Duration,
     /// On the way back.
     pub downlink: Duration,
+    /// What else took time on both ways, together.
+    pub path: Duration,
     /// How it ended.
     pub end: End,
 }
@@ -94,8 +102,10 @@ pub enum End {
     Answered,
     /// With a refusal, because too many waited.
     Overloaded,
-    /// Lost by the network, on either way.
-    Lost,
+    /// With a refusal, because a newer request of its device took its place.
+    Superseded,
+    /// Lost by the network, on either way; and whether the requester hears of it.
+    Lost(Lost),
 }
 
 /// What is known when all is over.
@@ -109,6 +119,8 @@ pub struct Totals {
     pub answered: u64,
     /// Those that were refused.
     pub overloaded: u64,
+    /// Those whose place a newer one took.
+    pub superseded: u64,
     /// Those that were lost.
     pub lost: u64,
     /// Forward passes.
@@ -122,42 +134,31 @@ pub struct Totals {
 impl Totals {
     /// Whether every request and copy is accounted for exactly once.
     pub fn is_conserved(&self) -> bool {
-        self.sent + self.copies == self.answered + self.overloaded + self.lost
+        self.sent + self.copies == self.answered + self.overloaded + self.superseded + self.lost
     }
 }
 
 impl Experiment {
-    /// The experiment that a scenario describes, for one of its placements. Where the scenario has a load, every device has an
-    /// equal share of it. Recorded sensors cannot be simulated without their files; those and the devices' names are left to
-    /// the caller, which is told how many devices there are: `None` when a sensor is recorded and there is no load.
-    pub fn of(scenario: &Scenario, placement: &Placement, worker: WorkerModel) -> Option<Self> {
-        let devices: u32 = scenario.sensors.iter().map(|sensor| sensor.count).sum();
-        let share_hz = scenario.load.map(|load| load.requests_per_s / f64::from(devices.max(1)));
-        let groups = scenario.sensors.iter().map(|sensor| {
-            let rate_hz = match (&sensor.source, share_hz) {
-                (_, Some(share_hz)) => Some(share_hz),
-                (Source::Bearing { rate_hz, .. }, None) => Some(*rate_hz),
-                (Source::Recorded { .. }, None) => None,
-            };
-            rate_hz.map(|rate_hz| Group { devices: sensor.count, rate_hz })
-        });
-        Some(Self {
-            groups: groups.collect::<Option<_>>()?,
-            arrivals: scenario.load.map(|load| load.arrivals).unwrap_or_default(),
+    /// The experiment that a scenario describes, for one of its placements and the devices of its `fleet`.
+    pub fn of(scenario: &Scenario, fleet: &Fleet, placement: &Placement, worker: WorkerModel) -> Self {
+        Self {
+            groups: fleet.groups.clone(),
+            arrivals: fleet.arrivals,
             duration: scenario.duration,
             seed: scenario.seed,
             network: placement.network.clone(),
             worker,
+            path: Path::default(),
             request_bytes: REQUEST_BYTES,
             answer_bytes: ANSWER_BYTES,
-        })
+        }
     }
 }
 
 /// A request of 32 features as the shipped sensors send it, topic included, rounded.
 const REQUEST_BYTES: usize = 400;
-/// A result with the six members of the contract, topic included, rounded.
-const ANSWER_BYTES: usize = 220;
+/// A result with the six members of the contract, its request's id and its stages, topic included, rounded.
+const ANSWER_BYTES: usize = 300;
 
 #[cfg(test)]
 mod tests;

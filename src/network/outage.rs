@@ -131,6 +131,66 @@ impl Outages {
             }
         }
     }
+
+    /// When the link is down until `until`: from when and until when, the first [`SPELLS_MAX`] times.
+    pub(super) fn spells(&self, key: u64, until: Duration) -> Vec<(Duration, Duration)> {
+        let mut spells: Vec<(Duration, Duration)> = Vec::new();
+        let starts: Box<dyn Iterator<Item = Duration> + '_> = match &self.times {
+            Times::Scheduled(windows) => Box::new(scheduled_starts(windows, until).into_iter()),
+            Times::Random { states, step } => Box::new(random_starts(states, *step, key, until)),
+        };
+        for start in starts {
+            // Those that begin within another one are a part of it.
+            if spells.last().is_none_or(|(_, up)| *up < start) {
+                spells.push((start, self.up_from(key, start)));
+            }
+            if spells.len() == SPELLS_MAX {
+                break;
+            }
+        }
+        spells
+    }
+}
+
+/// The most outages that are listed.
+const SPELLS_MAX: usize = 1_000;
+/// The most steps of a chain that are looked through for outages.
+const STEPS_LISTED_MAX: u64 = 10_000_000;
+
+fn scheduled_starts(windows: &[Window], until: Duration) -> Vec<Duration> {
+    let of_one = |window: &Window| {
+        let next = {
+            let every = window.every;
+            move |start: &Duration| every.and_then(|every| start.checked_add(every))
+        };
+        std::iter::successors(Some(window.at), next)
+            .take_while(|start| *start < until)
+            .take(SPELLS_MAX)
+            .collect()
+    };
+    let mut starts: Vec<_> = windows.iter().flat_map(|window| -> Vec<Duration> { of_one(window) }).collect();
+    starts.sort_unstable();
+    starts
+}
+
+fn random_starts(
+    states: &Chain,
+    step: Duration,
+    key: u64,
+    until: Duration,
+) -> impl Iterator<Item = Duration> + '_ {
+    let steps = (until.as_nanos() / step.as_nanos().max(1)).min(STEPS_LISTED_MAX.into()) as u64;
+    let mut was_bad = false;
+    (0..=steps).filter_map(move |number| {
+        let is_bad = if number == 0 {
+            states.is_bad(key, Purpose::Outage, 0)
+        } else {
+            states.next(key, Purpose::Outage, number, was_bad)
+        };
+        let begins = is_bad && !was_bad;
+        was_bad = is_bad;
+        begins.then(|| Duration::from_nanos((step.as_nanos() as u64).saturating_mul(number)))
+    })
 }
 
 /// How many steps of the chain make the shorter mean.
@@ -171,6 +231,21 @@ mod tests {
     fn an_outage_that_ends_within_another_lasts_until_that_one_ends() {
         let outages = scheduled(&[(10.0, 5.0, None), (14.0, 4.0, None), (18.0, 2.0, None)]);
         assert_eq!(outages.up_from(0, s(10.0)), s(20.0));
+    }
+
+    #[test]
+    fn outages_are_listed_as_messages_meet_them() {
+        let outages = scheduled(&[(10.0, 3.0, Some(60.0)), (12.0, 2.0, None), (200.0, 1.0, None)]);
+        let listed = |until| outages.spells(0, s(until));
+        assert_eq!(listed(10.0), []);
+        assert_eq!(listed(100.0), [(s(10.0), s(14.0)), (s(70.0), s(73.0))]);
+        let random = Outages::random(Policy::Wait, 2.0, 0.5).unwrap();
+        let spells = random.spells(3, s(500.0));
+        assert!((100..400).contains(&spells.len()), "{}", spells.len());
+        for (down, up) in spells {
+            assert_eq!((random.up_from(3, down), random.up_from(3, up)), (up, up));
+            assert_eq!(random.up_from(3, down + (up - down) / 2), up);
+        }
     }
 
     #[test]

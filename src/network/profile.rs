@@ -8,6 +8,7 @@ use super::delay::Delay;
 use super::loss::Loss;
 use super::outage::Outages;
 use super::parameter::{ParameterError, milliseconds, share};
+use super::random;
 
 /// Which way a message goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -59,6 +60,18 @@ pub struct LinkProfile {
     pub duplicates: f64,
     /// When it is down.
     pub outages: Option<Outages>,
+}
+
+impl Shape {
+    /// When one direction is down until `until`, since the link began: from when and until when, the first thousand times.
+    pub fn outages(&self, direction: Direction, until: Duration) -> Vec<(Duration, Duration)> {
+        let profile = match direction {
+            Direction::Uplink => &self.uplink,
+            Direction::Downlink => &self.downlink,
+        };
+        let key = random::key(self.seed, &self.link, direction);
+        profile.outages.as_ref().map(|outages| outages.spells(key, until)).unwrap_or_default()
+    }
 }
 
 /// What a loss means for the requester.

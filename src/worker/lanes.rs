@@ -1,19 +1,34 @@
 //! What waits for the model: a lane for each device, served in turn. Pure: no lock, no clock, no thread.
 //!
 //! Each lane keeps the order of its device. A worker takes one job of each lane after the other, so that a device that floods
-//! waits for itself. When there is no room, the device that has more than its share of it loses a job.
+//! waits for itself. When there is no room, the device that has more than its share of it loses a job. A node's workers and the
+//! simulated clock use the same lanes.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::time::Instant;
 
-use super::{Job, QueuePolicy};
+use super::QueuePolicy;
 
 /// The bounds of what may wait.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
+    /// The most jobs.
     pub requests_max: usize,
+    /// The most bytes of all jobs together.
     pub bytes_max: usize,
+    /// Who gives way at either bound.
     pub policy: QueuePolicy,
+}
+
+/// A job that may wait in [`Lanes`].
+pub trait Waits {
+    /// A point in time, on whatever clock.
+    type Time: Copy + Ord;
+
+    /// What it takes of the bound in bytes.
+    fn bytes(&self) -> usize;
+
+    /// When it is too late to start; `None` for never.
+    fn deadline(&self) -> Option<Self::Time>;
 }
 
 /// Why a job waits no longer, without the model having seen it.
@@ -26,9 +41,9 @@ pub enum Ousted {
 }
 
 /// The lanes.
-pub struct Lanes<C> {
+pub struct Lanes<J: Waits> {
     bounds: Bounds,
-    lanes: Vec<Lane<C>>,
+    lanes: Vec<Lane<J>>,
     /// Places in `lanes` that no device has.
     unused: Vec<usize>,
     by_device: HashMap<u64, usize>,
@@ -37,7 +52,7 @@ pub struct Lanes<C> {
     /// While jobs are taken: lanes that have had a turn and could have another.
     again: VecDeque<usize>,
     /// The deadlines of waiting jobs, with their numbers and lanes.
-    deadlines: BTreeSet<(Instant, u64, usize)>,
+    deadlines: BTreeSet<(J::Time, u64, usize)>,
     next_number: u64,
     requests: usize,
     bytes: usize,
@@ -47,24 +62,25 @@ pub struct Lanes<C> {
     last_victim: usize,
 }
 
-struct Lane<C> {
+struct Lane<J> {
     device: u64,
-    jobs: VecDeque<Waiting<C>>,
+    jobs: VecDeque<Waiting<J>>,
     bytes: usize,
     /// A worker has jobs of it, and until they are answered nobody else gets the next ones.
     is_held: bool,
     has_turn: bool,
 }
 
-struct Waiting<C> {
+struct Waiting<J> {
     number: u64,
-    job: Job<C>,
+    job: J,
 }
 
 /// What an emptied lane keeps of its memory, in jobs.
 const KEPT_CAPACITY: usize = 16;
 
-impl<C> Lanes<C> {
+impl<J: Waits> Lanes<J> {
+    /// Empty lanes within `bounds`.
     pub fn new(bounds: Bounds) -> Self {
         Self {
             bounds,
@@ -87,13 +103,18 @@ impl<C> Lanes<C> {
         self.requests
     }
 
+    /// Whether no job waits.
+    pub fn is_empty(&self) -> bool {
+        self.requests == 0
+    }
+
     /// Whether a worker could take a job now: not of a lane that another one holds.
     pub fn has_ready(&self) -> bool {
         self.turns.iter().any(|&lane| !self.lanes[lane].jobs.is_empty())
     }
 
     /// Appends a job of `device`. What there is no room for, this job or others, goes to `ousted`.
-    pub fn push(&mut self, device: u64, job: Job<C>, ousted: &mut Vec<(Job<C>, Ousted)>) {
+    pub fn push(&mut self, device: u64, job: J, ousted: &mut Vec<(J, Ousted)>) {
         let lane = self.lane_of(device);
         if self.bounds.policy == QueuePolicy::LatestPerDevice
             && let Some(older) = self.remove_last(lane)
@@ -117,7 +138,7 @@ impl<C> Lanes<C> {
 
     /// Takes up to `count` jobs, one of each lane in turn. Their lanes, added to `held`, are for nobody else until they are
     /// [released](Self::release).
-    pub fn take(&mut self, count: usize, batch: &mut Vec<Job<C>>, held: &mut Vec<usize>) {
+    pub fn take(&mut self, count: usize, batch: &mut Vec<J>, held: &mut Vec<usize>) {
         for _ in 0..count {
             let Some(lane) = self.next_turn(held) else { break };
             batch.extend(self.remove_first(lane));
@@ -155,7 +176,7 @@ impl<C> Lanes<C> {
     }
 
     /// Takes out what waits and whose deadline has passed.
-    pub fn expire(&mut self, now: Instant, expired: &mut Vec<Job<C>>) {
+    pub fn expire(&mut self, now: J::Time, expired: &mut Vec<J>) {
         while let Some(&(deadline, number, lane)) = self.deadlines.first() {
             if deadline > now {
                 return;
@@ -170,12 +191,12 @@ impl<C> Lanes<C> {
     }
 
     /// The earliest deadline of a waiting job.
-    pub fn next_deadline(&self) -> Option<Instant> {
+    pub fn next_deadline(&self) -> Option<J::Time> {
         self.deadlines.first().map(|&(deadline, ..)| deadline)
     }
 
     /// Takes out everything that waits.
-    pub fn drain(&mut self, jobs: &mut Vec<Job<C>>) {
+    pub fn drain(&mut self, jobs: &mut Vec<J>) {
         for lane in 0..self.lanes.len() {
             while let Some(job) = self.remove_first(lane) {
                 jobs.push(job);
@@ -227,10 +248,10 @@ impl<C> Lanes<C> {
         lane
     }
 
-    fn append(&mut self, lane: usize, job: Job<C>, bytes: usize) {
+    fn append(&mut self, lane: usize, job: J, bytes: usize) {
         let number = self.next_number;
         self.next_number += 1;
-        if let Some(deadline) = job.deadline {
+        if let Some(deadline) = job.deadline() {
             self.deadlines.insert((deadline, number, lane));
         }
         self.requests += 1;
@@ -250,15 +271,15 @@ impl<C> Lanes<C> {
         }
     }
 
-    fn remove_first(&mut self, lane: usize) -> Option<Job<C>> {
+    fn remove_first(&mut self, lane: usize) -> Option<J> {
         self.remove(lane, 0)
     }
 
-    fn remove_last(&mut self, lane: usize) -> Option<Job<C>> {
+    fn remove_last(&mut self, lane: usize) -> Option<J> {
         self.remove(lane, self.lanes[lane].jobs.len().checked_sub(1)?)
     }
 
-    fn remove(&mut self, lane: usize, at: usize) -> Option<Job<C>> {
+    fn remove(&mut self, lane: usize, at: usize) -> Option<J> {
         let own = &mut self.lanes[lane];
         let Waiting { number, job } = own.jobs.remove(at)?;
         let bytes = job.bytes();
@@ -266,7 +287,7 @@ impl<C> Lanes<C> {
         self.bytes -= bytes;
         self.requests -= 1;
         self.occupied -= usize::from(own.jobs.is_empty());
-        if let Some(deadline) = job.deadline {
+        if let Some(deadline) = job.deadline() {
             self.deadlines.remove(&(deadline, number, lane));
         }
         Some(job)
@@ -286,10 +307,11 @@ impl<C> Lanes<C> {
 #[cfg(test)]
 mod tests {
     use std::collections::HashMap;
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
 
     use proptest::prelude::*;
 
+    use super::super::Job;
     use super::*;
 
     fn job(device: u64, number: u32, deadline: Option<Instant>) -> Job<(u64, u32)> {
@@ -300,7 +322,7 @@ mod tests {
         Bounds { requests_max, bytes_max: usize::MAX, policy }
     }
 
-    fn take(lanes: &mut Lanes<(u64, u32)>, count: usize) -> Vec<(u64, u32)> {
+    fn take(lanes: &mut Lanes<Job<(u64, u32)>>, count: usize) -> Vec<(u64, u32)> {
         let (mut batch, mut held) = (Vec::new(), Vec::new());
         lanes.take(count, &mut batch, &mut held);
         lanes.release(&mut held);

@@ -54,7 +54,7 @@ pub(super) struct Shared<C> {
 type Threads<C> = Vec<(Arc<Slot<C>>, JoinHandle<()>)>;
 
 pub(super) struct State<C> {
-    pub lanes: Lanes<C>,
+    pub lanes: Lanes<Job<C>>,
     pub is_closed: bool,
     /// Workers that wait and that nobody has woken, so that a busy one costs its senders no system call.
     idle: usize,
@@ -162,7 +162,7 @@ impl<C: Send + 'static> Pool<C> {
 
     /// Whether no job waits.
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.shared.lock().lanes.is_empty()
     }
 
     /// How the workers are doing.
@@ -280,7 +280,7 @@ impl<C> Shared<C> {
             if !batch.is_empty() {
                 break;
             }
-            if state.is_closed && state.lanes.len() == 0 {
+            if state.is_closed && state.lanes.is_empty() {
                 // Others may wait for lanes that this one held.
                 self.arrived.notify_all();
                 return false;

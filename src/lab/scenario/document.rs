@@ -72,6 +72,19 @@ impl Document {
         Ok(changed)
     }
 
+    /// The same with another seed.
+    ///
+    /// # Errors
+    /// [`ScenarioError`] when there is none to change.
+    pub fn with_seed(&self, seed: u64) -> Result<Self, ScenarioError> {
+        // Larger ones are no floats.
+        let mut changed = self.with(&[("simulation.seed".to_owned(), 0.0)])?;
+        if let Some(setting) = find(&mut changed.tree, "simulation.seed") {
+            setting.value = Value::Whole(seed.into());
+        }
+        Ok(changed)
+    }
+
     /// Every combination of what `sweeps` vary, the last of them varying fastest; one empty point without any.
     ///
     /// # Errors

@@ -190,6 +190,13 @@ fn a_sweep_visits_every_combination_and_changes_the_scenario() {
 }
 
 #[test]
+fn another_seed_is_exact_and_changes_the_networks_too() {
+    let changed = document(OWN).with_seed(u64::MAX).unwrap().scenario(&|_| Ok(None)).unwrap();
+    assert_eq!(changed.seed, u64::MAX);
+    assert_eq!(changed.placements[1].network.shape().unwrap().seed, u64::MAX);
+}
+
+#[test]
 fn mistakes_in_our_own_form_are_named() {
     let changed = |from: &str, to: &str| refused(&OWN.replacen(from, to, 1));
     assert!(

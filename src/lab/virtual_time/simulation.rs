@@ -7,20 +7,19 @@ use std::time::Duration;
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use rand_distr::{Distribution, Exp1};
 
-use super::lanes::Lanes;
 use super::{End, Experiment, Record, Totals};
-use crate::lab::scenario::Arrivals;
+use crate::lab::experiment::{Due, Timetable};
 use crate::network::{Direction, Letter, Link, Verdict};
+use crate::worker::{Bounds, Lanes, Ousted, Waits};
 
 /// Simulates `experiment` and hands out what became of each request as soon as that is known.
 pub fn simulate(experiment: &Experiment, record: &mut dyn FnMut(&Record)) -> Totals {
     let mut simulation = Simulation::new(experiment, record);
-    simulation.begin();
-    while let Some(Reverse(event)) = simulation.events.pop() {
+    while simulation.step() {
         simulation.totals.events += 1;
-        simulation.happen(event.at, event.kind);
+        let pending = simulation.events.len() + simulation.requests.asking();
+        simulation.totals.pending_max = simulation.totals.pending_max.max(pending);
     }
     simulation.totals
 }
@@ -30,7 +29,9 @@ struct Simulation<'a> {
     record: &'a mut dyn FnMut(&Record),
     link: Option<Link>,
     one_way: Duration,
-    /// Of arrivals alone, which happen in the same order whatever the network and the model do.
+    /// Whatever the network and the model do, they are the same.
+    requests: Timetable<'a>,
+    /// Of what else takes time, one number for each request.
     rng: ChaCha8Rng,
     events: BinaryHeap<Reverse<Event>>,
     next_event: u64,
@@ -47,12 +48,10 @@ struct Event {
 }
 
 enum Kind {
-    /// A device of a group sends.
-    Send { group: usize, device: u32 },
     /// A request reaches the model's end.
     Arrive(Record),
     /// A worker has answered these.
-    Done(Vec<Record>),
+    Done(Vec<Record>, Vec<usize>),
 }
 
 struct Waiting {
@@ -60,49 +59,69 @@ struct Waiting {
     since: Duration,
 }
 
+impl Waits for Waiting {
+    type Time = Duration;
+
+    fn bytes(&self) -> usize {
+        // A node's bound in bytes is for large requests, and is not simulated.
+        0
+    }
+
+    fn deadline(&self) -> Option<Duration> {
+        None
+    }
+}
+
 impl<'a> Simulation<'a> {
     fn new(experiment: &'a Experiment, record: &'a mut dyn FnMut(&Record)) -> Self {
+        let mut rng = ChaCha8Rng::seed_from_u64(experiment.seed);
+        rng.set_stream(PATH_STREAM);
         Self {
+            rng,
             experiment,
             record,
             link: experiment.network.shape().map(|shape| Link::new(Arc::clone(shape))),
             one_way: experiment.network.as_constant().unwrap_or_default(),
-            rng: ChaCha8Rng::seed_from_u64(experiment.seed),
+            requests: Timetable::new(
+                &experiment.groups,
+                experiment.arrivals,
+                experiment.duration,
+                experiment.seed,
+            ),
             events: BinaryHeap::new(),
             next_event: 0,
-            lanes: Lanes::new(experiment.worker.queue_requests_max),
+            lanes: Lanes::new(Bounds {
+                requests_max: experiment.worker.queue_requests_max,
+                bytes_max: usize::MAX,
+                policy: experiment.worker.queue_policy,
+            }),
             idle_workers: experiment.worker.workers.max(1),
             totals: Totals::default(),
         }
     }
 
-    /// The first request of every device.
-    fn begin(&mut self) {
-        let mut device = 0;
-        for (group, of) in self.experiment.groups.iter().enumerate() {
-            for _ in 0..of.devices {
-                // A regular device begins anywhere within its first interval.
-                let first_s = match self.experiment.arrivals {
-                    Arrivals::Regular => self.rng.random::<f64>() / of.rate_hz,
-                    Arrivals::Poisson => self.interval_s(of.rate_hz),
-                };
-                self.send_later(Duration::ZERO, first_s, group, device);
-                device += 1;
-            }
+    /// Lets the next thing happen; false when there is none.
+    fn step(&mut self) -> bool {
+        let next_event = self.events.peek().map(|Reverse(event)| event.at);
+        let next_request = self.requests.peek();
+        // What is under way comes before what begins at the same time.
+        let is_event = next_event.is_some_and(|at| next_request.is_none_or(|due| at <= due));
+        if is_event {
+            let Some(Reverse(event)) = self.events.pop() else { return false };
+            self.happen(event.at, event.kind);
+        } else {
+            let Some(due) = self.requests.next() else { return false };
+            self.send(due);
         }
+        true
     }
 
     fn happen(&mut self, now: Duration, kind: Kind) {
         match kind {
-            Kind::Send { group, device } => {
-                let interval_s = self.interval_s(self.experiment.groups[group].rate_hz);
-                self.send_later(now, interval_s, group, device);
-                self.send(now, device);
-            }
             Kind::Arrive(request) => self.arrive(now, request),
-            Kind::Done(requests) => {
+            Kind::Done(requests, mut held) => {
                 self.idle_workers += 1;
-                self.lanes.release(requests.iter().map(|request| request.device));
+                self.lanes.release(&mut held);
                 for request in requests {
                     self.send_back(now, request);
                 }
@@ -111,42 +130,26 @@ impl<'a> Simulation<'a> {
         }
     }
 
-    fn interval_s(&mut self, rate_hz: f64) -> f64 {
-        match self.experiment.arrivals {
-            Arrivals::Regular => 1.0 / rate_hz,
-            Arrivals::Poisson => {
-                let interval: f64 = Exp1.sample(&mut self.rng);
-                interval / rate_hz
-            }
-        }
-    }
-
-    fn send_later(&mut self, now: Duration, wait_s: f64, group: usize, device: u32) {
-        let at = Duration::try_from_secs_f64(wait_s).ok().and_then(|wait| now.checked_add(wait));
-        if let Some(at) = at.filter(|at| *at < self.experiment.duration) {
-            self.schedule(at, Kind::Send { group, device });
-        }
-    }
-
     fn schedule(&mut self, at: Duration, kind: Kind) {
         self.next_event += 1;
         self.events.push(Reverse(Event { at, number: self.next_event, kind }));
-        self.totals.pending_max = self.totals.pending_max.max(self.events.len());
     }
 
     /// A new request onto the uplink.
-    fn send(&mut self, now: Duration, device: u32) {
+    fn send(&mut self, due: Due) {
+        let now = due.at;
         let request = Record {
             number: self.totals.sent,
             is_copy: false,
-            device,
+            device: due.device,
             sent_at: now,
             ended_at: now,
             uplink: Duration::ZERO,
             queue: Duration::ZERO,
             inference: Duration::ZERO,
             downlink: Duration::ZERO,
-            end: End::Lost,
+            path: self.experiment.path.at(self.rng.random()),
+            end: End::Answered,
         };
         self.totals.sent += 1;
         let verdict = self.decide(Direction::Uplink, &request, self.experiment.request_bytes, now);
@@ -157,37 +160,48 @@ impl<'a> Simulation<'a> {
         }
         let request = Record { uplink: verdict.delay, ..request };
         match verdict.lost {
-            Some(_) => self.end(Record { ended_at: now + verdict.delay, end: End::Lost, ..request }),
+            Some(lost) => {
+                self.end(Record { ended_at: now + verdict.delay, end: End::Lost(lost), ..request });
+            }
             None => self.schedule(now + verdict.delay, Kind::Arrive(request)),
         }
     }
 
     fn arrive(&mut self, now: Duration, request: Record) {
-        let device = request.device;
-        match self.lanes.push(device, Waiting { request, since: now }) {
-            Ok(()) => self.work(now),
-            Err(refused) => self.send_back(now, Record { end: End::Overloaded, ..refused.request }),
+        let mut ousted = Vec::new();
+        self.lanes.push(request.device.into(), Waiting { request, since: now }, &mut ousted);
+        for (Waiting { request, since }, why) in ousted {
+            let end = match why {
+                Ousted::Full => End::Overloaded,
+                Ousted::Superseded => End::Superseded,
+            };
+            self.send_back(now, Record { end, queue: now - since, ..request });
         }
+        self.work(now);
     }
 
     /// Idle workers take what waits.
     fn work(&mut self, now: Duration) {
         while self.idle_workers > 0 {
-            let batch = self.lanes.take(self.experiment.worker.batch_max.max(1));
+            let (mut batch, mut held) = (Vec::new(), Vec::new());
+            // What waits is shared with the other workers that have nothing to do, as in a node.
+            let fair_share = self.lanes.len().div_ceil(self.idle_workers);
+            let rows_max = fair_share.min(self.experiment.worker.batch_max.max(1));
+            self.lanes.take(rows_max, &mut batch, &mut held);
             if batch.is_empty() {
                 return;
             }
             self.idle_workers -= 1;
             self.totals.batches += 1;
             let inference = self.experiment.worker.cost.of(batch.len());
-            let answered = batch.into_iter().map(|(_, Waiting { request, since })| Record {
+            let answered = batch.into_iter().map(|Waiting { request, since }| Record {
                 queue: now - since,
                 inference,
                 end: End::Answered,
                 ..request
             });
             let answered = answered.collect();
-            self.schedule(now + inference, Kind::Done(answered));
+            self.schedule(now + inference, Kind::Done(answered, held));
         }
     }
 
@@ -198,7 +212,7 @@ impl<'a> Simulation<'a> {
             self.totals.copies += 1;
             self.end(Record { is_copy: true, downlink: second, ended_at: now + second, ..answer });
         }
-        let end = if verdict.lost.is_some() { End::Lost } else { answer.end };
+        let end = verdict.lost.map_or(answer.end, End::Lost);
         self.end(Record { downlink: verdict.delay, ended_at: now + verdict.delay, end, ..answer });
     }
 
@@ -215,12 +229,16 @@ impl<'a> Simulation<'a> {
         let count = match request.end {
             End::Answered => &mut self.totals.answered,
             End::Overloaded => &mut self.totals.overloaded,
-            End::Lost => &mut self.totals.lost,
+            End::Superseded => &mut self.totals.superseded,
+            End::Lost(_) => &mut self.totals.lost,
         };
         *count += 1;
-        (self.record)(&request);
+        (self.record)(&Record { ended_at: request.ended_at + request.path, ..request });
     }
 }
+
+/// Which stream of the seed's numbers the path is drawn from; arrivals and orders have others.
+const PATH_STREAM: u64 = 2;
 
 /// Set in the number of a copy, which meets a fate of its own on its way back.
 const COPY: u64 = 1 << 63;

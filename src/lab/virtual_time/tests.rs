@@ -3,16 +3,21 @@
 use std::fmt::Write;
 
 use super::*;
+use crate::lab::experiment::Pace;
 use crate::network::{Bandwidth, Delay, LinkProfile, Loss, Lost, Shape};
 
 fn us(microseconds: u64) -> Duration {
     Duration::from_micros(microseconds)
 }
 
+fn every(devices: u32, rate_hz: f64) -> Group {
+    Group { devices, pace: Pace::Every { rate_hz } }
+}
+
 /// One worker that takes one request after the other, 1 ms each, and `devices` that together send `load` of what it can do.
 fn experiment(devices: u32, load: f64, duration_s: u64) -> Experiment {
     Experiment {
-        groups: vec![Group { devices, rate_hz: load * 1_000.0 / f64::from(devices) }],
+        groups: vec![every(devices, load * 1_000.0 / f64::from(devices))],
         arrivals: Arrivals::Poisson,
         duration: Duration::from_secs(duration_s),
         seed: 1,
@@ -22,7 +27,9 @@ fn experiment(devices: u32, load: f64, duration_s: u64) -> Experiment {
             workers: 1,
             batch_max: 1,
             queue_requests_max: 1_000_000,
+            queue_policy: QueuePolicy::Refuse,
         },
+        path: Path::default(),
         request_bytes: 400,
         answer_bytes: 200,
     }
@@ -51,6 +58,18 @@ fn waiting_is_what_queueing_theory_says() {
         assert!((totals.sent as f64 / sent - 1.0).abs() < 0.02, "{}", totals.sent);
         assert_eq!(totals.batches, totals.answered);
     }
+}
+
+#[test]
+fn what_else_takes_time_is_added_and_changes_nothing_else() {
+    let near = experiment(20, 0.5, 5);
+    let longer = Experiment { path: Path::new(vec![us(100), us(300)]), ..near.clone() };
+    let (near, longer) = (records(&near).0, records(&longer).0);
+    assert!(near.iter().zip(&longer).all(|(one, other)| {
+        (us(100)..=us(300)).contains(&other.path) && other.ended_at == one.ended_at + other.path
+    }));
+    let mean_us = mean_s(&longer, |record| record.path) * 1e6;
+    assert!((mean_us - 200.0).abs() < 5.0, "{mean_us}");
 }
 
 #[test]
@@ -83,6 +102,21 @@ fn a_full_queue_refuses() {
     let answered: Vec<_> = records.into_iter().filter(|record| record.end == End::Answered).collect();
     let mean_s = mean_s(&answered, |record| record.queue);
     assert!((0.04..0.055).contains(&mean_s), "{mean_s}");
+}
+
+#[test]
+fn a_device_within_its_share_of_a_full_queue_loses_nothing() {
+    // One device asks for twice of what can be done, nine for a tenth together.
+    let calm = every(9, 100.0 / 9.0);
+    let flooded = Experiment { groups: vec![every(1, 2_000.0), calm], ..experiment(1, 0.1, 2) };
+    for policy in QueuePolicy::ALL {
+        let worker = WorkerModel { queue_requests_max: 40, queue_policy: policy, ..flooded.worker };
+        let (records, totals) = records(&Experiment { worker, ..flooded.clone() });
+        let refused = |record: &&Record| record.end == End::Overloaded;
+        assert!(records.iter().filter(refused).all(|record| record.device == 0), "{policy:?}");
+        assert!(totals.overloaded + totals.superseded > 1_000, "{policy:?} {totals:?}");
+        assert_eq!(totals.superseded > 0, policy == QueuePolicy::LatestPerDevice);
+    }
 }
 
 /// A network with everything in it.
@@ -139,7 +173,7 @@ fn every_network_sees_the_same_requests_and_times_add_up() {
 fn events_and_memory_grow_with_devices_and_memory_not_with_time() {
     let of = |devices: u32, duration_s| {
         let worker = WorkerModel { cost: CostModel::default(), ..experiment(1, 0.1, 1).worker };
-        let groups = vec![Group { devices, rate_hz: 1.0 }];
+        let groups = vec![every(devices, 1.0)];
         let arrivals = Arrivals::Regular;
         simulate(&Experiment { groups, arrivals, worker, ..experiment(1, 0.1, duration_s) }, &mut |_| {})
     };
@@ -156,8 +190,9 @@ fn a_scenario_becomes_an_experiment() {
     let document = crate::lab::scenario::Document::parse("s.yaml", text).unwrap();
     let scenario = document.scenario(&|_| Ok(None)).unwrap();
     let worker = experiment(1, 0.1, 1).worker;
-    let experiment = Experiment::of(&scenario, &scenario.placements[0], worker).unwrap();
-    let groups = [Group { devices: 4, rate_hz: 2.0 }, Group { devices: 1, rate_hz: 5.0 }];
+    let fleet = Fleet::of(&scenario, &[]).unwrap();
+    let experiment = Experiment::of(&scenario, &fleet, &scenario.placements[0], worker);
+    let groups = [every(4, 2.0), every(1, 5.0)];
     assert_eq!(experiment.groups, groups);
     let (records, totals) = records(&experiment);
     assert_eq!((totals.sent, totals.answered), (39, 39));

@@ -1,0 +1,145 @@
+//! `--dry-run`: what would be run, and what is wrong with it.
+
+use std::time::Duration;
+
+use anyhow::ensure;
+use nearfar::lab::experiment::requests_expected;
+use nearfar::lab::scenario::{Arrivals, Placement, Scenario, Sensor, Source};
+use nearfar::network::{LinkProfile, Profile};
+
+use super::asked::{Asked, settings};
+use super::repeat::{Preparation, Repeat};
+use crate::cli::output;
+
+/// Prints the plan and every point's faults.
+///
+/// # Errors
+/// When there are faults.
+pub fn print(asked: &Asked, is_virtual: bool) -> anyhow::Result<()> {
+    let scenario = &asked.scenario;
+    let mut preparation = Preparation::default();
+    let mut requests = 0.0;
+    let mut faults: Vec<String> = Vec::new();
+    let mut example: Option<Repeat> = None;
+    for point in 0..asked.points.len() {
+        match preparation.repeat(asked, point, 0) {
+            Ok((repeat, _)) => {
+                let Scenario { duration, repeats, .. } = repeat.scenario;
+                requests += requests_expected(&repeat.fleet.groups, duration) * f64::from(repeats);
+                example.get_or_insert(repeat);
+            }
+            Err(fault) => faults.push(at_point(asked, point, &format!("{fault:#}"))),
+        }
+    }
+    faults.dedup();
+    output::line(&format!("{}, seed {}", asked.file, scenario.seed))?;
+    for (at, placement) in scenario.placements.iter().enumerate() {
+        let threshold = example.as_ref().map(|repeat| repeat.thresholds[at]);
+        output::line(&describe_placement(asked, placement, threshold))?;
+    }
+    for sensor in &scenario.sensors {
+        output::line(&describe_sensor(sensor, scenario))?;
+    }
+    output::line(&totals(asked, requests, is_virtual))?;
+    ensure!(faults.is_empty(), "{}: {}", asked.file, faults.join("; "));
+    Ok(())
+}
+
+fn at_point(asked: &Asked, point: usize, fault: &str) -> String {
+    match asked.points[point].as_slice() {
+        [] => fault.to_owned(),
+        point => format!("{fault} (at {})", settings(point)),
+    }
+}
+
+fn describe_placement(asked: &Asked, placement: &Placement, threshold: Option<f32>) -> String {
+    let model = match asked.paths.model(&placement.model) {
+        Ok(found) => found.path.map_or("the shipped model".to_owned(), |path| path.display().to_string()),
+        Err(_) => format!("{} (missing)", placement.model.display()),
+    };
+    let threshold = threshold.map(|threshold| format!(", threshold {threshold}")).unwrap_or_default();
+    format!(
+        "placement {}: {model}{threshold}, network: {}",
+        placement.name,
+        describe_network(&placement.network)
+    )
+}
+
+fn describe_network(network: &Profile) -> String {
+    match (network.as_constant(), network.shape()) {
+        (Some(one_way), _) if one_way.is_zero() => "none".to_owned(),
+        (Some(one_way), _) => format!("{} ms each way", one_way.as_secs_f64() * 1e3),
+        (None, Some(shape)) => format!(
+            "{} (uplink: {}; downlink: {})",
+            shape.link,
+            describe_link(&shape.uplink),
+            describe_link(&shape.downlink)
+        ),
+        (None, None) => "none".to_owned(),
+    }
+}
+
+/// What a direction has, by name.
+fn describe_link(link: &LinkProfile) -> String {
+    let plain = LinkProfile::default();
+    let parts = [
+        ("delay", link.delay != plain.delay),
+        ("loss", link.loss != plain.loss),
+        ("outages", link.outages.is_some()),
+        ("bandwidth", link.bandwidth.is_some()),
+        ("reorder", link.reorder.is_some()),
+        ("duplicates", link.duplicates > 0.0),
+    ];
+    let has: Vec<_> = parts.iter().filter(|(_, has)| *has).map(|(name, _)| *name).collect();
+    if has.is_empty() { "nothing".to_owned() } else { has.join(", ") }
+}
+
+fn describe_sensor(sensor: &Sensor, scenario: &Scenario) -> String {
+    let Sensor { id, count, source } = sensor;
+    let pace = match (source, scenario.load) {
+        (_, Some(_)) => String::new(),
+        (Source::Bearing { rate_hz, .. }, None) => format!(", {rate_hz} requests a second each"),
+        (Source::Recorded { speed, .. }, None) => format!(", {speed} times its own pace"),
+    };
+    match source {
+        Source::Bearing { noise_level, .. } => {
+            format!("sensor {id}: {count} simulated, noise level {noise_level}{pace}")
+        }
+        Source::Recorded { file, .. } => format!("sensor {id}: {count} of {}{pace}", file.display()),
+    }
+}
+
+fn totals(asked: &Asked, requests: f64, is_virtual: bool) -> String {
+    let scenario = &asked.scenario;
+    let (points, repeats, placements) = (asked.points.len(), scenario.repeats, scenario.placements.len());
+    let load = scenario.load.map_or(String::new(), |load| {
+        let arrivals = match load.arrivals {
+            Arrivals::Regular => "regular",
+            Arrivals::Poisson => "Poisson",
+        };
+        format!("load: {} requests a second, {arrivals}\n", load.requests_per_s)
+    });
+    let clock = match is_virtual {
+        true => "in virtual time".to_owned(),
+        false => {
+            let runs = u32::try_from(asked.runs()).unwrap_or(u32::MAX);
+            format!("some {} s", seconds(scenario.duration.saturating_mul(runs)))
+        }
+    };
+    format!(
+        "{load}{}, {} of {} s ({} s of them warm-up): some {requests:.0} inputs to each of {}, {clock}",
+        counted(points, "point"),
+        counted(repeats as usize, "repeat"),
+        seconds(scenario.duration),
+        seconds(scenario.warm_up),
+        counted(placements, "placement"),
+    )
+}
+
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
+fn seconds(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1e3).round() / 1e3
+}

@@ -1,0 +1,218 @@
+//! Runs a scenario: every point of its sweeps, every repeat, every placement; writes results as they come, and concludes.
+
+use std::fmt::Write;
+use std::io::IsTerminal;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::bail;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use nearfar::lab::observation::{Clock, Cost, Point, Run};
+
+use super::asked::{Asked, settings};
+use super::conclude::conclude;
+use super::cost::{self, Costs};
+use super::repeat::{Measured, Preparation, Repeat};
+use super::results::{Results, default_directory};
+use super::{Args, calibration, dry_run, interrupt, live, simulated};
+
+/// Runs the scenario in `file`, or says what would be run.
+///
+/// # Errors
+/// When the scenario cannot be used, something fails on the way, or the user ended it; what was measured before is kept.
+pub fn run(args: &Args, file: &Path) -> anyhow::Result<()> {
+    let asked = Asked::read(args, file)?;
+    say_remarks(&asked);
+    if args.running.dry_run {
+        return dry_run::print(&asked, args.running.is_virtual);
+    }
+    let mut preparation = Preparation::default();
+    // Whatever is wrong with the first run is said before a directory is made.
+    let first = preparation.repeat(&asked, 0, 0)?;
+    let directory = args.running.out.clone().unwrap_or_else(|| default_directory(file));
+    let results = Results::create(&directory, args.running.force, &asked.text, asked.points.len())?;
+    let is_stopping = interrupt::watch()?;
+    let mut conductor = Conductor { args, asked, preparation, results, is_stopping: &is_stopping };
+    let run = conductor.run(first)?;
+    conductor.results.finish()?;
+    conclude(&run, args)?;
+    eprintln!("results are in {}", directory.display());
+    if is_stopping.load(Ordering::Acquire) {
+        bail!("the experiment was interrupted: the figures are of what was measured until then");
+    }
+    Ok(())
+}
+
+fn say_remarks(asked: &Asked) {
+    for remark in &asked.scenario.remarks {
+        eprintln!("{}, line {}: {}: {}", asked.file, remark.line, remark.subject, remark.remark);
+    }
+    for placement in &asked.scenario.placements {
+        if let Ok(found) = asked.paths.model(&placement.model)
+            && let Some(note) = found.note
+        {
+            eprintln!("placement {}: {note}", placement.name);
+        }
+    }
+}
+
+struct Conductor<'a> {
+    args: &'a Args,
+    asked: Asked,
+    preparation: Preparation,
+    results: Results,
+    is_stopping: &'a AtomicBool,
+}
+
+type Prepared = (Repeat, Vec<nearfar::Detector>);
+
+impl Conductor<'_> {
+    fn run(&mut self, first: Prepared) -> anyhow::Result<Run> {
+        let (first_repeat, mut detectors) = first;
+        let costs = self.costs(&first_repeat, &mut detectors)?;
+        let mut prepared = Some((first_repeat, detectors));
+        let mut run = self.empty_run(costs.as_ref().map(|costs| costs.passes.clone()));
+        for point in 0..self.asked.points.len() {
+            self.results.begin_point(point)?;
+            for number in 0..self.asked.scenario.repeats {
+                if self.is_stopping.load(Ordering::Acquire) {
+                    return Ok(self.finished(run));
+                }
+                let (repeat, detectors) = match prepared.take() {
+                    Some(first) => first,
+                    None => self.preparation.repeat(&self.asked, point, number)?,
+                };
+                let measured = self.measure(&repeat, detectors, costs.as_ref())?;
+                self.keep(&repeat, measured, &mut run)?;
+            }
+        }
+        Ok(self.finished(run))
+    }
+
+    /// What forward passes take, where they are not made.
+    fn costs(&self, repeat: &Repeat, detectors: &mut [nearfar::Detector]) -> anyhow::Result<Option<Costs>> {
+        if !self.args.running.is_virtual {
+            return Ok(None);
+        }
+        let placements = &repeat.scenario.placements;
+        let super::Running { cost: cost_flags, path: path_flags, .. } = &self.args.running;
+        let mut passes = cost::passes(cost_flags, placements, detectors, &repeat.inputs)?;
+        let mut paths = cost::paths(path_flags, placements)?;
+        if cost_flags.is_empty() && path_flags.is_empty() {
+            eprintln!("measuring the way through client and broker, by the clock");
+            paths = calibration::paths(&self.asked, self.is_stopping)?;
+        }
+        for (cost, path) in passes.iter_mut().zip(&paths).filter(|(_, path)| !path.quantiles().is_empty()) {
+            let ms = |share: f64| path.at(share).as_secs_f64() * 1e3;
+            write!(
+                cost.basis,
+                "; the way through client and broker takes {:.3} ms (median), {:.3} ms (99th percentile)",
+                ms(0.5),
+                ms(0.99)
+            )?;
+        }
+        for (placement, cost) in placements.iter().zip(&passes) {
+            let us = |time: Duration| time.as_nanos() as f64 / 1e3;
+            let (batch, row) = (us(cost.model.per_batch), us(cost.model.per_row));
+            eprintln!(
+                "{}: a forward pass takes {batch} us and {row} us a row, {}",
+                placement.name, cost.basis
+            );
+        }
+        let costs = Costs { passes, paths };
+        let flags = cost::as_flags(placements, &costs);
+        std::fs::write(self.results.directory().join("cost.txt"), &flags)?;
+        Ok(Some(costs))
+    }
+
+    fn measure(
+        &mut self,
+        repeat: &Repeat,
+        detectors: Vec<nearfar::Detector>,
+        costs: Option<&Costs>,
+    ) -> anyhow::Result<Measured> {
+        let bar = self.progress(repeat);
+        let measured = match costs {
+            Some(costs) => {
+                let before = usize::from(repeat.point) * self.asked.scenario.repeats as usize;
+                let before = u32::try_from(before + usize::from(repeat.number)).unwrap_or(u32::MAX);
+                let began = whole_seconds(repeat.scenario.duration).saturating_mul(before);
+                simulated::run(repeat, detectors, costs, began, &mut self.results)
+            }
+            None => live::run(repeat, detectors, &mut self.results, &bar, self.is_stopping),
+        };
+        bar.finish_and_clear();
+        measured
+    }
+
+    fn keep(&mut self, repeat: &Repeat, measured: Measured, run: &mut Run) -> anyhow::Result<()> {
+        let Measured { observations, usages, marks, began_us } = measured;
+        self.results.end_repeat(&repeat.scenario, &self.preparation.devices, &observations)?;
+        if run.observations.is_empty() && run.clock == Clock::Real {
+            run.began_us = u64::try_from(began_us).unwrap_or_default();
+        }
+        run.observations.extend(observations);
+        run.usages.extend(usages);
+        run.marks.extend(marks);
+        Ok(())
+    }
+
+    fn empty_run(&self, costs: Option<Vec<Cost>>) -> Run {
+        let is_real = costs.is_none();
+        Run {
+            scenario: self.asked.scenario.clone(),
+            source: self.asked.file.clone(),
+            source_text: self.asked.text.clone(),
+            clock: costs.map_or(Clock::Real, Clock::Virtual),
+            points: self.asked.points.iter().map(|settings| Point { settings: settings.clone() }).collect(),
+            devices: Vec::new(),
+            observations: Vec::new(),
+            usages: Vec::new(),
+            marks: Vec::new(),
+            began_us: 0,
+            machine: if is_real { machine() } else { String::new() },
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
+
+    fn finished(&mut self, run: Run) -> Run {
+        Run { devices: std::mem::take(&mut self.preparation.devices), ..run }
+    }
+
+    /// A bar on standard error where that is a terminal, otherwise a line for each repeat.
+    fn progress(&self, repeat: &Repeat) -> ProgressBar {
+        let (point, number) = (usize::from(repeat.point), repeat.number + 1);
+        let (points, repeats) = (self.asked.points.len(), self.asked.scenario.repeats);
+        let settings = match points {
+            1 => String::new(),
+            _ => format!("point {} of {points} ({}), ", point + 1, settings(&self.asked.points[point])),
+        };
+        let requests = repeat.due.len() * repeat.scenario.placements.len();
+        let what = format!("{settings}repeat {number} of {repeats}: {requests} requests");
+        if self.args.running.is_virtual || !std::io::stderr().is_terminal() {
+            eprintln!("{what}");
+            return ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
+        }
+        let style = ProgressStyle::with_template("{msg} {bar:40} {pos}/{len} answers, {elapsed}");
+        let bar = ProgressBar::new(requests as u64).with_message(what);
+        match style {
+            Ok(style) => bar.with_style(style),
+            Err(_) => bar,
+        }
+    }
+}
+
+/// Rounded up, so that time stamps of one repeat do not meet those of the next.
+fn whole_seconds(time: Duration) -> Duration {
+    Duration::from_secs(time.as_secs() + u64::from(time.subsec_nanos() > 0))
+}
+
+/// The machine, in words.
+fn machine() -> String {
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let release = release.split('-').next().unwrap_or_default().trim();
+    let system = format!("{} {} {release}", std::env::consts::ARCH, std::env::consts::OS);
+    format!("{cores} cores, {}", system.trim_end())
+}

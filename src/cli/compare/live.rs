@@ -1,0 +1,130 @@
+//! A repeat by the clock: one node in this process, a deployment for each placement, and one MQTT connection over TCP that asks all of
+//! them.
+
+mod collector;
+mod generator;
+
+use std::sync::atomic::AtomicBool;
+use std::sync::mpsc::sync_channel;
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, anyhow};
+use indicatif::ProgressBar;
+use nearfar::deployment::{Config, Topics};
+use nearfar::lab::observation::Usage;
+use nearfar::{Detector, Node};
+
+use self::collector::{Collector, Setup};
+use self::generator::Generator;
+use super::cpu;
+use super::repeat::{Measured, Repeat};
+use super::results::Results;
+use crate::cli::requester::Requester;
+
+/// From the moment when everything stands to the first moment at which a request may be due: both threads are there by then.
+const LEAD: Duration = Duration::from_millis(50);
+/// Requests that were sent and that the collector has not seen yet.
+const SENT_MAX: usize = 65_536;
+
+/// The repeat's clock.
+#[derive(Debug, Clone, Copy)]
+pub struct Clock {
+    began: Instant,
+    began_us: i64,
+}
+
+impl Clock {
+    fn start() -> anyhow::Result<Self> {
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).context("the system's clock")?;
+        Ok(Self { began: Instant::now() + LEAD, began_us: (since_epoch + LEAD).as_micros() as i64 })
+    }
+
+    /// Microseconds since 1970.
+    fn timestamp_us(&self, since: Duration) -> i64 {
+        self.began_us + since.as_micros() as i64
+    }
+}
+
+/// Runs `repeat`. Answers are written to `results` as they come. When the user `is_stopping`, no more requests are sent, and what is
+/// under way is waited for.
+///
+/// # Errors
+/// When the node does not start, the connection breaks, or results cannot be written.
+pub fn run(
+    repeat: &Repeat,
+    detectors: Vec<Detector>,
+    results: &mut Results,
+    bar: &ProgressBar,
+    is_stopping: &AtomicBool,
+) -> anyhow::Result<Measured> {
+    let topics: Vec<_> = (0..detectors.len()).map(|at| Topics::under(&format!("p{at}/"))).collect();
+    let node = start(repeat, detectors, &topics)?;
+    let links_began = Instant::now();
+    let address = node.mqtt_address().context("the node has no address")?;
+    let requester = Requester::connect_to(address, &topics, "+")?;
+    let used_before = used(repeat);
+    let clock = Clock::start()?;
+    let observations = thread::scope(|scope| {
+        let (notes, sent) = sync_channel(SENT_MAX);
+        let (stop, stopped) = sync_channel(0);
+        let generator = Generator { repeat, clock, topics: &topics, sender: requester.sender().clone() };
+        let thread = thread::Builder::new().name("generator".to_owned());
+        let generator = thread.spawn_scoped(scope, move || generator.run(&stopped, &notes))?;
+        let setup = Setup { repeat, clock, topics: &topics, requester: &requester, node: &node };
+        let collector = Collector::new(setup, results, bar, sent, stop);
+        // It lets go of the generator in any case.
+        let collected = collector.run(is_stopping);
+        generator.join().map_err(|_| anyhow!("the thread that sends has panicked"))??;
+        collected
+    })?;
+    let usages = usages(repeat, &used_before);
+    let marks = repeat.outages(clock.began.saturating_duration_since(links_began));
+    drop(requester);
+    node.stop();
+    Ok(Measured { observations, usages, marks, began_us: clock.began_us })
+}
+
+fn start(repeat: &Repeat, detectors: Vec<Detector>, topics: &[Topics]) -> anyhow::Result<Node> {
+    let mut builder = Node::builder();
+    for (at, (placement, detector)) in repeat.scenario.placements.iter().zip(detectors).enumerate() {
+        let mut config = Config::edge().network(placement.network.clone()).topics(topics[at].clone());
+        config.name = deployment_name(at, &placement.name);
+        config.placement.clone_from(&placement.name);
+        // Where an answer's time went is part of what is measured.
+        config.members.stages_ms = true;
+        builder = builder.deployment(config, detector);
+    }
+    Ok(builder.start()?)
+}
+
+/// Begins with the placement's number: names of threads are cut, and still tell the placements apart.
+fn deployment_name(at: usize, placement: &str) -> String {
+    let fits = |c: &char| c.is_ascii_alphanumeric() || *c == '-' || *c == '_';
+    format!("{}{}", thread_prefix(at), placement.chars().filter(fits).collect::<String>())
+}
+
+fn thread_prefix(at: usize) -> String {
+    format!("{at}-")
+}
+
+/// Processor time of each placement's threads so far.
+fn used(repeat: &Repeat) -> Vec<Option<Duration>> {
+    (0..repeat.scenario.placements.len()).map(|at| cpu::of_threads(&thread_prefix(at))).collect()
+}
+
+fn usages(repeat: &Repeat, before: &[Option<Duration>]) -> Vec<Usage> {
+    let usage = |(at, (before, after)): (usize, (&Option<Duration>, Option<Duration>))| Usage {
+        point: repeat.point,
+        repeat: repeat.number,
+        placement: at as u16,
+        cpu: after.zip(*before).map(|(after, before)| after.saturating_sub(before)),
+    };
+    before.iter().zip(used(repeat)).enumerate().map(usage).collect()
+}
+
+/// What identifies a request in its answer: the input's number and nothing else, because every repeat has a node and a connection of its
+/// own, and the answer's topic tells the placement.
+fn request_id(input: usize) -> String {
+    input.to_string()
+}

@@ -1,0 +1,59 @@
+//! The half that asks: every request when it is due, whatever became of those before.
+
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::time::{Duration, Instant};
+
+use nearfar::deployment::Topics;
+use nearfar::lab::experiment::Turns;
+
+use super::{Clock, request_id};
+use crate::cli::compare::repeat::Repeat;
+use crate::cli::requester::{RequestBody, Sender};
+
+/// A request that was sent.
+pub struct Sent {
+    pub input: usize,
+    pub placement: usize,
+    /// How much later than it was due.
+    pub late: Duration,
+    /// The payload's.
+    pub bytes: usize,
+}
+
+/// Sends every input to every placement.
+pub struct Generator<'a> {
+    pub repeat: &'a Repeat,
+    pub clock: Clock,
+    pub topics: &'a [Topics],
+    pub sender: Sender,
+}
+
+impl Generator<'_> {
+    /// Ends after the last request, or when the other end of `stopped` is gone. Every request is told to `sent`.
+    pub fn run(self, stopped: &Receiver<()>, sent: &SyncSender<Sent>) -> anyhow::Result<()> {
+        let Self { repeat, clock, topics, .. } = &self;
+        let mut turns = Turns::new(repeat.scenario.seed, topics.len());
+        for (input, due) in repeat.due.iter().enumerate() {
+            let due_at = clock.began + due.at;
+            let wait = due_at.saturating_duration_since(Instant::now());
+            if stopped.recv_timeout(wait) != Err(RecvTimeoutError::Timeout) {
+                return Ok(());
+            }
+            let id = request_id(input);
+            let request = RequestBody {
+                device_id: &repeat.fleet.devices[due.device as usize],
+                timestamp_us: Some(clock.timestamp_us(due.at)),
+                request_id: &id,
+                features: repeat.inputs.features(repeat.inputs.index(due.device, due.row)),
+            };
+            for &placement in turns.next_order() {
+                let late = due_at.elapsed();
+                let bytes = self.sender.send(&topics[placement].request[0], &request)?;
+                if sent.send(Sent { input, placement, late, bytes }).is_err() {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+}

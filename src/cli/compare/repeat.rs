@@ -1,0 +1,215 @@
+//! One repeat of an experiment: everything that is decided before its clock starts, and what became of each input.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use nearfar::Detector;
+use nearfar::lab::experiment::{
+    Due, Fleet, Inputs, RecordedRow, Timetable, read_recording, requests_expected,
+};
+use nearfar::lab::observation::{End, Mark, OBSERVATIONS_MAX, Observation, Stages, Usage};
+use nearfar::lab::scenario::{Scenario, Sensor, Source};
+use nearfar::network::Direction;
+
+use super::asked::Asked;
+use super::models;
+
+/// A repeat that can be run.
+pub struct Repeat {
+    pub point: u16,
+    pub number: u16,
+    pub scenario: Scenario,
+    pub fleet: Fleet,
+    /// The fleet's devices among those of all points.
+    pub devices: Vec<u32>,
+    pub inputs: Arc<Inputs>,
+    /// Every request, in order.
+    pub due: Vec<Due>,
+    pub thresholds: Vec<f32>,
+}
+
+/// What became of one input at one placement.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    pub sent_late: Duration,
+    pub total: Option<Duration>,
+    pub end: End,
+    pub stages: Stages,
+    pub prediction: Option<f32>,
+    pub request_bytes: u32,
+    pub answer_bytes: u32,
+}
+
+/// What a repeat leaves behind.
+pub struct Measured {
+    pub observations: Vec<Observation>,
+    pub usages: Vec<Usage>,
+    pub marks: Vec<Mark>,
+    /// When its clock began, in microseconds since 1970; on a simulated clock, since the first one's.
+    pub began_us: i64,
+}
+
+impl Repeat {
+    pub fn observation(&self, placement: usize, input: usize, outcome: Outcome) -> Observation {
+        let due = self.due[input];
+        let index = self.inputs.index(due.device, due.row);
+        Observation {
+            point: self.point,
+            repeat: self.number,
+            placement: placement as u16,
+            device: self.devices[due.device as usize],
+            input: input as u32,
+            due: due.at,
+            sent_late: outcome.sent_late,
+            total: outcome.total,
+            end: outcome.end,
+            stages: outcome.stages,
+            is_anomaly: outcome.prediction.map(|score| score >= self.thresholds[placement]),
+            prediction: outcome.prediction,
+            truth: self.inputs.truth(index),
+            request_bytes: outcome.request_bytes,
+            answer_bytes: outcome.answer_bytes,
+            choice: None,
+        }
+    }
+
+    /// When the links are down while requests are sent; `link_ahead` is how long before the repeat's clock the links' began.
+    pub fn outages(&self, link_ahead: Duration) -> Vec<Mark> {
+        let mut marks = Vec::new();
+        for (at, placement) in self.scenario.placements.iter().enumerate() {
+            let Some(shape) = placement.network.shape() else { continue };
+            for (direction, name) in [(Direction::Uplink, "uplink"), (Direction::Downlink, "downlink")] {
+                let spells = shape.outages(direction, self.scenario.duration + link_ahead);
+                let seen = spells.into_iter().filter(|(_, until)| *until > link_ahead);
+                marks.extend(seen.map(|(from, until)| Mark {
+                    point: self.point,
+                    repeat: self.number,
+                    placement: at as u16,
+                    from: from.saturating_sub(link_ahead),
+                    until: until - link_ahead,
+                    what: format!("outage of the {name}"),
+                }));
+            }
+        }
+        marks
+    }
+}
+
+/// Prepares repeats, and keeps what several of them need.
+#[derive(Default)]
+pub struct Preparation {
+    /// The devices of all points.
+    pub devices: Vec<Arc<str>>,
+    known: HashMap<Arc<str>, u32>,
+    recordings: HashMap<String, Arc<[RecordedRow]>>,
+    inputs: Option<(String, Arc<Inputs>)>,
+}
+
+impl Preparation {
+    /// Everything for repeat `number` of a point, and the placements' models.
+    ///
+    /// # Errors
+    /// When a model, a recording or the sensors cannot be used.
+    pub fn repeat(
+        &mut self,
+        asked: &Asked,
+        point: usize,
+        number: u32,
+    ) -> anyhow::Result<(Repeat, Vec<Detector>)> {
+        let scenario = asked.scenario(point, number)?;
+        self.of(asked, scenario, point as u16, number as u16)
+    }
+
+    /// The same for any scenario.
+    pub fn of(
+        &mut self,
+        asked: &Asked,
+        scenario: Scenario,
+        point: u16,
+        number: u16,
+    ) -> anyhow::Result<(Repeat, Vec<Detector>)> {
+        let detectors = models::load(&asked.paths, &scenario)?;
+        let recordings = self.recordings(asked, &scenario, &detectors[0])?;
+        let fleet = Fleet::of(&scenario, &recordings)?;
+        let expected = requests_expected(&fleet.groups, scenario.duration);
+        check_size(expected, &scenario, asked.runs())?;
+        let inputs = self.inputs(&scenario, &fleet, &recordings)?;
+        let due = Timetable::new(&fleet.groups, fleet.arrivals, scenario.duration, scenario.seed).collect();
+        let devices = fleet.devices.iter().map(|id| self.device(id)).collect();
+        let thresholds = detectors.iter().map(|detector| detector.info().threshold).collect();
+        let repeat = Repeat { point, number, scenario, fleet, devices, inputs, due, thresholds };
+        Ok((repeat, detectors))
+    }
+
+    fn device(&mut self, id: &Arc<str>) -> u32 {
+        if let Some(known) = self.known.get(id) {
+            return *known;
+        }
+        let number = self.devices.len() as u32;
+        self.devices.push(Arc::clone(id));
+        self.known.insert(Arc::clone(id), number);
+        number
+    }
+
+    fn recordings(
+        &mut self,
+        asked: &Asked,
+        scenario: &Scenario,
+        detector: &Detector,
+    ) -> anyhow::Result<Vec<Option<Arc<[RecordedRow]>>>> {
+        scenario.sensors.iter().map(|sensor| self.recording(asked, scenario, sensor, detector)).collect()
+    }
+
+    fn recording(
+        &mut self,
+        asked: &Asked,
+        scenario: &Scenario,
+        sensor: &Sensor,
+        detector: &Detector,
+    ) -> anyhow::Result<Option<Arc<[RecordedRow]>>> {
+        let Source::Recorded { file, speed, label } = &sensor.source else { return Ok(None) };
+        let at_sensor = || format!("sensor {:?}", sensor.id);
+        let columns = models::columns(detector, label.as_deref()).with_context(at_sensor)?;
+        let key = format!("{file:?} {speed} {columns:?} {:?}", scenario.duration);
+        if let Some(known) = self.recordings.get(&key) {
+            return Ok(Some(Arc::clone(known)));
+        }
+        let path = asked.paths.found(file).map_err(anyhow::Error::msg).with_context(at_sensor)?;
+        let rows = read_recording(&path, &columns, *speed, scenario.duration).with_context(at_sensor)?;
+        let rows: Arc<[RecordedRow]> = rows.into();
+        self.recordings.insert(key, Arc::clone(&rows));
+        Ok(Some(rows))
+    }
+
+    /// The inputs, or those of the last time where they are the same.
+    fn inputs(
+        &mut self,
+        scenario: &Scenario,
+        fleet: &Fleet,
+        recordings: &[Option<Arc<[RecordedRow]>>],
+    ) -> anyhow::Result<Arc<Inputs>> {
+        let Scenario { seed, sensors, load, duration, .. } = scenario;
+        let key = format!("{seed} {sensors:?} {load:?} {duration:?}");
+        if let Some((known, inputs)) = &self.inputs
+            && *known == key
+        {
+            return Ok(Arc::clone(inputs));
+        }
+        let inputs = Arc::new(Inputs::of(scenario, fleet, recordings)?);
+        self.inputs = Some((key, Arc::clone(&inputs)));
+        Ok(inputs)
+    }
+}
+
+/// Whether all observations fit in memory, if every run has as many requests as this one.
+fn check_size(requests: f64, scenario: &Scenario, runs: usize) -> anyhow::Result<()> {
+    let observations = requests * scenario.placements.len() as f64 * runs as f64;
+    ensure!(
+        observations <= OBSERVATIONS_MAX as f64,
+        "the experiment would have some {observations:.0} observations, expected at most {OBSERVATIONS_MAX}: shorten it, or have \
+         fewer devices, repeats or points"
+    );
+    Ok(())
+}

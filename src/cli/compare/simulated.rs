@@ -1,0 +1,145 @@
+//! A repeat on a simulated clock. Scores are the models' own, of the same inputs.
+
+use std::time::Duration;
+
+use nearfar::Detector;
+use nearfar::inference::ErrorCode;
+use nearfar::lab::experiment::Inputs;
+use nearfar::lab::observation::{End, Observation, Stages, Usage};
+use nearfar::lab::virtual_time::{self, Experiment, Record, WorkerModel, simulate};
+use nearfar::network::Lost;
+
+use super::cost::Costs;
+use super::repeat::{Measured, Outcome, Repeat};
+use super::results::{MessageType, Results};
+use crate::cli::requester::RequestBody;
+
+/// Runs `repeat`, whose clock is at `began` when it begins.
+///
+/// # Errors
+/// When a model cannot be called, or results cannot be written.
+pub fn run(
+    repeat: &Repeat,
+    mut detectors: Vec<Detector>,
+    costs: &Costs,
+    began: Duration,
+    results: &mut Results,
+) -> anyhow::Result<Measured> {
+    let request_bytes = request_bytes(repeat)?;
+    let mut observations = Vec::with_capacity(repeat.due.len() * detectors.len());
+    for (placement, detector) in detectors.iter_mut().enumerate() {
+        let scores = scores(detector, &repeat.inputs)?;
+        let worker = WorkerModel::like_a_node(costs.passes[placement].model);
+        let (scenario, of) = (&repeat.scenario, &repeat.scenario.placements[placement]);
+        let experiment = Experiment { request_bytes, ..Experiment::of(scenario, &repeat.fleet, of, worker) };
+        let mut first: Vec<Option<Record>> = vec![None; repeat.due.len()];
+        simulate(&experiment, &mut |record| note(&mut first, record));
+        for (input, record) in first.iter().enumerate() {
+            let due = repeat.due[input];
+            let score = scores[repeat.inputs.index(due.device, due.row)];
+            let outcome = outcome(record.as_ref(), score, &experiment);
+            observations.push(repeat.observation(placement, input, outcome));
+        }
+    }
+    let began_us = began.as_micros() as i64;
+    write(repeat, &observations, began_us, results)?;
+    let usage = |placement: u16| Usage { point: repeat.point, repeat: repeat.number, placement, cpu: None };
+    let usages = (0..detectors.len() as u16).map(usage).collect();
+    Ok(Measured { observations, usages, marks: repeat.outages(Duration::ZERO), began_us })
+}
+
+/// Keeps what the requester hears first: the network may make copies.
+fn note(first: &mut [Option<Record>], record: &Record) {
+    if record.end == virtual_time::End::Lost(Lost::Silence) {
+        return;
+    }
+    let Some(slot) = first.get_mut(record.number as usize) else { return };
+    if slot.is_none_or(|known| record.ended_at < known.ended_at) {
+        *slot = Some(*record);
+    }
+}
+
+fn outcome(record: Option<&Record>, score: Option<f32>, experiment: &Experiment) -> Outcome {
+    let silent = Outcome {
+        sent_late: Duration::ZERO,
+        total: None,
+        end: End::Silent,
+        stages: Stages::default(),
+        prediction: None,
+        request_bytes: experiment.request_bytes as u32,
+        answer_bytes: 0,
+    };
+    let Some(record) = record else { return silent };
+    let heard = Outcome {
+        total: Some(record.ended_at - record.sent_at),
+        answer_bytes: experiment.answer_bytes as u32,
+        ..silent
+    };
+    let refused = |code: ErrorCode| End::Refused(code.as_str());
+    match record.end {
+        virtual_time::End::Answered => {
+            let (network, queue) = (record.uplink + record.downlink, record.queue);
+            let stages = Stages { network, queue, inference: record.inference };
+            Outcome { end: End::Answered, stages, prediction: score, ..heard }
+        }
+        virtual_time::End::Overloaded => Outcome { end: refused(ErrorCode::Overloaded), ..heard },
+        virtual_time::End::Superseded => Outcome { end: refused(ErrorCode::Superseded), ..heard },
+        virtual_time::End::Lost(_) => Outcome { end: refused(ErrorCode::NetworkLost), ..heard },
+    }
+}
+
+/// How many rows a model is given at once.
+const ROWS: usize = 128;
+
+/// The score of every input; none where the model's answer is no number.
+fn scores(detector: &mut Detector, inputs: &Inputs) -> anyhow::Result<Vec<Option<f32>>> {
+    let mut all = Vec::with_capacity(inputs.len());
+    let mut scores = Vec::with_capacity(ROWS);
+    let indices: Vec<_> = (0..inputs.len()).collect();
+    for batch in indices.chunks(ROWS) {
+        let rows: Vec<f32> = batch.iter().flat_map(|index| inputs.features(*index)).copied().collect();
+        scores.clear();
+        detector.predict_batch(&rows, &mut scores)?;
+        all.extend(scores.iter().map(|score| score.is_finite().then_some(*score)));
+    }
+    Ok(all)
+}
+
+/// Topic and payload of the first request, for all of them.
+fn request_bytes(repeat: &Repeat) -> anyhow::Result<usize> {
+    let Some(due) = repeat.due.first() else { return Ok(0) };
+    let request = RequestBody {
+        device_id: &repeat.fleet.devices[due.device as usize],
+        timestamp_us: Some(TIMESTAMP_US),
+        request_id: "1000",
+        features: repeat.inputs.features(repeat.inputs.index(due.device, due.row)),
+    };
+    Ok("p0/ml/inference/request".len() + serde_json::to_vec(&request)?.len())
+}
+
+/// One with as many digits as those of today.
+const TIMESTAMP_US: i64 = 1_700_000_000_000_000;
+
+fn write(
+    repeat: &Repeat,
+    observations: &[Observation],
+    began_us: i64,
+    results: &mut Results,
+) -> anyhow::Result<()> {
+    for seen in observations {
+        let due = repeat.due[seen.input as usize];
+        let us = |at: Duration| began_us + at.as_micros() as i64;
+        let features = repeat.inputs.features(repeat.inputs.index(due.device, due.row)).len();
+        results.message(us(due.at), MessageType::Request, seen.request_bytes as usize, features)?;
+        let Some(total) = seen.total else { continue };
+        let is_result = seen.end == End::Answered;
+        let kind = if is_result { MessageType::Result } else { MessageType::Error };
+        results.message(us(due.at + total), kind, seen.answer_bytes as usize, 0)?;
+        if is_result && due.at >= repeat.scenario.warm_up {
+            let device = &repeat.fleet.devices[due.device as usize];
+            let name = &repeat.scenario.placements[seen.placement as usize].name;
+            results.answer(us(due.at), device, name, &seen.stages, total)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,17 @@
+//! The plan of an experiment: who asks when, with what, and at which placement first. Seeded, and without a clock: whoever runs it, by
+//! the clock or on a simulated one, asks the same.
+
+mod fleet;
+mod inputs;
+mod recording;
+mod timetable;
+mod turns;
+
+pub use fleet::{Fleet, FleetError, with_devices};
+pub use inputs::{Inputs, WINDOWS_MAX};
+pub use recording::{ROWS_MAX, RecordedRow, RecordingFault, read_recording};
+pub use timetable::{Due, Group, Pace, Timetable, requests_expected};
+pub use turns::Turns;
+
+#[cfg(test)]
+mod tests;

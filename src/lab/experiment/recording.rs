@@ -1,0 +1,93 @@
+//! The rows of a recorded file, as inputs.
+
+use std::path::Path;
+use std::time::Duration;
+
+use crate::sensors::recorded::{Columns, Recording, RecordingError, Row};
+
+/// The most rows of one recording that are kept, some 300 bytes each for 32 features.
+pub const ROWS_MAX: usize = 1_000_000;
+
+/// One row of a recording.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RecordedRow {
+    /// When it is due, since the first one, at the speed of the replay; `None` where the file has no times.
+    pub at: Option<Duration>,
+    /// The model's inputs.
+    pub features: Vec<f32>,
+    /// What its label says.
+    pub truth: Option<bool>,
+}
+
+/// A recording that cannot be replayed.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordingFault {
+    /// It cannot be read.
+    #[error(transparent)]
+    Unreadable(#[from] RecordingError),
+    /// A label is neither yes nor no.
+    #[error(
+        "{file}, line {line}, column {column}: found {found:?}, expected 0 or 1, no or yes, normal or anomaly, healthy or faulty, or nothing"
+    )]
+    Label {
+        /// The file.
+        file: String,
+        /// Line, from 1.
+        line: u64,
+        /// The column.
+        column: String,
+        /// What stands there.
+        found: String,
+    },
+    /// There is no row.
+    #[error("{file}: there are no rows, expected at least one below the header")]
+    Empty {
+        /// The file.
+        file: String,
+    },
+}
+
+/// Reads the rows of `path` that are due until `duration` has passed, and no more than [`ROWS_MAX`].
+///
+/// # Errors
+/// [`RecordingFault`] naming file, line and column.
+pub fn read_recording(
+    path: &Path,
+    columns: &Columns,
+    speed: f64,
+    duration: Duration,
+) -> Result<Vec<RecordedRow>, RecordingFault> {
+    let mut rows = Vec::new();
+    let mut first_us = None;
+    for row in Recording::open(path, columns)?.take(ROWS_MAX) {
+        let row = row?;
+        let at = row.timestamp_us.and_then(|timestamp_us| {
+            let since_us = timestamp_us.saturating_sub(*first_us.get_or_insert(timestamp_us)).max(0);
+            Duration::try_from_secs_f64(since_us as f64 / 1e6 / speed).ok()
+        });
+        if at.is_some_and(|at| at >= duration) {
+            break;
+        }
+        let truth = truth(path, columns, &row)?;
+        rows.push(RecordedRow { at, features: row.features, truth });
+    }
+    if rows.is_empty() {
+        return Err(RecordingFault::Empty { file: path.display().to_string() });
+    }
+    Ok(rows)
+}
+
+fn truth(path: &Path, columns: &Columns, row: &Row) -> Result<Option<bool>, RecordingFault> {
+    let Some(label) = &row.label else { return Ok(None) };
+    match label.to_ascii_lowercase().as_str() {
+        "" => Ok(None),
+        "1" | "true" | "yes" | "anomaly" | "faulty" => Ok(Some(true)),
+        "0" | "false" | "no" | "normal" | "healthy" => Ok(Some(false)),
+        _ => Err(RecordingFault::Label {
+            file: path.display().to_string(),
+            line: row.line,
+            column: columns.label.clone().unwrap_or_default(),
+            found: label.clone(),
+        }),
+    }
+}
