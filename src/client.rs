@@ -73,6 +73,9 @@ pub trait Publisher: Send + Sync {
     /// [`ClientError`] when some could not be handed over; they are gone.
     fn publish(&self, batch: &mut Vec<Message>, wait: Duration) -> Result<(), ClientError>;
 
+    /// Whether so many messages would be handed over now without waiting.
+    fn has_room_for(&self, messages: usize) -> bool;
+
     /// Ends the subscription: the subscriber still receives what arrived before, then the end.
     fn stop_receiving(&self);
 }

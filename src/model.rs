@@ -57,6 +57,14 @@ pub trait Model: Send {
     fn replica(&self) -> Option<Box<dyn Model>> {
         None
     }
+
+    /// Whether a row takes microseconds, whatever its values, so that waking another thread would cost more than the model does. Then the thread that
+    /// reads requests calls a [`replica`](Self::replica) itself while no worker is busy, and nobody watches whether it returns.
+    ///
+    /// False, the default, for a model that may take its time.
+    fn is_prompt(&self) -> bool {
+        false
+    }
 }
 
 /// Why a forward pass failed.

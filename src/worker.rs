@@ -8,6 +8,7 @@
 //! floods waits for itself. Whatever becomes of a job, it ends in one [`Done`]: from the model, or from [`Pool::submit`] when
 //! there is no room, or at its deadline, or when the model fails, panics or takes too long.
 
+mod guest;
 mod health;
 mod lanes;
 mod pool;
@@ -19,6 +20,7 @@ use std::time::{Duration, Instant};
 
 use crate::inference::{ErrorCode, Outcome, Refusal};
 
+pub use self::guest::{Guest, Visit};
 pub use self::health::Health;
 pub use self::lanes::{Bounds, Lanes, Ousted, Waits};
 pub use self::pool::{DeviceOf, Pool, WORKERS_MAX};

@@ -173,14 +173,18 @@ impl Lane {
     /// The same for whoever publishes within the process: it is bounded in bytes alone, so that it gets through where connections
     /// press.
     fn has_room(&self) -> bool {
-        let has_room = || self.has_bytes(self.outstanding().bytes, 0);
-        if has_room() {
+        if self.has_room_now() {
             return true;
         }
         self.awaited_message.store(0, Ordering::SeqCst);
         self.is_awaited.store(true, Ordering::SeqCst);
         // It may have been emptied since, by a thread that saw nobody waiting.
-        has_room()
+        self.has_room_now()
+    }
+
+    /// The same, for whoever will not wait.
+    pub fn has_room_now(&self) -> bool {
+        self.has_bytes(self.outstanding().bytes, 0)
     }
 
     fn has_bytes(&self, before: u64, bytes: u64) -> bool {

@@ -149,6 +149,11 @@ impl LinkPublisher {
         Ok(refused)
     }
 
+    /// Whether the connections have so little before them that some more messages are published without waiting, and none is dropped.
+    pub fn has_room(&self) -> bool {
+        self.bus.connections.has_room_now()
+    }
+
     fn add(&self, out: &mut Batch, message: Message) -> Result<(), TopicRefused> {
         if !is_publishable(&message.topic) {
             tracing::warn!(topic = %String::from_utf8_lossy(&message.topic), "in-process publish dropped: topic refused");

@@ -88,6 +88,10 @@ impl Publisher for LinkPublisher {
         }
     }
 
+    fn has_room_for(&self, _messages: usize) -> bool {
+        self.has_room()
+    }
+
     fn stop_receiving(&self) {
         self.close();
     }

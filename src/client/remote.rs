@@ -193,6 +193,11 @@ impl Publisher for RemotePublisher {
         if dropped == 0 { Ok(()) } else { Err(ClientError::OutboxFull { dropped, outbox_messages_max }) }
     }
 
+    fn has_room_for(&self, messages: usize) -> bool {
+        // Half of it is for others, which may fill it meanwhile.
+        self.shared.outbox.capacity() >= messages + self.shared.config.outbox_messages_max / 2
+    }
+
     fn stop_receiving(&self) {
         self.shared.routes.close(&self.name);
         let is_online = *self.shared.lock_state() == State::Online;

@@ -21,6 +21,9 @@ use super::{Model, ModelError};
 /// The numbers between two layers that a block of rows may have: 256 KiB, a part of the second-level cache.
 const BLOCK_VALUES: usize = 1 << 16;
 
+/// Multiplications for a row of a network that is called at once rather than by another thread: some microseconds.
+const PROMPT_PRODUCTS_MAX: usize = 1 << 14;
+
 /// A network ready to be called. Clones share their weights.
 #[derive(Clone)]
 pub(super) struct Network {
@@ -31,6 +34,7 @@ pub(super) struct Network {
     steps: Arc<[Step]>,
     output: Output,
     block_rows: usize,
+    is_prompt: bool,
     /// Kept between calls, so that normalising allocates only when a batch is larger than any before.
     normalised: Vec<f32>,
 }
@@ -81,6 +85,7 @@ impl Network {
             steps: steps.into(),
             output,
             block_rows,
+            is_prompt: products(layers).is_some_and(|products| products <= PROMPT_PRODUCTS_MAX),
             normalised: Vec::new(),
         })
     }
@@ -146,6 +151,21 @@ impl Model for Network {
     fn replica(&self) -> Option<Box<dyn Model>> {
         Some(Box::new(self.clone()))
     }
+
+    fn is_prompt(&self) -> bool {
+        self.is_prompt
+    }
+}
+
+/// How many multiplications a row takes in layers that see all of it at once; `None` where there are others.
+fn products(layers: &[Layer]) -> Option<usize> {
+    let of_layer = |layer: &Layer| match layer {
+        Layer::Linear { inputs, outputs, .. } => inputs.checked_mul(*outputs),
+        Layer::BatchNorm { features, .. } => Some(*features),
+        Layer::Activation(_) => Some(0),
+        _ => None,
+    };
+    layers.iter().try_fold(0_usize, |sum, layer| sum.checked_add(of_layer(layer)?))
 }
 
 /// Makes one step after the other, and knows the shape that the next one meets.

@@ -10,6 +10,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use super::guest::Guest;
 use super::lanes::{Bounds, Lanes, Ousted};
 use super::running::{Slot, Worker};
 use super::watch::Watch;
@@ -56,6 +57,8 @@ type Threads<C> = Vec<(Arc<Slot<C>>, JoinHandle<()>)>;
 pub(super) struct State<C> {
     pub lanes: Lanes<Job<C>>,
     pub is_closed: bool,
+    /// A [`Guest`] is at work, and nobody else is until it leaves: that keeps each device's order.
+    has_guest: bool,
     /// Workers that wait and that nobody has woken, so that a busy one costs its senders no system call.
     idle: usize,
     /// Worker threads that neither hang nor have ended.
@@ -81,6 +84,7 @@ impl<C: Send + 'static> Pool<C> {
         let state = State {
             lanes: Lanes::new(bounds),
             is_closed: false,
+            has_guest: false,
             idle: 0,
             serving: 0,
             abandoned: 0,
@@ -153,6 +157,12 @@ impl<C: Send + 'static> Pool<C> {
                 "a newer request of this device took its place in the queue",
             ),
         }
+    }
+
+    /// A guest for a thread that submits; `None` where the model is not prompt, or there can be only one of it.
+    pub fn guest(&self) -> Option<Guest<C>> {
+        let model = self.shared.lock().spare.as_ref()?.replica()?;
+        model.is_prompt().then(|| Guest::new(Arc::clone(&self.shared), model))
     }
 
     /// How many jobs wait.
@@ -276,7 +286,8 @@ impl<C> Shared<C> {
         loop {
             // What waits is shared with the workers that have nothing to do.
             let fair_share = state.lanes.len().div_ceil(state.idle + 1);
-            state.lanes.take(fair_share.min(self.config.batch_max.max(1)), batch, held);
+            let count = if state.has_guest { 0 } else { fair_share.min(self.config.batch_max.max(1)) };
+            state.lanes.take(count, batch, held);
             if !batch.is_empty() {
                 break;
             }
@@ -297,6 +308,32 @@ impl<C> Shared<C> {
             self.arrived.notify_one();
         }
         true
+    }
+
+    /// Lets a guest do `jobs` jobs if they are one batch and nobody has anything else to do.
+    pub fn let_in(&self, jobs: usize) -> bool {
+        let mut state = self.lock();
+        let is_free = !state.has_guest && state.idle > 0 && state.idle == state.serving;
+        let may_run = is_free
+            && state.lanes.is_empty()
+            && !state.is_closed
+            && (1..=self.config.batch_max).contains(&jobs);
+        state.has_guest |= may_run;
+        may_run
+    }
+
+    /// The guest leaves. What has come meanwhile is the workers'.
+    pub fn let_out(&self) {
+        let mut state = self.lock();
+        state.has_guest = false;
+        let wakes_one = state.idle > 0 && !state.lanes.is_empty();
+        if wakes_one {
+            state.idle -= 1;
+        }
+        drop(state);
+        if wakes_one {
+            self.arrived.notify_one();
+        }
     }
 
     /// Waits, as the watch, until `until` or until there is news.
