@@ -1,0 +1,94 @@
+//! The page: its parts in the order in which they are read.
+
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+use time::OffsetDateTime;
+
+use super::{Report, asked, details, methods, plots, sweeps};
+use crate::lab::observation::Clock;
+
+/// The style of pages and drawings. A file of ours: it stands in a page unescaped.
+pub const STYLE: &str = include_str!("page.css");
+
+/// The whole page.
+pub fn page(report: &Report<'_>) -> Markup {
+    let Report { run, findings, .. } = report;
+    let answer = &findings.answer;
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                // Nothing is fetched, whatever a text may have smuggled in.
+                meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'";
+                title { "Experiment: " (name(&run.source)) }
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                main {
+                    header {
+                        p.kicker { "nearfar · placement experiment" }
+                        h1 { (name(&run.source)) }
+                        p.facts { (facts(report)) }
+                    }
+                    section.answer aria-label="The answer" {
+                        p.sentence { (answer.sentence) }
+                        @if !answer.further.is_empty() {
+                            ul { @for sentence in &answer.further { li { (sentence) } } }
+                        }
+                    }
+                    @if !answer.cautions.is_empty() {
+                        section.cautions aria-label="To be kept in mind" {
+                            ul { @for caution in &answer.cautions { li { (caution) } } }
+                        }
+                    }
+                    (asked::asked(report))
+                    (details::details(report))
+                    (sweeps::sweeps(report))
+                    @if let Some(accuracy) = plots::accuracy(findings, "accuracy") {
+                        section { h2 { "Accuracy and latency" } div.figures { (accuracy) } }
+                    }
+                    (methods::repeat(report))
+                    (methods::methods(report))
+                    footer { p { "Written by nearfar " (run.version) ". All figures, and more of them, are in " code { "summary.json" } "." } }
+                }
+            }
+        }
+    }
+}
+
+/// A source's last part.
+fn name(source: &str) -> &str {
+    source.rsplit(['/', '\\']).find(|part| !part.is_empty()).unwrap_or(source)
+}
+
+fn facts(report: &Report<'_>) -> Markup {
+    let run = report.run;
+    let began = match run.clock {
+        Clock::Real => date(run.began_us),
+        Clock::Virtual(_) => "On a simulated clock".to_owned(),
+    };
+    html! {
+        (began)
+        @if !run.machine.is_empty() { " · " (run.machine) }
+        " · nearfar " (run.version) " · seed " (run.scenario.seed)
+        @if run.scenario.repeats > 1 { " · " (run.scenario.repeats) " repeats" }
+    }
+}
+
+/// `2026-03-01 12:30 UTC`.
+fn date(since_1970_us: u64) -> String {
+    let seconds = i64::try_from(since_1970_us / 1_000_000).ok();
+    match seconds.and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok()) {
+        Some(time) => format!(
+            "{}-{:02}-{:02} {:02}:{:02} UTC",
+            time.year(),
+            u8::from(time.month()),
+            time.day(),
+            time.hour(),
+            time.minute()
+        ),
+        None => format!("{since_1970_us} µs after 1970"),
+    }
+}
