@@ -212,14 +212,8 @@ fn texts_of_a_scenario_are_shown_and_never_obeyed() {
     }
     let written = written("hostile", &run);
     for text in [&written.html, written.svg.as_ref().unwrap()] {
-        for danger in ["<script", "<img", "\"><", "&amp;</style>"] {
-            // A tag of our own ends an attribute too, but never one with that text.
-            let found = text.match_indices(danger).find(|(at, _)| {
-                text[*at..].starts_with("<script")
-                    || text[*at..].starts_with("<img")
-                    || text[*at..].contains("alert(1)") && text[*at..].starts_with("\"><script")
-            });
-            assert!(found.is_none(), "{danger}: {found:?}");
+        for danger in ["<script", "<img", "onerror='alert(2)'>", "title>]]>"] {
+            assert!(!text.contains(danger), "{danger}");
         }
         assert_eq!(text.matches("</style>").count(), 1);
     }

@@ -64,6 +64,11 @@ fn between_none_and_all(percent: f64) -> String {
     format!("{percent:.decimals$}")
 }
 
+/// Three significant digits; from a thousand on a whole number in groups of three digits.
+pub fn figure(value: f64) -> String {
+    if (1e3..1e15).contains(&value) { count(value.round() as usize) } else { number(value, 3) }
+}
+
 /// A whole number in groups of three digits.
 pub fn count(number: usize) -> String {
     let digits = number.to_string();
@@ -114,6 +119,7 @@ mod tests {
     fn numbers_are_rounded_grouped_and_listed() {
         assert_eq!([number(1234.5, 3), number(0.012_345, 3), number(1e-9, 3)], ["1234", "0.0123", "0"]);
         assert_eq!([plain(50.0, 4), plain(0.25, 4)], ["50", "0.25"]);
+        assert_eq!([figure(0.012_345), figure(999.4), figure(12_345.6)], ["0.0123", "999", "12,346"]);
         assert_eq!([count(7), count(1_234), count(12_345_678)], ["7", "1,234", "12,345,678"]);
         assert_eq!([milliseconds(9.87654), milliseconds(12_345.0)], ["9.88 ms", "12.3 s"]);
         let items = ["a", "b", "c"].map(str::to_owned);

@@ -88,9 +88,14 @@ fn milliseconds(seconds: f64) -> String {
     }
 }
 
+/// Two significant digits, and no zeros behind them.
 fn percent(share: f64) -> String {
     let percent = share * 100.0;
-    if percent >= 10.0 { format!("{percent:.0} %") } else { format!("{} %", (percent * 1e3).round() / 1e3) }
+    if percent >= 10.0 || percent <= 0.0 {
+        return format!("{percent:.0} %");
+    }
+    let scale = 10_f64.powf(1.0 - percent.log10().floor());
+    format!("{} %", (percent * scale).round() / scale)
 }
 
 #[cfg(test)]
@@ -118,6 +123,14 @@ mod tests {
             profile.words(),
             "plant: to the model mostly 11 ms to 29 ms (median 20 ms), 6 Mbit/s with room for 250 kB before it, 2.5 % lost, losses \
              are reported; back 5 ms"
+        );
+    }
+
+    #[test]
+    fn shares_have_two_digits() {
+        assert_eq!(
+            [0.047_62, 0.01, 0.000_123, 0.333, 0.0].map(percent),
+            ["4.8 %", "1 %", "0.012 %", "33 %", "0 %"]
         );
     }
 

@@ -3,6 +3,7 @@
 use maud::{Markup, html};
 
 use super::Report;
+use super::page::breakable;
 use crate::lab::scenario::{Arrivals, Scenario, Sensor, Source};
 use crate::lab::words::{count, plain};
 
@@ -33,7 +34,7 @@ pub fn asked(report: &Report<'_>) -> Markup {
                 @if let Some(deadline) = scenario.deadline { dt { "Deadline" } dd { (plain(deadline.as_secs_f64() * 1e3, 4)) " ms" } }
                 @for sweep in &scenario.sweeps {
                     dt { "Varied" }
-                    dd { code { (sweep.key) } ": " (values(&sweep.values)) }
+                    dd { code { (breakable(&sweep.key)) } ": " (values(&sweep.values)) }
                 }
             }
             @if !scenario.remarks.is_empty() {

@@ -2,6 +2,7 @@
 
 use maud::{Markup, html};
 
+use super::page::breakable;
 use super::{POINTS_DRAWN_MAX, Report, plots, tables};
 use crate::lab::findings::PointFindings;
 use crate::lab::observation::Mark;
@@ -24,7 +25,7 @@ pub fn details(report: &Report<'_>) -> Markup {
             @for at in drawn {
                 @let point = &points[at];
                 details.point open[at == 0] {
-                    summary { (settings(point)) }
+                    summary { (breakable(&settings(point))) }
                     (figures(report, at, point))
                 }
             }
@@ -54,6 +55,8 @@ fn figures(report: &Report<'_>, at: usize, point: &PointFindings) -> Markup {
         plots::latency(point, &format!("latency-{at}")),
         plots::timeline(point, &marks, &format!("time-{at}")),
         plots::stages(point, &format!("stages-{at}")),
+        // With sweeps its place is beside the curves, for it shows all points.
+        (report.findings.points.len() == 1).then(|| plots::accuracy(report.findings, "accuracy")).flatten(),
     ];
     html! {
         (tables::contrasts(point, level))

@@ -20,13 +20,27 @@ pub fn line_class(at: usize) -> String {
     format!("line s{} d{}", at % SERIES, at % SERIES)
 }
 
-/// What each line is, beside a drawing.
-pub fn legend(names: &[&str]) -> Markup {
+/// What stands for a series in a drawing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Key {
+    /// A line.
+    Line,
+    /// A line with dots.
+    DottedLine,
+    /// Dots alone.
+    Dot,
+}
+
+/// Which series is whose, beside a drawing.
+pub fn legend(names: &[&str], key: Key) -> Markup {
     html! {
         ul.legend {
             @for (at, name) in names.iter().enumerate() {
                 li {
-                    svg.key viewBox="0 0 34 12" aria-hidden="true" { path class=(line_class(at)) d="M1 6H33" {} }
+                    svg.key viewBox="0 0 34 12" aria-hidden="true" {
+                        @if key != Key::Dot { path class=(line_class(at)) d="M1 6H33" {} }
+                        @if key != Key::Line { (dot(at, 17.0, 6.0)) }
+                    }
                     span { (name) }
                 }
             }

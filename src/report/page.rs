@@ -3,7 +3,7 @@
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use time::OffsetDateTime;
 
-use super::{Report, asked, details, methods, plots, sweeps};
+use super::{Report, asked, details, methods, sweeps};
 use crate::lab::observation::Clock;
 
 /// The style of pages and drawings. A file of ours: it stands in a page unescaped.
@@ -33,9 +33,9 @@ pub fn page(report: &Report<'_>) -> Markup {
                         p.facts { (facts(report)) }
                     }
                     section.answer aria-label="The answer" {
-                        p.sentence { (answer.sentence) }
+                        p.sentence { (breakable(&answer.sentence)) }
                         @if !answer.further.is_empty() {
-                            ul { @for sentence in &answer.further { li { (sentence) } } }
+                            ul { @for sentence in &answer.further { li { (breakable(sentence)) } } }
                         }
                     }
                     @if !answer.cautions.is_empty() {
@@ -46,9 +46,6 @@ pub fn page(report: &Report<'_>) -> Markup {
                     (asked::asked(report))
                     (details::details(report))
                     (sweeps::sweeps(report))
-                    @if let Some(accuracy) = plots::accuracy(findings, "accuracy") {
-                        section { h2 { "Accuracy and latency" } div.figures { (accuracy) } }
-                    }
                     (methods::repeat(report))
                     (methods::methods(report))
                     footer { p { "Written by nearfar " (run.version) ". All figures, and more of them, are in " code { "summary.json" } "." } }
@@ -56,6 +53,20 @@ pub fn page(report: &Report<'_>) -> Markup {
             }
         }
     }
+}
+
+/// A text whose dotted keys may be broken at their dots, where a line is too short for them.
+pub fn breakable(text: &str) -> Markup {
+    let is_within_a_key = |at: usize| {
+        text[..at].ends_with(char::is_alphanumeric) && text[at + 1..].starts_with(char::is_alphabetic)
+    };
+    let mut from = 0;
+    let mut parts = Vec::new();
+    for (at, _) in text.match_indices('.').filter(|(at, _)| is_within_a_key(*at)) {
+        parts.push(&text[from..=at]);
+        from = at + 1;
+    }
+    html! { @for part in parts { (part) wbr; } (text[from..]) }
 }
 
 /// A source's last part.

@@ -15,7 +15,7 @@ pub use timeline::timeline;
 use maud::{Markup, html};
 
 use super::PLACEMENTS_DRAWN_MAX;
-use super::drawing;
+use super::drawing::{self, Key};
 use crate::lab::findings::{PlacementFindings, PointFindings};
 
 /// The placements that have a place in a drawing.
@@ -45,5 +45,5 @@ fn figure_of_placements(
     drawing: &Markup,
     caption: &Markup,
 ) -> Markup {
-    figure(heading, &drawing::legend(&names(placements)), drawing, caption)
+    figure(heading, &drawing::legend(&names(placements), Key::Line), drawing, caption)
 }

@@ -2,11 +2,12 @@
 
 use maud::{Markup, html};
 
-use super::plots::{Curve, curves};
+use super::page::breakable;
+use super::plots::{self, Curve, curves};
 use super::{KEYS_DRAWN_MAX, Report, SWEEP_ROWS_MAX, details, tables};
 use crate::lab::findings::{Findings, PlacementFindings, PointFindings};
 use crate::lab::statistics::Proportion;
-use crate::lab::words::{count, estimate, number, percent, plain};
+use crate::lab::words::{count, estimate, figure, percent, plain};
 
 /// The section of the page; nothing without sweeps.
 pub fn sweeps(report: &Report<'_>) -> Markup {
@@ -18,10 +19,11 @@ pub fn sweeps(report: &Report<'_>) -> Markup {
             h2 { "What was varied" }
             @if keys.len() > 1 { p.hint { "Along each key the others have their first values." } }
             @for (at, key) in keys.iter().take(KEYS_DRAWN_MAX).enumerate() {
-                @if keys.len() > 1 { h3 { code { (key) } } }
+                @if keys.len() > 1 { h3 { code { (breakable(key)) } } }
                 div.figures { @for drawing in drawings(findings, key, at) { (drawing) } }
             }
             @if keys.len() > KEYS_DRAWN_MAX { p.hint { (keys.len() - KEYS_DRAWN_MAX) " further keys have no curves here." } }
+            @if let Some(accuracy) = plots::accuracy(findings, "accuracy") { div.figures { (accuracy) } }
             (table(findings))
         }
     }
@@ -75,14 +77,14 @@ fn row(point: &PointFindings, at: usize, placement: &PlacementFindings) -> Marku
             .percentiles
             .iter()
             .find(|(percent, ..)| *percent == wanted)
-            .map(|(_, value, _)| number(*value, 3))
+            .map(|(_, value, _)| figure(*value))
     };
     let none = || "–".to_owned();
     let contrast =
         at.checked_sub(1).and_then(|at| point.contrasts.get(at)).and_then(|contrast| contrast.latency_ms);
     html! {
         tr {
-            td.words { @if at == 0 { (settings(point)) } }
+            td.words { @if at == 0 { (breakable(&settings(point))) } }
             th scope="row" { (placement.name) }
             td.n { (percent(answered)) }
             @match &placement.latency_ms {

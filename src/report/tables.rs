@@ -6,7 +6,7 @@ use maud::{Markup, html};
 
 use crate::lab::findings::{PlacementFindings, PointFindings};
 use crate::lab::statistics::{Difference, Interval, PERCENTILES, Proportion, Verdict};
-use crate::lab::words::{count, estimate, number, percent, plain};
+use crate::lab::words::{count, estimate, figure, milliseconds, number, percent, plain};
 
 /// A table with a heading, in a container of its own that scrolls where it is narrow.
 fn table(caption: &str, head: &Markup, body: &Markup, note: &Markup) -> Markup {
@@ -46,7 +46,7 @@ fn none() -> Markup {
 
 /// How sure intervals are, for notes.
 fn sure(level: f64) -> Markup {
-    html! { "Small print: " (plain(level * 100.0, 4)) " % intervals." }
+    html! { "In small print: " (plain(level * 100.0, 4)) " % intervals." }
 }
 
 /// Latencies, milliseconds.
@@ -65,8 +65,8 @@ pub fn latencies(point: &PointFindings, level: f64) -> Markup {
                         td.n { (count(latency.count)) }
                         (with_interval(latency.mean, latency.mean_interval))
                         @for (_, value, interval) in &latency.percentiles { (with_interval(*value, *interval)) }
-                        td.n { (number(latency.min, 3)) }
-                        td.n { (number(latency.max, 3)) }
+                        td.n { (figure(latency.min)) }
+                        td.n { (figure(latency.max)) }
                     }
                     None => { td.n { "0" } td.words colspan="8" { "no result, so there is no latency" } }
                 }
@@ -177,25 +177,25 @@ pub fn accuracy(point: &PointFindings, level: f64) -> Markup {
     }
     let head = html! {
         (first_column("placement")) (column("precision")) (column("recall")) (column("F1")) (column("ROC AUC"))
-        (column("recall of all")) (column("anomalies found")) (column("delay, s"))
+        (column("recall of all")) (column("anomalies found")) (column("delay"))
     };
-    let figure =
-        |figure: Option<f64>| figure.map_or_else(none, |figure| html! { td.n { (plain(figure, 3)) } });
+    let share_of =
+        |share: Option<f64>| share.map_or_else(none, |share| html! { td.n { (number(share, 3)) } });
     let body = html! {
         @for placement in &point.placements {
             @if let Some(accuracy) = &placement.accuracy {
                 tr {
                     th scope="row" { (placement.name) }
-                    (figure(accuracy.confusion.precision()))
-                    (figure(accuracy.confusion.recall()))
-                    (figure(accuracy.confusion.f1()))
-                    (figure(accuracy.roc_auc))
+                    (share_of(accuracy.confusion.precision()))
+                    (share_of(accuracy.confusion.recall()))
+                    (share_of(accuracy.confusion.f1()))
+                    (share_of(accuracy.roc_auc))
                     @match accuracy.recall_of_all() { Some(recall) => (share(recall, level)), None => (none()) }
                     @match accuracy.detection {
                         Some(detection) => {
                             td.n { (count(detection.found)) " of " (count(detection.anomalies)) }
                             @match detection.delay_s {
-                                Some([_, median, most]) => td.n { (number(median, 3)) small { "at most " (number(most, 3)) } },
+                                Some([_, median, most]) => td.n { (milliseconds(median * 1e3)) small { "at most " (milliseconds(most * 1e3)) } },
                                 None => (none()),
                             }
                         }
@@ -246,21 +246,21 @@ pub fn consumption(point: &PointFindings) -> Markup {
         (first_column("placement")) (column("requests, kB")) (column("answers, kB")) (column("over the network, kB"))
         (column("CPU, s")) (column("CPU a result, µs")) (column("energy, J (model)")) (column("energy a result, mJ (model)"))
     };
-    let kilobytes = |bytes: u64| number(bytes as f64 / 1e3, 3);
+    let kilobytes = |bytes: u64| figure(bytes as f64 / 1e3);
     let body = html! {
         @for placement in &point.placements {
             @let used = &placement.consumption;
-            @let each = |value: f64| if used.answered > 0 { number(value / used.answered as f64, 3) } else { "–".to_owned() };
+            @let each = |value: f64| if used.answered > 0 { figure(value / used.answered as f64) } else { "–".to_owned() };
             tr {
                 th scope="row" { (placement.name) }
                 td.n { (kilobytes(used.request_bytes)) }
                 td.n { (kilobytes(used.answer_bytes)) }
                 td.n { (kilobytes(used.network_bytes)) }
                 @match used.cpu {
-                    Some(cpu) => { td.n { (number(cpu.as_secs_f64(), 3)) } td.n { (each(cpu.as_secs_f64() * 1e6)) } }
+                    Some(cpu) => { td.n { (figure(cpu.as_secs_f64())) } td.n { (each(cpu.as_secs_f64() * 1e6)) } }
                     None => { (none()) (none()) }
                 }
-                td.n { (number(used.energy_j(), 3)) @if used.cpu_energy_j.is_none() { small { "without the processor" } } }
+                td.n { (figure(used.energy_j())) @if used.cpu_energy_j.is_none() { small { "without the processor" } } }
                 td.n { (each(used.energy_j() * 1e3)) }
             }
         }
@@ -291,7 +291,7 @@ pub fn repeats(point: &PointFindings) -> Markup {
                     td.n { (count(repeat.sent)) }
                     td.n { (count(repeat.answered)) }
                     @match repeat.latency_ms {
-                        Some(latency) => @for value in latency { td.n { (number(value, 3)) } },
+                        Some(latency) => @for value in latency { td.n { (figure(value)) } },
                         None => @for _ in 0..3 { (none()) },
                     }
                     @if let Some(misses) = repeat.deadline_misses { td.n { (percent(misses)) } }

@@ -33,7 +33,7 @@ pub struct Frame {
 const LEFT: f64 = 62.0;
 const RIGHT: f64 = 18.0;
 const TOP: f64 = 34.0;
-const BOTTOM: f64 = 58.0;
+const BOTTOM: f64 = 62.0;
 
 impl Frame {
     /// Where a value of the x axis is.
@@ -91,7 +91,7 @@ impl Frame {
             @for (value, label) in self.x.ticks() {
                 @let x = self.x(value);
                 path.grid d=(format!("M{} {top}V{}", tenths(x), bottom + 5.0)) {}
-                text.tick x=(tenths(x)) y=(bottom + 20.0) text-anchor="middle" { (label) }
+                text.tick x=(tenths(x)) y=(bottom + 23.0) text-anchor="middle" { (label) }
             }
             path.axis d=(format!("M{left} {bottom}H{right}")) {}
             text.axis-title x="4" y="14" { (self.y_title) (logarithmic(&self.y)) }

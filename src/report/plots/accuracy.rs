@@ -2,10 +2,10 @@
 
 use maud::{Markup, html};
 
-use super::{drawn, figure_of_placements, names};
+use super::{drawn, figure, names};
 use crate::lab::findings::{Findings, PointFindings};
 use crate::lab::words::{milliseconds, number};
-use crate::report::drawing::{Frame, Scale, dot, tenths};
+use crate::report::drawing::{Frame, Key, Scale, dot, legend, tenths};
 
 /// The most dots.
 const DOTS_MAX: usize = 240;
@@ -46,7 +46,8 @@ pub fn accuracy(findings: &Findings, id: &str) -> Option<Markup> {
         "Up and to the left is better. The line is the Pareto front: nothing beats what is on it in both. The upper axis does not \
          begin at 0."
     };
-    Some(figure_of_placements("Accuracy against latency", drawn(first), &frame.draw(&inside), &caption))
+    let legend = legend(&names(drawn(first)), Key::Dot);
+    Some(figure("Accuracy against latency", &legend, &frame.draw(&inside), &caption))
 }
 
 fn dots_of(point: &PointFindings) -> impl Iterator<Item = Dot> + '_ {

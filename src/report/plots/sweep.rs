@@ -6,7 +6,7 @@ use super::figure;
 use crate::lab::findings::{Findings, PlacementFindings, PointFindings};
 use crate::lab::statistics::Interval;
 use crate::lab::words::{number, plain};
-use crate::report::drawing::{self, Frame, Scale, dot, line_class, tenths};
+use crate::report::drawing::{self, Frame, Key, Scale, dot, line_class, tenths};
 use crate::report::{CURVE_POINTS_MAX, PLACEMENTS_DRAWN_MAX};
 
 /// What a curve shows.
@@ -70,7 +70,7 @@ pub fn curves(findings: &Findings, key: &str, curve: Curve, id: &str) -> Option<
     let inside = html! { @for (at, steps) in series.iter().enumerate().rev() { (line(&frame, at, steps)) } };
     let level = plain(level * 100.0, 4);
     let caption = html! { "Along " code { (key) } ", with " (level) " % intervals." };
-    Some(figure(heading, &drawing::legend(&names), &frame.draw(&inside), &caption))
+    Some(figure(heading, &drawing::legend(&names, Key::DottedLine), &frame.draw(&inside), &caption))
 }
 
 /// A key's values need not begin at 0.
@@ -135,13 +135,17 @@ fn description(names: &[&str], series: &[Vec<Step>]) -> String {
     names.iter().zip(series).map(of).collect::<Vec<_>>().join(" ")
 }
 
-/// A key's end, where all of it would not fit below an axis.
+/// A key's last levels, where all of it would not fit below an axis.
 fn shortened(key: &str) -> String {
-    let characters = key.chars().count();
-    if characters <= KEY_CHARACTERS_MAX {
+    let fits = |text: &str| text.chars().count() <= KEY_CHARACTERS_MAX;
+    if fits(key) {
         return key.to_owned();
     }
-    format!("…{}", key.chars().skip(characters - KEY_CHARACTERS_MAX + 1).collect::<String>())
+    let levels = key.match_indices('.').map(|(at, _)| &key[at + 1..]);
+    match levels.into_iter().find(|rest| fits(rest)) {
+        Some(rest) => format!("… {rest}"),
+        None => format!("{}…", key.chars().take(KEY_CHARACTERS_MAX).collect::<String>()),
+    }
 }
 
-const KEY_CHARACTERS_MAX: usize = 32;
+const KEY_CHARACTERS_MAX: usize = 26;

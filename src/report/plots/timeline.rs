@@ -152,7 +152,7 @@ fn silence(frame: &Frame, point: &PointFindings) -> Markup {
                 @let (from, until) = (frame.x(bin.from_s), frame.x(bin.until_s));
                 @let share = bin.unanswered as f64 / bin.sent.max(1) as f64;
                 rect class=(format!("f{}", at % SERIES)) x=(tenths(from)) y=(tenths(y)) width=(tenths(until - from))
-                    height=(LANE - 2.0) opacity=(tenths(0.2 + 0.8 * share)) {}
+                    height=(LANE - 2.0) opacity=(tenths(0.3 + 0.7 * share)) {}
             }
         }
     }
