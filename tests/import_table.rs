@@ -60,7 +60,7 @@ const TABLE: &[Row] = &[
         Only(&["broker", "inference", "metrics", "node", "rate_limit"]),
         &["serde", "candle", "rumqtt", "mqtt", "clap"],
     ),
-    row("node", AllBut(&["cli", "config", "http", "lab"]), &["clap", "candle", "rumqtt"]),
+    row("node", AllBut(&["cli", "config", "http", "lab", "report"]), &["clap", "candle", "rumqtt"]),
     row("sensors", Only(&["features", "inference"]), &["tokio", "candle", "rumqtt", "mqtt"]),
     row(
         "config",
@@ -84,6 +84,7 @@ const TABLE: &[Row] = &[
         Only(&["network", "settings", "strict_toml"]),
         &["tokio", "serde", "candle", "rumqtt", "clap"],
     ),
+    row("report", Only(&["lab"]), &["tokio", "candle", "rumqtt", "mqtt", "clap"]),
     row("cli", AllBut(&[]), &["candle", "rumqtt"]),
 ];
 

@@ -53,6 +53,16 @@ fn means(stages: &StageFindings) -> [f64; 4] {
     [stages.network_ms.mean, stages.queue_ms.mean, stages.inference_ms.mean, stages.rest_mean_ms]
 }
 
+/// As much of a name as fits above a bar on a narrow screen.
+fn shortened(name: &str) -> String {
+    match name.char_indices().nth(NAME_CHARACTERS_MAX) {
+        Some((at, _)) => format!("{}…", &name[..at]),
+        None => name.to_owned(),
+    }
+}
+
+const NAME_CHARACTERS_MAX: usize = 36;
+
 fn bar(row: usize, name: &str, means: &[f64; 4], scale: &Scale) -> Markup {
     let top = ROW * row as f64;
     let x = |value: f64| scale.at(value) * (WIDTH - RIGHT);
@@ -64,7 +74,7 @@ fn bar(row: usize, name: &str, means: &[f64; 4], scale: &Scale) -> Markup {
     });
     let parts: Vec<_> = parts.collect();
     html! {
-        text.bar-name x="0" y=(top + 18.0) { (name) " · " (milliseconds(means.iter().sum())) }
+        text.bar-name x="0" y=(top + 18.0) { (shortened(name)) " · " (milliseconds(means.iter().sum())) }
         @for (stage, left, width) in parts {
             @if width > 0.05 {
                 rect class=(format!("stage{stage}")) x=(tenths(left)) y=(top + 25.0) width=(tenths(width.max(0.1))) height=(BAR) {}

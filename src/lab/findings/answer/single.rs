@@ -34,9 +34,10 @@ fn reliability(point: &PointFindings) -> Option<String> {
     let of = |say: &dyn Fn(&PlacementFindings) -> Option<String>| {
         words::list(&point.placements.iter().filter_map(say).collect::<Vec<_>>())
     };
+    // Who answers nothing at all is named where latencies are.
     let lost = of(&|placement| {
         let unanswered = placement.unanswered();
-        (unanswered.all > 0 && unanswered.share() >= UNANSWERED_SAID)
+        (unanswered.all > unanswered.cases && unanswered.share() >= UNANSWERED_SAID)
             .then(|| format!("{} never answers {}", placement.name, percent(unanswered)))
     });
     if let Some(deadline_ms) = point.deadline_ms {
@@ -88,10 +89,12 @@ fn latency(point: &PointFindings, contrast: &Contrast, options: &Options) -> Str
             .iter()
             .filter(|placement| [first, second].contains(&&placement.name) && placement.latency_ms.is_none())
             .map(|placement| placement.name.clone());
-        let silent = words::list(&silent.collect::<Vec<_>>());
-        return format!(
-            "{silent} answered nothing, so that the latencies of {first} and {second} cannot be compared"
-        );
+        let silent: Vec<_> = silent.collect();
+        let theirs = match silent.as_slice() {
+            [_, _] => "their latencies".to_owned(),
+            _ => format!("the latencies of {first} and {second}"),
+        };
+        return format!("{} answered nothing, so that {theirs} cannot be compared", words::list(&silent));
     };
     let (value, range) = in_words(&difference);
     let level = plain(options.bootstrap.level * 100.0, 4);
