@@ -281,6 +281,6 @@ fn a_page_stays_small_whatever_it_is_made_of() {
         }
     }
     let written = written("large", &run);
-    assert!(written.html.len() < 1_500_000, "{}", written.html.len());
+    assert!(written.html.len() < 1_000_000, "{}", written.html.len());
     assert!(written.svg.unwrap().len() < 100_000);
 }

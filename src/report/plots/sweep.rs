@@ -81,7 +81,7 @@ fn along_scale(values: impl Iterator<Item = f64> + Clone) -> Scale {
     if scale.is_log() { scale } else { Scale::exactly(least, most) }
 }
 
-fn thinned<'a>(along: Vec<(f64, &'a PointFindings)>) -> Vec<(f64, &'a PointFindings)> {
+fn thinned(along: Vec<(f64, &PointFindings)>) -> Vec<(f64, &PointFindings)> {
     if along.len() <= CURVE_POINTS_MAX {
         return along;
     }
