@@ -28,17 +28,18 @@ fn written(name: &str, run: &Run) -> Written {
     let written = Written { html: report.html(), summary: report.summary_json(), svg: report.latency_svg() };
     if let Some(directory) = std::env::var_os("NEARFAR_PAGES") {
         let path = std::path::Path::new(&directory).join(name);
-        std::fs::write(path.with_extension("html"), &written.html).unwrap();
-        std::fs::write(path.with_extension("json"), &written.summary).unwrap();
+        std::fs::write(path.with_extension("html"), &written.html).expect("the directory can be written to");
+        std::fs::write(path.with_extension("json"), &written.summary)
+            .expect("the directory can be written to");
         if let Some(svg) = &written.svg {
-            std::fs::write(path.with_extension("svg"), svg).unwrap();
+            std::fs::write(path.with_extension("svg"), svg).expect("the directory can be written to");
         }
     }
     written
 }
 
 fn json(written: &Written) -> Value {
-    serde_json::from_str(&written.summary).unwrap()
+    serde_json::from_str(&written.summary).expect("it is JSON")
 }
 
 /// Headings of the drawings on a page.

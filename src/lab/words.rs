@@ -59,7 +59,8 @@ pub fn percent(proportion: Proportion) -> String {
 fn between_none_and_all(percent: f64) -> String {
     // What lies nearer, 0 or 100, is what must not be rounded to.
     let distance = percent.min(100.0 - percent);
-    let decimals = if distance >= 10.0 { 0.0 } else { (-distance.log10()).ceil().clamp(1.0, 6.0) };
+    // A distance of exactly a thousandth is a little less, or more, in binary.
+    let decimals = if distance >= 10.0 { 0.0 } else { (-distance.log10() - 1e-6).ceil().clamp(1.0, 6.0) };
     let decimals = decimals as usize;
     format!("{percent:.decimals$}")
 }
