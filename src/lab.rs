@@ -2,10 +2,12 @@
 
 pub mod comparison;
 pub mod experiment;
+pub mod findings;
 pub mod metrics_file;
 pub mod observation;
 pub mod observations_file;
 pub mod scenario;
 pub mod statistics;
 pub mod virtual_time;
+pub mod words;
 mod yaml;

@@ -29,7 +29,7 @@
 //! The modules, in reading order: [`inference`] (the vocabulary), [`wire`] (JSON), [`mqtt`] (messages and topics), [`model`],
 //! [`network`] (delays), [`worker`] (batching), [`broker`], [`client`], [`deployment`] (joins them), [`node`] (composes
 //! deployments), [`http`] (health and metrics), [`config`], [`features`] and [`sensors`] (where requests come from), [`lab`] (what
-//! experiments say).
+//! experiments say), [`report`] (the same as a page and as JSON).
 
 pub mod broker;
 pub mod client;
@@ -45,6 +45,7 @@ pub mod mqtt;
 pub mod network;
 pub mod node;
 mod rate_limit;
+pub mod report;
 pub mod sensors;
 pub mod settings;
 pub mod strict_toml;

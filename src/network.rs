@@ -13,6 +13,7 @@ mod profile;
 mod random;
 mod recorded;
 mod schedule;
+mod words;
 
 pub use bandwidth::Bandwidth;
 pub use delay::Delay;

@@ -60,7 +60,7 @@ const TABLE: &[Row] = &[
         Only(&["broker", "inference", "metrics", "node", "rate_limit"]),
         &["serde", "candle", "rumqtt", "mqtt", "clap"],
     ),
-    row("node", AllBut(&["cli", "config", "http", "lab"]), &["clap", "candle", "rumqtt"]),
+    row("node", AllBut(&["cli", "config", "http", "lab", "report"]), &["clap", "candle", "rumqtt"]),
     row("sensors", Only(&["features", "inference"]), &["tokio", "candle", "rumqtt", "mqtt"]),
     row(
         "config",
@@ -84,6 +84,7 @@ const TABLE: &[Row] = &[
         Only(&["features", "inference", "network", "sensors", "settings", "strict_toml", "worker"]),
         &["tokio", "serde", "candle", "rumqtt", "clap"],
     ),
+    row("report", Only(&["lab"]), &["tokio", "candle", "rumqtt", "mqtt", "clap"]),
     row("cli", AllBut(&[]), &["candle", "rumqtt"]),
 ];
 

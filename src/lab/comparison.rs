@@ -114,17 +114,27 @@ fn contrast(
     );
     let pairs = pairs(first, second);
     let unpaired = first.len() + second.len() - 2 * pairs.len();
-    let paired = (2 * pairs.len() >= first.len().min(second.len()))
-        .then(|| Difference::paired(&pairs, options.margin_ms, &options.bootstrap))
-        .flatten();
     Some(Contrast {
         first: (*first_name).to_owned(),
         second: (*second_name).to_owned(),
         distance: ks_distance(&one, &other),
-        total_ms: paired
-            .unwrap_or_else(|| Difference::unpaired(&one, &other, options.margin_ms, &options.bootstrap)),
+        total_ms: difference((&one, &other), &pairs, options.margin_ms, &options.bootstrap),
         unpaired,
     })
+}
+
+/// By how much the second of two groups differs: over pairs, or as a whole when fewer than half of the smaller group has a
+/// counterpart.
+pub(super) fn difference(
+    (first, second): (&Samples, &Samples),
+    pairs: &[(f64, f64)],
+    margin: f64,
+    bootstrap: &Bootstrap,
+) -> Difference {
+    let paired = (2 * pairs.len() >= first.count().min(second.count()))
+        .then(|| Difference::paired(pairs, margin, bootstrap))
+        .flatten();
+    paired.unwrap_or_else(|| Difference::unpaired(first, second, margin, bootstrap))
 }
 
 /// Total latencies of the same device and time stamp, in the order of the first. A stamp that comes several times is paired in

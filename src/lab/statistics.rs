@@ -11,7 +11,7 @@ mod normal;
 mod proportion;
 mod samples;
 
-pub use bootstrap::{Bootstrap, Interval, RESAMPLES_DEFAULT};
+pub use bootstrap::{Bootstrap, Interval, MEAN_GROUPS_MAX, RESAMPLES_DEFAULT};
 pub use classification::{Confusion, Detection, detection_delay, disagreements, roc_auc};
 pub use difference::{Difference, Verdict};
 pub use energy::EnergyModel;

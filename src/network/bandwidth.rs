@@ -49,6 +49,23 @@ impl Bandwidth {
     }
 }
 
+impl Bandwidth {
+    /// Such as `6 Mbit/s with room for 250 kB before it`.
+    pub(super) fn words(&self) -> String {
+        let scaled = |value: u64, unit: &str| match value as f64 {
+            value if value >= 1e9 => format!("{} G{unit}", value / 1e9),
+            value if value >= 1e6 => format!("{} M{unit}", value / 1e6),
+            value if value >= 1e3 => format!("{} k{unit}", value / 1e3),
+            value => format!("{value} {unit}"),
+        };
+        format!(
+            "{} with room for {} before it",
+            scaled(self.bits_per_s, "bit/s"),
+            scaled(self.queue_bytes_max, "B")
+        )
+    }
+}
+
 impl Transmitter {
     /// Sends a message of `bytes` at `at`, behind those that were sent before.
     pub fn send(&mut self, bandwidth: &Bandwidth, bytes: usize, at: Duration) -> Sent {

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use nearfar::lab::comparison::{Comparison, Contrast, Options, PlacementFigures};
 use nearfar::lab::statistics::{Interval, Summary, Verdict};
+use nearfar::lab::words;
 
 /// The table, the contrasts in sentences, and how both were made.
 pub fn comparison(comparison: &Comparison, options: &Options) -> String {
@@ -114,23 +115,12 @@ fn signed(value: f64) -> String {
     if value > 0.0 { format!("+{}", number(value)) } else { number(value) }
 }
 
-/// Four significant digits, and never an exponent.
 fn number(value: f64) -> String {
-    if value.abs() < LEAST_SHOWN {
-        return "0".to_owned();
-    }
-    let digits_before_the_point = value.abs().log10().floor() as i32 + 1;
-    let decimals = (SIGNIFICANT_DIGITS - digits_before_the_point).clamp(0, DECIMALS_MAX) as usize;
-    format!("{value:.decimals$}")
+    words::number(value, SIGNIFICANT_DIGITS)
+}
+
+fn plain(value: f64) -> String {
+    words::plain(value, SIGNIFICANT_DIGITS)
 }
 
 const SIGNIFICANT_DIGITS: i32 = 4;
-const DECIMALS_MAX: i32 = 6;
-/// Half of the last decimal.
-const LEAST_SHOWN: f64 = 5e-7;
-
-/// The same without zeros at the end, for what a person has set.
-fn plain(value: f64) -> String {
-    let text = number(value);
-    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
-}

@@ -3,9 +3,14 @@
 //! - **Mean**: the bias-corrected and accelerated interval (BCa; B. Efron, "Better bootstrap confidence intervals", 1987). What is
 //!   measured one after another is not independent, so blocks of neighbours are drawn, around the end to the beginning (the
 //!   circular block bootstrap; D. N. Politis and J. P. Romano, 1992), as long as the cube root of the number of samples.
+//!   Beyond [`MEAN_GROUPS_MAX`] samples neighbours are averaged first, in groups of one size, and the groups' means are resampled
+//!   in their place. The mean stays what it is, and blocks become longer rather than shorter, so that an interval stays as wide as
+//!   it should be, or becomes a little wider; and its cost stays the same for any number of samples.
 //! - **Quantile**: the percentile interval. A quantile of a resample is one of the samples, or lies between two; which ones follows
 //!   order statistics of uniform numbers, and those are drawn directly from their beta distributions, so that the interval costs
 //!   the same for any number of samples and is that of resampling.
+
+use std::borrow::Cow;
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -16,6 +21,9 @@ use super::samples::{Samples, between, mean, position};
 
 /// How often samples are drawn anew unless said otherwise.
 pub const RESAMPLES_DEFAULT: usize = 2_000;
+
+/// The most samples that are resampled one by one for a mean.
+pub const MEAN_GROUPS_MAX: usize = 65_536;
 
 /// How intervals are made.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -49,21 +57,22 @@ impl Default for Bootstrap {
 impl Bootstrap {
     /// An interval for the mean of samples in the order they were measured; not a number for none.
     pub fn of_mean(&self, measured: &[f64]) -> Interval {
-        let (count, observed) = (measured.len(), mean(measured));
         if measured.iter().all(|sample| *sample == measured[0]) {
+            let observed = mean(measured);
             return Interval { low: observed, high: observed };
         }
+        let groups = groups(measured);
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
-        let mut means = self.means(measured, &mut rng);
+        let mut means = self.means(&groups, &mut rng);
         means.sort_unstable_by(f64::total_cmp);
-        self.corrected(&means, observed, acceleration(measured, self.block_of(count)))
+        self.corrected(&means, mean(&groups), acceleration(&groups, self.block_of(groups.len())))
     }
 
     /// An interval for the difference of two means, the second less the first, that were measured apart: the percentile interval.
     pub fn of_mean_difference(&self, first: &[f64], second: &[f64]) -> Interval {
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
-        let first = self.means(first, &mut rng);
-        let second = self.means(second, &mut rng);
+        let first = self.means(&groups(first), &mut rng);
+        let second = self.means(&groups(second), &mut rng);
         let mut differences: Vec<_> =
             second.iter().zip(first).map(|(second, first)| second - first).collect();
         differences.sort_unstable_by(f64::total_cmp);
@@ -140,6 +149,16 @@ impl Bootstrap {
         let tail = (1.0 - self.level) / 2.0;
         Interval { low: end(tail), high: end(1.0 - tail) }
     }
+}
+
+/// The samples themselves, or means of neighbours when there are more than [`MEAN_GROUPS_MAX`].
+fn groups(measured: &[f64]) -> Cow<'_, [f64]> {
+    if measured.len() <= MEAN_GROUPS_MAX {
+        return Cow::Borrowed(measured);
+    }
+    // What is left at the end makes a smaller group, one of tens of thousands that weigh the same.
+    let size = measured.len().div_ceil(MEAN_GROUPS_MAX);
+    Cow::Owned(measured.chunks(size).map(mean).collect())
 }
 
 /// How much the variance of the mean changes with the mean itself, from leaving out one block after another.
@@ -265,6 +284,18 @@ mod tests {
         let expected = (sorted_quantile(&resampled, 0.025), sorted_quantile(&resampled, 0.975));
         let error = (direct.low - expected.0).abs().max((direct.high - expected.1).abs());
         assert!(error < 0.03, "{direct:?} {expected:?}");
+    }
+
+    #[test]
+    fn many_samples_are_averaged_first_and_the_interval_stays_what_it_is() {
+        // The mean of n exponential samples has a standard error of 1 / sqrt(n): 1.96 of it each way.
+        let mut rng = ChaCha8Rng::seed_from_u64(3);
+        let samples: Vec<f64> = (0..MEAN_GROUPS_MAX * 3 + 1).map(|_| Exp1.sample(&mut rng)).collect();
+        let interval = Bootstrap { resamples: 400, ..Bootstrap::default() }.of_mean(&samples);
+        let half = (interval.high - interval.low) / 2.0;
+        let expected = 1.96 / (samples.len() as f64).sqrt();
+        assert!((half / expected - 1.0).abs() < 0.2, "{half} {expected}");
+        assert!(covers(interval, mean(&samples)), "{interval:?}");
     }
 
     #[test]

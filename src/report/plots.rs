@@ -1,0 +1,49 @@
+//! The drawings of a report, each from the findings and nothing else.
+
+mod accuracy;
+mod latency;
+mod stages;
+mod sweep;
+mod timeline;
+
+pub use accuracy::accuracy;
+pub use latency::{latency, latency_file};
+pub use stages::stages;
+pub use sweep::{Curve, curves};
+pub use timeline::timeline;
+
+use maud::{Markup, html};
+
+use super::PLACEMENTS_DRAWN_MAX;
+use super::drawing::{self, Key};
+use crate::lab::findings::{PlacementFindings, PointFindings};
+
+/// The placements that have a place in a drawing.
+fn drawn(point: &PointFindings) -> &[PlacementFindings] {
+    &point.placements[..point.placements.len().min(PLACEMENTS_DRAWN_MAX)]
+}
+
+fn names(placements: &[PlacementFindings]) -> Vec<&str> {
+    placements.iter().map(|placement| placement.name.as_str()).collect()
+}
+
+/// A drawing with its heading, its legend and what has to be said below it.
+fn figure(heading: &str, legend: &Markup, drawing: &Markup, caption: &Markup) -> Markup {
+    html! {
+        figure {
+            h4 { (heading) }
+            (legend)
+            (drawing)
+            figcaption { (caption) }
+        }
+    }
+}
+
+fn figure_of_placements(
+    heading: &str,
+    placements: &[PlacementFindings],
+    drawing: &Markup,
+    caption: &Markup,
+) -> Markup {
+    figure(heading, &drawing::legend(&names(placements), Key::Line), drawing, caption)
+}
