@@ -76,4 +76,5 @@ case ${ACCELERATOR:-tcg} in
     *) accelerator=(-accel tcg,thread=single -cpu max -smp 1 -icount "shift=${SHIFT:-1},sleep=off") ;;
 esac
 qemu-system-x86_64 "${accelerator[@]}" -m 1536 -nographic -no-reboot -nic none -kernel "$image" -initrd "$work/initrd" \
-    -append "console=ttyS0 quiet panic=-1 rdinit=/init" < /dev/null | sed -n '/^kernel /,/^the machine ends/p'
+    -append "console=ttyS0 quiet panic=-1 rdinit=/init" < /dev/null |
+    tr -d "\r" | sed -n "s/^.*\(kernel [0-9]\)/\1/; /^kernel /,/^the machine ends/p"
