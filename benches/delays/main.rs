@@ -21,26 +21,27 @@ const LASTS_MS: u64 = 2_000;
 /// Sends 100 entries a millisecond over one delay line, each for a time between 0 and 200 ms that was decided before: 10,000 are under
 /// way. They leave in another order than they came.
 fn with_jitter() {
+    let delay = Delay::uniform(0.0, 200.0).expect("these are delays");
+    let uplink = LinkProfile { delay, ..LinkProfile::default() };
+    let link = Link::new(Arc::new(Shape { uplink, ..Shape::default() }));
+    let decide = |number| {
+        let letter = Letter { number, party: number, bytes: 0, at: Duration::ZERO };
+        link.decide(Direction::Uplink, letter).delay
+    };
+    let decided: Vec<_> = (0..RATE * LASTS_MS).map(decide).collect();
+    let mut decided = decided.into_iter();
     let line = DelayLine::<Instant>::new(40_000);
     let (finish, finished) = std::sync::mpsc::sync_channel(10_000);
-    let carrying = line.run("line", move |decided| {
+    let carrying = line.run("line", move |due| {
         let now = Instant::now();
-        let errors = decided.drain(..).map(|due| (now - due).as_secs_f64() * 1e3).collect::<Vec<_>>();
+        let errors = due.drain(..).map(|due| (now - due).as_secs_f64() * 1e3).collect::<Vec<_>>();
         finish.send(errors).expect("somebody listens");
     });
     let errors = std::thread::scope(|scope| {
         let collector = scope.spawn(move || finished.into_iter().flatten().collect::<Vec<f64>>());
-        let delay = Delay::uniform(0.0, 200.0).expect("these are delays");
-        let (shape, mut number) = (LinkProfile { delay, ..LinkProfile::default() }, 0);
-        let link = Link::new(Arc::new(Shape { uplink: shape, ..Shape::default() }));
         every_millisecond(|now| {
-            let letters = (0..RATE).map(|_| {
-                number += 1;
-                let letter = Letter { number, party: number, bytes: 0, at: Duration::ZERO };
-                let due = now + link.decide(Direction::Uplink, letter).delay;
-                (due, due)
-            });
-            line.send(letters).expect("the line has room");
+            let due = decided.by_ref().take(RATE as usize).map(|delay| (now + delay, now + delay));
+            line.send(due).expect("the line has room");
         });
         line.close();
         carrying.expect("a thread").join().expect("it ends");

@@ -282,7 +282,8 @@ impl NodeFile {
             ("http", self.http == newer.http),
         ]
         .into_iter()
-        .filter_map(|(key, is_same)| (!is_same).then(|| key.to_owned()))
+        .filter(|(_, is_same)| !is_same)
+        .map(|(key, _)| key.to_owned())
         .collect();
         let names: BTreeSet<_> = self.deployments.keys().chain(newer.deployments.keys()).collect();
         let but_network = |file: &Self, name: &String| {
