@@ -386,7 +386,14 @@ def main():
         parser.error("--nearfar and --model are needed")
     remove()
     try:
-        build()
+        try:
+            build()
+            set_netem("delay 1ms")
+        except (OSError, subprocess.CalledProcessError) as error:
+            sys.exit(
+                f"{error}: this needs root, iproute2, and a kernel with veth, sch_netem, sch_prio and cls_u32; "
+                "netem.sh --vm brings one in a virtual machine"
+            )
         compare(options)
     finally:
         remove()
