@@ -62,7 +62,7 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> anyhow::Result<()> {
-    let (serve, mut file) = configure(args)?;
+    let (serve, file) = configure(args)?;
     let signals = listen_for_signals()?;
     let place = Place::of(&serve);
     let observer = Observer::default();
@@ -73,7 +73,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let Some(node) = wait_until_ready(node, &signals, &mut supervisor)? else { return Ok(()) };
     output::line(&place.ready_line(&node, http.as_ref()))?;
     supervisor.ready();
-    let died = wait_for_end(&node, &signals, &mut supervisor, file.as_mut());
+    let died = wait_for_end(&node, &signals, &mut supervisor, file.as_ref());
     supervisor.stopping();
     let left_behind = report(node.stop())?;
     match died {
@@ -233,12 +233,12 @@ fn wait_for_end(
     node: &Node,
     signals: &Receiver<Signal>,
     supervisor: &mut Supervisor,
-    mut file: Option<&mut ConfigFile>,
+    file: Option<&ConfigFile>,
 ) -> Option<String> {
     loop {
         match signals.recv_timeout(HEALTH_CHECK_INTERVAL) {
             Ok(Signal::Stop) | Err(RecvTimeoutError::Disconnected) => return None,
-            Ok(Signal::Reload) => reload(node, file.as_deref_mut()),
+            Ok(Signal::Reload) => reload(node, file),
             Err(RecvTimeoutError::Timeout) => {}
         }
         let readiness = node.readiness();
@@ -250,7 +250,7 @@ fn wait_for_end(
 }
 
 /// Reads users, access rules, simulated networks and the like again; what cannot be used is logged.
-fn reload(node: &Node, file: Option<&mut ConfigFile>) {
+fn reload(node: &Node, file: Option<&ConfigFile>) {
     if node.broker().is_none() && file.is_none() {
         tracing::info!(
             "told to reload, but a node behind a broker elsewhere has nothing to reload without a file"

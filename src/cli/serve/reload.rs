@@ -6,7 +6,7 @@ use nearfar::Node;
 use nearfar::config::{self, ConfigError, NodeFile};
 use tracing::{error, info, warn};
 
-/// The file, and what it said when it was last read.
+/// The file, and what it said when the node started: what needs a restart is named at every reload until there is one.
 pub struct ConfigFile {
     path: PathBuf,
     contents: NodeFile,
@@ -22,7 +22,7 @@ impl ConfigFile {
     }
 
     /// Reads the file again and makes the node's networks what it says now. Of a file that cannot be used nothing is taken.
-    pub fn reload_networks(&mut self, node: &Node) {
+    pub fn reload_networks(&self, node: &Node) {
         let read = config::read_node_file(&self.path).and_then(|file| Ok((file.networks()?, file)));
         let (networks, newer) = match read {
             Ok(read) => read,
@@ -52,13 +52,6 @@ impl ConfigFile {
                 }
                 Ok(_) => {}
                 Err(cause) => error!(deployment, %cause, "the simulated network could not be changed"),
-            }
-        }
-        // What needs a restart is named again at the next reload, until there is one.
-        for (name, section) in &newer.deployments {
-            if let Some(known) = self.contents.deployments.get_mut(name) {
-                known.network.clone_from(&section.network);
-                known.one_way_latency_ms = section.one_way_latency_ms;
             }
         }
     }
