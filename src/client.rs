@@ -30,6 +30,13 @@ pub trait Client: Send + Sync {
         acknowledge: Acknowledge,
     ) -> Result<Conversation, ClientError>;
 
+    /// The same for messages that are for every node alike, so that no share group and no partition keeps some of them away. They are
+    /// acknowledged when they have come.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    fn follow(&self, name: &str, topics: &[String]) -> Result<Conversation, ClientError>;
+
     /// Every conversation is open: requests may come. Before this no broker elsewhere is connected to, because it may have
     /// kept requests for a conversation that is not open yet.
     fn begin(&self) {}

@@ -96,6 +96,8 @@ pub struct ServeConfig {
     pub node_id: String,
     /// Where the node's status goes, without the node's name.
     pub status_topic: String,
+    /// Where networks can be changed while the node runs, without the deployment's name; `None` for nowhere.
+    pub network_topic: Option<String>,
     /// How long a stopping node waits for accepted requests.
     pub shutdown_grace: Duration,
     /// Which broker.

@@ -5,20 +5,20 @@
 //! (thread)   (delay     (bounded) (thread)   (delay       (encodes,
 //!             line)                           line)        publishes)
 //! ```
-//! Without a simulated network there is no delay line and the worker publishes by itself. A heavy model may have several
+//! Without a simulated network the delay line does not run and the worker publishes by itself. A heavy model may have several
 //! workers.
 
 mod duplicates;
 mod flow;
 mod intake;
+mod network_control;
 mod outbox;
 mod trace_context;
 mod view;
 
 use std::io;
-use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use tracing::{error, info};
@@ -27,6 +27,7 @@ pub use self::duplicates::Window;
 
 use self::duplicates::Duplicates;
 use self::flow::{Flow, Ticket};
+pub use self::network_control::{Change, ChangeError, NetworkControl};
 use self::outbox::Outbox;
 pub use self::view::View;
 use crate::client::{Acknowledge, Client, ClientError, Publisher};
@@ -203,7 +204,7 @@ pub struct Deployment {
     publisher: Arc<dyn Publisher>,
     /// Waiting for its end is for one thread at a time, while others look whether it runs.
     intake: Mutex<intake::Running>,
-    stages: Vec<JoinHandle<()>>,
+    network: NetworkControl,
 }
 
 impl Deployment {
@@ -230,8 +231,9 @@ impl Deployment {
         );
         let workers = Pool::new(config.worker, |ticket: &Ticket| ticket.caller.device_id.as_ref());
         let flow = Flow::new(&config, workers.clone(), outbox);
-        let stages =
-            start_stages(&config, &flow, models).inspect_err(|_| flow.close()).map_err(thread_failed)?;
+        let network =
+            NetworkControl::start(&config, &flow).inspect_err(|_| flow.close()).map_err(thread_failed)?;
+        start_workers(&name, &flow, models).inspect_err(|_| flow.close()).map_err(thread_failed)?;
         let intake =
             intake::start(&config, model_info.inputs, conversation.subscriber, flow.clone(), duplicates)
                 .inspect_err(|_| flow.close())
@@ -244,7 +246,7 @@ impl Deployment {
             "deployment started"
         );
         let view = View { name, placement: config.placement, model: Arc::new(model_info), ledger, workers };
-        Ok(Self { view, flow, publisher: conversation.publisher, intake: Mutex::new(intake), stages })
+        Ok(Self { view, flow, publisher: conversation.publisher, intake: Mutex::new(intake), network })
     }
 
     /// The deployment's name.
@@ -277,11 +279,15 @@ impl Deployment {
         self.view.health()
     }
 
+    /// Its simulated network, which can be changed.
+    pub fn network(&self) -> &NetworkControl {
+        &self.network
+    }
+
     /// Whether its threads run.
     pub fn is_alive(&self) -> bool {
         let intake = self.intake.lock().unwrap_or_else(PoisonError::into_inner);
-        let stages_run = !self.stages.iter().any(JoinHandle::is_finished);
-        !intake.thread.is_finished() && stages_run && self.flow.workers().is_alive()
+        !intake.thread.is_finished() && self.network.is_alive() && self.flow.workers().is_alive()
     }
 
     /// Takes no more requests; those that are under way go on.
@@ -291,7 +297,7 @@ impl Deployment {
 
     /// Waits until `deadline` for every accepted request to be answered, then ends. Returns the final counts; what is in
     /// flight in them was left behind.
-    pub fn finish(mut self, deadline: Instant) -> Statistics {
+    pub fn finish(self, deadline: Instant) -> Statistics {
         self.stop_receiving();
         // The intake ends once the broker has confirmed the end of the subscription.
         let wait = deadline.saturating_duration_since(Instant::now());
@@ -301,11 +307,12 @@ impl Deployment {
             error!(deployment = self.view.name, "the intake thread panicked");
         }
         let left = self.flow.ledger().wait_until_drained(deadline);
+        let stages = self.network.close();
         self.flow.close();
         // With requests left, a model is busy with them: its thread ends by itself when it returns.
         if left == 0 {
             let workers_ended = self.flow.workers().join();
-            let stages_ended = self.stages.drain(..).all(|stage| stage.join().is_ok());
+            let stages_ended = stages.into_iter().all(|stage| stage.join().is_ok());
             if !(workers_ended && stages_ended) {
                 error!(deployment = self.view.name, "a thread of the deployment panicked");
             }
@@ -313,9 +320,6 @@ impl Deployment {
         self.flow.ledger().statistics()
     }
 }
-
-/// The most batches of answers that wait to be published behind the delay line.
-const DEPARTURES_BATCHES_MAX: usize = 1_024;
 
 /// The model, and as many of it as there are workers.
 fn one_for_each_worker(
@@ -334,23 +338,8 @@ fn one_for_each_worker(
     Ok((info, models))
 }
 
-fn start_stages(
-    config: &Config,
-    flow: &Flow,
-    models: Vec<Box<dyn Model>>,
-) -> io::Result<Vec<JoinHandle<()>>> {
-    let mut stages = Vec::with_capacity(2);
-    if let Some(line) = flow.line() {
-        let (departures, departing) = sync_channel(DEPARTURES_BATCHES_MAX);
-        let mut stage = flow.clone();
-        stages
-            .push(line.run(&format!("network-{}", config.name), move |due| stage.on_due(due, &departures))?);
-        let stage = flow.clone();
-        let thread = thread::Builder::new().name(format!("publish-{}", config.name));
-        stages.push(thread.spawn(move || stage.depart(&departing))?);
-    }
+fn start_workers(name: &str, flow: &Flow, models: Vec<Box<dyn Model>>) -> io::Result<()> {
     let mut stage = flow.clone();
     let answer = move |done: &mut Vec<Done<Ticket>>| stage.on_done(done);
-    flow.workers().serve(&config.name, models, answer)?;
-    Ok(stages)
+    flow.workers().serve(name, models, answer)
 }

@@ -28,6 +28,10 @@ pub struct Statistics {
     pub response_topics_refused: u64,
     /// QoS 1 and 2 requests that came again and were given the answer of the first time; they are received and answered too.
     pub repeated: u64,
+    /// How often the simulated network was changed.
+    pub network_changes: u64,
+    /// Changes of the simulated network that were asked for on its topic and could not be made.
+    pub network_changes_refused: u64,
     /// The sum of the forward passes that answered requests were part of.
     pub inference_time: Duration,
     /// How times and sizes are spread.
@@ -119,6 +123,8 @@ struct Counts {
     undelivered: u64,
     response_topics_refused: u64,
     repeated: u64,
+    network_changes: u64,
+    network_changes_refused: u64,
     inference_time: Duration,
     spread: Spread,
 }
@@ -179,6 +185,16 @@ impl Ledger {
         self.lock().counts.repeated += 1;
     }
 
+    /// Counts a change of the simulated network.
+    pub fn network_changed(&self) {
+        self.lock().counts.network_changes += 1;
+    }
+
+    /// Counts a change of the simulated network that could not be made.
+    pub fn network_change_refused(&self) {
+        self.lock().counts.network_changes_refused += 1;
+    }
+
     /// Waits until nothing is in flight, or until `deadline`. Returns how many requests are left.
     pub fn wait_until_drained(&self, deadline: Instant) -> u64 {
         let mut state = self.lock();
@@ -205,6 +221,8 @@ impl Ledger {
             undelivered: counts.undelivered,
             response_topics_refused: counts.response_topics_refused,
             repeated: counts.repeated,
+            network_changes: counts.network_changes,
+            network_changes_refused: counts.network_changes_refused,
             inference_time: counts.inference_time,
             spread: counts.spread,
         }

@@ -1,5 +1,6 @@
 //! The composition root: a broker (embedded or elsewhere) and any number of deployments, from start to drain.
 
+mod network_topic;
 mod observer;
 
 use std::net::SocketAddr;
@@ -12,11 +13,12 @@ use tracing::{info, warn};
 
 use crate::broker::{self, Broker, BrokerError, Endpoint};
 use crate::client::{Client, ClientError, InProcess, Remote, RemoteConfig, RemoteError, State, Status};
-use crate::deployment::{self, Deployment, DeploymentError, DeviceIdFrom};
+use crate::deployment::{self, Deployment, DeploymentError, DeviceIdFrom, NetworkControl};
 use crate::metrics::Statistics;
 use crate::model::{Detector, LoadError, ModelInfo};
 use crate::worker;
 
+use self::network_topic::NetworkTopic;
 pub use self::observer::{DeploymentSnapshot, Observer, Snapshot};
 
 /// How long a stopping node waits for accepted requests to be answered, unless told otherwise.
@@ -38,6 +40,7 @@ pub struct NodeBuilder {
     broker: BrokerChoice,
     deployments: Vec<(deployment::Config, ModelSource)>,
     shutdown_grace: Duration,
+    network_topic: Option<String>,
     observer: Observer,
 }
 
@@ -108,6 +111,14 @@ pub enum NodeError {
     /// There can be no connection to a broker elsewhere.
     #[error(transparent)]
     Remote(#[from] RemoteError),
+    /// Nobody can change networks over MQTT.
+    #[error("the network topic {topic:?} cannot be followed: {cause}")]
+    NetworkTopic {
+        /// The topic.
+        topic: String,
+        /// The cause.
+        cause: String,
+    },
     /// A deployment did not start.
     #[error(transparent)]
     Deployment(#[from] DeploymentError),
@@ -121,6 +132,7 @@ impl Default for NodeBuilder {
             broker: BrokerChoice::Embedded(Box::new(broker::Config::loopback())),
             deployments: Vec::new(),
             shutdown_grace: SHUTDOWN_GRACE,
+            network_topic: None,
             observer: Observer::default(),
         }
     }
@@ -163,6 +175,13 @@ impl NodeBuilder {
         self
     }
 
+    /// Lets whoever may publish on `{topic}/{deployment}` change the simulated network of that deployment while the node runs: see
+    /// `docs/networks.md`. Default: nobody.
+    pub fn network_topic(mut self, topic: impl Into<String>) -> Self {
+        self.network_topic = Some(topic.into());
+        self
+    }
+
     /// Lets `observer` watch the node from now on: of use to whoever must answer for the node before it has started.
     /// [`Node::observer`] is enough for everybody else.
     pub fn observer(mut self, observer: &Observer) -> Self {
@@ -196,6 +215,7 @@ impl NodeBuilder {
             client: Some(client),
             deployments: Vec::new(),
             shutdown_grace: self.shutdown_grace,
+            network_topic: None,
             observer: self.observer,
         };
         for (config, detector) in loaded {
@@ -203,6 +223,10 @@ impl NodeBuilder {
             let deployment = Arc::new(Deployment::start(config, detector, node.client())?);
             node.observer.node_has_deployment(&deployment);
             node.deployments.push(deployment);
+        }
+        if let Some(topic) = self.network_topic {
+            let networks = node.deployments.iter().map(|one| one.network().clone()).collect();
+            node.network_topic = Some(NetworkTopic::follow(&topic, &self.node_id, networks, node.client())?);
         }
         if let Some(broker) = &node.broker {
             // Not before: a request that nobody has subscribed to would be acknowledged and lost.
@@ -282,6 +306,7 @@ pub struct Node {
     client: Option<Arc<dyn Client>>,
     deployments: Vec<Arc<Deployment>>,
     shutdown_grace: Duration,
+    network_topic: Option<NetworkTopic>,
     observer: Observer,
 }
 
@@ -341,6 +366,11 @@ impl Node {
     /// How the workers of deployment `name` are doing.
     pub fn health(&self, name: &str) -> Option<worker::Health> {
         self.deployments.iter().find(|deployment| deployment.name() == name).map(|one| one.health())
+    }
+
+    /// The simulated network of deployment `name`, which can be changed while it runs.
+    pub fn network(&self, name: &str) -> Option<&NetworkControl> {
+        self.deployments.iter().find(|deployment| deployment.name() == name).map(|one| one.network())
     }
 
     fn client(&self) -> &dyn Client {
@@ -433,9 +463,11 @@ impl Node {
             deployment.finish(Instant::now());
         }
         self.observer.node_has_ended();
+        let network_topic = self.network_topic.take().inspect(NetworkTopic::stop);
         if let Some(client) = self.client.take() {
             client.close();
         }
+        network_topic.into_iter().for_each(NetworkTopic::join);
         // The client held the other reference.
         if let Some(broker) = self.broker.take().and_then(Arc::into_inner) {
             broker.stop(BROKER_GRACE);

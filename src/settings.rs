@@ -4,7 +4,7 @@ mod fields;
 mod network;
 
 pub use fields::{Fields, SettingError};
-pub use network::network_shape;
+pub use network::{network_or_latency, network_shape};
 
 /// A value and the line it stands on, from 1; 0 where the text is no longer known.
 #[derive(Debug, Clone, PartialEq)]

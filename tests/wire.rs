@@ -146,6 +146,8 @@ fn answer<'a>() -> Answer<'a> {
         anomaly: None,
         placement: None,
         stages: None,
+        network_revision: None,
+        network_back_revision: None,
     }
 }
 
@@ -168,6 +170,8 @@ fn more_members_appear_only_when_asked_for() {
         anomaly: Some(true),
         placement: Some("edge"),
         stages: Some(stages),
+        network_revision: Some(3),
+        network_back_revision: Some(4),
         ..answer()
     };
     write_result(&mut json, &caller, &full);
@@ -175,6 +179,7 @@ fn more_members_appear_only_when_asked_for() {
     assert_eq!((&value["request_id"], &value["model"]), (&json!("r-1"), &json!("m")));
     assert_eq!((&value["anomaly"], &value["placement"]), (&json!(true), &json!("edge")));
     assert_eq!(value["stages_ms"]["uplink"], json!(50.0));
+    assert_eq!((&value["network"], &value["network_back"]), (&json!(3), &json!(4)));
     assert_eq!(value.get("model_version"), None);
 }
 

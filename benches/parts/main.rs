@@ -49,6 +49,8 @@ fn writing(criterion: &mut Criterion) {
         anomaly: None,
         placement: None,
         stages: None,
+        network_revision: None,
+        network_back_revision: None,
     };
     let mut json = Vec::new();
     criterion.bench_function("write a result", |bencher| {

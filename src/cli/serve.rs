@@ -1,5 +1,6 @@
 //! `nearfar serve`: a node that answers until it is told to stop.
 
+mod reload;
 mod supervisor;
 
 use std::net::SocketAddr;
@@ -13,6 +14,7 @@ use nearfar::config::{HttpSection, RemoteSection, ServeConfig};
 use nearfar::http;
 use nearfar::node::{Node, Observer, Readiness};
 
+use self::reload::ConfigFile;
 use self::supervisor::Supervisor;
 use super::{LeftBehind, NodeDied, output};
 
@@ -60,7 +62,7 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> anyhow::Result<()> {
-    let serve = configure(args)?;
+    let (serve, file) = configure(args)?;
     let signals = listen_for_signals()?;
     let place = Place::of(&serve);
     let observer = Observer::default();
@@ -71,7 +73,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let Some(node) = wait_until_ready(node, &signals, &mut supervisor)? else { return Ok(()) };
     output::line(&place.ready_line(&node, http.as_ref()))?;
     supervisor.ready();
-    let died = wait_for_end(&node, &signals, &mut supervisor);
+    let died = wait_for_end(&node, &signals, &mut supervisor, file.as_ref());
     supervisor.stopping();
     let left_behind = report(node.stop())?;
     match died {
@@ -82,9 +84,10 @@ pub fn run(args: Args) -> anyhow::Result<()> {
 }
 
 /// Flags, file and environment become one configuration.
-fn configure(args: Args) -> Result<ServeConfig, ConfigError> {
-    let mut file = match &args.config {
-        Some(path) => config::read_node_file(path)?,
+fn configure(args: Args) -> Result<(ServeConfig, Option<ConfigFile>), ConfigError> {
+    let named = args.config.as_deref().map(ConfigFile::read).transpose()?;
+    let mut file = match &named {
+        Some(named) => named.contents().clone(),
         None => config::without_file()?,
     };
     if let Some(model) = args.model {
@@ -123,7 +126,7 @@ fn configure(args: Args) -> Result<ServeConfig, ConfigError> {
                 .to_owned(),
         });
     }
-    file.into_serve_config()
+    Ok((file.into_serve_config()?, named))
 }
 
 fn merge_broker(file: &mut NodeFile, flags: BrokerSection) -> Result<(), ConfigError> {
@@ -152,6 +155,9 @@ fn start(serve: ServeConfig, observer: &Observer) -> anyhow::Result<Node> {
         .node_id(serve.node_id)
         .status_topic(serve.status_topic)
         .shutdown_grace(serve.shutdown_grace);
+    if let Some(topic) = serve.network_topic {
+        builder = builder.network_topic(topic);
+    }
     builder = match serve.broker {
         BrokerChoice::Embedded(broker) => builder.embedded_broker(*broker),
         BrokerChoice::Elsewhere(remote) => builder.remote_broker(*remote),
@@ -223,11 +229,16 @@ fn wait_until_ready(
 }
 
 /// Waits for a signal, or for the node's death, whose reason it returns.
-fn wait_for_end(node: &Node, signals: &Receiver<Signal>, supervisor: &mut Supervisor) -> Option<String> {
+fn wait_for_end(
+    node: &Node,
+    signals: &Receiver<Signal>,
+    supervisor: &mut Supervisor,
+    file: Option<&ConfigFile>,
+) -> Option<String> {
     loop {
         match signals.recv_timeout(HEALTH_CHECK_INTERVAL) {
             Ok(Signal::Stop) | Err(RecvTimeoutError::Disconnected) => return None,
-            Ok(Signal::Reload) => reload(node),
+            Ok(Signal::Reload) => reload(node, file),
             Err(RecvTimeoutError::Timeout) => {}
         }
         let readiness = node.readiness();
@@ -238,12 +249,19 @@ fn wait_for_end(node: &Node, signals: &Receiver<Signal>, supervisor: &mut Superv
     }
 }
 
-/// Reads users, access rules and the like again; what cannot be used is logged.
-fn reload(node: &Node) {
-    match node.broker() {
+/// Reads users, access rules, simulated networks and the like again; what cannot be used is logged.
+fn reload(node: &Node, file: Option<&ConfigFile>) {
+    if node.broker().is_none() && file.is_none() {
+        tracing::info!(
+            "told to reload, but a node behind a broker elsewhere has nothing to reload without a file"
+        );
+    }
+    if let Some(broker) = node.broker() {
         // What could not be used is in the log.
-        Some(broker) => drop(broker.reload()),
-        None => tracing::info!("told to reload, but a node behind a broker elsewhere has nothing to reload"),
+        drop(broker.reload());
+    }
+    if let Some(file) = file {
+        file.reload_networks(node);
     }
 }
 
@@ -335,8 +353,8 @@ mod tests {
             .unwrap();
         node.broker().unwrap().kill_router_for_test();
         let (_nobody_signals, signals) = sync_channel(1);
-        let reason =
-            wait_for_end(&node, &signals, &mut Supervisor::from_environment()).expect("the node has died");
+        let reason = wait_for_end(&node, &signals, &mut Supervisor::from_environment(), None)
+            .expect("the node has died");
         assert_eq!(super::super::exit_status(&NodeDied(reason).into()), 70);
     }
 }

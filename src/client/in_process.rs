@@ -63,6 +63,10 @@ impl Client for InProcess {
         Ok(Conversation { publisher: Arc::new(publisher), subscriber: Box::new(subscriber) })
     }
 
+    fn follow(&self, name: &str, topics: &[String]) -> Result<Conversation, ClientError> {
+        self.open(name, topics, Acknowledge::OnReceipt)
+    }
+
     fn state(&self) -> State {
         self.health.lock().clone()
     }

@@ -27,7 +27,7 @@ use tracing::warn;
 
 pub use self::config::{Config, Protocol, Tls};
 pub use self::partition::{NotAPartition, Partition};
-use self::routes::Routes;
+use self::routes::{Audience, Routes};
 pub use self::transport::TlsError;
 use super::{Acknowledge, Client, ClientError, Conversation, Publisher, State, Status, Subscriber};
 use crate::mqtt::Message;
@@ -94,14 +94,11 @@ impl Client for Remote {
         filters: &[String],
         acknowledge: Acknowledge,
     ) -> Result<Conversation, ClientError> {
-        let (sender, receiver) = mpsc::channel(self.shared.config.inbox_messages_max);
-        self.shared.routes.add(name, filters, acknowledge, sender)?;
-        self.shared.wake.notify_one();
-        let publisher = RemotePublisher { shared: Arc::clone(&self.shared), name: name.to_owned() };
-        Ok(Conversation {
-            publisher: Arc::new(publisher),
-            subscriber: Box::new(RemoteSubscriber { receiver }),
-        })
+        self.converse(name, filters, acknowledge, Audience::OneOfUs)
+    }
+
+    fn follow(&self, name: &str, topics: &[String]) -> Result<Conversation, ClientError> {
+        self.converse(name, topics, Acknowledge::OnReceipt, Audience::AllOfUs)
     }
 
     fn begin(&self) {
@@ -137,6 +134,25 @@ impl Client for Remote {
             warn!("the connection's thread panicked");
         }
         self.shared.set_state(State::Gone("closed".to_owned()));
+    }
+}
+
+impl Remote {
+    fn converse(
+        &self,
+        name: &str,
+        filters: &[String],
+        acknowledge: Acknowledge,
+        audience: Audience,
+    ) -> Result<Conversation, ClientError> {
+        let (sender, receiver) = mpsc::channel(self.shared.config.inbox_messages_max);
+        self.shared.routes.add(name, filters, acknowledge, audience, sender)?;
+        self.shared.wake.notify_one();
+        let publisher = RemotePublisher { shared: Arc::clone(&self.shared), name: name.to_owned() };
+        Ok(Conversation {
+            publisher: Arc::new(publisher),
+            subscriber: Box::new(RemoteSubscriber { receiver }),
+        })
     }
 }
 

@@ -1,6 +1,6 @@
 //! The node's file, `nearfar.toml`: its sections, what they may say, and what they become.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -20,13 +20,15 @@ use crate::worker::{QueuePolicy, WORKERS_MAX};
 use crate::{wire, worker};
 
 /// The whole file.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NodeFile {
     /// The node's name, the last level of its status topic. Default: the host's name.
     pub node_id: Option<String>,
     /// Where the node's status goes, without the node's name. Default `ml/inference/status`.
     pub status_topic: Option<String>,
+    /// Where networks can be changed while the node runs, without the deployment's name. Default: nowhere.
+    pub network_topic: Option<String>,
     /// How long a stopping node waits for accepted requests, in milliseconds. Default 5,000.
     pub shutdown_grace_ms: Option<u64>,
     /// The embedded broker.
@@ -93,7 +95,7 @@ pub enum RefusedPublish {
 }
 
 /// `[http]`: health and metrics.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HttpSection {
     /// Where to listen; port 0 takes a free one.
@@ -101,7 +103,7 @@ pub struct HttpSection {
 }
 
 /// `[deployments.NAME]`.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DeploymentSection {
     /// A directory, a `.safetensors` or a `.pt` file, relative to this file.
@@ -202,10 +204,12 @@ pub enum Member {
     StagesMs,
     /// Where the answer was made.
     Placement,
+    /// How often the simulated network had been changed.
+    Network,
 }
 
 /// `[deployments.NAME.compat]`.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CompatSection {
     /// Applies a second sigmoid, as the replaced system's cloud service did.
@@ -229,6 +233,13 @@ impl NodeFile {
             let problem = format!("found {node_id:?}, expected one topic level without '/', '+' or '#'");
             return Err(strict_toml::invalid(text, "node_id", problem));
         }
+        if let Some(topic) = &self.network_topic
+            && (!mqtt::is_topic_name(topic) || topic.starts_with('$'))
+        {
+            let problem =
+                format!("found {topic:?}, expected a topic without '+' and '#' that does not start with '$'");
+            return Err(strict_toml::invalid(text, "network_topic", problem));
+        }
         self.deployments.iter().try_for_each(|(name, section)| section.check(name, text))?;
         self.remote.iter().try_for_each(|remote| remote.check(&self.deployments, text))
     }
@@ -245,6 +256,43 @@ impl NodeFile {
             paths.into_iter().flatten().for_each(resolve);
         }
         self.remote.iter_mut().for_each(|section| section.resolve_paths(directory));
+    }
+
+    /// The simulated network of each deployment.
+    ///
+    /// # Errors
+    /// When a file of recorded delays cannot be used.
+    pub fn networks(&self) -> Result<Vec<(String, Profile)>, ConfigError> {
+        let network = |(name, section): (&String, &DeploymentSection)| {
+            Ok((name.clone(), section.network_profile(name)?))
+        };
+        self.deployments.iter().map(network).collect()
+    }
+
+    /// What `newer` says otherwise and cannot be changed while a node runs, by key or section. What a broker's files say is not
+    /// looked at: the broker reads those again by itself.
+    pub fn needs_restart(&self, newer: &Self) -> Vec<String> {
+        let mut keys: Vec<_> = [
+            ("node_id", self.node_id == newer.node_id),
+            ("status_topic", self.status_topic == newer.status_topic),
+            ("network_topic", self.network_topic == newer.network_topic),
+            ("shutdown_grace_ms", self.shutdown_grace_ms == newer.shutdown_grace_ms),
+            ("broker", self.broker == newer.broker),
+            ("remote", self.remote == newer.remote),
+            ("http", self.http == newer.http),
+        ]
+        .into_iter()
+        .filter(|(_, is_same)| !is_same)
+        .map(|(key, _)| key.to_owned())
+        .collect();
+        let names: BTreeSet<_> = self.deployments.keys().chain(newer.deployments.keys()).collect();
+        let but_network = |file: &Self, name: &String| {
+            let section = file.deployments.get(name)?.clone();
+            Some(DeploymentSection { network: None, one_way_latency_ms: None, ..section })
+        };
+        let changed = names.into_iter().filter(|name| but_network(self, name) != but_network(newer, name));
+        keys.extend(changed.map(|name| format!("deployments.{name}")));
+        keys
     }
 
     /// Refuses device ids from senders that nobody knows.
@@ -283,6 +331,7 @@ impl NodeFile {
         Ok(ServeConfig {
             node_id,
             status_topic: self.status_topic.unwrap_or_else(|| "ml/inference/status".to_owned()),
+            network_topic: self.network_topic,
             shutdown_grace: self.shutdown_grace_ms.map_or(crate::node::SHUTDOWN_GRACE, Duration::from_millis),
             broker,
             http: self.http.map(|section| http::Config { listen: section.listen }),
@@ -371,15 +420,21 @@ impl DeploymentSection {
         Ok(())
     }
 
-    fn into_config(self, name: String) -> Result<(deployment::Config, PathBuf), ConfigError> {
-        let placement = self.placement.unwrap_or_else(|| name.clone());
-        let profile = match (&self.network, self.one_way_latency_ms) {
-            (Some(network), _) => network.profile(&name)?,
+    /// Its simulated network.
+    fn network_profile(&self, name: &str) -> Result<Profile, ConfigError> {
+        let placement = self.placement.as_deref().unwrap_or(name);
+        Ok(match (&self.network, self.one_way_latency_ms) {
+            (Some(network), _) => network.profile(name)?,
             // Checked when the file was read.
             (None, Some(latency)) => network(latency).unwrap_or_default(),
             (None, None) if placement == "cloud" => Profile::CLOUD,
             (None, None) => Profile::NONE,
-        };
+        })
+    }
+
+    fn into_config(self, name: String) -> Result<(deployment::Config, PathBuf), ConfigError> {
+        let profile = self.network_profile(&name)?;
+        let placement = self.placement.unwrap_or_else(|| name.clone());
         let mut topics = Topics::under(self.topic_prefix.as_deref().unwrap_or_default());
         topics.request = self.request_topics.unwrap_or(topics.request);
         topics.result = self.result_topic.unwrap_or(topics.result);
@@ -441,6 +496,7 @@ fn members(wanted: &[Member]) -> wire::Members {
         anomaly: wanted.contains(&Member::Anomaly),
         stages_ms: wanted.contains(&Member::StagesMs),
         placement: wanted.contains(&Member::Placement),
+        network: wanted.contains(&Member::Network),
     }
 }
 

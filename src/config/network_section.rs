@@ -11,7 +11,7 @@ use crate::network::Profile;
 use crate::settings::{Setting, SettingError, Value, network_shape};
 
 /// The section, as it stands.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct NetworkSection {
     tree: Setting,
     /// Where its files stand.

@@ -12,7 +12,7 @@ use crate::mqtt;
 use crate::strict_toml::{self, TomlError};
 
 /// `[remote]`: a broker elsewhere.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RemoteSection {
     /// Host name or address.
@@ -40,7 +40,7 @@ pub struct RemoteSection {
 }
 
 /// `[remote.tls]`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RemoteTlsSection {
     /// A PEM file with the authorities that may have signed the broker's certificate, relative to this file.

@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::flow::Ticket;
+use super::flow::{Revisions, Ticket};
 use super::outbox::Answer;
 use crate::inference::{Refusal, Stages};
 
@@ -35,6 +35,7 @@ pub struct Given {
     /// The refusal in a box: most are known with a prediction.
     pub outcome: Result<f32, Box<Refusal>>,
     pub network: Duration,
+    pub revisions: Revisions,
     pub total: Duration,
     pub stages: Stages,
 }
@@ -224,6 +225,7 @@ mod tests {
         Given {
             outcome: outcome.map_err(Box::new),
             network: Duration::ZERO,
+            revisions: Revisions::default(),
             total: Duration::from_millis(3),
             stages: Stages::default(),
         }

@@ -1,6 +1,7 @@
 //! The stages between intake and outbox, and who hands what to whom.
 
 mod crossing;
+mod passage;
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender};
@@ -10,10 +11,12 @@ use tracing::Span;
 
 use crate::inference::{Caller, ErrorCode, Outcome, Refusal, Stages};
 use crate::metrics::Ledger;
-use crate::network::DelayLine;
+use crate::network::DelayLineFull;
 use crate::worker::{Done, Job, Pool};
 
-use self::crossing::Crossing;
+pub use self::passage::Passage;
+
+use self::passage::Course;
 use super::duplicates::{Given, Identity};
 use super::outbox::{Answer, Outbox, ReplyTo};
 
@@ -30,6 +33,8 @@ pub struct Ticket {
     pub bytes: usize,
     /// The delay that the network has decided so far.
     pub network: Duration,
+    /// Which of the deployment's networks it met: on the way there, and on the way back.
+    pub revisions: Revisions,
     /// How much later than decided the uplink handed it over; the downlink makes up for it.
     pub late: Duration,
     pub stages: Stages,
@@ -57,6 +62,7 @@ impl Ticket {
             sequence,
             bytes: 0,
             network: Duration::ZERO,
+            revisions: Revisions::default(),
             late: Duration::ZERO,
             stages: Stages::default(),
             identity: None,
@@ -73,10 +79,18 @@ impl Ticket {
     /// The answer that its request got before.
     pub fn again(mut self, given: &Given) -> Answer {
         self.network = given.network;
+        self.revisions = given.revisions;
         self.stages = given.stages;
         self.total = Some(given.total);
         Answer { ticket: self, outcome: given.outcome.clone().map_err(|refusal| *refusal) }
     }
+}
+
+/// Numbers of simulated networks: how often the deployment's had been changed when a message set out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Revisions {
+    pub there: u64,
+    pub back: u64,
 }
 
 /// What the delay line carries.
@@ -89,12 +103,9 @@ pub enum Parcel {
 
 /// One thread's view of the deployment's stages: shared queues, and buffers of its own.
 pub struct Flow {
-    /// The simulated network's latency, if it is the same for every message.
-    one_way: Duration,
-    /// The simulated network, if it is more than that.
-    crossing: Option<Arc<Crossing>>,
+    /// The simulated network, which may be exchanged.
+    passage: Arc<Passage>,
     workers: Pool<Ticket>,
-    line: Option<DelayLine<Parcel>>,
     outbox: Outbox,
     /// How long this thread may wait for room towards a slow broker.
     publish_wait_max: Duration,
@@ -111,10 +122,8 @@ pub struct Flow {
 impl Clone for Flow {
     fn clone(&self) -> Self {
         Self {
-            one_way: self.one_way,
-            crossing: self.crossing.clone(),
+            passage: Arc::clone(&self.passage),
             workers: self.workers.clone(),
-            line: self.line.clone(),
             outbox: self.outbox.clone(),
             publish_wait_max: self.publish_wait_max,
             jobs: Vec::new(),
@@ -127,13 +136,9 @@ impl Clone for Flow {
 
 impl Flow {
     pub fn new(config: &super::Config, workers: Pool<Ticket>, outbox: Outbox) -> Self {
-        // The intake admits at most `in_flight_max` requests, so the line never fills beyond that.
-        let line = (!config.network.is_instant()).then(|| DelayLine::new(config.in_flight_max));
         Self {
-            one_way: config.network.as_constant().unwrap_or_default(),
-            crossing: config.network.shape().map(|shape| Arc::new(Crossing::new(shape))),
+            passage: Arc::new(Passage::new(&config.network, config.in_flight_max)),
             workers,
-            line,
             outbox,
             publish_wait_max: PUBLISH_WAIT_MAX,
             jobs: Vec::new(),
@@ -152,8 +157,8 @@ impl Flow {
         &self.workers
     }
 
-    pub fn line(&self) -> Option<&DelayLine<Parcel>> {
-        self.line.as_ref()
+    pub fn passage(&self) -> &Passage {
+        &self.passage
     }
 
     pub fn ledger(&self) -> &Ledger {
@@ -162,28 +167,27 @@ impl Flow {
 
     /// Admitted requests, in order of arrival: onto the uplink, or straight to the model.
     pub fn admit(&mut self, admitted: &mut Vec<(Ticket, Result<Vec<f32>, Refusal>)>) {
-        let now = Instant::now();
-        let Some(line) = &self.line else {
+        if !self.passage.is_simulated() {
+            let now = Instant::now();
             for (ticket, request) in admitted.drain(..) {
                 self.arrive(ticket, request, now);
             }
             return self.forward();
-        };
-        if let Some(crossing) = self.crossing.clone() {
-            return self.send_up(&crossing, admitted);
         }
-        let (one_way, mut full) = (self.one_way, Vec::new());
+        let passage = Arc::clone(&self.passage);
+        let in_force = passage.in_force();
+        admitted.iter_mut().for_each(|(ticket, _)| ticket.revisions.there = in_force.revision);
+        let one_way = match &in_force.course {
+            Course::Constant(one_way) => *one_way,
+            Course::Shaped(crossing) => return self.send_up(crossing, admitted),
+        };
         let parcels = admitted.drain(..).map(|(mut ticket, request)| {
             ticket.network += one_way;
             let arrives_at = ticket.arrived_at + one_way;
             going_up(ticket, request, arrives_at)
         });
-        if let Err(refused) = line.send(parcels) {
-            full = refused.0;
-        }
-        for parcel in full {
-            self.refuse_full_line(parcel);
-        }
+        let full = passage.line().send(parcels);
+        self.refuse_full_line(full);
     }
 
     /// Answers again what was answered before, at once.
@@ -253,9 +257,7 @@ impl Flow {
     /// Ends the threads: each worker once its queue is empty, the delay line at once.
     pub fn close(&self) {
         self.workers.close();
-        if let Some(line) = &self.line {
-            line.abandon();
-        }
+        self.passage.line().abandon();
     }
 
     /// At the model's end of the network.
@@ -298,32 +300,35 @@ impl Flow {
         if self.answers.is_empty() {
             return;
         }
-        let Some(line) = &self.line else {
+        if !self.passage.is_simulated() {
             return self.outbox.send(&mut self.answers, self.publish_wait_max);
-        };
-        if let Some(crossing) = self.crossing.clone() {
-            return self.send_down(&crossing);
         }
-        let (one_way, now, mut full) = (self.one_way, Instant::now(), Vec::new());
+        let passage = Arc::clone(&self.passage);
+        let in_force = passage.in_force();
+        self.answers.iter_mut().for_each(|answer| answer.ticket.revisions.back = in_force.revision);
+        let one_way = match &in_force.course {
+            Course::Constant(one_way) => *one_way,
+            Course::Shaped(crossing) => return self.send_down(crossing),
+        };
+        let now = Instant::now();
         let parcels = self.answers.drain(..).map(|mut answer| {
             answer.ticket.network += one_way;
             // As if the uplink had been exact; but an answer does not overtake another on the link, whichever of
             // several workers made it.
             (now + one_way.saturating_sub(answer.ticket.late), Parcel::Down(answer, now))
         });
-        if let Err(refused) = line.send_in_order(parcels) {
-            full = refused.0;
-        }
-        for parcel in full {
-            self.refuse_full_line(parcel);
-        }
+        let full = passage.line().send_in_order(parcels);
+        self.refuse_full_line(full);
     }
 
     /// The bound on requests in flight makes this impossible; an answer is owed all the same.
-    fn refuse_full_line(&mut self, parcel: Parcel) {
-        let (Parcel::Up(ticket, _) | Parcel::Down(Answer { ticket, .. }, _)) = parcel;
-        let refusal = Refusal::new(ErrorCode::Overloaded, "the simulated network is full (in_flight_max)");
-        self.refuse([(ticket, refusal)]);
+    fn refuse_full_line(&mut self, sent: Result<(), DelayLineFull<Parcel>>) {
+        let Err(DelayLineFull(parcels)) = sent else { return };
+        let refused = parcels.into_iter().map(|parcel| {
+            let (Parcel::Up(ticket, _) | Parcel::Down(Answer { ticket, .. }, _)) = parcel;
+            (ticket, Refusal::new(ErrorCode::Overloaded, "the simulated network is full (in_flight_max)"))
+        });
+        self.refuse(refused);
     }
 }
 

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use tracing::{debug, warn};
 
 use super::duplicates::{Duplicates, Given, Identity};
-use super::flow::Ticket;
+use super::flow::{Revisions, Ticket};
 use super::{Config, Topics, trace_context};
 use crate::client::{ClientError, Publisher};
 use crate::inference::{DeviceId, ErrorCode, Outcome, Stages};
@@ -44,8 +44,8 @@ impl Answer {
         let Self { ticket, outcome } = self;
         let identity = ticket.identity?;
         let outcome = outcome.clone().map_err(Box::new);
-        let (network, stages) = (ticket.network, ticket.stages);
-        Some((identity, Given { outcome, network, total: ticket.total(now), stages }))
+        let (network, revisions, stages) = (ticket.network, ticket.revisions, ticket.stages);
+        Some((identity, Given { outcome, network, revisions, total: ticket.total(now), stages }))
     }
 }
 
@@ -258,6 +258,7 @@ fn appended(block: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) -> Range<usiz
 impl Shared {
     fn result<'a>(&'a self, ticket: &Ticket, prediction: f32, now: Instant) -> wire::Answer<'a> {
         let members = self.members;
+        let Revisions { there, back } = ticket.revisions;
         let prediction = if self.double_sigmoid { 1.0 / (1.0 + (-prediction).exp()) } else { prediction };
         wire::Answer {
             prediction,
@@ -269,6 +270,8 @@ impl Shared {
             anomaly: members.anomaly.then_some(prediction >= self.threshold),
             placement: members.placement.then_some(&self.placement),
             stages: members.stages_ms.then_some(ticket.stages),
+            network_revision: members.network.then_some(there),
+            network_back_revision: (members.network && back != there).then_some(back),
         }
     }
 

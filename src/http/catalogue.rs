@@ -83,6 +83,18 @@ pub const REPEATED: Metric = metric(
     DEPLOYMENT,
     "Requests that came again and got the answer of the first time; they are received and answered too",
 );
+pub const NETWORK_CHANGES: Metric = metric(
+    "nearfar_network_changes_total",
+    Counter,
+    DEPLOYMENT,
+    "Changes of the simulated network while the node ran",
+);
+pub const NETWORK_CHANGES_REFUSED: Metric = metric(
+    "nearfar_network_changes_refused_total",
+    Counter,
+    DEPLOYMENT,
+    "Messages on the network topic that could not be used",
+);
 pub const QUEUE_SECONDS: Metric =
     metric("nearfar_queue_seconds", Histogram, DEPLOYMENT, "How long answered requests waited for the model");
 pub const BATCH_REQUESTS: Metric =

@@ -42,6 +42,8 @@ fn add_deployments(page: &mut Page, deployments: &[DeploymentSnapshot]) {
     count(&all::UNDELIVERED, |one| one.statistics.undelivered);
     count(&all::RESPONSE_TOPICS_REFUSED, |one| one.statistics.response_topics_refused);
     count(&all::REPEATED, |one| one.statistics.repeated);
+    count(&all::NETWORK_CHANGES, |one| one.statistics.network_changes);
+    count(&all::NETWORK_CHANGES_REFUSED, |one| one.statistics.network_changes_refused);
     count(&all::MODEL_FAILING, |one| u64::from(one.health.failing.is_some()));
     count(&all::WORKERS_REPLACED, |one| one.health.workers_replaced);
     count(&all::INFERENCE_TIMEOUTS, |one| one.health.inference_timeouts);

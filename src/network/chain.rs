@@ -72,6 +72,9 @@ impl Chain {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use proptest::test_runner::RngSeed;
+
     use super::*;
 
     #[test]
@@ -82,6 +85,35 @@ mod tests {
             for step in 1..2_000 {
                 bad = chain.next(3, Purpose::LossState, step, bad);
                 assert_eq!(chain.is_bad(3, Purpose::LossState, step), bad, "{enter} {leave} {step}");
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 24, rng_seed: RngSeed::Fixed(6), ..ProptestConfig::default() })]
+
+        #[test]
+        fn both_states_have_their_share_and_last_as_long_as_they_should(
+            enter in 0.02..0.9, leave in 0.02..0.9, key: u64,
+        ) {
+            const STEPS: u64 = 40_000;
+            let chain = Chain::new(enter, leave, "enter").unwrap();
+            let states: Vec<_> = (0..STEPS).map(|step| chain.is_bad(key, Purpose::Outage, step)).collect();
+            let share = states.iter().filter(|bad| **bad).count() as f64 / STEPS as f64;
+            let correlation = 1.0 - enter - leave;
+            let variance = chain.bad_share() * (1.0 - chain.bad_share());
+            let error = (variance * (1.0 + correlation) / (1.0 - correlation) / STEPS as f64).sqrt();
+            prop_assert!((share - chain.bad_share()).abs() <= 5.0 * error + 1e-3, "{share} {}", chain.bad_share());
+            // Spells are geometric: mean 1/p, deviation sqrt(1 - p)/p.
+            for (is_bad, ends) in [(true, leave), (false, enter)] {
+                let spells = states.split(|bad| *bad != is_bad).map(<[bool]>::len).filter(|length| *length > 0);
+                let spells: Vec<_> = spells.map(|length| length as f64).collect();
+                let mean = spells.iter().sum::<f64>() / spells.len() as f64;
+                let variance = spells.iter().map(|length| (length - mean).powi(2)).sum::<f64>() / spells.len() as f64;
+                let (true_mean, true_sd) = (1.0 / ends, (1.0 - ends).sqrt() / ends);
+                let error = true_sd / (spells.len() as f64).sqrt();
+                prop_assert!((mean - true_mean).abs() <= 5.0 * error, "{is_bad}: {mean} {true_mean}");
+                prop_assert!((variance.sqrt() / true_sd - 1.0).abs() < 0.25, "{is_bad}: {} {true_sd}", variance.sqrt());
             }
         }
     }

@@ -212,6 +212,29 @@ mod tests {
         }
     }
 
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 16, rng_seed: RngSeed::Fixed(8), ..ProptestConfig::default() })]
+
+        #[test]
+        fn delays_from_a_file_have_the_moments_of_what_stands_in_it(
+            recorded in prop::collection::vec(0.0..50.0_f64, 2..40), key: u64,
+        ) {
+            let count = recorded.len() as f64;
+            let mean = recorded.iter().sum::<f64>() / count;
+            let sd = (recorded.iter().map(|ms| (ms - mean).powi(2)).sum::<f64>() / count).sqrt();
+            let text: String = recorded.iter().map(|ms| format!("{ms}\n")).collect();
+            let delay = Delay::empirical(Arc::new(Samples::parse(&text).unwrap()));
+            close(moments(&delay, key), (mean, sd), 0.08);
+            // In time, a second each, every delay has the same share of every period.
+            let text: String = recorded.iter().enumerate().map(|(at, ms)| format!("{at},{ms}\n")).collect();
+            let delay = Delay::series(Arc::new(TimeSeries::parse(&text).unwrap()));
+            let at = |step: usize| Duration::from_millis(step as u64 * 100 + 50);
+            let of = |step| delay.of(key, Purpose::Delay, 0, at(step)).as_secs_f64() * 1e3;
+            let over_time = (0..recorded.len() * 30).map(of).sum::<f64>() / (count * 30.0);
+            prop_assert!((over_time - mean).abs() < 1e-3, "{over_time} {mean}");
+        }
+    }
+
     #[test]
     fn empirical_delays_have_the_moments_of_the_samples() {
         let samples = Arc::new(Samples::parse("1.0\n3.0\n8.0\n").unwrap());

@@ -109,6 +109,11 @@ impl<T: Send + 'static> DelayLine<T> {
         if refused.is_empty() { Ok(()) } else { Err(DelayLineFull(refused)) }
     }
 
+    /// Shows `look` every entry under way with when it is due, in no order. Nobody sends meanwhile, so it must be quick.
+    pub fn look_through(&self, mut look: impl FnMut(Instant, &T)) {
+        self.shared.lock().schedule.iter().for_each(|(due, value)| look(due, value));
+    }
+
     /// How many entries are under way.
     pub fn len(&self) -> usize {
         self.shared.lock().schedule.len()

@@ -72,6 +72,19 @@ impl Link {
         Self { uplink: one_way(Direction::Uplink), downlink: one_way(Direction::Downlink), shape }
     }
 
+    /// The same behind another network, which messages of some parties have not left yet: nothing of such a party arrives before
+    /// the time that `uplink` or `downlink` has for it, counted since this link began.
+    pub fn following(
+        shape: Arc<Shape>,
+        uplink: HashMap<u64, Duration>,
+        downlink: HashMap<u64, Duration>,
+    ) -> Self {
+        let link = Self::new(shape);
+        link.uplink.lock().arrivals = uplink;
+        link.downlink.lock().arrivals = downlink;
+        link
+    }
+
     /// Decides what becomes of a message. Where there is a bandwidth, messages must come in the order they are sent.
     pub fn decide(&self, direction: Direction, letter: Letter) -> Verdict {
         match direction {
@@ -135,8 +148,9 @@ impl OneWay {
                 return arrives + reorder.held_back.mul_f64(1.0 - chance.unit());
             }
         }
-        let never_overtakes = profile.delay.as_constant().is_some();
-        if never_overtakes { arrives } else { self.lock().in_order(letter.party, letter.at, arrives) }
+        // Even where the delay is constant: an earlier network may have had another, and answers of one batch are sent out of
+        // order by as much as the delay line was late with their requests.
+        self.lock().in_order(letter.party, letter.at, arrives)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {

@@ -133,6 +133,31 @@ mod tests {
         }
     }
 
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 24, rng_seed: RngSeed::Fixed(7), ..ProptestConfig::default() })]
+
+        #[test]
+        fn losses_in_both_states_come_at_their_rate_and_are_as_alike_as_the_states(
+            enter in 0.05..0.3_f64, leave in 0.05..0.3_f64, in_good in 0.0..0.2_f64, more_in_bad in 0.3..0.8_f64, key: u64,
+        ) {
+            let loss = Loss::gilbert_elliott(enter, leave, in_good, in_good + more_in_bad).unwrap();
+            let lost: Vec<_> = lost(loss, key).into_iter().map(|lost| f64::from(u8::from(lost))).collect();
+            let mean = lost.iter().sum::<f64>() / lost.len() as f64;
+            let covariance =
+                lost.windows(2).map(|pair| (pair[0] - mean) * (pair[1] - mean)).sum::<f64>() / lost.len() as f64;
+            // States that stay alike with correlation r from one message to the next; losses within them are independent.
+            let (bad, correlation) = (enter / (enter + leave), 1.0 - enter - leave);
+            let of_states = bad * (1.0 - bad) * more_in_bad * more_in_bad;
+            let of_losses = loss.mean() * (1.0 - loss.mean()) - of_states;
+            let inflation = (1.0 + correlation) / (1.0 - correlation);
+            let error = ((of_states * inflation + of_losses) / MESSAGES as f64).sqrt();
+            prop_assert!((mean - loss.mean()).abs() <= 5.0 * error, "{mean} {}", loss.mean());
+            // Products of two indicators less their means, alike as long as the states are.
+            let error = (0.25 * inflation / MESSAGES as f64).sqrt();
+            prop_assert!((covariance - of_states * correlation).abs() <= 2.0 * error, "{covariance}");
+        }
+    }
+
     #[test]
     fn both_states_lose_at_their_own_rate() {
         let loss = Loss::gilbert_elliott(0.05, 0.05, 0.1, 0.5).unwrap();

@@ -27,7 +27,7 @@ impl Preset {
         Self {
             name: "lan",
             source: "K. Sui et al., Characterizing and Improving WiFi Latency in Large-Scale Operational Networks, MobiSys 2016, \
-                     section 2: the wired part of a campus network, 99th percentile of the round trip below 1 ms. \
+                     section 2: the wired part of a campus network, 99th percentile of the round trip below 1 ms (from memory). \
                      Ours: lognormal, median 0.2 ms one way",
             links: || both(quantiles(0.0, 0.2, 0.5, Z_99)),
         },
@@ -39,7 +39,7 @@ impl Preset {
         },
         Self {
             name: "4g",
-            source: "ITU-R M.2134 (IMT-Advanced): less than 10 ms one way in the radio network; J. Huang et al., A Close \
+            source: "ITU-R Report M.2134 (2008), section 4.5.2: less than 10 ms one way in the radio network (the figure from memory); J. Huang et al., A Close \
                      Examination of Performance and Power Characteristics of 4G LTE Networks, MobiSys 2012: median throughput 13 \
                      Mbit/s down, 6 Mbit/s up. Ours: 10 ms and a lognormal of mean 25 ms, standard deviation 12 ms",
             links: || {
@@ -49,7 +49,7 @@ impl Preset {
         },
         Self {
             name: "5g",
-            source: "ITU-R M.2410 (IMT-2020): 4 ms one way in the radio network for mobile broadband. Ours: 4 ms and a lognormal \
+            source: "ITU-R Report M.2410 (2017): 4 ms one way in the radio network for mobile broadband. Ours: 4 ms and a lognormal \
                      of mean 6 ms, standard deviation 4 ms, for the load and the way to the nearest data centre",
             links: || both(Delay::lognormal(6.0, 4.0)?.plus(4.0)),
         },
@@ -74,14 +74,14 @@ impl Preset {
         },
         Self {
             name: "cloud-continent",
-            source: "Verizon, IP latency service level agreement: 90 ms for the round trip between New York and London. Ours: \
+            source: "Verizon, Network Latency Guarantees: 90 ms or less on average for the round trip between New York and London. Ours: \
                      normal, mean 45 ms, standard deviation 2 ms",
             links: || both(Delay::normal(45.0, 2.0)),
         },
         Self {
             name: "lorawan",
-            source: "LoRa Alliance, Regional Parameters RP002-1.0.4: 5,470 bit/s (EU868, DR5), and an answer no earlier than \
-                     RECEIVE_DELAY1 = 1 s. Ours: 50 ms from the gateway to the network server, and room for 4 kB. A message \
+            source: "LoRa Alliance, LoRaWAN Regional Parameters 1.0.3 (2018) and RP002-1.0.5 (2025): 5,470 bit/s (EU868, DR5), and an \
+                     answer no earlier than RECEIVE_DELAY1 = 1 s. Ours: 50 ms from the gateway to the network server, and room for 4 kB. A message \
                      longer than a frame of 222 bytes is taken as sent in pieces; duty cycles are not simulated",
             links: || {
                 let link = |ms| carrying(5_470, 4_000, Delay::constant(Duration::from_millis(ms)));

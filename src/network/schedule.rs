@@ -46,6 +46,11 @@ impl<T> Schedule<T> {
         }
     }
 
+    /// Every entry with when it is due, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = (Instant, &T)> {
+        self.entries.iter().map(|Reverse(entry)| (entry.due, &entry.value))
+    }
+
     /// How many entries are under way.
     pub fn len(&self) -> usize {
         self.entries.len()

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::{Fields, Setting, SettingError};
 use crate::network::{
-    Bandwidth, Delay, LinkProfile, Loss, Lost, Outages, ParameterError, Policy, Preset, Reorder, Samples,
-    Shape, TimeSeries, Window,
+    Bandwidth, Delay, LinkProfile, Loss, Lost, Outages, ParameterError, Policy, Preset, Profile, Reorder,
+    Samples, Shape, TimeSeries, Window,
 };
 
 /// Gives a file's text; or nothing, while settings are only checked.
@@ -39,6 +39,31 @@ pub fn network_shape(
     }
     fields.finish()?;
     Ok(Shape { seed, link, uplink, downlink })
+}
+
+/// The same where a table may say `one_way_latency_ms` instead, each way.
+///
+/// # Errors
+/// [`SettingError`] naming line and key.
+pub fn network_or_latency(
+    setting: &Setting,
+    path: &str,
+    link: &str,
+    read: Read<'_>,
+) -> Result<Profile, SettingError> {
+    let mut fields = Fields::of(setting, path)?;
+    let Some(latency_ms) = fields.number("one_way_latency_ms")? else {
+        return network_shape(setting, path, link, read).map(Profile::shaped);
+    };
+    if let Some((other, _)) = fields.others().next() {
+        let problem = "stands beside one_way_latency_ms, expected one or the other";
+        return Err(fields.invalid(other, problem));
+    }
+    let latency = Delay::default().plus(latency_ms).map_err(|error| {
+        let parameter = "one_way_latency_ms";
+        named(&fields, ParameterError { parameter, ..error })
+    })?;
+    Ok(Profile::constant(latency.as_constant().unwrap_or_default()))
 }
 
 const LOST: &[(&str, Lost)] = &[("silence", Lost::Silence), ("report", Lost::Report)];

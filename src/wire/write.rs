@@ -19,6 +19,8 @@ pub struct Members {
     pub stages_ms: bool,
     /// `placement`: where the answer was made.
     pub placement: bool,
+    /// `network`: how often the simulated network had been changed.
+    pub network: bool,
 }
 
 /// Everything a result can say; `None` leaves an optional member out.
@@ -42,6 +44,10 @@ pub struct Answer<'a> {
     pub placement: Option<&'a str>,
     /// How long each stage took, measured.
     pub stages: Option<Stages>,
+    /// The number of the simulated network that the request met.
+    pub network_revision: Option<u64>,
+    /// That of the one that the answer met, where it is another.
+    pub network_back_revision: Option<u64>,
 }
 
 /// Appends the result for `caller` to `json`.
@@ -65,6 +71,8 @@ pub fn write_result(json: &mut Vec<u8>, caller: &Caller, answer: &Answer<'_>) {
         model_version: answer.model_version,
         anomaly: answer.anomaly,
         placement: answer.placement,
+        network: answer.network_revision,
+        network_back: answer.network_back_revision,
         stages_ms,
     };
     append(json, &body);
@@ -111,6 +119,10 @@ struct ResultBody<'a> {
     anomaly: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     placement: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    network: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    network_back: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     stages_ms: Option<StagesMs>,
 }

@@ -106,6 +106,14 @@ impl Sensor {
             .expect("the sensor's connection takes requests");
     }
 
+    /// Publishes for whoever subscribes later too.
+    pub fn publish_retained(&self, topic: &str, payload: impl Into<Vec<u8>>) {
+        let payload: Vec<u8> = payload.into();
+        self.client
+            .publish(topic, QoS::AtLeastOnce, true, payload)
+            .expect("the sensor's connection takes requests");
+    }
+
     pub fn publish_with(&self, topic: &str, payload: impl Into<Vec<u8>>, properties: PublishProperties) {
         let payload: Vec<u8> = payload.into();
         self.client

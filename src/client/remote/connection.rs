@@ -192,7 +192,12 @@ impl Driver {
         link.routes_seen = Some(version);
         let wanted = self.shared.routes.filters();
         let as_subscribed = |filters: &[String]| -> Vec<String> {
-            filters.iter().map(|filter| config.subscribed(filter)).collect()
+            let routes = &self.shared.routes;
+            let subscribed = |filter: &String| match routes.is_for_all(filter) {
+                true => filter.clone(),
+                false => config.subscribed(filter),
+            };
+            filters.iter().map(subscribed).collect()
         };
         let fresh: Vec<_> =
             wanted.iter().filter(|filter| !link.subscribed.contains(filter)).cloned().collect();

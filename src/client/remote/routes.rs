@@ -17,10 +17,20 @@ pub struct Routes {
     version: AtomicUsize,
 }
 
+/// Whom a message is for, where several nodes share requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Audience {
+    /// The one whose turn or whose part it is.
+    OneOfUs,
+    /// Each of them.
+    AllOfUs,
+}
+
 struct Route {
     name: String,
     filters: Vec<String>,
     acknowledge: Acknowledge,
+    audience: Audience,
     /// None once the conversation has ended.
     sender: Option<mpsc::Sender<Message>>,
     /// It takes what the broker has for it already, and nothing new.
@@ -51,6 +61,7 @@ impl Routes {
         name: &str,
         filters: &[String],
         acknowledge: Acknowledge,
+        audience: Audience,
         sender: mpsc::Sender<Message>,
     ) -> Result<(), ClientError> {
         let mut table = self.lock();
@@ -68,6 +79,7 @@ impl Routes {
             name: name.to_owned(),
             filters: filters.to_vec(),
             acknowledge,
+            audience,
             sender: Some(sender),
             is_closing: false,
         });
@@ -83,6 +95,12 @@ impl Routes {
         filters.sort();
         filters.dedup();
         filters
+    }
+
+    /// Whether messages under `filter` are for every node.
+    pub fn is_for_all(&self, filter: &str) -> bool {
+        let for_all = |route: &Route| route.audience == Audience::AllOfUs;
+        self.lock().iter().any(|route| for_all(route) && route.filters.iter().any(|own| own == filter))
     }
 
     /// Marks the conversation `name` as ending.
@@ -121,7 +139,9 @@ impl Routes {
                 continue;
             };
             is_known = true;
-            if partition.is_some_and(|partition| !partition.has_topic(filter, topic)) {
+            if route.audience == Audience::OneOfUs
+                && partition.is_some_and(|partition| !partition.has_topic(filter, topic))
+            {
                 return Destination::ElsewhereByPartition;
             }
             senders.extend(route.sender.clone().map(|sender| (sender, route.acknowledge)));
@@ -147,9 +167,11 @@ mod tests {
         let routes = Routes::default();
         let (sender, _receiver) = mpsc::channel(1);
         let filters = |filter: &str| vec![filter.to_owned()];
-        routes.add("one", &filters("a/+"), Acknowledge::OnAnswer, sender.clone()).unwrap();
-        routes.add("two", &filters("a/+"), Acknowledge::OnAnswer, sender.clone()).unwrap();
-        assert!(routes.add("three", &filters("a/b"), Acknowledge::OnAnswer, sender).is_err());
+        routes.add("one", &filters("a/+"), Acknowledge::OnAnswer, Audience::OneOfUs, sender.clone()).unwrap();
+        routes.add("two", &filters("a/+"), Acknowledge::OnAnswer, Audience::OneOfUs, sender.clone()).unwrap();
+        assert!(
+            routes.add("three", &filters("a/b"), Acknowledge::OnAnswer, Audience::OneOfUs, sender).is_err()
+        );
         let count = |topic| match routes.destination(topic, None) {
             Destination::To(senders) => senders.len(),
             _ => 0,
@@ -170,7 +192,12 @@ mod tests {
     fn a_partition_has_some_of_the_devices() {
         let routes = Routes::default();
         let (sender, _receiver) = mpsc::channel(1);
-        routes.add("one", &["in/+".to_owned()], Acknowledge::OnAnswer, sender).unwrap();
+        routes.add("one", &["in/+".to_owned()], Acknowledge::OnAnswer, Audience::OneOfUs, sender).unwrap();
+        let (sender, _receiver) = mpsc::channel(1);
+        routes.add("all", &["all/a".to_owned()], Acknowledge::OnReceipt, Audience::AllOfUs, sender).unwrap();
+        let for_all = ["1/2", "2/2"].map(|part| routes.destination("all/a", Some(part.parse().unwrap())));
+        assert!(for_all.iter().all(|destination| matches!(destination, Destination::To(_))));
+        assert_eq!((routes.is_for_all("all/a"), routes.is_for_all("in/+")), (true, false));
         let part = |part: &str| routes.destination("in/pump", Some(part.parse().unwrap()));
         let taken = ["1/2", "2/2"].map(|text| matches!(part(text), Destination::To(_)));
         assert!(taken[0] != taken[1], "{taken:?}");

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::{Answer, Flow, Parcel, ReplyTo, Ticket, going_up};
+use crate::inference::Caller;
 use crate::inference::{ErrorCode, Refusal};
 use crate::network::{Direction, Letter, Link, Lost, Shape, Verdict};
 
@@ -25,11 +26,15 @@ impl Crossing {
         Self { link: Link::new(Arc::clone(shape)), began: Instant::now() }
     }
 
+    /// The same from `began` on, on a link that follows another.
+    pub fn following(link: Link, began: Instant) -> Self {
+        Self { link, began }
+    }
+
     fn decide(&self, direction: Direction, ticket: &Ticket, bytes: usize, sent_at: Instant) -> Verdict {
-        let mut party = DefaultHasher::new();
-        ticket.caller.device_id.hash(&mut party);
+        let party = party(&ticket.caller);
         let at = sent_at.saturating_duration_since(self.began);
-        self.link.decide(direction, Letter { number: ticket.sequence, party: party.finish(), bytes, at })
+        self.link.decide(direction, Letter { number: ticket.sequence, party, bytes, at })
     }
 }
 
@@ -42,7 +47,8 @@ impl Flow {
     ) {
         let (mut parcels, mut vanished) = (Vec::with_capacity(admitted.len()), Vec::new());
         for (mut ticket, request) in admitted.drain(..) {
-            let sent_at = ticket.arrived_at;
+            // What came just before the network was exchanged meets the new one as it begins.
+            let sent_at = ticket.arrived_at.max(crossing.began);
             let verdict = crossing.decide(Direction::Uplink, &ticket, ticket.bytes, sent_at);
             if let Some(second) = verdict.duplicate {
                 let copy = Ticket { network: second, ..copy_of(&ticket) };
@@ -103,9 +109,16 @@ impl Flow {
         if !vanished.is_empty() {
             self.outbox.lose(vanished);
         }
-        let Some(Err(full)) = self.line.as_ref().map(|line| line.send(parcels)) else { return };
-        full.0.into_iter().for_each(|parcel| self.refuse_full_line(parcel));
+        let full = self.passage.line().send(parcels);
+        self.refuse_full_line(full);
     }
+}
+
+/// Whose messages keep their order.
+pub fn party(caller: &Caller) -> u64 {
+    let mut party = DefaultHasher::new();
+    caller.device_id.hash(&mut party);
+    party.finish()
 }
 
 /// The same request once more. Its sender waits for the first alone.

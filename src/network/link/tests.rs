@@ -140,3 +140,15 @@ fn parties_whose_messages_have_arrived_are_forgotten() {
     }
     assert!(link.uplink.lock().arrivals.len() <= PARTIES_MIN);
 }
+
+#[test]
+fn a_link_that_follows_another_keeps_its_parties_behind_what_that_one_still_carries() {
+    let profile = LinkProfile { delay: Delay::constant(ms(10)), ..LinkProfile::default() };
+    let shape = Arc::new(Shape { uplink: profile.clone(), downlink: profile, ..Shape::default() });
+    let link = Link::following(shape, HashMap::from([(7, ms(500))]), HashMap::new());
+    let arrives =
+        |direction, party, at| at + link.decide(direction, Letter { number: 0, party, bytes: 1, at }).delay;
+    assert_eq!([0, 400, 495].map(|at| arrives(Direction::Uplink, 7, ms(at))), [ms(500), ms(500), ms(505)]);
+    assert_eq!(arrives(Direction::Uplink, 8, ms(0)), ms(10));
+    assert_eq!(arrives(Direction::Downlink, 7, ms(0)), ms(10));
+}

@@ -1,0 +1,58 @@
+//! The configuration file of a running node, read again: simulated networks change, everything else needs a restart.
+
+use std::path::{Path, PathBuf};
+
+use nearfar::Node;
+use nearfar::config::{self, ConfigError, NodeFile};
+use tracing::{error, info, warn};
+
+/// The file, and what it said when the node started: what needs a restart is named at every reload until there is one.
+pub struct ConfigFile {
+    path: PathBuf,
+    contents: NodeFile,
+}
+
+impl ConfigFile {
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        Ok(Self { path: path.to_owned(), contents: config::read_node_file(path)? })
+    }
+
+    pub fn contents(&self) -> &NodeFile {
+        &self.contents
+    }
+
+    /// Reads the file again and makes the node's networks what it says now. Of a file that cannot be used nothing is taken.
+    pub fn reload_networks(&self, node: &Node) {
+        let read = config::read_node_file(&self.path).and_then(|file| Ok((file.networks()?, file)));
+        let (networks, newer) = match read {
+            Ok(read) => read,
+            Err(cause) => {
+                return error!(%cause, "the configuration cannot be used; the networks stay as they are");
+            }
+        };
+        let keys = self.contents.needs_restart(&newer);
+        if !keys.is_empty() {
+            let keys = keys.join(", ");
+            warn!(
+                keys,
+                "the configuration has changed where only a restart helps; that part is not in force"
+            );
+        }
+        for (deployment, profile) in networks {
+            let Some(network) = node.network(&deployment) else { continue };
+            match network.configure(profile) {
+                Ok(change) if change.is_new => {
+                    info!(deployment, revision = change.revision, "the simulated network was changed");
+                }
+                Ok(change) if !change.is_configured => {
+                    info!(
+                        deployment,
+                        "the configured network is not in force: another one was put in its place over MQTT"
+                    );
+                }
+                Ok(_) => {}
+                Err(cause) => error!(deployment, %cause, "the simulated network could not be changed"),
+            }
+        }
+    }
+}
