@@ -6,11 +6,14 @@
 //!             line)                           line)        publishes)
 //! ```
 //! Without a simulated network there is no delay line and the worker publishes by itself. A heavy model may have several
-//! workers.
+//! workers. A hybrid has two such ways, to the edge and to the cloud, between one intake and one outbox: see [`junction`].
 
 mod duplicates;
+mod entrance;
 mod flow;
+mod hybrid;
 mod intake;
+mod junction;
 mod outbox;
 mod trace_context;
 mod view;
@@ -25,11 +28,17 @@ use tracing::{error, info};
 
 pub use self::duplicates::Window;
 
+pub use self::hybrid::Hybrid;
+
 use self::duplicates::Duplicates;
-use self::flow::{Flow, Ticket};
+use self::entrance::Entrance;
+use self::flow::{End, Flow, Ticket};
+use self::hybrid::Cloud;
+use self::junction::Dispatcher;
 use self::outbox::Outbox;
 pub use self::view::View;
 use crate::client::{Acknowledge, Client, ClientError, Publisher};
+use crate::inference::Site;
 use crate::metrics::{Ledger, Statistics};
 use crate::model::{Detector, Model, ModelInfo};
 use crate::network::Profile;
@@ -101,6 +110,8 @@ pub struct Config {
     pub acknowledge: Acknowledge,
     /// How far back a QoS 1 or 2 request that comes again is known, and gets the same answer.
     pub duplicates: Window,
+    /// The cloud of a hybrid, which chooses between it and the edge for each request. Default none: one site answers all of them.
+    pub hybrid: Option<Box<Hybrid>>,
 }
 
 /// Whose word a request's device id is.
@@ -143,7 +154,13 @@ impl Config {
             ordered: false,
             acknowledge: Acknowledge::default(),
             duplicates: Window::default(),
+            hybrid: None,
         }
+    }
+
+    /// The same with a cloud beside it.
+    pub fn hybrid(self, hybrid: Hybrid) -> Self {
+        Self { hybrid: Some(Box::new(hybrid)), ..self }
     }
 
     /// The same with another simulated network.
@@ -186,6 +203,28 @@ pub enum DeploymentError {
         /// The model.
         model: String,
     },
+    /// The two models of a hybrid do not take the same requests.
+    #[error(
+        "deployment {name}: the edge's model has {} inputs and the cloud's {}, expected equally many",
+        inputs[0],
+        inputs[1]
+    )]
+    InputsDiffer {
+        /// The deployment.
+        name: String,
+        /// The inputs of edge and cloud.
+        inputs: [usize; 2],
+    },
+    /// A hybrid's cloud has no model of its own, and the edge's [`replica`](Model::replica) is `None`.
+    #[error(
+        "deployment {name}: found one model for two sites, expected two: model {model:?} cannot be copied"
+    )]
+    NoCloudModel {
+        /// The deployment.
+        name: String,
+        /// The model.
+        model: String,
+    },
     /// The broker is gone or refuses the subscription.
     #[error("deployment {name}: {source}")]
     Client {
@@ -199,7 +238,9 @@ pub enum DeploymentError {
 /// A running deployment.
 pub struct Deployment {
     view: View,
+    /// The way to the model; of a hybrid, to the edge's.
     flow: Flow,
+    cloud: Option<Cloud>,
     publisher: Arc<dyn Publisher>,
     /// Waiting for its end is for one thread at a time, while others look whether it runs.
     intake: Mutex<intake::Running>,
@@ -207,14 +248,31 @@ pub struct Deployment {
 }
 
 impl Deployment {
-    /// Starts the deployment's threads and subscribes to its request topics.
+    /// Starts the deployment's threads and subscribes to its request topics. The cloud of a hybrid has a copy of the same model.
     ///
     /// # Errors
     /// [`DeploymentError`] when there cannot be as many workers, a thread cannot be started, or the broker refuses the
     /// subscription.
     pub fn start(config: Config, detector: Detector, client: &dyn Client) -> Result<Self, DeploymentError> {
+        Self::start_with_cloud(config, detector, None, client)
+    }
+
+    /// The same, where the cloud of a hybrid has a model of its own.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start), and when the two models do not take the same requests.
+    pub fn start_with_cloud(
+        config: Config,
+        detector: Detector,
+        cloud: Option<Detector>,
+        client: &dyn Client,
+    ) -> Result<Self, DeploymentError> {
         let name = config.name.clone();
-        let (model_info, models) = one_for_each_worker(&config, detector)?;
+        let (model_info, mut models) = one_for_each_worker(&name, config.workers, detector)?;
+        let cloud = match &config.hybrid {
+            Some(hybrid) => Some((&**hybrid, cloud_models(&name, hybrid, cloud, &model_info, &mut models)?)),
+            None => None,
+        };
         let conversation = client
             .open(&name, &config.topics.request, config.acknowledge)
             .map_err(|source| DeploymentError::Client { name: name.clone(), source })?;
@@ -224,27 +282,59 @@ impl Deployment {
         let outbox = Outbox::new(
             &config,
             &model_info,
+            cloud.as_ref().map(|(_, (cloud_info, _))| cloud_info),
             Arc::clone(&conversation.publisher),
             Arc::clone(&ledger),
             duplicates.clone(),
         );
-        let workers = Pool::new(config.worker, |ticket: &Ticket| ticket.caller.device_id.as_ref());
-        let flow = Flow::new(&config, workers.clone(), outbox);
-        let stages =
-            start_stages(&config, &flow, models).inspect_err(|_| flow.close()).map_err(thread_failed)?;
-        let intake =
-            intake::start(&config, model_info.inputs, conversation.subscriber, flow.clone(), duplicates)
-                .inspect_err(|_| flow.close())
-                .map_err(thread_failed)?;
+        let (flow, cloud, cloud_models) = match cloud {
+            None => {
+                let workers = Pool::new(config.worker, |ticket: &Ticket| ticket.caller.device_id.as_ref());
+                let end = End::Outbox(outbox);
+                (Flow::new(&config.network, config.in_flight_max, workers, end), None, Vec::new())
+            }
+            Some((hybrid, (cloud_info, cloud_models))) => {
+                let infos = [&model_info, &cloud_info];
+                let (cloud, edge) = Cloud::beside_edge(&config, hybrid, infos, outbox);
+                (edge, Some(cloud), cloud_models)
+            }
+        };
+        let close = || {
+            flow.close();
+            cloud.iter().for_each(Cloud::close);
+        };
+        let mut stages =
+            start_stages(&name, &flow, models).inspect_err(|_| close()).map_err(thread_failed)?;
+        let entrance = match &cloud {
+            None => Entrance::of(flow.clone()),
+            Some(cloud) => {
+                let started = start_cloud(&name, &flow, cloud, cloud_models);
+                stages.extend(started.inspect_err(|_| close()).map_err(thread_failed)?);
+                Entrance::hybrid(cloud.junction.clone(), [flow.clone(), cloud.flow.clone()])
+            }
+        };
+        let intake = intake::start(&config, model_info.inputs, conversation.subscriber, entrance, duplicates)
+            .inspect_err(|_| close())
+            .map_err(thread_failed)?;
         info!(
             deployment = name,
             placement = config.placement,
             model = model_info.name,
+            cloud_model = cloud.as_ref().map(|cloud| &cloud.model.name),
+            policy = config.hybrid.as_ref().map(|hybrid| hybrid.placement.policy.name()),
             topics = ?config.topics.request,
             "deployment started"
         );
-        let view = View { name, placement: config.placement, model: Arc::new(model_info), ledger, workers };
-        Ok(Self { view, flow, publisher: conversation.publisher, intake: Mutex::new(intake), stages })
+        let view = View {
+            name,
+            placement: config.placement,
+            model: Arc::new(model_info),
+            ledger,
+            workers: flow.workers().clone(),
+            cloud: cloud.as_ref().map(Cloud::view),
+        };
+        let intake = Mutex::new(intake);
+        Ok(Self { view, flow, cloud, publisher: conversation.publisher, intake, stages })
     }
 
     /// The deployment's name.
@@ -281,7 +371,9 @@ impl Deployment {
     pub fn is_alive(&self) -> bool {
         let intake = self.intake.lock().unwrap_or_else(PoisonError::into_inner);
         let stages_run = !self.stages.iter().any(JoinHandle::is_finished);
-        !intake.thread.is_finished() && stages_run && self.flow.workers().is_alive()
+        let workers_run = self.flow.workers().is_alive()
+            && self.cloud.as_ref().is_none_or(|cloud| cloud.flow.workers().is_alive());
+        !intake.thread.is_finished() && stages_run && workers_run
     }
 
     /// Takes no more requests; those that are under way go on.
@@ -302,16 +394,26 @@ impl Deployment {
         }
         let left = self.flow.ledger().wait_until_drained(deadline);
         self.flow.close();
+        self.cloud.iter().for_each(Cloud::close);
         // With requests left, a model is busy with them: its thread ends by itself when it returns.
         if left == 0 {
-            let workers_ended = self.flow.workers().join();
+            let workers_ended = join_workers(&self.flow, self.cloud.as_ref());
             let stages_ended = self.stages.drain(..).all(|stage| stage.join().is_ok());
             if !(workers_ended && stages_ended) {
                 error!(deployment = self.view.name, "a thread of the deployment panicked");
             }
         }
-        self.flow.ledger().statistics()
+        self.view.statistics()
     }
+}
+
+/// Waits for workers that have nothing left to do. A hybrid's may be busy with legs that nobody waits for.
+fn join_workers(flow: &Flow, cloud: Option<&Cloud>) -> bool {
+    let Some(cloud) = cloud else { return flow.workers().join() };
+    let sites = [(Site::Edge, flow), (Site::Cloud, &cloud.flow)];
+    let idle = sites.into_iter().filter(|(site, _)| !cloud.junction.shared().has_legs(*site));
+    // All of them, whatever the first one says.
+    idle.map(|(_, flow)| flow.workers().join()).fold(true, |all, one| all & one)
 }
 
 /// The most batches of answers that wait to be published behind the delay line.
@@ -319,10 +421,11 @@ const DEPARTURES_BATCHES_MAX: usize = 1_024;
 
 /// The model, and as many of it as there are workers.
 fn one_for_each_worker(
-    config: &Config,
+    name: &str,
+    workers: usize,
     detector: Detector,
 ) -> Result<(ModelInfo, Vec<Box<dyn Model>>), DeploymentError> {
-    let (name, workers) = (config.name.clone(), config.workers);
+    let name = name.to_owned();
     if !(1..=WORKERS_MAX).contains(&workers) {
         return Err(DeploymentError::Workers { name, workers });
     }
@@ -334,23 +437,53 @@ fn one_for_each_worker(
     Ok((info, models))
 }
 
-fn start_stages(
-    config: &Config,
-    flow: &Flow,
-    models: Vec<Box<dyn Model>>,
-) -> io::Result<Vec<JoinHandle<()>>> {
+/// The model of a hybrid's cloud, and as many of it as there are workers: its own, or a copy of the edge's.
+fn cloud_models(
+    name: &str,
+    hybrid: &Hybrid,
+    own: Option<Detector>,
+    edge_info: &ModelInfo,
+    edge: &mut [Box<dyn Model>],
+) -> Result<(ModelInfo, Vec<Box<dyn Model>>), DeploymentError> {
+    let copied = || Some(Detector::from_parts(edge_info.clone(), edge.first()?.replica()?));
+    let detector = own.or_else(copied).ok_or_else(|| DeploymentError::NoCloudModel {
+        name: name.to_owned(),
+        model: edge_info.name.clone(),
+    })?;
+    let inputs = [edge_info.inputs, detector.info().inputs];
+    if inputs[0] != inputs[1] {
+        return Err(DeploymentError::InputsDiffer { name: name.to_owned(), inputs });
+    }
+    one_for_each_worker(name, hybrid.workers, detector)
+}
+
+/// Starts the threads of one way to a model, called after `name`.
+fn start_stages(name: &str, flow: &Flow, models: Vec<Box<dyn Model>>) -> io::Result<Vec<JoinHandle<()>>> {
     let mut stages = Vec::with_capacity(2);
     if let Some(line) = flow.line() {
         let (departures, departing) = sync_channel(DEPARTURES_BATCHES_MAX);
         let mut stage = flow.clone();
-        stages
-            .push(line.run(&format!("network-{}", config.name), move |due| stage.on_due(due, &departures))?);
+        stages.push(line.run(&format!("network-{name}"), move |due| stage.on_due(due, &departures))?);
         let stage = flow.clone();
-        let thread = thread::Builder::new().name(format!("publish-{}", config.name));
+        let thread = thread::Builder::new().name(format!("publish-{name}"));
         stages.push(thread.spawn(move || stage.depart(&departing))?);
     }
     let mut stage = flow.clone();
     let answer = move |done: &mut Vec<Done<Ticket>>| stage.on_done(done);
-    flow.workers().serve(&config.name, models, answer)?;
+    flow.workers().serve(name, models, answer)?;
+    Ok(stages)
+}
+
+/// Starts the threads of a hybrid's way to the cloud, and the one that sends what neither intake nor worker may.
+fn start_cloud(
+    name: &str,
+    edge: &Flow,
+    cloud: &Cloud,
+    models: Vec<Box<dyn Model>>,
+) -> io::Result<Vec<JoinHandle<()>>> {
+    let mut stages = start_stages(&format!("{name}-cloud"), &cloud.flow, models)?;
+    let dispatcher = Dispatcher::new(cloud.junction.clone(), [edge.clone(), cloud.flow.clone()]);
+    let thread = thread::Builder::new().name(format!("dispatch-{name}"));
+    stages.push(thread.spawn(move || dispatcher.run())?);
     Ok(stages)
 }

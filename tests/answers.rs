@@ -260,12 +260,19 @@ fn a_request_that_starts_too_late_is_answered_deadline_exceeded() {
 
 #[test]
 fn members_beyond_the_six_appear_where_they_are_asked_for() {
-    let members =
-        wire::Members { model: true, model_version: true, anomaly: true, stages_ms: true, placement: true };
+    let members = wire::Members {
+        model: true,
+        model_version: true,
+        anomaly: true,
+        stages_ms: true,
+        placement: true,
+        reason: true,
+    };
     let (_node, sensor) = node(Config { members, ..Config::edge() });
     let body = sensor.ask(REQUEST, request("s", 1)).json();
     assert_eq!((&body["model"], &body["placement"]), (&json!("anomaly_detector"), &json!("edge")));
     assert!(body["anomaly"].is_boolean());
+    assert_eq!(body.get("reason"), None, "one site alone needs no reason");
     for stage in ["uplink", "queue", "batch", "inference", "downlink"] {
         assert!(body["stages_ms"][stage].is_number(), "{stage}");
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::flow::Ticket;
 use super::outbox::Answer;
-use crate::inference::{Refusal, Stages};
+use crate::inference::{Made, Refusal, Stages};
 
 /// How far back requests are known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +37,7 @@ pub struct Given {
     pub network: Duration,
     pub total: Duration,
     pub stages: Stages,
+    pub made: Option<Made>,
 }
 
 /// What became of a request when it came.
@@ -226,6 +227,7 @@ mod tests {
             network: Duration::ZERO,
             total: Duration::from_millis(3),
             stages: Stages::default(),
+            made: None,
         }
     }
 

@@ -19,6 +19,8 @@ pub struct Members {
     pub stages_ms: bool,
     /// `placement`: where the answer was made.
     pub placement: bool,
+    /// `reason`: why it was made there; of a hybrid placement only.
+    pub reason: bool,
 }
 
 /// Everything a result can say; `None` leaves an optional member out.
@@ -40,6 +42,8 @@ pub struct Answer<'a> {
     pub anomaly: Option<bool>,
     /// Where the answer was made.
     pub placement: Option<&'a str>,
+    /// Why it was made there.
+    pub reason: Option<&'a str>,
     /// How long each stage took, measured.
     pub stages: Option<Stages>,
 }
@@ -65,6 +69,7 @@ pub fn write_result(json: &mut Vec<u8>, caller: &Caller, answer: &Answer<'_>) {
         model_version: answer.model_version,
         anomaly: answer.anomaly,
         placement: answer.placement,
+        reason: answer.reason,
         stages_ms,
     };
     append(json, &body);
@@ -111,6 +116,8 @@ struct ResultBody<'a> {
     anomaly: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     placement: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     stages_ms: Option<StagesMs>,
 }
