@@ -129,8 +129,12 @@ impl Totals {
 impl Experiment {
     /// The experiment that a scenario describes, for one of its placements. Where the scenario has a load, every device has an
     /// equal share of it. Recorded sensors cannot be simulated without their files; those and the devices' names are left to
-    /// the caller, which is told how many devices there are: `None` when a sensor is recorded and there is no load.
+    /// the caller, which is told how many devices there are: `None` when a sensor is recorded and there is no load, or the
+    /// placement is a hybrid, which is not simulated.
     pub fn of(scenario: &Scenario, placement: &Placement, worker: WorkerModel) -> Option<Self> {
+        if placement.hybrid.is_some() {
+            return None;
+        }
         let devices: u32 = scenario.sensors.iter().map(|sensor| sensor.count).sum();
         let share_hz = scenario.load.map(|load| load.requests_per_s / f64::from(devices.max(1)));
         let groups = scenario.sensors.iter().map(|sensor| {
