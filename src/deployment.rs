@@ -6,7 +6,7 @@
 //!             line)                           line)        publishes)
 //! ```
 //! Without a simulated network there is no delay line and the worker publishes by itself. A heavy model may have several
-//! workers. A hybrid has two such ways, to the edge and to the cloud, between one intake and one outbox: see [`junction`].
+//! workers. A hybrid has two such ways, to the edge and to the cloud, between one intake and one outbox: see `junction`.
 
 mod duplicates;
 mod entrance;

@@ -61,7 +61,8 @@ pub struct Chooser {
     config: Config,
     /// The thresholds of edge and cloud.
     thresholds: [f32; 2],
-    /// The time that a request must have had at least for the cloud to be to blame that its deadline passed.
+    /// The time that the cloud must have had at least to be to blame for a deadline that passed: half of what a request has, for an
+    /// escalation comes to it late, and a sender's own message expiry may be too short for any cloud.
     patience: Duration,
     recent: Recent,
     breaker: Breaker,
@@ -78,7 +79,7 @@ impl Chooser {
         Self {
             config,
             thresholds,
-            patience: deadline.map_or(config.cloud_timeout, |deadline| deadline.min(config.cloud_timeout)),
+            patience: deadline.unwrap_or(config.cloud_timeout).min(config.cloud_timeout) / 2,
             recent: Recent::new(config.recent_window, config.recent_answers_max),
             breaker: Breaker::new(config.breaker),
             since_probe: 0,

@@ -294,6 +294,26 @@ fn a_sender_s_own_short_deadline_is_not_the_cloud_s_fault() {
     assert_eq!(chooser.breaker().0, BreakerState::Open);
 }
 
+#[test]
+fn a_cloud_that_is_silent_until_the_deadline_opens_the_breaker() {
+    let now = Instant::now();
+    for policy in [Policy::CONFIDENCE, Policy::URGENCY] {
+        let mut chooser = Chooser::new(Config::new(policy), THRESHOLDS, Some(100 * MS));
+        for _ in 0..5 {
+            // It was admitted a moment after it arrived, and the edge took a moment, too.
+            let (mut course, _) = chooser.begin(asked(Some(now + 100 * MS)), now + MS);
+            if policy == Policy::CONFIDENCE {
+                chooser.ended(&mut course, Site::Edge, LegEnd::Answered(0.5), now + 2 * MS);
+                chooser.timed_out(&mut course, now + 100 * MS);
+            } else {
+                chooser.ended(&mut course, Site::Cloud, LegEnd::Expired, now + 100 * MS);
+            }
+            assert!(course.is_over());
+        }
+        assert_eq!(chooser.breaker(), (BreakerState::Open, 1), "{policy:?}");
+    }
+}
+
 fn policies() -> impl Strategy<Value = Policy> {
     prop_oneof![
         Just(Policy::Deadline(Probing { answers_min: 3, ..Probing::default() })),
