@@ -3,9 +3,11 @@
 //! Every other module has a plain `Config` of its own and never reads files or the environment; this one composes them.
 
 mod access_files;
+mod cloud_section;
 mod file;
 mod network_section;
 mod remote;
+mod tree;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -14,6 +16,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 pub use self::access_files::{invalid_users, read_users_text};
+pub use self::cloud_section::CloudSection;
 pub use self::file::{BrokerSection, DeploymentSection, HttpSection, NodeFile};
 pub use self::network_section::NetworkSection;
 pub use self::remote::{RemoteSection, RemoteTlsSection};
@@ -105,7 +108,18 @@ pub struct ServeConfig {
     /// Where health and metrics are served; `None` for nowhere.
     pub http: Option<http::Config>,
     /// Deployments with their models.
-    pub deployments: Vec<(deployment::Config, PathBuf)>,
+    pub deployments: Vec<ServedDeployment>,
+}
+
+/// A deployment and its models.
+#[derive(Debug)]
+pub struct ServedDeployment {
+    /// The deployment.
+    pub config: deployment::Config,
+    /// Its model; a hybrid's at the edge.
+    pub model: PathBuf,
+    /// The model of a hybrid's cloud, where it is another one.
+    pub cloud_model: Option<PathBuf>,
 }
 
 /// Which broker a node uses.

@@ -6,11 +6,14 @@
 //!             line)                           line)        publishes)
 //! ```
 //! Without a simulated network the delay line does not run and the worker publishes by itself. A heavy model may have several
-//! workers.
+//! workers. A hybrid has two such ways, to the edge and to the cloud, between one intake and one outbox: see `junction`.
 
 mod duplicates;
+mod entrance;
 mod flow;
+mod hybrid;
 mod intake;
+mod junction;
 mod network_control;
 mod outbox;
 mod trace_context;
@@ -25,12 +28,17 @@ use tracing::{error, info};
 
 pub use self::duplicates::Window;
 
+pub use self::hybrid::Hybrid;
+
 use self::duplicates::Duplicates;
-use self::flow::{Flow, Ticket};
+use self::entrance::Entrance;
+use self::flow::{End, Flow, Ticket};
+use self::hybrid::{Beyond, Cloud};
 pub use self::network_control::{Change, ChangeError, NetworkControl};
 use self::outbox::Outbox;
 pub use self::view::View;
 use crate::client::{Acknowledge, Client, ClientError, Publisher};
+use crate::inference::Site;
 use crate::metrics::{Ledger, Statistics};
 use crate::model::{Detector, Model, ModelInfo};
 use crate::network::Profile;
@@ -102,6 +110,8 @@ pub struct Config {
     pub acknowledge: Acknowledge,
     /// How far back a QoS 1 or 2 request that comes again is known, and gets the same answer.
     pub duplicates: Window,
+    /// The cloud of a hybrid, which chooses between it and the edge for each request. Default none: one site answers all of them.
+    pub hybrid: Option<Box<Hybrid>>,
 }
 
 /// Whose word a request's device id is.
@@ -144,7 +154,13 @@ impl Config {
             ordered: false,
             acknowledge: Acknowledge::default(),
             duplicates: Window::default(),
+            hybrid: None,
         }
+    }
+
+    /// The same with a cloud beside it.
+    pub fn hybrid(self, hybrid: Hybrid) -> Self {
+        Self { hybrid: Some(Box::new(hybrid)), ..self }
     }
 
     /// The same with another simulated network.
@@ -187,6 +203,28 @@ pub enum DeploymentError {
         /// The model.
         model: String,
     },
+    /// The two models of a hybrid do not take the same requests.
+    #[error(
+        "deployment {name}: the edge's model has {} inputs and the cloud's {}, expected equally many",
+        inputs[0],
+        inputs[1]
+    )]
+    InputsDiffer {
+        /// The deployment.
+        name: String,
+        /// The inputs of edge and cloud.
+        inputs: [usize; 2],
+    },
+    /// A hybrid's cloud has no model of its own, and the edge's [`replica`](Model::replica) is `None`.
+    #[error(
+        "deployment {name}: found one model for two sites, expected two: model {model:?} cannot be copied"
+    )]
+    NoCloudModel {
+        /// The deployment.
+        name: String,
+        /// The model.
+        model: String,
+    },
     /// The broker is gone or refuses the subscription.
     #[error("deployment {name}: {source}")]
     Client {
@@ -200,22 +238,43 @@ pub enum DeploymentError {
 /// A running deployment.
 pub struct Deployment {
     view: View,
+    /// The way to the model; of a hybrid, to the edge's.
     flow: Flow,
+    cloud: Option<Cloud>,
     publisher: Arc<dyn Publisher>,
     /// Waiting for its end is for one thread at a time, while others look whether it runs.
     intake: Mutex<intake::Running>,
     network: NetworkControl,
+    /// The threads of a hybrid's cloud.
+    beyond: Option<Beyond>,
 }
 
 impl Deployment {
-    /// Starts the deployment's threads and subscribes to its request topics.
+    /// Starts the deployment's threads and subscribes to its request topics. The cloud of a hybrid has a copy of the same model.
     ///
     /// # Errors
     /// [`DeploymentError`] when there cannot be as many workers, a thread cannot be started, or the broker refuses the
     /// subscription.
     pub fn start(config: Config, detector: Detector, client: &dyn Client) -> Result<Self, DeploymentError> {
+        Self::start_with_cloud(config, detector, None, client)
+    }
+
+    /// The same, where the cloud of a hybrid has a model of its own.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start), and when the two models do not take the same requests.
+    pub fn start_with_cloud(
+        config: Config,
+        detector: Detector,
+        cloud: Option<Detector>,
+        client: &dyn Client,
+    ) -> Result<Self, DeploymentError> {
         let name = config.name.clone();
-        let (model_info, models) = one_for_each_worker(&config, detector)?;
+        let (model_info, mut models) = one_for_each_worker(&name, config.workers, detector)?;
+        let cloud = match &config.hybrid {
+            Some(hybrid) => Some((&**hybrid, cloud_models(&name, hybrid, cloud, &model_info, &mut models)?)),
+            None => None,
+        };
         let conversation = client
             .open(&name, &config.topics.request, config.acknowledge)
             .map_err(|source| DeploymentError::Client { name: name.clone(), source })?;
@@ -225,28 +284,61 @@ impl Deployment {
         let outbox = Outbox::new(
             &config,
             &model_info,
+            cloud.as_ref().map(|(_, (cloud_info, _))| cloud_info),
             Arc::clone(&conversation.publisher),
             Arc::clone(&ledger),
             duplicates.clone(),
         );
-        let workers = Pool::new(config.worker, |ticket: &Ticket| ticket.caller.device_id.as_ref());
-        let flow = Flow::new(&config, workers.clone(), outbox);
-        let network =
-            NetworkControl::start(&config, &flow).inspect_err(|_| flow.close()).map_err(thread_failed)?;
-        start_workers(&name, &flow, models).inspect_err(|_| flow.close()).map_err(thread_failed)?;
-        let intake =
-            intake::start(&config, model_info.inputs, conversation.subscriber, flow.clone(), duplicates)
-                .inspect_err(|_| flow.close())
-                .map_err(thread_failed)?;
+        let (flow, cloud, cloud_models) = match cloud {
+            None => {
+                let workers = Pool::new(config.worker, |ticket: &Ticket| ticket.caller.device_id.as_ref());
+                let end = End::Outbox(outbox);
+                (Flow::new(&config.network, config.in_flight_max, workers, end), None, Vec::new())
+            }
+            Some((hybrid, (cloud_info, cloud_models))) => {
+                let infos = [&model_info, &cloud_info];
+                let (cloud, edge) = Cloud::beside_edge(&config, hybrid, infos, outbox);
+                (edge, Some(cloud), cloud_models)
+            }
+        };
+        let close = || {
+            flow.close();
+            cloud.iter().for_each(Cloud::close);
+        };
+        let network = NetworkControl::start(&name, &name, &config.network, &flow)
+            .inspect_err(|_| close())
+            .map_err(thread_failed)?;
+        start_workers(&name, &flow, models).inspect_err(|_| close()).map_err(thread_failed)?;
+        let (entrance, beyond) = match (&cloud, &config.hybrid) {
+            (Some(cloud), Some(hybrid)) => {
+                let beyond = Beyond::start(&name, &flow, cloud, &hybrid.network, cloud_models);
+                let beyond = beyond.inspect_err(|_| close()).map_err(thread_failed)?;
+                (Entrance::hybrid(cloud.junction.clone(), [flow.clone(), cloud.flow.clone()]), Some(beyond))
+            }
+            _ => (Entrance::of(flow.clone()), None),
+        };
+        let intake = intake::start(&config, model_info.inputs, conversation.subscriber, entrance, duplicates)
+            .inspect_err(|_| close())
+            .map_err(thread_failed)?;
         info!(
             deployment = name,
             placement = config.placement,
             model = model_info.name,
+            cloud_model = cloud.as_ref().map(|cloud| &cloud.model.name),
+            policy = config.hybrid.as_ref().map(|hybrid| hybrid.placement.policy.name()),
             topics = ?config.topics.request,
             "deployment started"
         );
-        let view = View { name, placement: config.placement, model: Arc::new(model_info), ledger, workers };
-        Ok(Self { view, flow, publisher: conversation.publisher, intake: Mutex::new(intake), network })
+        let view = View {
+            name,
+            placement: config.placement,
+            model: Arc::new(model_info),
+            ledger,
+            workers: flow.workers().clone(),
+            cloud: cloud.as_ref().map(Cloud::view),
+        };
+        let intake = Mutex::new(intake);
+        Ok(Self { view, flow, cloud, beyond, publisher: conversation.publisher, intake, network })
     }
 
     /// The deployment's name.
@@ -279,15 +371,18 @@ impl Deployment {
         self.view.health()
     }
 
-    /// Its simulated network, which can be changed.
+    /// Its simulated network, which can be changed; of a hybrid, the one before the cloud.
     pub fn network(&self) -> &NetworkControl {
-        &self.network
+        self.beyond.as_ref().map_or(&self.network, |beyond| &beyond.network)
     }
 
     /// Whether its threads run.
     pub fn is_alive(&self) -> bool {
         let intake = self.intake.lock().unwrap_or_else(PoisonError::into_inner);
-        !intake.thread.is_finished() && self.network.is_alive() && self.flow.workers().is_alive()
+        let workers_run = self.flow.workers().is_alive()
+            && self.cloud.as_ref().is_none_or(|cloud| cloud.flow.workers().is_alive());
+        let stages_run = self.network.is_alive() && self.beyond.as_ref().is_none_or(Beyond::is_alive);
+        !intake.thread.is_finished() && stages_run && workers_run
     }
 
     /// Takes no more requests; those that are under way go on.
@@ -297,7 +392,7 @@ impl Deployment {
 
     /// Waits until `deadline` for every accepted request to be answered, then ends. Returns the final counts; what is in
     /// flight in them was left behind.
-    pub fn finish(self, deadline: Instant) -> Statistics {
+    pub fn finish(mut self, deadline: Instant) -> Statistics {
         self.stop_receiving();
         // The intake ends once the broker has confirmed the end of the subscription.
         let wait = deadline.saturating_duration_since(Instant::now());
@@ -307,26 +402,40 @@ impl Deployment {
             error!(deployment = self.view.name, "the intake thread panicked");
         }
         let left = self.flow.ledger().wait_until_drained(deadline);
-        let stages = self.network.close();
+        let mut stages = self.network.close();
+        stages.extend(self.beyond.take().into_iter().flat_map(Beyond::close));
         self.flow.close();
+        self.cloud.iter().for_each(Cloud::close);
         // With requests left, a model is busy with them: its thread ends by itself when it returns.
         if left == 0 {
-            let workers_ended = self.flow.workers().join();
-            let stages_ended = stages.into_iter().all(|stage| stage.join().is_ok());
+            let workers_ended = join_workers(&self.flow, self.cloud.as_ref());
+            // All of them, whatever the first one says.
+            let ended = stages.into_iter().map(|stage| stage.join().is_ok());
+            let stages_ended = ended.fold(true, |all, one| all & one);
             if !(workers_ended && stages_ended) {
                 error!(deployment = self.view.name, "a thread of the deployment panicked");
             }
         }
-        self.flow.ledger().statistics()
+        self.view.statistics()
     }
+}
+
+/// Waits for workers that have nothing left to do. A hybrid's may be busy with legs that nobody waits for.
+fn join_workers(flow: &Flow, cloud: Option<&Cloud>) -> bool {
+    let Some(cloud) = cloud else { return flow.workers().join() };
+    let sites = [(Site::Edge, flow), (Site::Cloud, &cloud.flow)];
+    let idle = sites.into_iter().filter(|(site, _)| !cloud.junction.shared().has_legs(*site));
+    // All of them, whatever the first one says.
+    idle.map(|(_, flow)| flow.workers().join()).fold(true, |all, one| all & one)
 }
 
 /// The model, and as many of it as there are workers.
 fn one_for_each_worker(
-    config: &Config,
+    name: &str,
+    workers: usize,
     detector: Detector,
 ) -> Result<(ModelInfo, Vec<Box<dyn Model>>), DeploymentError> {
-    let (name, workers) = (config.name.clone(), config.workers);
+    let name = name.to_owned();
     if !(1..=WORKERS_MAX).contains(&workers) {
         return Err(DeploymentError::Workers { name, workers });
     }
@@ -342,4 +451,24 @@ fn start_workers(name: &str, flow: &Flow, models: Vec<Box<dyn Model>>) -> io::Re
     let mut stage = flow.clone();
     let answer = move |done: &mut Vec<Done<Ticket>>| stage.on_done(done);
     flow.workers().serve(name, models, answer)
+}
+
+/// The model of a hybrid's cloud, and as many of it as there are workers: its own, or a copy of the edge's.
+fn cloud_models(
+    name: &str,
+    hybrid: &Hybrid,
+    own: Option<Detector>,
+    edge_info: &ModelInfo,
+    edge: &mut [Box<dyn Model>],
+) -> Result<(ModelInfo, Vec<Box<dyn Model>>), DeploymentError> {
+    let copied = || Some(Detector::from_parts(edge_info.clone(), edge.first()?.replica()?));
+    let detector = own.or_else(copied).ok_or_else(|| DeploymentError::NoCloudModel {
+        name: name.to_owned(),
+        model: edge_info.name.clone(),
+    })?;
+    let inputs = [edge_info.inputs, detector.info().inputs];
+    if inputs[0] != inputs[1] {
+        return Err(DeploymentError::InputsDiffer { name: name.to_owned(), inputs });
+    }
+    one_for_each_worker(name, hybrid.workers, detector)
 }

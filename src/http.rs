@@ -14,6 +14,7 @@
 mod answers;
 mod catalogue;
 mod exposition;
+mod hybrids;
 mod page;
 mod process;
 

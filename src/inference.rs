@@ -65,6 +65,155 @@ pub struct Request {
     pub caller: Caller,
     /// The model's input.
     pub features: Vec<f32>,
+    /// How urgent it says it is, where it says so in a word that is known.
+    pub urgency: Option<Urgency>,
+}
+
+/// How urgent a request says it is, in rising order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Urgency {
+    /// It may take its time.
+    Low,
+    /// As most.
+    Normal,
+    /// An answer is wanted soon.
+    High,
+    /// An answer is wanted as soon as can be.
+    Critical,
+}
+
+impl Urgency {
+    /// Every urgency, in rising order.
+    pub const ALL: [Self; 4] = [Self::Low, Self::Normal, Self::High, Self::Critical];
+
+    /// The word for it on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Low => "low",
+            Self::Normal => "normal",
+            Self::High => "high",
+            Self::Critical => "critical",
+        }
+    }
+
+    /// The urgency that `word` stands for, if it is one of the four.
+    pub fn named(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|urgency| urgency.as_str() == word)
+    }
+}
+
+/// Where a hybrid placement has requests answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Site {
+    /// Near the sensors.
+    Edge,
+    /// Behind a network.
+    Cloud,
+}
+
+impl Site {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Edge, Self::Cloud];
+
+    /// The site's name on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Edge => "edge",
+            Self::Cloud => "cloud",
+        }
+    }
+
+    /// The one that it is not.
+    pub fn other(self) -> Self {
+        match self {
+            Self::Edge => Self::Cloud,
+            Self::Cloud => Self::Edge,
+        }
+    }
+}
+
+impl fmt::Display for Site {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Why a hybrid placement has a request answered where it does. The names on the wire are a contract with clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Reason {
+    /// The site was expected to answer in time, or did before the other one was asked.
+    InTime,
+    /// The cloud was expected to miss the deadline.
+    Deadline,
+    /// The edge answered while the cloud was asked too, to see how it is.
+    Probe,
+    /// The request is urgent.
+    Urgent,
+    /// The request says that it is not urgent enough for the edge.
+    NotUrgent,
+    /// The request does not say how urgent it is.
+    DefaultSite,
+    /// The edge's score was far enough from its threshold.
+    Confident,
+    /// The edge's score was too near to its threshold, and the cloud has decided.
+    Escalated,
+    /// Both were asked, and this one was first.
+    Hedge,
+    /// The edge answered while the cloud was asked too, to compare them.
+    Shadow,
+    /// The cloud was asked and did not answer in time, or was lost on the way.
+    CloudSilent,
+    /// The cloud was asked and refused.
+    CloudRefused,
+    /// The circuit breaker lets nothing through to the cloud.
+    BreakerOpen,
+}
+
+impl Reason {
+    /// Every reason, in the order of the wire contract.
+    pub const ALL: [Self; 13] = [
+        Self::InTime,
+        Self::Deadline,
+        Self::Probe,
+        Self::Urgent,
+        Self::NotUrgent,
+        Self::DefaultSite,
+        Self::Confident,
+        Self::Escalated,
+        Self::Hedge,
+        Self::Shadow,
+        Self::CloudSilent,
+        Self::CloudRefused,
+        Self::BreakerOpen,
+    ];
+
+    /// The reason's name on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::InTime => "in_time",
+            Self::Deadline => "deadline",
+            Self::Probe => "probe",
+            Self::Urgent => "urgent",
+            Self::NotUrgent => "not_urgent",
+            Self::DefaultSite => "default_site",
+            Self::Confident => "confident",
+            Self::Escalated => "escalated",
+            Self::Hedge => "hedge",
+            Self::Shadow => "shadow",
+            Self::CloudSilent => "cloud_silent",
+            Self::CloudRefused => "cloud_refused",
+            Self::BreakerOpen => "breaker_open",
+        }
+    }
+}
+
+/// Where a hybrid placement had a request answered, and why there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Made {
+    /// Where.
+    pub site: Site,
+    /// Why.
+    pub reason: Reason,
 }
 
 /// Why a request got no prediction. The names on the wire are a contract with clients.

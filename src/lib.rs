@@ -27,7 +27,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //! The modules, in reading order: [`inference`] (the vocabulary), [`wire`] (JSON), [`mqtt`] (messages and topics), [`model`],
-//! [`network`] (delays), [`worker`] (batching), [`broker`], [`client`], [`deployment`] (joins them), [`node`] (composes
+//! [`network`] (delays), [`worker`] (batching), [`placement`] (which site answers), [`broker`], [`client`], [`deployment`] (joins them), [`node`] (composes
 //! deployments), [`http`] (health and metrics), [`config`], [`features`] and [`sensors`] (where requests come from), [`lab`] (what
 //! experiments say), [`report`] (the same as a page and as JSON).
 
@@ -44,6 +44,7 @@ pub mod model;
 pub mod mqtt;
 pub mod network;
 pub mod node;
+pub mod placement;
 mod rate_limit;
 pub mod report;
 pub mod sensors;

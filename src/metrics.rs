@@ -3,13 +3,15 @@
 //! `received = answered + errors by code + in flight` holds at every moment, because all of it changes under one lock.
 
 mod histogram;
+mod hybrid;
 
 use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 pub use self::histogram::{Bounds, Durations, Histogram, NANOSECONDS_PER_S, Sizes};
-use crate::inference::ErrorCode;
+pub use self::hybrid::{HybridStatistics, Results};
+use crate::inference::{ErrorCode, Made};
 
 /// Counts of one deployment at one moment.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -36,6 +38,8 @@ pub struct Statistics {
     pub inference_time: Duration,
     /// How times and sizes are spread.
     pub spread: Spread,
+    /// What a hybrid deployment counts beside that; `None` for any other.
+    pub hybrid: Option<Box<HybridStatistics>>,
 }
 
 /// How times and sizes are spread.
@@ -96,6 +100,8 @@ pub enum Ended {
         network: Duration,
         /// From arrival to the result leaving.
         total: Duration,
+        /// By which site of a hybrid, and why there.
+        made: Option<Made>,
     },
     /// An error.
     Refused(ErrorCode),
@@ -127,6 +133,8 @@ struct Counts {
     network_changes_refused: u64,
     inference_time: Duration,
     spread: Spread,
+    /// There from a hybrid's first result on.
+    results: Option<Box<Results>>,
 }
 
 impl Ledger {
@@ -147,7 +155,10 @@ impl Ledger {
             let counts = &mut state.counts;
             counts.in_flight -= 1;
             match request {
-                Ended::Answered { queue, inference, network, total } => {
+                Ended::Answered { queue, inference, network, total, made } => {
+                    if let Some(made) = made {
+                        counts.results.get_or_insert_default().count(made);
+                    }
                     counts.answered += 1;
                     counts.inference_time += inference;
                     counts.spread.queue.record_duration(queue);
@@ -225,6 +236,9 @@ impl Ledger {
             network_changes_refused: counts.network_changes_refused,
             inference_time: counts.inference_time,
             spread: counts.spread,
+            hybrid: counts.results.map(|results| {
+                Box::new(HybridStatistics { results: *results, ..HybridStatistics::default() })
+            }),
         }
     }
 
@@ -246,7 +260,7 @@ mod tests {
         ledger.end([Ended::Refused(ErrorCode::Overloaded)]);
         assert!(ledger.statistics().is_conserved());
         let [queue, inference, network, total] = [1, 2, 3, 6].map(Duration::from_millis);
-        let answered = Ended::Answered { queue, inference, network, total };
+        let answered = Ended::Answered { queue, inference, network, total, made: None };
         ledger.batch(2, inference);
         ledger.end([answered, answered]);
         let statistics = ledger.statistics();

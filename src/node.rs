@@ -38,7 +38,7 @@ pub struct NodeBuilder {
     node_id: String,
     status_topic: String,
     broker: BrokerChoice,
-    deployments: Vec<(deployment::Config, ModelSource)>,
+    deployments: Vec<(deployment::Config, ModelSource, Option<ModelSource>)>,
     shutdown_grace: Duration,
     network_topic: Option<String>,
     observer: Observer,
@@ -55,6 +55,15 @@ pub enum ModelSource {
     Path(PathBuf),
     /// Loaded already, or a model of your own.
     Detector(Box<Detector>),
+}
+
+impl ModelSource {
+    fn load(self) -> Result<Detector, LoadError> {
+        match self {
+            Self::Path(path) => Detector::load(path),
+            Self::Detector(detector) => Ok(*detector),
+        }
+    }
 }
 
 impl From<&str> for ModelSource {
@@ -165,7 +174,21 @@ impl NodeBuilder {
 
     /// Adds a deployment of `model`.
     pub fn deployment(mut self, config: deployment::Config, model: impl Into<ModelSource>) -> Self {
-        self.deployments.push((config, model.into()));
+        self.deployments.push((config, model.into(), None));
+        self
+    }
+
+    /// Adds a hybrid deployment, which has one model at the edge and another one in the cloud. Without a
+    /// [`hybrid`](deployment::Config::hybrid) in `config` it has the default one. With [`deployment`](Self::deployment) both sites
+    /// have the same model.
+    pub fn hybrid(
+        mut self,
+        mut config: deployment::Config,
+        edge: impl Into<ModelSource>,
+        cloud: impl Into<ModelSource>,
+    ) -> Self {
+        config.hybrid.get_or_insert_default();
+        self.deployments.push((config, edge.into(), Some(cloud.into())));
         self
     }
 
@@ -199,15 +222,11 @@ impl NodeBuilder {
     pub fn start(self) -> Result<Node, NodeError> {
         self.check()?;
         let mut loaded = Vec::with_capacity(self.deployments.len());
-        for (config, source) in self.deployments {
-            let detector = match source {
-                ModelSource::Path(path) => Detector::load(path)?,
-                ModelSource::Detector(detector) => *detector,
-            };
-            loaded.push((config, detector));
+        for (config, source, cloud) in self.deployments {
+            loaded.push((config, source.load()?, cloud.map(ModelSource::load).transpose()?));
         }
         let status = status(&self.status_topic, &self.node_id, &loaded);
-        let wants_senders = loaded.iter().any(|(config, _)| config.device_id_from != DeviceIdFrom::Payload);
+        let wants_senders = loaded.iter().any(|(config, ..)| config.device_id_from != DeviceIdFrom::Payload);
         let (broker, client) = connect(self.broker, status, wants_senders)?;
         self.observer.node_has(&client, broker.as_ref());
         let mut node = Node {
@@ -218,9 +237,10 @@ impl NodeBuilder {
             network_topic: None,
             observer: self.observer,
         };
-        for (config, detector) in loaded {
+        for (config, detector, cloud) in loaded {
             // On failure the node built so far is dropped, which stops it.
-            let deployment = Arc::new(Deployment::start(config, detector, node.client())?);
+            let deployment = Deployment::start_with_cloud(config, detector, cloud, node.client())?;
+            let deployment = Arc::new(deployment);
             node.observer.node_has_deployment(&deployment);
             node.deployments.push(deployment);
         }
@@ -238,7 +258,7 @@ impl NodeBuilder {
     }
 
     fn check(&self) -> Result<(), NodeError> {
-        let configs: Vec<_> = self.deployments.iter().map(|(config, _)| config).collect();
+        let configs: Vec<_> = self.deployments.iter().map(|(config, ..)| config).collect();
         if configs.is_empty() {
             return Err(NodeError::NoDeployment);
         }
@@ -268,10 +288,12 @@ impl NodeBuilder {
     }
 }
 
-fn status(topic: &str, node_id: &str, loaded: &[(deployment::Config, Detector)]) -> Status {
+type Loaded = (deployment::Config, Detector, Option<Detector>);
+
+fn status(topic: &str, node_id: &str, loaded: &[Loaded]) -> Status {
     let deployments: Vec<_> = loaded
         .iter()
-        .map(|(config, detector)| {
+        .map(|(config, detector, _)| {
             json!({ "name": config.name, "placement": config.placement, "model": detector.info().name })
         })
         .collect();

@@ -267,11 +267,13 @@ fn members_beyond_the_six_appear_where_they_are_asked_for() {
         stages_ms: true,
         placement: true,
         network: true,
+        reason: true,
     };
     let (_node, sensor) = node(Config { members, ..Config::edge() });
     let body = sensor.ask(REQUEST, request("s", 1)).json();
     assert_eq!((&body["model"], &body["placement"]), (&json!("anomaly_detector"), &json!("edge")));
     assert!(body["anomaly"].is_boolean());
+    assert_eq!(body.get("reason"), None, "one site alone needs no reason");
     for stage in ["uplink", "queue", "batch", "inference", "downlink"] {
         assert!(body["stages_ms"][stage].is_number(), "{stage}");
     }

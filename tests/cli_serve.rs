@@ -9,7 +9,9 @@ use std::path::Path;
 
 use mqtt::{Client, Connect};
 use nearfar::broker::{self, Broker, Listener, Tls, Users};
-use nearfar::config::{BrokerChoice, read_broker_file, read_node_file, refuse_open_listeners};
+use nearfar::config::{
+    BrokerChoice, ServedDeployment, read_broker_file, read_node_file, refuse_open_listeners,
+};
 use nearfar::mqtt::Qos;
 use serde_json::json;
 use support::process::{Process, nearfar, nearfar_logging, ready_address, run};
@@ -382,9 +384,9 @@ fn the_shipped_files_are_accepted() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let file = read_node_file(&root.join("nearfar.toml")).unwrap();
     let serve = file.into_serve_config().unwrap();
-    let names: Vec<_> = serve.deployments.iter().map(|(config, _)| config.name.as_str()).collect();
+    let names: Vec<_> = serve.deployments.iter().map(|one| one.config.name.as_str()).collect();
     assert_eq!(names, ["cloud", "edge"]);
-    for (_, model) in &serve.deployments {
+    for ServedDeployment { model, .. } in &serve.deployments {
         assert_eq!(model, Path::new(MODEL));
     }
     assert!(matches!(serve.broker, BrokerChoice::Embedded(_)));

@@ -12,11 +12,12 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::Path;
 
-use nearfar::deployment::{Config, Topics};
+use nearfar::deployment::{Config, Hybrid, Topics};
 use nearfar::http::{self, Server};
-use nearfar::inference::ErrorCode;
+use nearfar::inference::{ErrorCode, Reason, Site};
 use nearfar::mqtt::Qos;
 use nearfar::network::Profile;
+use nearfar::placement::Policy;
 use nearfar::{Node, deployment};
 use prometheus::{Family, Sample, faults, scrape};
 use serde_json::Value;
@@ -31,6 +32,20 @@ fn served(node: &Node) -> Server {
 
 fn edge() -> Node {
     Node::builder().deployment(Config::edge(), MODEL).start().unwrap()
+}
+
+/// A hybrid beside an edge, of which the cloud has answered once.
+fn with_hybrid() -> Node {
+    let shadow = Hybrid { network: Profile::NONE, ..Hybrid::new(Policy::Shadow) };
+    let hybrid = Config { name: "hybrid".to_owned(), ..Config::edge() };
+    let hybrid = hybrid.topics(Topics::under("hybrid/")).hybrid(shadow);
+    let node = Node::builder().deployment(Config::edge(), MODEL).deployment(hybrid, MODEL).start().unwrap();
+    let sensor = Sensor::listening(node.mqtt_address().unwrap(), &["hybrid/ml/inference/result/#"]);
+    sensor.ask("hybrid/ml/inference/request", request("press", 1));
+    while node.statistics("hybrid").unwrap().hybrid.unwrap().cloud_p95.is_none() {
+        std::thread::yield_now();
+    }
+    node
 }
 
 fn family<'a>(families: &'a [Family], name: &str) -> &'a Family {
@@ -133,6 +148,29 @@ fn each_deployment_has_its_own_series_and_the_simulated_delay_is_exact() {
 }
 
 #[test]
+fn a_hybrid_tells_which_site_answered_and_why() {
+    let node = with_hybrid();
+    let server = served(&node);
+    let families = scrape(server.address());
+    let faults: Vec<_> = families.iter().flat_map(faults).collect();
+    assert!(faults.is_empty(), "{faults:#?}");
+    let hybrid = ("deployment", "hybrid");
+    let results = family(&families, "nearfar_placement_results_total");
+    assert_eq!(results.samples.len(), Site::ALL.len() * Reason::ALL.len());
+    assert!(results.samples.iter().all(|sample| sample.labels["deployment"] == "hybrid"));
+    let by_shadow = [hybrid, ("site", "edge"), ("reason", "shadow")];
+    assert_eq!(value(&families, "nearfar_placement_results_total", &by_shadow), 1.0);
+    for site in ["edge", "cloud"] {
+        assert_eq!(value(&families, "nearfar_placement_asked_total", &[hybrid, ("site", site)]), 1.0);
+        assert_eq!(value(&families, "nearfar_model_info", &[hybrid, ("placement", site)]), 1.0);
+    }
+    let agreed = [hybrid, ("outcome", "agreed")];
+    assert_eq!(value(&families, "nearfar_placement_shadows_total", &agreed), 1.0);
+    assert_eq!(value(&families, "nearfar_breaker_state", &[hybrid]), 0.0);
+    assert_eq!(value(&families, "nearfar_requests_received_total", &[hybrid]), 1.0);
+}
+
+#[test]
 fn labels_have_no_other_values_than_those_of_the_configuration_and_the_code() {
     let node = edge();
     let server = served(&node);
@@ -211,7 +249,7 @@ fn the_page_lists_every_metric_with_type_labels_and_meaning() {
     if !cfg!(target_os = "linux") {
         return;
     }
-    let node = edge();
+    let node = with_hybrid();
     let server = served(&node);
     let page = read("docs/metrics.md");
     let rows: BTreeSet<_> = page.lines().filter(|line| is_row(line)).collect();

@@ -1,6 +1,6 @@
 //! The wire contract: every member, every error a payload can cause, and payloads nobody thought of.
 
-use nearfar::inference::{Caller, DeviceId, ErrorCode, Refusal, Stages};
+use nearfar::inference::{Caller, DeviceId, ErrorCode, Refusal, Stages, Urgency};
 use nearfar::wire::{Answer, Limits, parse_request, parse_request_of, write_error, write_result};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -41,6 +41,22 @@ fn absent_and_null_timestamps_are_null_and_unknown_members_are_ignored() {
         let request = parse_request(payload.as_bytes(), INPUTS, Limits::default()).unwrap();
         assert_eq!(request.caller.timestamp_us, None, "{payload}");
     }
+}
+
+#[test]
+fn an_urgency_is_one_of_four_words_and_whatever_else_stands_there_refuses_nothing() {
+    let urgency = |members: &str| {
+        let payload = format!(r#"{{"device_id":"a",{members},"features":[1,2,3]}}"#);
+        parse_request(payload.as_bytes(), INPUTS, Limits::default()).expect(members).urgency
+    };
+    for known in Urgency::ALL {
+        assert_eq!(urgency(&format!(r#""urgency":"{}""#, known.as_str())), Some(known));
+    }
+    for other in [r#""HIGH""#, r#""""#, "3", "null", "true", r#"["high"]"#, r#"{"urgency":"high"}"#] {
+        assert_eq!(urgency(&format!(r#""urgency":{other}"#)), None, "{other}");
+    }
+    assert_eq!(urgency(r#""priority":"high""#), None);
+    assert_eq!(urgency(r#""urgency":"high","urgency":"low""#), Some(Urgency::Low), "the last one");
 }
 
 #[test]
@@ -145,6 +161,7 @@ fn answer<'a>() -> Answer<'a> {
         model_version: None,
         anomaly: None,
         placement: None,
+        reason: None,
         stages: None,
         network_revision: None,
         network_back_revision: None,
@@ -169,6 +186,7 @@ fn more_members_appear_only_when_asked_for() {
         model: Some("m"),
         anomaly: Some(true),
         placement: Some("edge"),
+        reason: Some("hedge"),
         stages: Some(stages),
         network_revision: Some(3),
         network_back_revision: Some(4),
@@ -178,6 +196,7 @@ fn more_members_appear_only_when_asked_for() {
     let value: Value = serde_json::from_slice(&json).unwrap();
     assert_eq!((&value["request_id"], &value["model"]), (&json!("r-1"), &json!("m")));
     assert_eq!((&value["anomaly"], &value["placement"]), (&json!(true), &json!("edge")));
+    assert_eq!(value["reason"], json!("hedge"));
     assert_eq!(value["stages_ms"]["uplink"], json!(50.0));
     assert_eq!((&value["network"], &value["network_back"]), (&json!(3), &json!(4)));
     assert_eq!(value.get("model_version"), None);

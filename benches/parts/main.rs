@@ -48,6 +48,7 @@ fn writing(criterion: &mut Criterion) {
         model_version: None,
         anomaly: None,
         placement: None,
+        reason: None,
         stages: None,
         network_revision: None,
         network_back_revision: None,

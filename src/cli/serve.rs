@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use anyhow::Context;
 use nearfar::config::{self, BrokerChoice, BrokerSection, ConfigError, DeploymentSection, NodeFile};
-use nearfar::config::{HttpSection, RemoteSection, ServeConfig};
+use nearfar::config::{HttpSection, RemoteSection, ServeConfig, ServedDeployment};
 use nearfar::http;
+use nearfar::metrics::HybridStatistics;
 use nearfar::node::{Node, Observer, Readiness};
 
 use self::reload::ConfigFile;
@@ -162,8 +163,11 @@ fn start(serve: ServeConfig, observer: &Observer) -> anyhow::Result<Node> {
         BrokerChoice::Embedded(broker) => builder.embedded_broker(*broker),
         BrokerChoice::Elsewhere(remote) => builder.remote_broker(*remote),
     };
-    for (deployment, model) in serve.deployments {
-        builder = builder.deployment(deployment, model);
+    for ServedDeployment { config, model, cloud_model } in serve.deployments {
+        builder = match cloud_model {
+            Some(cloud_model) => builder.hybrid(config, model, cloud_model),
+            None => builder.deployment(config, model),
+        };
     }
     Ok(builder.start()?)
 }
@@ -180,7 +184,7 @@ impl Place {
             BrokerChoice::Embedded(_) => None,
             BrokerChoice::Elsewhere(remote) => Some(format!("{}:{}", remote.host, remote.port)),
         };
-        let placements = serve.deployments.iter().map(|(config, _)| config.placement.clone()).collect();
+        let placements = serve.deployments.iter().map(|one| one.config.placement.clone()).collect();
         Self { remote, placements }
     }
 
@@ -332,8 +336,44 @@ fn report(totals: Vec<(String, nearfar::metrics::Statistics)>) -> anyhow::Result
         if total.undelivered > 0 {
             output::line(&format!("{name}: answers that could not be delivered {}", total.undelivered))?;
         }
+        if let Some(hybrid) = &total.hybrid {
+            report_hybrid(&name, hybrid)?;
+        }
     }
     Ok(left_behind)
+}
+
+/// Which site answered and why, and what else a hybrid has counted.
+fn report_hybrid(name: &str, hybrid: &HybridStatistics) -> anyhow::Result<()> {
+    for (made, count) in hybrid.results.iter() {
+        output::line(&format!("{name}: at the {} ({}) {count}", made.site, made.reason.as_str()))?;
+    }
+    output::line(&format!(
+        "{name}: asked edge {}, cloud {}; cloud failures {}; answers not needed {}",
+        hybrid.asked[0],
+        hybrid.asked[1],
+        hybrid.cloud_failures,
+        hybrid.dropped.iter().sum::<u64>()
+    ))?;
+    output::line(&format!(
+        "{name}: circuit breaker {}, opened {} times, kept back {}",
+        hybrid.breaker, hybrid.breaker_openings, hybrid.kept_back
+    ))?;
+    let hedges = hybrid.hedges_won + hybrid.hedges_lost;
+    let shadows = hybrid.shadow_agreed + hybrid.shadow_disagreed + hybrid.shadow_unanswered;
+    if hedges > 0 {
+        output::line(&format!(
+            "{name}: hedges {hedges}, won by the site asked second {}",
+            hybrid.hedges_won
+        ))?;
+    }
+    if shadows > 0 {
+        output::line(&format!(
+            "{name}: shadows {shadows}, agreed {}, disagreed {}, unanswered {}",
+            hybrid.shadow_agreed, hybrid.shadow_disagreed, hybrid.shadow_unanswered
+        ))?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::network_section::{NetworkSection, both_given};
-use super::{BrokerChoice, ConfigError, RemoteSection, ServeConfig, network};
+use super::{BrokerChoice, CloudSection, ConfigError, RemoteSection, ServeConfig, ServedDeployment, network};
 use crate::broker::{self, Listener};
 use crate::client::Acknowledge;
 use crate::deployment::{self, DeviceIdFrom, Topics, Window};
@@ -114,6 +114,8 @@ pub struct DeploymentSection {
     pub one_way_latency_ms: Option<f64>,
     /// A simulated network that is more than a latency, instead of it.
     pub network: Option<NetworkSection>,
+    /// The cloud of a hybrid; what is said outside of it is the edge's.
+    pub cloud: Option<CloudSection>,
     /// Prefix of the default topics, such as `edge/`.
     pub topic_prefix: Option<String>,
     /// Topic filters that requests come on.
@@ -206,6 +208,8 @@ pub enum Member {
     Placement,
     /// How often the simulated network had been changed.
     Network,
+    /// Why it was made there; of a hybrid only.
+    Reason,
 }
 
 /// `[deployments.NAME.compat]`.
@@ -250,6 +254,7 @@ impl NodeFile {
         for section in self.deployments.values_mut() {
             resolve(&mut section.model);
             section.network.iter_mut().for_each(|network| network.resolve_paths(directory));
+            section.cloud.iter_mut().for_each(|cloud| cloud.resolve_paths(directory));
         }
         if let Some(section) = &mut self.broker {
             let paths = [&mut section.config, &mut section.users, &mut section.access_rules];
@@ -264,7 +269,11 @@ impl NodeFile {
     /// When a file of recorded delays cannot be used.
     pub fn networks(&self) -> Result<Vec<(String, Profile)>, ConfigError> {
         let network = |(name, section): (&String, &DeploymentSection)| {
-            Ok((name.clone(), section.network_profile(name)?))
+            let profile = match &section.cloud {
+                Some(cloud) => cloud.network_profile(name)?,
+                None => section.network_profile(name)?,
+            };
+            Ok((name.clone(), profile))
         };
         self.deployments.iter().map(network).collect()
     }
@@ -288,7 +297,14 @@ impl NodeFile {
         let names: BTreeSet<_> = self.deployments.keys().chain(newer.deployments.keys()).collect();
         let but_network = |file: &Self, name: &String| {
             let section = file.deployments.get(name)?.clone();
-            Some(DeploymentSection { network: None, one_way_latency_ms: None, ..section })
+            // Of a hybrid, only the network before the cloud can be changed.
+            let Some(cloud) = section.cloud else {
+                return Some((
+                    DeploymentSection { network: None, one_way_latency_ms: None, ..section },
+                    None,
+                ));
+            };
+            Some((DeploymentSection { cloud: None, ..section }, cloud.but_network(name)))
         };
         let changed = names.into_iter().filter(|name| but_network(self, name) != but_network(newer, name));
         keys.extend(changed.map(|name| format!("deployments.{name}")));
@@ -387,6 +403,10 @@ impl DeploymentSection {
             let check = network.check(&format!("deployments.{name}.network"));
             check.map_err(|error| strict_toml::invalid(text, &error.key, error.problem))?;
         }
+        if let Some(cloud) = &self.cloud {
+            let check = cloud.check(name);
+            check.map_err(|error| strict_toml::invalid(text, &error.key, error.problem))?;
+        }
         if self.request_topics.as_ref().is_some_and(Vec::is_empty) {
             return invalid("request_topics", "found none, expected at least one topic filter".to_owned());
         }
@@ -427,12 +447,12 @@ impl DeploymentSection {
             (Some(network), _) => network.profile(name)?,
             // Checked when the file was read.
             (None, Some(latency)) => network(latency).unwrap_or_default(),
-            (None, None) if placement == "cloud" => Profile::CLOUD,
+            (None, None) if placement == "cloud" && self.cloud.is_none() => Profile::CLOUD,
             (None, None) => Profile::NONE,
         })
     }
 
-    fn into_config(self, name: String) -> Result<(deployment::Config, PathBuf), ConfigError> {
+    fn into_config(self, name: String) -> Result<ServedDeployment, ConfigError> {
         let profile = self.network_profile(&name)?;
         let placement = self.placement.unwrap_or_else(|| name.clone());
         let mut topics = Topics::under(self.topic_prefix.as_deref().unwrap_or_default());
@@ -458,6 +478,8 @@ impl DeploymentSection {
         let wire = wire::Limits {
             payload_bytes_max: self.payload_bytes_max.unwrap_or(defaults.wire.payload_bytes_max),
         };
+        let cloud = self.cloud.map(|cloud| cloud.into_config(&name, worker)).transpose()?;
+        let (hybrid, cloud_model) = cloud.map_or((None, None), |(hybrid, model)| (Some(hybrid), model));
         let config = deployment::Config {
             name,
             placement,
@@ -484,8 +506,9 @@ impl DeploymentSection {
                 duration: self.duplicates_s.map_or(defaults.duplicates.duration, Duration::from_secs),
                 requests_max: self.duplicates_requests_max.unwrap_or(defaults.duplicates.requests_max),
             },
+            hybrid: hybrid.map(Box::new),
         };
-        Ok((config, self.model))
+        Ok(ServedDeployment { config, model: self.model, cloud_model })
     }
 }
 
@@ -497,6 +520,7 @@ fn members(wanted: &[Member]) -> wire::Members {
         stages_ms: wanted.contains(&Member::StagesMs),
         placement: wanted.contains(&Member::Placement),
         network: wanted.contains(&Member::Network),
+        reason: wanted.contains(&Member::Reason),
     }
 }
 

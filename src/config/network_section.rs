@@ -1,14 +1,14 @@
 //! `[deployments.NAME.network]`: a simulated network that is more than a latency. What it may say is the `settings` module's
 //! business; here it is taken out of the file as it stands.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, Deserializer};
 
+use super::tree::Tree;
 use super::{ConfigError, LATENCY_MS_MAX};
 use crate::network::Profile;
-use crate::settings::{Setting, SettingError, Value, network_shape};
+use crate::settings::{Setting, SettingError, network_shape};
 
 /// The section, as it stands.
 #[derive(Debug, Clone, PartialEq)]
@@ -50,72 +50,6 @@ pub(super) fn both_given() -> String {
 
 impl<'de> Deserialize<'de> for NetworkSection {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let tree = deserializer.deserialize_any(Tree)?.0;
-        Ok(Self { tree, directory: PathBuf::new() })
-    }
-}
-
-/// Any value; its line is found again by its key when it is needed.
-struct Tree;
-
-struct Node(Setting);
-
-impl<'de> Deserialize<'de> for Node {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Tree)
-    }
-}
-
-impl From<Value> for Node {
-    fn from(value: Value) -> Self {
-        Self(Setting { line: 0, value })
-    }
-}
-
-impl<'de> Visitor<'de> for Tree {
-    type Value = Node;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a number, true, false, text, a list or a table")
-    }
-
-    fn visit_bool<E: Error>(self, flag: bool) -> Result<Node, E> {
-        Ok(Value::Flag(flag).into())
-    }
-
-    fn visit_i64<E: Error>(self, whole: i64) -> Result<Node, E> {
-        Ok(Value::Whole(whole.into()).into())
-    }
-
-    fn visit_u64<E: Error>(self, whole: u64) -> Result<Node, E> {
-        Ok(Value::Whole(whole.into()).into())
-    }
-
-    fn visit_f64<E: Error>(self, number: f64) -> Result<Node, E> {
-        Ok(Value::Number(number).into())
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<Node, E> {
-        Ok(Value::Text(text.to_owned()).into())
-    }
-
-    fn visit_unit<E: Error>(self) -> Result<Node, E> {
-        Ok(Value::Nothing.into())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Node, A::Error> {
-        let mut list = Vec::new();
-        while let Some(Node(item)) = items.next_element()? {
-            list.push(item);
-        }
-        Ok(Value::List(list).into())
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Node, A::Error> {
-        let mut table = Vec::new();
-        while let Some((name, Node(setting))) = entries.next_entry::<String, Node>()? {
-            table.push((name, setting));
-        }
-        Ok(Value::Table(table).into())
+        Ok(Self { tree: Tree::deserialize(deserializer)?.0, directory: PathBuf::new() })
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::flow::{Revisions, Ticket};
 use super::outbox::Answer;
-use crate::inference::{Refusal, Stages};
+use crate::inference::{Made, Refusal, Stages};
 
 /// How far back requests are known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +38,7 @@ pub struct Given {
     pub revisions: Revisions,
     pub total: Duration,
     pub stages: Stages,
+    pub made: Option<Made>,
 }
 
 /// What became of a request when it came.
@@ -228,6 +229,7 @@ mod tests {
             revisions: Revisions::default(),
             total: Duration::from_millis(3),
             stages: Stages::default(),
+            made: None,
         }
     }
 

@@ -1,6 +1,7 @@
 //! The stages between intake and outbox, and who hands what to whom.
 
 mod crossing;
+mod end;
 mod passage;
 
 use std::sync::Arc;
@@ -9,16 +10,18 @@ use std::time::{Duration, Instant};
 
 use tracing::Span;
 
-use crate::inference::{Caller, ErrorCode, Outcome, Refusal, Stages};
+use crate::inference::{Caller, ErrorCode, Made, Outcome, Refusal, Stages, Urgency};
 use crate::metrics::Ledger;
-use crate::network::DelayLineFull;
+use crate::network::{DelayLineFull, Profile};
 use crate::worker::{Done, Job, Pool};
 
+pub use self::crossing::COPY;
+pub use self::end::End;
 pub use self::passage::Passage;
 
 use self::passage::Course;
 use super::duplicates::{Given, Identity};
-use super::outbox::{Answer, Outbox, ReplyTo};
+use super::outbox::{Answer, ReplyTo};
 
 /// A request on its way through the deployment, without its features.
 pub struct Ticket {
@@ -44,6 +47,10 @@ pub struct Ticket {
     pub identity: Option<Identity>,
     /// How long its answer took, where that was given before and is given again.
     pub total: Option<Duration>,
+    /// How urgent it says it is.
+    pub urgency: Option<Urgency>,
+    /// Which site of a hybrid has answered it, and why that.
+    pub made: Option<Made>,
 }
 
 impl Ticket {
@@ -68,6 +75,8 @@ impl Ticket {
             identity: None,
             total: None,
             span: Span::none(),
+            urgency: None,
+            made: None,
         }
     }
 
@@ -82,6 +91,7 @@ impl Ticket {
         self.revisions = given.revisions;
         self.stages = given.stages;
         self.total = Some(given.total);
+        self.made = given.made;
         Answer { ticket: self, outcome: given.outcome.clone().map_err(|refusal| *refusal) }
     }
 }
@@ -106,7 +116,7 @@ pub struct Flow {
     /// The simulated network, which may be exchanged.
     passage: Arc<Passage>,
     workers: Pool<Ticket>,
-    outbox: Outbox,
+    end: End,
     /// How long this thread may wait for room towards a slow broker.
     publish_wait_max: Duration,
     /// Gathered for the model.
@@ -124,7 +134,7 @@ impl Clone for Flow {
         Self {
             passage: Arc::clone(&self.passage),
             workers: self.workers.clone(),
-            outbox: self.outbox.clone(),
+            end: self.end.clone(),
             publish_wait_max: self.publish_wait_max,
             jobs: Vec::new(),
             answers: Vec::new(),
@@ -135,11 +145,12 @@ impl Clone for Flow {
 }
 
 impl Flow {
-    pub fn new(config: &super::Config, workers: Pool<Ticket>, outbox: Outbox) -> Self {
+    /// A way through `network` to `workers` and back to `end`.
+    pub fn new(network: &Profile, in_flight_max: usize, workers: Pool<Ticket>, end: End) -> Self {
         Self {
-            passage: Arc::new(Passage::new(&config.network, config.in_flight_max)),
+            passage: Arc::new(Passage::new(network, in_flight_max)),
             workers,
-            outbox,
+            end,
             publish_wait_max: PUBLISH_WAIT_MAX,
             jobs: Vec::new(),
             answers: Vec::new(),
@@ -162,7 +173,7 @@ impl Flow {
     }
 
     pub fn ledger(&self) -> &Ledger {
-        self.outbox.ledger()
+        self.end.ledger()
     }
 
     /// Admitted requests, in order of arrival: onto the uplink, or straight to the model.
@@ -192,14 +203,14 @@ impl Flow {
 
     /// Answers again what was answered before, at once.
     pub fn repeat(&mut self, repeated: &mut Vec<Answer>) {
-        self.outbox.send(repeated, self.publish_wait_max);
+        self.end.send(repeated, self.publish_wait_max);
     }
 
     /// Refuses what may not even start, at once.
     pub fn refuse(&mut self, refused: impl IntoIterator<Item = (Ticket, Refusal)>) {
         let mut leaving =
             refused.into_iter().map(|(ticket, refusal)| Answer::refused(ticket, refusal)).collect();
-        self.outbox.send(&mut leaving, self.publish_wait_max);
+        self.end.send(&mut leaving, self.publish_wait_max);
     }
 
     /// Parcels whose time under way is over: requests to the model, answers to `departures`.
@@ -226,7 +237,7 @@ impl Flow {
             && let Err(unsent) = departures.send(leaving)
         {
             // Only a panic ends the thread at the other end; its answers are still owed.
-            self.outbox.send(&mut { unsent.0 }, self.publish_wait_max);
+            self.end.send(&mut { unsent.0 }, self.publish_wait_max);
         }
         self.forward();
     }
@@ -234,7 +245,7 @@ impl Flow {
     /// Publishes what departs, until the delay line's thread has ended.
     pub fn depart(mut self, departures: &Receiver<Vec<Answer>>) {
         while let Ok(mut leaving) = departures.recv() {
-            self.outbox.send(&mut leaving, self.publish_wait_max);
+            self.end.send(&mut leaving, self.publish_wait_max);
         }
     }
 
@@ -296,12 +307,12 @@ impl Flow {
 
     /// Gathered answers: onto the downlink, or straight out.
     fn send_back(&mut self) {
-        self.outbox.send(&mut self.late, self.publish_wait_max);
+        self.end.send(&mut self.late, self.publish_wait_max);
         if self.answers.is_empty() {
             return;
         }
         if !self.passage.is_simulated() {
-            return self.outbox.send(&mut self.answers, self.publish_wait_max);
+            return self.end.send(&mut self.answers, self.publish_wait_max);
         }
         let passage = Arc::clone(&self.passage);
         let in_force = passage.in_force();
@@ -346,10 +357,10 @@ fn expired_on_the_way() -> Refusal {
 }
 
 /// How long a stage waits for room in the outbox of a slow broker before answers are dropped and counted.
-const PUBLISH_WAIT_MAX: Duration = Duration::from_secs(5);
+pub const PUBLISH_WAIT_MAX: Duration = Duration::from_secs(5);
 
 impl Answer {
-    fn refused(ticket: Ticket, refusal: Refusal) -> Self {
+    pub fn refused(ticket: Ticket, refusal: Refusal) -> Self {
         Self { ticket, outcome: Outcome::Err(refusal) }
     }
 }

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use tracing::{Span, debug_span, info, warn};
 
 use super::duplicates::{Duplicates, Entry};
-use super::flow::{Flow, Ticket};
+use super::entrance::Entrance;
+use super::flow::Ticket;
 use super::outbox::{Answer, ReplyTo};
 use super::{Config, DeviceIdFrom, trace_context};
 use crate::client::Subscriber;
@@ -34,7 +35,7 @@ pub fn start(
     config: &Config,
     inputs: usize,
     subscriber: Box<dyn Subscriber>,
-    flow: Flow,
+    entrance: Entrance,
     duplicates: Duplicates,
 ) -> std::io::Result<Running> {
     let name = config.name.clone();
@@ -43,7 +44,7 @@ pub fn start(
         inputs,
         limits: config.wire,
         in_flight_max: config.in_flight_max,
-        flow: flow.without_waiting(),
+        entrance,
         deadline: config.deadline,
         device_id_from: config.device_id_from,
         sequence: 0,
@@ -66,7 +67,7 @@ struct Intake {
     in_flight_max: usize,
     deadline: Option<Duration>,
     device_id_from: DeviceIdFrom,
-    flow: Flow,
+    entrance: Entrance,
     sequence: u64,
     admitted: Vec<(Ticket, Result<Vec<f32>, Refusal>)>,
     duplicates: Duplicates,
@@ -88,16 +89,16 @@ impl Intake {
 
     fn take(&mut self, messages: &mut Vec<Message>) {
         let arrived_at = Instant::now();
-        let room = self.flow.ledger().receive(messages.len(), self.in_flight_max);
+        let room = self.entrance.ledger().receive(messages.len(), self.in_flight_max);
         let overflow = messages.split_off(room);
         for message in messages.drain(..) {
             self.enter(message, arrived_at);
             if self.admitted.len() == ADMIT_BATCH_MAX {
-                self.flow.admit(&mut self.admitted);
+                self.entrance.admit(&mut self.admitted);
             }
         }
-        self.flow.admit(&mut self.admitted);
-        self.flow.repeat(&mut self.repeated);
+        self.entrance.admit(&mut self.admitted);
+        self.entrance.repeat(&mut self.repeated);
         if !overflow.is_empty() {
             self.refuse(overflow, arrived_at);
         }
@@ -114,9 +115,9 @@ impl Intake {
         }
         match self.duplicates.enter(ticket, features, is_resent, arrived_at) {
             Entry::New(ticket) => self.admitted.push((ticket, request)),
-            Entry::Waits => self.flow.ledger().repeated(),
+            Entry::Waits => self.entrance.ledger().repeated(),
             Entry::Known(ticket, given) => {
-                self.flow.ledger().repeated();
+                self.entrance.ledger().repeated();
                 self.repeated.push(ticket.again(&given));
             }
         }
@@ -130,11 +131,13 @@ impl Intake {
             DeviceIdFrom::ClientId => self.parse_as(sender.map(|sender| &sender.client_id), payload),
             DeviceIdFrom::Username => self.parse_as(sender.and_then(|sender| sender.user.as_ref()), payload),
         };
-        let (caller, request) = match parsed {
-            Ok(request) => (request.caller, Ok(request.features)),
-            Err(rejected) => (rejected.caller, Err(rejected.refusal)),
+        let (caller, urgency, request) = match parsed {
+            Ok(request) => (request.caller, request.urgency, Ok(request.features)),
+            Err(rejected) => (rejected.caller, None, Err(rejected.refusal)),
         };
-        (self.ticket(caller, message, arrived_at), request)
+        let mut ticket = self.ticket(caller, message, arrived_at);
+        ticket.urgency = urgency;
+        (ticket, request)
     }
 
     /// Reads a request of the device that is called as its sender is.
@@ -187,6 +190,6 @@ impl Intake {
                 (ticket, read.err().unwrap_or_else(|| Refusal::new(ErrorCode::Overloaded, message.clone())))
             })
             .collect();
-        self.flow.refuse(refused);
+        self.entrance.refuse(refused);
     }
 }

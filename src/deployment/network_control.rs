@@ -23,6 +23,8 @@ struct Shared {
 }
 
 struct State {
+    /// What the threads are called after.
+    threads: String,
     configured: Profile,
     /// In place of the configured one.
     instead: Option<Profile>,
@@ -57,20 +59,21 @@ pub enum ChangeError {
 }
 
 impl NetworkControl {
-    /// Starts the threads that the configured network needs.
-    pub(super) fn start(config: &super::Config, flow: &Flow) -> io::Result<Self> {
+    /// Starts the threads that `network` needs for the `flow` of `deployment`, called after `threads`.
+    pub(super) fn start(deployment: &str, threads: &str, network: &Profile, flow: &Flow) -> io::Result<Self> {
         let mut state = State {
-            configured: config.network.clone(),
+            threads: threads.to_owned(),
+            configured: network.clone(),
             instead: None,
             flow: flow.clone(),
             stages: Vec::new(),
             revision: 0,
             has_ended: false,
         };
-        if !config.network.is_instant() {
-            state.start_line(&config.name)?;
+        if !network.is_instant() {
+            state.start_line()?;
         }
-        Ok(Self { shared: Arc::new(Shared { deployment: config.name.clone(), state: Mutex::new(state) }) })
+        Ok(Self { shared: Arc::new(Shared { deployment: deployment.to_owned(), state: Mutex::new(state) }) })
     }
 
     /// The deployment's name.
@@ -114,7 +117,7 @@ impl NetworkControl {
         let was_in_force = state.wanted().clone();
         wish(&mut state);
         let is_new = *state.wanted() != was_in_force;
-        if is_new && let Err(error) = state.exchange(&self.shared.deployment) {
+        if is_new && let Err(error) = state.exchange() {
             (state.configured, state.instead) = before;
             return Err(error.into());
         }
@@ -146,25 +149,25 @@ impl State {
 
     /// Puts the wanted network in force. A delay line that runs goes on running: answers that it carries must stay behind one
     /// another whatever comes after.
-    fn exchange(&mut self, deployment: &str) -> io::Result<()> {
+    fn exchange(&mut self) -> io::Result<()> {
         if self.stages.is_empty() {
-            self.start_line(deployment)?;
+            self.start_line()?;
         }
         self.revision = self.flow.passage().exchange(self.wanted());
         self.flow.ledger().network_changed();
         Ok(())
     }
 
-    fn start_line(&mut self, deployment: &str) -> io::Result<()> {
+    fn start_line(&mut self) -> io::Result<()> {
         let passage = self.flow.passage();
         let (departures, departing) = sync_channel(DEPARTURES_BATCHES_MAX);
         let (mut network, publish) = (self.flow.clone(), self.flow.clone());
         // The publishing thread ends when the other one does, or is not there.
         let publishing = thread::Builder::new()
-            .name(format!("publish-{deployment}"))
+            .name(format!("publish-{}", self.threads))
             .spawn(move || publish.depart(&departing))?;
         let on_due = move |due: &mut _| network.on_due(due, &departures);
-        let carrying = passage.line().run(&format!("network-{deployment}"), on_due)?;
+        let carrying = passage.line().run(&format!("network-{}", self.threads), on_due)?;
         self.stages = vec![carrying, publishing];
         passage.simulate();
         Ok(())

@@ -11,7 +11,7 @@ use super::duplicates::{Duplicates, Given, Identity};
 use super::flow::{Revisions, Ticket};
 use super::{Config, Topics, trace_context};
 use crate::client::{ClientError, Publisher};
-use crate::inference::{DeviceId, ErrorCode, Outcome, Stages};
+use crate::inference::{DeviceId, ErrorCode, Made, Outcome, Site, Stages};
 use crate::metrics::{Ended, Ledger};
 use crate::model::ModelInfo;
 use crate::mqtt::{self, Message, Properties, Qos, Receipt};
@@ -44,8 +44,8 @@ impl Answer {
         let Self { ticket, outcome } = self;
         let identity = ticket.identity?;
         let outcome = outcome.clone().map_err(Box::new);
-        let (network, revisions, stages) = (ticket.network, ticket.revisions, ticket.stages);
-        Some((identity, Given { outcome, network, revisions, total: ticket.total(now), stages }))
+        let Ticket { network, revisions, stages, made, .. } = *ticket;
+        Some((identity, Given { outcome, network, revisions, total: ticket.total(now), stages, made }))
     }
 }
 
@@ -74,13 +74,32 @@ struct Shared {
     topics: Topics,
     members: wire::Members,
     double_sigmoid: bool,
+    /// Who answers; at a hybrid's edge.
+    author: Author,
+    /// Who answers at a hybrid's cloud.
+    cloud: Option<Author>,
+    publisher: Arc<dyn Publisher>,
+    ledger: Arc<Ledger>,
+    duplicates: Duplicates,
+}
+
+/// Who makes answers, as far as they say it.
+struct Author {
     placement: String,
     model: String,
     model_version: Option<String>,
     threshold: f32,
-    publisher: Arc<dyn Publisher>,
-    ledger: Arc<Ledger>,
-    duplicates: Duplicates,
+}
+
+impl Author {
+    fn new(placement: &str, model: &ModelInfo) -> Self {
+        Self {
+            placement: placement.to_owned(),
+            model: model.name.clone(),
+            model_version: model.version.clone(),
+            threshold: model.threshold,
+        }
+    }
 }
 
 impl Clone for Outbox {
@@ -90,9 +109,11 @@ impl Clone for Outbox {
 }
 
 impl Outbox {
+    /// Answers of `model`; of a hybrid's edge and cloud where there is a `cloud`.
     pub fn new(
         config: &Config,
         model: &ModelInfo,
+        cloud: Option<&ModelInfo>,
         publisher: Arc<dyn Publisher>,
         ledger: Arc<Ledger>,
         duplicates: Duplicates,
@@ -101,10 +122,11 @@ impl Outbox {
             topics: config.topics.clone(),
             members: config.members,
             double_sigmoid: config.double_sigmoid,
-            placement: config.placement.clone(),
-            model: model.name.clone(),
-            model_version: model.version.clone(),
-            threshold: model.threshold,
+            author: match cloud {
+                None => Author::new(&config.placement, model),
+                Some(_) => Author::new(Site::Edge.as_str(), model),
+            },
+            cloud: cloud.map(|model| Author::new(Site::Cloud.as_str(), model)),
             publisher,
             ledger,
             duplicates,
@@ -146,6 +168,7 @@ impl Outbox {
                 inference: answer.ticket.stages.inference,
                 network: answer.ticket.network,
                 total: now.saturating_duration_since(answer.ticket.arrived_at),
+                made: answer.ticket.made,
             },
             Err(refusal) => Ended::Refused(refusal.code),
         }));
@@ -259,16 +282,22 @@ impl Shared {
     fn result<'a>(&'a self, ticket: &Ticket, prediction: f32, now: Instant) -> wire::Answer<'a> {
         let members = self.members;
         let Revisions { there, back } = ticket.revisions;
+        let author = match (&self.cloud, ticket.made) {
+            (Some(cloud), Some(Made { site: Site::Cloud, .. })) => cloud,
+            _ => &self.author,
+        };
+        let reason = || ticket.made.map(|made| made.reason.as_str());
         let prediction = if self.double_sigmoid { 1.0 / (1.0 + (-prediction).exp()) } else { prediction };
         wire::Answer {
             prediction,
             inference: ticket.stages.inference,
             network: ticket.network,
             total: ticket.total(now),
-            model: members.model.then_some(&self.model),
-            model_version: members.model_version.then_some(self.model_version.as_deref()).flatten(),
-            anomaly: members.anomaly.then_some(prediction >= self.threshold),
-            placement: members.placement.then_some(&self.placement),
+            model: members.model.then_some(&author.model),
+            model_version: members.model_version.then_some(author.model_version.as_deref()).flatten(),
+            anomaly: members.anomaly.then_some(prediction >= author.threshold),
+            placement: members.placement.then_some(&author.placement),
+            reason: members.reason.then(reason).flatten(),
             stages: members.stages_ms.then_some(ticket.stages),
             network_revision: members.network.then_some(there),
             network_back_revision: (members.network && back != there).then_some(back),

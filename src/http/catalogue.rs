@@ -132,6 +132,75 @@ pub const INFERENCE_TIMEOUTS: Metric = metric(
     "Forward passes that took longer than inference_timeout_ms",
 );
 
+pub const PLACEMENT_RESULTS: Metric = metric(
+    "nearfar_placement_results_total",
+    Counter,
+    &["deployment", "site", "reason"],
+    "Results of a hybrid, by the site that made them and why there; together as many as were answered",
+);
+pub const PLACEMENT_ASKED: Metric = metric(
+    "nearfar_placement_asked_total",
+    Counter,
+    &["deployment", "site"],
+    "Requests that a hybrid sent to a site; one that both were asked counts at both",
+);
+pub const PLACEMENT_DROPPED: Metric = metric(
+    "nearfar_placement_answers_dropped_total",
+    Counter,
+    &["deployment", "site"],
+    "Answers and errors of a site that came when a hybrid had answered already",
+);
+pub const PLACEMENT_PROBES: Metric = metric(
+    "nearfar_placement_probes_total",
+    Counter,
+    DEPLOYMENT,
+    "Requests of which the cloud got a copy, to see how it is",
+);
+pub const PLACEMENT_ESCALATIONS: Metric = metric(
+    "nearfar_placement_escalations_total",
+    Counter,
+    DEPLOYMENT,
+    "Requests that were escalated to the cloud, because the edge's score was near its threshold",
+);
+pub const PLACEMENT_HEDGES: Metric = metric(
+    "nearfar_placement_hedges_total",
+    Counter,
+    &["deployment", "outcome"],
+    "Requests that both sites were asked, by whether the one asked second was first: won or lost",
+);
+pub const PLACEMENT_SHADOWS: Metric = metric(
+    "nearfar_placement_shadows_total",
+    Counter,
+    &["deployment", "outcome"],
+    "Requests of which the cloud was the shadow: agreed and disagreed with the edge, or unanswered",
+);
+pub const CLOUD_FAILURES: Metric = metric(
+    "nearfar_cloud_failures_total",
+    Counter,
+    DEPLOYMENT,
+    "Requests that a hybrid's cloud lost, refused, or was silent about for too long",
+);
+pub const CLOUD_P95_SECONDS: Metric = metric(
+    "nearfar_cloud_recent_p95_seconds",
+    Gauge,
+    DEPLOYMENT,
+    "The 95th percentile of the cloud's recent answer times; infinite when too many did not come, absent without any",
+);
+pub const BREAKER_STATE: Metric = metric(
+    "nearfar_breaker_state",
+    Gauge,
+    DEPLOYMENT,
+    "The circuit breaker before a hybrid's cloud: 0 closed, 1 half open, 2 open",
+);
+pub const BREAKER_OPENINGS: Metric =
+    metric("nearfar_breaker_openings_total", Counter, DEPLOYMENT, "How often the circuit breaker has opened");
+pub const BREAKER_KEPT_BACK: Metric = metric(
+    "nearfar_breaker_kept_back_total",
+    Counter,
+    DEPLOYMENT,
+    "Requests that the circuit breaker kept from the cloud",
+);
+
 pub const CONNECTIONS: Metric = metric("nearfar_broker_connections", Gauge, &[], "Clients online");
 pub const PARKED_SESSIONS: Metric =
     metric("nearfar_broker_parked_sessions", Gauge, &[], "Sessions kept for clients that are away");

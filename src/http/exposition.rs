@@ -1,10 +1,13 @@
 //! A node's snapshot as metrics.
 
+use std::iter;
+
 use super::catalogue as all;
+use super::hybrids;
 use super::page::Page;
 use super::process::Process;
 use crate::broker;
-use crate::inference::ErrorCode;
+use crate::inference::{ErrorCode, Site};
 use crate::metrics::{Durations, NANOSECONDS_PER_S};
 use crate::node::{DeploymentSnapshot, Readiness, Snapshot};
 
@@ -17,6 +20,7 @@ pub fn text(snapshot: &Snapshot, process: Option<&Process>) -> prometheus::Resul
     page.values(&all::BUILD, [([env!("CARGO_PKG_VERSION")], 1.0)]);
     page.value(&all::READY, f64::from(u8::from(snapshot.readiness == Readiness::Ready)));
     add_deployments(&mut page, &snapshot.deployments);
+    hybrids::add(&mut page, &snapshot.deployments);
     if let Some(broker) = &snapshot.broker {
         add_broker(&mut page, broker);
     }
@@ -27,9 +31,13 @@ pub fn text(snapshot: &Snapshot, process: Option<&Process>) -> prometheus::Resul
 }
 
 fn add_deployments(page: &mut Page, deployments: &[DeploymentSnapshot]) {
-    let models = deployments.iter().map(|one| {
-        let version = one.model.version.as_deref().unwrap_or_default();
-        ([one.name.as_str(), &one.placement, &one.model.name, version], 1.0)
+    let models = deployments.iter().flat_map(|one| {
+        let edge = if one.cloud_model.is_some() { Site::Edge.as_str() } else { &one.placement };
+        let cloud = one.cloud_model.iter().map(|model| (Site::Cloud.as_str(), model));
+        iter::once((edge, &one.model)).chain(cloud).map(|(placement, model)| {
+            let version = model.version.as_deref().unwrap_or_default();
+            ([one.name.as_str(), placement, &model.name, version], 1.0)
+        })
     });
     page.values(&all::MODEL, models);
     let mut count = |metric, of: fn(&DeploymentSnapshot) -> u64| {

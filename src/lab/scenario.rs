@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::network::Profile;
+use crate::placement;
 
 pub use document::{Document, SWEEP_POINTS_MAX, ScenarioError};
 
@@ -51,6 +52,19 @@ pub struct Placement {
     pub threshold: Option<f64>,
     /// The network between the sensors and the model.
     pub network: Profile,
+    /// The cloud of a hybrid, of which `model` and `network` are the edge's; none for a placement at one site.
+    pub hybrid: Option<HybridPlacement>,
+}
+
+/// The cloud of a hybrid placement, and how requests are shared between it and the edge.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HybridPlacement {
+    /// The cloud's model, as the file spells it; without one the edge's.
+    pub model: Option<PathBuf>,
+    /// The network between the sensors and the cloud.
+    pub network: Profile,
+    /// Who answers.
+    pub placement: placement::Config,
 }
 
 /// One sensor, or several of a kind.

@@ -52,8 +52,10 @@ pub struct DeploymentSnapshot {
     pub name: String,
     /// Where its model is meant to stand.
     pub placement: String,
-    /// Its model.
+    /// Its model; a hybrid's at the edge.
     pub model: Arc<ModelInfo>,
+    /// The model of a hybrid's cloud.
+    pub cloud_model: Option<Arc<ModelInfo>>,
     /// Its counts, all of the same moment.
     pub statistics: Statistics,
     /// Requests that wait for the model.
@@ -75,6 +77,7 @@ impl Observer {
             name: view.name.clone(),
             placement: view.placement.clone(),
             model: Arc::clone(&view.model),
+            cloud_model: view.cloud_model().cloned(),
             statistics: view.statistics(),
             queued: view.queued(),
             health: view.health(),

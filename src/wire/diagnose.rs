@@ -81,7 +81,8 @@ fn draft(members: &serde_json::Map<String, Value>) -> Result<Draft<'_>, String> 
         Some(Value::Array(values)) => Some(numbers(values)?),
         Some(other) => return Err(format!("features must be an array of numbers, found {}", kind(other))),
     };
-    Ok(Draft { device_id: text("device_id")?, timestamp_us, request_id: text("request_id")?, features })
+    let (device_id, request_id) = (text("device_id")?, text("request_id")?);
+    Ok(Draft { device_id, timestamp_us, request_id, features, urgency: None })
 }
 
 fn numbers(values: &[Value]) -> Result<Vec<f32>, String> {

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 use super::diagnose::diagnose;
-use crate::inference::{Caller, DeviceId, ErrorCode, REQUEST_ID_BYTES_MAX, Refusal, Request};
+use crate::inference::{Caller, DeviceId, ErrorCode, REQUEST_ID_BYTES_MAX, Refusal, Request, Urgency};
 
 /// The bounds on a payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,6 +87,7 @@ pub(super) struct Draft<'a> {
     pub timestamp_us: Option<i64>,
     pub request_id: Option<Cow<'a, str>>,
     pub features: Option<Vec<f32>>,
+    pub urgency: Option<Urgency>,
 }
 
 /// Its own name is in the error's `device_id`.
@@ -125,7 +126,7 @@ pub(super) fn accept(
         caller.request_id = Some(id.into_owned());
     }
     match check_features(draft.features, inputs) {
-        Ok(features) => Ok(Request { caller, features }),
+        Ok(features) => Ok(Request { caller, features, urgency: draft.urgency }),
         Err(refusal) => Err(Box::new(Rejected { caller, refusal })),
     }
 }
@@ -188,6 +189,9 @@ impl<'de> Visitor<'de> for DraftVisitor {
                     once(REQUEST_ID)?;
                     draft.request_id = map.next_value::<Option<Text<'de>>>()?.map(|t| t.0);
                 }
+                None if name == URGENCY => {
+                    draft.urgency = map.next_value::<Skipped>()?.0;
+                }
                 _ => {
                     map.next_value::<Skipped>()?;
                 }
@@ -202,6 +206,8 @@ const DEVICE_ID: usize = 0;
 const TIMESTAMP_US: usize = 1;
 const FEATURES: usize = 2;
 const REQUEST_ID: usize = 3;
+/// Not one of them: whatever stands there, the request is valid, as it was before the member had a meaning.
+const URGENCY: &str = "urgency";
 
 /// A string, borrowed from the payload unless it holds escapes.
 #[derive(Deserialize)]
@@ -237,12 +243,13 @@ impl<'de> Visitor<'de> for FeaturesVisitor {
     }
 }
 
-/// A member nobody asked for. Walked rather than skipped, so that the nesting limit and UTF-8 hold in it too.
-struct Skipped;
+/// A member that may be anything. Walked rather than skipped, so that the nesting limit and UTF-8 hold in it too. Of what stands
+/// there only a word for an urgency is kept.
+struct Skipped(Option<Urgency>);
 
 impl<'de> Deserialize<'de> for Skipped {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Skipped)
+        deserializer.deserialize_any(Skipped(None))
     }
 }
 
@@ -254,36 +261,36 @@ impl<'de> Visitor<'de> for Skipped {
     }
 
     fn visit_bool<E>(self, _: bool) -> Result<Skipped, E> {
-        Ok(Skipped)
+        Ok(self)
     }
 
     fn visit_i64<E>(self, _: i64) -> Result<Skipped, E> {
-        Ok(Skipped)
+        Ok(self)
     }
 
     fn visit_u64<E>(self, _: u64) -> Result<Skipped, E> {
-        Ok(Skipped)
+        Ok(self)
     }
 
     fn visit_f64<E>(self, _: f64) -> Result<Skipped, E> {
-        Ok(Skipped)
+        Ok(self)
     }
 
-    fn visit_str<E>(self, _: &str) -> Result<Skipped, E> {
-        Ok(Skipped)
+    fn visit_str<E>(self, text: &str) -> Result<Skipped, E> {
+        Ok(Skipped(Urgency::named(text)))
     }
 
     fn visit_unit<E>(self) -> Result<Skipped, E> {
-        Ok(Skipped)
+        Ok(self)
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<Skipped, A::Error> {
         while values.next_element::<Skipped>()?.is_some() {}
-        Ok(Skipped)
+        Ok(self)
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Skipped, A::Error> {
         while members.next_entry::<Skipped, Skipped>()?.is_some() {}
-        Ok(Skipped)
+        Ok(self)
     }
 }

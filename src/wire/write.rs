@@ -21,6 +21,8 @@ pub struct Members {
     pub placement: bool,
     /// `network`: how often the simulated network had been changed.
     pub network: bool,
+    /// `reason`: why it was made there; of a hybrid placement only.
+    pub reason: bool,
 }
 
 /// Everything a result can say; `None` leaves an optional member out.
@@ -42,6 +44,8 @@ pub struct Answer<'a> {
     pub anomaly: Option<bool>,
     /// Where the answer was made.
     pub placement: Option<&'a str>,
+    /// Why it was made there.
+    pub reason: Option<&'a str>,
     /// How long each stage took, measured.
     pub stages: Option<Stages>,
     /// The number of the simulated network that the request met.
@@ -73,6 +77,7 @@ pub fn write_result(json: &mut Vec<u8>, caller: &Caller, answer: &Answer<'_>) {
         placement: answer.placement,
         network: answer.network_revision,
         network_back: answer.network_back_revision,
+        reason: answer.reason,
         stages_ms,
     };
     append(json, &body);
@@ -123,6 +128,8 @@ struct ResultBody<'a> {
     network: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     network_back: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     stages_ms: Option<StagesMs>,
 }

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use nearfar::lab::experiment::Fleet;
 use nearfar::lab::observation::{Clock, Cost, End, Mark, Observation, Point, Run, Stages, Usage};
 use nearfar::lab::scenario::{Document, Scenario};
 use nearfar::lab::virtual_time::{self, CostModel, Experiment, WorkerModel, simulate};
@@ -104,9 +105,10 @@ pub fn simulated(text: &str, has_truth: bool) -> Run {
             let seed = ("simulation.seed".to_owned(), whole.seed as f64 + f64::from(repeat));
             let changed = document.with(&[settings.as_slice(), &[seed]].concat()).unwrap();
             let changed = changed.scenario(&|_| Ok(None)).unwrap();
+            let fleet = Fleet::of(&changed, &vec![None; changed.sensors.len()]).unwrap();
             for (placement, place) in changed.placements.iter().enumerate() {
-                let worker = WorkerModel { cost, workers: 1, batch_max: 128, queue_requests_max: 1_000 };
-                let experiment = Experiment::of(&changed, place, worker).unwrap();
+                let worker = WorkerModel { queue_requests_max: 1_000, ..WorkerModel::like_a_node(cost) };
+                let experiment = Experiment::of(&changed, &fleet, place, worker);
                 let mut of_this = Vec::new();
                 simulate(&experiment, &mut |record| {
                     if !record.is_copy {
@@ -135,8 +137,9 @@ fn observation(
     let end = match record.end {
         virtual_time::End::Answered => End::Answered,
         virtual_time::End::Overloaded => End::Refused("OVERLOADED"),
-        virtual_time::End::Lost if record.number.is_multiple_of(3) => End::Silent,
-        virtual_time::End::Lost => End::Refused("NETWORK_LOST"),
+        virtual_time::End::Lost(_) if record.number.is_multiple_of(3) => End::Silent,
+        virtual_time::End::Superseded => End::Refused("SUPERSEDED"),
+        virtual_time::End::Lost(_) => End::Refused("NETWORK_LOST"),
     };
     let has_result = end == End::Answered;
     // Something that looks like chance and is none.

@@ -120,7 +120,7 @@ fn many_that_flood_are_let_in_by_turns() {
 fn nobody_is_overtaken_by_more_than_a_turn() {
     let road = Road::new();
     let mut floods: Vec<_> = (0..4).map(|_| Sender::new(10_000)).collect();
-    floods.iter_mut().for_each(|flood| drop(flood.process(&road)));
+    floods.iter_mut().for_each(|flood| assert!(flood.process(&road) <= LIMITS.share_max));
     let mut calm = Sender::new(1);
     assert_eq!(calm.process(&road), 0, "there is no room");
     let mut others = 0;
@@ -136,7 +136,8 @@ fn nobody_is_overtaken_by_more_than_a_turn() {
 fn only_as_many_are_called_as_there_is_room_for() {
     let road = Road::new();
     let mut senders: Vec<_> = (0..100).map(|_| Sender::new(1)).collect();
-    senders.iter_mut().for_each(|sender| drop(sender.process(&road)));
+    let sent: u64 = senders.iter_mut().map(|sender| sender.process(&road)).sum();
+    assert_eq!(sent, LIMITS.copies_max);
     road.take(8);
     let called = senders.iter().filter(|sender| sender.is_called()).count();
     assert_eq!(called, 8);
@@ -146,7 +147,8 @@ fn only_as_many_are_called_as_there_is_room_for() {
 fn who_is_called_and_leaves_makes_room_for_the_next() {
     let road = Road::new();
     let mut senders: Vec<_> = (0..64).map(|_| Sender::new(1)).collect();
-    senders.iter_mut().for_each(|sender| drop(sender.process(&road)));
+    let sent: u64 = senders.iter_mut().map(|sender| sender.process(&road)).sum();
+    assert_eq!(sent, LIMITS.copies_max);
     // Everything is taken, and whoever is called goes away instead: nothing else would call those behind.
     road.take(100);
     let mut waiting = senders.split_off(LIMITS.copies_max as usize);

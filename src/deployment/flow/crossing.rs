@@ -19,7 +19,7 @@ pub struct Crossing {
 }
 
 /// Set in the number of a copy: on its way back it meets a fate of its own.
-const COPY: u64 = 1 << 63;
+pub const COPY: u64 = 1 << 63;
 
 impl Crossing {
     pub fn new(shape: &Arc<Shape>) -> Self {
@@ -53,7 +53,7 @@ impl Flow {
             if let Some(second) = verdict.duplicate {
                 let copy = Ticket { network: second, ..copy_of(&ticket) };
                 parcels.push(going_up(copy, request.clone(), sent_at + second));
-                self.count_copy();
+                self.end.count_copy();
             }
             ticket.network = verdict.delay;
             let arrives_at = sent_at + verdict.delay;
@@ -77,14 +77,14 @@ impl Flow {
             // As if the uplink had been exact.
             let sent_at = now - answer.ticket.late.min(now.saturating_duration_since(crossing.began));
             let weighs = crossing.link.weighs(Direction::Downlink);
-            let bytes = if weighs { self.outbox.bytes_of(&answer) } else { 0 };
+            let bytes = if weighs { self.end.bytes_of(&answer) } else { 0 };
             let verdict = crossing.decide(Direction::Downlink, &answer.ticket, bytes, sent_at);
             if let Some(second) = verdict.duplicate {
                 let network = answer.ticket.network + second;
                 let ticket = Ticket { network, ..copy_of(&answer.ticket) };
                 let copy = Answer { ticket, outcome: answer.outcome.clone() };
                 parcels.push((sent_at + second, Parcel::Down(copy, now)));
-                self.count_copy();
+                self.end.count_copy();
             }
             answer.ticket.network += verdict.delay;
             match verdict.lost {
@@ -100,14 +100,10 @@ impl Flow {
         self.put_on_line(parcels, vanished);
     }
 
-    fn count_copy(&self) {
-        self.ledger().receive(1, usize::MAX);
-    }
-
     /// What is under way, and the end of what was lost without a word.
     fn put_on_line(&mut self, parcels: Vec<(Instant, Parcel)>, vanished: Vec<Ticket>) {
         if !vanished.is_empty() {
-            self.outbox.lose(vanished);
+            self.end.lose(vanished);
         }
         let full = self.passage.line().send(parcels);
         self.refuse_full_line(full);

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::document::remark;
-use super::{Arrivals, Load, Placement, Remark, Scenario, Sensor, Source, Sweep};
+use super::{Arrivals, HybridPlacement, Load, Placement, Remark, Scenario, Sensor, Source, Sweep};
 use crate::network::{Preset, Profile, Shape};
-use crate::settings::{Fields, Setting, SettingError, Value, network_shape};
+use crate::settings::{Fields, Setting, SettingError, Value, network_shape, placement_config};
 
 /// The longest experiment: a week.
 const DURATION_S_MAX: f64 = 604_800.0;
@@ -107,31 +107,56 @@ fn placement(
 ) -> Result<Placement, SettingError> {
     let (name, model) = (fields.text("name")?, fields.text("model")?);
     let threshold = fields.number("threshold")?;
-    let network = match fields.text("network")? {
-        None => Profile::NONE,
-        Some(wanted) => match (networks.iter().find(|(name, _)| name == wanted), Preset::named(wanted)) {
-            (Some((_, shape)), _) => Profile::shaped(shape.clone()),
-            (None, Some(preset)) => {
-                let (uplink, downlink) = preset.links();
-                Profile::shaped(Shape { seed, link: wanted.to_owned(), uplink, downlink })
-            }
-            (None, None) => {
-                let known = networks.iter().map(|(name, _)| name.as_str());
-                let known: Vec<_> = known.chain(Preset::ALL.iter().map(|preset| preset.name)).collect();
-                let problem =
-                    format!("found {wanted:?}, expected one of networks or a preset: {}", known.join(", "));
-                return Err(fields.invalid("network", problem));
-            }
-        },
-    };
+    let network = network(&mut fields, networks, seed)?.unwrap_or(Profile::NONE);
+    let hybrid = fields.table("cloud")?.map(|cloud| hybrid(cloud, networks, seed)).transpose()?;
     let placement = Placement {
         name: fields.required("name", name)?.to_owned(),
         model: PathBuf::from(fields.required("model", model)?),
         threshold,
         network,
+        hybrid,
     };
     fields.finish()?;
     Ok(placement)
+}
+
+/// The cloud that makes a placement a hybrid.
+fn hybrid(
+    mut fields: Fields<'_>,
+    networks: &[(String, Shape)],
+    seed: u64,
+) -> Result<HybridPlacement, SettingError> {
+    let hybrid = HybridPlacement {
+        model: fields.text("model")?.map(PathBuf::from),
+        network: network(&mut fields, networks, seed)?.unwrap_or(Profile::CLOUD),
+        placement: placement_config(&mut fields)?,
+    };
+    fields.finish()?;
+    Ok(hybrid)
+}
+
+/// The network that `network` names: one of the file's or a preset.
+fn network(
+    fields: &mut Fields<'_>,
+    networks: &[(String, Shape)],
+    seed: u64,
+) -> Result<Option<Profile>, SettingError> {
+    let Some(wanted) = fields.text("network")? else { return Ok(None) };
+    match (networks.iter().find(|(name, _)| name == wanted), Preset::named(wanted)) {
+        (Some((_, shape)), _) => Ok(Some(Profile::shaped(shape.clone()))),
+        (None, Some(preset)) => {
+            let (uplink, downlink) = preset.links();
+            let shape = Shape { seed, link: wanted.to_owned(), uplink, downlink };
+            Ok(Some(Profile::shaped(shape)))
+        }
+        (None, None) => {
+            let known = networks.iter().map(|(name, _)| name.as_str());
+            let known: Vec<_> = known.chain(Preset::ALL.iter().map(|preset| preset.name)).collect();
+            let problem =
+                format!("found {wanted:?}, expected one of networks or a preset: {}", known.join(", "));
+            Err(fields.invalid("network", problem))
+        }
+    }
 }
 
 /// The first name that two placements have.

@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use super::document::remark;
 use super::own::within;
-use super::{Placement, Remark, Scenario, Sensor, Source};
+use super::{HybridPlacement, Placement, Remark, Scenario, Sensor, Source};
 use crate::network::{Delay, LinkProfile, Loss, Profile, Shape};
+use crate::placement::{self, Policy, Probing};
 use crate::settings::{Fields, Setting, SettingError};
 
 /// One way between two nodes.
@@ -220,7 +221,8 @@ fn placements(
     local: Option<(Way, Way)>,
     remarks: &mut Vec<Remark>,
 ) -> Result<(), SettingError> {
-    let chosen = fields.choice("placement", &[("edge", "edge"), ("cloud", "cloud")])?;
+    let names = [("edge", "edge"), ("cloud", "cloud"), (HYBRID, HYBRID)];
+    let chosen = fields.choice("placement", &names)?;
     let chosen = fields.required("placement", chosen)?;
     for (name, key) in [("edge", "edge_config"), ("cloud", "cloud_config")] {
         match fields.table(key)? {
@@ -228,13 +230,33 @@ fn placements(
                 let placement = placement(name, config, local, scenario.seed, remarks)?;
                 scenario.placements.push(placement);
             }
-            None if name == chosen => {
+            None if name == chosen || chosen == HYBRID => {
                 return Err(fields.invalid(key, format!("is missing, and the placement is {chosen:?}")));
             }
             None => {}
         }
     }
+    if chosen == HYBRID {
+        let line = fields.invalid("placement", "").line;
+        let text = "it names no policy: requests are placed by deadline; placements can name another";
+        remark(remarks, line, "ml_inference.placement", text);
+        let hybrid = both(&scenario.placements);
+        scenario.placements.extend(hybrid);
+    }
     fields.finish()
+}
+
+const HYBRID: &str = "hybrid";
+
+/// A hybrid of the two placements.
+fn both(placements: &[Placement]) -> Option<Placement> {
+    let [edge, cloud] = placements else { return None };
+    let hybrid = HybridPlacement {
+        model: Some(cloud.model.clone()),
+        network: cloud.network.clone(),
+        placement: placement::Config::new(Policy::Deadline(Probing::default())),
+    };
+    Some(Placement { name: HYBRID.to_owned(), hybrid: Some(hybrid), ..edge.clone() })
 }
 
 /// The one-way latency of the replaced system's cloud where its configuration names none.
@@ -276,7 +298,7 @@ fn placement(
         ..LinkProfile::default()
     };
     let shape = Shape { seed, link: name.to_owned(), uplink: link(up), downlink: link(down) };
-    Ok(Placement { name: name.to_owned(), model, threshold, network: Profile::shaped(shape) })
+    Ok(Placement { name: name.to_owned(), model, threshold, network: Profile::shaped(shape), hybrid: None })
 }
 
 fn has_extension(path: &Path, wanted: &str) -> bool {

@@ -1,7 +1,9 @@
 //! Tests of whole files.
 
 use super::*;
+use crate::inference::Site;
 use crate::network::{Delay, Loss, Preset};
+use crate::placement::{Policy, Probing};
 
 /// A file of the replaced system's shape, with every key that its own files have.
 const REPLACED: &str = "\
@@ -218,4 +220,37 @@ fn mistakes_in_our_own_form_are_named() {
     assert!(changed("steps: 3", "steps: 1").contains("line 18, key `sweep.steps`: found 1"));
     assert!(changed("speed: 10", "rate_hz: 10").contains("key `sensors.rate_hz`: unknown key"));
     assert!(changed("repeats: 3", "repeats: 0").contains("line 1, key `simulation.repeats`"));
+}
+
+#[test]
+fn a_placement_with_a_cloud_is_a_hybrid() {
+    let with = |cloud: &str| {
+        let placement = format!("{{name: edge, cloud: {{network: plant, {cloud}}}, ");
+        OWN.replacen("{name: edge, ", &placement, 1)
+    };
+    let hybrid = scenario(&with("model: m2, policy: {name: hedged, hedge_after_ms: 20}")).unwrap();
+    let hybrid = hybrid.placements[0].hybrid.clone().unwrap();
+    assert_eq!(hybrid.model, Some(PathBuf::from("m2")));
+    assert_eq!(hybrid.network.shape().unwrap().link, "plant");
+    let hedged = Policy::Hedged { first: Site::Edge, after: Duration::from_millis(20) };
+    assert_eq!(hybrid.placement.policy, hedged);
+    assert!(
+        refused(&with("policy: hedge")).contains("line 10, key `placements.cloud.policy`: found \"hedge\"")
+    );
+    assert!(
+        refused(&with("policy: shadow, modle: m2")).contains("key `placements.cloud.modle`: unknown key")
+    );
+}
+
+#[test]
+fn the_replaced_system_s_hybrid_is_one_of_its_two_placements_by_deadline() {
+    let scenario = scenario(&REPLACED.replacen("placement: cloud", "placement: hybrid", 1)).unwrap();
+    let names: Vec<_> = scenario.placements.iter().map(|placement| placement.name.as_str()).collect();
+    assert_eq!(names, ["edge", "cloud", "hybrid"]);
+    let [edge, cloud, both] = scenario.placements.as_slice() else { panic!("three placements") };
+    let hybrid = both.hybrid.as_ref().unwrap();
+    assert_eq!((&both.model, &both.network), (&edge.model, &edge.network));
+    assert_eq!((hybrid.model.as_ref(), &hybrid.network), (Some(&cloud.model), &cloud.network));
+    assert_eq!(hybrid.placement.policy, Policy::Deadline(Probing::default()));
+    assert!(scenario.remarks.iter().any(|remark| remark.subject == "ml_inference.placement"));
 }

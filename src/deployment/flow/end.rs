@@ -1,0 +1,61 @@
+//! Where the answers of a flow go: out, or to where a hybrid's two sites meet.
+
+use std::time::Duration;
+
+use super::Ticket;
+use crate::deployment::junction::Junction;
+use crate::deployment::outbox::{Answer, Outbox};
+use crate::inference::Site;
+use crate::metrics::Ledger;
+
+/// The end of a flow.
+#[derive(Clone)]
+pub enum End {
+    /// Every answer is published.
+    Outbox(Outbox),
+    /// It is a hybrid's way to one site and back: its answers are legs of requests.
+    Junction(Box<Junction>, Site),
+}
+
+impl End {
+    pub fn ledger(&self) -> &Ledger {
+        match self {
+            Self::Outbox(outbox) => outbox.ledger(),
+            Self::Junction(junction, _) => junction.ledger(),
+        }
+    }
+
+    /// Takes every answer, waiting at most `wait` for room towards the broker.
+    pub fn send(&mut self, answers: &mut Vec<Answer>, wait: Duration) {
+        match self {
+            Self::Outbox(outbox) => outbox.send(answers, wait),
+            Self::Junction(junction, site) => junction.legs_ended(*site, answers, wait),
+        }
+    }
+
+    /// Ends requests of which the simulated network has lost every trace.
+    pub fn lose(&mut self, lost: Vec<Ticket>) {
+        match self {
+            Self::Outbox(outbox) => outbox.lose(lost),
+            Self::Junction(junction, site) => junction.legs_lost(*site, &lost),
+        }
+    }
+
+    /// How many bytes of topic and payload the answer would have if it left now.
+    pub fn bytes_of(&mut self, answer: &Answer) -> usize {
+        match self {
+            Self::Outbox(outbox) => outbox.bytes_of(answer),
+            Self::Junction(junction, _) => junction.outbox().bytes_of(answer),
+        }
+    }
+
+    /// Counts a copy that the simulated network has made: a request of its own, unless it is a leg's.
+    pub fn count_copy(&self) {
+        match self {
+            Self::Outbox(outbox) => {
+                outbox.ledger().receive(1, usize::MAX);
+            }
+            Self::Junction(junction, site) => junction.leg_copied(*site),
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! Where a hybrid's two sites meet: holds each request until one of its legs has answered it, whatever becomes of the other.
+//!
+//! ```text
+//!            ┌──▶ edge: flow ──┐
+//! junction ──┤                 ├──▶ junction ──▶ outbox
+//!            └──▶ cloud: flow ─┘
+//! ```
+//! A leg is a request as one site sees it: it carries neither receipt nor identity, so that nothing that becomes of it is seen
+//! outside. What the legs' ends mean is decided by the `placement` module; here it is done. No leg is sent with the lock held, and
+//! none by the thread that brings a leg's end: the [dispatcher](Dispatcher) sends those that follow from one.
+
+mod dispatcher;
+mod table;
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tracing::{info, warn};
+
+pub use self::dispatcher::Dispatcher;
+use self::table::{Ends, Table};
+use super::flow::{Flow, Ticket};
+use super::outbox::{Answer, Outbox};
+use crate::inference::{Refusal, Site};
+use crate::metrics::{HybridStatistics, Ledger};
+use crate::placement::{BreakerChange, BreakerState, Chooser};
+
+/// Where a hybrid's two sites meet. Clones are the same junction; each thread has its own, with buffers.
+#[derive(Clone)]
+pub struct Junction {
+    shared: Arc<Shared>,
+    outbox: Outbox,
+}
+
+/// What the clones share.
+pub struct Shared {
+    deployment: String,
+    table: Mutex<Table>,
+    /// News for the dispatcher.
+    news: Condvar,
+}
+
+impl Junction {
+    /// One without requests.
+    pub fn new(deployment: &str, chooser: Chooser, in_flight_max: usize, outbox: Outbox) -> Self {
+        let table = Mutex::new(Table::new(chooser, in_flight_max));
+        let shared = Shared { deployment: deployment.to_owned(), table, news: Condvar::new() };
+        Self { shared: Arc::new(shared), outbox }
+    }
+
+    pub fn ledger(&self) -> &Ledger {
+        self.outbox.ledger()
+    }
+
+    pub fn outbox(&mut self) -> &mut Outbox {
+        &mut self.outbox
+    }
+
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// Takes admitted requests, and sends their first legs to `flows`, those to edge and cloud. What is no request is refused at once.
+    pub fn admit(
+        &mut self,
+        admitted: &mut Vec<(Ticket, Result<Vec<f32>, Refusal>)>,
+        flows: &mut [Flow; 2],
+        wait: Duration,
+    ) {
+        let now = Instant::now();
+        let (mut legs, mut refused) = ([Vec::new(), Vec::new()], Vec::new());
+        self.with_table(|table| {
+            for (ticket, request) in admitted.drain(..) {
+                match request {
+                    Ok(features) => table.begin(ticket, features, now, &mut legs),
+                    Err(refusal) => refused.push(Answer::refused(ticket, refusal)),
+                }
+            }
+        });
+        for (flow, legs) in flows.iter_mut().zip(&mut legs) {
+            if !legs.is_empty() {
+                flow.admit(legs);
+            }
+        }
+        self.outbox.send(&mut refused, wait);
+    }
+
+    /// Legs of `site` have ended. What that ends is published, waiting at most `wait` for room towards the broker.
+    pub fn legs_ended(&mut self, site: Site, legs: &mut Vec<Answer>, wait: Duration) {
+        if legs.is_empty() {
+            return;
+        }
+        let (now, mut ends) = (Instant::now(), Ends::default());
+        self.with_table(|table| {
+            legs.drain(..).for_each(|leg| table.leg_ended(site, leg, now, &mut ends));
+        });
+        self.publish(ends, wait);
+    }
+
+    /// The simulated network has lost legs of `site` without a word.
+    pub fn legs_lost(&mut self, site: Site, legs: &[Ticket]) {
+        let (now, mut ends) = (Instant::now(), Ends::default());
+        self.with_table(|table| {
+            legs.iter().for_each(|leg| table.leg_lost(site, leg, now, &mut ends));
+        });
+        self.publish(ends, Duration::ZERO);
+    }
+
+    /// The simulated network has made a copy of a leg.
+    pub fn leg_copied(&self, site: Site) {
+        self.shared.lock().leg_copied(site);
+    }
+
+    fn publish(&mut self, mut ends: Ends, wait: Duration) {
+        self.outbox.send(&mut ends.answers, wait);
+        if !ends.lost.is_empty() {
+            self.outbox.lose(ends.lost);
+        }
+    }
+
+    /// Changes the table, and tells the dispatcher and the log what they should know of that.
+    fn with_table(&self, change: impl FnOnce(&mut Table)) {
+        let mut table = self.shared.lock();
+        change(&mut table);
+        let breaker = table.take_breaker_change();
+        let has_news = table.has_news();
+        drop(table);
+        if has_news {
+            self.shared.news.notify_one();
+        }
+        if let Some(change) = breaker {
+            self.shared.log(change);
+        }
+    }
+}
+
+impl Shared {
+    /// Adds what is counted here to what the ledger knows.
+    pub fn add_to(&self, statistics: &mut HybridStatistics) {
+        self.lock().add_to(statistics, Instant::now());
+    }
+
+    /// Whether legs are under way at `site`, those of requests that have their answer included.
+    pub fn has_legs(&self, site: Site) -> bool {
+        self.lock().legs_open[site as usize] > 0
+    }
+
+    /// Ends the dispatcher.
+    pub fn close(&self) {
+        self.lock().is_closed = true;
+        self.news.notify_one();
+    }
+
+    fn log(&self, BreakerChange { to, wait }: BreakerChange) {
+        let deployment = &self.deployment;
+        match to {
+            BreakerState::Open => warn!(
+                deployment,
+                ?wait,
+                "the cloud has failed too often in a row: the circuit breaker is open, the edge answers"
+            ),
+            BreakerState::HalfOpen => {
+                info!(deployment, "the circuit breaker is half open: one request tries the cloud")
+            }
+            BreakerState::Closed => {
+                info!(deployment, "the cloud answers again: the circuit breaker is closed")
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        // No code that can panic runs under the lock, so a poisoned one still holds a sound table.
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

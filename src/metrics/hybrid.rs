@@ -1,0 +1,67 @@
+//! What a hybrid deployment counts beside its requests: which site made the answers, and what became of those that were not needed.
+
+use std::time::Duration;
+
+use crate::inference::{Made, Reason, Site};
+
+/// How many results each site made, and why there.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Results([[u64; Reason::ALL.len()]; Site::ALL.len()]);
+
+impl Results {
+    /// Those of `site` for `reason`.
+    pub fn of(&self, site: Site, reason: Reason) -> u64 {
+        self.0[site as usize][reason as usize]
+    }
+
+    /// All of them: as many as the deployment has answered.
+    pub fn total(&self) -> u64 {
+        self.0.iter().flatten().sum()
+    }
+
+    /// Those that are there, by site and reason.
+    pub fn iter(&self) -> impl Iterator<Item = (Made, u64)> {
+        let all = Site::ALL.into_iter().flat_map(|site| Reason::ALL.map(|reason| Made { site, reason }));
+        all.map(|made| (made, self.of(made.site, made.reason))).filter(|(_, count)| *count > 0)
+    }
+
+    pub(super) fn count(&mut self, made: Made) {
+        self.0[made.site as usize][made.reason as usize] += 1;
+    }
+}
+
+/// What a hybrid deployment counts beside its requests. A leg is a request as one site sees it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HybridStatistics {
+    /// Results by site and reason; together as many as `answered`.
+    pub results: Results,
+    /// Legs sent to edge and cloud.
+    pub asked: [u64; 2],
+    /// Answers and errors of edge and cloud that came when the request had its answer already.
+    pub dropped: [u64; 2],
+    /// Legs of the cloud that failed: lost, refused, or silent for too long.
+    pub cloud_failures: u64,
+    /// Requests of which the cloud got a copy to see how it is.
+    pub probes: u64,
+    /// Scores of the edge that were escalated to the cloud.
+    pub escalations: u64,
+    /// Hedges where the site that was asked second was first.
+    pub hedges_won: u64,
+    /// Hedges where it was not.
+    pub hedges_lost: u64,
+    /// Shadow answers on the same side of their model's threshold as the edge's.
+    pub shadow_agreed: u64,
+    /// Shadow answers on the other side.
+    pub shadow_disagreed: u64,
+    /// Shadows of which one site gave no answer.
+    pub shadow_unanswered: u64,
+    /// Requests that the circuit breaker kept from the cloud.
+    pub kept_back: u64,
+    /// The circuit breaker's state, as of the last request: `closed`, `half_open` or `open`.
+    pub breaker: &'static str,
+    /// How often it has opened.
+    pub breaker_openings: u64,
+    /// The 95th percentile of the cloud's recent answer times; none without recent answers, [`Duration::MAX`] when more than one in
+    /// twenty did not come.
+    pub cloud_p95: Option<Duration>,
+}

@@ -1,0 +1,118 @@
+//! Which of two sites, the edge or the cloud, answers a request: the policies, and what they know of the cloud.
+//!
+//! Nothing here waits, sends or looks at a clock: times are arguments, and what is to be done is a value that is returned. For each
+//! request there is a [`Course`]; the [`Chooser`] begins it and is told how each site's leg of it has ended.
+
+mod breaker;
+mod chooser;
+mod course;
+mod recent;
+
+use std::time::Duration;
+
+use crate::inference::{Site, Urgency};
+
+pub use self::breaker::{Breaker, BreakerChange, BreakerConfig, BreakerState, Pass, Permit};
+pub use self::chooser::{Asked, Chooser, Counts, Sites};
+pub use self::course::{Course, LegEnd, Step};
+pub use self::recent::Recent;
+
+/// How requests are shared between edge and cloud.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Config {
+    /// Who answers.
+    pub policy: Policy,
+    /// How long the cloud may be silent about a request before the edge is asked too, and the cloud counts as having failed.
+    /// Default 1 s.
+    pub cloud_timeout: Duration,
+    /// The cloud's answers that count as recent: no older than this. Default 30 s.
+    pub recent_window: Duration,
+    /// And no more than this many, the last ones; at most [`RECENT_ANSWERS_MAX`]. Default 100.
+    pub recent_answers_max: usize,
+    /// When the cloud is left alone.
+    pub breaker: BreakerConfig,
+}
+
+/// The most answers that may count as recent.
+pub const RECENT_ANSWERS_MAX: usize = 10_000;
+
+impl Config {
+    /// `policy`, and the defaults of everything else.
+    pub fn new(policy: Policy) -> Self {
+        Self {
+            policy,
+            cloud_timeout: Duration::from_secs(1),
+            recent_window: Duration::from_secs(30),
+            recent_answers_max: 100,
+            breaker: BreakerConfig::default(),
+        }
+    }
+}
+
+/// Who answers a request.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Policy {
+    /// The edge when the cloud's recent p95 would miss the request's deadline, otherwise the cloud.
+    Deadline(Probing),
+    /// The edge, and the cloud where the edge's score lies within a band around its threshold.
+    Confidence {
+        /// Scores this near to the threshold, or nearer, are escalated.
+        band: f32,
+    },
+    /// The edge for urgent requests, otherwise the cloud.
+    Urgency {
+        /// From this urgency on a request goes to the edge.
+        edge_from: Urgency,
+        /// Where a request goes that does not say how urgent it is, or not in a word that is known.
+        default_site: Site,
+    },
+    /// Both, and the first answer counts.
+    Hedged {
+        /// Which one is asked first.
+        first: Site,
+        /// How long it may be silent before the other one is asked too.
+        after: Duration,
+    },
+    /// The edge; the cloud is asked too, and its answer is only compared.
+    Shadow,
+}
+
+/// How the cloud is kept in sight while the edge answers. A probe is a copy: the edge answers its request all the same.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Probing {
+    /// With fewer recent answers of the cloud than this, every request is a probe. Default 20.
+    pub answers_min: usize,
+    /// The share of the edge's requests that are probes, in `(0, 1]`. Default 0.02.
+    pub share: f64,
+    /// After this long without a probe, the next request is one. Default 1 s.
+    pub every: Duration,
+}
+
+impl Default for Probing {
+    fn default() -> Self {
+        Self { answers_min: 20, share: 0.02, every: Duration::from_secs(1) }
+    }
+}
+
+impl Policy {
+    /// `confidence` with its default band of 0.1.
+    pub const CONFIDENCE: Self = Self::Confidence { band: 0.1 };
+    /// `urgency` with its defaults: `high` and above to the edge, what does not say to the cloud.
+    pub const URGENCY: Self = Self::Urgency { edge_from: Urgency::High, default_site: Site::Cloud };
+    /// `hedged` with its defaults: both at once.
+    pub const HEDGED: Self = Self::Hedged { first: Site::Edge, after: Duration::ZERO };
+
+    /// The policy's name.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Deadline(_) => "deadline",
+            Self::Confidence { .. } => "confidence",
+            Self::Urgency { .. } => "urgency",
+            Self::Hedged { .. } => "hedged",
+            Self::Shadow => "shadow",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
