@@ -269,6 +269,18 @@ fn a_measured_cost_can_be_given_back() {
 }
 
 #[test]
+fn what_the_way_takes_is_part_of_every_total() {
+    let place = Place::with(OWN);
+    place.run(&["--virtual", "--cost", "20,2", "--path", "100", "--path", "edge=300", "--out", "out"]);
+    // A pass of one row, and the way.
+    let rows = place.rows("out/metrics.csv");
+    let edge: Vec<_> = rows.iter().filter(|row| row[2] == "edge").map(|row| row[5].as_str()).collect();
+    assert_eq!(edge, vec!["0.322000"; 20]);
+    let beyond = |row: &[String]| row[5].parse::<f64>().unwrap() - row[4].parse::<f64>().unwrap();
+    assert!(rows.iter().all(|row| row[2] == "edge" || beyond(row) > 0.1219));
+}
+
+#[test]
 fn in_virtual_time_there_may_be_other_numbers_of_devices_at_every_point() {
     let text = format!("{OWN}sweep: [{{key: sensors.press.rate_hz, values: [1, 2]}}]\n");
     let place = Place::with(&text);

@@ -31,7 +31,8 @@ pub fn run(
         let scores = scores(detector, &repeat.inputs)?;
         let worker = WorkerModel::like_a_node(costs.passes[placement].model);
         let (scenario, of) = (&repeat.scenario, &repeat.scenario.placements[placement]);
-        let experiment = Experiment { request_bytes, ..Experiment::of(scenario, &repeat.fleet, of, worker) };
+        let experiment = Experiment::of(scenario, &repeat.fleet, of, worker);
+        let experiment = Experiment { request_bytes, path: costs.paths[placement].clone(), ..experiment };
         let mut first: Vec<Option<Record>> = vec![None; repeat.due.len()];
         simulate(&experiment, &mut |record| note(&mut first, record));
         for (input, record) in first.iter().enumerate() {
