@@ -101,7 +101,7 @@ fn clock(report: &Report<'_>) -> Markup {
     let names: Vec<_> =
         report.run.scenario.placements.iter().map(|placement| placement.name.as_str()).collect();
     html! {
-        "Simulated. A forward pass takes what its cost model says; broker, encoding and publishing take no time."
+        "Simulated. A forward pass takes what its cost model says; the way through client and broker takes what is said beside it, or no time."
         ul {
             @for (at, cost) in costs.iter().enumerate() {
                 li {

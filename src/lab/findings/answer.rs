@@ -44,8 +44,8 @@ fn cautions(run: &Run, points: &[PointFindings]) -> Vec<String> {
     let mut cautions = Vec::new();
     if let Clock::Virtual(_) = run.clock {
         cautions.push(
-            "Time was simulated. Networks decide as they do for a node; what a forward pass takes was said by a cost model, not \
-             measured here, and the broker, encoding and publishing take no time."
+            "Time was simulated. Networks decide as they do for a node; what a forward pass takes, and the way through client \
+             and broker, was said beforehand, not measured here."
                 .to_owned(),
         );
     }
