@@ -54,6 +54,7 @@ fn say_remarks(asked: &Asked) {
     }
     for placement in &asked.scenario.placements {
         let cloud = placement.hybrid.as_ref().and_then(|hybrid| hybrid.model.as_ref());
+        let cloud = cloud.filter(|model| **model != placement.model);
         let models = [Some(&placement.model), cloud].into_iter().flatten();
         let notes = models.filter_map(|model| asked.paths.model(model).ok()?.note);
         for note in notes.chain(hybrids::remarks(placement, asked.scenario.deadline)) {
