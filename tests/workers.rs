@@ -5,6 +5,8 @@
 mod support;
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::Duration;
 
 use nearfar::config::read_node_file;
@@ -293,4 +295,100 @@ fn the_file_says_how_many_workers_there_are_and_is_refused_where_it_makes_no_sen
     refused("workers = -1", &["line 3"]);
     refused("workers = \"two\"", &["line 3"]);
     refused("worker = 2", &["line 3", "did you mean `workers`"]);
+}
+
+/// Says so if a row takes microseconds, notes which threads call it, and panics at a negative value.
+#[derive(Clone)]
+struct Noting {
+    is_prompt: bool,
+    callers: Arc<Mutex<Vec<String>>>,
+}
+
+impl Noting {
+    fn new(is_prompt: bool) -> Self {
+        Self { is_prompt, callers: Arc::default() }
+    }
+
+    fn callers(&self) -> Vec<String> {
+        self.callers.lock().unwrap().clone()
+    }
+}
+
+impl Model for Noting {
+    fn inputs(&self) -> usize {
+        1
+    }
+
+    fn predict(&mut self, rows: &[f32], predictions: &mut Vec<f32>) -> Result<(), ModelError> {
+        let name = thread::current().name().unwrap_or_default().to_owned();
+        self.callers.lock().unwrap().push(name);
+        assert!(rows.iter().all(|row| *row >= 0.0), "a negative value");
+        predictions.clear();
+        predictions.extend_from_slice(rows);
+        Ok(())
+    }
+
+    fn replica(&self) -> Option<Box<dyn Model>> {
+        Some(Box::new(self.clone()))
+    }
+
+    fn is_prompt(&self) -> bool {
+        self.is_prompt
+    }
+}
+
+#[test]
+fn a_prompt_model_is_called_by_the_thread_that_reads_requests() {
+    let model = Noting::new(true);
+    let (_node, sensor) = serve(Config::edge(), model.clone());
+    // A worker that is still on its way to its rest has it instead, which can happen a few times.
+    let is_seen = (1..=1_000).any(|number| {
+        ask(&sensor, "a", number, 0.5);
+        assert_eq!(answered(&sensor.next()), ("a".to_owned(), number));
+        model.callers().iter().any(|name| name == "intake-edge")
+    });
+    assert!(is_seen, "{:?}", model.callers());
+}
+
+#[test]
+fn a_model_that_may_take_its_time_is_called_by_its_worker_alone() {
+    let model = Noting::new(false);
+    let (_node, sensor) = serve(Config::edge(), model.clone());
+    for number in 1..=20 {
+        ask(&sensor, "a", number, 0.5);
+        sensor.next();
+    }
+    assert_eq!(model.callers(), vec!["model-edge"; 20]);
+}
+
+#[test]
+fn a_prompt_model_that_panics_costs_its_own_request_and_is_replaced() {
+    let (node, sensor) = serve(Config::edge(), Noting::new(true));
+    for (number, feature) in [(1, 0.25), (2, -1.0), (3, 0.75)] {
+        ask(&sensor, "a", number, feature);
+    }
+    let answers = sensor.take(3);
+    assert_error(&answers[1], "ml/inference/error/a", ErrorCode::Internal);
+    let results: Vec<_> = [&answers[0], &answers[2]].map(|answer| answered(answer).1).to_vec();
+    assert_eq!(results, [1, 3]);
+    let statistics = node.statistics("edge").expect("it is there");
+    assert_eq!((statistics.received, statistics.answered), (3, 2));
+}
+
+#[test]
+fn a_prompt_model_keeps_each_device_s_order_in_a_flood() {
+    let (node, sensor) = serve(Config { workers: 3, ..Config::edge() }, Noting::new(true));
+    let devices = ["a", "b", "c", "d"];
+    for number in 1..=500 {
+        devices.iter().for_each(|device| ask(&sensor, device, number, 0.5));
+    }
+    let mut next: BTreeMap<String, i64> = BTreeMap::new();
+    for answer in sensor.take(4 * 500) {
+        let (device, number) = answered(&answer);
+        let last = next.entry(device).or_default();
+        assert_eq!(number, *last + 1);
+        *last = number;
+    }
+    let statistics = node.statistics("edge").expect("it is there");
+    assert_eq!((statistics.received, statistics.answered), (2_000, 2_000));
 }

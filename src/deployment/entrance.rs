@@ -7,11 +7,12 @@ use super::junction::Junction;
 use super::outbox::Answer;
 use crate::inference::Refusal;
 use crate::metrics::Ledger;
+use crate::worker::Guest;
 
 /// The intake thread's way in. It never waits: what does not fit the outbox is dropped and counted.
 pub enum Entrance {
-    /// One site.
-    Flow(Box<Flow>),
+    /// One site, and the means to call its model on this thread where that is quicker.
+    Flow(Box<Flow>, Option<Guest<Ticket>>),
     /// Edge and cloud.
     Junction(Box<Junction>, Box<[Flow; 2]>),
 }
@@ -19,7 +20,8 @@ pub enum Entrance {
 impl Entrance {
     /// The way in of a deployment that is no hybrid.
     pub fn of(flow: Flow) -> Self {
-        Self::Flow(Box::new(flow.without_waiting()))
+        let guest = flow.workers().guest();
+        Self::Flow(Box::new(flow.without_waiting()), guest)
     }
 
     /// The way in of a hybrid, with its ways to edge and cloud.
@@ -29,7 +31,7 @@ impl Entrance {
 
     pub fn ledger(&self) -> &Ledger {
         match self {
-            Self::Flow(flow) => flow.ledger(),
+            Self::Flow(flow, _) => flow.ledger(),
             Self::Junction(junction, _) => junction.ledger(),
         }
     }
@@ -37,7 +39,7 @@ impl Entrance {
     /// Admitted requests, in order of arrival.
     pub fn admit(&mut self, admitted: &mut Vec<(Ticket, Result<Vec<f32>, Refusal>)>) {
         match self {
-            Self::Flow(flow) => flow.admit(admitted),
+            Self::Flow(flow, guest) => flow.admit(admitted, guest.as_mut()),
             Self::Junction(junction, flows) => junction.admit(admitted, flows, Duration::ZERO),
         }
     }
@@ -45,7 +47,7 @@ impl Entrance {
     /// Answers again what was answered before, at once.
     pub fn repeat(&mut self, repeated: &mut Vec<Answer>) {
         match self {
-            Self::Flow(flow) => flow.repeat(repeated),
+            Self::Flow(flow, _) => flow.repeat(repeated),
             Self::Junction(junction, _) => junction.outbox().send(repeated, Duration::ZERO),
         }
     }
@@ -53,7 +55,7 @@ impl Entrance {
     /// Refuses what may not even start, at once.
     pub fn refuse(&mut self, refused: Vec<(Ticket, Refusal)>) {
         match self {
-            Self::Flow(flow) => flow.refuse(refused),
+            Self::Flow(flow, _) => flow.refuse(refused),
             Self::Junction(junction, _) => {
                 let refused = refused.into_iter().map(|(ticket, refusal)| Answer::refused(ticket, refusal));
                 junction.outbox().send(&mut refused.collect(), Duration::ZERO);

@@ -13,7 +13,7 @@ use tracing::Span;
 use crate::inference::{Caller, ErrorCode, Made, Outcome, Refusal, Stages, Urgency};
 use crate::metrics::Ledger;
 use crate::network::{DelayLineFull, Profile};
-use crate::worker::{Done, Job, Pool};
+use crate::worker::{Done, Guest, Job, Pool};
 
 pub use self::crossing::COPY;
 pub use self::end::End;
@@ -176,14 +176,19 @@ impl Flow {
         self.end.ledger()
     }
 
-    /// Admitted requests, in order of arrival: onto the uplink, or straight to the model.
-    pub fn admit(&mut self, admitted: &mut Vec<(Ticket, Result<Vec<f32>, Refusal>)>) {
+    /// Admitted requests, in order of arrival: onto the uplink, or straight to the model. The `guest` calls it on this thread where
+    /// that is quicker.
+    pub fn admit(
+        &mut self,
+        admitted: &mut Vec<(Ticket, Result<Vec<f32>, Refusal>)>,
+        guest: Option<&mut Guest<Ticket>>,
+    ) {
         if !self.passage.is_simulated() {
             let now = Instant::now();
             for (ticket, request) in admitted.drain(..) {
                 self.arrive(ticket, request, now);
             }
-            return self.forward();
+            return self.run_or_forward(guest);
         }
         let passage = Arc::clone(&self.passage);
         let in_force = passage.in_force();
@@ -280,6 +285,20 @@ impl Flow {
             }
             Err(refusal) => self.answer(ticket, Err(refusal)),
         }
+    }
+
+    /// The same as [`forward`](Self::forward), or it is done at once.
+    fn run_or_forward(&mut self, guest: Option<&mut Guest<Ticket>>) {
+        // This thread must not wait for the broker; a worker may.
+        let has_room = self.end.has_room_for(self.jobs.len());
+        let Some(mut visit) = guest.filter(|_| has_room).and_then(|guest| guest.enter(self.jobs.len()))
+        else {
+            return self.forward();
+        };
+        let mut done = std::mem::take(&mut self.ended);
+        visit.run(&mut self.jobs, &mut done);
+        self.on_done(&mut done);
+        self.ended = done;
     }
 
     /// Gathered jobs to the workers; gathered refusals, and those of a full queue, back to their senders.

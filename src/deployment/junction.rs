@@ -79,7 +79,7 @@ impl Junction {
         });
         for (flow, legs) in flows.iter_mut().zip(&mut legs) {
             if !legs.is_empty() {
-                flow.admit(legs);
+                flow.admit(legs, None);
             }
         }
         self.outbox.send(&mut refused, wait);

@@ -148,6 +148,11 @@ impl Outbox {
         &self.shared.ledger
     }
 
+    /// Whether so many answers would be published now without waiting.
+    pub fn has_room_for(&self, answers: usize) -> bool {
+        self.shared.publisher.has_room_for(answers)
+    }
+
     /// Counts, encodes and publishes every answer, waiting at most `wait` for room towards the broker.
     pub fn send(&mut self, answers: &mut Vec<Answer>, wait: Duration) {
         if answers.is_empty() {

@@ -1,143 +1,128 @@
-//! What an experiment says: the one place where figures are computed of a whole run.
+//! What an experiment says: computed once, printed, and written as a page and for programs.
 
 use std::fmt::Write;
+use std::path::Path;
 use std::time::Duration;
 
-use nearfar::lab::comparison::{Comparison, Options};
-use nearfar::lab::metrics_file::Measurement;
-use nearfar::lab::observation::{End, Observation, Run};
-use nearfar::lab::statistics::Bootstrap;
-use serde_json::{Value, json as object};
+use anyhow::Context;
+use nearfar::lab::findings::{Counts, Findings, Options, PlacementFindings, PointFindings};
+use nearfar::lab::observation::{Clock, Run};
+use nearfar::lab::statistics::{Bootstrap, EnergyModel, Summary};
+use nearfar::lab::words;
+use nearfar::report::{POINTS_DRAWN_MAX, Report};
 
 use super::asked::settings;
-use super::{Args, json, options, table};
+use super::{Args, options, table};
 use crate::cli::output;
 
-/// The most numbers that are drawn for one interval: large samples are drawn anew less often.
-const DRAWS_MAX: usize = 200_000_000;
-/// The least number of resamples, whatever the sample.
-const RESAMPLES_MIN: usize = 100;
-
-/// Prints what `run` says, point by point.
+/// Writes `report.html`, `summary.json` and the picture of the latencies into `directory`, and prints what `run` says.
 ///
 /// # Errors
-/// When it cannot be printed.
-pub fn conclude(run: &Run, args: &Args) -> anyhow::Result<()> {
-    let mut values = Vec::new();
-    for point in 0..run.points.len() {
-        let of_point = || run.observations.iter().filter(move |one| usize::from(one.point) == point);
-        let measurements: Vec<_> = of_point().filter_map(|one| measurement(run, one)).collect();
-        let options = of_run(run, args, measurements.len());
-        let comparison = Comparison::of(&measurements, &options);
-        if args.json {
-            let comparison = comparison.map(|comparison| json::comparison(&comparison, &options));
-            values.push(object!({
-                "settings": run.points[point].settings.iter().cloned().collect::<std::collections::BTreeMap<_, _>>(),
-                "requests": requests_json(run, &of_point),
-                "comparison": comparison,
-            }));
-            continue;
-        }
-        if !run.points[point].settings.is_empty() {
-            output::line(&format!("\n{}", settings(&run.points[point].settings)))?;
-        }
-        output::line(&requests(run, &of_point))?;
-        match comparison {
-            Some(comparison) => output::line(&table::comparison(&comparison, &options))?,
-            None => output::line("there are no answers to compare")?,
-        }
+/// When something cannot be written or printed.
+pub fn conclude(mut run: Run, args: &Args, directory: &Path) -> anyhow::Result<()> {
+    if let Some(deadline_ms) = args.deadline_ms {
+        run.scenario.deadline = Some(Duration::from_secs_f64(deadline_ms / 1e3));
     }
-    if args.json {
-        output::line(&serde_json::to_string_pretty(&Value::Array(values))?)?;
+    let comparison = options(args);
+    let findings = Findings::of(
+        &run,
+        &Options {
+            bootstrap: Bootstrap { seed: run.scenario.seed, ..comparison.bootstrap },
+            margin_ms: comparison.margin_ms,
+            energy: EnergyModel::default(),
+        },
+    );
+    let report = Report { run: &run, findings: &findings, command: &command(&run, args) };
+    let summary = report.summary_json();
+    write(directory, "report.html", &report.html())?;
+    write(directory, "summary.json", &summary)?;
+    if let Some(picture) = report.latency_svg() {
+        write(directory, "latency.svg", &picture)?;
     }
-    Ok(())
+    let said = if args.json { summary } else { text(&findings) };
+    Ok(output::line(said.trim_end())?)
 }
 
-fn of_run(run: &Run, args: &Args, samples: usize) -> Options {
-    let mut options = options(args);
-    let deadline = run.scenario.deadline.map(|deadline| deadline.as_secs_f64() * 1e3);
-    options.deadline_ms = options.deadline_ms.or(deadline);
-    let most = DRAWS_MAX.checked_div(samples).unwrap_or(usize::MAX).max(RESAMPLES_MIN);
-    options.bootstrap = Bootstrap {
-        resamples: options.bootstrap.resamples.min(most),
-        seed: run.scenario.seed,
-        ..options.bootstrap
-    };
-    options
+fn write(directory: &Path, name: &str, text: &str) -> anyhow::Result<()> {
+    let path = directory.join(name);
+    std::fs::write(&path, text).with_context(|| format!("{}: cannot be written", path.display()))
 }
 
-/// An answer that counts, for the comparison.
-fn measurement(run: &Run, one: &Observation) -> Option<Measurement> {
-    let counts = one.end == End::Answered && one.due >= run.scenario.warm_up;
-    let total = one.total.filter(|_| counts)?;
-    let ms = |time: Duration| time.as_secs_f64() * 1e3;
-    Some(Measurement {
-        // What pairs them: the repeat and the time within it.
-        timestamp_us: (i64::from(one.repeat) << 44) + one.due.as_micros() as i64,
-        device_id: run.devices[one.device as usize].to_string(),
-        placement: run.scenario.placements[usize::from(one.placement)].name.clone(),
-        inference_ms: ms(one.stages.inference),
-        network_ms: ms(one.stages.network),
-        total_ms: ms(total),
-    })
-}
-
-/// How the requests of one placement ended.
-struct Ends {
-    sent: usize,
-    answered: usize,
-    silent: usize,
-    refused: Vec<(&'static str, usize)>,
-    late_max: Duration,
-}
-
-fn ends<'a>(observations: impl Iterator<Item = &'a Observation>) -> Ends {
-    let mut ends = Ends { sent: 0, answered: 0, silent: 0, refused: Vec::new(), late_max: Duration::ZERO };
-    for one in observations {
-        ends.sent += 1;
-        ends.late_max = ends.late_max.max(one.sent_late);
-        match one.end {
-            End::Answered => ends.answered += 1,
-            End::Silent => ends.silent += 1,
-            End::Refused(code) => match ends.refused.iter_mut().find(|(known, _)| *known == code) {
-                Some((_, count)) => *count += 1,
-                None => ends.refused.push((code, 1)),
-            },
-        }
+/// What repeats the experiment.
+fn command(run: &Run, args: &Args) -> String {
+    let scenario = &run.scenario;
+    let mut command =
+        format!("nearfar compare {} --seed {} --repeat {}", run.source, scenario.seed, scenario.repeats);
+    if let Some(deadline_ms) = args.deadline_ms {
+        command.push_str(&format!(" --deadline-ms {deadline_ms}"));
     }
-    ends.refused.sort_unstable();
-    ends
+    if let Clock::Virtual(_) = run.clock {
+        command.push_str(" --virtual");
+        command.extend(args.running.devices.iter().map(|devices| format!(" --devices {devices}")));
+        // The file that is written beside the page.
+        command.push_str(" $(cat cost.txt)");
+    }
+    command
 }
 
-/// One line for each placement: every request is in one of its numbers.
-fn requests<'a, I: Iterator<Item = &'a Observation>>(run: &Run, of_point: &dyn Fn() -> I) -> String {
-    let mut text = String::new();
-    for (at, placement) in run.scenario.placements.iter().enumerate() {
-        let Ends { sent, answered, silent, refused, late_max } =
-            ends(of_point().filter(|one| usize::from(one.placement) == at));
-        let refused: String = refused.iter().map(|(code, count)| format!(", {code} {count}")).collect();
-        let late_ms = late_max.as_secs_f64() * 1e3;
-        writeln!(
-            text,
-            "{}: sent {sent}, answered {answered}{refused}, silent {silent}; sent at most {late_ms:.3} ms late",
-            placement.name
-        )
-        .expect("memory takes everything");
+fn text(findings: &Findings) -> String {
+    let mut text = format!("{}\n", findings.answer.sentence);
+    for further in &findings.answer.further {
+        text.push_str(&format!("{further}\n"));
     }
+    for caution in &findings.answer.cautions {
+        text.push_str(&format!("caution: {caution}\n"));
+    }
+    for point in findings.points.iter().take(POINTS_DRAWN_MAX) {
+        text.push_str(&of_point(point));
+    }
+    let left_out = findings.points.len().saturating_sub(POINTS_DRAWN_MAX);
+    if left_out > 0 {
+        text.push_str(&format!("\n{left_out} more points are in report.html and summary.json\n"));
+    }
+    let Bootstrap { level, resamples, .. } = findings.options.bootstrap;
+    let percent = words::plain(level * 100.0, 3);
+    text.push_str(&format!("\n[..] are {percent} % intervals by bootstrap, {resamples} resamples\n"));
     text
 }
 
-fn requests_json<'a, I: Iterator<Item = &'a Observation>>(run: &Run, of_point: &dyn Fn() -> I) -> Value {
-    let placements = run.scenario.placements.iter().enumerate().map(|(at, placement)| {
-        let ends = ends(of_point().filter(|one| usize::from(one.placement) == at));
-        object!({
-            "placement": placement.name,
-            "sent": ends.sent,
-            "answered": ends.answered,
-            "refused": ends.refused.iter().copied().collect::<std::collections::BTreeMap<_, _>>(),
-            "silent": ends.silent,
-            "sent_late_max_ms": ends.late_max.as_secs_f64() * 1e3,
-        })
-    });
-    Value::Array(placements.collect())
+fn of_point(point: &PointFindings) -> String {
+    let mut text = String::from("\n");
+    if !point.settings.is_empty() {
+        text.push_str(&format!("{}\n", settings(&point.settings)));
+    }
+    let placements = &point.placements;
+    placements.iter().for_each(|placement| text.push_str(&ends(&placement.name, &placement.counts)));
+    let answered = || placements.iter().filter_map(|one| Some((one, one.latency_ms.as_ref()?)));
+    let (named, summaries): (Vec<_>, Vec<&Summary>) =
+        answered().map(|(one, latency_ms)| (one.name.clone(), latency_ms)).unzip();
+    if named.is_empty() {
+        return text + "there are no answers to compare\n";
+    }
+    table::line(&mut text, "latency_ms", named);
+    table::rows(&mut text, &summaries);
+    let stage = |text: &mut String, name: &str, of: &dyn Fn(&PlacementFindings) -> Option<f64>| {
+        let cells = answered().map(|(one, _)| of(one).map_or(String::new(), table::number));
+        table::line(text, name, cells.collect::<Vec<_>>());
+    };
+    stage(&mut text, "mean network_ms", &|one| Some(one.stages.as_ref()?.network_ms.mean));
+    stage(&mut text, "mean queue_ms", &|one| Some(one.stages.as_ref()?.queue_ms.mean));
+    stage(&mut text, "mean inference_ms", &|one| Some(one.stages.as_ref()?.inference_ms.mean));
+    stage(&mut text, "mean rest_ms", &|one| Some(one.stages.as_ref()?.rest_mean_ms));
+    text
+}
+
+/// One line: every request is in one of its numbers.
+fn ends(name: &str, counts: &Counts) -> String {
+    let Counts { sent, answered, refused, silent, warm_up } = counts;
+    let mut text = format!("{name}: sent {sent}, answered {answered}");
+    for (code, count) in refused {
+        // Memory takes everything.
+        let _ = write!(text, ", {code} {count}");
+    }
+    let _ = write!(text, ", silent {silent}");
+    if *warm_up > 0 {
+        let _ = write!(text, "; {warm_up} of the warm-up do not count");
+    }
+    text + "\n"
 }

@@ -40,7 +40,7 @@ pub fn run(args: &Args, file: &Path) -> anyhow::Result<()> {
     let mut conductor = Conductor { args, asked, preparation, results, is_stopping: &is_stopping };
     let run = conductor.run(first)?;
     conductor.results.finish()?;
-    conclude(&run, args)?;
+    conclude(run, args, &directory)?;
     eprintln!("results are in {}", directory.display());
     if is_stopping.load(Ordering::Acquire) {
         bail!("the experiment was interrupted: the figures are of what was measured until then");

@@ -22,7 +22,7 @@ const METRICS: &str = "metrics";
 const COMMUNICATION: &str = "metrics_communication";
 const COMMUNICATION_COLUMNS: [&str; 4] = ["timestamp_us", "message_type", "payload_bytes", "features_count"];
 /// What else is written here, by others.
-const OTHERS: [&str; 3] = ["cost.txt", "summary.json", "report.html"];
+const OTHERS: [&str; 4] = ["cost.txt", "summary.json", "report.html", "latency.svg"];
 
 /// Results under way.
 pub struct Results {

@@ -39,7 +39,7 @@ pub fn comparison(comparison: &Comparison, options: &Options) -> String {
     text
 }
 
-fn rows(text: &mut String, summaries: &[&Summary]) {
+pub fn rows(text: &mut String, summaries: &[&Summary]) {
     let cells =
         |of: &dyn Fn(&Summary) -> String| summaries.iter().map(|summary| of(summary)).collect::<Vec<_>>();
     line(text, "  samples", cells(&|summary| summary.count.to_string()));
@@ -98,7 +98,7 @@ fn notes(comparison: &Comparison, options: &Options) -> String {
 }
 
 /// One row: a name and a cell for each placement.
-fn line(text: &mut String, name: &str, cells: impl IntoIterator<Item = String>) {
+pub fn line(text: &mut String, name: &str, cells: impl IntoIterator<Item = String>) {
     let _ = write!(text, "{name:<20}");
     for cell in cells {
         let _ = write!(text, " {cell:<32}");
@@ -115,7 +115,7 @@ fn signed(value: f64) -> String {
     if value > 0.0 { format!("+{}", number(value)) } else { number(value) }
 }
 
-fn number(value: f64) -> String {
+pub fn number(value: f64) -> String {
     words::number(value, SIGNIFICANT_DIGITS)
 }
 

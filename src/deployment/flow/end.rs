@@ -33,6 +33,14 @@ impl End {
         }
     }
 
+    /// Whether so many answers would be published now without waiting.
+    pub fn has_room_for(&self, answers: usize) -> bool {
+        match self {
+            Self::Outbox(outbox) => outbox.has_room_for(answers),
+            Self::Junction(..) => false,
+        }
+    }
+
     /// Ends requests of which the simulated network has lost every trace.
     pub fn lose(&mut self, lost: Vec<Ticket>) {
         match self {

@@ -30,7 +30,7 @@ impl Dispatcher {
             let Some(mut legs) = self.wait(&mut ends) else { return };
             for (flow, legs) in self.flows.iter_mut().zip(&mut legs) {
                 if !legs.is_empty() {
-                    flow.admit(legs);
+                    flow.admit(legs, None);
                 }
             }
             self.junction.publish(ends, PUBLISH_WAIT_MAX);
