@@ -393,7 +393,7 @@ fn a_hybrid_says_where_and_why_each_result_was_made_and_whose_threshold_counts()
         assert!(ended.stderr.contains(remark), "{remark}: {}", ended.stderr);
     }
     for placement in ["edge", "shadow", "far", "cut"] {
-        let begins = format!("{placement}: sent 20, answered 20, silent 0;");
+        let begins = format!("{placement}: sent 20, answered 20, silent 0");
         let points = ended.lines.iter().filter(|line| line.starts_with(&begins)).count();
         assert_eq!(points, 2, "{:?}", ended.lines);
     }
@@ -414,13 +414,31 @@ fn a_hybrid_says_where_and_why_each_result_was_made_and_whose_threshold_counts()
     }
     let count = |wanted: &str| made.iter().filter(|[.., reason, _]| reason == wanted).count();
     assert!(count("cloud_silent") >= 2 && count("breaker_open") >= 2, "{made:?}");
+    let summary = std::fs::read_to_string(place.path("out/summary.json")).unwrap();
+    let summary: Value = serde_json::from_str(&summary).unwrap();
+    let of = |placement: usize, member: &str| summary["points"][0]["placements"][placement][member].clone();
+    let chosen =
+        |by: &str, reason: &str| serde_json::json!([{ "made_by": by, "reason": reason, "count": 20 }]);
+    let found = [0, 1, 2].map(|placement| of(placement, "choices"));
+    assert_eq!(found, [serde_json::json!([]), chosen("edge", "shadow"), chosen("cloud", "default_site")]);
+    // A shadow's answers come over the network, too.
+    for placement in [1, 2] {
+        let used = of(placement, "consumption");
+        let bytes = |member: &str| used[member].as_u64().unwrap();
+        assert_eq!(bytes("network_bytes"), bytes("request_bytes") + bytes("answer_bytes"), "{used}");
+    }
+    let marks = summary["marks"].as_array().unwrap();
+    let whose =
+        |mark: &Value| [&mark["placement"], &mark["what"]].map(|text| text.as_str().unwrap().to_owned());
+    let marked: Vec<_> = marks.iter().map(whose).collect();
+    assert_eq!(marked, vec![["cut", "outage of the cloud's uplink"]; 2]);
 }
 
 #[test]
-fn a_hybrid_by_the_deadline_has_the_scenario_s_and_others_do_without() {
+fn a_hybrid_by_the_deadline_has_the_experiment_s_and_others_do_without() {
     let scenario = "\
 simulation: {duration_s: 1, seed: 7}
-deadline_ms: 50
+deadline_ms: 2000
 networks: {moon: {uplink: {delay: {model: constant, ms: 60}}}}
 placements:
   - {name: moon, model: models/anomaly_detector, network: moon}
@@ -434,7 +452,7 @@ placements:
     cloud: {network: moon, policy: urgency, cloud_timeout_ms: 60000}
 sensors: [{id: press, count: 4, rate_hz: 5}]
 ";
-    let ended = run(&mut Place::with(scenario).command(&["--json"]));
+    let ended = run(&mut Place::with(scenario).command(&["--json", "--deadline-ms", "50"]));
     assert!(
         ended.stderr.contains(
             "placement by-deadline: its cloud may be silent for 1000 ms (cloud_timeout_ms), and the deadline is 50 ms: what the \
@@ -444,8 +462,8 @@ sensors: [{id: press, count: 4, rate_hz: 5}]
         ended.stderr
     );
     let value: Value = serde_json::from_str(&ended.lines.join("\n")).unwrap();
-    let requests = value[0]["requests"].as_array().unwrap();
-    let [moon, by_deadline, by_urgency] = requests.as_slice() else { panic!("three placements") };
+    let placements = value["points"][0]["placements"].as_array().unwrap();
+    let [moon, by_deadline, by_urgency] = [0, 1, 2].map(|at| &placements[at]["requests"]);
     // Nothing arrives at any model in time.
     assert_eq!((&moon["answered"], &by_urgency["answered"]), (&20.into(), &20.into()));
     assert_eq!(by_deadline["refused"], serde_json::json!({ "DEADLINE_EXCEEDED": 20 }));
@@ -521,6 +539,9 @@ fn what_is_wrong_with_a_scenario_is_said_before_anything_runs() {
     let place = Place::with(OWN);
     run(nearfar(&["compare", "nowhere.yaml"]).current_dir(place.0.path()))
         .assert_refused_after_remarks("nowhere.yaml: cannot be read");
+    run(&mut place.command(&["--deadline-ms", "1e30"])).assert_refused_after_remarks(
+        "--deadline-ms: found 1000000000000000000000000000000, expected at most 3600000",
+    );
     run(&mut place.command(&["--virtual", "--cost", "moon=1,1"]))
         .assert_refused_after_remarks("--cost: there is no placement \"moon\", expected one of edge, cloud");
     for (flags, part) in [
