@@ -8,6 +8,7 @@ mod chooser;
 mod course;
 mod recent;
 
+use std::fmt;
 use std::time::Duration;
 
 use crate::inference::{Site, Urgency};
@@ -110,6 +111,24 @@ impl Policy {
             Self::Urgency { .. } => "urgency",
             Self::Hedged { .. } => "hedged",
             Self::Shadow => "shadow",
+        }
+    }
+}
+
+/// The policy's name, and in brackets the parameters that say where requests go, such as `hedged (edge first, cloud after 20 ms)`.
+impl fmt::Display for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())?;
+        match self {
+            Self::Deadline(_) | Self::Shadow => Ok(()),
+            Self::Confidence { band } => write!(f, " (band {band})"),
+            Self::Urgency { edge_from, default_site } => {
+                write!(f, " (edge from {}, otherwise {default_site})", edge_from.as_str())
+            }
+            Self::Hedged { after, .. } if after.is_zero() => f.write_str(" (both at once)"),
+            Self::Hedged { first, after } => {
+                write!(f, " ({first} first, {} after {} ms)", first.other(), after.as_secs_f64() * 1e3)
+            }
         }
     }
 }

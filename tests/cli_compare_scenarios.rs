@@ -11,6 +11,8 @@ use std::process::Command;
 use std::time::Instant;
 
 use nearfar::features::FEATURE_NAMES;
+use parquet::file::reader::SerializedFileReader;
+use parquet::record::Row;
 use serde_json::Value;
 use support::PATIENCE;
 use support::process::{Ended, Process, nearfar, run};
@@ -349,6 +351,148 @@ fn a_directory_that_holds_something_else_is_left_alone() {
     assert_eq!(std::fs::read(place.path("mine/notes.txt")).unwrap(), b"kept");
 }
 
+/// Hybrids whose choices do not depend on how fast the machine is, and clouds that no score is too low for.
+const HYBRIDS: &str = "\
+simulation: {duration_s: 1, seed: 7}
+networks: {gone: {lost: report, uplink: {outages: {policy: fail, schedule: [{at_s: 0, for_s: 3000}]}}}}
+placements:
+  - {name: edge, model: models/anomaly_detector}
+  - name: shadow
+    model: models/anomaly_detector
+    cloud: {threshold: 0, network: lan, policy: shadow, cloud_timeout_ms: 60000}
+  - name: far
+    model: models/anomaly_detector
+    cloud: {model: models/anomaly_detector.onnx, threshold: 0, network: lan, policy: urgency, cloud_timeout_ms: 60000}
+  - {name: cut, model: models/anomaly_detector, cloud: {network: gone, policy: urgency, cloud_timeout_ms: 60000}}
+sensors: [{id: press, count: 4, rate_hz: 5}]
+sweep: [{key: placements.far.cloud.threshold, values: [0, 1]}]
+";
+
+/// Point, placement, site, reason, and whether it is an anomaly, of every observation.
+fn made(place: &Place, file: &str) -> Vec<[String; 5]> {
+    let file = std::fs::File::open(place.path(file)).unwrap();
+    let rows = SerializedFileReader::new(file).unwrap().into_iter();
+    let of = |row: Row| {
+        let text = |wanted: &str| {
+            let (_, field) = row.get_column_iter().find(|(name, _)| *name == wanted).unwrap();
+            field.to_string().replace('"', "")
+        };
+        ["point", "placement", "made_by", "reason", "is_anomaly"].map(text)
+    };
+    rows.map(|row| of(row.unwrap())).collect()
+}
+
+#[test]
+fn a_hybrid_says_where_and_why_each_result_was_made_and_whose_threshold_counts() {
+    let place = Place::with(HYBRIDS);
+    let ended = place.run(&["--out", "out"]);
+    for remark in [
+        "placement far: models/anomaly_detector.onnx is not there: the shipped model is taken",
+        "placement far: requests of an experiment do not say how urgent they are: all go to its default site, the cloud",
+    ] {
+        assert!(ended.stderr.contains(remark), "{remark}: {}", ended.stderr);
+    }
+    for placement in ["edge", "shadow", "far", "cut"] {
+        let begins = format!("{placement}: sent 20, answered 20, silent 0");
+        let points = ended.lines.iter().filter(|line| line.starts_with(&begins)).count();
+        assert_eq!(points, 2, "{:?}", ended.lines);
+    }
+    let made = made(&place, "out/observations.parquet");
+    assert_eq!(made.len(), 2 * 4 * 20);
+    for [point, placement, made_by, reason, is_anomaly] in &made {
+        let found = (made_by.as_str(), reason.as_str(), is_anomaly.as_str());
+        let is_as_expected = match (placement.as_str(), point.as_str()) {
+            ("edge", _) => found == ("null", "null", "false"),
+            // The cloud would call everything an anomaly, and is only compared.
+            ("shadow", _) => found == ("edge", "shadow", "false"),
+            ("far", "0") => found == ("cloud", "default_site", "true"),
+            ("far", _) => found == ("cloud", "default_site", "false"),
+            // What the breaker lets through to a cloud that is gone is lost.
+            _ => made_by == "edge" && ["cloud_silent", "breaker_open", "probe"].contains(&reason.as_str()),
+        };
+        assert!(is_as_expected, "{point} {placement} {found:?}");
+    }
+    let count = |wanted: &str| made.iter().filter(|[.., reason, _]| reason == wanted).count();
+    assert!(count("cloud_silent") >= 2 && count("breaker_open") >= 2, "{made:?}");
+    let summary = std::fs::read_to_string(place.path("out/summary.json")).unwrap();
+    let summary: Value = serde_json::from_str(&summary).unwrap();
+    let of = |placement: usize, member: &str| summary["points"][0]["placements"][placement][member].clone();
+    let chosen =
+        |by: &str, reason: &str| serde_json::json!([{ "made_by": by, "reason": reason, "count": 20 }]);
+    let found = [0, 1, 2].map(|placement| of(placement, "choices"));
+    assert_eq!(found, [serde_json::json!([]), chosen("edge", "shadow"), chosen("cloud", "default_site")]);
+    // A shadow's answers come over the network, too.
+    for placement in [1, 2] {
+        let used = of(placement, "consumption");
+        let bytes = |member: &str| used[member].as_u64().unwrap();
+        assert_eq!(bytes("network_bytes"), bytes("request_bytes") + bytes("answer_bytes"), "{used}");
+    }
+    let marks = summary["marks"].as_array().unwrap();
+    let whose =
+        |mark: &Value| [&mark["placement"], &mark["what"]].map(|text| text.as_str().unwrap().to_owned());
+    let marked: Vec<_> = marks.iter().map(whose).collect();
+    assert_eq!(marked, vec![["cut", "outage of the cloud's uplink"]; 2]);
+}
+
+#[test]
+fn a_hybrid_by_the_deadline_has_the_experiment_s_and_others_do_without() {
+    let scenario = "\
+simulation: {duration_s: 1, seed: 7}
+deadline_ms: 2000
+networks: {moon: {uplink: {delay: {model: constant, ms: 60}}}}
+placements:
+  - {name: moon, model: models/anomaly_detector, network: moon}
+  - name: by-deadline
+    model: models/anomaly_detector
+    network: moon
+    cloud: {network: moon, policy: deadline}
+  - name: by-urgency
+    model: models/anomaly_detector
+    network: moon
+    cloud: {network: moon, policy: urgency, cloud_timeout_ms: 60000}
+sensors: [{id: press, count: 4, rate_hz: 5}]
+";
+    let ended = run(&mut Place::with(scenario).command(&["--json", "--deadline-ms", "50"]));
+    assert!(
+        ended.stderr.contains(
+            "placement by-deadline: its cloud may be silent for 1000 ms (cloud_timeout_ms), and the deadline is 50 ms: what the \
+             cloud loses ends as DEADLINE_EXCEEDED"
+        ),
+        "{}",
+        ended.stderr
+    );
+    let value: Value = serde_json::from_str(&ended.lines.join("\n")).unwrap();
+    let placements = value["points"][0]["placements"].as_array().unwrap();
+    let [moon, by_deadline, by_urgency] = [0, 1, 2].map(|at| &placements[at]["requests"]);
+    // Nothing arrives at any model in time.
+    assert_eq!((&moon["answered"], &by_urgency["answered"]), (&20.into(), &20.into()));
+    assert_eq!(by_deadline["refused"], serde_json::json!({ "DEADLINE_EXCEEDED": 20 }));
+}
+
+#[test]
+fn a_dry_run_says_what_a_hybrid_consists_of() {
+    let ended = Place::with(HYBRIDS).run(&["--dry-run"]);
+    for line in [
+        "placement shadow: hybrid, policy shadow; edge: the shipped model, threshold 0.9, network: none; cloud: the shipped model, \
+         threshold 0, network: lan (uplink: delay; downlink: delay)",
+        "placement cut: hybrid, policy urgency (edge from high, otherwise cloud); edge: the shipped model, threshold 0.9, network: \
+         none; cloud: the shipped model, threshold 0.9, network: gone (uplink: outages; downlink: nothing)",
+    ] {
+        assert!(ended.lines.iter().any(|printed| printed == line), "{line}: {:?}", ended.lines);
+    }
+}
+
+#[test]
+fn a_hybrid_is_not_simulated() {
+    let place = Place::with(HYBRIDS);
+    for flags in [&["--virtual"][..], &["--virtual", "--dry-run"]] {
+        run(&mut place.command(flags)).assert_refused_after_remarks(
+            "scenario.yaml: placement \"shadow\": found a hybrid, expected a placement at one site: hybrids are measured by the clock only",
+        );
+    }
+    assert!(!place.path("results").exists());
+}
+
 trait RefusedAfterRemarks {
     fn assert_refused_after_remarks(&self, part: &str);
 }
@@ -385,11 +529,19 @@ fn what_is_wrong_with_a_scenario_is_said_before_anything_runs() {
         "scenario.yaml, network",
         "placement \"cloud\": scenario.yaml: expected a directory, or a file that ends in",
     );
+    refused(
+        "network: wifi",
+        "cloud: {model: nowhere, policy: shadow}",
+        "placement \"cloud\": its cloud: nowhere is neither in",
+    );
     let place = Place::with("simulation: {duration_s: 1, seed: 1}\nsensors: [{id: a}]\n");
     run(&mut place.command(&[])).assert_refused_after_remarks("there are no placements");
     let place = Place::with(OWN);
     run(nearfar(&["compare", "nowhere.yaml"]).current_dir(place.0.path()))
         .assert_refused_after_remarks("nowhere.yaml: cannot be read");
+    run(&mut place.command(&["--deadline-ms", "1e30"])).assert_refused_after_remarks(
+        "--deadline-ms: found 1000000000000000000000000000000, expected at most 3600000",
+    );
     run(&mut place.command(&["--virtual", "--cost", "moon=1,1"]))
         .assert_refused_after_remarks("--cost: there is no placement \"moon\", expected one of edge, cloud");
     for (flags, part) in [

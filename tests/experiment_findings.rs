@@ -145,6 +145,43 @@ fn consumption_counts_whole_repeats_and_only_a_network_s_bytes_cost_its_energy()
 }
 
 #[test]
+fn a_hybrid_s_bytes_are_those_of_every_leg_that_its_choices_tell_of() {
+    let scenario = TWO.replace(
+        "placements:",
+        "placements:\n  - {name: both, model: m, network: lan, cloud: {network: 4g, policy: deadline}}\n  \
+         - {name: near, model: m, cloud: {network: 4g, policy: deadline}}",
+    );
+    let mut run = run(&scenario);
+    let answer = answered(0, 0, 5.0);
+    let (request, both) =
+        (u64::from(answer.request_bytes), u64::from(answer.request_bytes + answer.answer_bytes));
+    let choices = [
+        // Over the network to the edge, and over that to the cloud.
+        ("edge", "deadline", both, 0),
+        ("edge", "probe", both, both),
+        ("edge", "cloud_silent", both, request),
+        ("cloud", "in_time", 0, both),
+        ("cloud", "escalated", both, both),
+        ("cloud", "hedge", both, both),
+    ];
+    for placement in 0..2 {
+        for (input, (made_by, reason, ..)) in (0..).zip(choices) {
+            let choice = Choice { made_by: made_by.to_owned(), reason: reason.to_owned() };
+            let choice = Some(Arc::new(choice));
+            run.observations.push(Observation { choice, ..answered(placement, input, 5.0) });
+        }
+    }
+    let lost = unanswered(1, 6, End::Refused("NETWORK_LOST"));
+    let of_lost = u64::from(lost.request_bytes) + u64::from(lost.answer_bytes);
+    run.observations.push(lost);
+    let findings = findings(&run);
+    let carried = [0, 1].map(|at| findings.points[0].placements[at].consumption.network_bytes);
+    let far: u64 = choices.iter().map(|(_, _, edge, cloud)| edge + cloud).sum();
+    let cloud: u64 = choices.iter().map(|(.., cloud)| cloud).sum();
+    assert_eq!(carried, [far, cloud + of_lost]);
+}
+
+#[test]
 fn accuracy_is_that_of_results_and_says_what_had_none() {
     let mut run = run(TWO);
     // The truth turns at the fourth of eight inputs; the alarm comes one later, at 40 ms, and its answer 5 ms after that.

@@ -64,6 +64,40 @@ const PLAIN: &str = "simulation: {duration_s: 30, seed: 7, warm_up_s: 3, repeats
                      sensors: [{id: press, count: 20, rate_hz: 5}]\n";
 
 #[test]
+fn a_page_and_the_summary_say_what_a_hybrid_consists_of() {
+    let hybrid = "  - name: both
+    model: small
+    threshold: 0.6
+    cloud: {model: large, threshold: 0.75, network: plant, policy: {name: hedged, hedge_after_ms: 20}}
+  - {name: halves, model: small, threshold: 0.6, cloud: {policy: confidence}}
+sensors:";
+    let text = PLAIN.replacen("sensors:", hybrid, 1);
+    let mut run = run(&text);
+    run.observations = vec![answered(2, 0, 5.0)];
+    let written = written("hybrid", &run);
+    for part in [
+        "both, its cloud, by the policy hedged (edge first, cloud after 20 ms)",
+        "halves, its cloud, by the policy confidence (band 0.1)",
+        "<code>large</code>",
+        "50 ms each way",
+    ] {
+        assert!(written.html.contains(part), "{part}");
+    }
+    let placements = json(&written)["scenario"]["placements"].clone();
+    assert_eq!(placements[0]["hybrid"], Value::Null);
+    let hybrid = &placements[2]["hybrid"];
+    assert_eq!(hybrid["policy"], "hedged (edge first, cloud after 20 ms)");
+    assert_eq!((&hybrid["model"], &hybrid["threshold"]), (&"large".into(), &0.75.into()));
+    assert_eq!(
+        (&hybrid["cloud_timeout_ms"], placements[2]["model"].as_str()),
+        (&1000.0.into(), Some("small"))
+    );
+    assert!(hybrid["network"].as_str().unwrap().starts_with("plant: "), "{hybrid}");
+    let shared = &placements[3]["hybrid"];
+    assert_eq!((&shared["model"], &shared["threshold"]), (&"small".into(), &0.6.into()));
+}
+
+#[test]
 fn a_page_has_what_was_asked_the_answer_the_figures_and_how_to_repeat_it() {
     let mut run = simulated(PLAIN, true);
     run.marks =

@@ -1,4 +1,4 @@
-//! Every scenario in `examples/scenarios` is read, names models that are there, and can be simulated.
+//! Every scenario in `examples/scenarios` is read, names models that are there, and can be simulated but for its hybrids.
 
 use std::path::Path;
 use std::time::Duration;
@@ -25,12 +25,21 @@ fn examples() -> Vec<(String, Document, Scenario)> {
 #[test]
 fn every_example_is_read_and_its_models_are_there() {
     let examples = examples();
-    assert_eq!(examples.len(), 3);
+    assert_eq!(examples.len(), 4);
     for (name, document, scenario) in examples {
-        assert_eq!((scenario.placements.len(), scenario.sensors.len()), (2, 1), "{name}");
+        let hybrids = scenario.placements.iter().filter(|placement| placement.hybrid.is_some()).count();
+        let is_of_a_hybrid = name.ends_with("hybrid_deadline.yaml");
+        assert_eq!(
+            (scenario.placements.len(), hybrids, scenario.sensors.len()),
+            if is_of_a_hybrid { (3, 1, 1) } else { (2, 0, 1) },
+            "{name}"
+        );
         for placement in &scenario.placements {
-            let model = Path::new(env!("CARGO_MANIFEST_DIR")).join(&placement.model);
-            assert!(model.exists(), "{name}: {}", model.display());
+            let cloud = placement.hybrid.as_ref().map(|hybrid| hybrid.model_beside(placement));
+            for model in [Some(placement.model.as_path()), cloud].into_iter().flatten() {
+                let model = Path::new(env!("CARGO_MANIFEST_DIR")).join(model);
+                assert!(model.exists(), "{name}: {}", model.display());
+            }
         }
         for point in document.points(&scenario.sweeps).unwrap() {
             document.with(&point).unwrap().scenario(&|_| Ok(None)).unwrap();
@@ -39,7 +48,7 @@ fn every_example_is_read_and_its_models_are_there() {
 }
 
 #[test]
-fn every_example_can_be_simulated() {
+fn every_example_can_be_simulated_but_for_its_hybrids() {
     let cost = CostModel { per_batch: Duration::from_micros(5), per_row: Duration::from_micros(1) };
     let worker = WorkerModel::like_a_node(cost);
     for (name, _, scenario) in examples() {
@@ -53,7 +62,9 @@ fn every_example_can_be_simulated() {
             latencies.sort_unstable();
             latencies[latencies.len() / 2]
         };
-        let [edge, cloud] = scenario.placements.as_slice() else { panic!("two placements") };
+        let at_one_site: Vec<_> =
+            scenario.placements.iter().filter(|placement| placement.hybrid.is_none()).collect();
+        let [edge, cloud] = at_one_site.as_slice() else { panic!("two placements") };
         assert!(median(edge) < median(cloud), "{name}");
     }
 }

@@ -7,6 +7,7 @@ mod cost;
 mod cpu;
 mod dry_run;
 mod experiment;
+mod hybrids;
 mod interrupt;
 mod json;
 mod live;

@@ -51,6 +51,8 @@ pub struct AnswerBody {
     pub cloud_latency_ms: Option<f64>,
     pub total_latency_ms: Option<f64>,
     pub stages_ms: Option<StagesMs>,
+    pub placement: Option<String>,
+    pub reason: Option<String>,
     pub code: Option<String>,
     pub error: Option<String>,
 }

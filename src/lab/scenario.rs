@@ -8,7 +8,7 @@ mod document;
 mod own;
 mod replaced;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::network::Profile;
@@ -48,7 +48,7 @@ pub struct Placement {
     pub name: String,
     /// The model, as the file spells it.
     pub model: PathBuf,
-    /// Scores at or above it are anomalies; the model's own without one.
+    /// Scores at or above it are anomalies; the model's own without one. Of a hybrid, the edge's.
     pub threshold: Option<f64>,
     /// The network between the sensors and the model.
     pub network: Profile,
@@ -61,10 +61,24 @@ pub struct Placement {
 pub struct HybridPlacement {
     /// The cloud's model, as the file spells it; without one the edge's.
     pub model: Option<PathBuf>,
+    /// Scores of the cloud at or above it are anomalies. Without one its own model's, or, where it has the edge's model, the edge's.
+    pub threshold: Option<f64>,
     /// The network between the sensors and the cloud.
     pub network: Profile,
     /// Who answers.
     pub placement: placement::Config,
+}
+
+impl HybridPlacement {
+    /// The model of the cloud, of which `edge` is the placement.
+    pub fn model_beside<'a>(&'a self, edge: &'a Placement) -> &'a Path {
+        self.model.as_ref().unwrap_or(&edge.model)
+    }
+
+    /// The cloud's threshold, as far as the scenario says one: the cloud's own, or that of the model that it shares with the edge.
+    pub fn threshold_beside(&self, edge: &Placement) -> Option<f64> {
+        self.threshold.or(edge.threshold.filter(|_| self.model.is_none()))
+    }
 }
 
 /// One sensor, or several of a kind.

@@ -22,7 +22,15 @@ pub fn asked(report: &Report<'_>) -> Markup {
                                 th scope="row" { (placement.name) }
                                 td.words { (placement.network.words()) }
                                 td { code { (placement.model.display()) } }
-                                td.n { @match placement.threshold { Some(threshold) => (plain(threshold, 4)), None => "the model's" } }
+                                td.n { (threshold(placement.threshold)) }
+                            }
+                            @if let Some(hybrid) = &placement.hybrid {
+                                tr {
+                                    th scope="row" { (placement.name) ", its cloud, by the policy " (hybrid.placement.policy) }
+                                    td.words { (hybrid.network.words()) }
+                                    td { code { (hybrid.model_beside(placement).display()) } }
+                                    td.n { (threshold(hybrid.threshold_beside(placement))) }
+                                }
                             }
                         }
                     }
@@ -45,6 +53,10 @@ pub fn asked(report: &Report<'_>) -> Markup {
             }
         }
     }
+}
+
+fn threshold(threshold: Option<f64>) -> String {
+    threshold.map_or("the model's".to_owned(), |threshold| plain(threshold, 4))
 }
 
 fn requests(scenario: &Scenario) -> String {

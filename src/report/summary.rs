@@ -62,6 +62,13 @@ fn scenario(run: &Run) -> Value {
             "model": placement.model.display().to_string(),
             "threshold": placement.threshold,
             "network": placement.network.words(),
+            "hybrid": placement.hybrid.as_ref().map(|hybrid| json!({
+                "policy": hybrid.placement.policy.to_string(),
+                "cloud_timeout_ms": hybrid.placement.cloud_timeout.as_secs_f64() * 1e3,
+                "model": hybrid.model_beside(placement).display().to_string(),
+                "threshold": hybrid.threshold_beside(placement),
+                "network": hybrid.network.words(),
+            })),
         })).collect::<Vec<_>>(),
         "devices": run.devices.len(),
     })

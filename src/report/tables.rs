@@ -266,7 +266,8 @@ pub fn consumption(point: &PointFindings) -> Markup {
         }
     };
     let note = html! {
-        "Of whole repeats, the warm-up included. Bytes are topics and payloads, without the headers below them. Energy is a model's, not \
+        "Of whole repeats, the warm-up included. Bytes are topics and payloads, without the headers below them. Over \
+         the network a hybrid's probes and other second legs are taken to have as many as the leg that made the result. Energy is a model's, not \
          a measurement: see the methods."
     };
     table("What it used", &head, &body, &note)

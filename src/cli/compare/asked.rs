@@ -23,6 +23,7 @@ pub struct Asked {
     document: Document,
     devices: Option<u32>,
     repeats: Option<u32>,
+    deadline: Option<Duration>,
 }
 
 impl Asked {
@@ -39,7 +40,9 @@ impl Asked {
         let scenario = document.scenario(&|file| paths.read(file))?;
         let points = document.points(&scenario.sweeps)?;
         let (devices, repeats) = (args.running.devices, args.running.repeat);
-        let mut asked = Self { file: name, text, paths, scenario, points, document, devices, repeats };
+        let deadline = args.deadline_ms.map(deadline).transpose()?;
+        let mut asked =
+            Self { file: name, text, paths, scenario, points, document, devices, repeats, deadline };
         for point in 0..asked.points.len() {
             let scenario = asked.scenario(point, 0)?;
             ensure!(
@@ -69,6 +72,7 @@ impl Asked {
             scenario = document.with_seed(seed)?.scenario(&read)?;
         }
         scenario.repeats = self.repeats.unwrap_or(scenario.repeats);
+        scenario.deadline = self.deadline.or(scenario.deadline);
         if let Some(devices) = self.devices {
             scenario.sensors = with_devices(&scenario.sensors, devices);
         }
@@ -92,6 +96,14 @@ impl Asked {
         self.points.len() * self.scenario.repeats as usize
     }
 }
+
+fn deadline(ms: f64) -> anyhow::Result<Duration> {
+    ensure!(ms <= DEADLINE_MS_MAX, "--deadline-ms: found {ms}, expected at most {DEADLINE_MS_MAX}, an hour");
+    Ok(Duration::from_secs_f64(ms / 1e3))
+}
+
+/// The longest deadline of an experiment, as in a scenario.
+const DEADLINE_MS_MAX: f64 = 3.6e6;
 
 /// A point in words.
 pub fn settings(point: &[(String, f64)]) -> String {

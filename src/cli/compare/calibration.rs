@@ -27,10 +27,10 @@ const REQUESTS_PER_S_MAX: f64 = 200.0;
 pub fn paths(asked: &Asked, is_stopping: &AtomicBool) -> anyhow::Result<Vec<Path>> {
     let scenario = asked.shortened(DURATION, DEVICES_MAX, REQUESTS_PER_S_MAX);
     let placements = scenario.placements.len();
-    let (repeat, detectors) = Preparation::default().of(asked, scenario, 0, 0)?;
+    let (repeat, placed) = Preparation::default().of(asked, scenario, 0, 0)?;
     let directory = tempfile::tempdir()?;
     let mut results = Results::create(directory.path(), false, "", 1)?;
-    let measured = live::run(&repeat, detectors, &mut results, &ProgressBar::hidden(), is_stopping)?;
+    let measured = live::run(&repeat, placed, &mut results, &ProgressBar::hidden(), is_stopping)?;
     let mut samples = vec![Vec::new(); placements];
     for one in &measured.observations {
         if one.end == End::Answered && one.due >= WARM_UP {

@@ -12,6 +12,8 @@ use nearfar::lab::observation::Cost;
 use nearfar::lab::scenario::Placement;
 use nearfar::lab::virtual_time::{CostModel, Path};
 
+use super::models::Placed;
+
 /// Something said of one placement or of all.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Said<T> {
@@ -102,15 +104,17 @@ const WARM_UP_PASSES: usize = 5;
 pub fn passes(
     flags: &[CostFlag],
     placements: &[Placement],
-    detectors: &mut [Detector],
+    placed: &mut [Placed],
     inputs: &Inputs,
 ) -> anyhow::Result<Vec<Cost>> {
     let said = said("--cost", flags, placements)?;
-    let one = |((placement, said), detector): ((&Placement, Option<CostModel>), &mut Detector)| match said {
+    let one = |((placement, said), placed): ((&Placement, Option<CostModel>), &mut Placed)| match said {
         Some(model) => Ok(Cost { model, basis: "given with --cost".to_owned() }),
-        None => fitted(detector, inputs).with_context(|| format!("placement {:?}", placement.name)),
+        None => {
+            fitted(&mut placed.detector, inputs).with_context(|| format!("placement {:?}", placement.name))
+        }
     };
-    placements.iter().zip(said).zip(detectors).map(one).collect()
+    placements.iter().zip(said).zip(placed).map(one).collect()
 }
 
 /// What the way takes, as far as it is said.

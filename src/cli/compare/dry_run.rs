@@ -1,5 +1,6 @@
 //! `--dry-run`: what would be run, and what is wrong with it.
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::ensure;
@@ -8,6 +9,7 @@ use nearfar::lab::scenario::{Arrivals, Placement, Scenario, Sensor, Source};
 use nearfar::network::{LinkProfile, Profile};
 
 use super::asked::{Asked, settings};
+use super::models::Thresholds;
 use super::repeat::{Preparation, Repeat};
 use crate::cli::output;
 
@@ -34,8 +36,8 @@ pub fn print(asked: &Asked, is_virtual: bool) -> anyhow::Result<()> {
     faults.dedup();
     output::line(&format!("{}, seed {}", asked.file, scenario.seed))?;
     for (at, placement) in scenario.placements.iter().enumerate() {
-        let threshold = example.as_ref().map(|repeat| repeat.thresholds[at]);
-        output::line(&describe_placement(asked, placement, threshold))?;
+        let thresholds = example.as_ref().map(|repeat| repeat.thresholds[at]);
+        output::line(&describe_placement(asked, placement, thresholds))?;
     }
     for sensor in &scenario.sensors {
         output::line(&describe_sensor(sensor, scenario))?;
@@ -52,17 +54,24 @@ fn at_point(asked: &Asked, point: usize, fault: &str) -> String {
     }
 }
 
-fn describe_placement(asked: &Asked, placement: &Placement, threshold: Option<f32>) -> String {
-    let model = match asked.paths.model(&placement.model) {
+fn describe_placement(asked: &Asked, placement: &Placement, thresholds: Option<Thresholds>) -> String {
+    let threshold = thresholds.map(|thresholds| thresholds.model);
+    let site = describe_site(asked, &placement.model, threshold, &placement.network);
+    let Some(hybrid) = &placement.hybrid else { return format!("placement {}: {site}", placement.name) };
+    let threshold = thresholds.and_then(|thresholds| thresholds.cloud);
+    let cloud = describe_site(asked, hybrid.model_beside(placement), threshold, &hybrid.network);
+    let policy = hybrid.placement.policy;
+    format!("placement {}: hybrid, policy {policy}; edge: {site}; cloud: {cloud}", placement.name)
+}
+
+/// A model, and the network before it.
+fn describe_site(asked: &Asked, model: &Path, threshold: Option<f32>, network: &Profile) -> String {
+    let model = match asked.paths.model(model) {
         Ok(found) => found.path.map_or("the shipped model".to_owned(), |path| path.display().to_string()),
-        Err(_) => format!("{} (missing)", placement.model.display()),
+        Err(_) => format!("{} (missing)", model.display()),
     };
     let threshold = threshold.map(|threshold| format!(", threshold {threshold}")).unwrap_or_default();
-    format!(
-        "placement {}: {model}{threshold}, network: {}",
-        placement.name,
-        describe_network(&placement.network)
-    )
+    format!("{model}{threshold}, network: {}", describe_network(network))
 }
 
 fn describe_network(network: &Profile) -> String {

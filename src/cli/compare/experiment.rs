@@ -13,9 +13,10 @@ use nearfar::lab::observation::{Clock, Cost, Point, Run};
 use super::asked::{Asked, settings};
 use super::conclude::conclude;
 use super::cost::{self, Costs};
+use super::models::Placed;
 use super::repeat::{Measured, Preparation, Repeat};
 use super::results::{Results, default_directory};
-use super::{Args, calibration, dry_run, interrupt, live, simulated};
+use super::{Args, calibration, dry_run, hybrids, interrupt, live, simulated};
 
 /// Runs the scenario in `file`, or says what would be run.
 ///
@@ -23,6 +24,9 @@ use super::{Args, calibration, dry_run, interrupt, live, simulated};
 /// When the scenario cannot be used, something fails on the way, or the user ended it; what was measured before is kept.
 pub fn run(args: &Args, file: &Path) -> anyhow::Result<()> {
     let asked = Asked::read(args, file)?;
+    if args.running.is_virtual {
+        hybrids::refuse(&asked)?;
+    }
     say_remarks(&asked);
     if args.running.dry_run {
         return dry_run::print(&asked, args.running.is_virtual);
@@ -49,9 +53,11 @@ fn say_remarks(asked: &Asked) {
         eprintln!("{}, line {}: {}: {}", asked.file, remark.line, remark.subject, remark.remark);
     }
     for placement in &asked.scenario.placements {
-        if let Ok(found) = asked.paths.model(&placement.model)
-            && let Some(note) = found.note
-        {
+        let cloud = placement.hybrid.as_ref().and_then(|hybrid| hybrid.model.as_ref());
+        let cloud = cloud.filter(|model| **model != placement.model);
+        let models = [Some(&placement.model), cloud].into_iter().flatten();
+        let notes = models.filter_map(|model| asked.paths.model(model).ok()?.note);
+        for note in notes.chain(hybrids::remarks(placement, asked.scenario.deadline)) {
             eprintln!("placement {}: {note}", placement.name);
         }
     }
@@ -65,13 +71,13 @@ struct Conductor<'a> {
     is_stopping: &'a AtomicBool,
 }
 
-type Prepared = (Repeat, Vec<nearfar::Detector>);
+type Prepared = (Repeat, Vec<Placed>);
 
 impl Conductor<'_> {
     fn run(&mut self, first: Prepared) -> anyhow::Result<Run> {
-        let (first_repeat, mut detectors) = first;
-        let costs = self.costs(&first_repeat, &mut detectors)?;
-        let mut prepared = Some((first_repeat, detectors));
+        let (first_repeat, mut placed) = first;
+        let costs = self.costs(&first_repeat, &mut placed)?;
+        let mut prepared = Some((first_repeat, placed));
         let mut run = self.empty_run(costs.as_ref().map(|costs| costs.passes.clone()));
         for point in 0..self.asked.points.len() {
             self.results.begin_point(point)?;
@@ -79,11 +85,11 @@ impl Conductor<'_> {
                 if self.is_stopping.load(Ordering::Acquire) {
                     return Ok(self.finished(run));
                 }
-                let (repeat, detectors) = match prepared.take() {
+                let (repeat, placed) = match prepared.take() {
                     Some(first) => first,
                     None => self.preparation.repeat(&self.asked, point, number)?,
                 };
-                let measured = self.measure(&repeat, detectors, costs.as_ref())?;
+                let measured = self.measure(&repeat, placed, costs.as_ref())?;
                 self.keep(&repeat, measured, &mut run)?;
             }
         }
@@ -91,13 +97,13 @@ impl Conductor<'_> {
     }
 
     /// What forward passes take, where they are not made.
-    fn costs(&self, repeat: &Repeat, detectors: &mut [nearfar::Detector]) -> anyhow::Result<Option<Costs>> {
+    fn costs(&self, repeat: &Repeat, placed: &mut [Placed]) -> anyhow::Result<Option<Costs>> {
         if !self.args.running.is_virtual {
             return Ok(None);
         }
         let placements = &repeat.scenario.placements;
         let super::Running { cost: cost_flags, path: path_flags, .. } = &self.args.running;
-        let mut passes = cost::passes(cost_flags, placements, detectors, &repeat.inputs)?;
+        let mut passes = cost::passes(cost_flags, placements, placed, &repeat.inputs)?;
         let mut paths = cost::paths(path_flags, placements)?;
         if cost_flags.is_empty() && path_flags.is_empty() {
             eprintln!("measuring the way through client and broker, by the clock");
@@ -129,7 +135,7 @@ impl Conductor<'_> {
     fn measure(
         &mut self,
         repeat: &Repeat,
-        detectors: Vec<nearfar::Detector>,
+        placed: Vec<Placed>,
         costs: Option<&Costs>,
     ) -> anyhow::Result<Measured> {
         let bar = self.progress(repeat);
@@ -138,9 +144,9 @@ impl Conductor<'_> {
                 let before = usize::from(repeat.point) * self.asked.scenario.repeats as usize;
                 let before = u32::try_from(before + usize::from(repeat.number)).unwrap_or(u32::MAX);
                 let began = whole_seconds(repeat.scenario.duration).saturating_mul(before);
-                simulated::run(repeat, detectors, costs, began, &mut self.results)
+                simulated::run(repeat, placed, costs, began, &mut self.results)
             }
-            None => live::run(repeat, detectors, &mut self.results, &bar, self.is_stopping),
+            None => live::run(repeat, placed, &mut self.results, &bar, self.is_stopping),
         };
         bar.finish_and_clear();
         measured

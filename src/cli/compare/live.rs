@@ -1,6 +1,7 @@
 //! A repeat by the clock: one node in this process, a deployment for each placement, and one MQTT connection over TCP that asks all of
 //! them.
 
+mod choices;
 mod collector;
 mod generator;
 
@@ -11,15 +12,16 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, anyhow};
 use indicatif::ProgressBar;
+use nearfar::Node;
 use nearfar::deployment::{Config, Topics};
 use nearfar::lab::observation::Usage;
-use nearfar::{Detector, Node};
 
 use self::collector::{Collector, Setup};
 use self::generator::Generator;
-use super::cpu;
+use super::models::Placed;
 use super::repeat::{Measured, Repeat};
 use super::results::Results;
+use super::{cpu, hybrids};
 use crate::cli::requester::Requester;
 
 /// From the moment when everything stands to the first moment at which a request may be due: both threads are there by then.
@@ -53,13 +55,13 @@ impl Clock {
 /// When the node does not start, the connection breaks, or results cannot be written.
 pub fn run(
     repeat: &Repeat,
-    detectors: Vec<Detector>,
+    placed: Vec<Placed>,
     results: &mut Results,
     bar: &ProgressBar,
     is_stopping: &AtomicBool,
 ) -> anyhow::Result<Measured> {
-    let topics: Vec<_> = (0..detectors.len()).map(|at| Topics::under(&format!("p{at}/"))).collect();
-    let node = start(repeat, detectors, &topics)?;
+    let topics: Vec<_> = (0..placed.len()).map(|at| Topics::under(&format!("p{at}/"))).collect();
+    let node = start(repeat, placed, &topics)?;
     let links_began = Instant::now();
     let address = node.mqtt_address().context("the node has no address")?;
     let requester = Requester::connect_to(address, &topics, "+")?;
@@ -85,15 +87,21 @@ pub fn run(
     Ok(Measured { observations, usages, marks, began_us: clock.began_us })
 }
 
-fn start(repeat: &Repeat, detectors: Vec<Detector>, topics: &[Topics]) -> anyhow::Result<Node> {
+fn start(repeat: &Repeat, placed: Vec<Placed>, topics: &[Topics]) -> anyhow::Result<Node> {
     let mut builder = Node::builder();
-    for (at, (placement, detector)) in repeat.scenario.placements.iter().zip(detectors).enumerate() {
+    for (at, (placement, placed)) in repeat.scenario.placements.iter().zip(placed).enumerate() {
         let mut config = Config::edge().network(placement.network.clone()).topics(topics[at].clone());
         config.name = deployment_name(at, &placement.name);
         config.placement.clone_from(&placement.name);
         // Where an answer's time went is part of what is measured.
         config.members.stages_ms = true;
-        builder = builder.deployment(config, detector);
+        builder = match (&placement.hybrid, placed.cloud) {
+            (Some(hybrid), Some(cloud)) => {
+                let config = hybrids::deployment(config, hybrid, repeat.scenario.deadline);
+                builder.hybrid(config, placed.detector, cloud)
+            }
+            _ => builder.deployment(config, placed.detector),
+        };
     }
     Ok(builder.start()?)
 }

@@ -6,15 +6,16 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use nearfar::Detector;
+use nearfar::inference::Site;
 use nearfar::lab::experiment::{
     Due, Fleet, Inputs, RecordedRow, Timetable, read_recording, requests_expected,
 };
-use nearfar::lab::observation::{End, Mark, OBSERVATIONS_MAX, Observation, Stages, Usage};
+use nearfar::lab::observation::{Choice, End, Mark, OBSERVATIONS_MAX, Observation, Stages, Usage};
 use nearfar::lab::scenario::{Scenario, Sensor, Source};
-use nearfar::network::Direction;
+use nearfar::network::{Direction, Profile};
 
 use super::asked::Asked;
-use super::models;
+use super::models::{self, Placed, Thresholds};
 
 /// A repeat that can be run.
 pub struct Repeat {
@@ -27,7 +28,8 @@ pub struct Repeat {
     pub inputs: Arc<Inputs>,
     /// Every request, in order.
     pub due: Vec<Due>,
-    pub thresholds: Vec<f32>,
+    /// By placement.
+    pub thresholds: Vec<Thresholds>,
 }
 
 /// What became of one input at one placement.
@@ -40,6 +42,8 @@ pub struct Outcome {
     pub prediction: Option<f32>,
     pub request_bytes: u32,
     pub answer_bytes: u32,
+    /// Where a hybrid had the result made, and why.
+    pub choice: Option<Arc<Choice>>,
 }
 
 /// What a repeat leaves behind.
@@ -66,12 +70,21 @@ impl Repeat {
             total: outcome.total,
             end: outcome.end,
             stages: outcome.stages,
-            is_anomaly: outcome.prediction.map(|score| score >= self.thresholds[placement]),
+            is_anomaly: outcome.prediction.map(|score| score >= self.threshold(placement, &outcome)),
             prediction: outcome.prediction,
             truth: self.inputs.truth(index),
             request_bytes: outcome.request_bytes,
             answer_bytes: outcome.answer_bytes,
-            choice: None,
+            choice: outcome.choice,
+        }
+    }
+
+    /// The threshold of the model that has made a result.
+    fn threshold(&self, placement: usize, outcome: &Outcome) -> f32 {
+        let Thresholds { model, cloud } = self.thresholds[placement];
+        match (&outcome.choice, cloud) {
+            (Some(choice), Some(cloud)) if choice.made_by == Site::Cloud.as_str() => cloud,
+            _ => model,
         }
     }
 
@@ -79,19 +92,37 @@ impl Repeat {
     pub fn outages(&self, link_ahead: Duration) -> Vec<Mark> {
         let mut marks = Vec::new();
         for (at, placement) in self.scenario.placements.iter().enumerate() {
-            let Some(shape) = placement.network.shape() else { continue };
-            for (direction, name) in [(Direction::Uplink, "uplink"), (Direction::Downlink, "downlink")] {
-                let spells = shape.outages(direction, self.scenario.duration + link_ahead);
-                let seen = spells.into_iter().filter(|(_, until)| *until > link_ahead);
-                marks.extend(seen.map(|(from, until)| Mark {
-                    point: self.point,
-                    repeat: self.number,
-                    placement: at as u16,
-                    from: from.saturating_sub(link_ahead),
-                    until: until - link_ahead,
-                    what: format!("outage of the {name}"),
-                }));
+            match &placement.hybrid {
+                None => marks.extend(self.outages_of(at, &placement.network, "", link_ahead)),
+                Some(hybrid) => {
+                    marks.extend(self.outages_of(at, &placement.network, "edge's ", link_ahead));
+                    marks.extend(self.outages_of(at, &hybrid.network, "cloud's ", link_ahead));
+                }
             }
+        }
+        marks
+    }
+
+    fn outages_of(
+        &self,
+        placement: usize,
+        network: &Profile,
+        whose: &str,
+        link_ahead: Duration,
+    ) -> Vec<Mark> {
+        let Some(shape) = network.shape() else { return Vec::new() };
+        let mut marks = Vec::new();
+        for (direction, name) in [(Direction::Uplink, "uplink"), (Direction::Downlink, "downlink")] {
+            let spells = shape.outages(direction, self.scenario.duration + link_ahead);
+            let seen = spells.into_iter().filter(|(_, until)| *until > link_ahead);
+            marks.extend(seen.map(|(from, until)| Mark {
+                point: self.point,
+                repeat: self.number,
+                placement: placement as u16,
+                from: from.saturating_sub(link_ahead),
+                until: until - link_ahead,
+                what: format!("outage of the {whose}{name}"),
+            }));
         }
         marks
     }
@@ -117,7 +148,7 @@ impl Preparation {
         asked: &Asked,
         point: usize,
         number: u32,
-    ) -> anyhow::Result<(Repeat, Vec<Detector>)> {
+    ) -> anyhow::Result<(Repeat, Vec<Placed>)> {
         let scenario = asked.scenario(point, number)?;
         self.of(asked, scenario, point as u16, number as u16)
     }
@@ -129,18 +160,18 @@ impl Preparation {
         scenario: Scenario,
         point: u16,
         number: u16,
-    ) -> anyhow::Result<(Repeat, Vec<Detector>)> {
-        let detectors = models::load(&asked.paths, &scenario)?;
-        let recordings = self.recordings(asked, &scenario, &detectors[0])?;
+    ) -> anyhow::Result<(Repeat, Vec<Placed>)> {
+        let placed = models::load(&asked.paths, &scenario)?;
+        let recordings = self.recordings(asked, &scenario, &placed[0].detector)?;
         let fleet = Fleet::of(&scenario, &recordings)?;
         let expected = requests_expected(&fleet.groups, scenario.duration);
         check_size(expected, &scenario, asked.runs())?;
         let inputs = self.inputs(&scenario, &fleet, &recordings)?;
         let due = Timetable::new(&fleet.groups, fleet.arrivals, scenario.duration, scenario.seed).collect();
         let devices = fleet.devices.iter().map(|id| self.device(id)).collect();
-        let thresholds = detectors.iter().map(|detector| detector.info().threshold).collect();
+        let thresholds = placed.iter().map(Placed::thresholds).collect();
         let repeat = Repeat { point, number, scenario, fleet, devices, inputs, due, thresholds };
-        Ok((repeat, detectors))
+        Ok((repeat, placed))
     }
 
     fn device(&mut self, id: &Arc<str>) -> u32 {

@@ -10,6 +10,7 @@ use nearfar::lab::virtual_time::{self, Experiment, Record, WorkerModel, simulate
 use nearfar::network::Lost;
 
 use super::cost::Costs;
+use super::models::Placed;
 use super::repeat::{Measured, Outcome, Repeat};
 use super::results::{MessageType, Results};
 use crate::cli::requester::RequestBody;
@@ -20,15 +21,15 @@ use crate::cli::requester::RequestBody;
 /// When a model cannot be called, or results cannot be written.
 pub fn run(
     repeat: &Repeat,
-    mut detectors: Vec<Detector>,
+    mut placed: Vec<Placed>,
     costs: &Costs,
     began: Duration,
     results: &mut Results,
 ) -> anyhow::Result<Measured> {
     let request_bytes = request_bytes(repeat)?;
-    let mut observations = Vec::with_capacity(repeat.due.len() * detectors.len());
-    for (placement, detector) in detectors.iter_mut().enumerate() {
-        let scores = scores(detector, &repeat.inputs)?;
+    let mut observations = Vec::with_capacity(repeat.due.len() * placed.len());
+    for (placement, placed) in placed.iter_mut().enumerate() {
+        let scores = scores(&mut placed.detector, &repeat.inputs)?;
         let worker = WorkerModel::like_a_node(costs.passes[placement].model);
         let (scenario, of) = (&repeat.scenario, &repeat.scenario.placements[placement]);
         let experiment = Experiment::of(scenario, &repeat.fleet, of, worker);
@@ -45,7 +46,7 @@ pub fn run(
     let began_us = began.as_micros() as i64;
     write(repeat, &observations, began_us, results)?;
     let usage = |placement: u16| Usage { point: repeat.point, repeat: repeat.number, placement, cpu: None };
-    let usages = (0..detectors.len() as u16).map(usage).collect();
+    let usages = (0..placed.len() as u16).map(usage).collect();
     Ok(Measured { observations, usages, marks: repeat.outages(Duration::ZERO), began_us })
 }
 
@@ -69,6 +70,7 @@ fn outcome(record: Option<&Record>, score: Option<f32>, experiment: &Experiment)
         prediction: None,
         request_bytes: experiment.request_bytes as u32,
         answer_bytes: 0,
+        choice: None,
     };
     let Some(record) = record else { return silent };
     let heard = Outcome {

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use super::placement::Context;
 use super::selection::Chosen;
-use crate::lab::observation::{End, Observation};
+use crate::inference::{Reason, Site};
+use crate::lab::observation::{Choice, End, Observation};
+use crate::lab::scenario::Placement;
 
 /// What a placement used at one point, in all repeats, the warm-up included.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -17,8 +19,8 @@ pub struct Consumption {
     pub request_bytes: u64,
     /// The same of answers.
     pub answer_bytes: u64,
-    /// Those of both that a simulated network carried. At a placement without a network none did; at one that chooses, those whose
-    /// request spent time on the network, or had no result.
+    /// Those of both that a simulated network carried; at a placement without a network none did. A hybrid's legs are reckoned from
+    /// where and why each result was made: one that is not the result's counts as much as the one that is.
     pub network_bytes: u64,
     /// Processor time of the placement's own threads; nothing when it is not known of every repeat.
     pub cpu: Option<Duration>,
@@ -31,7 +33,6 @@ pub struct Consumption {
 impl Consumption {
     pub(super) fn of(context: &Context<'_>, chosen: &Chosen<'_, '_>) -> Self {
         let placement = context.run.scenario.placements.get(context.placement);
-        let is_near = placement.is_none_or(|placement| placement.network.is_instant());
         let (mut requests, mut answered, mut request_bytes, mut answer_bytes, mut network_bytes) =
             (0, 0, 0, 0, 0);
         for observation in chosen.all() {
@@ -39,9 +40,7 @@ impl Consumption {
             answered += usize::from(observation.end == End::Answered);
             request_bytes += u64::from(observation.request_bytes);
             answer_bytes += u64::from(observation.answer_bytes);
-            if !is_near && crosses(observation) {
-                network_bytes += u64::from(observation.request_bytes) + u64::from(observation.answer_bytes);
-            }
+            network_bytes += placement.map_or(0, |placement| carried(placement, observation));
         }
         let energy = context.options.energy;
         let cpu = cpu(context, chosen);
@@ -63,9 +62,59 @@ impl Consumption {
     }
 }
 
-/// Whether a request went over the placement's network, as far as one can tell.
-fn crosses(observation: &Observation) -> bool {
-    observation.choice.is_none() || !observation.stages.network.is_zero() || observation.end != End::Answered
+/// What simulated networks carried of one request and its answer.
+fn carried(placement: &Placement, observation: &Observation) -> u64 {
+    let (request, answer) = (u64::from(observation.request_bytes), u64::from(observation.answer_bytes));
+    let is_far = !placement.network.is_instant();
+    let Some(hybrid) = &placement.hybrid else { return if is_far { request + answer } else { 0 } };
+    let is_cloud_far = !hybrid.network.is_instant();
+    let Some(choice) = observation.choice.as_deref() else {
+        // Nobody says which site an error is of, nor where a request was lost.
+        return if is_far || is_cloud_far { request + answer } else { 0 };
+    };
+    let [at_edge, at_cloud] = legs(choice);
+    at_edge.bytes(is_far, request, answer) + at_cloud.bytes(is_cloud_far, request, answer)
+}
+
+/// What is known of a site's part in a result.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Leg {
+    /// It was not asked.
+    None,
+    /// It was asked; whether it ever answered is not known.
+    Asked,
+    /// It was asked and answered.
+    Answered,
+}
+
+impl Leg {
+    fn bytes(self, is_far: bool, request: u64, answer: u64) -> u64 {
+        match self {
+            Self::Asked if is_far => request,
+            Self::Answered if is_far => request + answer,
+            _ => 0,
+        }
+    }
+}
+
+/// The parts of edge and cloud in a result that was made so.
+fn legs(choice: &Choice) -> [Leg; 2] {
+    let reason = Reason::ALL.into_iter().find(|reason| reason.as_str() == choice.reason);
+    if choice.made_by == Site::Cloud.as_str() {
+        let edge = match reason {
+            // It had a score already, or is the slower one of both.
+            Some(Reason::Escalated | Reason::Hedge) => Leg::Answered,
+            _ => Leg::None,
+        };
+        return [edge, Leg::Answered];
+    }
+    let cloud = match reason {
+        // A copy that is answered too, the slower one of both, or an error of about that size.
+        Some(Reason::Probe | Reason::Shadow | Reason::Hedge | Reason::CloudRefused) => Leg::Answered,
+        Some(Reason::CloudSilent) => Leg::Asked,
+        _ => Leg::None,
+    };
+    [Leg::Answered, cloud]
 }
 
 /// The sum of all repeats that left observations.

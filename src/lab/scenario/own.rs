@@ -128,6 +128,7 @@ fn hybrid(
 ) -> Result<HybridPlacement, SettingError> {
     let hybrid = HybridPlacement {
         model: fields.text("model")?.map(PathBuf::from),
+        threshold: fields.number("threshold")?,
         network: network(&mut fields, networks, seed)?.unwrap_or(Profile::CLOUD),
         placement: placement_config(&mut fields)?,
     };

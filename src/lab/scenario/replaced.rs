@@ -253,6 +253,7 @@ fn both(placements: &[Placement]) -> Option<Placement> {
     let [edge, cloud] = placements else { return None };
     let hybrid = HybridPlacement {
         model: Some(cloud.model.clone()),
+        threshold: cloud.threshold,
         network: cloud.network.clone(),
         placement: placement::Config::new(Policy::Deadline(Probing::default())),
     };

@@ -228,9 +228,10 @@ fn a_placement_with_a_cloud_is_a_hybrid() {
         let placement = format!("{{name: edge, cloud: {{network: plant, {cloud}}}, ");
         OWN.replacen("{name: edge, ", &placement, 1)
     };
-    let hybrid = scenario(&with("model: m2, policy: {name: hedged, hedge_after_ms: 20}")).unwrap();
+    let hybrid =
+        scenario(&with("model: m2, threshold: 0.8, policy: {name: hedged, hedge_after_ms: 20}")).unwrap();
     let hybrid = hybrid.placements[0].hybrid.clone().unwrap();
-    assert_eq!(hybrid.model, Some(PathBuf::from("m2")));
+    assert_eq!((hybrid.model, hybrid.threshold), (Some(PathBuf::from("m2")), Some(0.8)));
     assert_eq!(hybrid.network.shape().unwrap().link, "plant");
     let hedged = Policy::Hedged { first: Site::Edge, after: Duration::from_millis(20) };
     assert_eq!(hybrid.placement.policy, hedged);
@@ -251,6 +252,7 @@ fn the_replaced_system_s_hybrid_is_one_of_its_two_placements_by_deadline() {
     let hybrid = both.hybrid.as_ref().unwrap();
     assert_eq!((&both.model, &both.network), (&edge.model, &edge.network));
     assert_eq!((hybrid.model.as_ref(), &hybrid.network), (Some(&cloud.model), &cloud.network));
+    assert_eq!((both.threshold, hybrid.threshold), (edge.threshold, cloud.threshold));
     assert_eq!(hybrid.placement.policy, Policy::Deadline(Probing::default()));
     assert!(scenario.remarks.iter().any(|remark| remark.subject == "ml_inference.placement"));
 }

@@ -11,6 +11,7 @@ use nearfar::inference::ErrorCode;
 use nearfar::lab::observation::{End, Observation, Stages};
 use nearfar::network::DELAY_MAX;
 
+use super::choices::Choices;
 use super::generator::Sent;
 use super::{Clock, deployment_name};
 use crate::cli::compare::repeat::{Outcome, Repeat};
@@ -53,6 +54,7 @@ pub struct Collector<'a> {
     /// By input, and by placement within it.
     outcomes: Vec<Option<Outcome>>,
     sent_by_placement: Vec<u64>,
+    choices: Choices,
     answers: u64,
     last_answer_at: Instant,
     stage: Stage,
@@ -89,6 +91,7 @@ impl<'a> Collector<'a> {
             generator: Some(generator),
             outcomes: vec![None; setup.repeat.due.len() * placements],
             sent_by_placement: vec![0; placements],
+            choices: Choices::default(),
             answers: 0,
             last_answer_at: Instant::now(),
             stage: Stage::Sending,
@@ -157,6 +160,7 @@ impl<'a> Collector<'a> {
             prediction: None,
             request_bytes: 0,
             answer_bytes: 0,
+            choice: None,
         })
     }
 
@@ -178,6 +182,7 @@ impl<'a> Collector<'a> {
         let kind = if answer.body.prediction.is_some() { MessageType::Result } else { MessageType::Error };
         self.results.message(self.setup.clock.timestamp_us(since), kind, answer.bytes, 0)?;
         let due = self.setup.repeat.due[input];
+        let choice = self.choices.of(answer);
         let outcome = self.outcome(input, placement);
         if outcome.total.is_some() {
             // A copy that the network made: the first one counts.
@@ -189,6 +194,7 @@ impl<'a> Collector<'a> {
         outcome.prediction = answer.body.prediction;
         outcome.answer_bytes = (answer.topic.len() + answer.bytes) as u32;
         outcome.stages = stages(answer);
+        outcome.choice = choice;
         let stages = outcome.stages;
         self.answers += 1;
         self.bar.inc(1);

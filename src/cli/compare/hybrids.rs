@@ -1,0 +1,67 @@
+//! What is different for hybrid placements: their deployment, and what is to be known of them beforehand.
+
+use std::time::Duration;
+
+use anyhow::bail;
+use nearfar::deployment::{Config, Hybrid};
+use nearfar::inference::ErrorCode;
+use nearfar::lab::scenario::{HybridPlacement, Placement};
+use nearfar::placement::Policy;
+
+use super::asked::Asked;
+
+/// The deployment of a hybrid, of which `edge` says everything but the cloud. Its results say where they were made and why.
+///
+/// It keeps the scenario's `deadline` only where its policy goes by one. Any other would gain nothing by it, and late requests would end as
+/// errors that are results at all other placements.
+pub fn deployment(mut edge: Config, hybrid: &HybridPlacement, deadline: Option<Duration>) -> Config {
+    edge.members.placement = true;
+    edge.members.reason = true;
+    edge.deadline = deadline.filter(|_| goes_by_deadline(hybrid));
+    let cloud = Hybrid {
+        network: hybrid.network.clone(),
+        placement: hybrid.placement,
+        ..Hybrid::new(hybrid.placement.policy)
+    };
+    edge.hybrid(cloud)
+}
+
+/// # Errors
+/// When there is a hybrid, which cannot be simulated.
+pub fn refuse(asked: &Asked) -> anyhow::Result<()> {
+    let mut hybrids = asked.scenario.placements.iter().filter(|placement| placement.hybrid.is_some());
+    let Some(placement) = hybrids.next() else { return Ok(()) };
+    bail!(
+        "{}: placement {:?}: found a hybrid, expected a placement at one site: hybrids are measured by the clock only and not simulated; \
+         leave out --virtual or the placement",
+        asked.file,
+        placement.name
+    );
+}
+
+/// What may surprise of a placement, where it is a hybrid.
+pub fn remarks(placement: &Placement, deadline: Option<Duration>) -> Vec<String> {
+    let Some(hybrid) = &placement.hybrid else { return Vec::new() };
+    let timeout = hybrid.placement.cloud_timeout;
+    let ms = |time: Duration| time.as_secs_f64() * 1e3;
+    let remark = match (hybrid.placement.policy, deadline) {
+        (Policy::Deadline(_), None) => {
+            "it goes by the deadline, and there is no deadline_ms: once it knows the cloud, every request goes there".to_owned()
+        }
+        (Policy::Deadline(_), Some(deadline)) if timeout >= deadline => format!(
+            "its cloud may be silent for {} ms (cloud_timeout_ms), and the deadline is {} ms: what the cloud loses ends as {}",
+            ms(timeout),
+            ms(deadline),
+            ErrorCode::DeadlineExceeded.as_str()
+        ),
+        (Policy::Urgency { default_site, .. }, _) => {
+            format!("requests of an experiment do not say how urgent they are: all go to its default site, the {default_site}")
+        }
+        _ => return Vec::new(),
+    };
+    vec![remark]
+}
+
+fn goes_by_deadline(hybrid: &HybridPlacement) -> bool {
+    matches!(hybrid.placement.policy, Policy::Deadline(_))
+}
