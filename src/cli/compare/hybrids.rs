@@ -26,8 +26,10 @@ pub fn deployment(mut edge: Config, hybrid: &HybridPlacement, deadline: Option<D
     edge.hybrid(cloud)
 }
 
+/// Looks whether everything can be simulated.
+///
 /// # Errors
-/// When there is a hybrid, which cannot be simulated.
+/// When there is a hybrid, which cannot.
 pub fn refuse(asked: &Asked) -> anyhow::Result<()> {
     let mut hybrids = asked.scenario.placements.iter().filter(|placement| placement.hybrid.is_some());
     let Some(placement) = hybrids.next() else { return Ok(()) };
