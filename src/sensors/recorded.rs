@@ -1,4 +1,4 @@
-//! Recorded files: rows of features from a CSV with a header, one at a time.
+//! Recorded files: rows of features from a CSV with a header, or from Parquet, one at a time.
 //!
 //! A file may be far larger than memory: a recording holds one row and never more than [`RECORD_BYTES_MAX`] of it.
 
@@ -10,10 +10,12 @@ use csv::{ByteRecord, ErrorKind, StringRecord};
 
 mod columns;
 mod error;
+mod parquet;
 
 pub use columns::{Columns, FeatureColumns};
 pub use error::{RecordingError, Suggestion};
 
+use self::parquet::ParquetRows;
 use columns::{Chosen, Time};
 
 /// The longest row, and the longest header, in bytes; without it, one unclosed quote would swallow the file.
@@ -22,7 +24,7 @@ pub const RECORD_BYTES_MAX: usize = 1 << 20;
 /// One row of a recorded file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Row {
-    /// The line on which it begins, from 1; the header is line 1.
+    /// The line on which it begins, from 1; the header is line 1. In Parquet the first row is 2, as if there were lines.
     pub line: u64,
     /// Its time, from a column `timestamp_us` (integer microseconds) or `time_s` (seconds); absent without either.
     pub timestamp_us: Option<i64>,
@@ -48,19 +50,34 @@ pub struct Row {
 /// ```
 pub struct Recording {
     path: PathBuf,
-    reader: csv::Reader<Lines<BufReader<File>>>,
+    source: Source,
     header: StringRecord,
     chosen: Chosen,
     is_over: bool,
 }
 
+enum Source {
+    Csv(Box<csv::Reader<Lines<BufReader<File>>>>),
+    Parquet(Box<ParquetRows>),
+}
+
 impl Recording {
-    /// Opens the file at `path` and finds `columns` in its header.
+    /// Opens the file at `path`, a CSV or Parquet, and finds `columns` in its header.
     ///
     /// # Errors
     /// [`RecordingError`] when it cannot be read, has no header, or its header lacks a column.
     pub fn open(path: impl AsRef<Path>, columns: &Columns) -> Result<Self, RecordingError> {
         let path = path.as_ref().to_owned();
+        let (source, header) = match ParquetRows::open(&path)? {
+            Some((header, rows)) => (Source::Parquet(Box::new(rows)), header),
+            None => Self::open_csv(&path)?,
+        };
+        let chosen = Chosen::find(columns, &header, &path)?;
+        Ok(Self { path, source, header, chosen, is_over: false })
+    }
+
+    fn open_csv(path: &Path) -> Result<(Source, StringRecord), RecordingError> {
+        let path = path.to_owned();
         let file = File::open(&path).map_err(|source| RecordingError::Open { path: path.clone(), source })?;
         let lines = Lines { inner: BufReader::new(file), left: RECORD_BYTES_MAX, last: b'\n' };
         // Rows of another length are refused here, where their line is known.
@@ -72,8 +89,7 @@ impl Recording {
         if header.iter().all(str::is_empty) {
             return Err(RecordingError::Empty { path });
         }
-        let chosen = Chosen::find(columns, &header, &path)?;
-        Ok(Self { path, reader, header, chosen, is_over: false })
+        Ok((Source::Csv(Box::new(reader)), header))
     }
 
     /// The names of every column, without the blanks around them.
@@ -87,33 +103,14 @@ impl Recording {
     }
 
     fn read(&mut self) -> Result<Option<Row>, RecordingError> {
-        let mut bytes = ByteRecord::new();
-        self.reader.get_mut().left = RECORD_BYTES_MAX;
-        let line = self.reader.position().line();
-        match self.reader.read_byte_record(&mut bytes) {
-            Ok(true) => self.row(bytes).map(Some),
-            Ok(false) => Ok(None),
-            Err(error) => Err(explain(&self.path, line, error)),
-        }
+        let found = match &mut self.source {
+            Source::Csv(reader) => read_csv(reader, &self.path, &self.header)?,
+            Source::Parquet(rows) => rows.next(&self.path)?,
+        };
+        found.map(|(line, record)| self.row(line, record)).transpose()
     }
 
-    /// The line on which `record`, the one just read, begins. The reader's own answer counts blank lines before a
-    /// record to it; where it ended is certain.
-    fn line(&self, record: &ByteRecord) -> u64 {
-        let breaks = record.iter().flatten().filter(|byte| **byte == b'\n').count() as u64;
-        self.reader.position().line().saturating_sub(breaks + 1)
-    }
-
-    fn row(&self, bytes: ByteRecord) -> Result<Row, RecordingError> {
-        let line = self.line(&bytes);
-        if bytes.len() != self.header.len() {
-            let (expected, found) = (self.header.len(), bytes.len());
-            return Err(RecordingError::Ragged { path: self.path.clone(), line, expected, found });
-        }
-        let record = StringRecord::from_byte_record(bytes).map_err(|error| {
-            let column = self.header[error.utf8_error().field()].to_owned();
-            RecordingError::NotUtf8 { path: self.path.clone(), line, column }
-        })?;
+    fn row(&self, line: u64, record: StringRecord) -> Result<Row, RecordingError> {
         let cell = Cells { recording: self, record: &record, line };
         let features =
             self.chosen.features.iter().map(|&column| cell.feature(column)).collect::<Result<_, _>>()?;
@@ -138,6 +135,33 @@ impl Iterator for Recording {
         self.is_over = !matches!(row, Some(Ok(_)));
         row
     }
+}
+
+fn read_csv(
+    reader: &mut csv::Reader<Lines<BufReader<File>>>,
+    path: &Path,
+    header: &StringRecord,
+) -> Result<Option<(u64, StringRecord)>, RecordingError> {
+    let mut bytes = ByteRecord::new();
+    reader.get_mut().left = RECORD_BYTES_MAX;
+    let line = reader.position().line();
+    match reader.read_byte_record(&mut bytes) {
+        Ok(true) => {}
+        Ok(false) => return Ok(None),
+        Err(error) => return Err(explain(path, line, error)),
+    }
+    // The line on which it begins. The reader's own answer counts blank lines before a record to it; where it ended is certain.
+    let breaks = bytes.iter().flatten().filter(|byte| **byte == b'\n').count() as u64;
+    let line = reader.position().line().saturating_sub(breaks + 1);
+    if bytes.len() != header.len() {
+        let (expected, found) = (header.len(), bytes.len());
+        return Err(RecordingError::Ragged { path: path.to_owned(), line, expected, found });
+    }
+    let record = StringRecord::from_byte_record(bytes).map_err(|error| {
+        let column = header[error.utf8_error().field()].to_owned();
+        RecordingError::NotUtf8 { path: path.to_owned(), line, column }
+    })?;
+    Ok(Some((line, record)))
 }
 
 /// One row's cells, and where they stand.

@@ -29,6 +29,16 @@ pub enum RecordingError {
         /// The cause.
         source: io::Error,
     },
+    /// It begins as a Parquet file does, and cannot be read as one.
+    #[error("{}: row {}: cannot be read as Parquet: {problem}", path.display(), line.saturating_sub(1))]
+    Parquet {
+        /// The file.
+        path: PathBuf,
+        /// The row's number, where the first one is 2 as in a CSV; 1 for the file as a whole.
+        line: u64,
+        /// What is wrong.
+        problem: String,
+    },
     /// There is no header.
     #[error("{}: line 1: found nothing, expected a header with the columns' names", path.display())]
     Empty {
