@@ -15,7 +15,7 @@ mod selection;
 use std::time::Duration;
 
 pub use accuracy::{Accuracy, DetectionFindings};
-pub use answer::Answer;
+pub use answer::{Answer, FURTHER_MAX};
 pub use consumption::Consumption;
 pub use contrast::Contrast;
 pub use curve::{CDF_STEPS_MAX, TIME_BINS_MAX, TimeBin};
