@@ -6,6 +6,7 @@
 mod asked;
 mod details;
 mod drawing;
+pub mod json;
 mod methods;
 mod page;
 mod plots;

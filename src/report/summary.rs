@@ -1,14 +1,15 @@
 //! `summary.json`: all figures, units in the names. docs/experiments.md lists the members.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
+use super::json::{figures, interval, proportion};
 use super::{FORMAT, Report};
 use crate::lab::findings::{
     Accuracy, Consumption, Contrast, Counts, Findings, PlacementFindings, PointFindings, RepeatFindings,
     StageFindings,
 };
 use crate::lab::observation::{Clock, Run};
-use crate::lab::statistics::{Difference, EnergyModel, Interval, MEAN_GROUPS_MAX, Proportion, Summary};
+use crate::lab::statistics::{Difference, EnergyModel, MEAN_GROUPS_MAX};
 
 /// The text, members in alphabetical order, a line at the end.
 pub fn summary(report: &Report<'_>) -> String {
@@ -227,34 +228,5 @@ fn difference(difference: Difference) -> Value {
         "interval": interval(difference.interval),
         "pairs": difference.pairs,
         "verdict": difference.verdict.as_str(),
-    })
-}
-
-fn figures(summary: &Summary) -> Value {
-    let mut object = Map::new();
-    object.insert("count".to_owned(), json!(summary.count));
-    object.insert("mean".to_owned(), estimate(summary.mean, summary.mean_interval));
-    object.insert("min".to_owned(), json!(summary.min));
-    object.insert("max".to_owned(), json!(summary.max));
-    for (percent, value, interval) in &summary.percentiles {
-        object.insert(format!("p{percent}"), estimate(*value, *interval));
-    }
-    Value::Object(object)
-}
-
-fn estimate(value: f64, range: Interval) -> Value {
-    json!({ "value": value, "interval": interval(range) })
-}
-
-fn interval(interval: Interval) -> Value {
-    json!([interval.low, interval.high])
-}
-
-fn proportion(proportion: Proportion, level: f64) -> Value {
-    json!({
-        "cases": proportion.cases,
-        "all": proportion.all,
-        "share": proportion.share(),
-        "interval": interval(proportion.interval(level)),
     })
 }

@@ -1,8 +1,8 @@
 //! A comparison as JSON.
 
 use nearfar::lab::comparison::{Comparison, Options};
-use nearfar::lab::statistics::{Interval, Proportion, Summary};
-use serde_json::{Map, Value, json};
+use nearfar::report::json::{figures, interval, proportion};
+use serde_json::{Value, json};
 
 /// One object: how it was made, every placement, every contrast.
 pub fn comparison(comparison: &Comparison, options: &Options) -> Value {
@@ -11,9 +11,9 @@ pub fn comparison(comparison: &Comparison, options: &Options) -> Value {
         json!({
             "placement": placement.name,
             "samples": placement.total_ms.count,
-            "total_latency_ms": summary(&placement.total_ms),
-            "inference_time_ms": summary(&placement.inference_ms),
-            "cloud_latency_ms": summary(&placement.network_ms),
+            "total_latency_ms": figures(&placement.total_ms),
+            "inference_time_ms": figures(&placement.inference_ms),
+            "cloud_latency_ms": figures(&placement.network_ms),
             "deadline_misses": placement.deadline_misses.map(|misses| proportion(misses, level)),
         })
     });
@@ -38,33 +38,5 @@ pub fn comparison(comparison: &Comparison, options: &Options) -> Value {
         "totals_are_sums": comparison.totals_are_sums,
         "placements": placements.collect::<Vec<_>>(),
         "contrasts": contrasts.collect::<Vec<_>>(),
-    })
-}
-
-fn summary(summary: &Summary) -> Value {
-    let mut object = Map::new();
-    object.insert("mean".to_owned(), estimate(summary.mean, summary.mean_interval));
-    object.insert("min".to_owned(), json!(summary.min));
-    object.insert("max".to_owned(), json!(summary.max));
-    for (percent, value, interval) in &summary.percentiles {
-        object.insert(format!("p{percent}"), estimate(*value, *interval));
-    }
-    Value::Object(object)
-}
-
-fn estimate(value: f64, range: Interval) -> Value {
-    json!({ "value": value, "interval": interval(range) })
-}
-
-fn interval(interval: Interval) -> Value {
-    json!([interval.low, interval.high])
-}
-
-fn proportion(proportion: Proportion, level: f64) -> Value {
-    json!({
-        "cases": proportion.cases,
-        "all": proportion.all,
-        "share": proportion.share(),
-        "interval": interval(proportion.interval(level)),
     })
 }
