@@ -4,6 +4,7 @@
 
 mod diagnose;
 mod parse;
+mod plain;
 mod write;
 
 pub use parse::{Limits, Rejected, parse_request, parse_request_of};
