@@ -10,13 +10,13 @@ use crate::metrics::HybridStatistics;
 use crate::placement::{Asked, BreakerChange, Chooser, Course, LegEnd, Sites, Step};
 
 /// A leg that sets out, with its features.
-pub type Leg = (Ticket, Result<Vec<f32>, Refusal>);
+pub type Leg = (Box<Ticket>, Result<Vec<f32>, Refusal>);
 
 /// What has ended, and is to be published or forgotten.
 #[derive(Default)]
 pub struct Ends {
     pub answers: Vec<Answer>,
-    pub lost: Vec<Ticket>,
+    pub lost: Vec<Box<Ticket>>,
 }
 
 /// The requests under way.
@@ -40,7 +40,7 @@ pub struct Table {
 struct Held {
     course: Course,
     /// The request itself, until it is answered.
-    ticket: Option<Ticket>,
+    ticket: Option<Box<Ticket>>,
     features: Vec<f32>,
     said: [Option<Said>; 2],
     due: Option<Instant>,
@@ -68,7 +68,7 @@ impl Table {
     }
 
     /// Takes a request, and adds its first legs to those of edge and cloud.
-    pub fn begin(&mut self, ticket: Ticket, features: Vec<f32>, now: Instant, legs: &mut [Vec<Leg>; 2]) {
+    pub fn begin(&mut self, ticket: Box<Ticket>, features: Vec<f32>, now: Instant, legs: &mut [Vec<Leg>; 2]) {
         let asked = Asked {
             deadline: ticket.deadline,
             urgency: ticket.urgency,
@@ -92,7 +92,8 @@ impl Table {
     /// A leg has ended.
     pub fn leg_ended(&mut self, site: Site, leg: Answer, now: Instant, ends: &mut Ends) {
         self.legs_open[site as usize] -= 1;
-        let Answer { ticket: Ticket { sequence, network, stages, .. }, outcome } = leg;
+        let Answer { ticket, outcome } = leg;
+        let Ticket { sequence, network, stages, .. } = *ticket;
         let number = sequence & !COPY;
         let Some(mut held) = self.held.remove(&number) else { return self.chooser.dropped(site) };
         let end = end_of(&outcome);
@@ -220,14 +221,15 @@ impl Held {
         let is_measured = site == Site::Cloud && self.course.is_copy();
         let deadline = if is_measured { None } else { ticket.deadline };
         let leg = Ticket::new(ticket.caller.clone(), ReplyTo::default(), now, deadline, ticket.sequence);
-        Some((Ticket { bytes: ticket.bytes, ..leg }, Ok(self.features.clone())))
+        Some((Box::new(Ticket { bytes: ticket.bytes, ..leg }), Ok(self.features.clone())))
     }
 
     /// The request with the answer that one of its legs has got.
     fn answer(&mut self, made: Made) -> Option<Answer> {
         let Said { outcome, network, stages } = self.said[made.site as usize].take()?;
-        let ticket = self.ticket.take()?;
-        Some(Answer { ticket: Ticket { network, stages, made: Some(made), ..ticket }, outcome })
+        let mut ticket = self.ticket.take()?;
+        (ticket.network, ticket.stages, ticket.made) = (network, stages, Some(made));
+        Some(Answer { ticket, outcome })
     }
 
     fn is_needed(&self, has_room: bool) -> bool {
