@@ -1,5 +1,6 @@
 //! The events of an experiment, in the order of their times.
 
+mod event;
 mod leg;
 mod meeting;
 mod place;
@@ -11,6 +12,7 @@ use std::time::{Duration, Instant};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use self::event::{Event, Kind};
 use self::leg::{Asked, Leg};
 use self::meeting::Meeting;
 use self::place::Place;
@@ -51,22 +53,6 @@ struct Simulation<'a> {
     /// Where they meet.
     meeting: Option<Meeting>,
     totals: Totals,
-}
-
-struct Event {
-    at: Duration,
-    /// Events of one time happen in the order they were made.
-    number: u64,
-    kind: Kind,
-}
-
-enum Kind {
-    /// A leg reaches the model's end.
-    Arrive(Leg),
-    /// A worker has answered these.
-    Done(Site, Vec<Leg>, Vec<usize>),
-    /// Word of a hybrid's leg reaches the place where the two sites meet.
-    Back(Leg),
 }
 
 /// What can happen next.
@@ -297,23 +283,3 @@ impl<'a> Simulation<'a> {
 
 /// Which stream of the seed's numbers the path is drawn from; arrivals and orders have others.
 const PATH_STREAM: u64 = 2;
-
-impl Ord for Event {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.at, self.number).cmp(&(other.at, other.number))
-    }
-}
-
-impl PartialOrd for Event {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Event {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl Eq for Event {}
