@@ -1,12 +1,14 @@
 //! Which of two sites, the edge or the cloud, answers a request: the policies, and what they know of the cloud.
 //!
 //! Nothing here waits, sends or looks at a clock: times are arguments, and what is to be done is a value that is returned. For each
-//! request there is a [`Course`]; the [`Chooser`] begins it and is told how each site's leg of it has ended.
+//! request there is a [`Course`]; the [`Chooser`] begins it and is told how each site's leg of it has ended. A [`Table`] holds the
+//! requests under way and does what comes of that.
 
 mod breaker;
 mod chooser;
 mod course;
 mod recent;
+mod table;
 
 use std::fmt;
 use std::time::Duration;
@@ -17,6 +19,7 @@ pub use self::breaker::{Breaker, BreakerChange, BreakerConfig, BreakerState, Pas
 pub use self::chooser::{Asked, Chooser, Counts, Sites};
 pub use self::course::{Course, LegEnd, Step};
 pub use self::recent::Recent;
+pub use self::table::{Ends, Request, Table};
 
 /// How requests are shared between edge and cloud.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -483,14 +483,126 @@ fn a_dry_run_says_what_a_hybrid_consists_of() {
 }
 
 #[test]
-fn a_hybrid_is_not_simulated() {
-    let place = Place::with(HYBRIDS);
-    for flags in [&["--virtual"][..], &["--virtual", "--dry-run"]] {
-        run(&mut place.command(flags)).assert_refused_after_remarks(
-            "scenario.yaml: placement \"shadow\": found a hybrid, expected a placement at one site: hybrids are measured by the clock only",
-        );
+fn on_either_clock_the_same_sites_answer_for_the_same_reasons() {
+    // Whatever the machine does, the edge is before a cloud that is gone, and no score is within no band.
+    let scenario = "\
+simulation: {duration_s: 1, seed: 7}
+networks:
+  far: {uplink: {delay: {model: constant, ms: 50}}}
+  gone: {uplink: {loss: {probability: 1}}}
+placements:
+  - {name: sure, model: models/anomaly_detector, cloud: {network: far, policy: {name: confidence, band: 0}, cloud_timeout_ms: 60000}}
+  - {name: unsure, model: models/anomaly_detector, cloud: {network: far, policy: {name: confidence, band: 1}, cloud_timeout_ms: 60000}}
+  - {name: first, model: models/anomaly_detector, cloud: {network: gone, policy: hedged, cloud_timeout_ms: 60000}}
+  - {name: waits, model: models/anomaly_detector, cloud: {network: far, policy: {name: hedged, hedge_after_ms: 60000}}}
+  - {name: shadow, model: models/anomaly_detector, cloud: {threshold: 0, network: far, policy: shadow, cloud_timeout_ms: 60000}}
+  - {name: far, model: models/anomaly_detector, cloud: {threshold: 0, network: far, policy: urgency, cloud_timeout_ms: 60000}}
+sensors: [{id: press, count: 4, rate_hz: 5, noise_level: 2}]
+";
+    let place = Place::with(scenario);
+    place.run(&["--out", "real"]);
+    place.run(&["--out", "virtual", "--virtual", "--cost", "20,2"]);
+    let [real, simulated] =
+        ["real", "virtual"].map(|out| made(&place, &format!("{out}/observations.parquet")));
+    assert_eq!((real.len(), &real), (6 * 20, &simulated));
+    let of = |wanted: &str| {
+        let [_, _, made_by, reason, _] = real.iter().find(|[_, placement, ..]| placement == wanted).unwrap();
+        format!("{made_by} {reason}")
+    };
+    assert_eq!(
+        ["sure", "unsure", "first", "waits", "shadow", "far"].map(of),
+        [
+            "edge confident",
+            "cloud escalated",
+            "edge hedge",
+            "edge in_time",
+            "edge shadow",
+            "cloud default_site"
+        ]
+    );
+    // Both reckon a leg's bytes in the same way.
+    let network_bytes = |out: &str, placement: usize| {
+        let summary = std::fs::read_to_string(place.path(&format!("{out}/summary.json"))).unwrap();
+        let summary: Value = serde_json::from_str(&summary).unwrap();
+        summary["points"][0]["placements"][placement]["consumption"]["network_bytes"].as_u64().unwrap()
+    };
+    for (placement, is_carried) in [(0, false), (1, true), (2, true), (3, false), (4, true), (5, true)] {
+        let bytes = ["real", "virtual"].map(|out| network_bytes(out, placement));
+        assert_eq!(bytes.map(|bytes| bytes > 0), [is_carried; 2], "{placement}: {bytes:?}");
     }
-    assert!(!place.path("results").exists());
+}
+
+#[test]
+fn in_virtual_time_a_hybrid_s_sites_have_costs_and_ways_of_their_own() {
+    let place = Place::with(HYBRIDS);
+    let flags = [
+        "--virtual",
+        "--cost",
+        "20,2",
+        "--cost",
+        "far/cloud=70,5",
+        "--path",
+        "100",
+        "--path",
+        "far/cloud=300",
+    ];
+    let one = place.run(&[&flags[..], &["--out", "one"]].concat());
+    let said = std::fs::read_to_string(place.path("one/cost.txt")).unwrap();
+    for line in [
+        "--cost edge=20,2",
+        "--cost far=20,2",
+        "--cost far/cloud=70,5",
+        "--path cut/cloud=100",
+        "--path far/cloud=300",
+    ] {
+        assert!(said.lines().any(|found| found == line), "{line}: {said}");
+    }
+    // Twice a pass and a way for each of three hybrids.
+    assert_eq!(said.lines().count(), 14, "{said}");
+    let flags: Vec<_> = ["--virtual"].into_iter().chain(said.split_whitespace()).collect();
+    let two = place.run(&[&flags[..], &["--out", "two"]].concat());
+    assert_eq!(one.lines, two.lines);
+    assert!(files(&place.path("one")) == files(&place.path("two")));
+    // Passes of one row, and the way: at the edge and at the cloud.
+    for (placement, beyond) in [("shadow", "0.122000"), ("far", "0.375000")] {
+        let rows = place.rows("one/metrics-1.csv");
+        let times = rows.iter().filter(|row| row[2] == placement);
+        let beyond_network = |row: &Vec<String>| {
+            format!("{:.6}", row[5].parse::<f64>().unwrap() - row[4].parse::<f64>().unwrap())
+        };
+        assert_eq!(times.map(beyond_network).collect::<Vec<_>>(), vec![beyond; 20], "{placement}");
+    }
+    let summary = std::fs::read_to_string(place.path("one/summary.json")).unwrap();
+    let summary: Value = serde_json::from_str(&summary).unwrap();
+    let costs = &summary["run"]["clock"]["cost_models"];
+    assert_eq!((&costs[0]["cloud"], &costs[2]["cloud"]["per_batch_us"]), (&Value::Null, &70.0.into()));
+    let page = std::fs::read_to_string(place.path("one/report.html")).unwrap();
+    assert!(page.contains("far, edge: 20") && page.contains("far, cloud: 70"), "both costs are on the page");
+    let marks: Vec<_> = summary["marks"].as_array().unwrap().iter().map(|mark| &mark["what"]).collect();
+    assert_eq!(marks, ["outage of the cloud's uplink"; 2]);
+    run(&mut place.command(&["--virtual", "--cost", "edge/cloud=1,1"])).assert_refused_after_remarks(
+        "--cost: there is no placement \"edge/cloud\", expected one of edge, shadow, shadow/cloud, far, far/cloud, cut, cut/cloud",
+    );
+}
+
+#[test]
+fn in_virtual_time_a_hybrid_goes_by_the_deadline_too() {
+    let scenario = "\
+simulation: {duration_s: 1, seed: 7}
+networks: {moon: {uplink: {delay: {model: constant, ms: 60}}}}
+placements:
+  - {name: moon, model: models/anomaly_detector, network: moon}
+  - {name: by-deadline, model: models/anomaly_detector, network: moon, cloud: {network: moon, policy: deadline}}
+  - {name: by-urgency, model: models/anomaly_detector, network: moon, cloud: {network: moon, policy: urgency}}
+sensors: [{id: press, count: 4, rate_hz: 5}]
+";
+    let flags = ["--virtual", "--cost", "20,2", "--json", "--deadline-ms", "50"];
+    let ended = Place::with(scenario).run(&flags);
+    let value: Value = serde_json::from_str(&ended.lines.join("\n")).unwrap();
+    let placements = value["points"][0]["placements"].as_array().unwrap();
+    let [moon, by_deadline, by_urgency] = [0, 1, 2].map(|at| &placements[at]["requests"]);
+    assert_eq!((&moon["answered"], &by_urgency["answered"]), (&20.into(), &20.into()));
+    assert_eq!(by_deadline["refused"], serde_json::json!({ "DEADLINE_EXCEEDED": 20 }));
 }
 
 trait RefusedAfterRemarks {

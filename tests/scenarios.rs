@@ -1,11 +1,11 @@
-//! Every scenario in `examples/scenarios` is read, names models that are there, and can be simulated but for its hybrids.
+//! Every scenario in `examples/scenarios` is read, names models that are there, and can be simulated.
 
 use std::path::Path;
 use std::time::Duration;
 
 use nearfar::lab::experiment::Fleet;
-use nearfar::lab::scenario::{Document, Scenario};
-use nearfar::lab::virtual_time::{CostModel, Experiment, WorkerModel, simulate};
+use nearfar::lab::scenario::{Document, Placement, Scenario};
+use nearfar::lab::virtual_time::{CostModel, Experiment, Hybrid, WorkerModel, simulate};
 
 fn examples() -> Vec<(String, Document, Scenario)> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/scenarios");
@@ -48,23 +48,32 @@ fn every_example_is_read_and_its_models_are_there() {
 }
 
 #[test]
-fn every_example_can_be_simulated_but_for_its_hybrids() {
+fn every_example_can_be_simulated() {
     let cost = CostModel { per_batch: Duration::from_micros(5), per_row: Duration::from_micros(1) };
     let worker = WorkerModel::like_a_node(cost);
     for (name, _, scenario) in examples() {
-        let median = |placement| {
+        let median = |placement: &Placement| {
             let fleet = Fleet::of(&scenario, &[]).unwrap();
-            let experiment = Experiment::of(&scenario, &fleet, placement, worker);
-            let mut latencies = Vec::new();
-            let totals =
-                simulate(&experiment, &mut |record| latencies.push(record.ended_at - record.sent_at));
+            let mut experiment = Experiment::of(&scenario, &fleet, placement, worker);
+            if let Some(cloud) = &placement.hybrid {
+                experiment = experiment.with_cloud(Hybrid::of(cloud, worker, [0.5; 2], scenario.deadline));
+            }
+            let (mut latencies, mut answered) = (Vec::new(), [0, 0]);
+            let totals = simulate(&experiment, &|_, _| Some(0.1), &mut |record| {
+                latencies.push(record.ended_at - record.sent_at);
+                record.made.iter().for_each(|made| answered[made.site as usize] += 1);
+            });
             assert!(totals.is_conserved() && totals.answered > 0, "{name}: {totals:?}");
+            assert_eq!(
+                placement.hybrid.is_some(),
+                answered[0] > 0 && answered[1] > 0,
+                "{name}: {answered:?}"
+            );
             latencies.sort_unstable();
             latencies[latencies.len() / 2]
         };
-        let at_one_site: Vec<_> =
-            scenario.placements.iter().filter(|placement| placement.hybrid.is_none()).collect();
-        let [edge, cloud] = at_one_site.as_slice() else { panic!("two placements") };
-        assert!(median(edge) < median(cloud), "{name}");
+        let medians: Vec<_> = scenario.placements.iter().map(median).collect();
+        let between = medians.get(2).copied().unwrap_or(medians[1]);
+        assert!(medians[0] < between && between <= medians[1], "{name}: {medians:?}");
     }
 }

@@ -2,6 +2,7 @@
 
 mod asked;
 mod calibration;
+mod choices;
 mod conclude;
 mod cost;
 mod cpu;
@@ -92,12 +93,12 @@ struct Running {
     #[arg(long, value_name = "N", requires = "is_virtual", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     devices: Option<u32>,
     /// What a forward pass takes in virtual time, in microseconds, instead of measuring it: for each pass, and for each of its rows.
-    /// For one placement with its name in front; may be given several times
-    #[arg(long, value_name = "[PLACEMENT=]PER_BATCH_US,PER_ROW_US", requires = "is_virtual")]
+    /// For one placement with its name in front, and for a hybrid's cloud with NAME/cloud; may be given several times
+    #[arg(long, value_name = "[SITE=]PER_BATCH_US,PER_ROW_US", requires = "is_virtual")]
     cost: Vec<cost::CostFlag>,
     /// What the way through client and broker takes in virtual time, in microseconds: one number, or quantiles from the least to the
-    /// most. For one placement with its name in front. Without it and without --cost it is measured in two seconds by the clock
-    #[arg(long, value_name = "[PLACEMENT=]US[,US...]", requires = "is_virtual")]
+    /// most. For one placement, or a hybrid's cloud, as --cost. Without it and without --cost it is measured in two seconds by the clock
+    #[arg(long, value_name = "[SITE=]US[,US...]", requires = "is_virtual")]
     path: Vec<cost::PathFlag>,
 }
 

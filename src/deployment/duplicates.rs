@@ -44,11 +44,11 @@ pub struct Given {
 /// What became of a request when it came.
 pub enum Entry {
     /// It is new: it goes on.
-    New(Box<Ticket>),
+    New(Ticket),
     /// It is under way already, and is answered together with the first one.
     Waits,
     /// It was answered before: like this.
-    Known(Box<Ticket>, Given),
+    Known(Ticket, Given),
 }
 
 /// The requests of a deployment that are known. Clones share them.
@@ -74,7 +74,7 @@ struct State {
 
 enum Known {
     /// With those that have come again meanwhile.
-    UnderWay(Vec<Box<Ticket>>),
+    UnderWay(Vec<Ticket>),
     /// The number of its answer.
     Answered(u64),
 }
@@ -96,7 +96,7 @@ impl Duplicates {
     }
 
     /// Looks a valid request up, and notes it where it is new. `is_resent`: MQTT says that it may have been sent before.
-    pub fn enter(&self, mut ticket: Box<Ticket>, features: &[f32], is_resent: bool, now: Instant) -> Entry {
+    pub fn enter(&self, mut ticket: Ticket, features: &[f32], is_resent: bool, now: Instant) -> Entry {
         let Some(shared) = &self.shared else { return Entry::New(ticket) };
         let Some(identity) = shared.identity(&ticket, features) else { return Entry::New(ticket) };
         let mut state = shared.lock();
@@ -137,7 +137,7 @@ impl Duplicates {
     }
 
     /// Forgets a request that is under way and will not be answered. Returns those that have come again meanwhile.
-    pub fn forget(&self, identity: Identity) -> Vec<Box<Ticket>> {
+    pub fn forget(&self, identity: Identity) -> Vec<Ticket> {
         let Some(shared) = &self.shared else { return Vec::new() };
         let mut state = shared.lock();
         match state.known.remove(&identity) {
@@ -213,13 +213,14 @@ fn is_retryable(outcome: &Result<f32, Box<Refusal>>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::deployment::flow::Particulars;
     use crate::deployment::outbox::ReplyTo;
     use crate::inference::{Caller, DeviceId, ErrorCode, Outcome};
 
-    fn ticket(device: &str, timestamp_us: Option<i64>) -> Box<Ticket> {
+    fn ticket(device: &str, timestamp_us: Option<i64>) -> Ticket {
         let device_id = Some(DeviceId::new(device).unwrap());
         let caller = Caller { device_id, timestamp_us, request_id: None };
-        Box::new(Ticket::new(caller, ReplyTo::default(), Instant::now(), None, 0))
+        Box::new(Particulars::new(caller, ReplyTo::default(), Instant::now(), None, 0))
     }
 
     fn given(outcome: Outcome) -> Given {

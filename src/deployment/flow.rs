@@ -23,8 +23,11 @@ use self::passage::Course;
 use super::duplicates::{Given, Identity};
 use super::outbox::{Answer, ReplyTo};
 
-/// A request on its way through the deployment, without its features. It is large and changes hands often: its box does.
-pub struct Ticket {
+/// A request on its way through the deployment, without its features. It changes hands often, so that all it says is in a box.
+pub type Ticket = Box<Particulars>;
+
+/// What a [`Ticket`] says.
+pub struct Particulars {
     pub caller: Caller,
     pub reply_to: ReplyTo,
     pub arrived_at: Instant,
@@ -53,7 +56,7 @@ pub struct Ticket {
     pub made: Option<Made>,
 }
 
-impl Ticket {
+impl Particulars {
     pub fn new(
         caller: Caller,
         reply_to: ReplyTo,
@@ -106,7 +109,7 @@ pub struct Revisions {
 /// What the delay line carries.
 pub enum Parcel {
     /// On the way to the model: valid features, or a refusal that the far end would make.
-    Up(Box<Ticket>, Result<Vec<f32>, Refusal>),
+    Up(Ticket, Result<Vec<f32>, Refusal>),
     /// On the way back, since when.
     Down(Answer, Instant),
 }
@@ -115,18 +118,18 @@ pub enum Parcel {
 pub struct Flow {
     /// The simulated network, which may be exchanged.
     passage: Arc<Passage>,
-    workers: Pool<Box<Ticket>>,
+    workers: Pool<Ticket>,
     end: End,
     /// How long this thread may wait for room towards a slow broker.
     publish_wait_max: Duration,
     /// Gathered for the model.
-    jobs: Vec<Job<Box<Ticket>>>,
+    jobs: Vec<Job<Ticket>>,
     /// Gathered for the way back.
     answers: Vec<Answer>,
     /// Gathered, and not to go that way.
     late: Vec<Answer>,
     /// What the workers did not take; empty in between.
-    ended: Vec<Done<Box<Ticket>>>,
+    ended: Vec<Done<Ticket>>,
 }
 
 impl Clone for Flow {
@@ -146,7 +149,7 @@ impl Clone for Flow {
 
 impl Flow {
     /// A way through `network` to `workers` and back to `end`.
-    pub fn new(network: &Profile, in_flight_max: usize, workers: Pool<Box<Ticket>>, end: End) -> Self {
+    pub fn new(network: &Profile, in_flight_max: usize, workers: Pool<Ticket>, end: End) -> Self {
         Self {
             passage: Arc::new(Passage::new(network, in_flight_max)),
             workers,
@@ -164,7 +167,7 @@ impl Flow {
         Self { publish_wait_max: Duration::ZERO, ..self }
     }
 
-    pub fn workers(&self) -> &Pool<Box<Ticket>> {
+    pub fn workers(&self) -> &Pool<Ticket> {
         &self.workers
     }
 
@@ -180,8 +183,8 @@ impl Flow {
     /// that is quicker.
     pub fn admit(
         &mut self,
-        admitted: &mut Vec<(Box<Ticket>, Result<Vec<f32>, Refusal>)>,
-        guest: Option<&mut Guest<Box<Ticket>>>,
+        admitted: &mut Vec<(Ticket, Result<Vec<f32>, Refusal>)>,
+        guest: Option<&mut Guest<Ticket>>,
     ) {
         if !self.passage.is_simulated() {
             let now = Instant::now();
@@ -212,7 +215,7 @@ impl Flow {
     }
 
     /// Refuses what may not even start, at once.
-    pub fn refuse(&mut self, refused: impl IntoIterator<Item = (Box<Ticket>, Refusal)>) {
+    pub fn refuse(&mut self, refused: impl IntoIterator<Item = (Ticket, Refusal)>) {
         let mut leaving =
             refused.into_iter().map(|(ticket, refusal)| Answer::refused(ticket, refusal)).collect();
         self.end.send(&mut leaving, self.publish_wait_max);
@@ -255,14 +258,14 @@ impl Flow {
     }
 
     /// A batch that the model has seen.
-    pub fn on_done(&mut self, done: &mut Vec<Done<Box<Ticket>>>) {
+    pub fn on_done(&mut self, done: &mut Vec<Done<Ticket>>) {
         self.count_batch(done);
         self.gather(done);
         self.send_back();
     }
 
     /// Counts the forward pass. One that failed and was tried again row by row counts once, with its last row's time.
-    fn count_batch(&self, done: &[Done<Box<Ticket>>]) {
+    fn count_batch(&self, done: &[Done<Ticket>]) {
         // Those whose deadline had passed were not part of it.
         let rows = done.iter().filter(|done| !done.inference.is_zero());
         if let Some(last) = rows.clone().next_back() {
@@ -277,7 +280,7 @@ impl Flow {
     }
 
     /// At the model's end of the network.
-    fn arrive(&mut self, ticket: Box<Ticket>, request: Result<Vec<f32>, Refusal>, now: Instant) {
+    fn arrive(&mut self, ticket: Ticket, request: Result<Vec<f32>, Refusal>, now: Instant) {
         match request {
             Ok(features) => {
                 let deadline = ticket.deadline;
@@ -288,7 +291,7 @@ impl Flow {
     }
 
     /// The same as [`forward`](Self::forward), or it is done at once.
-    fn run_or_forward(&mut self, guest: Option<&mut Guest<Box<Ticket>>>) {
+    fn run_or_forward(&mut self, guest: Option<&mut Guest<Ticket>>) {
         // This thread must not wait for the broker; a worker may.
         let has_room = self.end.has_room_for(self.jobs.len());
         let Some(mut visit) = guest.filter(|_| has_room).and_then(|guest| guest.enter(self.jobs.len()))
@@ -310,7 +313,7 @@ impl Flow {
         self.send_back();
     }
 
-    fn gather(&mut self, done: &mut Vec<Done<Box<Ticket>>>) {
+    fn gather(&mut self, done: &mut Vec<Done<Ticket>>) {
         for Done { context: mut ticket, outcome, queue, batch, inference } in done.drain(..) {
             ticket.stages = Stages { queue, batch, inference, ..ticket.stages };
             self.answer(ticket, outcome);
@@ -318,7 +321,7 @@ impl Flow {
     }
 
     /// Gathers an answer for the way back. A deadline is kept where the request came in: word of it has no way to go.
-    fn answer(&mut self, ticket: Box<Ticket>, outcome: Outcome) {
+    fn answer(&mut self, ticket: Ticket, outcome: Outcome) {
         let is_late = matches!(&outcome, Err(refusal) if refusal.code == ErrorCode::DeadlineExceeded);
         let gathered = if is_late { &mut self.late } else { &mut self.answers };
         gathered.push(Answer { ticket, outcome });
@@ -363,11 +366,7 @@ impl Flow {
 }
 
 /// A request on the uplink: it arrives, or its deadline passes before that.
-fn going_up(
-    ticket: Box<Ticket>,
-    request: Result<Vec<f32>, Refusal>,
-    arrives_at: Instant,
-) -> (Instant, Parcel) {
+fn going_up(ticket: Ticket, request: Result<Vec<f32>, Refusal>, arrives_at: Instant) -> (Instant, Parcel) {
     match ticket.deadline {
         Some(deadline) if deadline <= arrives_at => (deadline, Parcel::Up(ticket, Err(expired_on_the_way()))),
         _ => (arrives_at, Parcel::Up(ticket, request)),
@@ -383,7 +382,7 @@ fn expired_on_the_way() -> Refusal {
 pub const PUBLISH_WAIT_MAX: Duration = Duration::from_secs(5);
 
 impl Answer {
-    pub fn refused(ticket: Box<Ticket>, refusal: Refusal) -> Self {
+    pub fn refused(ticket: Ticket, refusal: Refusal) -> Self {
         Self { ticket, outcome: Outcome::Err(refusal) }
     }
 }

@@ -11,7 +11,7 @@ use tracing::{Span, debug_span, info, warn};
 
 use super::duplicates::{Duplicates, Entry};
 use super::entrance::Entrance;
-use super::flow::Ticket;
+use super::flow::{Particulars, Ticket};
 use super::outbox::{Answer, ReplyTo};
 use super::{Config, DeviceIdFrom, trace_context};
 use crate::client::Subscriber;
@@ -69,7 +69,7 @@ struct Intake {
     device_id_from: DeviceIdFrom,
     entrance: Entrance,
     sequence: u64,
-    admitted: Vec<(Box<Ticket>, Result<Vec<f32>, Refusal>)>,
+    admitted: Vec<(Ticket, Result<Vec<f32>, Refusal>)>,
     duplicates: Duplicates,
     /// Requests of a batch that were answered before.
     repeated: Vec<Answer>,
@@ -123,7 +123,7 @@ impl Intake {
         }
     }
 
-    fn read(&mut self, message: Message, arrived_at: Instant) -> (Box<Ticket>, Result<Vec<f32>, Refusal>) {
+    fn read(&mut self, message: Message, arrived_at: Instant) -> (Ticket, Result<Vec<f32>, Refusal>) {
         self.sequence += 1;
         let (payload, sender) = (&message.payload, message.sender.as_deref());
         let parsed = match self.device_id_from {
@@ -155,7 +155,7 @@ impl Intake {
         }
     }
 
-    fn ticket(&self, caller: Caller, message: Message, arrived_at: Instant) -> Box<Ticket> {
+    fn ticket(&self, caller: Caller, message: Message, arrived_at: Instant) -> Ticket {
         let expiry_s = message.properties.as_ref().and_then(|properties| properties.message_expiry_s);
         let expiry = expiry_s.map(|seconds| Duration::from_secs(seconds.into()));
         let bytes = message.topic.len() + message.payload.len();
@@ -163,7 +163,11 @@ impl Intake {
         let span = self.span(&caller, message.properties.as_deref());
         let deadline = allowed.map(|allowed| arrived_at + allowed);
         let reply_to = ReplyTo { qos: message.qos, properties: message.properties, receipt: message.receipt };
-        Box::new(Ticket { bytes, span, ..Ticket::new(caller, reply_to, arrived_at, deadline, self.sequence) })
+        Box::new(Particulars {
+            bytes,
+            span,
+            ..Particulars::new(caller, reply_to, arrived_at, deadline, self.sequence)
+        })
     }
 
     /// A request's span, with the trace that its sender says it belongs to.

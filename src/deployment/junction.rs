@@ -10,7 +10,7 @@
 //! none by the thread that brings a leg's end: the [dispatcher](Dispatcher) sends those that follow from one.
 
 mod dispatcher;
-mod table;
+mod request;
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -18,12 +18,15 @@ use std::time::{Duration, Instant};
 use tracing::{info, warn};
 
 pub use self::dispatcher::Dispatcher;
-use self::table::{Ends, Table};
-use super::flow::{Flow, Ticket};
+use self::request::{Asked, Leg, said_by};
+use super::flow::{COPY, Flow, Ticket};
 use super::outbox::{Answer, Outbox};
 use crate::inference::{Refusal, Site};
 use crate::metrics::{HybridStatistics, Ledger};
-use crate::placement::{BreakerChange, BreakerState, Chooser};
+use crate::placement::{BreakerChange, BreakerState, Chooser, Table};
+
+/// What has ended, and is to be published or forgotten.
+type Ends = crate::placement::Ends<Asked>;
 
 /// Where a hybrid's two sites meet. Clones are the same junction; each thread has its own, with buffers.
 #[derive(Clone)]
@@ -35,16 +38,32 @@ pub struct Junction {
 /// What the clones share.
 pub struct Shared {
     deployment: String,
-    table: Mutex<Table>,
+    state: Mutex<State>,
     /// News for the dispatcher.
     news: Condvar,
+}
+
+struct State {
+    table: Table<Asked>,
+    is_closed: bool,
+    /// When the dispatcher looks next; `None` while it is awake.
+    dispatcher_wakes_at: Option<Instant>,
+}
+
+impl State {
+    /// Whether the dispatcher sleeps and should not.
+    fn has_news(&self) -> bool {
+        let Some(wakes_at) = self.dispatcher_wakes_at else { return false };
+        self.table.has_outgoing() || self.table.next_due().is_some_and(|due| due < wakes_at)
+    }
 }
 
 impl Junction {
     /// One without requests.
     pub fn new(deployment: &str, chooser: Chooser, in_flight_max: usize, outbox: Outbox) -> Self {
-        let table = Mutex::new(Table::new(chooser, in_flight_max));
-        let shared = Shared { deployment: deployment.to_owned(), table, news: Condvar::new() };
+        let table = Table::new(chooser, in_flight_max);
+        let state = Mutex::new(State { table, is_closed: false, dispatcher_wakes_at: None });
+        let shared = Shared { deployment: deployment.to_owned(), state, news: Condvar::new() };
         Self { shared: Arc::new(shared), outbox }
     }
 
@@ -63,7 +82,7 @@ impl Junction {
     /// Takes admitted requests, and sends their first legs to `flows`, those to edge and cloud. What is no request is refused at once.
     pub fn admit(
         &mut self,
-        admitted: &mut Vec<(Box<Ticket>, Result<Vec<f32>, Refusal>)>,
+        admitted: &mut Vec<(Ticket, Result<Vec<f32>, Refusal>)>,
         flows: &mut [Flow; 2],
         wait: Duration,
     ) {
@@ -72,7 +91,7 @@ impl Junction {
         self.with_table(|table| {
             for (ticket, request) in admitted.drain(..) {
                 match request {
-                    Ok(features) => table.begin(ticket, features, now, &mut legs),
+                    Ok(features) => table.begin(Asked { ticket, features }, now, &mut legs),
                     Err(refusal) => refused.push(Answer::refused(ticket, refusal)),
                 }
             }
@@ -92,39 +111,45 @@ impl Junction {
         }
         let (now, mut ends) = (Instant::now(), Ends::default());
         self.with_table(|table| {
-            legs.drain(..).for_each(|leg| table.leg_ended(site, leg, now, &mut ends));
+            for leg in legs.drain(..) {
+                let number = leg.ticket.sequence & !COPY;
+                table.leg_ended(site, number, said_by(leg), now, &mut ends);
+            }
         });
         self.publish(ends, wait);
     }
 
     /// The simulated network has lost legs of `site` without a word.
-    pub fn legs_lost(&mut self, site: Site, legs: &[Box<Ticket>]) {
+    pub fn legs_lost(&mut self, site: Site, legs: &[Ticket]) {
         let (now, mut ends) = (Instant::now(), Ends::default());
         self.with_table(|table| {
-            legs.iter().for_each(|leg| table.leg_lost(site, leg, now, &mut ends));
+            for leg in legs {
+                let number = leg.sequence & !COPY;
+                table.leg_lost(site, number, leg.sequence != number, now, &mut ends);
+            }
         });
         self.publish(ends, Duration::ZERO);
     }
 
     /// The simulated network has made a copy of a leg.
     pub fn leg_copied(&self, site: Site) {
-        self.shared.lock().leg_copied(site);
+        self.shared.lock().table.leg_copied(site);
     }
 
     fn publish(&mut self, mut ends: Ends, wait: Duration) {
         self.outbox.send(&mut ends.answers, wait);
         if !ends.lost.is_empty() {
-            self.outbox.lose(ends.lost);
+            self.outbox.lose(ends.lost.into_iter().map(|asked| asked.ticket));
         }
     }
 
     /// Changes the table, and tells the dispatcher and the log what they should know of that.
-    fn with_table(&self, change: impl FnOnce(&mut Table)) {
-        let mut table = self.shared.lock();
-        change(&mut table);
-        let breaker = table.take_breaker_change();
-        let has_news = table.has_news();
-        drop(table);
+    fn with_table(&self, change: impl FnOnce(&mut Table<Asked>)) {
+        let mut state = self.shared.lock();
+        change(&mut state.table);
+        let breaker = state.table.chooser_mut().take_breaker_change();
+        let has_news = state.has_news();
+        drop(state);
         if has_news {
             self.shared.news.notify_one();
         }
@@ -137,12 +162,32 @@ impl Junction {
 impl Shared {
     /// Adds what is counted here to what the ledger knows.
     pub fn add_to(&self, statistics: &mut HybridStatistics) {
-        self.lock().add_to(statistics, Instant::now());
+        let mut state = self.lock();
+        let chooser = state.table.chooser_mut();
+        let counts = chooser.counts();
+        let (breaker, breaker_openings) = chooser.breaker();
+        *statistics = HybridStatistics {
+            results: statistics.results,
+            asked: counts.asked,
+            dropped: counts.dropped,
+            cloud_failures: counts.cloud_failures,
+            probes: counts.probes,
+            escalations: counts.escalations,
+            hedges_won: counts.hedges_won,
+            hedges_lost: counts.hedges_lost,
+            shadow_agreed: counts.shadow_agreed,
+            shadow_disagreed: counts.shadow_disagreed,
+            shadow_unanswered: counts.shadow_unanswered,
+            kept_back: counts.kept_back,
+            breaker: breaker.as_str(),
+            breaker_openings,
+            cloud_p95: chooser.cloud_p95(Instant::now()),
+        };
     }
 
     /// Whether legs are under way at `site`, those of requests that have their answer included.
     pub fn has_legs(&self, site: Site) -> bool {
-        self.lock().legs_open[site as usize] > 0
+        self.lock().table.has_legs(site)
     }
 
     /// Ends the dispatcher.
@@ -168,8 +213,8 @@ impl Shared {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Table> {
+    fn lock(&self) -> MutexGuard<'_, State> {
         // No code that can panic runs under the lock, so a poisoned one still holds a sound table.
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use tracing::{debug, warn};
 
 use super::duplicates::{Duplicates, Given, Identity};
-use super::flow::{Revisions, Ticket};
+use super::flow::{Particulars, Revisions, Ticket};
 use super::{Config, Topics, trace_context};
 use crate::client::{ClientError, Publisher};
 use crate::inference::{DeviceId, ErrorCode, Made, Outcome, Site, Stages};
@@ -34,7 +34,7 @@ pub struct ReplyTo {
 
 /// A request that has ended, on its way out.
 pub struct Answer {
-    pub ticket: Box<Ticket>,
+    pub ticket: Ticket,
     pub outcome: Outcome,
 }
 
@@ -44,7 +44,7 @@ impl Answer {
         let Self { ticket, outcome } = self;
         let identity = ticket.identity?;
         let outcome = outcome.clone().map_err(Box::new);
-        let Ticket { network, revisions, stages, made, .. } = **ticket;
+        let Particulars { network, revisions, stages, made, .. } = **ticket;
         Some((identity, Given { outcome, network, revisions, total: ticket.total(now), stages, made }))
     }
 }
@@ -215,7 +215,7 @@ impl Outbox {
 
     /// Ends requests of which the simulated network has lost every trace: nothing is published, for them or for those that have come
     /// again meanwhile. Their senders' own publishes did arrive; whoever asks again later is a new request.
-    pub fn lose(&self, lost: impl IntoIterator<Item = Box<Ticket>>) {
+    pub fn lose(&self, lost: impl IntoIterator<Item = Ticket>) {
         let mut ended = Vec::new();
         for ticket in lost {
             let again = ticket.identity.map(|identity| self.shared.duplicates.forget(identity));
@@ -331,7 +331,7 @@ fn echoed(requested: &Properties) -> Option<Box<Properties>> {
 
 /// Tells of a request's end, within its span.
 fn trace(answer: &Answer, now: Instant) {
-    let Ticket { span, arrived_at, stages, .. } = &*answer.ticket;
+    let Particulars { span, arrived_at, stages, .. } = &*answer.ticket;
     let Stages { uplink, queue, batch, inference, downlink } = stages;
     span.in_scope(|| match &answer.outcome {
         Ok(prediction) => {

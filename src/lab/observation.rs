@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::scenario::Scenario;
 use super::virtual_time::CostModel;
+use crate::inference::Site;
 
 /// The most observations of one experiment, so that they fit in memory: about 2 GiB.
 pub const OBSERVATIONS_MAX: usize = 20_000_000;
@@ -114,7 +115,41 @@ pub enum Clock {
     /// Everything was measured as it happened.
     Real,
     /// Time was simulated, and a forward pass took what the placement's cost model says, in the order of the placements.
-    Virtual(Vec<Cost>),
+    Virtual(Vec<BySite<Cost>>),
+}
+
+/// Something of each site of a placement.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct BySite<T> {
+    /// Of the only site, or of a hybrid's edge.
+    pub edge: T,
+    /// Of a hybrid's cloud.
+    pub cloud: Option<T>,
+}
+
+impl<T> BySite<T> {
+    /// That of a site, the cloud's only where there is one.
+    pub fn of(&self, site: Site) -> Option<&T> {
+        match site {
+            Site::Edge => Some(&self.edge),
+            Site::Cloud => self.cloud.as_ref(),
+        }
+    }
+
+    /// The same of something that is made of it.
+    pub fn map<U>(self, mut make: impl FnMut(T) -> U) -> BySite<U> {
+        BySite { edge: make(self.edge), cloud: self.cloud.map(make) }
+    }
+}
+
+impl<T> IntoIterator for BySite<T> {
+    type Item = T;
+    type IntoIter = std::iter::Chain<std::iter::Once<T>, std::option::IntoIter<T>>;
+
+    /// The edge's, then the cloud's.
+    fn into_iter(self) -> Self::IntoIter {
+        std::iter::once(self.edge).chain(self.cloud)
+    }
 }
 
 /// What a forward pass was said to take.

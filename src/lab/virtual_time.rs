@@ -2,6 +2,10 @@
 //!
 //! ```text
 //!  sensors (open loop) ──▶ uplink ──▶ queue ──▶ workers ──▶ downlink ──▶ record
+//!
+//!                                  ┌──▶ edge: uplink to downlink ───┐
+//!  a hybrid's: sensors ──▶ meeting ┤                                ├──▶ meeting ──▶ record
+//!                                  └──▶ cloud: uplink to downlink ──┘
 //! ```
 //! Networks decide as they do for a node. The queue is the node's own: a lane for each device, served in turn, with the same shares of its
 //! room and the same policies, and a worker takes whatever has come while it was busy. What a forward pass takes is not measured but said by a [`CostModel`], which whoever shows
@@ -18,8 +22,10 @@ pub use path::Path;
 pub use simulation::simulate;
 
 use super::experiment::{Fleet, Group};
-use super::scenario::{Arrivals, Placement, Scenario};
+use super::scenario::{Arrivals, HybridPlacement, Placement, Scenario};
+use crate::inference::Made;
 use crate::network::{Lost, Profile};
+use crate::placement;
 use crate::worker::{self, QueuePolicy};
 
 /// What is simulated.
@@ -33,17 +39,62 @@ pub struct Experiment {
     pub duration: Duration,
     /// What arrivals are drawn from: with the same seed they are the same on every network and with every model.
     pub seed: u64,
-    /// The network between the devices and the model.
+    /// The network between the devices and the model; of a hybrid, and so in the two below, the edge's.
     pub network: Profile,
     /// The model and its queue.
     pub worker: WorkerModel,
     /// What else takes time on the way.
     pub path: Path,
+    /// The cloud of a hybrid, and how it chooses; none at one site.
+    pub hybrid: Option<Hybrid>,
     /// Topic and payload of a request, in bytes.
     pub request_bytes: usize,
     /// Topic and payload of an answer, in bytes.
     pub answer_bytes: usize,
 }
+
+/// What makes an experiment one of a hybrid: a second site, and who answers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Hybrid {
+    /// The network between the devices and the cloud.
+    pub network: Profile,
+    /// The cloud's model and its queue.
+    pub worker: WorkerModel,
+    /// What else takes time on the way of what the cloud answers. It is added to a request's time, and no part of what the hybrid
+    /// knows of the cloud's.
+    pub path: Path,
+    /// How it chooses.
+    pub placement: placement::Config,
+    /// The thresholds of edge and cloud.
+    pub thresholds: [f32; 2],
+    /// How long every request has until it is too late to start.
+    pub deadline: Option<Duration>,
+    /// Copies are sent to the cloud, only to learn from it, while fewer requests than this are held.
+    pub in_flight_max: usize,
+}
+
+impl Hybrid {
+    /// The cloud of a scenario's placement, with the thresholds of edge and cloud, and nothing else on the way.
+    pub fn of(
+        cloud: &HybridPlacement,
+        worker: WorkerModel,
+        thresholds: [f32; 2],
+        deadline: Option<Duration>,
+    ) -> Self {
+        Self {
+            network: cloud.network.clone(),
+            worker,
+            path: Path::default(),
+            placement: cloud.placement,
+            thresholds,
+            deadline,
+            in_flight_max: IN_FLIGHT_MAX,
+        }
+    }
+}
+
+/// As many as a node holds by default.
+const IN_FLIGHT_MAX: usize = 65_536;
 
 /// The model's workers and what waits for them.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -81,7 +132,7 @@ pub struct Record {
     pub sent_at: Duration,
     /// When its answer arrived, or would have.
     pub ended_at: Duration,
-    /// On the way to the model.
+    /// On the way to the model; of a hybrid, here and below, of the leg whose answer it is. What was tried before is in no part.
     pub uplink: Duration,
     /// Waiting for a worker.
     pub queue: Duration,
@@ -93,6 +144,8 @@ pub struct Record {
     pub path: Duration,
     /// How it ended.
     pub end: End,
+    /// Which site of a hybrid has answered or refused it, and why that.
+    pub made: Option<Made>,
 }
 
 /// How a request ended.
@@ -104,6 +157,10 @@ pub enum End {
     Overloaded,
     /// With a refusal, because a newer request of its device took its place.
     Superseded,
+    /// With a refusal, because its deadline passed before a worker began with it.
+    Expired,
+    /// With a refusal, because what the model says is no number.
+    NonFinite,
     /// Lost by the network, on either way; and whether the requester hears of it.
     Lost(Lost),
 }
@@ -113,7 +170,7 @@ pub enum End {
 pub struct Totals {
     /// Requests that were sent.
     pub sent: u64,
-    /// Copies that the network made.
+    /// Copies that the network made; those of a hybrid's legs are no requests, and not among them.
     pub copies: u64,
     /// Requests and copies that ended in a result.
     pub answered: u64,
@@ -121,6 +178,10 @@ pub struct Totals {
     pub overloaded: u64,
     /// Those whose place a newer one took.
     pub superseded: u64,
+    /// Those whose deadline passed.
+    pub expired: u64,
+    /// Those to which the model said no number.
+    pub non_finite: u64,
     /// Those that were lost.
     pub lost: u64,
     /// Forward passes.
@@ -134,12 +195,14 @@ pub struct Totals {
 impl Totals {
     /// Whether every request and copy is accounted for exactly once.
     pub fn is_conserved(&self) -> bool {
-        self.sent + self.copies == self.answered + self.overloaded + self.superseded + self.lost
+        let refused = self.overloaded + self.superseded + self.expired + self.non_finite;
+        self.sent + self.copies == self.answered + refused + self.lost
     }
 }
 
 impl Experiment {
-    /// The experiment that a scenario describes, for one of its placements and the devices of its `fleet`.
+    /// The experiment that a scenario describes, for one of its placements and the devices of its `fleet`; of a hybrid, for the edge
+    /// alone.
     pub fn of(scenario: &Scenario, fleet: &Fleet, placement: &Placement, worker: WorkerModel) -> Self {
         Self {
             groups: fleet.groups.clone(),
@@ -149,9 +212,15 @@ impl Experiment {
             network: placement.network.clone(),
             worker,
             path: Path::default(),
+            hybrid: None,
             request_bytes: REQUEST_BYTES,
             answer_bytes: ANSWER_BYTES,
         }
+    }
+
+    /// The same with a cloud beside it.
+    pub fn with_cloud(self, hybrid: Hybrid) -> Self {
+        Self { answer_bytes: self.answer_bytes + CHOICE_BYTES, hybrid: Some(hybrid), ..self }
     }
 }
 
@@ -159,6 +228,8 @@ impl Experiment {
 const REQUEST_BYTES: usize = 400;
 /// A result with the six members of the contract, its request's id and its stages, topic included, rounded.
 const ANSWER_BYTES: usize = 300;
+/// What a result is longer by where it says which site made it and why, rounded.
+const CHOICE_BYTES: usize = 40;
 
 #[cfg(test)]
 mod tests;

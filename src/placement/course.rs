@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::breaker::Permit;
-use crate::inference::{Made, Reason, Site};
+use crate::inference::{ErrorCode, Made, Reason, Site};
 
 /// How a site's leg of a request has ended.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -22,6 +22,19 @@ pub enum LegEnd {
         /// Whether the requester is to be told, if nothing better comes of it.
         is_told: bool,
     },
+}
+
+impl LegEnd {
+    /// The end of a leg that a site has answered with an error.
+    pub fn of_error(code: ErrorCode) -> Self {
+        match code {
+            ErrorCode::DeadlineExceeded => Self::Expired,
+            ErrorCode::NetworkLost => Self::Lost { is_told: true },
+            // The request's own fault: another one may do well.
+            ErrorCode::Superseded | ErrorCode::NonFinite => Self::Refused { blames_site: false },
+            _ => Self::Refused { blames_site: true },
+        }
+    }
 }
 
 /// What is to be done for a request.

@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use super::{Report, SOURCE_CHARACTERS_MAX};
 use crate::lab::findings::{LATENESS_SHARE_MAX, RESAMPLES_TOGETHER_MAX};
-use crate::lab::observation::Clock;
+use crate::lab::observation::{Clock, Cost};
 use crate::lab::statistics::{EnergyModel, MEAN_GROUPS_MAX};
 use crate::lab::words::{count, number, plain};
 
@@ -103,13 +103,21 @@ fn clock(report: &Report<'_>) -> Markup {
     html! {
         "Simulated. A forward pass takes what its cost model says; the way through client and broker takes what is said beside it, or no time."
         ul {
-            @for (at, cost) in costs.iter().enumerate() {
-                li {
-                    (names.get(at).copied().unwrap_or_default()) ": "
-                    (number(cost.model.per_batch.as_secs_f64() * 1e6, 3)) " µs a pass and "
-                    (number(cost.model.per_row.as_secs_f64() * 1e6, 3)) " µs a row, " (cost.basis) "."
+            @for (at, of) in costs.iter().enumerate() {
+                @let name = names.get(at).copied().unwrap_or_default();
+                @let site = if of.cloud.is_some() { ", edge" } else { "" };
+                li { (name) (site) ": " (cost(&of.edge)) }
+                @if let Some(cloud) = &of.cloud {
+                    li { (name) ", cloud: " (cost(cloud)) }
                 }
             }
         }
+    }
+}
+
+fn cost(cost: &Cost) -> Markup {
+    html! {
+        (number(cost.model.per_batch.as_secs_f64() * 1e6, 3)) " µs a pass and "
+        (number(cost.model.per_row.as_secs_f64() * 1e6, 3)) " µs a row, " (cost.basis) "."
     }
 }

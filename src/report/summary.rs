@@ -8,7 +8,7 @@ use crate::lab::findings::{
     Accuracy, Consumption, Contrast, Counts, Findings, PlacementFindings, PointFindings, RepeatFindings,
     StageFindings,
 };
-use crate::lab::observation::{Clock, Run};
+use crate::lab::observation::{Clock, Cost, Run};
 use crate::lab::statistics::{Difference, EnergyModel, MEAN_GROUPS_MAX};
 
 /// The text, members in alphabetical order, a line at the end.
@@ -80,13 +80,21 @@ fn clock(run: &Run) -> Value {
         Clock::Real => json!({ "kind": "real" }),
         Clock::Virtual(costs) => json!({
             "kind": "virtual",
-            "cost_models": costs.iter().map(|cost| json!({
-                "per_batch_us": cost.model.per_batch.as_secs_f64() * 1e6,
-                "per_row_us": cost.model.per_row.as_secs_f64() * 1e6,
-                "basis": cost.basis,
-            })).collect::<Vec<_>>(),
+            "cost_models": costs.iter().map(|of| {
+                let mut value = cost(&of.edge);
+                value["cloud"] = json!(of.cloud.as_ref().map(cost));
+                value
+            }).collect::<Vec<_>>(),
         }),
     }
+}
+
+fn cost(cost: &Cost) -> Value {
+    json!({
+        "per_batch_us": cost.model.per_batch.as_secs_f64() * 1e6,
+        "per_row_us": cost.model.per_row.as_secs_f64() * 1e6,
+        "basis": cost.basis,
+    })
 }
 
 fn method(findings: &Findings) -> Value {

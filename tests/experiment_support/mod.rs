@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nearfar::lab::experiment::Fleet;
-use nearfar::lab::observation::{Clock, Cost, End, Mark, Observation, Point, Run, Stages, Usage};
+use nearfar::lab::observation::{BySite, Clock, Cost, End, Mark, Observation, Point, Run, Stages, Usage};
 use nearfar::lab::scenario::{Document, Scenario};
 use nearfar::lab::virtual_time::{self, CostModel, Experiment, WorkerModel, simulate};
 
@@ -88,9 +88,9 @@ pub fn simulated(text: &str, has_truth: bool) -> Run {
             whole
                 .placements
                 .iter()
-                .map(|_| Cost {
-                    model: cost,
-                    basis: "fitted to 200 passes of 1 to 128 rows on this machine".to_owned(),
+                .map(|_| {
+                    let basis = "fitted to 200 passes of 1 to 128 rows on this machine".to_owned();
+                    BySite { edge: Cost { model: cost, basis }, cloud: None }
                 })
                 .collect(),
         ),
@@ -110,7 +110,7 @@ pub fn simulated(text: &str, has_truth: bool) -> Run {
                 let worker = WorkerModel { queue_requests_max: 1_000, ..WorkerModel::like_a_node(cost) };
                 let experiment = Experiment::of(&changed, &fleet, place, worker);
                 let mut of_this = Vec::new();
-                simulate(&experiment, &mut |record| {
+                simulate(&experiment, &|_, _| Some(0.1), &mut |record| {
                     if !record.is_copy {
                         of_this.push(observation((point, repeat, placement), record, has_truth));
                     }
@@ -139,6 +139,8 @@ fn observation(
         virtual_time::End::Overloaded => End::Refused("OVERLOADED"),
         virtual_time::End::Lost(_) if record.number.is_multiple_of(3) => End::Silent,
         virtual_time::End::Superseded => End::Refused("SUPERSEDED"),
+        virtual_time::End::Expired => End::Refused("DEADLINE_EXCEEDED"),
+        virtual_time::End::NonFinite => End::Refused("NON_FINITE"),
         virtual_time::End::Lost(_) => End::Refused("NETWORK_LOST"),
     };
     let has_result = end == End::Answered;

@@ -8,16 +8,16 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use nearfar::Detector;
 use nearfar::lab::experiment::Inputs;
-use nearfar::lab::observation::Cost;
-use nearfar::lab::scenario::Placement;
+use nearfar::lab::observation::{BySite, Cost};
+use nearfar::lab::scenario::{HybridPlacement, Placement};
 use nearfar::lab::virtual_time::{CostModel, Path};
 
 use super::models::Placed;
 
-/// Something said of one placement or of all.
+/// Something said of one site or of all.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Said<T> {
-    placement: Option<String>,
+    site: Option<String>,
     value: T,
 }
 
@@ -26,25 +26,25 @@ pub type CostFlag = Said<CostModel>;
 /// `--path`.
 pub type PathFlag = Said<Path>;
 
-/// What is simulated by what is said or was measured.
+/// What is simulated by what is said or was measured, by placement.
 #[derive(Debug, Clone)]
 pub struct Costs {
     /// Forward passes.
-    pub passes: Vec<Cost>,
+    pub passes: Vec<BySite<Cost>>,
     /// The way through client and broker.
-    pub paths: Vec<Path>,
+    pub paths: Vec<BySite<Path>>,
 }
 
 impl FromStr for CostFlag {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (placement, numbers) = parts(text);
+        let (site, numbers) = parts(text);
         let parts = numbers.split_once(',').and_then(|(batch, row)| Some((time(batch)?, time(row)?)));
         let (per_batch, per_row) = parts.ok_or_else(|| {
             format!("found {numbers:?}, expected two numbers of microseconds with a comma between them, such as 12.5,0.8")
         })?;
-        Ok(Self { placement, value: CostModel { per_batch, per_row } })
+        Ok(Self { site, value: CostModel { per_batch, per_row } })
     }
 }
 
@@ -52,18 +52,18 @@ impl FromStr for PathFlag {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (placement, numbers) = parts(text);
+        let (site, numbers) = parts(text);
         let quantiles = numbers.split(',').map(time).collect::<Option<Vec<_>>>().ok_or_else(|| {
             format!("found {numbers:?}, expected numbers of microseconds with commas between them, such as 180 or 150,180,400")
         })?;
-        Ok(Self { placement, value: Path::new(quantiles) })
+        Ok(Self { site, value: Path::new(quantiles) })
     }
 }
 
-/// The placement's name, if there is one, and the numbers.
+/// The site's name, if there is one, and the numbers.
 fn parts(text: &str) -> (Option<String>, &str) {
     match text.rsplit_once('=') {
-        Some((placement, numbers)) => (Some(placement.to_owned()), numbers),
+        Some((site, numbers)) => (Some(site.to_owned()), numbers),
         None => (None, text),
     }
 }
@@ -73,19 +73,35 @@ fn time(microseconds: &str) -> Option<Duration> {
     Some(Duration::from_nanos((us * 1e3).round() as u64))
 }
 
-/// What is said of each placement, if anything. The last word counts, and that of a placement more than that of all.
-fn said<T: Clone>(flag: &str, all: &[Said<T>], placements: &[Placement]) -> anyhow::Result<Vec<Option<T>>> {
-    let names: Vec<_> = placements.iter().map(|placement| placement.name.as_str()).collect();
-    for name in all.iter().filter_map(|said| said.placement.as_deref()) {
+/// What the flags call a placement's sites: by its name, and a hybrid's cloud by `NAME/cloud`.
+pub fn names(placement: &Placement) -> BySite<String> {
+    let cloud = placement.hybrid.as_ref().map(|_| format!("{}/cloud", placement.name));
+    BySite { edge: placement.name.clone(), cloud }
+}
+
+/// What is said of each site, if anything. The last word counts, and that of a site more than that of all.
+fn said<T: Clone>(
+    flag: &str,
+    all: &[Said<T>],
+    placements: &[Placement],
+) -> anyhow::Result<Vec<BySite<Option<T>>>> {
+    let known: Vec<_> = placements.iter().flat_map(names).collect();
+    for (at, name) in known.iter().enumerate() {
         anyhow::ensure!(
-            names.contains(&name),
-            "{flag}: there is no placement {name:?}, expected one of {}",
-            names.join(", ")
+            !known[..at].contains(name),
+            "placement {name:?}: found the name by which {flag} knows a hybrid's cloud, expected another"
         );
     }
-    let last = |wanted: Option<&str>| all.iter().rev().find(|said| said.placement.as_deref() == wanted);
-    let of = |name: &&str| last(Some(name)).or_else(|| last(None)).map(|said| said.value.clone());
-    Ok(names.iter().map(of).collect())
+    for name in all.iter().filter_map(|said| said.site.as_ref()) {
+        anyhow::ensure!(
+            known.contains(name),
+            "{flag}: there is no placement {name:?}, expected one of {}",
+            known.join(", ")
+        );
+    }
+    let last = |wanted: Option<&str>| all.iter().rev().find(|said| said.site.as_deref() == wanted);
+    let of = |name: String| last(Some(&name)).or_else(|| last(None)).map(|said| said.value.clone());
+    Ok(placements.iter().map(|placement| names(placement).map(of)).collect())
 }
 
 /// The longest time that can be said: a minute.
@@ -97,32 +113,44 @@ const PASSES: usize = 25;
 /// Passes before them, so that the model is warm.
 const WARM_UP_PASSES: usize = 5;
 
-/// What every placement's forward passes take.
+/// What every site's forward passes take. A cloud of which nothing is said, and that has the edge's model, is like the edge.
 ///
 /// # Errors
-/// When a flag names no placement, or a model cannot be called.
+/// When a flag names no site, or a model cannot be called.
 pub fn passes(
     flags: &[CostFlag],
     placements: &[Placement],
     placed: &mut [Placed],
     inputs: &Inputs,
-) -> anyhow::Result<Vec<Cost>> {
-    let said = said("--cost", flags, placements)?;
-    let one = |((placement, said), placed): ((&Placement, Option<CostModel>), &mut Placed)| match said {
-        Some(model) => Ok(Cost { model, basis: "given with --cost".to_owned() }),
-        None => {
-            fitted(&mut placed.detector, inputs).with_context(|| format!("placement {:?}", placement.name))
-        }
-    };
-    placements.iter().zip(said).zip(placed).map(one).collect()
+) -> anyhow::Result<Vec<BySite<Cost>>> {
+    let mut costs = Vec::with_capacity(placements.len());
+    for ((placement, said), placed) in placements.iter().zip(said("--cost", flags, placements)?).zip(placed) {
+        let cost = |said: Option<CostModel>, detector: &mut Detector| match said {
+            Some(model) => Ok(Cost { model, basis: "given with --cost".to_owned() }),
+            None => fitted(detector, inputs).with_context(|| format!("placement {:?}", placement.name)),
+        };
+        let edge = cost(said.edge, &mut placed.detector)?;
+        let is_same = |hybrid: &HybridPlacement| hybrid.model_beside(placement) == placement.model;
+        let cloud = match (said.cloud, &mut placed.cloud) {
+            (Some(None), _) if placement.hybrid.as_ref().is_some_and(is_same) => Some(edge.clone()),
+            (Some(said), Some(detector)) => Some(cost(said, detector)?),
+            _ => None,
+        };
+        costs.push(BySite { edge, cloud });
+    }
+    Ok(costs)
 }
 
-/// What the way takes, as far as it is said.
+/// What the way takes, as far as it is said. That of a cloud of which nothing is said is like the edge's.
 ///
 /// # Errors
-/// When a flag names no placement.
-pub fn paths(flags: &[PathFlag], placements: &[Placement]) -> anyhow::Result<Vec<Path>> {
-    Ok(said("--path", flags, placements)?.into_iter().map(Option::unwrap_or_default).collect())
+/// When a flag names no site.
+pub fn paths(flags: &[PathFlag], placements: &[Placement]) -> anyhow::Result<Vec<BySite<Path>>> {
+    let of = |BySite { edge, cloud }: BySite<Option<Path>>| {
+        let edge = edge.unwrap_or_default();
+        BySite { cloud: cloud.map(|said| said.unwrap_or_else(|| edge.clone())), edge }
+    };
+    Ok(said("--path", flags, placements)?.into_iter().map(of).collect())
 }
 
 fn fitted(detector: &mut Detector, inputs: &Inputs) -> anyhow::Result<Cost> {
@@ -152,15 +180,15 @@ fn fitted(detector: &mut Detector, inputs: &Inputs) -> anyhow::Result<Cost> {
 pub fn as_flags(placements: &[Placement], costs: &Costs) -> String {
     let mut text = String::new();
     let us = |time: &Duration| (time.as_nanos() as f64 / 1e3).to_string();
-    for (placement, cost) in placements.iter().zip(&costs.passes) {
+    let named = || placements.iter().flat_map(names);
+    for (name, cost) in named().zip(costs.passes.iter().cloned().flatten()) {
         let (batch, row) = (us(&cost.model.per_batch), us(&cost.model.per_row));
-        writeln!(text, "--cost {}={batch},{row}", placement.name).expect("memory takes everything");
+        writeln!(text, "--cost {name}={batch},{row}").expect("memory takes everything");
     }
-    for (placement, path) in placements.iter().zip(&costs.paths) {
+    for (name, path) in named().zip(costs.paths.iter().cloned().flatten()) {
         let quantiles: Vec<_> = path.quantiles().iter().map(us).collect();
         if !quantiles.is_empty() {
-            writeln!(text, "--path {}={}", placement.name, quantiles.join(","))
-                .expect("memory takes everything");
+            writeln!(text, "--path {name}={}", quantiles.join(",")).expect("memory takes everything");
         }
     }
     text
@@ -173,14 +201,14 @@ mod tests {
     #[test]
     fn a_flag_says_what_it_costs_and_where() {
         let model = CostModel { per_batch: Duration::from_nanos(12_500), per_row: Duration::from_nanos(800) };
-        assert_eq!("12.5,0.8".parse(), Ok(CostFlag { placement: None, value: model }));
-        let named = CostFlag { placement: Some("a=b".to_owned()), value: model };
+        assert_eq!("12.5,0.8".parse(), Ok(CostFlag { site: None, value: model }));
+        let named = CostFlag { site: Some("a=b".to_owned()), value: model };
         assert_eq!("a=b=12.5, 0.8".parse(), Ok(named));
         for wrong in ["", "1", "1,", "1,x", "-1,1", "nan,1", "1e9,1"] {
             assert!(wrong.parse::<CostFlag>().unwrap_err().contains("expected two numbers"), "{wrong}");
         }
         let us = Duration::from_micros;
-        let path = PathFlag { placement: Some("a".to_owned()), value: Path::new(vec![us(1), us(2)]) };
+        let path = PathFlag { site: Some("a".to_owned()), value: Path::new(vec![us(1), us(2)]) };
         assert_eq!("a=2,1".parse(), Ok(path));
         assert!("1,,2".parse::<PathFlag>().is_err());
     }

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use anyhow::bail;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use nearfar::lab::observation::{Clock, Cost, Point, Run};
+use nearfar::lab::observation::{BySite, Clock, Cost, Point, Run};
+use nearfar::lab::virtual_time;
 
 use super::asked::{Asked, settings};
 use super::conclude::conclude;
@@ -24,9 +25,6 @@ use super::{Args, calibration, dry_run, hybrids, interrupt, live, simulated};
 /// When the scenario cannot be used, something fails on the way, or the user ended it; what was measured before is kept.
 pub fn run(args: &Args, file: &Path) -> anyhow::Result<()> {
     let asked = Asked::read(args, file)?;
-    if args.running.is_virtual {
-        hybrids::refuse(&asked)?;
-    }
     say_remarks(&asked);
     if args.running.dry_run {
         return dry_run::print(&asked, args.running.is_virtual);
@@ -109,22 +107,16 @@ impl Conductor<'_> {
             eprintln!("measuring the way through client and broker, by the clock");
             paths = calibration::paths(&self.asked, self.is_stopping)?;
         }
-        for (cost, path) in passes.iter_mut().zip(&paths).filter(|(_, path)| !path.quantiles().is_empty()) {
-            let ms = |share: f64| path.at(share).as_secs_f64() * 1e3;
-            write!(
-                cost.basis,
-                "; the way through client and broker takes {:.3} ms (median), {:.3} ms (99th percentile)",
-                ms(0.5),
-                ms(0.99)
-            )?;
+        for (cost, path) in passes.iter_mut().zip(&paths) {
+            add_to_basis(&mut cost.edge, &path.edge)?;
+            if let (Some(cost), Some(path)) = (&mut cost.cloud, &path.cloud) {
+                add_to_basis(cost, path)?;
+            }
         }
-        for (placement, cost) in placements.iter().zip(&passes) {
+        for (name, cost) in placements.iter().flat_map(cost::names).zip(passes.iter().cloned().flatten()) {
             let us = |time: Duration| time.as_nanos() as f64 / 1e3;
             let (batch, row) = (us(cost.model.per_batch), us(cost.model.per_row));
-            eprintln!(
-                "{}: a forward pass takes {batch} us and {row} us a row, {}",
-                placement.name, cost.basis
-            );
+            eprintln!("{name}: a forward pass takes {batch} us and {row} us a row, {}", cost.basis);
         }
         let costs = Costs { passes, paths };
         let flags = cost::as_flags(placements, &costs);
@@ -164,7 +156,7 @@ impl Conductor<'_> {
         Ok(())
     }
 
-    fn empty_run(&self, costs: Option<Vec<Cost>>) -> Run {
+    fn empty_run(&self, costs: Option<Vec<BySite<Cost>>>) -> Run {
         let is_real = costs.is_none();
         Run {
             scenario: self.asked.scenario.clone(),
@@ -207,6 +199,20 @@ impl Conductor<'_> {
             Err(_) => bar,
         }
     }
+}
+
+/// Says beside what passes take what the way does.
+fn add_to_basis(cost: &mut Cost, path: &virtual_time::Path) -> std::fmt::Result {
+    if path.quantiles().is_empty() {
+        return Ok(());
+    }
+    let ms = |share: f64| path.at(share).as_secs_f64() * 1e3;
+    write!(
+        cost.basis,
+        "; the way through client and broker takes {:.3} ms (median), {:.3} ms (99th percentile)",
+        ms(0.5),
+        ms(0.99)
+    )
 }
 
 /// Rounded up, so that time stamps of one repeat do not meet those of the next.

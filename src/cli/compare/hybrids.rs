@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use anyhow::bail;
 use nearfar::deployment::{Config, Hybrid};
 use nearfar::inference::ErrorCode;
-use nearfar::lab::scenario::{HybridPlacement, Placement};
+use nearfar::lab::scenario::{HybridPlacement, Placement, Scenario};
+use nearfar::lab::virtual_time::{self, CostModel, Path, WorkerModel};
 use nearfar::placement::Policy;
 
-use super::asked::Asked;
+use super::models::Thresholds;
 
 /// The deployment of a hybrid, of which `edge` says everything but the cloud. Its results say where they were made and why.
 ///
@@ -17,7 +17,7 @@ use super::asked::Asked;
 pub fn deployment(mut edge: Config, hybrid: &HybridPlacement, deadline: Option<Duration>) -> Config {
     edge.members.placement = true;
     edge.members.reason = true;
-    edge.deadline = deadline.filter(|_| goes_by_deadline(hybrid));
+    edge.deadline = self::deadline(hybrid, deadline);
     let cloud = Hybrid {
         network: hybrid.network.clone(),
         placement: hybrid.placement,
@@ -26,19 +26,17 @@ pub fn deployment(mut edge: Config, hybrid: &HybridPlacement, deadline: Option<D
     edge.hybrid(cloud)
 }
 
-/// Looks whether everything can be simulated.
-///
-/// # Errors
-/// When there is a hybrid, which cannot.
-pub fn refuse(asked: &Asked) -> anyhow::Result<()> {
-    let mut hybrids = asked.scenario.placements.iter().filter(|placement| placement.hybrid.is_some());
-    let Some(placement) = hybrids.next() else { return Ok(()) };
-    bail!(
-        "{}: placement {:?}: found a hybrid, expected a placement at one site: hybrids are measured by the clock only and not simulated; \
-         leave out --virtual or the placement",
-        asked.file,
-        placement.name
-    );
+/// The same on a simulated clock, where a pass at the cloud takes what its `cost` says.
+pub fn simulated(
+    hybrid: &HybridPlacement,
+    thresholds: Thresholds,
+    (cost, path): (CostModel, Path),
+    scenario: &Scenario,
+) -> virtual_time::Hybrid {
+    let deadline = deadline(hybrid, scenario.deadline);
+    let thresholds = [thresholds.model, thresholds.cloud.unwrap_or(thresholds.model)];
+    let worker = WorkerModel::like_a_node(cost);
+    virtual_time::Hybrid { path, ..virtual_time::Hybrid::of(hybrid, worker, thresholds, deadline) }
 }
 
 /// What may surprise of a placement, where it is a hybrid.
@@ -64,6 +62,7 @@ pub fn remarks(placement: &Placement, deadline: Option<Duration>) -> Vec<String>
     vec![remark]
 }
 
-fn goes_by_deadline(hybrid: &HybridPlacement) -> bool {
-    matches!(hybrid.placement.policy, Policy::Deadline(_))
+/// The deadline of a hybrid's requests, if they have one.
+fn deadline(hybrid: &HybridPlacement, of_scenario: Option<Duration>) -> Option<Duration> {
+    of_scenario.filter(|_| matches!(hybrid.placement.policy, Policy::Deadline(_)))
 }

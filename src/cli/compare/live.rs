@@ -1,7 +1,6 @@
 //! A repeat by the clock: one node in this process, a deployment for each placement, and one MQTT connection over TCP that asks all of
 //! them.
 
-mod choices;
 mod collector;
 mod generator;
 

@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use nearfar::Detector;
-use nearfar::inference::ErrorCode;
-use nearfar::lab::experiment::Inputs;
-use nearfar::lab::observation::{End, Observation, Stages, Usage};
+use nearfar::inference::{ErrorCode, Made, Site};
+use nearfar::lab::experiment::{Due, Inputs};
+use nearfar::lab::observation::{BySite, End, Observation, Stages, Usage};
 use nearfar::lab::virtual_time::{self, Experiment, Record, WorkerModel, simulate};
 use nearfar::network::Lost;
 
+use super::choices::Choices;
 use super::cost::Costs;
+use super::hybrids;
 use super::models::Placed;
 use super::repeat::{Measured, Outcome, Repeat};
 use super::results::{MessageType, Results};
@@ -28,18 +30,19 @@ pub fn run(
 ) -> anyhow::Result<Measured> {
     let request_bytes = request_bytes(repeat)?;
     let mut observations = Vec::with_capacity(repeat.due.len() * placed.len());
+    let mut choices = Choices::default();
     for (placement, placed) in placed.iter_mut().enumerate() {
-        let scores = scores(&mut placed.detector, &repeat.inputs)?;
-        let worker = WorkerModel::like_a_node(costs.passes[placement].model);
-        let (scenario, of) = (&repeat.scenario, &repeat.scenario.placements[placement]);
-        let experiment = Experiment::of(scenario, &repeat.fleet, of, worker);
-        let experiment = Experiment { request_bytes, path: costs.paths[placement].clone(), ..experiment };
+        let scores = scores_of(placed, &repeat.inputs)?;
+        let score = |site: Site, due: &Due| {
+            scores.of(site).and_then(|scores| scores[repeat.inputs.index(due.device, due.row)])
+        };
+        let experiment = Experiment { request_bytes, ..experiment(repeat, placement, costs) };
         let mut first: Vec<Option<Record>> = vec![None; repeat.due.len()];
-        simulate(&experiment, &mut |record| note(&mut first, record));
+        simulate(&experiment, &score, &mut |record| note(&mut first, record));
         for (input, record) in first.iter().enumerate() {
-            let due = repeat.due[input];
-            let score = scores[repeat.inputs.index(due.device, due.row)];
-            let outcome = outcome(record.as_ref(), score, &experiment);
+            let made = record.as_ref().and_then(|record| record.made);
+            let score = score(made.map_or(Site::Edge, |made| made.site), &repeat.due[input]);
+            let outcome = outcome(record.as_ref(), score, &experiment, &mut choices);
             observations.push(repeat.observation(placement, input, outcome));
         }
     }
@@ -48,6 +51,22 @@ pub fn run(
     let usage = |placement: u16| Usage { point: repeat.point, repeat: repeat.number, placement, cpu: None };
     let usages = (0..placed.len() as u16).map(usage).collect();
     Ok(Measured { observations, usages, marks: repeat.outages(Duration::ZERO), began_us })
+}
+
+/// What is simulated of one placement.
+fn experiment(repeat: &Repeat, placement: usize, costs: &Costs) -> Experiment {
+    let (scenario, of) = (&repeat.scenario, &repeat.scenario.placements[placement]);
+    let (cost, path) = (&costs.passes[placement], &costs.paths[placement]);
+    let worker = WorkerModel::like_a_node(cost.edge.model);
+    let edge = Experiment::of(scenario, &repeat.fleet, of, worker);
+    let edge = Experiment { path: path.edge.clone(), ..edge };
+    match (&of.hybrid, &cost.cloud, &path.cloud) {
+        (Some(hybrid), Some(cost), Some(path)) => {
+            let (thresholds, costs) = (repeat.thresholds[placement], (cost.model, path.clone()));
+            edge.with_cloud(hybrids::simulated(hybrid, thresholds, costs, scenario))
+        }
+        _ => edge,
+    }
 }
 
 /// Keeps what the requester hears first: the network may make copies.
@@ -61,7 +80,12 @@ fn note(first: &mut [Option<Record>], record: &Record) {
     }
 }
 
-fn outcome(record: Option<&Record>, score: Option<f32>, experiment: &Experiment) -> Outcome {
+fn outcome(
+    record: Option<&Record>,
+    score: Option<f32>,
+    experiment: &Experiment,
+    choices: &mut Choices,
+) -> Outcome {
     let silent = Outcome {
         sent_late: Duration::ZERO,
         total: None,
@@ -83,16 +107,26 @@ fn outcome(record: Option<&Record>, score: Option<f32>, experiment: &Experiment)
         virtual_time::End::Answered => {
             let (network, queue) = (record.uplink + record.downlink, record.queue);
             let stages = Stages { network, queue, inference: record.inference };
-            Outcome { end: End::Answered, stages, prediction: score, ..heard }
+            let words = |made: Made| (made.site.as_str(), made.reason.as_str());
+            let choice = record.made.map(words).and_then(|(made_by, reason)| choices.of(made_by, reason));
+            Outcome { end: End::Answered, stages, prediction: score, choice, ..heard }
         }
         virtual_time::End::Overloaded => Outcome { end: refused(ErrorCode::Overloaded), ..heard },
         virtual_time::End::Superseded => Outcome { end: refused(ErrorCode::Superseded), ..heard },
+        virtual_time::End::Expired => Outcome { end: refused(ErrorCode::DeadlineExceeded), ..heard },
+        virtual_time::End::NonFinite => Outcome { end: refused(ErrorCode::NonFinite), ..heard },
         virtual_time::End::Lost(_) => Outcome { end: refused(ErrorCode::NetworkLost), ..heard },
     }
 }
 
 /// How many rows a model is given at once.
 const ROWS: usize = 128;
+
+/// The scores of every input at each site.
+fn scores_of(placed: &mut Placed, inputs: &Inputs) -> anyhow::Result<BySite<Vec<Option<f32>>>> {
+    let cloud = placed.cloud.as_mut().map(|cloud| scores(cloud, inputs)).transpose()?;
+    Ok(BySite { edge: scores(&mut placed.detector, inputs)?, cloud })
+}
 
 /// The score of every input; none where the model's answer is no number.
 fn scores(detector: &mut Detector, inputs: &Inputs) -> anyhow::Result<Vec<Option<f32>>> {

@@ -3,8 +3,7 @@
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
-use super::table::{Ends, Leg};
-use super::{Flow, Junction};
+use super::{Ends, Flow, Junction, Leg};
 use crate::deployment::flow::PUBLISH_WAIT_MAX;
 
 /// Sends the legs that do not set out when their request comes.
@@ -40,27 +39,28 @@ impl Dispatcher {
     /// Waits for legs to send or requests to end; `None` when the junction is closed.
     fn wait(&self, ends: &mut Ends) -> Option<[Vec<Leg>; 2]> {
         let shared = &self.junction.shared;
-        let mut table = shared.lock();
+        let mut state = shared.lock();
         let legs = loop {
-            if table.is_closed {
+            if state.is_closed {
                 return None;
             }
             let now = Instant::now();
+            let table = &mut state.table;
             table.look(now, ends);
-            if table.has_outgoing() || !ends.answers.is_empty() || !ends.lost.is_empty() {
+            if table.has_outgoing() || !ends.is_empty() {
                 break table.take_outgoing();
             }
-            if table.has_breaker_change() {
+            if table.chooser().has_breaker_change() {
                 break Default::default();
             }
             let due = table.next_due().unwrap_or(now + LOOK_AT_LEAST_EVERY);
-            table.dispatcher_wakes_at = Some(due);
+            state.dispatcher_wakes_at = Some(due);
             let wait = due.saturating_duration_since(now);
-            table = shared.news.wait_timeout(table, wait).unwrap_or_else(PoisonError::into_inner).0;
-            table.dispatcher_wakes_at = None;
+            state = shared.news.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
+            state.dispatcher_wakes_at = None;
         };
-        let breaker = table.take_breaker_change();
-        drop(table);
+        let breaker = state.table.chooser_mut().take_breaker_change();
+        drop(state);
         if let Some(change) = breaker {
             shared.log(change);
         }

@@ -1,21 +1,34 @@
 //! The events of an experiment, in the order of their times.
 
+mod event;
+mod leg;
+mod meeting;
+mod place;
+
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::{End, Experiment, Record, Totals};
+use self::event::{Event, Kind};
+use self::leg::{Asked, Leg};
+use self::meeting::Meeting;
+use self::place::Place;
+use super::{End, Experiment, Hybrid, Record, Totals};
+use crate::inference::Site;
 use crate::lab::experiment::{Due, Timetable};
-use crate::network::{Direction, Letter, Link, Verdict};
-use crate::worker::{Bounds, Lanes, Ousted, Waits};
+use crate::network::{Direction, Lost};
 
-/// Simulates `experiment` and hands out what became of each request as soon as that is known.
-pub fn simulate(experiment: &Experiment, record: &mut dyn FnMut(&Record)) -> Totals {
-    let mut simulation = Simulation::new(experiment, record);
+/// Simulates `experiment` and hands out what became of each request as soon as that is known. `score` is what the model of a site says
+/// to a request's input; none where that is no number. A placement of one site is the edge.
+pub fn simulate(
+    experiment: &Experiment,
+    score: &dyn Fn(Site, &Due) -> Option<f32>,
+    record: &mut dyn FnMut(&Record),
+) -> Totals {
+    let mut simulation = Simulation::new(experiment, score, record);
     while simulation.step() {
         simulation.totals.events += 1;
         let pending = simulation.events.len() + simulation.requests.asking();
@@ -26,107 +39,103 @@ pub fn simulate(experiment: &Experiment, record: &mut dyn FnMut(&Record)) -> Tot
 
 struct Simulation<'a> {
     experiment: &'a Experiment,
+    score: &'a dyn Fn(Site, &Due) -> Option<f32>,
     record: &'a mut dyn FnMut(&Record),
-    link: Option<Link>,
-    one_way: Duration,
     /// Whatever the network and the model do, they are the same.
     requests: Timetable<'a>,
     /// Of what else takes time, one number for each request.
     rng: ChaCha8Rng,
+    base: Instant,
     events: BinaryHeap<Reverse<Event>>,
     next_event: u64,
-    lanes: Lanes<Waiting>,
-    idle_workers: usize,
+    /// The edge, and the cloud of a hybrid.
+    places: Vec<Place<'a>>,
+    /// Where they meet.
+    meeting: Option<Meeting>,
     totals: Totals,
 }
 
-struct Event {
-    at: Duration,
-    /// Events of one time happen in the order they were made.
-    number: u64,
-    kind: Kind,
-}
-
-enum Kind {
-    /// A request reaches the model's end.
-    Arrive(Record),
-    /// A worker has answered these.
-    Done(Vec<Record>, Vec<usize>),
-}
-
-struct Waiting {
-    request: Record,
-    since: Duration,
-}
-
-impl Waits for Waiting {
-    type Time = Duration;
-
-    fn bytes(&self) -> usize {
-        // A node's bound in bytes is for large requests, and is not simulated.
-        0
-    }
-
-    fn deadline(&self) -> Option<Duration> {
-        None
-    }
+/// What can happen next.
+#[derive(Clone, Copy)]
+enum Next {
+    Event,
+    /// A deadline passes at a site.
+    Expiry(Site),
+    /// A hybrid looks at what has not ended.
+    Look,
+    Request,
 }
 
 impl<'a> Simulation<'a> {
-    fn new(experiment: &'a Experiment, record: &'a mut dyn FnMut(&Record)) -> Self {
-        let mut rng = ChaCha8Rng::seed_from_u64(experiment.seed);
+    fn new(
+        experiment: &'a Experiment,
+        score: &'a dyn Fn(Site, &Due) -> Option<f32>,
+        record: &'a mut dyn FnMut(&Record),
+    ) -> Self {
+        let Experiment { groups, arrivals, duration, seed, .. } = experiment;
+        let mut rng = ChaCha8Rng::seed_from_u64(*seed);
         rng.set_stream(PATH_STREAM);
+        let edge = Place::new(&experiment.network, experiment.worker, &experiment.path);
+        let cloud = |hybrid: &'a Hybrid| Place::new(&hybrid.network, hybrid.worker, &hybrid.path);
+        let base = Instant::now();
         Self {
-            rng,
             experiment,
+            score,
             record,
-            link: experiment.network.shape().map(|shape| Link::new(Arc::clone(shape))),
-            one_way: experiment.network.as_constant().unwrap_or_default(),
-            requests: Timetable::new(
-                &experiment.groups,
-                experiment.arrivals,
-                experiment.duration,
-                experiment.seed,
-            ),
+            requests: Timetable::new(groups, *arrivals, *duration, *seed),
+            rng,
+            base,
             events: BinaryHeap::new(),
             next_event: 0,
-            lanes: Lanes::new(Bounds {
-                requests_max: experiment.worker.queue_requests_max,
-                bytes_max: usize::MAX,
-                policy: experiment.worker.queue_policy,
-            }),
-            idle_workers: experiment.worker.workers.max(1),
+            places: [edge].into_iter().chain(experiment.hybrid.as_ref().map(cloud)).collect(),
+            meeting: experiment.hybrid.as_ref().map(|hybrid| Meeting::new(hybrid, base)),
             totals: Totals::default(),
         }
     }
 
     /// Lets the next thing happen; false when there is none.
     fn step(&mut self) -> bool {
-        let next_event = self.events.peek().map(|Reverse(event)| event.at);
-        let next_request = self.requests.peek();
+        let deadline = |site: Site| self.places.get(site as usize)?.next_deadline();
         // What is under way comes before what begins at the same time.
-        let is_event = next_event.is_some_and(|at| next_request.is_none_or(|due| at <= due));
-        if is_event {
-            let Some(Reverse(event)) = self.events.pop() else { return false };
-            self.happen(event.at, event.kind);
-        } else {
-            let Some(due) = self.requests.next() else { return false };
-            self.send(due);
+        let moments = [
+            (self.events.peek().map(|Reverse(event)| event.at), Next::Event),
+            (deadline(Site::Edge), Next::Expiry(Site::Edge)),
+            (deadline(Site::Cloud), Next::Expiry(Site::Cloud)),
+            (self.meeting.as_ref().and_then(Meeting::next_due), Next::Look),
+            (self.requests.peek(), Next::Request),
+        ];
+        let known = moments.into_iter().filter_map(|(at, next)| Some((at?, next)));
+        let Some((now, next)) = known.min_by_key(|(at, _)| *at) else { return false };
+        match next {
+            Next::Event => {
+                let Some(Reverse(event)) = self.events.pop() else { return false };
+                self.happen(now, event.kind);
+            }
+            Next::Expiry(site) => self.expire(now, site),
+            Next::Look => self.meeting.iter_mut().for_each(|meeting| meeting.look(now)),
+            Next::Request => {
+                let Some(due) = self.requests.next() else { return false };
+                self.send(due);
+            }
         }
+        self.settle(now);
         true
     }
 
     fn happen(&mut self, now: Duration, kind: Kind) {
         match kind {
-            Kind::Arrive(request) => self.arrive(now, request),
-            Kind::Done(requests, mut held) => {
-                self.idle_workers += 1;
-                self.lanes.release(&mut held);
-                for request in requests {
-                    self.send_back(now, request);
-                }
-                self.work(now);
+            Kind::Arrive(leg) => {
+                let (site, mut ended) = (leg.site, Vec::new());
+                self.places[site as usize].arrive(now, leg, &mut ended);
+                ended.into_iter().for_each(|leg| self.send_back(now, leg));
+                self.work(now, site);
             }
+            Kind::Done(site, legs, mut held) => {
+                self.places[site as usize].end_pass(&mut held);
+                legs.into_iter().for_each(|leg| self.send_back(now, leg));
+                self.work(now, site);
+            }
+            Kind::Back(leg) => self.meeting.iter_mut().for_each(|meeting| meeting.hear(now, leg)),
         }
     }
 
@@ -135,130 +144,142 @@ impl<'a> Simulation<'a> {
         self.events.push(Reverse(Event { at, number: self.next_event, kind }));
     }
 
-    /// A new request onto the uplink.
+    /// A new request, to the one site or to those that the hybrid chooses.
     fn send(&mut self, due: Due) {
-        let now = due.at;
-        let request = Record {
+        let allowed = self.experiment.hybrid.as_ref().and_then(|hybrid| hybrid.deadline);
+        let asked = Asked {
             number: self.totals.sent,
-            is_copy: false,
-            device: due.device,
-            sent_at: now,
-            ended_at: now,
-            uplink: Duration::ZERO,
-            queue: Duration::ZERO,
-            inference: Duration::ZERO,
-            downlink: Duration::ZERO,
-            path: self.experiment.path.at(self.rng.random()),
-            end: End::Answered,
+            due,
+            path_share: self.rng.random(),
+            base: self.base,
+            deadline: allowed.map(|allowed| due.at + allowed),
         };
         self.totals.sent += 1;
-        let verdict = self.decide(Direction::Uplink, &request, self.experiment.request_bytes, now);
-        if let Some(second) = verdict.duplicate {
-            self.totals.copies += 1;
-            let copy = Record { is_copy: true, uplink: second, ..request };
-            self.schedule(now + second, Kind::Arrive(copy));
-        }
-        let request = Record { uplink: verdict.delay, ..request };
-        match verdict.lost {
-            Some(lost) => {
-                self.end(Record { ended_at: now + verdict.delay, end: End::Lost(lost), ..request });
+        match &mut self.meeting {
+            None => self.send_up(due.at, asked.at(Site::Edge, asked.deadline)),
+            Some(meeting) => {
+                let legs = meeting.begin(due.at, asked);
+                legs.into_iter().flatten().for_each(|leg| self.send_up(due.at, leg));
             }
-            None => self.schedule(now + verdict.delay, Kind::Arrive(request)),
         }
     }
 
-    fn arrive(&mut self, now: Duration, request: Record) {
-        let mut ousted = Vec::new();
-        self.lanes.push(request.device.into(), Waiting { request, since: now }, &mut ousted);
-        for (Waiting { request, since }, why) in ousted {
-            let end = match why {
-                Ousted::Full => End::Overloaded,
-                Ousted::Superseded => End::Superseded,
-            };
-            self.send_back(now, Record { end, queue: now - since, ..request });
+    /// Sends the legs of a hybrid that follow from what has happened, and hands out the requests that have ended.
+    fn settle(&mut self, now: Duration) {
+        while let Some(meeting) = &mut self.meeting {
+            let ((answered, lost), outgoing) = (meeting.take_ends(), meeting.take_outgoing());
+            if answered.is_empty() && lost.is_empty() && outgoing.iter().all(Vec::is_empty) {
+                return;
+            }
+            for (leg, made) in answered {
+                let path = self.places[made.site as usize].path_of(&leg);
+                // Whichever of a leg and its copy was first.
+                self.end(Leg { is_copy: false, ..leg }.record(Some(made), now, path));
+            }
+            for asked in lost {
+                let end = End::Lost(Lost::Silence);
+                self.end(Leg { end, ..asked.at(Site::Edge, None) }.record(None, now, Duration::ZERO));
+            }
+            outgoing.into_iter().flatten().for_each(|leg| self.send_up(now, leg));
         }
-        self.work(now);
+    }
+
+    /// A leg onto its site's uplink.
+    fn send_up(&mut self, now: Duration, leg: Leg) {
+        let place = &self.places[leg.site as usize];
+        let verdict = place.decide(Direction::Uplink, &leg, self.experiment.request_bytes, now);
+        if let Some(second) = verdict.duplicate {
+            self.count_copy(&leg);
+            self.go_up(now, Leg { is_copy: true, uplink: second, ..leg });
+        }
+        let leg = Leg { uplink: verdict.delay, ..leg };
+        match verdict.lost {
+            Some(lost) => self.come_back(now, now + leg.uplink, Leg { end: End::Lost(lost), ..leg }),
+            None => self.go_up(now, leg),
+        }
+    }
+
+    /// A leg that arrives, or whose deadline passes before that.
+    fn go_up(&mut self, now: Duration, leg: Leg) {
+        let arrives_at = now + leg.uplink;
+        match leg.deadline {
+            Some(deadline) if deadline <= arrives_at => {
+                self.come_back(now, deadline.max(now), Leg { end: End::Expired, ..leg });
+            }
+            _ => self.schedule(arrives_at, Kind::Arrive(leg)),
+        }
+    }
+
+    fn expire(&mut self, now: Duration, site: Site) {
+        let mut expired = Vec::new();
+        self.places[site as usize].expire(now, &mut expired);
+        expired.into_iter().for_each(|leg| self.send_back(now, leg));
     }
 
     /// Idle workers take what waits.
-    fn work(&mut self, now: Duration) {
-        while self.idle_workers > 0 {
-            let (mut batch, mut held) = (Vec::new(), Vec::new());
-            // What waits is shared with the other workers that have nothing to do, as in a node.
-            let fair_share = self.lanes.len().div_ceil(self.idle_workers);
-            let rows_max = fair_share.min(self.experiment.worker.batch_max.max(1));
-            self.lanes.take(rows_max, &mut batch, &mut held);
-            if batch.is_empty() {
-                return;
-            }
-            self.idle_workers -= 1;
+    fn work(&mut self, now: Duration, site: Site) {
+        self.expire(now, site);
+        while let Some(pass) = self.places[site as usize].begin_pass(now) {
             self.totals.batches += 1;
-            let inference = self.experiment.worker.cost.of(batch.len());
-            let answered = batch.into_iter().map(|Waiting { request, since }| Record {
-                queue: now - since,
-                inference,
-                end: End::Answered,
-                ..request
+            let answered = pass.legs.into_iter().map(|leg| {
+                let score = (self.score)(site, &leg.asked.due);
+                let end = if score.is_some() { End::Answered } else { End::NonFinite };
+                Leg { score, end, ..leg }
             });
-            let answered = answered.collect();
-            self.schedule(now + inference, Kind::Done(answered, held));
+            let done = Kind::Done(site, answered.collect(), pass.held);
+            self.schedule(now + pass.takes, done);
         }
     }
 
-    /// An answer onto the downlink. What becomes of it is known at once.
-    fn send_back(&mut self, now: Duration, answer: Record) {
-        let verdict = self.decide(Direction::Downlink, &answer, self.experiment.answer_bytes, now);
+    /// An answer onto the downlink. Word of a deadline that has passed has no way to go: that is kept where requests come in.
+    fn send_back(&mut self, now: Duration, leg: Leg) {
+        if leg.end == End::Expired {
+            return self.come_back(now, now, leg);
+        }
+        let place = &self.places[leg.site as usize];
+        let verdict = place.decide(Direction::Downlink, &leg, self.experiment.answer_bytes, now);
         if let Some(second) = verdict.duplicate {
-            self.totals.copies += 1;
-            self.end(Record { is_copy: true, downlink: second, ended_at: now + second, ..answer });
+            self.count_copy(&leg);
+            self.come_back(now, now + second, Leg { is_copy: true, downlink: second, ..leg });
         }
-        let end = verdict.lost.map_or(answer.end, End::Lost);
-        self.end(Record { downlink: verdict.delay, ended_at: now + verdict.delay, end, ..answer });
+        let end = verdict.lost.map_or(leg.end, End::Lost);
+        self.come_back(now, now + verdict.delay, Leg { downlink: verdict.delay, end, ..leg });
     }
 
-    fn decide(&self, direction: Direction, request: &Record, bytes: usize, at: Duration) -> Verdict {
-        let Some(link) = &self.link else {
-            return Verdict { delay: self.one_way, lost: None, duplicate: None };
-        };
-        let copy = if request.is_copy { COPY } else { 0 };
-        let letter = Letter { number: request.number | copy, party: request.device.into(), bytes, at };
-        link.decide(direction, letter)
+    /// A leg will have ended at `at`. At one site that is the request's end, and known at once.
+    fn come_back(&mut self, now: Duration, at: Duration, leg: Leg) {
+        let silence = End::Lost(Lost::Silence);
+        match &mut self.meeting {
+            None => {
+                let path = self.places[leg.site as usize].path_of(&leg);
+                self.end(leg.record(None, at, path));
+            }
+            Some(meeting) if leg.end == silence => meeting.miss(now, leg),
+            Some(_) => self.schedule(at, Kind::Back(leg)),
+        }
     }
 
-    fn end(&mut self, request: Record) {
-        let count = match request.end {
+    /// A copy that the network has made is a request of its own, unless it is a leg's.
+    fn count_copy(&mut self, leg: &Leg) {
+        match &mut self.meeting {
+            None => self.totals.copies += 1,
+            Some(meeting) => meeting.copied(leg),
+        }
+    }
+
+    fn end(&mut self, record: Record) {
+        let count = match record.end {
             End::Answered => &mut self.totals.answered,
             End::Overloaded => &mut self.totals.overloaded,
             End::Superseded => &mut self.totals.superseded,
+            End::Expired => &mut self.totals.expired,
+            End::NonFinite => &mut self.totals.non_finite,
             End::Lost(_) => &mut self.totals.lost,
         };
         *count += 1;
-        (self.record)(&Record { ended_at: request.ended_at + request.path, ..request });
+        (self.record)(&record);
     }
 }
 
 /// Which stream of the seed's numbers the path is drawn from; arrivals and orders have others.
 const PATH_STREAM: u64 = 2;
-
-/// Set in the number of a copy, which meets a fate of its own on its way back.
-const COPY: u64 = 1 << 63;
-
-impl Ord for Event {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.at, self.number).cmp(&(other.at, other.number))
-    }
-}
-
-impl PartialOrd for Event {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Event {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl Eq for Event {}

@@ -3,7 +3,8 @@
 use std::fmt::Write;
 
 use super::*;
-use crate::lab::experiment::Pace;
+use crate::inference::Site;
+use crate::lab::experiment::{Due, Pace};
 use crate::network::{Bandwidth, Delay, LinkProfile, Loss, Lost, Shape};
 
 fn us(microseconds: u64) -> Duration {
@@ -30,14 +31,20 @@ fn experiment(devices: u32, load: f64, duration_s: u64) -> Experiment {
             queue_policy: QueuePolicy::Refuse,
         },
         path: Path::default(),
+        hybrid: None,
         request_bytes: 400,
         answer_bytes: 200,
     }
 }
 
+/// A model that says the same to everything.
+fn sure(_: Site, _: &Due) -> Option<f32> {
+    Some(0.1)
+}
+
 fn records(experiment: &Experiment) -> (Vec<Record>, Totals) {
     let mut records = Vec::new();
-    let totals = simulate(experiment, &mut |record| records.push(*record));
+    let totals = simulate(experiment, &sure, &mut |record| records.push(*record));
     assert!(totals.is_conserved(), "{totals:?}");
     (records, totals)
 }
@@ -137,7 +144,7 @@ fn the_same_seed_gives_the_same_bytes_and_another_does_not() {
     let bytes = |seed| {
         let experiment = Experiment { network: rough(), seed, ..experiment(50, 0.5, 5) };
         let mut text = String::new();
-        let totals = simulate(&experiment, &mut |record| writeln!(text, "{record:?}").unwrap());
+        let totals = simulate(&experiment, &sure, &mut |record| writeln!(text, "{record:?}").unwrap());
         assert!(totals.is_conserved() && totals.copies > 0 && totals.lost > 0, "{totals:?}");
         text
     };
@@ -175,7 +182,11 @@ fn events_and_memory_grow_with_devices_and_memory_not_with_time() {
         let worker = WorkerModel { cost: CostModel::default(), ..experiment(1, 0.1, 1).worker };
         let groups = vec![every(devices, 1.0)];
         let arrivals = Arrivals::Regular;
-        simulate(&Experiment { groups, arrivals, worker, ..experiment(1, 0.1, duration_s) }, &mut |_| {})
+        simulate(
+            &Experiment { groups, arrivals, worker, ..experiment(1, 0.1, duration_s) },
+            &sure,
+            &mut |_| {},
+        )
     };
     let (small, large, long) = (of(1_000, 3), of(10_000, 3), of(1_000, 30));
     assert_eq!((small.sent, large.sent, long.sent), (3_000, 30_000, 30_000));

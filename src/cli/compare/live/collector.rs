@@ -11,9 +11,9 @@ use nearfar::inference::ErrorCode;
 use nearfar::lab::observation::{End, Observation, Stages};
 use nearfar::network::DELAY_MAX;
 
-use super::choices::Choices;
 use super::generator::Sent;
 use super::{Clock, deployment_name};
+use crate::cli::compare::choices::Choices;
 use crate::cli::compare::repeat::{Outcome, Repeat};
 use crate::cli::compare::results::{MessageType, Results};
 use crate::cli::requester::{Answer, Requester};
@@ -182,7 +182,9 @@ impl<'a> Collector<'a> {
         let kind = if answer.body.prediction.is_some() { MessageType::Result } else { MessageType::Error };
         self.results.message(self.setup.clock.timestamp_us(since), kind, answer.bytes, 0)?;
         let due = self.setup.repeat.due[input];
-        let choice = self.choices.of(answer);
+        // Nothing where it comes from a placement that does not choose, or is an error.
+        let words = answer.body.placement.as_deref().zip(answer.body.reason.as_deref());
+        let choice = words.and_then(|(made_by, reason)| self.choices.of(made_by, reason));
         let outcome = self.outcome(input, placement);
         if outcome.total.is_some() {
             // A copy that the network made: the first one counts.

@@ -5,8 +5,6 @@ use std::sync::Arc;
 use nearfar::inference::{Reason, Site};
 use nearfar::lab::observation::Choice;
 
-use crate::cli::requester::Answer;
-
 /// The choices that were met. There are as many as sites and reasons, and no more: other words are not taken.
 #[derive(Default)]
 pub struct Choices {
@@ -14,9 +12,8 @@ pub struct Choices {
 }
 
 impl Choices {
-    /// What an answer says of it; nothing where it comes from a placement that does not choose, or is an error.
-    pub fn of(&mut self, answer: &Answer) -> Option<Arc<Choice>> {
-        let (made_by, reason) = (answer.body.placement.as_deref()?, answer.body.reason.as_deref()?);
+    /// A choice by its words; nothing where they are unknown.
+    pub fn of(&mut self, made_by: &str, reason: &str) -> Option<Arc<Choice>> {
         let is_same = |known: &&Arc<Choice>| known.made_by == made_by && known.reason == reason;
         if let Some(known) = self.known.iter().find(is_same) {
             return Some(Arc::clone(known));

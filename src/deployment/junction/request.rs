@@ -1,0 +1,66 @@
+//! What a request and its legs are in a node: tickets, and features beside them.
+
+use std::time::{Duration, Instant};
+
+use crate::deployment::flow::{Particulars, Ticket};
+use crate::deployment::outbox::{Answer, ReplyTo};
+use crate::inference::{Made, Outcome, Refusal, Site, Stages, Urgency};
+use crate::placement::{self, LegEnd};
+
+/// A leg that sets out, with its features.
+pub type Leg = (Ticket, Result<Vec<f32>, Refusal>);
+
+/// A request that waits for its legs.
+pub struct Asked {
+    pub ticket: Ticket,
+    pub features: Vec<f32>,
+}
+
+/// What a leg has said.
+pub struct Said {
+    outcome: Outcome,
+    network: Duration,
+    stages: Stages,
+}
+
+/// How a leg has ended, as far as choosing depends on it, and what it has said.
+pub fn said_by(leg: Answer) -> (LegEnd, Said) {
+    let Answer { ticket, outcome } = leg;
+    let Particulars { network, stages, .. } = *ticket;
+    let end = match &outcome {
+        Ok(score) => LegEnd::Answered(*score),
+        Err(refusal) => LegEnd::of_error(refusal.code),
+    };
+    (end, Said { outcome, network, stages })
+}
+
+impl placement::Request for Asked {
+    type Leg = Leg;
+    type Said = Said;
+    type Answer = Answer;
+
+    fn number(&self) -> u64 {
+        self.ticket.sequence
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.ticket.deadline
+    }
+
+    fn urgency(&self) -> Option<Urgency> {
+        self.ticket.urgency
+    }
+
+    fn leg(&self, _: Site, deadline: Option<Instant>, now: Instant) -> Leg {
+        let ticket = &self.ticket;
+        let leg = Particulars::new(ticket.caller.clone(), ReplyTo::default(), now, deadline, ticket.sequence);
+        (Box::new(Particulars { bytes: ticket.bytes, ..leg }), Ok(self.features.clone()))
+    }
+
+    fn answer(self, said: Said, made: Made) -> Answer {
+        let Said { outcome, network, stages } = said;
+        let mut ticket = self.ticket;
+        (ticket.network, ticket.stages, ticket.made) = (network, stages, Some(made));
+        Answer { ticket, outcome }
+    }
+}
