@@ -106,8 +106,12 @@ impl Conductor<'_> {
         let mut passes = cost::passes(cost_flags, placements, placed, &repeat.inputs)?;
         let mut paths = cost::paths(path_flags, placements)?;
         if cost_flags.is_empty() && path_flags.is_empty() {
-            eprintln!("measuring the way through client and broker, by the clock");
-            paths = calibration::paths(&self.asked, self.is_stopping)?;
+            let scenario = calibration::scenario(&self.asked, repeat);
+            let seconds = scenario.duration.as_secs_f64();
+            let what = format!("measuring the way through client and broker, for {seconds} s by the clock");
+            let (bar, costs) = (bar(what, 0)?, Costs { passes: passes.clone(), paths });
+            paths = calibration::paths(&self.asked, scenario, &costs, &bar, self.is_stopping)?;
+            bar.finish_and_clear();
         }
         for (cost, path) in passes.iter_mut().zip(&paths).filter(|(_, path)| !path.quantiles().is_empty()) {
             let ms = |share: f64| path.at(share).as_secs_f64() * 1e3;

@@ -221,7 +221,9 @@ impl<'a> Simulation<'a> {
             return Verdict { delay: self.one_way, lost: None, duplicate: None };
         };
         let copy = if request.is_copy { COPY } else { 0 };
-        let letter = Letter { number: request.number | copy, party: request.device.into(), bytes, at };
+        // A node counts its requests from 1, and what a network decides depends on that.
+        let number = (request.number + 1) | copy;
+        let letter = Letter { number, party: request.device.into(), bytes, at };
         link.decide(direction, letter)
     }
 
