@@ -50,8 +50,8 @@ pub enum TelemetryError {
     Traces(String),
 }
 
-/// Starts logging to standard error, or wherever `write` puts it. `filter` is in `RUST_LOG`'s syntax and wins over it, and both over `default`. With the
-/// feature `opentelemetry` spans go to the collector that `OTEL_EXPORTER_OTLP_ENDPOINT` or
+/// Starts logging: `write` puts lines on standard error, or elsewhere. `filter` is in `RUST_LOG`'s syntax and wins over it, and both over
+/// `default`. With the feature `opentelemetry` spans go to the collector that `OTEL_EXPORTER_OTLP_ENDPOINT` or
 /// `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` names; without either, or without the feature, to none.
 ///
 /// # Errors

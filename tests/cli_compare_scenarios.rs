@@ -304,6 +304,22 @@ fn a_measured_cost_can_be_given_back() {
 }
 
 #[test]
+fn the_way_of_a_scenario_that_hardly_asks_is_measured_too() {
+    let seldom = OWN.replace(", warm_up_s: 1", "").replace("count: 4, rate_hz: 5", "count: 1, rate_hz: 0.5");
+    let place = Place::with(&seldom);
+    let ended = place.run(&["--virtual", "--out", "out"]);
+    let said = "measuring the way through client and broker, for 2 s by the clock";
+    assert!(ended.stderr.contains(said), "{}", ended.stderr);
+    let flags = std::fs::read_to_string(place.path("out/cost.txt")).unwrap();
+    let ways: Vec<_> = flags.lines().filter_map(|line| line.strip_prefix("--path ")).collect();
+    assert_eq!(ways.len(), 2, "{flags}");
+    for way in ways {
+        let longest = way.rsplit(',').next().unwrap().parse::<f64>().unwrap();
+        assert!(longest > 0.0, "{way}");
+    }
+}
+
+#[test]
 fn what_the_way_takes_is_part_of_every_total() {
     let place = Place::with(OWN);
     place.run(&["--virtual", "--cost", "20,2", "--path", "100", "--path", "edge=300", "--out", "out"]);

@@ -79,21 +79,15 @@ impl Asked {
         Ok(scenario)
     }
 
-    /// The same for a short while; at another pace, and with fewer devices, only where it has more than `devices_max`, or more of
-    /// `requests_per_s` than `requests_per_s_max`.
-    pub fn shortened(
-        &self,
-        duration: Duration,
-        devices_max: u32,
-        requests_per_s: f64,
-        requests_per_s_max: f64,
-    ) -> Scenario {
+    /// The same for a short while, with at most `devices_max`, at its own pace or, where there is one, at `another_pace` in requests a
+    /// second.
+    pub fn shortened(&self, duration: Duration, devices_max: u32, another_pace: Option<f64>) -> Scenario {
         let mut scenario = self.scenario.clone();
         let devices = scenario.sensors.iter().map(|sensor| sensor.count).sum::<u32>();
-        if devices > devices_max || requests_per_s > requests_per_s_max {
+        scenario.sensors = with_devices(&scenario.sensors, devices.min(devices_max));
+        if let Some(requests_per_s) = another_pace {
             let arrivals = scenario.load.map(|load| load.arrivals).unwrap_or_default();
-            scenario.sensors = with_devices(&scenario.sensors, devices.min(devices_max));
-            scenario.load = Some(Load { requests_per_s: requests_per_s.min(requests_per_s_max), arrivals });
+            scenario.load = Some(Load { requests_per_s, arrivals });
         }
         Scenario { duration, warm_up: Duration::ZERO, ..scenario }
     }

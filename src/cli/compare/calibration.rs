@@ -24,14 +24,20 @@ const DEVICES_MAX: u32 = 1_000;
 /// The most requests a second to all placements together: the way is to be seen, not a client that has more to do than it can.
 const REQUESTS_PER_S_MAX: f64 = 4_000.0;
 
+/// The fewest, so that there are some at all.
+const REQUESTS_PER_S_MIN: f64 = 5.0;
+
 /// What is run by the clock, for a while: the scenario of `whole`, with its placements and at its pace. A way that is rarely gone is
 /// longer, for the processor has gone to rest.
 pub fn scenario(asked: &Asked, whole: &Repeat) -> Scenario {
     let Scenario { duration, placements, .. } = &whole.scenario;
-    let requests_per_s = requests_expected(&whole.fleet.groups, *duration) / duration.as_secs_f64();
-    let requests_per_s_max = REQUESTS_PER_S_MAX / placements.len() as f64;
-    let duration = *duration.min(&(WARM_UP + DURATION_MAX));
-    asked.shortened(duration, DEVICES_MAX, requests_per_s, requests_per_s_max)
+    let own_pace = requests_expected(&whole.fleet.groups, *duration) / duration.as_secs_f64();
+    let pace_max = REQUESTS_PER_S_MAX / placements.len() as f64;
+    let is_kept =
+        (REQUESTS_PER_S_MIN..=pace_max).contains(&own_pace) && whole.devices.len() <= DEVICES_MAX as usize;
+    // Fewer devices at their own pace would be seldom heard.
+    let another_pace = (!is_kept).then(|| own_pace.max(REQUESTS_PER_S_MIN).min(pace_max));
+    asked.shortened(*duration.min(&(WARM_UP + DURATION_MAX)), DEVICES_MAX, another_pace)
 }
 
 /// Runs `scenario` by the clock, and once more on the simulated one, where nothing takes time but what `costs` says: what the latter does
