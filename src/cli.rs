@@ -9,6 +9,7 @@ mod infer;
 mod inspect;
 mod output;
 mod passwd;
+pub mod progress;
 mod replay;
 mod requester;
 mod serve;

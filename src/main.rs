@@ -8,8 +8,8 @@ use clap::Parser;
 
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
-    let started =
-        nearfar::telemetry::start(cli.log.as_deref(), cli.command.default_log(), cli.log_format.into());
+    let (filter, default) = (cli.log.as_deref(), cli.command.default_log());
+    let started = nearfar::telemetry::start(filter, default, cli.log_format.into(), cli::progress::log);
     let _sends_the_last_traces = match started {
         Ok(telemetry) => telemetry,
         Err(error) => {

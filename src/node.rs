@@ -293,8 +293,13 @@ type Loaded = (deployment::Config, Detector, Option<Detector>);
 fn status(topic: &str, node_id: &str, loaded: &[Loaded]) -> Status {
     let deployments: Vec<_> = loaded
         .iter()
-        .map(|(config, detector, _)| {
-            json!({ "name": config.name, "placement": config.placement, "model": detector.info().name })
+        .map(|(config, detector, cloud)| {
+            let model = &detector.info().name;
+            let mut one = json!({ "name": config.name, "placement": config.placement, "model": model });
+            if let Some(cloud) = cloud {
+                one["cloud_model"] = json!(cloud.info().name);
+            }
+            one
         })
         .collect();
     let version = env!("CARGO_PKG_VERSION");

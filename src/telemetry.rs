@@ -4,7 +4,7 @@
 #[cfg(feature = "opentelemetry")]
 mod traces;
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal};
 
 use tracing::Span;
 use tracing_subscriber::EnvFilter;
@@ -28,6 +28,9 @@ pub const COMMAND_FILTER: &str = "warn";
 /// topic of every message for its spans, which takes longer than the message does.
 const ROUTER_FILTER: &str = "rumqttd=off";
 
+/// Writes a log line, which comes with its end.
+pub type WriteLine = fn(&[u8]) -> io::Result<()>;
+
 /// What was started. When it is dropped, traces that have not been sent are.
 #[must_use = "traces that have not been sent are sent when it is dropped"]
 #[derive(Default)]
@@ -47,24 +50,29 @@ pub enum TelemetryError {
     Traces(String),
 }
 
-/// Starts logging to standard error. `filter` is in `RUST_LOG`'s syntax and wins over it, and both over `default`. With the
-/// feature `opentelemetry` spans go to the collector that `OTEL_EXPORTER_OTLP_ENDPOINT` or
+/// Starts logging: `write` puts lines on standard error, or elsewhere. `filter` is in `RUST_LOG`'s syntax and wins over it, and both over
+/// `default`. With the feature `opentelemetry` spans go to the collector that `OTEL_EXPORTER_OTLP_ENDPOINT` or
 /// `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` names; without either, or without the feature, to none.
 ///
 /// # Errors
 /// [`TelemetryError`] when `filter` does not parse, or the collector's address cannot be used.
-pub fn start(filter: Option<&str>, default: &str, format: LogFormat) -> Result<Telemetry, TelemetryError> {
+pub fn start(
+    filter: Option<&str>,
+    default: &str,
+    format: LogFormat,
+    write: WriteLine,
+) -> Result<Telemetry, TelemetryError> {
     let from_environment = std::env::var(EnvFilter::DEFAULT_ENV).ok().filter(|value| !value.is_empty());
     let wanted = filter.map(str::to_owned).or(from_environment);
     let filter = filter_of(wanted.as_deref().unwrap_or(default))?;
     #[cfg(feature = "opentelemetry")]
     if let Some(traces) = traces::Traces::from_environment()? {
-        traces.subscribe(filter, format);
+        traces.subscribe(filter, format, write);
         return Ok(Telemetry { _traces: Some(traces) });
     }
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(move || Lines(write));
     let started = match format {
-        LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).try_init(),
+        LogFormat::Text => builder.with_ansi(io::stderr().is_terminal()).try_init(),
         LogFormat::Json => builder.json().try_init(),
     };
     // An application that embeds this library may have its own subscriber; then that one stays.
@@ -72,6 +80,20 @@ pub fn start(filter: Option<&str>, default: &str, format: LogFormat) -> Result<T
         tracing::debug!("logging was started before");
     }
     Ok(Telemetry::default())
+}
+
+/// The subscriber writes every event at once.
+struct Lines(WriteLine);
+
+impl io::Write for Lines {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        (self.0)(line)?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Makes `span` part of the trace that a request says it belongs to (W3C Trace Context). Where no traces are sent, nothing.

@@ -15,6 +15,7 @@ use nearfar::inference::ErrorCode;
 use nearfar::mqtt::Qos;
 use nearfar::network::Profile;
 use rumqttc::v5::mqttbytes::v5::PublishProperties;
+use serde_json::json;
 use support::{MODEL, PATIENCE, Sensor, assert_error, request};
 
 const REQUEST: &str = "ml/inference/request";
@@ -136,7 +137,8 @@ fn the_node_announces_itself(build: Build) {
     assert!(status.retain);
     let status = status.json();
     assert_eq!((status["status"].as_str(), status["node_id"].as_str()), (Some("online"), Some("nearfar")));
-    assert_eq!(status["deployments"][0]["model"], "anomaly_detector");
+    let deployment = &status["deployments"][0];
+    assert_eq!((&deployment["model"], deployment.get("cloud_model")), (&json!("anomaly_detector"), None));
 }
 
 fn a_stopped_node_has_answered_everything(build: Build) {

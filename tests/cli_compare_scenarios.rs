@@ -267,6 +267,24 @@ fn in_virtual_time_two_runs_are_byte_for_byte_the_same() {
 }
 
 #[test]
+fn a_network_gives_every_request_the_same_delay_on_either_clock() {
+    // Each device asks once, so that no message waits for another.
+    let once = OWN.replace(", warm_up_s: 1", "").replace("count: 4, rate_hz: 5", "count: 40, rate_hz: 0.5");
+    let place = Place::with(&once);
+    let delays = |flags: &[&str]| {
+        place.run(flags);
+        let mut rows = place.rows("out/metrics.csv");
+        rows.retain(|row| row[2] == "cloud");
+        rows.sort_by_key(|row| row[0].parse::<i64>().unwrap());
+        let delay_us = |row: &Vec<String>| (row[4].parse::<f64>().unwrap() * 1e3).round() as u64;
+        rows.iter().map(|row| (row[1].clone(), delay_us(row))).collect::<Vec<_>>()
+    };
+    let by_the_clock = delays(&["--out", "out"]);
+    assert_eq!(by_the_clock.len(), 40);
+    assert_eq!(by_the_clock, delays(&["--out", "out", "--virtual", "--cost", "20,2"]));
+}
+
+#[test]
 fn a_measured_cost_can_be_given_back() {
     let place = Place::with(OWN);
     let measured = place.run(&["--virtual", "--out", "measured"]);
@@ -283,6 +301,22 @@ fn a_measured_cost_can_be_given_back() {
         files
     };
     assert!(but_basis("measured") == but_basis("given"));
+}
+
+#[test]
+fn the_way_of_a_scenario_that_hardly_asks_is_measured_too() {
+    let seldom = OWN.replace(", warm_up_s: 1", "").replace("count: 4, rate_hz: 5", "count: 1, rate_hz: 0.5");
+    let place = Place::with(&seldom);
+    let ended = place.run(&["--virtual", "--out", "out"]);
+    let said = "measuring the way through client and broker, for 2 s by the clock";
+    assert!(ended.stderr.contains(said), "{}", ended.stderr);
+    let flags = std::fs::read_to_string(place.path("out/cost.txt")).unwrap();
+    let ways: Vec<_> = flags.lines().filter_map(|line| line.strip_prefix("--path ")).collect();
+    assert_eq!(ways.len(), 2, "{flags}");
+    for way in ways {
+        let longest = way.rsplit(',').next().unwrap().parse::<f64>().unwrap();
+        assert!(longest > 0.0, "{way}");
+    }
 }
 
 #[test]

@@ -90,6 +90,29 @@ fn every_observation_is_accounted_for() {
 }
 
 #[test]
+fn a_generator_is_late_by_what_it_makes_of_the_latency_and_of_the_load() {
+    // Requests come every 10 ms.
+    for (name, late_ms, latency_ms, is_considerable) in [
+        ("a thread that wakes up, and a small model at the edge", [0.1, 0.2], [0.4, 0.9], false),
+        ("half of the latency is the generator's", [0.2, 0.2], [0.4, 0.9], true),
+        ("the slowest ones are the generator's", [0.1, 5.0], [0.4, 5.5], true),
+        ("the load comes in heaps", [0.1, 6.0], [20.0, 40.0], true),
+        ("it does, but nothing of it is seen far away", [0.1, 6.0], [100.0, 140.0], false),
+    ] {
+        let mut run = run(TWO);
+        for input in 0..100 {
+            let is_slow = usize::from(input % 20 == 0);
+            run.observations.push(Observation {
+                sent_late: ms(late_ms[is_slow]),
+                ..answered(0, input, latency_ms[is_slow])
+            });
+        }
+        let found = findings(&run).points[0].placements[0].lateness_ms.unwrap();
+        assert_eq!(found.is_considerable, is_considerable, "{name}: {found:?}");
+    }
+}
+
+#[test]
 fn stages_repeats_lateness_and_choices_are_counted() {
     let mut run = run(TWO);
     for repeat in 0..2 {
@@ -100,7 +123,7 @@ fn stages_repeats_lateness_and_choices_are_counted() {
             run.observations.push(Observation {
                 repeat,
                 stages,
-                sent_late: ms(1.0),
+                sent_late: ms(1.5),
                 choice: Some(Arc::new(choice)),
                 ..answered(0, input, 3.0 + f64::from(repeat))
             });

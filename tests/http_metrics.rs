@@ -301,6 +301,34 @@ fn the_dashboard_is_json_whose_panels_all_have_a_query() {
     assert!(ids.len() >= 10, "{}", ids.len());
 }
 
+#[test]
+fn the_dashboard_shows_everything_that_hybrids_count() {
+    let page = read("docs/metrics.md");
+    let hybrids = page.split("### Hybrid deployments").nth(1).unwrap().split("\n##").next().unwrap();
+    let counted: BTreeSet<_> = hybrids
+        .lines()
+        .filter(|line| is_row(line))
+        .filter_map(|line| line.split('`').nth(1))
+        .map(str::to_owned)
+        .collect();
+    assert!(counted.contains("nearfar_breaker_state") && counted.len() >= 12, "{counted:?}");
+    let shown = names_in(&read("deploy/grafana/nearfar.json"));
+    assert_eq!(counted.difference(&shown).collect::<Vec<_>>(), Vec::<&String>::new());
+}
+
+#[test]
+fn panels_of_the_dashboard_cover_no_others() {
+    let dashboard: Value = serde_json::from_str(&read("deploy/grafana/nearfar.json")).unwrap();
+    let mut taken = BTreeSet::new();
+    for panel in dashboard["panels"].as_array().unwrap() {
+        let place = |name: &str| panel["gridPos"][name].as_u64().unwrap();
+        assert!(place("x") + place("w") <= 24, "{}", panel["title"]);
+        for y in place("y")..place("y") + place("h") {
+            assert!((0..place("w")).all(|x| taken.insert((y, place("x") + x))), "{}", panel["title"]);
+        }
+    }
+}
+
 /// Whatever looks like one of our metrics.
 fn names_in(text: &str) -> BTreeSet<String> {
     let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));

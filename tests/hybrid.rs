@@ -549,6 +549,14 @@ fn one_model_stands_at_both_sites_unless_the_cloud_has_its_own() {
 }
 
 #[test]
+fn the_node_s_status_names_the_models_of_both_sites() {
+    let field = open(config(cloud(Policy::CONFIDENCE)));
+    let status = Sensor::listening(field.address, &["ml/inference/status/+"]).next().json();
+    let expected = json!([{ "name": "edge", "placement": "edge", "model": "small", "cloud_model": "large" }]);
+    assert_eq!(status["deployments"], expected);
+}
+
+#[test]
 fn models_that_take_other_requests_are_refused() {
     let (edge, _) = gated();
     let edge = Detector::from_parts(ModelInfo::new("small", 1), Box::new(edge));

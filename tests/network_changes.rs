@@ -8,9 +8,11 @@ mod raw_broker;
 mod support;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use nearfar::broker::{self, Broker};
+use mqtt::{Client, Connect};
+use nearfar::broker::{self, AccessRules, AttemptLimits, Broker, Guard, Users};
 use nearfar::client::RemoteConfig;
 use nearfar::deployment::{Config, Topics};
 use nearfar::mqtt::Qos;
@@ -23,6 +25,10 @@ use support::{MODEL, PATIENCE, Sensor, request};
 
 const REQUEST: &str = "ml/inference/request";
 const NETWORK: &str = "ml/inference/network";
+const QOS_1: u8 = 0b0010;
+const RETAIN: u8 = 0b0001;
+const CONNACK: u8 = 0x20;
+const PUBACK: u8 = 0x40;
 
 fn edge(network: Profile) -> Config {
     let members = wire::Members { network: true, ..wire::Members::default() };
@@ -109,6 +115,63 @@ fn what_cannot_be_used_is_answered_with_key_and_expectation_and_changes_nothing(
     assert_eq!(result(&sensor, 1), (4.0, json!(0)));
     let statistics = node.statistics("edge").unwrap();
     assert_eq!((statistics.network_changes, statistics.network_changes_refused), (0, 4));
+}
+
+/// Whoever measures may change networks; a press asks, and says goodbye, and does nothing else.
+const RULES: &str = r#"
+[[rules]]
+allow = ["publish"]
+topics = ["ml/inference/request"]
+[[rules]]
+allow = ["will"]
+topics = ["goodbye/%u"]
+[[rules]]
+allow = ["publish", "subscribe"]
+users = ["experimenter"]
+topics = ["ml/inference/network/#"]
+"#;
+
+#[test]
+fn access_rules_say_who_changes_a_network() {
+    const NOT_AUTHORISED: u8 = 0x87;
+    let users = ["press", "experimenter"];
+    let file =
+        users.iter().fold(String::new(), |text, user| Users::with_password(&text, user, user).unwrap());
+    let rules = AccessRules::from_toml(RULES).unwrap();
+    let guard = Guard::new(Users::parse(&file).unwrap(), rules, AttemptLimits::default()).unwrap();
+    let guarded = broker::Config { access: Arc::new(guard), ..broker::Config::loopback() };
+    let builder = Node::builder().embedded_broker(guarded).network_topic(NETWORK);
+    let node = builder.deployment(edge(Profile::NONE), MODEL).start().unwrap();
+    let address = node.mqtt_address().unwrap();
+    let login = |user| Connect { login: Some((user, user)), ..Connect::v5(user) };
+    let topic = "ml/inference/network/edge";
+    let wish = |ms: u32| format!(r#"{{"one_way_latency_ms": {ms}}}"#).into_bytes();
+
+    let mut press = Client::accepted(address, &login("press"));
+    for flags in [QOS_1, QOS_1 | RETAIN] {
+        press.send(&press.publish_bytes(topic, &wish(900), flags, 7, &[]));
+        let answer = press.receive();
+        assert_eq!((answer.first, answer.packet_id(), answer.body[2]), (PUBACK, 7, NOT_AUTHORISED));
+    }
+    press.publish(topic, &wish(900), RETAIN);
+    press.ping();
+    // A will is refused before there is a connection.
+    let will = Some((topic, &b"{}"[..], 0, true, Vec::new()));
+    let connack = Client::connect(address, &Connect { will, ..login("press") }).1;
+    assert_eq!((connack.first, connack.body[1]), (CONNACK, NOT_AUTHORISED));
+
+    let mut experimenter = Client::accepted(address, &login("experimenter"));
+    assert_eq!(experimenter.subscribe("ml/inference/network/#", 0), 0);
+    experimenter.publish(topic, &wish(5), 0);
+    let heard = [experimenter.receive(), experimenter.receive()];
+    // Nothing of the press was kept for later subscribers, and the experimenter's is the first change.
+    assert_eq!((heard[0].topic(), heard[0].is_retained()), (topic.to_owned(), false));
+    assert_eq!(heard[1].topic(), "ml/inference/network/edge/changed");
+    let told: Value = serde_json::from_slice(heard[1].payload5()).unwrap();
+    assert_eq!((&told["revision"], &told["changed"]), (&json!(1), &json!(true)));
+    assert_eq!(node.network("edge").unwrap().in_force(), (ms(5), 1));
+    let statistics = node.statistics("edge").unwrap();
+    assert_eq!((statistics.network_changes, statistics.network_changes_refused), (1, 0));
 }
 
 #[test]

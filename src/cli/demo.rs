@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::ProgressBar;
 use nearfar::deployment::{Config, Topics};
 use nearfar::{Node, config};
 
@@ -18,7 +18,7 @@ use self::devices::{Fleet, Stamp};
 use self::metrics_file::MetricsFile;
 use self::summary::Summary;
 use super::requester::{Answer, Requester};
-use super::{output, shipped};
+use super::{output, progress, shipped};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -75,7 +75,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         pairs: BTreeMap::new(),
         metrics: MetricsFile::create(&args.out)?,
         summary: Summary::new(threshold),
-        progress: progress(fleet.requests_planned())?,
+        progress: bar(fleet.requests_planned())?,
         answered: 0,
     };
     watch.run(&fleet, &requester)?;
@@ -168,10 +168,9 @@ impl Watch {
 }
 
 /// A bar on standard error where both it and standard output are a terminal.
-fn progress(requests: u64) -> anyhow::Result<ProgressBar> {
-    if !(std::io::stderr().is_terminal() && std::io::stdout().is_terminal()) {
-        return Ok(ProgressBar::with_draw_target(Some(requests), ProgressDrawTarget::hidden()));
+fn bar(requests: u64) -> anyhow::Result<ProgressBar> {
+    if !(progress::is_seen() && std::io::stdout().is_terminal()) {
+        return Ok(ProgressBar::hidden());
     }
-    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} answers, {elapsed}")?;
-    Ok(ProgressBar::new(requests).with_style(style))
+    progress::bar(requests, "{bar:40} {pos}/{len} answers, {elapsed}")
 }

@@ -4,12 +4,11 @@ mod alarm;
 mod answers_file;
 
 use std::collections::BTreeMap;
-use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::ProgressBar;
 use nearfar::Node;
 use nearfar::deployment::{Config, Topics};
 use nearfar::features::FEATURE_NAMES;
@@ -18,7 +17,7 @@ use nearfar::sensors::recorded::{Columns, Recording, Row};
 use self::alarm::{AlarmRule, Labels};
 use self::answers_file::AnswersFile;
 use super::requester::{Answer, RequestBody, Requester};
-use super::{output, shipped};
+use super::{output, progress, shipped};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -152,7 +151,7 @@ struct Replay<'a> {
 
 impl Replay<'_> {
     fn run(&mut self, recording: Recording) -> anyhow::Result<()> {
-        let progress = progress(&self.args.file)?;
+        let progress = bar(&self.args.file)?;
         let mut pace = Pace::new(self.args.rate, self.args.speed);
         for row in recording {
             let row = row?;
@@ -277,11 +276,10 @@ impl Pace {
 }
 
 /// A bar over the rows, on standard error where that is a terminal.
-fn progress(file: &std::path::Path) -> anyhow::Result<ProgressBar> {
-    if !std::io::stderr().is_terminal() {
-        return Ok(ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden()));
+fn bar(file: &std::path::Path) -> anyhow::Result<ProgressBar> {
+    if !progress::is_seen() {
+        return Ok(ProgressBar::hidden());
     }
     let lines = std::io::BufRead::split(std::io::BufReader::new(std::fs::File::open(file)?), b'\n').count();
-    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} rows, {per_sec}, {eta} left")?;
-    Ok(ProgressBar::new(lines.saturating_sub(1) as u64).with_style(style))
+    progress::bar(lines.saturating_sub(1) as u64, "{bar:40} {pos}/{len} rows, {per_sec}, {eta} left")
 }

@@ -9,6 +9,7 @@ mod answer;
 mod consumption;
 mod contrast;
 mod curve;
+mod lateness;
 mod placement;
 mod selection;
 
@@ -19,10 +20,10 @@ pub use answer::{Answer, FURTHER_MAX};
 pub use consumption::Consumption;
 pub use contrast::Contrast;
 pub use curve::{CDF_STEPS_MAX, TIME_BINS_MAX, TimeBin};
-pub use placement::{
-    ChoiceCount, Counts, DeadlineMisses, LATENESS_SHARE_MAX, Lateness, PlacementFindings, RepeatFindings,
-    StageFindings,
+pub use lateness::{
+    LATENESS_INTERVAL_SHARE_MAX, LATENESS_LATENCY_SHARE_MAX, LATENESS_MEDIAN_SHARE_MAX, Lateness,
 };
+pub use placement::{ChoiceCount, Counts, DeadlineMisses, PlacementFindings, RepeatFindings, StageFindings};
 
 use super::observation::Run;
 use super::statistics::{Bootstrap, EnergyModel};

@@ -9,7 +9,8 @@ use super::scenario::Scenario;
 use super::virtual_time::CostModel;
 use crate::inference::Site;
 
-/// The most observations of one experiment, so that they fit in memory: about 2 GiB.
+/// The most observations of one experiment, so that they fit in memory: 3.2 GB, and 7 GB in all while figures are
+/// made of them.
 pub const OBSERVATIONS_MAX: usize = 20_000_000;
 
 /// What became of one input at one placement.
@@ -181,7 +182,7 @@ pub struct Usage {
     pub cpu: Option<Duration>,
 }
 
-/// A time in which something was different, such as an outage or a change of network.
+/// A time in which something was different, such as an outage. A scenario's networks do not change otherwise.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Mark {
     /// The point of the sweeps.
@@ -196,4 +197,15 @@ pub struct Mark {
     pub until: Duration,
     /// What it was, such as `outage of the uplink`.
     pub what: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_observations_as_there_may_be_take_what_is_said() {
+        let bytes = OBSERVATIONS_MAX * size_of::<Observation>();
+        assert!(bytes <= 3_200_000_000, "{bytes}");
+    }
 }

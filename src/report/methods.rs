@@ -3,7 +3,10 @@
 use maud::{Markup, html};
 
 use super::{Report, SOURCE_CHARACTERS_MAX};
-use crate::lab::findings::{LATENESS_SHARE_MAX, RESAMPLES_TOGETHER_MAX};
+use crate::lab::findings::{
+    LATENESS_INTERVAL_SHARE_MAX, LATENESS_LATENCY_SHARE_MAX, LATENESS_MEDIAN_SHARE_MAX,
+    RESAMPLES_TOGETHER_MAX,
+};
 use crate::lab::observation::{Clock, Cost};
 use crate::lab::statistics::{EnergyModel, MEAN_GROUPS_MAX};
 use crate::lab::words::{count, number, plain};
@@ -51,8 +54,10 @@ pub fn methods(report: &Report<'_>) -> Markup {
                 dd { (clock(report)) }
                 dt { "Latency" }
                 dd { "From when a request was due, not from when it was sent, to its answer: a generator or a placement that falls behind \
-                      cannot hide it. Where the generator's lateness is, in its slowest hundredth, more than "
-                     (plain(LATENESS_SHARE_MAX * 100.0, 3)) " % of the median latency, the page says so." }
+                      cannot hide it. The page says so where the generator made more than " (in_percent(LATENESS_LATENCY_SHARE_MAX)) " of it, of the \
+                      medians or of the 99th percentiles, or where the 99th percentile of its lateness is more than "
+                     (in_percent(LATENESS_INTERVAL_SHARE_MAX)) " of the mean time between two requests and more than "
+                     (in_percent(LATENESS_MEDIAN_SHARE_MAX)) " of the median latency." }
                 dt { "Percentiles" }
                 dd { "Linear between the two samples next to them: definition 7 of Hyndman and Fan, 1996." }
                 dt { "Intervals" }
@@ -120,4 +125,8 @@ fn cost(cost: &Cost) -> Markup {
         (number(cost.model.per_batch.as_secs_f64() * 1e6, 3)) " µs a pass and "
         (number(cost.model.per_row.as_secs_f64() * 1e6, 3)) " µs a row, " (cost.basis) "."
     }
+}
+
+fn in_percent(share: f64) -> String {
+    format!("{} %", plain(share * 100.0, 3))
 }

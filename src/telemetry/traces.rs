@@ -18,7 +18,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
-use super::{LogFormat, TelemetryError};
+use super::{Lines, LogFormat, TelemetryError, WriteLine};
 
 /// Either of them turns traces on.
 const ENDPOINTS: [&str; 2] = ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"];
@@ -54,8 +54,8 @@ impl Traces {
     }
 
     /// Starts logging and sending. Requests have spans then, whatever is logged.
-    pub fn subscribe(&self, filter: EnvFilter, format: LogFormat) {
-        let logs = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    pub fn subscribe(&self, filter: EnvFilter, format: LogFormat, write: WriteLine) {
+        let logs = tracing_subscriber::fmt::layer().with_writer(move || Lines(write));
         let logs = match format {
             LogFormat::Text => logs.with_ansi(std::io::stderr().is_terminal()).boxed(),
             LogFormat::Json => logs.json().boxed(),

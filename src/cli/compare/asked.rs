@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use nearfar::lab::experiment::with_devices;
-use nearfar::lab::scenario::{Arrivals, Document, Load, Scenario};
+use nearfar::lab::scenario::{Document, Load, Scenario};
 
 use super::Args;
 use super::paths::Paths;
@@ -79,15 +79,16 @@ impl Asked {
         Ok(scenario)
     }
 
-    /// The same for a short while, with few devices and seldom requests: enough to see how long the way is.
-    pub fn shortened(&self, duration: Duration, devices_max: u32, requests_per_s_max: f64) -> Scenario {
+    /// The same for a short while, with at most `devices_max`, at its own pace or, where there is one, at `another_pace` in requests a
+    /// second.
+    pub fn shortened(&self, duration: Duration, devices_max: u32, another_pace: Option<f64>) -> Scenario {
         let mut scenario = self.scenario.clone();
         let devices = scenario.sensors.iter().map(|sensor| sensor.count).sum::<u32>();
         scenario.sensors = with_devices(&scenario.sensors, devices.min(devices_max));
-        let arrivals = Arrivals::Poisson;
-        let requests_per_s = scenario.load.map_or(requests_per_s_max, |load| load.requests_per_s);
-        let requests_per_s = requests_per_s.min(requests_per_s_max);
-        scenario.load = Some(Load { requests_per_s, arrivals });
+        if let Some(requests_per_s) = another_pace {
+            let arrivals = scenario.load.map(|load| load.arrivals).unwrap_or_default();
+            scenario.load = Some(Load { requests_per_s, arrivals });
+        }
         Scenario { duration, warm_up: Duration::ZERO, ..scenario }
     }
 

@@ -1,13 +1,12 @@
 //! Runs a scenario: every point of its sweeps, every repeat, every placement; writes results as they come, and concludes.
 
 use std::fmt::Write;
-use std::io::IsTerminal;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::bail;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::ProgressBar;
 use nearfar::lab::observation::{BySite, Clock, Cost, Point, Run};
 use nearfar::lab::virtual_time;
 
@@ -18,6 +17,7 @@ use super::models::Placed;
 use super::repeat::{Measured, Preparation, Repeat};
 use super::results::{Results, default_directory};
 use super::{Args, calibration, dry_run, hybrids, interrupt, live, simulated};
+use crate::cli::progress;
 
 /// Runs the scenario in `file`, or says what would be run.
 ///
@@ -104,8 +104,12 @@ impl Conductor<'_> {
         let mut passes = cost::passes(cost_flags, placements, placed, &repeat.inputs)?;
         let mut paths = cost::paths(path_flags, placements)?;
         if cost_flags.is_empty() && path_flags.is_empty() {
-            eprintln!("measuring the way through client and broker, by the clock");
-            paths = calibration::paths(&self.asked, self.is_stopping)?;
+            let scenario = calibration::scenario(&self.asked, repeat);
+            let seconds = scenario.duration.as_secs_f64();
+            let what = format!("measuring the way through client and broker, for {seconds} s by the clock");
+            let (bar, costs) = (bar(what, 0)?, Costs { passes: passes.clone(), paths });
+            paths = calibration::paths(&self.asked, scenario, &costs, &bar, self.is_stopping)?;
+            bar.finish_and_clear();
         }
         for (cost, path) in passes.iter_mut().zip(&paths) {
             add_to_basis(&mut cost.edge, &path.edge)?;
@@ -130,7 +134,7 @@ impl Conductor<'_> {
         placed: Vec<Placed>,
         costs: Option<&Costs>,
     ) -> anyhow::Result<Measured> {
-        let bar = self.progress(repeat);
+        let bar = self.progress(repeat)?;
         let measured = match costs {
             Some(costs) => {
                 let before = usize::from(repeat.point) * self.asked.scenario.repeats as usize;
@@ -178,8 +182,8 @@ impl Conductor<'_> {
         Run { devices: std::mem::take(&mut self.preparation.devices), ..run }
     }
 
-    /// A bar on standard error where that is a terminal, otherwise a line for each repeat.
-    fn progress(&self, repeat: &Repeat) -> ProgressBar {
+    /// A bar for each repeat by the clock; a repeat on the simulated one is over soon.
+    fn progress(&self, repeat: &Repeat) -> anyhow::Result<ProgressBar> {
         let (point, number) = (usize::from(repeat.point), repeat.number + 1);
         let (points, repeats) = (self.asked.points.len(), self.asked.scenario.repeats);
         let settings = match points {
@@ -188,16 +192,11 @@ impl Conductor<'_> {
         };
         let requests = repeat.due.len() * repeat.scenario.placements.len();
         let what = format!("{settings}repeat {number} of {repeats}: {requests} requests");
-        if self.args.running.is_virtual || !std::io::stderr().is_terminal() {
+        if self.args.running.is_virtual {
             eprintln!("{what}");
-            return ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
+            return Ok(ProgressBar::hidden());
         }
-        let style = ProgressStyle::with_template("{msg} {bar:40} {pos}/{len} answers, {elapsed}");
-        let bar = ProgressBar::new(requests as u64).with_message(what);
-        match style {
-            Ok(style) => bar.with_style(style),
-            Err(_) => bar,
-        }
+        bar(what, requests)
     }
 }
 
@@ -213,6 +212,16 @@ fn add_to_basis(cost: &mut Cost, path: &virtual_time::Path) -> std::fmt::Result 
         ms(0.5),
         ms(0.99)
     )
+}
+
+/// A bar on standard error where that is a terminal, otherwise a line.
+fn bar(what: String, requests: usize) -> anyhow::Result<ProgressBar> {
+    if !progress::is_seen() {
+        eprintln!("{what}");
+        return Ok(ProgressBar::hidden());
+    }
+    let bar = progress::bar(requests as u64, "{msg} {bar:40} {pos}/{len} answers, {elapsed}")?;
+    Ok(bar.with_message(what))
 }
 
 /// Rounded up, so that time stamps of one repeat do not meet those of the next.

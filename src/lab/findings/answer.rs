@@ -62,9 +62,8 @@ fn cautions(run: &Run, points: &[PointFindings]) -> Vec<String> {
     let somewhere = if points.len() > 1 { " at one point of the sweeps at least" } else { "" };
     if let Some(names) = named(&|placement| placement.lateness_ms.is_some_and(|late| late.is_considerable)) {
         cautions.push(format!(
-            "Requests were sent late{somewhere}, by more than a tenth of the median latency in the slowest hundredth: {names}. The \
-             load was not quite what was asked for, and latencies hold the generator's own delay. Ask for less, or use another \
-             machine."
+            "Requests were sent late{somewhere}: {names}. Either more than a third of the latency was the generator's own delay, or \
+             requests came together that should not have. Ask for less, or use another machine."
         ));
     }
     let is_selective = |placement: &super::PlacementFindings| {

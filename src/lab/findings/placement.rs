@@ -8,6 +8,7 @@ use super::Options;
 use super::accuracy::Accuracy;
 use super::consumption::Consumption;
 use super::curve::{self, TimeBin};
+use super::lateness::Lateness;
 use super::selection::Chosen;
 use crate::lab::observation::{Choice, End, Observation, Run};
 use crate::lab::statistics::{Proportion, Samples, Summary};
@@ -83,23 +84,6 @@ pub struct DeadlineMisses {
     pub all: Proportion,
 }
 
-/// The generator's own lateness.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Lateness {
-    /// Half of the requests were sent at most so late.
-    pub p50: f64,
-    /// 99 % of them.
-    pub p99: f64,
-    /// All of them.
-    pub max: f64,
-    /// Whether `p99` is more than [`LATENESS_SHARE_MAX`] of the median latency: then the load was not what was asked for, and
-    /// latencies say something of the generator too.
-    pub is_considerable: bool,
-}
-
-/// The share of the median latency that the 99th percentile of the generator's lateness may be.
-pub const LATENESS_SHARE_MAX: f64 = 0.1;
-
 /// How often a placement had its result made in one place for one reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChoiceCount {
@@ -166,7 +150,6 @@ impl PlacementFindings {
         let counts = Counts::of(chosen);
         let bootstrap = &context.options.bootstrap;
         let latency_ms = latencies.all.as_ref().map(|latencies| latencies.summary(bootstrap));
-        let median_ms = latencies.all.as_ref().map(|latencies| latencies.quantile(0.5));
         let deadline_misses =
             context.deadline_ms.map(|deadline_ms| DeadlineMisses::of(chosen.counted(), deadline_ms));
         Self {
@@ -177,7 +160,7 @@ impl PlacementFindings {
                 .as_ref()
                 .and_then(|all| StageFindings::of(chosen, all.mean(), context.options)),
             deadline_misses,
-            lateness_ms: Lateness::of(chosen, median_ms),
+            lateness_ms: Lateness::of(chosen, latencies.all.as_ref()),
             accuracy: Accuracy::of(chosen),
             consumption: Consumption::of(context, chosen),
             choices: choices(chosen),
@@ -254,16 +237,6 @@ impl DeadlineMisses {
             }
         }
         Self { deadline_ms, late, unanswered, all: Proportion { cases: late + unanswered, all: sent } }
-    }
-}
-
-impl Lateness {
-    fn of(chosen: &Chosen<'_, '_>, median_ms: Option<f64>) -> Option<Self> {
-        let late = chosen.counted().map(|observation| milliseconds(observation.sent_late));
-        let late = Samples::new(late.collect())?;
-        let (p50, p99, max) = (late.quantile(0.5), late.quantile(0.99), late.quantile(1.0));
-        let is_considerable = median_ms.is_some_and(|median_ms| p99 > LATENESS_SHARE_MAX * median_ms);
-        Some(Self { p50, p99, max, is_considerable })
     }
 }
 
