@@ -7,8 +7,9 @@ mod traces;
 use std::io::{self, IsTerminal};
 
 use tracing::Span;
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::filter::{ParseError, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// How a log line looks.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -27,6 +28,9 @@ pub const COMMAND_FILTER: &str = "warn";
 /// Stands before every filter: rumqttd's router logs only where it is named. It would report every client, and spells out the
 /// topic of every message for its spans, which takes longer than the message does.
 const ROUTER_FILTER: &str = "rumqttd=off";
+
+/// Holds a filter where none is given.
+const FILTER_VARIABLE: &str = "RUST_LOG";
 
 /// Writes a log line, which comes with its end.
 pub type WriteLine = fn(&[u8]) -> io::Result<()>;
@@ -50,8 +54,8 @@ pub enum TelemetryError {
     Traces(String),
 }
 
-/// Starts logging: `write` puts lines on standard error, or elsewhere. `filter` is in `RUST_LOG`'s syntax and wins over it, and both over
-/// `default`. With the feature `opentelemetry` spans go to the collector that `OTEL_EXPORTER_OTLP_ENDPOINT` or
+/// Starts logging: `write` puts lines on standard error, or elsewhere. `filter` is in `RUST_LOG`'s syntax, levels for all or for targets, and wins over it,
+/// and both over `default`. With the feature `opentelemetry` spans go to the collector that `OTEL_EXPORTER_OTLP_ENDPOINT` or
 /// `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` names; without either, or without the feature, to none.
 ///
 /// # Errors
@@ -62,7 +66,7 @@ pub fn start(
     format: LogFormat,
     write: WriteLine,
 ) -> Result<Telemetry, TelemetryError> {
-    let from_environment = std::env::var(EnvFilter::DEFAULT_ENV).ok().filter(|value| !value.is_empty());
+    let from_environment = std::env::var(FILTER_VARIABLE).ok().filter(|value| !value.is_empty());
     let wanted = filter.map(str::to_owned).or(from_environment);
     let filter = filter_of(wanted.as_deref().unwrap_or(default))?;
     #[cfg(feature = "opentelemetry")]
@@ -70,10 +74,11 @@ pub fn start(
         traces.subscribe(filter, format, write);
         return Ok(Telemetry { _traces: Some(traces) });
     }
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(move || Lines(write));
+    let filtered = tracing_subscriber::registry().with(filter);
+    let lines = tracing_subscriber::fmt::layer().with_writer(move || Lines(write));
     let started = match format {
-        LogFormat::Text => builder.with_ansi(io::stderr().is_terminal()).try_init(),
-        LogFormat::Json => builder.json().try_init(),
+        LogFormat::Text => filtered.with(lines.with_ansi(io::stderr().is_terminal())).try_init(),
+        LogFormat::Json => filtered.with(lines.json()).try_init(),
     };
     // An application that embeds this library may have its own subscriber; then that one stays.
     if started.is_err() {
@@ -104,8 +109,8 @@ pub fn continue_trace(span: &Span, traceparent: Option<&str>, tracestate: Option
     let _unsent = (span, traceparent, tracestate);
 }
 
-fn filter_of(wanted: &str) -> Result<EnvFilter, ParseError> {
-    EnvFilter::try_new(format!("{ROUTER_FILTER},{wanted}"))
+fn filter_of(wanted: &str) -> Result<Targets, ParseError> {
+    format!("{ROUTER_FILTER},{wanted}").parse()
 }
 
 #[cfg(test)]
@@ -115,7 +120,7 @@ mod tests {
     #[test]
     fn the_router_logs_only_where_it_is_named() {
         for (wanted, is_heard) in [(SERVICE_FILTER, false), ("debug", false), ("warn,rumqttd=error", true)] {
-            let subscriber = tracing_subscriber::fmt().with_env_filter(filter_of(wanted).unwrap()).finish();
+            let subscriber = tracing_subscriber::registry().with(filter_of(wanted).unwrap());
             tracing::subscriber::with_default(subscriber, || {
                 assert_eq!(
                     tracing::enabled!(target: "rumqttd::router", tracing::Level::ERROR),

@@ -206,7 +206,9 @@ impl Connection {
             let Some(second) = refuses(self) else { return Ok(true) };
             lane = second;
         }
-        self.visit.wait_at(&lane, bytes as u64);
+        // Most are as large as this one.
+        let messages = self.frames.len() / bytes.max(1);
+        self.visit.wait_at(&lane, bytes as u64, messages as u64);
         Ok(false)
     }
 

@@ -82,6 +82,8 @@ pub(super) struct LaneLimits {
     pub copies_max: u64,
     /// And one of them while this many of its own messages are.
     pub share_max: u64,
+    /// Whoever waited is let in for at least so many messages, if it has them: to be woken costs more than one.
+    pub turn_least: u64,
 }
 
 /// The sending side of a lane.
@@ -98,12 +100,12 @@ pub(super) struct Lane {
     room: Condvar,
     sent: Total,
     taken: Total,
-    /// A publisher waits for room.
+    /// A publisher within the process waits for room.
     is_awaited: AtomicBool,
-    /// The message that must have been taken before it is looked at who waits.
-    awaited_message: AtomicU64,
     /// Connections that wait for it.
     pub turnstile: Turnstile,
+    /// They are looked at once this message has been taken; [`NOBODY`] while none waits.
+    awaited_message: AtomicU64,
     /// The receiver lives.
     is_received: AtomicBool,
 }
@@ -124,8 +126,8 @@ impl Lane {
             sent: Total::after(sent_messages),
             taken: Total::after(sent_messages),
             is_awaited: AtomicBool::new(false),
-            awaited_message: AtomicU64::new(u64::MAX),
             turnstile: Turnstile::default(),
+            awaited_message: AtomicU64::new(NOBODY),
             is_received: AtomicBool::new(true),
         }
     }
@@ -165,9 +167,8 @@ impl Lane {
     /// Lets in those who wait when there is room and message number `message` has been taken, now or as soon as that is so.
     pub fn await_message(&self, message: u64) {
         self.awaited_message.fetch_min(message, Ordering::SeqCst);
-        self.is_awaited.store(true, Ordering::SeqCst);
         // There may be room since, made by a thread that saw nobody waiting.
-        self.frees_publishers();
+        self.let_in();
         if !self.is_received.load(Ordering::Acquire) {
             self.turnstile.open();
         }
@@ -179,7 +180,6 @@ impl Lane {
         if self.has_room_now() {
             return true;
         }
-        self.awaited_message.store(0, Ordering::SeqCst);
         self.is_awaited.store(true, Ordering::SeqCst);
         // It may have been emptied since, by a thread that saw nobody waiting.
         self.has_room_now()
@@ -245,30 +245,41 @@ impl Lane {
 
     /// Lets publishers go on that wait, when there is room again: half of it, so that they do not wait again at once.
     pub fn frees_publishers(&self) {
-        let has_room = || {
-            let left = self.outstanding();
-            left.bytes <= self.log_bytes / 4
-                && left.copies <= self.limits.copies_max / 2
-                && self.has_passed(self.awaited_message.load(Ordering::SeqCst))
-        };
+        let is_free = || self.outstanding().bytes <= self.log_bytes / 4;
         if self.is_awaited.load(Ordering::SeqCst)
-            && has_room()
+            && is_free()
             && self.is_awaited.swap(false, Ordering::SeqCst)
         {
             self.wake();
-            self.let_in();
         }
+        self.let_in();
     }
 
     fn let_in(&self) {
-        self.awaited_message.store(u64::MAX, Ordering::SeqCst);
-        let before = self.outstanding();
-        let room = self.limits.copies_max.saturating_sub(before.copies + self.turnstile.granted());
-        let fits = |bytes| self.has_bytes(before.bytes, bytes);
-        if let Some(message) = self.turnstile.let_in(room, self.taken_messages(), fits) {
-            self.awaited_message.fetch_min(message, Ordering::SeqCst);
-            self.is_awaited.store(true, Ordering::SeqCst);
+        while self.may_let_in() {
+            self.awaited_message.store(NOBODY, Ordering::SeqCst);
+            let (before, taken) = (self.outstanding(), self.taken_messages());
+            let room = self.limits.copies_max.saturating_sub(before.copies + self.turnstile.granted());
+            let fits = |bytes| self.has_bytes(before.bytes, bytes);
+            if let Some(message) = self.turnstile.let_in(room, self.limits.turn_least, taken, fits) {
+                self.awaited_message.fetch_min(message, Ordering::SeqCst);
+            }
+            // What was taken in between was taken by a thread that saw nobody waiting.
+            if self.taken_messages() == taken {
+                return;
+            }
         }
+    }
+
+    fn may_let_in(&self) -> bool {
+        let awaited = self.awaited_message.load(Ordering::SeqCst);
+        if awaited == NOBODY || !self.has_passed(awaited) {
+            return false;
+        }
+        // Those who were let in have as good as sent: nobody is called for the room that one message after the other leaves.
+        let left = self.outstanding();
+        let copies = left.copies + self.turnstile.granted();
+        left.bytes <= self.log_bytes / 4 && copies <= self.limits.copies_max / 2
     }
 
     pub fn taken_messages(&self) -> u64 {
@@ -292,6 +303,9 @@ impl Lane {
         self.taken.messages.load(Ordering::Acquire) >= until
     }
 }
+
+/// No message has this number.
+const NOBODY: u64 = u64::MAX;
 
 /// The receiving side of a lane. Dropped, it leaves the router.
 pub(super) struct LaneReceiver {

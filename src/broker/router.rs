@@ -28,11 +28,14 @@ const CONNECTIONS_LANE: LaneLimits = LaneLimits {
     log: SegmentLimits { segment_bytes_max: 512 * 1024, segments_max: 4 },
     copies_max: 256,
     share_max: u64::MAX,
+    turn_least: 1,
 };
 /// Messages before an in-process link while which connections that publish wait.
 const LINK_COPIES_MAX: u64 = 1_024;
 /// Messages of one connection there while which it waits, so that what others publish is not long behind one that floods.
 const LINK_SHARE_MAX: u64 = 256;
+/// Where many wait, one that is let in may send this many at once: waking it costs as much as two messages or three.
+const LINK_TURN_LEAST: u64 = 8;
 /// The lane of the connections is the first one.
 const CONNECTIONS_SLOT: usize = 1;
 /// Number of the one subscription of a lane's link.
@@ -152,8 +155,12 @@ impl Router {
 
     /// A lane to an in-process link, which answers what it gets or does not.
     pub fn link(&self, is_answering: bool) -> Result<LaneReceiver, RouterGone> {
-        let limits =
-            LaneLimits { log: self.link_log, copies_max: LINK_COPIES_MAX, share_max: LINK_SHARE_MAX };
+        let limits = LaneLimits {
+            log: self.link_log,
+            copies_max: LINK_COPIES_MAX,
+            share_max: LINK_SHARE_MAX,
+            turn_least: LINK_TURN_LEAST,
+        };
         self.lane(limits, is_answering)
     }
 

@@ -28,6 +28,8 @@ struct Place {
     turn: AtomicU64,
     /// The size of the message that it waits with.
     bytes: AtomicU64,
+    /// How many messages it has, roughly; at least that one.
+    messages: AtomicU64,
     /// The lane's message that has to be taken first.
     after: AtomicU64,
     /// It is in a queue. Changed by whoever has the queue's lock.
@@ -57,21 +59,28 @@ impl Turnstile {
         self.granted.load(Ordering::SeqCst)
     }
 
-    /// Lets in as many as there is room for, in messages, of those whose own messages are behind message number `taken`; `fits` says
+    /// Lets in as many as there is room for, in messages, of those whose own messages are behind message number `taken`. Each has an
+    /// equal part of the room, but at least `turn_least`, and no more than it has messages; `fits` says
     /// whether there is room for so many bytes beside those of everyone let in before. Returns the message that the next of those
     /// who still wait is waiting for.
-    pub fn let_in(&self, room: u64, taken: u64, fits: impl Fn(u64) -> bool) -> Option<u64> {
+    pub fn let_in(
+        &self,
+        mut room: u64,
+        turn_least: u64,
+        taken: u64,
+        fits: impl Fn(u64) -> bool,
+    ) -> Option<u64> {
         let mut waiting = lock(&self.waiting);
-        let mut places = (ready(&waiting, taken) as u64).min(room);
-        let turn = room.checked_div(places).unwrap_or_default();
+        let part = room.checked_div(ready(&waiting, taken) as u64).unwrap_or_default().max(turn_least);
         let (mut bytes, mut next) = (0, None::<u64>);
         waiting.retain(|place| {
-            let is_called = places > 0 && place.is_ready(taken) && {
+            let turn = place.messages.load(Ordering::Relaxed).min(part).min(room);
+            let is_called = turn > 0 && place.is_ready(taken) && {
                 bytes += place.bytes.load(Ordering::Relaxed);
                 fits(bytes)
             };
             if is_called {
-                places -= 1;
+                room -= turn;
                 self.granted.fetch_add(turn, Ordering::SeqCst);
                 place.call(turn);
             } else {
@@ -79,7 +88,7 @@ impl Turnstile {
                 next = Some(next.map_or(after, |next| next.min(after)));
                 if place.is_ready(taken) {
                     // Whoever is behind it must not be let in before it.
-                    places = 0;
+                    room = 0;
                 }
             }
             !is_called
@@ -206,15 +215,16 @@ impl Visit {
         self.own.messages += messages;
     }
 
-    /// Waits at a lane that has no room for a message of so many bytes. One that waits there already keeps its place, and
+    /// Waits at a lane that has no room for a message of so many bytes, one of so many `messages`. One that waits there already keeps its place, and
     /// one whose turn is not over is the first again.
-    pub fn wait_at(&mut self, lane: &Arc<Lane>, bytes: u64) {
+    pub fn wait_at(&mut self, lane: &Arc<Lane>, bytes: u64, messages: u64) {
         let keeps_its_place = self.is_at(lane) && self.place.is_queued.load(Ordering::SeqCst);
         if !keeps_its_place {
             let is_first = self.has_turn(lane);
             self.leave();
             self.lane = Some(lane.clone());
             self.place.bytes.store(bytes, Ordering::Relaxed);
+            self.place.messages.store(messages.max(1), Ordering::Relaxed);
             let is_over = self.own_messages(lane) >= lane.limits.share_max;
             let after = if is_over { self.own.end_of_all_but(lane.limits.share_max / 2) } else { 0 };
             self.place.after.store(after, Ordering::Relaxed);

@@ -13,10 +13,10 @@ use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use tracing::{Level, Span};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
+use tracing_subscriber::Layer;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, Layer};
 
 use super::{Lines, LogFormat, TelemetryError, WriteLine};
 
@@ -54,7 +54,7 @@ impl Traces {
     }
 
     /// Starts logging and sending. Requests have spans then, whatever is logged.
-    pub fn subscribe(&self, filter: EnvFilter, format: LogFormat, write: WriteLine) {
+    pub fn subscribe(&self, filter: Targets, format: LogFormat, write: WriteLine) {
         let logs = tracing_subscriber::fmt::layer().with_writer(move || Lines(write));
         let logs = match format {
             LogFormat::Text => logs.with_ansi(std::io::stderr().is_terminal()).boxed(),

@@ -28,7 +28,8 @@ impl<C> Guest<C> {
     /// Begins, if so many jobs are one batch, every worker is idle and nothing waits. What was done must be on its way to its
     /// devices when the visit is dropped.
     pub fn enter(&mut self, jobs: usize) -> Option<Visit<'_, C>> {
-        self.shared.let_in(jobs).then_some(Visit(self))
+        // Not made before it is let in: a visit that ends lets out.
+        self.shared.let_in(jobs).then(|| Visit(self))
     }
 }
 

@@ -4,6 +4,7 @@ const LIMITS: LaneLimits = LaneLimits {
     log: SegmentLimits { segment_bytes_max: 100_000, segments_max: 3 },
     copies_max: 16,
     share_max: 8,
+    turn_least: 1,
 };
 
 /// A lane, its router and its receiver, without threads.
@@ -30,7 +31,7 @@ impl Sender {
         while self.left > 0 {
             let message = Load { bytes: self.bytes as u64, copies: 1 };
             if !road.lane.admits(Load::default(), message, &mut self.visit) {
-                self.visit.wait_at(&road.lane, message.bytes);
+                self.visit.wait_at(&road.lane, message.bytes, self.left);
                 break;
             }
             self.visit.send_one();
@@ -56,7 +57,11 @@ impl Sender {
 
 impl Road {
     fn new() -> Self {
-        Self { lane: Arc::new(Lane::new("lane-1".to_owned(), LIMITS, 0, false)) }
+        Self::within(LIMITS)
+    }
+
+    fn within(limits: LaneLimits) -> Self {
+        Self { lane: Arc::new(Lane::new("lane-1".to_owned(), limits, 0, false)) }
     }
 
     fn send(&self, bytes: usize) {
@@ -141,6 +146,46 @@ fn only_as_many_are_called_as_there_is_room_for() {
     road.take(8);
     let called = senders.iter().filter(|sender| sender.is_called()).count();
     assert_eq!(called, 8);
+}
+
+#[test]
+fn who_is_called_has_a_few_messages_at_a_time_where_many_wait() {
+    let road = Road::within(LaneLimits { turn_least: 4, ..LIMITS });
+    let mut senders: Vec<_> = (0..100).map(|at| Sender::new(if at % 2 == 0 { 10 } else { 2 })).collect();
+    let sent: u64 = senders.iter_mut().map(|sender| sender.process(&road)).sum();
+    assert_eq!(sent, LIMITS.copies_max);
+    road.take(8);
+    let called: Vec<_> = senders.iter_mut().filter(|sender| sender.is_called()).collect();
+    let turns: Vec<_> = called.into_iter().map(|sender| sender.process(&road)).collect();
+    assert_eq!(turns, [2, 4, 2], "the room that half of what was on its way has left");
+}
+
+#[test]
+fn a_publisher_that_waits_is_always_woken() {
+    const MESSAGES: u64 = 50_000;
+    let road = Road::new();
+    let (lane, (done, is_done)) = (Arc::clone(&road.lane), std::sync::mpsc::channel());
+    std::thread::spawn(move || {
+        let publisher = Road { lane };
+        for _ in 0..MESSAGES {
+            publisher.lane.wait_for_room(Duration::MAX);
+            publisher.send(60_000);
+        }
+        done.send(()).expect("the test waits for it");
+    });
+    let is_stuck = || is_done.recv_timeout(Duration::from_secs(60)).is_err();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while road.lane.taken_messages() < MESSAGES {
+                road.take(1);
+            }
+        });
+        if is_stuck() {
+            // So that the receiver ends.
+            road.lane.taken.messages.store(MESSAGES, Ordering::SeqCst);
+            panic!("it waits for room that there is");
+        }
+    });
 }
 
 #[test]
