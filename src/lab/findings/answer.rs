@@ -45,7 +45,7 @@ fn cautions(run: &Run, points: &[PointFindings]) -> Vec<String> {
     if let Clock::Virtual(_) = run.clock {
         cautions.push(
             "Time was simulated. Networks decide as they do for a node; what a forward pass takes, and the way through client \
-             and broker, was said beforehand, not measured here."
+             and broker, was said or measured beforehand, not in this run."
                 .to_owned(),
         );
     }
