@@ -1,14 +1,22 @@
 //! The pure half of the delay line: what is under way, in order of arrival. Time is an argument.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, VecDeque};
 use std::time::Instant;
 
 /// Entries ordered by when they are due; those due at the same instant leave in the order they came.
+///
+/// With a constant latency they come in that order, or nearly: the two directions of a link take turns. So each entry is put behind
+/// the last one of a run where that keeps the run in order, at a cost that does not depend on how many are under way, and on
+/// a heap otherwise.
 pub struct Schedule<T> {
-    entries: BinaryHeap<Reverse<Entry<T>>>,
+    runs: [VecDeque<Entry<T>>; RUNS],
+    others: BinaryHeap<Reverse<Entry<T>>>,
     sequence: u64,
 }
+
+/// As many as there are directions.
+const RUNS: usize = 2;
 
 struct Entry<T> {
     due: Instant,
@@ -16,9 +24,15 @@ struct Entry<T> {
     value: T,
 }
 
+/// Where an entry is the next to leave.
+enum Front {
+    Run(usize),
+    Others,
+}
+
 impl<T> Default for Schedule<T> {
     fn default() -> Self {
-        Self { entries: BinaryHeap::new(), sequence: 0 }
+        Self { runs: Default::default(), others: BinaryHeap::new(), sequence: 0 }
     }
 }
 
@@ -27,38 +41,57 @@ impl<T> Schedule<T> {
     pub fn push(&mut self, due: Instant, value: T) -> bool {
         let first = self.next_due().is_none_or(|next| due < next);
         self.sequence += 1;
-        self.entries.push(Reverse(Entry { due, sequence: self.sequence, value }));
+        let entry = Entry { due, sequence: self.sequence, value };
+        // Of the runs that it may follow the one that ends last, so that the others stay open for what is due earlier.
+        let last_due = |run: &VecDeque<Entry<T>>| run.back().map(|last| last.due);
+        let open = self.runs.iter_mut().filter(|run| last_due(run).is_none_or(|last| last <= due));
+        match open.max_by_key(|run| last_due(run)) {
+            Some(run) => run.push_back(entry),
+            None => self.others.push(Reverse(entry)),
+        }
         first
     }
 
     /// When the next entry is due.
     pub fn next_due(&self) -> Option<Instant> {
-        self.entries.peek().map(|Reverse(entry)| entry.due)
+        self.front().map(|(due, _)| due)
+    }
+
+    fn front(&self) -> Option<(Instant, Front)> {
+        let runs = self.runs.iter().enumerate();
+        let of_runs = runs.filter_map(|(at, run)| Some((run.front()?, Front::Run(at))));
+        let other = self.others.peek().map(|Reverse(entry)| (entry, Front::Others));
+        let first = of_runs.chain(other).min_by(|(one, _), (other, _)| one.cmp(other));
+        first.map(|(entry, front)| (entry.due, front))
     }
 
     /// Moves every entry that is due at `now` to `due`, in order.
     pub fn take_due(&mut self, now: Instant, due: &mut Vec<T>) {
-        while let Some(entry) = self.entries.peek_mut() {
-            if entry.0.due > now {
-                break;
-            }
-            due.push(std::collections::binary_heap::PeekMut::pop(entry).0.value);
+        while let Some((at, front)) = self.front()
+            && at <= now
+        {
+            let entry = match front {
+                Front::Run(run) => self.runs[run].pop_front(),
+                Front::Others => self.others.pop().map(|Reverse(entry)| entry),
+            };
+            due.extend(entry.map(|entry| entry.value));
         }
     }
 
     /// Every entry with when it is due, in no order.
     pub fn iter(&self) -> impl Iterator<Item = (Instant, &T)> {
-        self.entries.iter().map(|Reverse(entry)| (entry.due, &entry.value))
+        let others = self.others.iter().map(|Reverse(entry)| entry);
+        self.runs.iter().flatten().chain(others).map(|entry| (entry.due, &entry.value))
     }
 
     /// How many entries are under way.
     pub fn len(&self) -> usize {
-        self.entries.len()
+        self.runs.iter().map(VecDeque::len).sum::<usize>() + self.others.len()
     }
 
     /// Whether nothing is under way.
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.next_due().is_none()
     }
 }
 
@@ -86,6 +119,8 @@ impl<T> Eq for Entry<T> {}
 mod tests {
     use std::time::Duration;
 
+    use proptest::prelude::*;
+
     use super::*;
 
     fn due_at(schedule: &mut Schedule<&'static str>, now: Instant) -> Vec<&'static str> {
@@ -107,6 +142,32 @@ mod tests {
         assert_eq!(due_at(&mut schedule, at(15)), ["early", "middle"]);
         assert_eq!(due_at(&mut schedule, at(60)), ["late"]);
         assert!(schedule.is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_comes_leaves_in_order_of_due_time_then_of_arrival(
+            steps in proptest::collection::vec((0..40_u64, proptest::option::of(0..40_u64)), 1..200),
+        ) {
+            let start = Instant::now();
+            let at = |ms| start + Duration::from_millis(ms);
+            let (mut schedule, mut expected) = (Schedule::default(), Vec::new());
+            for (number, (due_ms, now_ms)) in steps.into_iter().enumerate() {
+                let is_first = expected.iter().all(|(other_ms, _)| due_ms < *other_ms);
+                prop_assert_eq!(schedule.push(at(due_ms), number), is_first);
+                expected.push((due_ms, number));
+                expected.sort_unstable();
+                let Some(now_ms) = now_ms else { continue };
+                let mut left = Vec::new();
+                schedule.take_due(at(now_ms), &mut left);
+                let due = expected.extract_if(.., |(due_ms, _)| *due_ms <= now_ms).map(|(_, number)| number);
+                prop_assert_eq!(left, due.collect::<Vec<_>>());
+                prop_assert_eq!(schedule.len(), expected.len());
+                prop_assert_eq!(schedule.is_empty(), expected.is_empty());
+                prop_assert_eq!(schedule.next_due(), expected.first().map(|(due_ms, _)| at(*due_ms)));
+                prop_assert_eq!(schedule.iter().count(), expected.len());
+            }
+        }
     }
 
     #[test]
