@@ -5,6 +5,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use compact_str::CompactString;
+
 /// The longest device id, in bytes of UTF-8.
 pub const DEVICE_ID_BYTES_MAX: usize = 128;
 /// The longest request id, in bytes of UTF-8.
@@ -15,12 +17,12 @@ pub const REQUEST_ID_BYTES_MAX: usize = 128;
 /// 1 to 128 bytes of UTF-8 without `/`, `+`, `#`, NUL or control characters, not starting with `$`: anything else
 /// would let one device write to another's topics.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct DeviceId(String);
+pub struct DeviceId(CompactString);
 
 impl DeviceId {
     /// Takes `name` as a device id, or says why it cannot be one.
-    pub fn new(name: impl Into<String>) -> Result<Self, Refusal> {
-        let name = name.into();
+    pub fn new(name: impl AsRef<str>) -> Result<Self, Refusal> {
+        let name = name.as_ref();
         let problem = if name.is_empty() {
             "device_id is empty".to_owned()
         } else if name.len() > DEVICE_ID_BYTES_MAX {
@@ -30,7 +32,7 @@ impl DeviceId {
         } else if let Some(bad) = name.chars().find(|c| matches!(c, '/' | '+' | '#') || c.is_control()) {
             format!("device_id contains {bad:?}, which cannot stand in a topic level")
         } else {
-            return Ok(Self(name));
+            return Ok(Self(name.into()));
         };
         Err(Refusal::new(ErrorCode::InvalidDeviceId, problem))
     }
