@@ -5,6 +5,7 @@
 mod receipt;
 
 use bytes::Bytes;
+use std::time::Instant;
 
 pub use self::receipt::{Receipt, Settlement};
 
@@ -50,6 +51,8 @@ pub struct Message {
     pub sender: Option<Box<Sender>>,
     /// Received: its publisher may have sent it before (MQTT's DUP flag).
     pub is_duplicate: bool,
+    /// Received: when it was read from its publisher's connection, where that is known.
+    pub received_at: Option<Instant>,
     /// Received: what its publisher waits for. Published: whose publisher waits for this message, as its answer.
     pub receipt: Option<Receipt>,
 }

@@ -7,7 +7,7 @@ mod mqtt;
 use mqtt::{Client, start};
 use nearfar::broker::{Broker, Config, LinkClosed, LinkSubscriber, SubscribeError};
 use nearfar::mqtt::{Message, Properties, Qos};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -55,6 +55,21 @@ fn a_message_arrives_with_its_qos_and_properties() {
     assert!(got[0].properties.is_none());
     assert_eq!(got[1].qos, Qos::AtLeastOnce);
     assert_eq!(got[1].properties.as_deref(), Some(&properties));
+    broker.stop(GRACE);
+}
+
+#[test]
+fn a_client_s_message_says_when_it_was_read() {
+    let (broker, address) = start(Config::loopback());
+    let (publisher, mut subscriber) = broker.link("here").unwrap();
+    subscriber.subscribe(&filters(&["a"])).unwrap();
+    let mut client = Client::v3(address, "sensor");
+    let before = Instant::now();
+    client.publish("a", b"1", 0);
+    let read_at = receive(&mut subscriber, 1)[0].received_at.unwrap();
+    assert!(before <= read_at && read_at <= Instant::now());
+    publisher.publish(&mut vec![Message::new("a", "2")]).unwrap();
+    assert_eq!(receive(&mut subscriber, 1)[0].received_at, None);
     broker.stop(GRACE);
 }
 

@@ -6,6 +6,7 @@ use super::retained::{Change, RetainedMessage};
 use super::subscriptions::Targets;
 use bytes::Bytes;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Publishes on their way to the router.
 #[derive(Default)]
@@ -14,9 +15,15 @@ pub(super) struct Batch {
     pub publications: Vec<(Publication, Arc<Targets>)>,
     pub changes: Vec<Change>,
     pub load: Load,
+    /// When the first was read.
+    pub began: Option<Instant>,
 }
 
 impl Batch {
+    pub fn with_capacity(messages: usize) -> Self {
+        Self { publications: Vec::with_capacity(messages), ..Self::default() }
+    }
+
     pub fn len(&self) -> usize {
         self.publications.len()
     }

@@ -187,6 +187,7 @@ impl Bus {
                     if targets.version == version { targets } else { self.targets(&publication.topic) };
                 self.address(publication, targets, buffer);
             }
+            batch.began = None;
             if backlog.publish(buffer.len() - before, std::mem::take(&mut batch.load).bytes) {
                 buffer.push_back(Packet::PingReq(PingReq));
             }

@@ -173,7 +173,10 @@ impl Connection {
                 let (given, answered) = Answered::receipt(&self.session.news);
                 (receipt, when) = (Some(given), When::Answered(answered));
             }
-            let is_told = self.server.config.tells_senders && !self.route.targets.links.is_empty();
+            let is_for_links = !self.route.targets.links.is_empty();
+            let received_at =
+                is_for_links.then(|| *self.batch.began.get_or_insert_with(|| Instant::now().into_std()));
+            let is_told = self.server.config.tells_senders && is_for_links;
             let publication = Publication {
                 topic: self.route.topic.clone(),
                 payload: publish.payload,
@@ -183,6 +186,7 @@ impl Connection {
                 origin: Some(self.session.uid),
                 deadline_ms,
                 sender: is_told.then(|| self.session.identity.sender()),
+                received_at,
                 is_duplicate: publish.is_duplicate,
                 receipt,
             };

@@ -137,7 +137,7 @@ impl LinkPublisher {
     /// As [`publish`](Self::publish).
     pub fn publish_within(&self, batch: &mut Vec<Message>, wait: Duration) -> Result<usize, LinkClosed> {
         let started = Instant::now();
-        let (mut out, mut refused) = (Batch::default(), 0);
+        let (mut out, mut refused) = (Batch::with_capacity(batch.len()), 0);
         let mut messages = batch.drain(..).peekable();
         while let Some(message) = messages.next() {
             refused += usize::from(self.add(&mut out, message).is_err());
@@ -169,6 +169,7 @@ impl LinkPublisher {
             properties: message.properties.map(|properties| Box::new(publication::to_codec(*properties))),
             origin: None,
             sender: None,
+            received_at: None,
             is_duplicate: false,
             receipt: message.receipt,
         };
@@ -279,6 +280,7 @@ fn message(bus: &Bus, publication: Publication) -> Message {
         retain: false,
         properties: publication::from_codec(publication.properties, expiry_s),
         sender: publication.sender,
+        received_at: publication.received_at,
         is_duplicate: publication.is_duplicate,
         receipt: publication.receipt,
     }

@@ -3,6 +3,7 @@
 use crate::mqtt::{Properties, Qos, Receipt, Sender};
 use bytes::Bytes;
 use rumqttd::protocol::PublishProperties;
+use std::time::Instant;
 
 /// What a message takes of every bound in bytes beside its topic, payload and properties: about what it takes of memory, and
 /// more than the router's log counts for its frame.
@@ -23,6 +24,8 @@ pub(super) struct Publication {
     pub deadline_ms: Option<u64>,
     /// Who published it; only set for in-process links that asked.
     pub sender: Option<Box<Sender>>,
+    /// When it was read; only set for in-process links.
+    pub received_at: Option<Instant>,
     /// Its publisher may have sent it before.
     pub is_duplicate: bool,
     /// What its publisher waits for, or whose publisher waits for it as an answer.

@@ -74,6 +74,7 @@ impl Will {
             properties: self.properties.map(Box::new),
             origin: None,
             sender: self.sender,
+            received_at: None,
             is_duplicate: false,
             receipt: None,
         };

@@ -123,8 +123,9 @@ impl Intake {
         }
     }
 
-    fn read(&mut self, message: Message, arrived_at: Instant) -> (Ticket, Result<Vec<f32>, Refusal>) {
+    fn read(&mut self, message: Message, taken_at: Instant) -> (Ticket, Result<Vec<f32>, Refusal>) {
         self.sequence += 1;
+        let arrived_at = message.received_at.unwrap_or(taken_at);
         let (payload, sender) = (&message.payload, message.sender.as_deref());
         let parsed = match self.device_id_from {
             DeviceIdFrom::Payload => wire::parse_request(payload, self.inputs, self.limits),

@@ -270,6 +270,7 @@ impl Outbox {
             retain: false,
             properties: draft.properties,
             sender: None,
+            received_at: None,
             is_duplicate: false,
             receipt: draft.receipt,
         }));

@@ -100,6 +100,7 @@ fn message(publish: Publish) -> Message {
         payload: publish.payload,
         qos: Qos::from_bits(publish.qos as u8).unwrap_or_default(),
         retain: publish.retain,
+        received_at: None,
         is_duplicate: publish.dup,
         ..Message::default()
     }

@@ -155,6 +155,7 @@ fn message(publish: Publish) -> Message {
         retain: publish.retain,
         properties,
         sender: None,
+        received_at: None,
         is_duplicate: publish.dup,
         receipt: None,
     }
