@@ -305,10 +305,10 @@ impl Deployment {
             flow.close();
             cloud.iter().for_each(Cloud::close);
         };
+        start_workers(&name, &flow, models).inspect_err(|_| close()).map_err(thread_failed)?;
         let network = NetworkControl::start(&name, &name, &config.network, &flow)
             .inspect_err(|_| close())
             .map_err(thread_failed)?;
-        start_workers(&name, &flow, models).inspect_err(|_| close()).map_err(thread_failed)?;
         let (entrance, beyond) = match (&cloud, &config.hybrid) {
             (Some(cloud), Some(hybrid)) => {
                 let beyond = Beyond::start(&name, &flow, cloud, &hybrid.network, cloud_models);

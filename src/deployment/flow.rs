@@ -1,11 +1,11 @@
 //! The stages between intake and outbox, and who hands what to whom.
 
 mod crossing;
+mod departures;
 mod end;
 mod passage;
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender};
 use std::time::{Duration, Instant};
 
 use tracing::Span;
@@ -16,6 +16,7 @@ use crate::network::{DelayLineFull, Profile};
 use crate::worker::{Done, Guest, Job, Pool};
 
 pub use self::crossing::COPY;
+pub use self::departures::{Departing, Departures, departures};
 pub use self::end::End;
 pub use self::passage::Passage;
 
@@ -124,6 +125,8 @@ pub struct Flow {
     publish_wait_max: Duration,
     /// Gathered for the model.
     jobs: Vec<Job<Ticket>>,
+    /// Those of them that this thread does itself; empty in between.
+    batch: Vec<Job<Ticket>>,
     /// Gathered for the way back.
     answers: Vec<Answer>,
     /// Gathered, and not to go that way.
@@ -140,6 +143,7 @@ impl Clone for Flow {
             end: self.end.clone(),
             publish_wait_max: self.publish_wait_max,
             jobs: Vec::new(),
+            batch: Vec::new(),
             answers: Vec::new(),
             late: Vec::new(),
             ended: Vec::new(),
@@ -156,6 +160,7 @@ impl Flow {
             end,
             publish_wait_max: PUBLISH_WAIT_MAX,
             jobs: Vec::new(),
+            batch: Vec::new(),
             answers: Vec::new(),
             late: Vec::new(),
             ended: Vec::new(),
@@ -221,13 +226,16 @@ impl Flow {
         self.end.send(&mut leaving, self.publish_wait_max);
     }
 
-    /// Parcels whose time under way is over: requests to the model, answers to `departures`.
-    ///
-    /// Encoding and publishing thousands of answers takes milliseconds, and others become due meanwhile: the delay line's
-    /// thread only hands them on.
-    pub fn on_due(&mut self, due: &mut Vec<Parcel>, departures: &SyncSender<Vec<Answer>>) {
+    /// Parcels whose time under way is over: requests to the model, which the `guest` calls on this thread where that is quicker,
+    /// answers to `departures`.
+    pub fn on_due(
+        &mut self,
+        due: &mut Vec<Parcel>,
+        departures: &Departures,
+        guest: Option<&mut Guest<Ticket>>,
+    ) {
         let now = Instant::now();
-        let mut leaving = Vec::new();
+        let mut leaving = Vec::with_capacity(due.len());
         for parcel in due.drain(..) {
             match parcel {
                 Parcel::Up(mut ticket, request) => {
@@ -241,20 +249,13 @@ impl Flow {
                 }
             }
         }
-        if !leaving.is_empty()
-            && let Err(unsent) = departures.send(leaving)
-        {
-            // Only a panic ends the thread at the other end; its answers are still owed.
-            self.end.send(&mut { unsent.0 }, self.publish_wait_max);
-        }
-        self.forward();
+        departures.send(leaving, &mut self.end);
+        self.run_or_forward(guest);
     }
 
     /// Publishes what departs, until the delay line's thread has ended.
-    pub fn depart(mut self, departures: &Receiver<Vec<Answer>>) {
-        while let Ok(mut leaving) = departures.recv() {
-            self.end.send(&mut leaving, self.publish_wait_max);
-        }
+    pub fn depart(self, departing: Departing) {
+        departing.run(self.end);
     }
 
     /// A batch that the model has seen.
@@ -292,16 +293,19 @@ impl Flow {
 
     /// The same as [`forward`](Self::forward), or it is done at once.
     fn run_or_forward(&mut self, guest: Option<&mut Guest<Ticket>>) {
-        // This thread must not wait for the broker; a worker may.
-        let has_room = self.end.has_room_for(self.jobs.len());
-        let Some(mut visit) = guest.filter(|_| has_room).and_then(|guest| guest.enter(self.jobs.len()))
-        else {
-            return self.forward();
-        };
-        let mut done = std::mem::take(&mut self.ended);
-        visit.run(&mut self.jobs, &mut done);
-        self.on_done(&mut done);
-        self.ended = done;
+        // This thread must not wait for the broker; a worker may. The delay line takes every answer at once.
+        let has_room = self.passage.is_simulated() || self.end.has_room_for(self.jobs.len());
+        let is_quicker = has_room && self.jobs.len() <= AT_ONCE_MAX;
+        if let Some(guest) = guest.filter(|_| is_quicker) {
+            let (mut batch, mut done) = (std::mem::take(&mut self.batch), std::mem::take(&mut self.ended));
+            while let Some(mut visit) = guest.enter(self.jobs.len()) {
+                batch.extend(self.jobs.drain(..visit.jobs()));
+                visit.run(&mut batch, &mut done);
+                self.on_done(&mut done);
+            }
+            (self.batch, self.ended) = (batch, done);
+        }
+        self.forward();
     }
 
     /// Gathered jobs to the workers; gathered refusals, and those of a full queue, back to their senders.
@@ -377,6 +381,9 @@ fn going_up(ticket: Ticket, request: Result<Vec<f32>, Refusal>, arrives_at: Inst
 fn expired_on_the_way() -> Refusal {
     Refusal::new(ErrorCode::DeadlineExceeded, "its deadline passed on the way to the model")
 }
+
+/// The most requests that the thread which brings them does itself; more are done sooner by workers that share them.
+const AT_ONCE_MAX: usize = 512;
 
 /// How long a stage waits for room in the outbox of a slow broker before answers are dropped and counted.
 pub const PUBLISH_WAIT_MAX: Duration = Duration::from_secs(5);

@@ -103,8 +103,8 @@ impl Beyond {
         models: Vec<Box<dyn Model>>,
     ) -> io::Result<Self> {
         let threads = format!("{name}-cloud");
-        let network = NetworkControl::start(name, &threads, network, &cloud.flow)?;
         super::start_workers(&threads, &cloud.flow, models)?;
+        let network = NetworkControl::start(name, &threads, network, &cloud.flow)?;
         let dispatcher = Dispatcher::new(cloud.junction.clone(), [edge.clone(), cloud.flow.clone()]);
         let thread = thread::Builder::new().name(format!("dispatch-{name}"));
         Ok(Self { network, dispatcher: thread.spawn(move || dispatcher.run())? })

@@ -1,15 +1,11 @@
 //! The simulated network of a running deployment: what was configured, what somebody has put in its place, and how it changes.
 
 use std::io;
-use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use super::flow::Flow;
+use super::flow::{Flow, departures};
 use crate::network::Profile;
-
-/// The most batches of answers that wait to be published behind the delay line.
-const DEPARTURES_BATCHES_MAX: usize = 1_024;
 
 /// Changes the simulated network of one deployment; clones change the same.
 #[derive(Clone)]
@@ -59,7 +55,7 @@ pub enum ChangeError {
 }
 
 impl NetworkControl {
-    /// Starts the threads that `network` needs for the `flow` of `deployment`, called after `threads`.
+    /// Starts the threads that `network` needs for the `flow` of `deployment`, called after `threads`. Its workers serve already.
     pub(super) fn start(deployment: &str, threads: &str, network: &Profile, flow: &Flow) -> io::Result<Self> {
         let mut state = State {
             threads: threads.to_owned(),
@@ -160,13 +156,14 @@ impl State {
 
     fn start_line(&mut self) -> io::Result<()> {
         let passage = self.flow.passage();
-        let (departures, departing) = sync_channel(DEPARTURES_BATCHES_MAX);
+        let (departures, departing) = departures();
         let (mut network, publish) = (self.flow.clone(), self.flow.clone());
         // The publishing thread ends when the other one does, or is not there.
         let publishing = thread::Builder::new()
             .name(format!("publish-{}", self.threads))
-            .spawn(move || publish.depart(&departing))?;
-        let on_due = move |due: &mut _| network.on_due(due, &departures);
+            .spawn(move || publish.depart(departing))?;
+        let mut guest = self.flow.workers().guest();
+        let on_due = move |due: &mut _| network.on_due(due, &departures, guest.as_mut());
         let carrying = passage.line().run(&format!("network-{}", self.threads), on_due)?;
         self.stages = vec![carrying, publishing];
         passage.simulate();

@@ -17,7 +17,10 @@ pub struct Guest<C> {
 }
 
 /// While it lives no worker works.
-pub struct Visit<'a, C>(&'a mut Guest<C>);
+pub struct Visit<'a, C> {
+    guest: &'a mut Guest<C>,
+    jobs: usize,
+}
 
 impl<C> Guest<C> {
     pub(super) fn new(shared: Arc<Shared<C>>, model: Box<dyn Model>) -> Self {
@@ -25,23 +28,29 @@ impl<C> Guest<C> {
         Self { shared, worker }
     }
 
-    /// Begins, if so many jobs are one batch, every worker is idle and nothing waits. What was done must be on its way to its
-    /// devices when the visit is dropped.
+    /// Begins a visit for as many of `jobs` as are one batch, if there are any, every worker is idle and nothing waits. What was
+    /// done must be on its way to its devices when the visit is dropped.
     pub fn enter(&mut self, jobs: usize) -> Option<Visit<'_, C>> {
+        let jobs = jobs.min(self.shared.config.batch_max);
         // Not made before it is let in: a visit that ends lets out.
-        self.shared.let_in(jobs).then(|| Visit(self))
+        (jobs > 0 && self.shared.let_in()).then(|| Visit { guest: self, jobs })
     }
 }
 
 impl<C> Visit<'_, C> {
+    /// How many jobs it is for.
+    pub fn jobs(&self) -> usize {
+        self.jobs
+    }
+
     /// Does `jobs`, in order, and empties it; all of them are in `ended`.
     pub fn run(&mut self, jobs: &mut Vec<Job<C>>, ended: &mut Vec<Done<C>>) {
-        self.0.worker.run_once(jobs, ended);
+        self.guest.worker.run_once(jobs, ended);
     }
 }
 
 impl<C> Drop for Visit<'_, C> {
     fn drop(&mut self) {
-        self.0.shared.let_out();
+        self.guest.shared.let_out();
     }
 }

@@ -310,14 +310,11 @@ impl<C> Shared<C> {
         true
     }
 
-    /// Lets a guest do `jobs` jobs if they are one batch and nobody has anything else to do.
-    pub fn let_in(&self, jobs: usize) -> bool {
+    /// Lets a guest in if nobody has anything else to do.
+    pub fn let_in(&self) -> bool {
         let mut state = self.lock();
         let is_free = !state.has_guest && state.idle > 0 && state.idle == state.serving;
-        let may_run = is_free
-            && state.lanes.is_empty()
-            && !state.is_closed
-            && (1..=self.config.batch_max).contains(&jobs);
+        let may_run = is_free && state.lanes.is_empty() && !state.is_closed;
         state.has_guest |= may_run;
         may_run
     }
