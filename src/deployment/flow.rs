@@ -295,7 +295,7 @@ impl Flow {
     fn run_or_forward(&mut self, guest: Option<&mut Guest<Ticket>>) {
         // This thread must not wait for the broker; a worker may. The delay line takes every answer at once.
         let has_room = self.passage.is_simulated() || self.end.has_room_for(self.jobs.len());
-        let is_quicker = has_room && self.jobs.len() <= AT_ONCE_MAX;
+        let is_quicker = has_room && self.jobs.len() <= DONE_AT_ONCE_MAX;
         if let Some(guest) = guest.filter(|_| is_quicker) {
             let (mut batch, mut done) = (std::mem::take(&mut self.batch), std::mem::take(&mut self.ended));
             while let Some(mut visit) = guest.enter(self.jobs.len()) {
@@ -383,7 +383,7 @@ fn expired_on_the_way() -> Refusal {
 }
 
 /// The most requests that the thread which brings them does itself; more are done sooner by workers that share them.
-const AT_ONCE_MAX: usize = 512;
+const DONE_AT_ONCE_MAX: usize = 512;
 
 /// How long a stage waits for room in the outbox of a slow broker before answers are dropped and counted.
 pub const PUBLISH_WAIT_MAX: Duration = Duration::from_secs(5);

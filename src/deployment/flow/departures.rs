@@ -12,7 +12,7 @@ use crate::deployment::outbox::Answer;
 /// The most batches of answers that wait to be published.
 const DEPARTURES_BATCHES_MAX: usize = 1_024;
 /// The most answers that the line's thread publishes itself, which takes it a tenth of a millisecond.
-const AT_ONCE_MAX: usize = 64;
+const PUBLISHED_AT_ONCE_MAX: usize = 64;
 
 /// The line's end.
 pub struct Departures {
@@ -42,7 +42,7 @@ impl Departures {
             return;
         }
         let is_first = self.under_way.load(Ordering::Acquire) == 0;
-        if is_first && answers.len() <= AT_ONCE_MAX && end.has_room_for(answers.len()) {
+        if is_first && answers.len() <= PUBLISHED_AT_ONCE_MAX && end.has_room_for(answers.len()) {
             return end.send(&mut answers, Duration::ZERO);
         }
         self.under_way.fetch_add(1, Ordering::Relaxed);
