@@ -51,7 +51,7 @@ pub struct Message {
     pub sender: Option<Box<Sender>>,
     /// Received: its publisher may have sent it before (MQTT's DUP flag).
     pub is_duplicate: bool,
-    /// Received: when it was read from its publisher's connection, where that is known.
+    /// Received: when the broker took it from its publisher's connection, where that is known.
     pub received_at: Option<Instant>,
     /// Received: what its publisher waits for. Published: whose publisher waits for this message, as its answer.
     pub receipt: Option<Receipt>,

@@ -15,7 +15,7 @@ pub(super) struct Batch {
     pub publications: Vec<(Publication, Arc<Targets>)>,
     pub changes: Vec<Change>,
     pub load: Load,
-    /// When the first was read.
+    /// When the first was taken from its connection.
     pub began: Option<Instant>,
 }
 

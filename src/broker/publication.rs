@@ -24,7 +24,7 @@ pub(super) struct Publication {
     pub deadline_ms: Option<u64>,
     /// Who published it; only set for in-process links that asked.
     pub sender: Option<Box<Sender>>,
-    /// When it was read; only set for in-process links.
+    /// When it was taken from its connection; only set for in-process links.
     pub received_at: Option<Instant>,
     /// Its publisher may have sent it before.
     pub is_duplicate: bool,
