@@ -1,6 +1,7 @@
 //! The command line: one subcommand per file, and what the exit statuses mean.
 
 mod bench;
+mod broker;
 mod compare;
 mod convert;
 mod demo;
@@ -13,6 +14,7 @@ pub mod progress;
 mod replay;
 mod requester;
 mod serve;
+mod service;
 mod shipped;
 
 use clap::{Parser, Subcommand, ValueEnum};
@@ -32,8 +34,8 @@ const EXIT_LEFT_BEHIND: u8 = 75;
 #[derive(Parser)]
 #[command(version, about, max_term_width = 110)]
 pub struct Cli {
-    /// What is logged to standard error, such as info, debug or nearfar=debug [default: RUST_LOG, or info for serve and
-    /// warnings for the others]. The router within the broker logs only where it is named, as in debug,rumqttd=info
+    /// What is logged to standard error, such as info, debug or nearfar=debug [default: RUST_LOG, or info for serve
+    /// and broker, and warnings for the others]. The router within the broker logs only where it is named, as in debug,rumqttd=info
     #[arg(long, global = true, value_name = "FILTER")]
     pub log: Option<String>,
     /// How log lines look
@@ -67,6 +69,8 @@ pub enum Command {
     Demo(demo::Args),
     /// Answer inference requests over MQTT
     Serve(serve::Args),
+    /// Run the MQTT broker alone, without any model
+    Broker(broker::Args),
     /// Measure answers a second and latency, of a node of its own or of a broker elsewhere
     Bench(Box<bench::Args>),
     /// Run an experiment with placements, or take measurements of them, and compare: with confidence intervals and a verdict
@@ -92,7 +96,7 @@ impl Command {
     /// What is logged when nobody says otherwise.
     pub fn default_log(&self) -> &'static str {
         match self {
-            Self::Serve(_) => SERVICE_FILTER,
+            Self::Serve(_) | Self::Broker(_) => SERVICE_FILTER,
             _ => COMMAND_FILTER,
         }
     }
@@ -101,6 +105,7 @@ impl Command {
         match self {
             Self::Demo(args) => demo::run(&args),
             Self::Serve(args) => serve::run(args),
+            Self::Broker(args) => broker::run(args),
             Self::Compare(args) => compare::run(&args),
             Self::Health(args) => health::run(&args),
             Self::Replay(args) => replay::run(&args),

@@ -140,7 +140,7 @@ pub fn read_node_file(path: &Path) -> Result<NodeFile, ConfigError> {
     let name = path.display().to_string();
     let invalid = |error| ConfigError::Invalid { file: name.clone(), error: Box::new(error) };
     // Strictly on its own first, because only then an error knows its line.
-    let strict: NodeFile = strict_toml::parse(&text).map_err(invalid)?;
+    let strict: NodeFile = strict_toml::parse(&text).map_err(|error| invalid(named_as_the_other(error)))?;
     strict.check(&text).map_err(invalid)?;
     let mut file = with_environment(&text)?;
     // What the environment set may be wrong in its own way; the file's text no longer tells where.
@@ -150,6 +150,14 @@ pub fn read_node_file(path: &Path) -> Result<NodeFile, ConfigError> {
     })?;
     file.resolve_paths(path.parent().unwrap_or(Path::new("")));
     Ok(file)
+}
+
+/// Tells who has named a broker's file where a node's is expected.
+fn named_as_the_other(mut error: TomlError) -> TomlError {
+    if ["router", "v4", "v5", "ws", "limits"].contains(&error.key.split('.').next().unwrap_or_default()) {
+        error.problem += "; a file in rumqttd's format is named with broker.config or --broker-config";
+    }
+    error
 }
 
 /// A node's settings from the environment alone, for a node without a file.

@@ -24,6 +24,9 @@ pub use self::observer::{DeploymentSnapshot, Observer, Snapshot};
 /// How long a stopping node waits for accepted requests to be answered, unless told otherwise.
 pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
 
+/// Where a node's status goes, without the node's name, unless told otherwise.
+pub const STATUS_TOPIC: &str = "ml/inference/status";
+
 /// Collects what a node is made of; [`start`](Self::start) makes it.
 ///
 /// ```no_run
@@ -36,7 +39,9 @@ pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
 /// ```
 pub struct NodeBuilder {
     node_id: String,
-    status_topic: String,
+    /// None for the usual one, or for none where there are no deployments.
+    status_topic: Option<String>,
+    is_broker_alone: bool,
     broker: BrokerChoice,
     deployments: Vec<(deployment::Config, ModelSource, Option<ModelSource>)>,
     shutdown_grace: Duration,
@@ -137,7 +142,8 @@ impl Default for NodeBuilder {
     fn default() -> Self {
         Self {
             node_id: "nearfar".to_owned(),
-            status_topic: "ml/inference/status".to_owned(),
+            status_topic: None,
+            is_broker_alone: false,
             broker: BrokerChoice::Embedded(Box::new(broker::Config::loopback())),
             deployments: Vec::new(),
             shutdown_grace: SHUTDOWN_GRACE,
@@ -154,15 +160,21 @@ impl NodeBuilder {
         self
     }
 
-    /// Where the node's status goes: `{topic}/{node_id}`. Default `ml/inference/status`.
+    /// Where the node's status goes: `{topic}/{node_id}`. Default `ml/inference/status`, and nowhere for a broker alone.
     pub fn status_topic(mut self, topic: impl Into<String>) -> Self {
-        self.status_topic = topic.into();
+        self.status_topic = Some(topic.into());
         self
     }
 
     /// Starts an embedded broker with `config`. The default: loopback, on a free port.
     pub fn embedded_broker(mut self, config: broker::Config) -> Self {
         self.broker = BrokerChoice::Embedded(Box::new(config));
+        self
+    }
+
+    /// Lets the node start without any deployment: an embedded broker, with what an [`Observer`] sees of it.
+    pub fn broker_alone(mut self) -> Self {
+        self.is_broker_alone = true;
         self
     }
 
@@ -225,7 +237,9 @@ impl NodeBuilder {
         for (config, source, cloud) in self.deployments {
             loaded.push((config, source.load()?, cloud.map(ModelSource::load).transpose()?));
         }
-        let status = status(&self.status_topic, &self.node_id, &loaded);
+        let usual = (!loaded.is_empty()).then(|| STATUS_TOPIC.to_owned());
+        let status_topic = self.status_topic.or(usual);
+        let status = status_topic.map(|topic| status(&topic, &self.node_id, &loaded));
         let wants_senders = loaded.iter().any(|(config, ..)| config.device_id_from != DeviceIdFrom::Payload);
         let (broker, client) = connect(self.broker, status, wants_senders)?;
         self.observer.node_has(&client, broker.as_ref());
@@ -259,7 +273,8 @@ impl NodeBuilder {
 
     fn check(&self) -> Result<(), NodeError> {
         let configs: Vec<_> = self.deployments.iter().map(|(config, ..)| config).collect();
-        if configs.is_empty() {
+        let is_broker = self.is_broker_alone && matches!(self.broker, BrokerChoice::Embedded(_));
+        if configs.is_empty() && !is_broker {
             return Err(NodeError::NoDeployment);
         }
         let from_senders = configs.iter().find(|config| config.device_id_from != DeviceIdFrom::Payload);
@@ -311,7 +326,11 @@ fn status(topic: &str, node_id: &str, loaded: &[Loaded]) -> Status {
 
 type Connected = (Option<Arc<Broker>>, Arc<dyn Client>);
 
-fn connect(choice: BrokerChoice, status: Status, wants_senders: bool) -> Result<Connected, NodeError> {
+fn connect(
+    choice: BrokerChoice,
+    status: Option<Status>,
+    wants_senders: bool,
+) -> Result<Connected, NodeError> {
     match choice {
         BrokerChoice::Embedded(mut config) => {
             config.tells_senders |= wants_senders;
@@ -320,7 +339,7 @@ fn connect(choice: BrokerChoice, status: Status, wants_senders: bool) -> Result<
             Ok((Some(broker), Arc::new(client)))
         }
         BrokerChoice::Elsewhere(config) => {
-            let client = Remote::new(*config, Some(status))?;
+            let client = Remote::new(*config, status)?;
             Ok((None, Arc::new(client)))
         }
     }

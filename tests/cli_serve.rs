@@ -1,7 +1,11 @@
-//! `nearfar serve` as a user calls it: what it prints, what it answers, how it ends, and how it refuses.
+//! `nearfar serve` and `nearfar broker` as a user calls them: what they print, what they answer, how they end, and how they refuse.
 
+#[path = "support/http.rs"]
+mod http_client;
 #[path = "support/mqtt.rs"]
 mod mqtt;
+#[path = "support/prometheus.rs"]
+mod prometheus;
 mod support;
 
 use std::net::{SocketAddr, TcpListener};
@@ -13,6 +17,7 @@ use nearfar::config::{
     BrokerChoice, ServedDeployment, read_broker_file, read_node_file, refuse_open_listeners,
 };
 use nearfar::mqtt::Qos;
+use prometheus::scrape;
 use serde_json::json;
 use support::process::{Process, nearfar, nearfar_logging, ready_address, run};
 use support::{MODEL, Sensor, request};
@@ -427,4 +432,98 @@ fn answers_that_cannot_be_delivered_are_counted_each_and_warned_of_now_and_then(
     ended.line_with(&format!("answers that could not be delivered {LOST}"));
     let warnings = ended.stderr.lines().filter(|line| line.contains("could not be handed")).count();
     assert!((1..=10).contains(&warnings), "{warnings} warnings");
+}
+
+fn broker(arguments: &[&str]) -> (Process, SocketAddr, String) {
+    let process = Process::start(nearfar(&["broker"]).args(arguments));
+    let ready = process.line();
+    (process, ready_address(&ready), ready)
+}
+
+#[test]
+fn a_broker_alone_carries_messages_and_says_nothing_of_its_own() {
+    let (process, address, ready) = broker(&FREE_PORT);
+    assert_eq!(ready, format!("ready mqtt={address}"));
+    let mut all = Client::v5(address, "all");
+    assert_eq!(all.subscribe("#", 1), 1);
+    Client::v3(address, "sensor").publish_acked("plant/7", b"23", true);
+    let received = all.receive();
+    assert_eq!((received.topic().as_str(), received.payload5()), ("plant/7", &b"23"[..]));
+    let mut late = Client::v3(address, "late");
+    late.subscribe("#", 0);
+    let retained: Vec<_> = late.until_pong().iter().map(|packet| packet.topic()).collect();
+    assert_eq!(retained, ["plant/7"], "no model's status is among them");
+    let ended = process.terminate();
+    ended.assert_success();
+    assert_eq!(ended.lines, Vec::<String>::new());
+}
+
+#[test]
+fn a_broker_alone_tells_health_and_metrics_over_http() {
+    let (process, address, ready) = broker(&[FREE_PORT[0], FREE_PORT[1], "--http", "127.0.0.1:0"]);
+    let (_, http) = ready.split_once(" http=").expect("the ready line has http=");
+    let http: SocketAddr = http.parse().unwrap();
+    let asked = run(&mut nearfar(&["health", &http.to_string()]));
+    asked.assert_success();
+    assert_eq!(asked.lines, ["ready"]);
+    let _client = Client::v3(address, "c");
+    let families = scrape(http);
+    let value = |name: &str| {
+        let family = families.iter().find(|family| family.name == name);
+        family.unwrap_or_else(|| panic!("no {name}")).samples[0].value
+    };
+    assert_eq!((value("nearfar_ready"), value("nearfar_broker_connections")), (1.0, 1.0));
+    assert!(!families.iter().any(|family| family.name == "nearfar_requests_received_total"));
+    process.terminate().assert_success();
+}
+
+#[test]
+fn a_broker_alone_reads_its_users_and_its_file_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let (users, rules) = access_files(directory.path(), "old");
+    let text = format!(
+        "[broker]\nlisten = \"127.0.0.1:0\"\nusers = {users:?}\naccess_rules = {rules:?}\n[http]\nlisten = \"127.0.0.1:0\"\n"
+    );
+    let file = write(directory.path(), "nearfar.toml", &text);
+    let process = Process::start(&mut nearfar_logging("info", &["broker", "--config", &file]));
+    let address = ready_address(&process.line());
+    assert!(may_connect(address, "old") && !may_connect(address, "new"));
+    access_files(directory.path(), "new");
+    write(directory.path(), "nearfar.toml", &format!("{text}\n[deployments.edge]\nmodel = \"m\"\n"));
+    assert!(process.signal("HUP"));
+    process.complaint_with("read again");
+    process.complaint_with("only a restart helps");
+    assert!(may_connect(address, "new") && !may_connect(address, "old"));
+    assert_eq!(process.terminate().code, Some(0));
+}
+
+#[test]
+fn a_broker_alone_tells_its_status_where_it_is_given_a_topic() {
+    let directory = tempfile::tempdir().unwrap();
+    let text = "status_topic = \"plant/brokers\"\n[broker]\nlisten = \"127.0.0.1:0\"\n";
+    let file = write(directory.path(), "nearfar.toml", text);
+    let (process, address, _) = broker(&["--config", &file, "--node-id", "hall-2"]);
+    let mut client = Client::v3(address, "c");
+    client.subscribe("#", 0);
+    assert_eq!(client.receive().topic(), "plant/brokers/hall-2");
+    process.terminate().assert_success();
+}
+
+#[test]
+fn serve_and_broker_name_one_another_where_the_other_one_is_meant() {
+    let directory = tempfile::tempdir().unwrap();
+    let refused = |command: &str, text: &str, parts: &[&str]| {
+        let file = write(directory.path(), "node.toml", text);
+        run(&mut nearfar(&[command, "--config", &file]))
+            .assert_refused(2, &[&[file.as_str()], parts].concat());
+    };
+    refused("serve", "[broker]\n", &["no deployments", "[deployments.edge]", "nearfar broker --config"]);
+    refused("broker", "[deployments.edge]\nmodel = \"m\"\n", &["[deployments]", "nearfar serve --config"]);
+    refused("broker", "[remote]\nhost = \"h\"\n", &["[remote]", "nearfar serve --config"]);
+    refused("broker", "network_topic = \"n\"\n", &["network_topic", "nearfar serve --config"]);
+    for command in ["serve", "broker"] {
+        refused(command, "[v4.1]\nlisten = \"127.0.0.1:0\"\n", &["line 1", "`v4`", "--broker-config"]);
+    }
+    let open = run(&mut nearfar(&["broker", "--listen", "0.0.0.0:0"]));
+    open.assert_refused(2, &["0.0.0.0:0", "no users", "--allow-anonymous"]);
 }

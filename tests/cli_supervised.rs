@@ -97,6 +97,19 @@ fn systemd_is_told_that_the_node_is_ready_alive_and_stopping() {
 }
 
 #[test]
+fn systemd_is_told_the_same_of_a_broker_alone() {
+    let mut command = nearfar(&["broker", "--listen", "127.0.0.1:0"]);
+    let supervisor = Supervisor::watching(&mut command, 300);
+    let process = Process::start(&mut command);
+    supervisor.wait_for("READY=1", "WATCHDOG=1");
+    assert!(process.line().starts_with("ready "));
+    supervisor.wait_for("STATUS=taking clients", "STOPPING=1");
+    supervisor.wait_for("WATCHDOG=1", "STOPPING=1");
+    process.terminate().assert_success();
+    assert!(supervisor.rest().contains("STOPPING=1"));
+}
+
+#[test]
 fn a_start_that_waits_for_a_broker_elsewhere_is_put_off_rather_than_given_up() {
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
     let mut command = nearfar_logging("nearfar=info", &["serve", MODEL, "--http", "127.0.0.1:0"]);

@@ -10,9 +10,22 @@ use crate::mqtt::Message;
 /// A client inside the broker's process.
 pub struct InProcess {
     broker: Arc<Broker>,
-    status: Status,
-    announcer: LinkPublisher,
+    announcer: Option<Announcer>,
     health: Arc<Health>,
+}
+
+/// Who tells whether the node is there.
+struct Announcer {
+    status: Status,
+    publisher: LinkPublisher,
+}
+
+impl Announcer {
+    fn announce(broker: &Broker, status: Status) -> Result<Self, ClientError> {
+        let (publisher, _) = broker.link("nearfar-status").map_err(gone)?;
+        publisher.publish(&mut vec![status.message(&status.online)]).map_err(gone)?;
+        Ok(Self { status, publisher })
+    }
 }
 
 struct Health {
@@ -32,17 +45,16 @@ impl Health {
 }
 
 impl InProcess {
-    /// Joins `broker` and announces the node there.
+    /// Joins `broker` and announces the node there, if it has a status.
     ///
     /// # Errors
     /// [`ClientError::Gone`] when the broker does not accept a link any more.
-    pub fn join(broker: Arc<Broker>, status: Status) -> Result<Self, ClientError> {
-        let (announcer, _) = broker.link("nearfar-status").map_err(gone)?;
-        announcer.publish(&mut vec![status.message(&status.online)]).map_err(gone)?;
+    pub fn join(broker: Arc<Broker>, status: Option<Status>) -> Result<Self, ClientError> {
+        let announcer = status.map(|status| Announcer::announce(&broker, status)).transpose()?;
         let health = Arc::new(Health { state: Mutex::new(State::Online), changed: Condvar::new() });
         let watched = Arc::clone(&health);
         broker.on_death(move |cause| watched.end(format!("the embedded broker has died: {cause}")));
-        Ok(Self { broker, status, announcer, health })
+        Ok(Self { broker, announcer, health })
     }
 }
 
@@ -79,8 +91,10 @@ impl Client for InProcess {
     }
 
     fn close(&self) {
-        // A broker that died has nobody to tell.
-        self.announcer.publish(&mut vec![self.status.message(&self.status.offline)]).ok();
+        if let Some(Announcer { status, publisher }) = &self.announcer {
+            // A broker that died has nobody to tell.
+            publisher.publish(&mut vec![status.message(&status.offline)]).ok();
+        }
     }
 }
 

@@ -346,7 +346,7 @@ impl NodeFile {
         let deployments = deployments.collect::<Result<_, _>>()?;
         Ok(ServeConfig {
             node_id,
-            status_topic: self.status_topic.unwrap_or_else(|| "ml/inference/status".to_owned()),
+            status_topic: self.status_topic.unwrap_or_else(|| crate::node::STATUS_TOPIC.to_owned()),
             network_topic: self.network_topic,
             shutdown_grace: self.shutdown_grace_ms.map_or(crate::node::SHUTDOWN_GRACE, Duration::from_millis),
             broker,

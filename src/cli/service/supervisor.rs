@@ -15,8 +15,22 @@ const EXTEND_EVERY: Duration = Duration::from_secs(5);
 /// The watchdog is fed this many times in each of its intervals, so that one late meal does no harm.
 const MEALS: u32 = 3;
 
+/// What is said of a service that is well.
+pub struct Words {
+    ready: &'static str,
+    stopping: &'static str,
+}
+
+impl Words {
+    /// Of a node with deployments.
+    pub const NODE: Self = Self { ready: "answering requests", stopping: "answering what was accepted" };
+    /// Of a broker alone.
+    pub const BROKER: Self = Self { ready: "taking clients", stopping: "saying goodbye to clients" };
+}
+
 /// Whoever started this process and watches it.
 pub struct Supervisor {
+    words: Words,
     /// How often it wants a sign of life once the node was ready; `None` for never.
     feed_every: Option<Duration>,
     /// When the last sign of life was given, or the start last put off.
@@ -26,9 +40,9 @@ pub struct Supervisor {
 
 impl Supervisor {
     /// The one that this process's environment names, if any.
-    pub fn from_environment() -> Self {
+    pub fn from_environment(words: Words) -> Self {
         let feed_every = sd_notify::watchdog_enabled().map(|interval| interval / MEALS);
-        Self { feed_every, last: None, status: String::new() }
+        Self { words, feed_every, last: None, status: String::new() }
     }
 
     /// The node starts, and what it waits for; it may take as long as it takes.
@@ -60,12 +74,12 @@ impl Supervisor {
 
     /// The node is about to stop.
     pub fn stopping(&mut self) {
-        tell(&[NotifyState::Stopping, NotifyState::Status("answering what was accepted")]);
+        tell(&[NotifyState::Stopping, NotifyState::Status(self.words.stopping)]);
     }
 
     fn tell_status(&mut self, readiness: &Readiness) {
         let status = match readiness {
-            Readiness::Ready => "answering requests".to_owned(),
+            Readiness::Ready => self.words.ready.to_owned(),
             Readiness::NotReady(reason) => format!("not ready: {reason}"),
             Readiness::Failed(reason) => format!("failed: {reason}"),
         };

@@ -1,0 +1,71 @@
+//! `nearfar broker`: the embedded broker alone, without any model.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use nearfar::config::{self, BrokerChoice, ConfigError, HttpSection, NodeFile, ServeConfig};
+use nearfar::node::{Node, NodeBuilder};
+
+use super::service::Service;
+use super::service::flags::BrokerFlags;
+use super::service::reload::ConfigFile;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// The same file that serve takes, without deployments: [broker] and [http] (see nearfar.toml)
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    broker: BrokerFlags,
+    /// The name that status_topic ends with, where the file has one [default: the host's name]
+    #[arg(long, value_name = "NAME")]
+    node_id: Option<String>,
+    /// Serve health and metrics over HTTP here, such as 127.0.0.1:9464; port 0 takes a free one [default: not at all]
+    #[arg(long, value_name = "ADDRESS")]
+    http: Option<SocketAddr>,
+}
+
+pub fn run(args: Args) -> anyhow::Result<()> {
+    let named = args.config.as_deref().map(ConfigFile::read).transpose()?;
+    let mut file = match &named {
+        Some(named) => named.contents().clone(),
+        None => config::without_file()?,
+    };
+    refuse_what_serve_is_for(&file, args.config)?;
+    file.http = args.http.map(|listen| HttpSection { listen }).or(file.http);
+    file.node_id = args.node_id.or(file.node_id);
+    args.broker.merge_into(&mut file)?;
+    let tells_status = file.status_topic.is_some();
+    let config = file.into_serve_config()?;
+    let service = Service { http: config.http, file: named, remote: None, placements: Vec::new() };
+    let ended = service.run(builder(config, tells_status))?;
+    ended.died.map_or(Ok(()), |died| Err(died.into()))
+}
+
+/// A setting that has no effect here would be taken for one that has.
+fn refuse_what_serve_is_for(file: &NodeFile, path: Option<PathBuf>) -> Result<(), ConfigError> {
+    let has = [
+        ("[deployments]", !file.deployments.is_empty()),
+        ("[remote]", file.remote.is_some()),
+        ("network_topic", file.network_topic.is_some()),
+    ];
+    let Some((key, _)) = has.into_iter().find(|(_, has)| *has) else { return Ok(()) };
+    let origin = path.map_or_else(|| "environment (NEARFAR_*)".to_owned(), |path| path.display().to_string());
+    let problem = format!(
+        "found {key}, expected a broker alone ([broker], [http]): start it with `nearfar serve --config`, which has deployments, \
+         or take that out"
+    );
+    Err(ConfigError::Override { origin, problem })
+}
+
+/// Its status is told only where that was asked for: a broker alone puts nothing of its own among its clients' messages.
+fn builder(config: ServeConfig, tells_status: bool) -> NodeBuilder {
+    let mut builder = Node::builder().broker_alone().node_id(config.node_id);
+    if tells_status {
+        builder = builder.status_topic(config.status_topic);
+    }
+    match config.broker {
+        BrokerChoice::Embedded(broker) => builder.embedded_broker(*broker),
+        BrokerChoice::Elsewhere(remote) => builder.remote_broker(*remote),
+    }
+}
