@@ -70,6 +70,7 @@ mod session;
 mod settings;
 mod settings_limits;
 mod shared;
+mod shares;
 mod subscribing;
 mod subscriptions;
 mod tls;

@@ -2,13 +2,13 @@
 
 use super::bus::lock;
 use super::peer::network;
-use std::collections::HashMap;
+use super::shares::Shares;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
 /// Open sockets by address.
 pub(super) struct Addresses {
-    open: Mutex<HashMap<IpAddr, usize>>,
+    open: Mutex<Shares<IpAddr>>,
     each_max: usize,
 }
 
@@ -27,24 +27,17 @@ impl Addresses {
     pub fn enter(self: &Arc<Self>, peer: IpAddr) -> Option<Place> {
         let address = network(peer);
         let mut open = lock(&self.open);
-        let count = open.entry(address).or_insert(0);
-        if *count >= self.each_max {
+        if open.of(&address) >= self.each_max {
             return None;
         }
-        *count += 1;
+        open.add(&address, 1);
         Some(Place { addresses: self.clone(), address })
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut open = lock(&self.addresses.open);
-        if let Some(count) = open.get_mut(&self.address) {
-            *count -= 1;
-            if *count == 0 {
-                open.remove(&self.address);
-            }
-        }
+        lock(&self.addresses.open).subtract(&self.address, 1);
     }
 }
 
@@ -73,6 +66,6 @@ mod tests {
         assert!(addresses.enter(ip("2001:db8::2")).is_none());
         assert!(addresses.enter(ip("2001:db8:0:1::1")).is_some());
         drop(place);
-        assert!(lock(&addresses.open).is_empty());
+        assert_eq!(lock(&addresses.open).most(), None);
     }
 }

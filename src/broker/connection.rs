@@ -187,8 +187,9 @@ async fn run<R, W>(
         return refuse(&server, &refusal, reader, writer).await;
     };
     let is_present = acquired.session.is_some();
-    let mut session =
-        acquired.session.unwrap_or_else(|| Box::new(Session::new(server.registry.next_number())));
+    let number = server.registry.next_number();
+    let fresh = || Box::new(Session::new(number, hello.owner.clone()));
+    let mut session = acquired.session.unwrap_or_else(fresh);
     session.expiry_s = hello.expiry_s;
     session.identity = hello.identity(client_id.clone());
     let (shared_queue, mut shared) = mpsc::channel(MEMBER_QUEUE_MESSAGES);

@@ -8,6 +8,7 @@ use super::registry::Order;
 use super::server::Server;
 use super::session::Session;
 use super::shared::SharedDelivery;
+use super::shares::Owner;
 use std::collections::HashSet;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -81,7 +82,7 @@ impl Connection {
         self.will = self.will.take().filter(|will| will.is_allowed(&server, who));
         self.leave_groups(shared);
         self.session.unanswered.extend(self.owed.unanswered());
-        let session = std::mem::replace(&mut self.session, Box::new(Session::new(0)));
+        let session = std::mem::replace(&mut self.session, Box::new(Session::new(0, Owner::Node)));
         let leaving = parked::Leaving {
             client_id: self.client_id.clone(),
             generation,

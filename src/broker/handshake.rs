@@ -7,6 +7,7 @@ use super::peer::Peer;
 use super::reached::Limit;
 use super::reason::Reason;
 use super::server::Server;
+use super::shares::Owner;
 use super::will::Will;
 use bytes::{BufMut, BytesMut};
 use rumqttd::protocol::{
@@ -44,6 +45,8 @@ pub(super) struct Hello {
     pub user: Option<Arc<str>>,
     /// By a certificate.
     pub is_certified: bool,
+    /// Whom what it takes is counted to.
+    pub owner: Owner,
 }
 
 impl Hello {
@@ -143,6 +146,7 @@ async fn judge(
         refuse(denied.reason())
     })?;
     hello.is_certified = certificate.is_some();
+    hello.owner = Owner::of(hello.user.as_ref(), peer.address);
     let who = hello.identity(hello.client_id.as_str().into());
     if hello.will.as_ref().is_some_and(|will| !will.is_allowed(server, &who)) {
         return Err(refuse(Reason::NOT_AUTHORIZED));
@@ -222,6 +226,7 @@ fn hello(
         server_keep_alive_s: None,
         user: None,
         is_certified: false,
+        owner: Owner::default(),
     };
     if version == Version::V5 && hello.keep_alive_s > limits.keep_alive_max_s {
         hello.keep_alive_s = limits.keep_alive_max_s;

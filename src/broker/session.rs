@@ -10,6 +10,7 @@ use super::owed::Answered;
 use super::pending::Pending;
 use super::publication::{Publication, property_bytes};
 use super::shared::{Group, Membership};
+use super::shares::Owner;
 use crate::mqtt::{Qos, filter_matches, filters_overlap};
 use bytes::Bytes;
 use rumqttd::protocol::PublishProperties;
@@ -94,10 +95,12 @@ pub(super) struct Session {
     pub rights_version: u64,
     /// Whose it is.
     pub identity: Identity,
+    /// Whom what it takes is counted to, from its beginning to its end: a client that comes back from elsewhere moves nothing.
+    pub owner: Owner,
 }
 
 impl Session {
-    pub fn new(uid: u64) -> Self {
+    pub fn new(uid: u64, owner: Owner) -> Self {
         Self {
             uid,
             mailbox: Mailbox::new(uid),
@@ -114,6 +117,7 @@ impl Session {
             expiry_s: 0,
             rights_version: 0,
             identity: Identity::default(),
+            owner,
         }
     }
 
@@ -291,7 +295,7 @@ mod tests {
 
     #[test]
     fn a_delivery_has_the_lower_qos_of_both_sides() {
-        let mut session = Session::new(1);
+        let mut session = Session::new(1, Owner::Node);
         let id = session.upsert("a/b", "a/b", None, options(Qos::AtLeastOnce));
         for (qos, delivered) in [
             (Qos::AtMostOnce, Qos::AtMostOnce),
@@ -304,7 +308,7 @@ mod tests {
 
     #[test]
     fn overlapping_subscriptions_get_one_delivery_with_the_highest_qos_and_all_identifiers() {
-        let mut session = Session::new(1);
+        let mut session = Session::new(1, Owner::Node);
         let wide = Options { identifier: Some(7), ..options(Qos::AtMostOnce) };
         let old = session.upsert("a/#", "a/#", None, wide);
         let narrow = Options { identifier: Some(8), ..options(Qos::ExactlyOnce) };
@@ -320,7 +324,7 @@ mod tests {
 
     #[test]
     fn a_session_does_not_get_its_own_message_where_it_does_not_want_it() {
-        let mut session = Session::new(1);
+        let mut session = Session::new(1, Owner::Node);
         let id = session.upsert("a/b", "a/b", None, Options { no_local: true, ..options(Qos::AtMostOnce) });
         let by = |origin| Publication { origin: Some(origin), ..published(Qos::AtMostOnce) };
         assert!(
@@ -331,7 +335,7 @@ mod tests {
 
     #[test]
     fn packet_ids_in_flight_are_not_given_again() {
-        let mut session = Session::new(1);
+        let mut session = Session::new(1, Owner::Node);
         session.last_packet_id = u16::MAX - 1;
         let ids = [0, 1, 2].map(|_| session.next_packet_id());
         assert_eq!(ids, [u16::MAX, 1, 2]);
