@@ -527,3 +527,40 @@ fn serve_and_broker_name_one_another_where_the_other_one_is_meant() {
     let open = run(&mut nearfar(&["broker", "--listen", "0.0.0.0:0"]));
     open.assert_refused(2, &["0.0.0.0:0", "no users", "--allow-anonymous"]);
 }
+
+/// The configuration of docs/conformance.md, started by the command that its script prints.
+fn broker_for_conformance(directory: &Path) -> (Process, SocketAddr) {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/conformance_configuration.sh");
+    let written = std::process::Command::new(script).arg(directory).arg("127.0.0.1:0").output().unwrap();
+    assert!(written.status.success(), "{written:?}");
+    let command = String::from_utf8(written.stdout).unwrap();
+    let (program, arguments) = command.trim_end().split_once(' ').unwrap();
+    assert_eq!(program, "nearfar");
+    let process = Process::start(nearfar(&[]).args(arguments.split(' ')));
+    let address = ready_address(&process.line());
+    (process, address)
+}
+
+#[test]
+fn the_conformance_configuration_gives_the_paho_suite_what_it_asks_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let (_process, address) = broker_for_conformance(directory.path());
+    let asks_for_120_s = Connect { keep_alive_s: 120, ..Connect::v5("server keep alive") };
+    let (mut flood, connack) = Client::connect(address, &asks_for_120_s);
+    let says = |property: [u8; 3]| connack.body.windows(3).any(|bytes| bytes == property);
+    assert!(says([19, 0, 60]) && says([33, 0, 20]), "{connack:?}");
+    for mut client in [Client::v3(address, "old"), Client::v5(address, "new")] {
+        assert_eq!(client.subscribe("test/nosubscribe", 2), 0x80);
+        assert_eq!(client.subscribe("+/+", 2), 2);
+        assert_eq!(client.subscribe("#", 2), 2);
+        client.publish("test/nosubscribe", b"withheld", 0);
+        client.publish("TopicA/B", b"seen", 0);
+        assert_eq!(client.receive().topic(), "TopicA/B");
+    }
+    for id in 1..=21 {
+        flood.send(&flood.publish_bytes("TopicA", b"never released", 4, id, &[]));
+    }
+    let told: Vec<_> = std::iter::from_fn(|| flood.next()).collect();
+    let last = told.last().map(|packet| (packet.first, packet.body[0]));
+    assert_eq!(last, Some((0xe0, 0x93)), "one more than the receive maximum ends the connection: {told:?}");
+}

@@ -362,6 +362,16 @@ fn mqtt_3_2_2_21_a_longer_keep_alive_than_the_server_wants_is_cut() {
 }
 
 #[test]
+fn mqtt_3_2_2_22_by_default_every_client_has_the_keep_alive_that_it_asks_for() {
+    let (_broker, address) = start_default();
+    for keep_alive_s in [61, 180, u16::MAX] {
+        let (_client, connack) = Client::connect(address, &Connect { keep_alive_s, ..Connect::v5("c") });
+        assert_eq!(connack.body[1], 0);
+        assert_eq!(connack.body.len(), 14, "no server keep-alive is sent: {connack:?}");
+    }
+}
+
+#[test]
 fn mqtt_4_12_0_1_authentication_methods_are_refused_and_auth_ends_the_connection() {
     let (_broker, address) = start_default();
     let method = [&[21][..], &string("SCRAM-SHA-1"), &[22, 0, 1, 7]].concat();

@@ -188,8 +188,9 @@ pub struct ConnectionLimits {
     pub packet_bytes_max: usize,
     /// How many QoS 1 and 2 messages may be unacknowledged towards it, unless it asks for fewer.
     pub inflight_messages_max: u16,
-    /// The longest keep-alive of an MQTT 5 client, in seconds: one that asks for longer is told this one. 3.1.1 clients, which
-    /// cannot be told, and clients without keep-alive have their own.
+    /// The longest keep-alive of an MQTT 5 client, in seconds: one that asks for longer is told this one. By default as long as
+    /// MQTT can say, so that every client has its own. 3.1.1 clients, which cannot be told, and clients without keep-alive
+    /// have their own in any case.
     pub keep_alive_max_s: u16,
 }
 
@@ -199,7 +200,7 @@ impl Default for ConnectionLimits {
             connect_timeout: Duration::from_secs(5),
             packet_bytes_max: 1 << 20,
             inflight_messages_max: 100,
-            keep_alive_max_s: 60,
+            keep_alive_max_s: u16::MAX,
         }
     }
 }
