@@ -46,6 +46,7 @@ mod lane;
 mod link;
 mod logins;
 mod mailbox;
+mod member_queue;
 mod outbound;
 mod output;
 mod owed;

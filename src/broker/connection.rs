@@ -7,6 +7,7 @@ use super::config::ConnectionLimits;
 use super::ending::{End, LINGER, linger, note_too_large};
 use super::farewell::Farewell;
 use super::handshake::{Hello, Refusal, connack, read_connect};
+use super::member_queue::MemberQueue;
 use super::output::{Output, Wishes};
 use super::owed::Owed;
 use super::pace::Pace;
@@ -18,7 +19,6 @@ use super::registry::Order;
 use super::retained::RetainedMessage;
 use super::server::Server;
 use super::session::Session;
-use super::shared::{MEMBER_QUEUE_MESSAGES, SharedDelivery};
 use super::subscriptions::Targets;
 use super::turnstile::Visit;
 use super::will::Will;
@@ -96,7 +96,8 @@ pub(super) struct Connection {
     /// Changes when they may go on.
     pub progress: watch::Receiver<()>,
     pub retained: VecDeque<RetainedDelivery>,
-    pub shared_queue: mpsc::Sender<SharedDelivery>,
+    /// What its shared groups have for it.
+    pub shared_queue: Arc<MemberQueue>,
     /// It is or was in a shared group, so that something may come by `shared_queue`.
     pub is_member: bool,
     pub ending: Option<End>,
@@ -192,19 +193,18 @@ async fn run<R, W>(
     let mut session = acquired.session.unwrap_or_else(fresh);
     session.expiry_s = hello.expiry_s;
     session.identity = hello.identity(client_id.clone());
-    let (shared_queue, mut shared) = mpsc::channel(MEMBER_QUEUE_MESSAGES);
     let answer = connack(&server, &limits, &hello, is_present, assigned);
     let will = hello.will.take();
-    let mut connection = Connection::new(server, client_id, &limits, &hello, session, unread, shared_queue);
+    let mut connection = Connection::new(server, client_id, &limits, &hello, session, unread);
     connection.will = will;
     if connection.server.config.tells_senders {
         let sender = connection.session.identity.sender();
         connection.will.iter_mut().for_each(|will| will.sender = Some(sender.clone()));
     }
     connection.output.raw(&answer);
-    let end = connection.serve_until_end(&mut reader, &mut writer, &mut acquired.orders, &mut shared).await;
+    let end = connection.serve_until_end(&mut reader, &mut writer, &mut acquired.orders).await;
     drop(online);
-    connection.finish(end, acquired.generation, acquired.orders, shared, reader, writer).await;
+    connection.finish(end, acquired.generation, acquired.orders, reader, writer).await;
 }
 
 /// Counts a client as online while it lives.
@@ -233,7 +233,6 @@ impl Connection {
         hello: &Hello,
         session: Box<Session>,
         unread: BytesMut,
-        shared_queue: mpsc::Sender<SharedDelivery>,
     ) -> Self {
         let progress = server.bus.progress();
         let rates = &server.config.limits;
@@ -265,7 +264,7 @@ impl Connection {
             owed: Owed::default(),
             progress,
             retained: VecDeque::new(),
-            shared_queue,
+            shared_queue: Arc::default(),
             is_member: false,
             ending: None,
             farewell: Farewell::No,
@@ -285,13 +284,12 @@ impl Connection {
         reader: &mut R,
         writer: &mut W,
         orders: &mut mpsc::Receiver<Order>,
-        shared: &mut mpsc::Receiver<SharedDelivery>,
     ) -> End
     where
         R: AsyncRead + Unpin,
         W: AsyncWrite + Unpin,
     {
-        match self.serve_rounds(reader, writer, orders, shared).await {
+        match self.serve_rounds(reader, writer, orders).await {
             Ok(end) => end,
             Err(reason) => self.ending.take().unwrap_or(End::Fault(reason)),
         }
@@ -303,7 +301,6 @@ impl Connection {
         reader: &mut R,
         writer: &mut W,
         orders: &mut mpsc::Receiver<Order>,
-        shared: &mut mpsc::Receiver<SharedDelivery>,
     ) -> Result<End, Reason>
     where
         R: AsyncRead + Unpin,
@@ -329,7 +326,7 @@ impl Connection {
             }
             self.take_ready().await?;
             self.give_owed()?;
-            if self.may_leave() && shared.is_empty() {
+            if self.may_leave() {
                 return Ok(End::Closing(Reason::SHUTTING_DOWN));
             }
             if self.is_overrun {
@@ -377,10 +374,7 @@ impl Connection {
                 },
                 () = self.session.mailbox.arrival(), if takes_more => {}
                 () = news.notified(), if !self.owed.is_empty() => {}
-                Some(delivery) = shared.recv(), if takes_more && self.is_member => {
-                    self.review_rights()?;
-                    self.deliver_shared(delivery);
-                }
+                () = self.shared_queue.arrival(), if takes_more && self.is_member => {}
                 // It cannot fail: the bus has the other end, and lives as long as we do.
                 _ = self.progress.changed(), if self.is_held || self.is_leaving() => {
                     let was_held = self.is_held;

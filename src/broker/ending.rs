@@ -2,12 +2,13 @@
 
 use super::connection::{Connection, note_dropped};
 use super::parked;
+use super::publication::Publication;
 use super::reached::Limit;
 use super::reason::Reason;
 use super::registry::Order;
 use super::server::Server;
 use super::session::Session;
-use super::shared::SharedDelivery;
+use super::shared::Heir;
 use super::shares::Owner;
 use std::collections::HashSet;
 use std::time::Duration;
@@ -59,7 +60,6 @@ impl Connection {
         end: End,
         generation: u64,
         orders: mpsc::Receiver<Order>,
-        shared: mpsc::Receiver<SharedDelivery>,
         reader: R,
         mut writer: W,
     ) where
@@ -80,7 +80,7 @@ impl Connection {
         // The rules may have changed since it was left.
         let (server, who) = (self.server.clone(), &self.session.identity);
         self.will = self.will.take().filter(|will| will.is_allowed(&server, who));
-        self.leave_groups(shared);
+        self.leave_groups();
         self.session.unanswered.extend(self.owed.unanswered());
         let session = std::mem::replace(&mut self.session, Box::new(Session::new(0, Owner::Node)));
         let leaving = parked::Leaving {
@@ -107,28 +107,48 @@ impl Connection {
     }
 
     /// Gives up the places in shared groups; what waits here for this client goes to another member, or stays in the session.
-    fn leave_groups(&mut self, mut shared: mpsc::Receiver<SharedDelivery>) {
-        let mut groups = HashSet::new();
+    fn leave_groups(&mut self) {
+        // Declared first and so dropped last: then what waits in the groups goes to others, behind what waited here.
+        let mut places = Vec::new();
+        let mut deserted = Vec::new();
         for (id, subscription) in self.session.subscriptions_mut() {
-            if subscription.membership.take().is_some() {
-                groups.insert(id);
+            if let Some(mut place) = subscription.membership.take() {
+                if place.leave() {
+                    deserted.push((id, place.group.clone()));
+                }
+                places.push((id, place));
             }
         }
-        shared.close();
-        while let Ok(waiting) = shared.try_recv() {
+        let member_of: HashSet<_> = places.iter().map(|(id, _)| *id).collect();
+        for waiting in self.shared_queue.close() {
             let Some(publication) = waiting.group.dispatch(waiting.publication) else { continue };
-            if self.session.expiry_s > 0 && groups.contains(&waiting.subscription) {
-                parked::keep(&self.server, &mut self.session, &publication, &[waiting.subscription]);
-            } else {
-                let dropped = u64::from(!waiting.group.give_back(publication));
-                note_dropped(
-                    &self.server,
-                    &self.client_id,
-                    dropped,
-                    "a shared subscription lost its last member",
-                );
+            if !self.keeps(&member_of, waiting.subscription, &publication)
+                && !waiting.group.give_back(publication)
+            {
+                self.note_deserted(1);
             }
         }
+        for (id, group) in deserted {
+            if self.session.expiry_s > 0 {
+                group.bequeath(Heir { mailbox: self.session.mailbox.clone(), subscription: id });
+            }
+            let dropped =
+                group.take_waiting().filter(|publication| !self.keeps(&member_of, id, publication)).count();
+            self.note_deserted(dropped as u64);
+        }
+    }
+
+    /// Keeps a message of a shared group in the session, if that outlives the connection and still has the subscription.
+    fn keeps(&mut self, member_of: &HashSet<usize>, subscription: usize, publication: &Publication) -> bool {
+        let is_kept = self.session.expiry_s > 0 && member_of.contains(&subscription);
+        if is_kept {
+            parked::keep(&self.server, &mut self.session, publication, &[subscription]);
+        }
+        is_kept
+    }
+
+    fn note_deserted(&self, dropped: u64) {
+        note_dropped(&self.server, &self.client_id, dropped, "a shared subscription lost its last member");
     }
 }
 

@@ -30,6 +30,7 @@ impl Connection {
             self.server.bus.connections.has_passed(until) || self.server.cause_of_death().is_some();
         is_all_here
             && self.session.mailbox.is_empty()
+            && self.shared_queue.is_empty()
             && self.session.pending.is_empty()
             && self.retained.is_empty()
             && self.output.unwritten().is_empty()

@@ -4,12 +4,12 @@ use super::config::PendingPolicy;
 use super::connection::{Connection, note_dropped};
 use super::inflight::Inflight;
 use super::mailbox::Copy;
+use super::member_queue::SharedDelivery;
 use super::output::{HIGH_BYTES, PUBREL_FIRST};
 use super::pending::Kept;
 use super::reached::Limit;
 use super::reason::Reason;
 use super::session::Delivery;
-use super::shared::SharedDelivery;
 use crate::mqtt::Qos;
 
 /// Messages that one connection is given in a row.
@@ -89,8 +89,14 @@ impl Connection {
             if !self.takes_more() {
                 return Ok(());
             }
-            let Some(copy) = self.session.mailbox.take() else { return Ok(()) };
-            self.deliver(&copy);
+            // By turns, so that neither way keeps the other waiting.
+            let copy = self.session.mailbox.take();
+            copy.iter().for_each(|copy| self.deliver(copy));
+            let shared = if self.is_member && self.takes_more() { self.shared_queue.take() } else { None };
+            if copy.is_none() && shared.is_none() {
+                return Ok(());
+            }
+            shared.into_iter().for_each(|shared| self.deliver_shared(shared));
         }
         // A client that catches up on much: the others have their turn.
         tokio::task::yield_now().await;
@@ -98,7 +104,7 @@ impl Connection {
     }
 
     /// Delivers a message from a shared group, unless the client has left the group: then another member gets it.
-    pub(super) fn deliver_shared(&mut self, shared: SharedDelivery) {
+    fn deliver_shared(&mut self, shared: SharedDelivery) {
         let SharedDelivery { subscription, publication, group } = shared;
         if self.session.subscription(subscription).is_none() {
             let dropped = u64::from(!group.give_back(publication));
@@ -110,8 +116,6 @@ impl Connection {
             );
             return;
         }
-        // There is room in the queue for one more.
-        group.hand_out();
         if let Some(delivery) =
             self.session.accept(&publication, &[subscription], &*self.server.config.access)
         {

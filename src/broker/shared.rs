@@ -3,29 +3,20 @@
 use super::access::{Access, Action, Identity};
 use super::bus::{Bus, lock};
 use super::config::SharedStrategy;
+use super::mailbox::{Copy, Mailbox};
+use super::member_queue::{MemberQueue, Place, SharedDelivery};
 use super::publication::Publication;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
-use tokio::sync::mpsc;
 
-/// Messages that wait for one member; when all members are full, the group keeps them.
-pub(super) const MEMBER_QUEUE_MESSAGES: usize = 64;
 /// Messages that members gave back and that wait for another member; more are dropped.
 const RETURNED_MESSAGES_MAX: usize = 2_048;
-
-/// A message for one member.
-pub(super) struct SharedDelivery {
-    /// The member's own id of the subscription.
-    pub subscription: usize,
-    pub publication: Arc<Publication>,
-    pub group: Arc<Group>,
-}
 
 /// Who joins, and where its messages go.
 pub(super) struct Member {
     pub session: u64,
     pub subscription: usize,
-    pub queue: mpsc::Sender<SharedDelivery>,
+    pub queue: Arc<MemberQueue>,
     /// Says what it may have, where that may be a part of what the group gets.
     pub judge: Option<Judge>,
 }
@@ -46,8 +37,15 @@ impl Member {
 
 #[derive(Default)]
 struct Members {
-    list: Vec<Member>,
+    list: Vec<(Member, Arc<Place>)>,
     turn: usize,
+    heir: Option<Heir>,
+}
+
+/// The last member, which is away: it gets what was on its way to the group when it left.
+pub(super) struct Heir {
+    pub mailbox: Arc<Mailbox>,
+    pub subscription: usize,
 }
 
 /// What no member had room for.
@@ -56,10 +54,11 @@ struct Waiting {
     /// What members gave back, which goes first.
     returned: VecDeque<Arc<Publication>>,
     fresh: VecDeque<Arc<Publication>>,
-    fresh_bytes: usize,
+    /// Of both.
+    bytes: usize,
 }
 
-/// The members of one group and filter.
+/// The members of one group and filter. Locks are taken in the order waiting, members, a member's queue.
 pub(super) struct Group {
     pub name: String,
     pub filter: String,
@@ -83,30 +82,46 @@ impl Group {
     }
 
     /// Takes a member in, in the place of an earlier membership of its session.
-    pub fn join(&self, member: Member) {
-        let mut members = lock(&self.members);
-        members.list.retain(|other| other.session != member.session);
-        members.list.push(member);
+    pub fn join(self: &Arc<Self>, member: Member) {
+        self.leave(member.session);
+        lock(&self.members).list.push((member, Place::of(self)));
     }
 
     /// Takes a session out. Whether nobody is left.
     pub fn leave(&self, session: u64) -> bool {
         let mut members = lock(&self.members);
-        members.list.retain(|member| member.session != session);
+        members.list.retain(|(member, place)| {
+            let stays = member.session != session;
+            if !stays {
+                member.queue.forget(place);
+            }
+            stays
+        });
         members.list.is_empty()
     }
 
-    /// Gives a message to a member, or keeps it until one has room. Returns how many were dropped for that: the oldest.
+    fn is_deserted(&self) -> bool {
+        lock(&self.members).list.is_empty()
+    }
+
+    /// Says who gets what comes yet, although nobody is left: it was published before the last member left.
+    pub fn bequeath(&self, heir: Heir) {
+        heir.mailbox.widen(self.bytes_max);
+        lock(&self.members).heir = Some(heir);
+    }
+
+    /// Gives a message to a member, or keeps it until one has room. Returns how many were dropped for that, the oldest; or because
+    /// the last member has left since the message was published.
     pub fn put(self: &Arc<Self>, publication: Arc<Publication>) -> u64 {
+        if self.is_deserted() {
+            return self.put_aside(publication);
+        }
         let mut dropped = 0;
         {
             let mut waiting = lock(&self.waiting);
-            waiting.fresh_bytes += publication.bytes();
+            waiting.bytes += publication.bytes();
             waiting.fresh.push_back(publication);
-            while waiting.fresh_bytes > self.bytes_max
-                && waiting.fresh.len() > 1
-                && waiting.pop_fresh().is_some()
-            {
+            while waiting.bytes > self.bytes_max && waiting.fresh.len() > 1 && waiting.pop_fresh().is_some() {
                 dropped += 1;
             }
         }
@@ -114,18 +129,43 @@ impl Group {
         dropped
     }
 
-    /// Gives out what waits, as far as members have room.
+    fn put_aside(&self, publication: Arc<Publication>) -> u64 {
+        let members = lock(&self.members);
+        let Some(heir) = &members.heir else { return 1 };
+        heir.mailbox.put(Copy { publication, subscriptions: Arc::from([heir.subscription]) });
+        0
+    }
+
+    /// Gives out what waits, as far as members have room. The group waits at those that have none.
     pub fn hand_out(self: &Arc<Self>) {
+        self.give_out(None);
+    }
+
+    /// The same where `queue` has room for one message, which is this group's turn.
+    pub fn take_turn(self: &Arc<Self>, queue: &MemberQueue) {
+        self.give_out(Some(queue));
+    }
+
+    fn give_out(self: &Arc<Self>, mut turn_at: Option<&MemberQueue>) {
         let mut waiting = lock(&self.waiting);
-        while let Some(publication) = waiting.pop() {
-            if let Some(publication) = self.dispatch(publication) {
-                return waiting.put_back(publication);
-            }
+        while let Some(publication) = waiting.first()
+            && self.offer(publication, turn_at).is_none()
+        {
+            waiting.pop();
+            turn_at = None;
         }
     }
 
     /// Gives a message to a member with room; hands it back when there is none. What none of the members may have is for nobody.
-    pub fn dispatch(self: &Arc<Self>, mut publication: Arc<Publication>) -> Option<Arc<Publication>> {
+    pub fn dispatch(self: &Arc<Self>, publication: Arc<Publication>) -> Option<Arc<Publication>> {
+        self.offer(publication, None)
+    }
+
+    fn offer(
+        self: &Arc<Self>,
+        mut publication: Arc<Publication>,
+        turn_at: Option<&MemberQueue>,
+    ) -> Option<Arc<Publication>> {
         let mut members = lock(&self.members);
         let count = members.list.len();
         let first = match self.strategy {
@@ -138,18 +178,17 @@ impl Group {
         };
         let mut is_for_nobody = count > 0;
         for offset in 0..count {
-            let member = &members.list[(first.wrapping_add(offset)) % count];
+            let (member, place) = &members.list[(first.wrapping_add(offset)) % count];
             if !member.may_have(&publication.topic) {
                 continue;
             }
             is_for_nobody = false;
             let delivery =
                 SharedDelivery { subscription: member.subscription, publication, group: self.clone() };
-            match member.queue.try_send(delivery) {
+            let has_turn = turn_at.is_some_and(|queue| std::ptr::eq(queue, &*member.queue));
+            match member.queue.offer(delivery, place, has_turn) {
                 Ok(()) => return None,
-                Err(mpsc::error::TrySendError::Full(back) | mpsc::error::TrySendError::Closed(back)) => {
-                    publication = back.publication;
-                }
+                Err(back) => publication = back.publication,
             }
         }
         (!is_for_nobody).then_some(publication)
@@ -158,55 +197,82 @@ impl Group {
     /// Takes a message back from a member that leaves; it goes to another one. `false` when it is dropped, because no member
     /// is left or too many such messages wait.
     pub fn give_back(self: &Arc<Self>, publication: Arc<Publication>) -> bool {
-        if lock(&self.members).list.is_empty() {
+        if self.is_deserted() {
             return false;
         }
         {
             let mut waiting = lock(&self.waiting);
-            if waiting.returned.len() >= RETURNED_MESSAGES_MAX {
+            let is_full = waiting.returned.len() >= RETURNED_MESSAGES_MAX
+                || waiting.bytes.saturating_add(publication.bytes()) > self.bytes_max;
+            if is_full && !waiting.is_empty() {
                 return false;
             }
+            waiting.bytes += publication.bytes();
             waiting.returned.push_back(publication);
         }
         self.hand_out();
         true
     }
+
+    /// What waits in a group that its last member has left.
+    pub fn take_waiting(&self) -> impl Iterator<Item = Arc<Publication>> {
+        let mut waiting = std::mem::take(&mut *lock(&self.waiting));
+        std::iter::from_fn(move || waiting.pop())
+    }
 }
 
 impl Waiting {
+    fn is_empty(&self) -> bool {
+        self.returned.is_empty() && self.fresh.is_empty()
+    }
+
+    fn first(&self) -> Option<Arc<Publication>> {
+        self.returned.front().or(self.fresh.front()).cloned()
+    }
+
     fn pop(&mut self) -> Option<Arc<Publication>> {
-        self.returned.pop_front().or_else(|| self.pop_fresh())
+        let returned = self.returned.pop_front();
+        self.bytes -= returned.as_ref().map_or(0, |publication| publication.bytes());
+        returned.or_else(|| self.pop_fresh())
     }
 
     fn pop_fresh(&mut self) -> Option<Arc<Publication>> {
         let publication = self.fresh.pop_front()?;
-        self.fresh_bytes -= publication.bytes();
+        self.bytes -= publication.bytes();
         Some(publication)
-    }
-
-    /// Puts back what was taken and nobody had room for.
-    fn put_back(&mut self, publication: Arc<Publication>) {
-        self.returned.push_front(publication);
     }
 }
 
 /// A place in a group; dropped, it is given up.
 pub(super) struct Membership {
     bus: Arc<Bus>,
-    group: Arc<Group>,
+    pub group: Arc<Group>,
     session: u64,
+    has_left: bool,
 }
 
 impl Membership {
     pub fn new(bus: Arc<Bus>, group: Arc<Group>, session: u64) -> Self {
-        Self { bus, group, session }
+        Self { bus, group, session, has_left: false }
+    }
+
+    /// Gives the place up, but lets nothing go out that waits in the group: that comes when the value is dropped. Whether nobody is
+    /// left in the group.
+    pub fn leave(&mut self) -> bool {
+        self.has_left = true;
+        self.bus.subscriptions().leave(&self.group, self.session)
     }
 }
 
 impl Drop for Membership {
     fn drop(&mut self) {
-        self.bus.subscriptions().leave(&self.group, self.session);
+        if !self.has_left {
+            self.leave();
+        }
         // Others may have room.
         self.group.hand_out();
     }
 }
+
+#[cfg(test)]
+mod tests;

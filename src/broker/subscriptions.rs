@@ -150,11 +150,13 @@ impl Subscriptions {
         group
     }
 
-    /// Takes a session out of a group, and the group away with its last member.
-    pub fn leave(&mut self, group: &Arc<Group>, session: u64) {
-        if group.leave(session) {
+    /// Takes a session out of a group, and the group away with its last member. Whether it was the last.
+    pub fn leave(&mut self, group: &Arc<Group>, session: u64) -> bool {
+        let is_last = group.leave(session);
+        if is_last {
             self.remove(&group.filter, &Subscriber::Group(group.clone()));
         }
+        is_last
     }
 
     fn note_change(&mut self) {

@@ -126,3 +126,66 @@ fn a_member_that_unsubscribes_leaves_the_messages_to_the_others() {
     got.sort_unstable();
     assert_eq!(got, (0..100).collect::<Vec<u16>>());
 }
+
+/// Reads QoS 0 and 1 messages, acknowledging the latter, until there are `count`.
+fn receive_all(client: &mut Client, count: usize) -> Vec<(String, Vec<u8>)> {
+    let mut got = Vec::new();
+    while got.len() < count {
+        let packet = client.receive();
+        if packet.qos() > 0 {
+            client.ack(PUBACK, packet.packet_id());
+        }
+        got.push((packet.topic(), packet.payload5().to_vec()));
+    }
+    got
+}
+
+#[test]
+fn a_busy_group_of_a_client_does_not_keep_another_one_of_it_waiting() {
+    let (_broker, address) = start_default();
+    let mut client = Client::v5(address, "c");
+    assert_eq!(client.subscribe("$share/w/telemetry/#", 0), 0);
+    assert_eq!(client.subscribe("$share/w/alarm/#", 1), 1);
+    let mut publisher = Client::v5(address, "p");
+    let telemetry = publisher.publish_bytes("telemetry/1", b"calm", 0, 0, &[]).repeat(3_000);
+    let alarm = publisher.publish_bytes("alarm/1", b"fire", 2, 7, &[]);
+    publisher.send(&[&telemetry[..], &alarm, &telemetry].concat());
+    let got = receive_all(&mut client, 6_001);
+    assert_eq!(publisher.receive().first, 0x40);
+    let at = got.iter().position(|(topic, _)| topic == "alarm/1").unwrap();
+    assert!(at < 3_100, "it came as number {at}");
+}
+
+#[test]
+fn a_client_alone_in_a_hundred_groups_gets_a_hundred_copies() {
+    let (_broker, address) = start_default();
+    let mut client = Client::v5(address, "c");
+    for group in 0..100 {
+        assert_eq!(client.subscribe(&format!("$share/g{group}/t"), 1), 1);
+    }
+    let mut publisher = Client::v5(address, "p");
+    for number in 0..3u8 {
+        publisher.publish_acked("t", &[number], false);
+    }
+    let got = receive_all(&mut client, 300);
+    let copies = |number| got.iter().filter(|(_, payload)| payload == &[number]).count();
+    assert_eq!([0, 1, 2].map(copies), [100; 3]);
+    assert_eq!(client.until_pong(), []);
+}
+
+#[test]
+fn what_waits_in_a_group_stays_with_its_last_member_while_that_is_away() {
+    let (broker, address) = start_default();
+    let connect = Connect { properties: vec![33, 0, 1], ..Connect::v5("only") }.persistent();
+    let mut only = Client::accepted(address, &connect);
+    assert_eq!(only.subscribe("$share/g/t", 1), 1);
+    let mut publisher = Client::v5(address, "p");
+    for number in 0..200u8 {
+        publisher.publish_acked("t", &[number], false);
+    }
+    drop(only);
+    wait_until_parked(&broker);
+    let mut only = Client::accepted(address, &connect);
+    let got: Vec<_> = receive_all(&mut only, 200).into_iter().map(|(_, payload)| payload[0]).collect();
+    assert_eq!(got, (0..200).collect::<Vec<u8>>());
+}
