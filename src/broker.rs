@@ -22,6 +22,7 @@
 
 mod access;
 mod addresses;
+mod argon2_hash;
 mod attempts;
 mod backlog;
 mod batch;
@@ -36,6 +37,7 @@ mod farewell;
 mod guard;
 mod handover;
 mod handshake;
+mod hash_fields;
 mod hold;
 #[cfg(test)]
 mod hostile;

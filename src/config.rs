@@ -4,16 +4,16 @@
 
 mod access_files;
 mod cloud_section;
+mod environment;
 mod file;
 mod network_section;
 mod remote;
+mod service_links;
 mod tree;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-
-use serde::Deserialize;
 
 pub use self::access_files::{invalid_users, read_users_text};
 pub use self::cloud_section::CloudSection;
@@ -26,6 +26,7 @@ use crate::deployment;
 use crate::http;
 use crate::network::Profile;
 use crate::strict_toml::{self, TomlError};
+use crate::text::{self, TextError};
 
 /// The prefix of environment variables that override the file: `NEARFAR_NODE_ID`, `NEARFAR_BROKER__LISTEN`.
 pub const ENVIRONMENT_PREFIX: &str = "NEARFAR";
@@ -41,8 +42,8 @@ pub enum ConfigError {
     Unreadable {
         /// The file.
         file: String,
-        /// The operating system's reason.
-        cause: std::io::Error,
+        /// The operating system's reason, or that it is no text.
+        cause: TextError,
     },
     /// A file says something it may not.
     #[error("{file}, {error}")]
@@ -142,7 +143,7 @@ pub fn read_node_file(path: &Path) -> Result<NodeFile, ConfigError> {
     // Strictly on its own first, because only then an error knows its line.
     let strict: NodeFile = strict_toml::parse(&text).map_err(|error| invalid(named_as_the_other(error)))?;
     strict.check(&text).map_err(invalid)?;
-    let mut file = with_environment(&text)?;
+    let mut file = environment::over(&text)?;
     // What the environment set may be wrong in its own way; the file's text no longer tells where.
     file.check("").map_err(|error| ConfigError::Override {
         origin: format!("environment ({ENVIRONMENT_PREFIX}_*), key `{}`", error.key),
@@ -165,48 +166,7 @@ fn named_as_the_other(mut error: TomlError) -> TomlError {
 /// # Errors
 /// [`ConfigError`] naming the variable.
 pub fn without_file() -> Result<NodeFile, ConfigError> {
-    with_environment("")
-}
-
-/// Variables with our prefix that are no configuration keys.
-const OTHER_VARIABLES: [&str; 3] = [remote::PASSWORD_VARIABLE, "NEARFAR_BEARINGS", "NEARFAR_FUZZ_ITERATIONS"];
-
-fn with_environment(text: &str) -> Result<NodeFile, ConfigError> {
-    let ours = |name: &str| name.starts_with(ENVIRONMENT_PREFIX) && !OTHER_VARIABLES.contains(&name);
-    // Lossily: a variable of somebody else that is not UTF-8 must not stop us.
-    let variables = std::env::vars_os()
-        .map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()));
-    let environment = config::Environment::with_prefix(ENVIRONMENT_PREFIX)
-        .prefix_separator("_")
-        .separator("__")
-        .try_parsing(true)
-        .source(Some(variables.filter(|(name, _)| ours(name)).collect()));
-    config::Config::builder()
-        .add_source(config::File::from_str(text, config::FileFormat::Toml))
-        .add_source(environment)
-        .build()
-        .and_then(NodeFile::deserialize)
-        .map_err(|error| environment_error(&error.to_string()))
-}
-
-/// `message` is the `config` crate's: serde's problem, then: for key `broker.listen` in the environment.
-fn environment_error(message: &str) -> ConfigError {
-    let (problem, place) = message.split_once(" for key `").unwrap_or((message, ""));
-    let parent = place.split('`').next().unwrap_or_default();
-    let variable_of = |key: &str| {
-        let levels = parent.split('.').chain([key]).filter(|level| !level.is_empty());
-        let levels: Vec<_> = levels.map(str::to_ascii_uppercase).collect();
-        format!("{ENVIRONMENT_PREFIX}_{}", levels.join("__"))
-    };
-    let (key, suggestion) = strict_toml::unknown_key(problem).unwrap_or_default();
-    let hint =
-        suggestion.map(|known| format!("; did you mean `{}`?", variable_of(known))).unwrap_or_default();
-    let origin = if place.is_empty() && key.is_empty() {
-        format!("environment ({ENVIRONMENT_PREFIX}_*)")
-    } else {
-        format!("environment, {}", variable_of(key))
-    };
-    ConfigError::Override { origin, problem: format!("{problem}{hint}") }
+    environment::over("")
 }
 
 /// Reads the embedded broker's configuration, in rumqttd's own format.
@@ -232,7 +192,7 @@ fn parse_broker(text: &str, directory: &Path, file: &str) -> Result<broker::Conf
 }
 
 fn read(path: &Path) -> Result<String, ConfigError> {
-    std::fs::read_to_string(path)
+    text::read_file(path, text::TEXT_BYTES_MAX)
         .map_err(|cause| ConfigError::Unreadable { file: path.display().to_string(), cause })
 }
 

@@ -51,6 +51,7 @@ pub mod sensors;
 pub mod settings;
 pub mod strict_toml;
 pub mod telemetry;
+pub mod text;
 pub mod wire;
 pub mod worker;
 

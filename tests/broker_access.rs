@@ -121,6 +121,26 @@ fn the_right_password_lets_in_and_every_other_is_refused_with_the_standards_code
     assert_eq!(guarded.broker.statistics().refused_connections, 12);
 }
 
+/// Lines as others write them, each for the password "pump-secret": `mosquitto_passwd` 2.1 by default, and with `-H sha512-pbkdf2`.
+const WRITTEN_BY_OTHERS: [&str; 2] = [
+    "pump:$argon2id$v=19$m=47104,t=1,p=1$AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8gISIjJCUmJygpKissLS4vMDEyMzQ1Njc4OTo7PD0+Pw$E1i0tKm5i8TY+wrAl01Q7qgOA3TzfHJDsKgH8p9Vys3XwacS9S1QugzmdOPeYYQMDGGEpgiX8g1r0yQq+FNUnQ",
+    "pump:$7$1000$AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8gISIjJCUmJygpKissLS4vMDEyMzQ1Njc4OTo7PD0+Pw==$Gd/YZqm4y86gf9aRzuVVj+SYSTWMtJSA1jNgWgsBVtDppawRsD3Dm8hxU9hrJXl11bUlwHN9Nj6o6kuTFO3Q6w==",
+];
+
+#[test]
+fn users_of_mosquitto_2_1_log_in_also_behind_a_byte_order_mark() {
+    for line in WRITTEN_BY_OTHERS {
+        for text in [format!("{line}\n"), format!("\u{feff}{line}\r\n")] {
+            let guard =
+                Guard::new(Users::parse(&text).unwrap(), rules(RULES), AttemptLimits::default()).unwrap();
+            let (_broker, address) = start(Config { access: Arc::new(guard), ..Config::loopback() });
+            let code =
+                |password| Client::connect(address, &login(Connect::v3("c"), "pump", password)).1.body[1];
+            assert_eq!((code("pump-secret"), code("pump-secre")), (0, 4), "{text:?}");
+        }
+    }
+}
+
 #[test]
 fn failed_logins_make_an_address_wait_also_with_the_right_password() {
     let limits =

@@ -2,18 +2,22 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as a test does")]
 
+#[path = "support/mqtt.rs"]
+mod mqtt;
 mod support;
 
 use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::Arc;
 
-use nearfar::broker::Users;
+use mqtt::{Client, Connect};
+use nearfar::broker::{self, AccessRules, AttemptLimits, Broker, Guard, Users};
 use support::process::{Ended, nearfar, run};
 
 /// Runs `passwd` on `file` with `input` as its standard input.
-fn passwd(file: &Path, arguments: &[&str], input: &str) -> Ended {
+fn passwd(file: &Path, arguments: &[&str], input: impl AsRef<[u8]>) -> Ended {
     let directory = tempfile::tempdir().unwrap();
     let typed = directory.path().join("input");
     fs::write(&typed, input).unwrap();
@@ -54,6 +58,27 @@ fn a_known_user_is_changed_in_place_and_a_deleted_one_is_gone() {
 }
 
 #[test]
+fn a_byte_order_mark_is_no_part_of_a_password_or_of_a_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("users.txt");
+    fs::write(&file, "\u{feff}old:$7$1$c2FsdHNhbHQ=$aGFzaGhhc2g=\r\n").unwrap();
+    passwd(&file, &["press"], "\u{feff}secret\r\n").assert_success();
+    let text = fs::read_to_string(&file).unwrap();
+    // A password that begins with the mark would be another one: only checking it tells.
+    let guard =
+        Guard::new(Users::parse(&text).unwrap(), AccessRules::default(), AttemptLimits::default()).unwrap();
+    let broker =
+        Broker::start(broker::Config { access: Arc::new(guard), ..broker::Config::loopback() }).unwrap();
+    let connect = Connect { login: Some(("press", "secret")), ..Connect::v3("c") };
+    Client::accepted(broker.addresses()[0].1, &connect);
+    passwd(&file, &["old", "--delete"], "").assert_success();
+    let utf_16: Vec<u8> = "\u{feff}secret\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    passwd(&file, &["press"], utf_16).assert_refused(1, &["UTF-16LE", "expected UTF-8"]);
+    fs::write(&file, b"press:$7$\xfc").unwrap();
+    passwd(&file, &["press"], "x").assert_refused(2, &["users.txt", "line 1", "0xfc", "UTF-8"]);
+}
+
+#[test]
 fn a_link_to_the_file_stays_a_link() {
     let directory = tempfile::tempdir().unwrap();
     let (file, link) = (directory.path().join("real"), directory.path().join("users.txt"));
@@ -78,7 +103,7 @@ fn what_cannot_be_used_is_refused_and_changes_nothing() {
     passwd(&file, &["a:b"], "x").assert_refused(2, &["USER", "\"a:b\"", "':'"]);
     passwd(&file, &["a"], "\n").assert_refused(1, &["password is empty"]);
     passwd(&file, &["a"], "").assert_refused(1, &["password is empty"]);
-    passwd(&file, &["a"], &"x".repeat(5_000)).assert_refused(1, &["at most 1024"]);
+    passwd(&file, &["a"], "x".repeat(5_000)).assert_refused(1, &["at most 1024"]);
     assert_eq!(fs::read_to_string(&file).unwrap(), "");
     let nowhere = directory.path().join("no such directory/users.txt");
     passwd(&nowhere, &["a"], "x").assert_refused(1, &["users.txt", "cannot be written"]);

@@ -324,6 +324,37 @@ fn with_users_every_address_may_be_listened_on_and_a_reload_changes_them_under_w
 }
 
 #[test]
+fn a_byte_order_mark_is_left_out_of_every_file_that_serve_reads() {
+    let directory = tempfile::tempdir().unwrap();
+    let (users, rules) = access_files(directory.path(), "press");
+    let model = directory.path().join("model");
+    std::fs::create_dir(&model).unwrap();
+    for file in ["config.json", "model.safetensors"] {
+        std::fs::copy(Path::new(MODEL).join(file), model.join(file)).unwrap();
+    }
+    let delays = write(directory.path(), "delays.txt", "1\n2\n");
+    let broker = write(directory.path(), "broker.toml", nearfar::config::BUILT_IN_BROKER);
+    let node = "[broker]\nlisten = \"127.0.0.1:0\"\nconfig = \"broker.toml\"\nusers = \"users.txt\"\naccess_rules = \"acl.toml\"\n\
+                [deployments.d]\nmodel = \"model\"\nplacement = \"cloud\"\n[deployments.d.network]\nuplink = { delay = { model = \"empirical\", file = \"delays.txt\" } }\n";
+    let node = write(directory.path(), "nearfar.toml", node);
+    for file in [&broker, &users, &rules, &delays, &node, &model.join("config.json").display().to_string()] {
+        let text = std::fs::read(file).unwrap();
+        std::fs::write(file, [b"\xef\xbb\xbf", text.as_slice()].concat()).unwrap();
+    }
+    let (process, ready) = serve(&["--config", &node]);
+    assert!(may_connect(ready_address(&ready), "press"));
+    process.terminate().assert_success();
+    let utf_16: Vec<u8> = "\u{feff}a".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    for file in [&broker, &users, &rules, &delays, &node] {
+        let before = std::fs::read(file).unwrap();
+        std::fs::write(file, &utf_16).unwrap();
+        run(nearfar(&["serve", "--config", &node]).args(FREE_PORT))
+            .assert_refused(2, &[file, "UTF-16LE", "expected UTF-8"]);
+        std::fs::write(file, before).unwrap();
+    }
+}
+
+#[test]
 fn half_of_an_access_configuration_is_refused_with_what_to_write() {
     let directory = tempfile::tempdir().unwrap();
     let (users, rules) = access_files(directory.path(), "user");
@@ -354,15 +385,45 @@ fn a_negative_latency_is_refused() {
 }
 
 #[test]
-fn a_wrong_variable_is_refused_with_its_name_and_a_suggestion() {
+fn a_key_with_a_wrong_value_in_the_environment_is_refused_with_the_variable_s_name() {
     let refused = |variable: &str, parts: &[&str]| {
         let ended = run(nearfar(&["serve", MODEL]).env(variable, "x"));
         ended.assert_refused(2, &[&[variable], parts].concat());
     };
-    refused("NEARFAR_NODE_IDD", &["unknown field", "did you mean `NEARFAR_NODE_ID`?"]);
-    refused("NEARFAR_BROKER__LISTN", &["unknown field", "did you mean `NEARFAR_BROKER__LISTEN`?"]);
     refused("NEARFAR_BROKER__LISTEN", &["invalid socket address"]);
     refused("NEARFAR_SHUTDOWN_GRACE_MS", &["expected an integer"]);
+}
+
+#[test]
+fn variables_of_a_service_called_nearfar_are_passed_over_and_others_are_warned_of() {
+    let mut command = nearfar_logging("info", &["serve", MODEL, FREE_PORT[0], FREE_PORT[1]]);
+    for (name, value) in [
+        ("NEARFAR_SERVICE_HOST", "10.96.0.17"),
+        ("NEARFAR_SERVICE_PORT", "9464"),
+        ("NEARFAR_SERVICE_PORT_METRICS", "9464"),
+        ("NEARFAR_PORT", "tcp://10.96.0.17:9464"),
+        ("NEARFAR_PORT_9464_TCP", "tcp://10.96.0.17:9464"),
+        ("NEARFAR_PORT_9464_TCP_PROTO", "tcp"),
+        ("NEARFAR_PORT_9464_TCP_PORT", "9464"),
+        ("NEARFAR_PORT_9464_TCP_ADDR", "10.96.0.17"),
+        ("NEARFAR_MQTT_SERVICE_HOST", "fd00::11"),
+        ("NEARFAR_MQTT_PORT", "tcp://[fd00::11]:1883"),
+        ("NEARFAR_NODE_IDD", "SECRET"),
+        ("NEARFAR_BROKER__LISTN", "127.0.0.1:0"),
+    ] {
+        command.env(name, value);
+    }
+    let process = Process::start(&mut command);
+    let sensor = Sensor::listening(ready_address(&process.line()), &[RESULTS]);
+    sensor.ask(REQUEST, request("press", 7));
+    let ended = process.terminate();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    for part in ["did you mean `NEARFAR_NODE_ID`?", "did you mean `NEARFAR_BROKER__LISTEN`?"] {
+        assert!(ended.stderr.contains(part), "{}", ended.stderr);
+    }
+    for part in ["SERVICE_", "NEARFAR_PORT", "NEARFAR_MQTT", "SECRET"] {
+        assert!(!ended.stderr.contains(part), "{part}: {}", ended.stderr);
+    }
 }
 
 #[test]

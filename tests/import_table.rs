@@ -31,6 +31,7 @@ const TABLE: &[Row] = &[
     row("network", Only(&[]), &["tokio", "serde", "candle", "rumqtt", "mqtt"]),
     row("rate_limit", Only(&[]), &["tokio", "candle", "rumqtt", "mqtt"]),
     row("strict_toml", Only(&[]), &["tokio", "candle", "rumqtt", "mqtt"]),
+    row("text", Only(&[]), &["tokio", "serde", "candle", "rumqtt", "mqtt"]),
     row(
         "placement",
         Only(&["inference"]),
@@ -44,9 +45,9 @@ const TABLE: &[Row] = &[
     row("telemetry", Only(&[]), &["tokio", "candle", "mqtt"]),
     row("metrics", Only(&["inference"]), &["tokio", "serde", "candle", "rumqtt", "mqtt"]),
     row("wire", Only(&["inference"]), &["tokio", "candle", "rumqtt", "mqtt", "topic"]),
-    row("model", Only(&["inference"]), &["tokio", "rumqtt", "mqtt"]),
+    row("model", Only(&["inference", "text"]), &["tokio", "rumqtt", "mqtt"]),
     row("worker", Only(&["inference", "model"]), &["tokio", "serde", "candle", "rumqtt", "mqtt"]),
-    row("broker", Only(&["mqtt", "rate_limit", "strict_toml"]), &["serde_json", "candle"]),
+    row("broker", Only(&["mqtt", "rate_limit", "strict_toml", "text"]), &["serde_json", "candle"]),
     row("client", Only(&["broker", "mqtt", "rate_limit"]), &["serde_json", "candle"]),
     row(
         "deployment",
@@ -71,7 +72,7 @@ const TABLE: &[Row] = &[
         &["serde", "candle", "rumqtt", "mqtt", "clap"],
     ),
     row("node", AllBut(&["cli", "config", "http", "lab", "report"]), &["clap", "candle", "rumqtt"]),
-    row("sensors", Only(&["features", "inference"]), &["tokio", "candle", "rumqtt", "mqtt"]),
+    row("sensors", Only(&["features", "inference", "text"]), &["tokio", "candle", "rumqtt", "mqtt"]),
     row(
         "config",
         Only(&[
@@ -84,6 +85,7 @@ const TABLE: &[Row] = &[
             "node",
             "settings",
             "strict_toml",
+            "text",
             "wire",
             "worker",
         ]),
@@ -99,6 +101,7 @@ const TABLE: &[Row] = &[
             "sensors",
             "settings",
             "strict_toml",
+            "text",
             "worker",
         ]),
         &["tokio", "serde", "candle", "rumqtt", "clap"],

@@ -10,7 +10,7 @@ use model_support::{fixture, net, read};
 use serde_json::Value;
 
 #[expect(clippy::unwrap_used, reason = "a helper of tests fails as a test does")]
-fn nearfar(arguments: &[&str], input: &str) -> Output {
+fn nearfar(arguments: &[&str], input: impl AsRef<[u8]>) -> Output {
     let mut child = Command::new(env!("CARGO_BIN_EXE_nearfar"))
         .args(arguments)
         .stdin(Stdio::piped())
@@ -19,7 +19,7 @@ fn nearfar(arguments: &[&str], input: &str) -> Output {
         .spawn()
         .unwrap();
     // A command that reads no input may be gone before it is written.
-    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    let _ = child.stdin.take().unwrap().write_all(input.as_ref());
     child.wait_with_output().unwrap()
 }
 
@@ -37,6 +37,16 @@ fn infer_scores_one_row_from_its_flag() {
     let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert!((answer["prediction"].as_f64().unwrap() - f64::from(expected)).abs() <= 1e-6, "{answer}");
     assert_eq!(answer["anomaly"], Value::Bool(expected >= 0.5));
+}
+
+#[test]
+fn infer_leaves_out_a_byte_order_mark_and_names_utf_16() {
+    let output = nearfar(&["infer", text(&net("normalised"))], "\u{feff}[1,2,3,4,5]\r\n");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let utf_16: Vec<u8> = "\u{feff}[1]\n".encode_utf16().flat_map(u16::to_be_bytes).collect();
+    let output = nearfar(&["infer", text(&net("normalised"))], utf_16);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(1) && stderr.contains("UTF-16BE"), "{stderr}");
 }
 
 #[test]

@@ -190,6 +190,13 @@ fn lines_are_counted_past_blank_ones_line_breaks_in_quotes_and_carriage_returns(
 }
 
 #[test]
+fn a_byte_order_mark_is_no_part_of_the_first_column_and_utf_16_is_named() {
+    assert_eq!(rows("\u{feff}a,b\n1,2\n", &a_and_b())[0].features, [1.0, 2.0]);
+    let utf_16: Vec<u8> = "\u{feff}a,b\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    assert!(refusal(utf_16, &a_and_b()).contains("UTF-16LE"));
+}
+
+#[test]
 fn columns_are_chosen_by_list_or_by_range() {
     let content = "w,x,y,z\n1,2,3,4\n";
     for (text, names, features) in [

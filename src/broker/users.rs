@@ -1,6 +1,7 @@
 //! The users file: one `user:hash` a line. Blank lines, and lines that begin with `#`, are left alone.
 
 use super::password::StoredPassword;
+use crate::text;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
@@ -43,7 +44,7 @@ impl Users {
     /// [`UsersError`] for the first thing that is wrong. A password's hash is never part of it.
     pub fn parse(text: &str) -> Result<Self, UsersError> {
         let mut users = Self::default();
-        for (index, content) in text.lines().enumerate() {
+        for (index, content) in text::without_mark(text).lines().enumerate() {
             let content = content.trim();
             if !content.is_empty() && !content.starts_with('#') {
                 let line = index + 1;
@@ -57,6 +58,8 @@ impl Users {
         let (name, stored) = content
             .split_once(':')
             .ok_or("found no colon, expected user:hash as `nearfar passwd` writes it")?;
+        // Mosquitto takes spaces around either, so files have them.
+        let (name, stored) = (name.trim(), stored.trim());
         check_user_name(name)?;
         let stored = StoredPassword::parse(stored).map_err(|problem| format!("user {name:?}: {problem}"))?;
         if let Some(known) = self.by_name.get(name) {
@@ -80,6 +83,11 @@ impl Users {
         self.passwords.is_empty()
     }
 
+    /// How many have a password that is hashed once and fast, as Mosquitto did before 1.6.10.
+    pub fn weak_count(&self) -> usize {
+        self.passwords.iter().filter(|password| password.is_weak()).count()
+    }
+
     /// The user's name and password.
     pub(super) fn find(&self, name: &str) -> Option<(&Arc<str>, &StoredPassword)> {
         let (name, user) = self.by_name.get_key_value(name)?;
@@ -98,6 +106,7 @@ impl Users {
     /// # Errors
     /// [`UsersError`] when the file, the name or the password cannot be used; `line` is where the user's line would stand.
     pub fn with_password(text: &str, name: &str, password: &str) -> Result<String, UsersError> {
+        let text = text::without_mark(text);
         let users = Self::parse(text)?;
         let known = users.by_name.get(name).map(|user| user.line);
         let line = known.unwrap_or_else(|| text.lines().count() + 1);
@@ -119,6 +128,7 @@ impl Users {
     /// # Errors
     /// [`UsersError`] when the file cannot be used.
     pub fn without(text: &str, name: &str) -> Result<Option<String>, UsersError> {
+        let text = text::without_mark(text);
         let users = Self::parse(text)?;
         let Some(user) = users.by_name.get(name) else { return Ok(None) };
         let mut lines: Vec<&str> = text.lines().collect();
@@ -205,6 +215,28 @@ mod tests {
             assert!(error.to_string().contains(part), "{error}");
         }
         assert!(!Users::parse("a:secret").unwrap_err().to_string().contains("secret"));
+    }
+
+    /// As `mosquitto_passwd` 2.1 writes it by default, for the password "pump-secret".
+    const MOSQUITTO_2_1: &str = "$argon2id$v=19$m=47104,t=1,p=1$AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8gISIjJCUmJygpKissLS4vMDEyMzQ1Njc4OTo7PD0+Pw$E1i0tKm5i8TY+wrAl01Q7qgOA3TzfHJDsKgH8p9Vys3XwacS9S1QugzmdOPeYYQMDGGEpgiX8g1r0yQq+FNUnQ";
+
+    #[test]
+    fn a_file_is_the_same_however_an_editor_saves_it() {
+        let plain = format!("# pumps\npump:{MOSQUITTO_2_1}\n\nb:{HASH}\n");
+        for text in [
+            plain.clone(),
+            format!("\u{feff}{plain}"),
+            plain.replace("# pumps\n", "\u{feff}"),
+            plain.replace('\n', "\r\n"),
+            plain.replace('\n', " \t\n").replace(':', " : "),
+        ] {
+            let users = Users::parse(&text).unwrap_or_else(|error| panic!("{text:?}: {error}"));
+            let (_, stored) = users.find("pump").expect("the first user is there");
+            assert!(users.len() == 2 && stored.is(b"pump-secret") && !stored.is(b"secret"), "{text:?}");
+            let changed = Users::with_password(&text, "pump", "new").unwrap();
+            assert!(Users::parse(&changed).unwrap().find("pump").unwrap().1.is(b"new"), "{changed}");
+            assert_eq!(Users::parse(&Users::without(&text, "pump").unwrap().unwrap()).unwrap().len(), 1);
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use nearfar::model::Detector;
+use nearfar::text;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -31,7 +32,10 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             let answer = answer(&mut detector, features, Caller::default()).map_err(anyhow::Error::msg)?;
             write_line(&mut out, &answer)
         }
-        None => score_lines(&mut detector, &mut io::stdin().lock(), &mut out),
+        None => {
+            let mut input = text::unmarked(io::stdin().lock()).context("cannot read stdin")?;
+            score_lines(&mut detector, &mut input, &mut out)
+        }
     };
     match result {
         // Nobody reads any more, as after `| head`: that is no fault.

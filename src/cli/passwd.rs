@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use nearfar::broker::{PASSWORD_BYTES_MAX, Users, UsersError, check_user_name};
 use nearfar::config::{self, ConfigError};
+use nearfar::text::{self, TextError};
 
 use super::output;
 
@@ -51,7 +52,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
 }
 
 fn unreadable(file: &Path, cause: io::Error) -> ConfigError {
-    ConfigError::Unreadable { file: file.display().to_string(), cause }
+    ConfigError::Unreadable { file: file.display().to_string(), cause: cause.into() }
 }
 
 /// The password: typed twice without echo, or the first line of standard input.
@@ -69,12 +70,12 @@ fn ask() -> anyhow::Result<String> {
 fn first_line(input: impl Read) -> anyhow::Result<String> {
     // Room for a line's end, and for one byte too many, which is then refused with its reason.
     let bytes_max = u64::try_from(PASSWORD_BYTES_MAX + 3)?;
-    let mut line = String::new();
-    io::BufReader::new(input.take(bytes_max))
-        .read_line(&mut line)
-        .context("the password on standard input cannot be read")?;
-    let ends: &[char] = &['\r', '\n'];
-    Ok(line.trim_end_matches(ends).to_owned())
+    let read = || -> Result<String, TextError> {
+        let mut line = Vec::new();
+        text::unmarked(input)?.take(bytes_max).read_until(b'\n', &mut line)?;
+        Ok(text::decode(&line)?.trim_end_matches(['\r', '\n']).to_owned())
+    };
+    read().context("the password on standard input cannot be read")
 }
 
 /// Replaces the file in one step, so that nobody ever reads half of it. It belongs to whom it belonged to, and only its owner

@@ -1,13 +1,12 @@
 //! The files that say who may do what: read here, when a node starts and whenever it is told to read them again.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::ConfigError;
 use crate::broker::{self, AccessRules, Guard, Listener, Reload, Users, UsersError};
 use crate::broker::{RULES_FILE_BYTES_MAX, USERS_FILE_BYTES_MAX};
+use crate::text;
 
 /// Puts a guard in front of `broker`, which lets in whom `users` names and allows them what `rules` says, or makes sure that
 /// it needs none. Both files are read again when the broker is told to reload.
@@ -94,7 +93,15 @@ impl Reload for AccessFiles {
 /// No users where there is no file.
 fn read_users(path: Option<&Path>) -> Result<Users, ConfigError> {
     let Some(path) = path else { return Ok(Users::default()) };
-    Users::parse(&read_users_text(path)?).map_err(|error| invalid_users(path, error))
+    let users = Users::parse(&read_users_text(path)?).map_err(|error| invalid_users(path, error))?;
+    if users.weak_count() > 0 {
+        tracing::warn!(
+            file = %path.display(), users = users.weak_count(),
+            "passwords of these users are hashed as Mosquitto did before 1.6.10 ($6$): whoever reads the file tries \
+             millions a second; `nearfar passwd FILE USER` sets one anew"
+        );
+    }
+    Ok(users)
 }
 
 fn read_rules(path: &Path) -> Result<AccessRules, ConfigError> {
@@ -116,13 +123,6 @@ pub fn invalid_users(path: &Path, error: UsersError) -> ConfigError {
 }
 
 fn read_bounded(path: &Path, bytes_max: usize) -> Result<String, ConfigError> {
-    let unreadable = |cause| ConfigError::Unreadable { file: path.display().to_string(), cause };
-    let mut text = String::new();
-    let bounded = File::open(path).map(|file| file.take(bytes_max as u64 + 1));
-    bounded.and_then(|mut file| file.read_to_string(&mut text)).map_err(unreadable)?;
-    if text.len() > bytes_max {
-        let problem = format!("the file is larger than the {bytes_max} bytes that are read");
-        return Err(unreadable(std::io::Error::new(std::io::ErrorKind::FileTooLarge, problem)));
-    }
-    Ok(text)
+    text::read_file(path, bytes_max)
+        .map_err(|cause| ConfigError::Unreadable { file: path.display().to_string(), cause })
 }

@@ -5,6 +5,7 @@ use std::io::Read;
 use csv::{ReaderBuilder, StringRecord};
 
 use crate::strict_toml;
+use crate::text;
 
 /// The columns, in the order of the replaced system; a file may have them in any order, and others besides.
 pub const COLUMNS: [&str; 6] =
@@ -86,8 +87,9 @@ pub enum MetricsFileError {
 /// # Errors
 /// [`MetricsFileError`] for the first thing that is wrong, with line and column.
 pub fn read(file: &str, input: impl Read) -> Result<Vec<Measurement>, MetricsFileError> {
-    let mut reader = ReaderBuilder::new().trim(csv::Trim::All).from_reader(input);
     let unreadable = |cause| MetricsFileError::Unreadable { file: file.to_owned(), cause };
+    let input = text::unmarked(input).map_err(|cause| unreadable(cause.into()))?;
+    let mut reader = ReaderBuilder::new().trim(csv::Trim::All).from_reader(input);
     let header = reader.headers().map_err(unreadable)?.clone();
     if header.is_empty() {
         return Err(MetricsFileError::Empty { file: file.to_owned() });

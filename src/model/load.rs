@@ -12,6 +12,7 @@ use super::detector::{Detector, LABELS_DEFAULT, ModelInfo, THRESHOLD_DEFAULT};
 use super::network::{Description, Network, Values};
 use super::tensors::{RawTensor, Shape};
 use super::{LoadError, Model, checkpoint, inferred, safetensors_file};
+use crate::text;
 
 /// The largest file of weights that is read: all of it is in memory while it is.
 pub(super) const WEIGHTS_BYTES_MAX: u64 = 2 << 30;
@@ -339,8 +340,8 @@ pub(super) fn read_bounded(path: &Path, bytes_max: u64, bound: &'static str) -> 
 
 fn read_text(path: &Path) -> Result<String, LoadError> {
     let bytes = read_bounded(path, CONFIG_BYTES_MAX, "config_bytes_max")?;
-    String::from_utf8(bytes)
-        .map_err(|error| read_error(path, io::Error::new(io::ErrorKind::InvalidData, error)))
+    let text = text::decode(&bytes).map_err(|error| read_error(path, error.into()))?;
+    Ok(text.to_owned())
 }
 
 fn read_error(path: &Path, error: io::Error) -> LoadError {

@@ -3,7 +3,7 @@
 //! A file may be far larger than memory: a recording holds one row and never more than [`RECORD_BYTES_MAX`] of it.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, Read};
 use std::path::{Path, PathBuf};
 
 use csv::{ByteRecord, ErrorKind, StringRecord};
@@ -16,6 +16,7 @@ pub use columns::{Columns, FeatureColumns};
 pub use error::{RecordingError, Suggestion};
 
 use self::parquet::ParquetRows;
+use crate::text::{self, Unmarked};
 use columns::{Chosen, Time};
 
 /// The longest row, and the longest header, in bytes; without it, one unclosed quote would swallow the file.
@@ -57,7 +58,7 @@ pub struct Recording {
 }
 
 enum Source {
-    Csv(Box<csv::Reader<Lines<BufReader<File>>>>),
+    Csv(Box<csv::Reader<Lines<Unmarked<File>>>>),
     Parquet(Box<ParquetRows>),
 }
 
@@ -78,8 +79,10 @@ impl Recording {
 
     fn open_csv(path: &Path) -> Result<(Source, StringRecord), RecordingError> {
         let path = path.to_owned();
-        let file = File::open(&path).map_err(|source| RecordingError::Open { path: path.clone(), source })?;
-        let lines = Lines { inner: BufReader::new(file), left: RECORD_BYTES_MAX, last: b'\n' };
+        let file = File::open(&path)
+            .and_then(text::unmarked)
+            .map_err(|source| RecordingError::Open { path: path.clone(), source })?;
+        let lines = Lines { inner: file, left: RECORD_BYTES_MAX, last: b'\n' };
         // Rows of another length are refused here, where their line is known.
         let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(lines);
         let header = match reader.headers() {
@@ -138,7 +141,7 @@ impl Iterator for Recording {
 }
 
 fn read_csv(
-    reader: &mut csv::Reader<Lines<BufReader<File>>>,
+    reader: &mut csv::Reader<Lines<Unmarked<File>>>,
     path: &Path,
     header: &StringRecord,
 ) -> Result<Option<(u64, StringRecord)>, RecordingError> {

@@ -63,6 +63,7 @@ fn assert_sound(users: &Users, text: &str) -> u32 {
     assert_eq!(entries.clone().count(), users.len(), "{text}");
     for entry in entries {
         let (name, stored) = entry.split_once(':').expect("a line without a colon is refused");
+        let (name, stored) = (name.trim(), stored.trim());
         let (_, password) = users.find(name).expect("every user is found");
         if assert_work_is_bounded(stored) {
             assert!(!password.is(b"not this one"), "{entry}");
@@ -82,11 +83,18 @@ fn assert_work_is_bounded(stored: &str) -> bool {
         assert!((1..=ITERATIONS_MAX).contains(&iterations), "{stored}");
         return iterations <= ITERATIONS_CHEAP;
     }
-    let of = |key: &str, default| {
+    if stored.starts_with("$6$") {
+        return true;
+    }
+    let of = |key: &str| {
         let parameters = stored.split('$').flat_map(|field| field.split(','));
-        parameters.rev().find_map(|parameter| parameter.strip_prefix(key)).map_or(default, number)
+        parameters
+            .rev()
+            .find_map(|parameter| parameter.strip_prefix(key))
+            .map(number)
+            .expect("both are there")
     };
-    let (memory_kib, passes) = (of("m=", 19_456), of("t=", 2));
+    let (memory_kib, passes) = (of("m="), of("t="));
     assert!(memory_kib <= MEMORY_KIB_MAX && memory_kib * passes <= WORK_KIB_MAX, "{stored}");
     memory_kib * passes <= WORK_KIB_CHEAP
 }

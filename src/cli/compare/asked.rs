@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use nearfar::lab::experiment::with_devices;
 use nearfar::lab::scenario::{Document, Load, Scenario};
+use nearfar::text;
 
 use super::Args;
 use super::paths::Paths;
@@ -31,7 +32,8 @@ impl Asked {
     /// When the file cannot be read or is no scenario, at any point of its sweeps.
     pub fn read(args: &Args, file: &Path) -> anyhow::Result<Self> {
         let name = file.display().to_string();
-        let text = std::fs::read_to_string(file).with_context(|| format!("{name}: cannot be read"))?;
+        let text =
+            text::read_file(file, text::TEXT_BYTES_MAX).with_context(|| format!("{name}: cannot be read"))?;
         let paths = Paths::of(file);
         let mut document = Document::parse(&name, &text)?;
         if let Some(seed) = args.seed {

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use nearfar::text;
+
 /// How a scenario's paths are found.
 pub struct Paths {
     beside: PathBuf,
@@ -46,7 +48,9 @@ impl Paths {
     /// The text of a file that a network names.
     pub fn read(&self, name: &str) -> Result<Option<String>, String> {
         let path = self.found(Path::new(name))?;
-        std::fs::read_to_string(&path).map(Some).map_err(|error| format!("{}: {error}", path.display()))
+        text::read_file(&path, text::TEXT_BYTES_MAX)
+            .map(Some)
+            .map_err(|error| format!("{}: {error}", path.display()))
     }
 
     /// The model that `path` means.

@@ -5,6 +5,7 @@ use serde_json::Value as Json;
 use crate::network::Profile;
 use crate::settings::{Setting, SettingError, Value, network_or_latency};
 use crate::strict_toml;
+use crate::text;
 
 /// The largest message that is read.
 const NETWORK_PAYLOAD_BYTES_MAX: usize = 16 * 1024;
@@ -34,8 +35,7 @@ pub fn read(payload: &[u8], deployment: &str) -> Result<Option<Profile>, Refused
         let problem = format!("found {} bytes, expected at most {NETWORK_PAYLOAD_BYTES_MAX}", payload.len());
         return Err(whole(problem));
     }
-    let text =
-        std::str::from_utf8(payload).map_err(|_| whole("expected JSON or TOML in UTF-8".to_owned()))?;
+    let text = text::decode(payload).map_err(|error| whole(format!("expected JSON or TOML: {error}")))?;
     let json: Json = if text.trim_start().starts_with('{') {
         serde_json::from_str(text).map_err(|error| whole(format!("this is no JSON: {error}")))?
     } else {

@@ -1,0 +1,233 @@
+//! How every text that people write is read: within a bound, as UTF-8, with or without a byte order mark.
+//!
+//! Editors and shells on Windows put that mark in front of what they save, and save UTF-16 when they are not told otherwise. The
+//! mark is left out wherever a text comes from; what is not UTF-8 is refused by the name of what it is, with its line.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, BufReader, Chain, Cursor, Read};
+use std::path::Path;
+
+/// The bound of a text that has no narrower one: a million recorded delays, which is the most that anyone may name, and room for more.
+pub const TEXT_BYTES_MAX: usize = 64 << 20;
+
+/// U+FEFF, which says that the text is UTF-8 and is no part of it.
+const MARK: &str = "\u{feff}";
+const MARK_UTF_16_LITTLE: &[u8] = &[0xff, 0xfe];
+const MARK_UTF_16_BIG: &[u8] = &[0xfe, 0xff];
+
+/// Why a text cannot be read.
+#[derive(Debug)]
+pub enum TextError {
+    /// The operating system's reason.
+    Unreadable(io::Error),
+    /// It is larger than this many bytes.
+    TooLarge(usize),
+    /// It is in another encoding, which can be told by how it begins.
+    Encoding(&'static str),
+    /// It is no UTF-8.
+    NotUtf8 {
+        /// The line, from 1.
+        line: usize,
+        /// The first byte that cannot stand there.
+        byte: u8,
+    },
+}
+
+impl fmt::Display for TextError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreadable(cause) => write!(f, "{cause}"),
+            Self::TooLarge(bytes_max) => write!(f, "found more than the {bytes_max} bytes that are read"),
+            Self::Encoding(name) => write!(
+                f,
+                "found {name}, expected UTF-8: save it as UTF-8, or convert it with `iconv -f {name} -t UTF-8`"
+            ),
+            Self::NotUtf8 { line, byte } => write!(
+                f,
+                "line {line}: found the byte 0x{byte:02x}, which is no UTF-8: save it as UTF-8, or convert it with `iconv -f \
+                 WINDOWS-1252 -t UTF-8`"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for TextError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Unreadable(cause) => cause.source(),
+            _ => None,
+        }
+    }
+}
+
+impl From<io::Error> for TextError {
+    fn from(cause: io::Error) -> Self {
+        Self::Unreadable(cause)
+    }
+}
+
+impl From<TextError> for io::Error {
+    fn from(error: TextError) -> Self {
+        match error {
+            TextError::Unreadable(cause) => cause,
+            other => Self::new(io::ErrorKind::InvalidData, other),
+        }
+    }
+}
+
+/// Reads a whole file of at most `bytes_max` bytes.
+///
+/// # Errors
+/// [`TextError`]; the file's name is the caller's to say.
+pub fn read_file(path: &Path, bytes_max: usize) -> Result<String, TextError> {
+    read(File::open(path)?, bytes_max)
+}
+
+/// Reads all of `input`, at most `bytes_max` bytes.
+///
+/// # Errors
+/// [`TextError`].
+pub fn read(input: impl Read, bytes_max: usize) -> Result<String, TextError> {
+    let mut bytes = Vec::new();
+    input.take((bytes_max as u64).saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() > bytes_max {
+        return Err(TextError::TooLarge(bytes_max));
+    }
+    let text = decode(&bytes)?;
+    match text.len() == bytes.len() {
+        true => String::from_utf8(bytes)
+            .map_err(|error| not_utf8(error.as_bytes(), error.utf8_error().valid_up_to())),
+        false => Ok(text.to_owned()),
+    }
+}
+
+/// `bytes` as text, without the mark.
+///
+/// # Errors
+/// [`TextError`] when they are no UTF-8.
+pub fn decode(bytes: &[u8]) -> Result<&str, TextError> {
+    if let Some(name) = other_encoding(bytes) {
+        return Err(TextError::Encoding(name));
+    }
+    std::str::from_utf8(bytes).map(without_mark).map_err(|error| not_utf8(bytes, error.valid_up_to()))
+}
+
+/// `text` without the mark that may stand in front of it.
+pub fn without_mark(text: &str) -> &str {
+    text.strip_prefix(MARK).unwrap_or(text)
+}
+
+/// Bytes that are read one after another, without the mark that may stand in front of them.
+///
+/// Nothing is asked for beyond what decides: a person at the other end of a pipe sees an answer to the first line.
+///
+/// # Errors
+/// That of `input`, or that they begin as UTF-16 does.
+pub fn unmarked<R: Read>(mut input: R) -> io::Result<Unmarked<R>> {
+    let mut first = Vec::with_capacity(MARK.len());
+    while may_become_mark(&first) && input.by_ref().take(1).read_to_end(&mut first)? > 0 {}
+    if let Some(name) = other_encoding(&first) {
+        return Err(TextError::Encoding(name).into());
+    }
+    if first == MARK.as_bytes() {
+        first.clear();
+    }
+    Ok(BufReader::new(Cursor::new(first).chain(input)))
+}
+
+/// What [`unmarked`] gives.
+pub type Unmarked<R> = BufReader<Chain<Cursor<Vec<u8>>, R>>;
+
+/// Whether `bytes` are the beginning of a mark, and not all of it.
+fn may_become_mark(bytes: &[u8]) -> bool {
+    [MARK.as_bytes(), MARK_UTF_16_LITTLE, MARK_UTF_16_BIG]
+        .iter()
+        .any(|mark| bytes.len() < mark.len() && mark.starts_with(bytes))
+}
+
+/// The name of an encoding that `bytes` begin as, and that is not UTF-8: by its mark, or by the zeros in a first letter.
+fn other_encoding(bytes: &[u8]) -> Option<&'static str> {
+    match bytes {
+        [0xff, 0xfe, 0, 0, ..] | [(1..), 0, 0, 0, ..] => Some("UTF-32LE"),
+        [0, 0, 0xfe, 0xff, ..] | [0, 0, 0, (1..), ..] => Some("UTF-32BE"),
+        [0xff, 0xfe, ..] | [(1..), 0, (1..), 0, ..] => Some("UTF-16LE"),
+        [0xfe, 0xff, ..] | [0, (1..), 0, (1..), ..] => Some("UTF-16BE"),
+        _ => None,
+    }
+}
+
+fn not_utf8(bytes: &[u8], at: usize) -> TextError {
+    let line = bytes[..at].iter().filter(|byte| **byte == b'\n').count() + 1;
+    TextError::NotUtf8 { line, byte: bytes[at] }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::BufRead;
+
+    #[test]
+    fn a_text_is_the_same_with_and_without_the_mark() {
+        for bytes in [&b"\xef\xbb\xbfpump"[..], b"pump"] {
+            assert_eq!(read(bytes, 7).unwrap(), "pump");
+            assert_eq!(decode(bytes).unwrap(), "pump");
+            let lines: Vec<_> = unmarked(bytes).unwrap().lines().map(Result::unwrap).collect();
+            assert_eq!(lines, ["pump"]);
+        }
+        // Only one, and only in front, is a mark.
+        assert_eq!(decode("\u{feff}\u{feff}a\u{feff}".as_bytes()).unwrap(), "\u{feff}a\u{feff}");
+        assert_eq!((decode(b"").unwrap(), decode(b"\xef\xbb\xbf").unwrap()), ("", ""));
+    }
+
+    #[test]
+    fn other_encodings_are_named() {
+        let utf_16 =
+            |text: &str, order: fn(u16) -> [u8; 2]| text.encode_utf16().flat_map(order).collect::<Vec<u8>>();
+        for (bytes, name) in [
+            (utf_16("\u{feff}a = 1", u16::to_le_bytes), "UTF-16LE"),
+            (utf_16("\u{feff}a = 1", u16::to_be_bytes), "UTF-16BE"),
+            (utf_16("a = 1", u16::to_le_bytes), "UTF-16LE"),
+            (utf_16("a = 1", u16::to_be_bytes), "UTF-16BE"),
+            (b"\xff\xfe\0\0a\0\0\0".to_vec(), "UTF-32LE"),
+        ] {
+            let problem = decode(&bytes).unwrap_err().to_string();
+            assert!(problem.contains(&format!("found {name}, expected UTF-8")), "{problem}");
+        }
+        let error = unmarked(&b"\xff\xfea\0"[..]).err().unwrap();
+        assert!(error.to_string().contains("UTF-16LE"), "{error}");
+    }
+
+    #[test]
+    fn a_byte_that_is_no_utf_8_is_named_with_its_line() {
+        let problem = decode(b"# one\nT\xfcr = 1\n").unwrap_err().to_string();
+        assert!(problem.starts_with("line 2: found the byte 0xfc"), "{problem}");
+    }
+
+    #[test]
+    fn one_byte_too_many_is_refused() {
+        assert_eq!(read(&b"abc"[..], 3).unwrap(), "abc");
+        assert!(matches!(read(&b"abcd"[..], 3), Err(TextError::TooLarge(3))));
+    }
+
+    /// Gives what it has byte by byte, and fails when asked for more.
+    struct Pipe(&'static [u8]);
+
+    impl Read for Pipe {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let (first, rest) = self.0.split_first().ok_or_else(|| io::Error::other("asked for more"))?;
+            (buffer[0], self.0) = (*first, rest);
+            Ok(1)
+        }
+    }
+
+    #[test]
+    fn the_first_line_is_there_before_the_second_is_asked_for() {
+        let mut line = String::new();
+        unmarked(Pipe(b"1\n")).unwrap().read_line(&mut line).unwrap();
+        assert_eq!(line, "1\n");
+        line.clear();
+        unmarked(Pipe(b"\xef\xbb\xbf1\n")).unwrap().read_line(&mut line).unwrap();
+        assert_eq!(line, "1\n");
+    }
+}
