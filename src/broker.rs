@@ -58,6 +58,7 @@ mod password;
 mod peer;
 mod pending;
 mod poison;
+mod properties;
 mod publication;
 mod reached;
 mod reason;

@@ -3,11 +3,13 @@
 //! Shared by the embedded broker and the local client. There is no I/O here.
 
 mod receipt;
+mod user_properties;
 
 use bytes::Bytes;
 use std::time::Instant;
 
 pub use self::receipt::{Receipt, Settlement};
+pub use self::user_properties::UserProperties;
 
 /// Quality of service, as MQTT numbers it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -87,7 +89,7 @@ pub struct Properties {
     /// 1 when the payload is UTF-8 text.
     pub payload_format_indicator: Option<u8>,
     /// Name-value pairs, in order.
-    pub user_properties: Vec<(String, String)>,
+    pub user_properties: UserProperties,
 }
 
 /// Whether `topic` may be published to: not empty, no wildcard, no NUL, at most 65,535 bytes (MQTT 3.1.1, 4.7).

@@ -36,7 +36,7 @@ fn a_message_arrives_with_its_qos_and_properties() {
     let properties = Properties {
         response_topic: Some("answers".to_owned()),
         correlation_data: Some(vec![0, 255].into()),
-        user_properties: vec![("k".to_owned(), "v".to_owned())],
+        user_properties: [("k", "v")].into_iter().collect(),
         message_expiry_s: Some(100),
         ..Properties::default()
     };

@@ -1,12 +1,12 @@
 //! Framing: where packets begin and end, and the numbers in them.
 //!
-//! A frame is complete before any codec sees it. PUBLISH and the acknowledgements are read and written here, without a
-//! copy; the other packets, and the properties of MQTT 5, go through rumqttd's codecs.
+//! A frame is complete before any codec sees it. PUBLISH and the acknowledgements are read and written by us, without a copy and
+//! without taking their properties apart; the other packets go through rumqttd's codecs.
 
 use super::reason::Reason;
 use super::wellformed;
-use bytes::{BufMut, Bytes, BytesMut};
-use rumqttd::protocol::{Packet, Protocol, Publish, PublishProperties, v4::V4, v5::V5};
+use bytes::{BufMut, BytesMut};
+use rumqttd::protocol::{Packet, Protocol, v4::V4, v5::V5};
 
 /// Packet types, the high four bits of a packet's first byte.
 pub(super) mod kind {
@@ -149,33 +149,6 @@ pub(super) fn decode(frame: &[u8], version: Version) -> Result<Packet, Reason> {
     decoded.map_err(|_| Reason::MALFORMED)
 }
 
-/// Decodes the property block of a PUBLISH, its length in front, by dressing it up as a PUBLISH without payload.
-pub(super) fn decode_properties(block: &[u8]) -> Result<Option<PublishProperties>, Reason> {
-    wellformed::check_publish_properties(block)?;
-    let mut frame = BytesMut::with_capacity(block.len() + 8);
-    frame.put_u8(kind::PUBLISH << 4);
-    put_varint(&mut frame, 2 + block.len());
-    frame.put_u16(0);
-    frame.extend_from_slice(block);
-    match V5.read_mut(&mut frame, usize::MAX) {
-        Ok(Packet::Publish(publish, properties)) if publish.payload.is_empty() => Ok(properties),
-        _ => Err(Reason::MALFORMED),
-    }
-}
-
-/// Encodes the property block of a PUBLISH into `scratch`, and returns where in it the block starts.
-pub(super) fn encode_properties(
-    properties: PublishProperties,
-    scratch: &mut BytesMut,
-) -> Result<usize, Reason> {
-    scratch.clear();
-    let empty = Publish::new(Bytes::new(), Bytes::new(), false);
-    V5.write(Packet::Publish(empty, Some(properties)), scratch).map_err(|_| Reason::UNSPECIFIED)?;
-    let (_, length_bytes) = varint(&scratch[1..])?.ok_or(Reason::UNSPECIFIED)?;
-    // First byte, remaining length, and the empty topic's length come before the block.
-    Ok(1 + length_bytes + 2)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -243,11 +216,6 @@ mod tests {
         }
 
         #[test]
-        fn random_property_blocks_never_panic(block in prop::collection::vec(any::<u8>(), 0..200)) {
-            let _any_answer = decode_properties(&block);
-        }
-
-        #[test]
         fn varints_read_back(value in 0usize..268_435_456) {
             let mut bytes = Vec::new();
             put_varint(&mut bytes, value);
@@ -267,17 +235,5 @@ mod tests {
     fn too_large_a_packet_is_refused_before_it_arrives() {
         assert_eq!(peek(&[0x30, 0x80, 0x80, 0x80, 0x01], MAX), Err(Reason::PACKET_TOO_LARGE));
         assert_eq!(peek(&[0x30, 0xff, 0xff, 0xff, 0xff], MAX), Err(Reason::MALFORMED));
-    }
-
-    #[test]
-    fn properties_read_back() {
-        let properties = PublishProperties {
-            response_topic: Some("r".to_owned()),
-            user_properties: vec![("k".to_owned(), "v".repeat(200))],
-            ..PublishProperties::default()
-        };
-        let mut scratch = BytesMut::new();
-        let at = encode_properties(properties.clone(), &mut scratch).unwrap();
-        assert_eq!(decode_properties(&scratch[at..]), Ok(Some(properties)));
     }
 }

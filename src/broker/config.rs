@@ -305,7 +305,7 @@ pub struct Limits {
     pub session_expiry_max_s: u32,
     /// Retained messages.
     pub retained_messages_max: usize,
-    /// Topics and payloads of the retained messages, in bytes.
+    /// What the retained messages take of memory, in bytes: topics, payloads, properties and what it takes to keep them.
     pub retained_bytes_max: usize,
     /// Unacknowledged QoS 1 and 2 publishes of one client (the Receive Maximum it is told).
     pub receive_max: u16,

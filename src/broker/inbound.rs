@@ -8,13 +8,14 @@ use super::ending::End;
 use super::inflight::Inflight;
 use super::output::{PUBCOMP_FIRST, PUBREL_FIRST};
 use super::owed::{Answered, When};
+use super::properties;
 use super::publication::{Publication, message_bytes};
 use super::reached::Limit;
 use super::reason::Reason;
 use super::wellformed;
 use crate::mqtt::{Qos, is_topic_name};
 use bytes::Bytes;
-use rumqttd::protocol::{DisconnectReasonCode, Packet, PublishProperties};
+use rumqttd::protocol::{DisconnectReasonCode, Packet};
 use tokio::time::Instant;
 
 /// Publishes handed to the router in one go.
@@ -24,14 +25,14 @@ const BATCH_MESSAGES_MAX: usize = 512;
 const DUP: u8 = 0b1000;
 
 /// A PUBLISH taken apart.
-struct Publish {
+struct Publish<'a> {
     qos: Qos,
     retain: bool,
     is_duplicate: bool,
     packet_id: u16,
     /// Empty where an alias stands for it.
     topic: Bytes,
-    properties: Option<PublishProperties>,
+    properties: properties::Read<'a>,
     payload: Bytes,
 }
 
@@ -138,11 +139,10 @@ impl Connection {
         let mut publish = self.read_publish(first, body)?;
         let deadline_ms = self.check_properties(&mut publish)?;
         let mut refusal = self.route(&publish.topic)?;
-        let answers = publish.properties.as_ref().and_then(|own| own.response_topic.as_ref());
-        if refusal == Reason::SUCCESS && !self.may_be_answered_on(answers) {
+        if refusal == Reason::SUCCESS && !self.may_be_answered_on(publish.properties.response_topic) {
             refusal = Reason::NOT_AUTHORIZED;
         }
-        let bytes = message_bytes(&self.route.topic, &publish.payload, publish.properties.as_ref());
+        let bytes = message_bytes(&self.route.topic, &publish.payload, &publish.properties.application);
         if refusal == Reason::SUCCESS && !self.has_room(bytes)? {
             return Ok(Progress::Wait);
         }
@@ -180,7 +180,7 @@ impl Connection {
             let publication = Publication {
                 topic: self.route.topic.clone(),
                 payload: publish.payload,
-                properties: publish.properties.map(Box::new),
+                properties: publish.properties.application,
                 qos: publish.qos,
                 retain: publish.retain,
                 origin: Some(self.session.uid),
@@ -251,7 +251,7 @@ impl Connection {
         self.owe(packet_id, Qos::ExactlyOnce, when);
     }
 
-    fn read_publish(&self, first: u8, body: &Bytes) -> Result<Publish, Reason> {
+    fn read_publish<'a>(&self, first: u8, body: &'a Bytes) -> Result<Publish<'a>, Reason> {
         let qos = Qos::from_bits((first >> 1) & 0b11).ok_or(Reason::MALFORMED)?;
         let topic_bytes = usize::from(u16_at(body, 0)?);
         let mut at = 2 + topic_bytes;
@@ -266,7 +266,7 @@ impl Connection {
                 return Err(Reason::MALFORMED);
             }
         }
-        let mut properties = None;
+        let mut properties = properties::Read::default();
         if self.version == Version::V5 {
             let (properties_bytes, length_bytes) = varint(&body[at..])?.ok_or(Reason::MALFORMED)?;
             let end = at + length_bytes + properties_bytes;
@@ -274,7 +274,7 @@ impl Connection {
                 return Err(Reason::MALFORMED);
             }
             if properties_bytes > 0 {
-                properties = codec::decode_properties(&body[at..end])?;
+                properties = properties::read(&body[at + length_bytes..end])?;
             }
             at = end;
         }
@@ -284,19 +284,9 @@ impl Connection {
         Ok(Publish { qos, retain, is_duplicate, packet_id, topic, properties, payload: body.slice(at..) })
     }
 
-    /// Checks the properties, resolves the alias, and takes out what does not travel with the message. Returns the deadline.
-    fn check_properties(&mut self, publish: &mut Publish) -> Result<Option<u64>, Reason> {
-        let Some(own) = &mut publish.properties else { return Ok(None) };
-        if !own.subscription_identifiers.is_empty()
-            || own.response_topic.as_ref().is_some_and(|topic| !is_topic_name(topic))
-        {
-            return Err(Reason::PROTOCOL_ERROR);
-        }
-        if own.payload_format_indicator.is_some_and(|indicator| indicator > 1) {
-            return Err(Reason::MALFORMED);
-        }
-        let expiry_s = own.message_expiry_interval.take();
-        if let Some(alias) = own.topic_alias.take() {
+    /// Puts the topic in the place of its alias. Returns the deadline.
+    fn check_properties(&mut self, publish: &mut Publish<'_>) -> Result<Option<u64>, Reason> {
+        if let Some(alias) = publish.properties.alias {
             if alias > self.server.config.limits.topic_aliases_max {
                 self.server.bus.reached.note(Limit::TopicAliases, &self.client_id);
                 return Err(Reason::TOPIC_ALIAS_INVALID);
@@ -315,9 +305,7 @@ impl Connection {
                 self.aliases.insert(alias, Bytes::copy_from_slice(&publish.topic));
             }
         }
-        if *own == PublishProperties::default() {
-            publish.properties = None;
-        }
+        let expiry_s = publish.properties.expiry_s;
         Ok(expiry_s.map(|s| self.server.bus.now_ms() + u64::from(s) * 1_000))
     }
 

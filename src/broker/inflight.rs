@@ -1,5 +1,6 @@
 //! What a client has not acknowledged to the end, counted in messages and bytes.
 
+use super::properties::ApplicationProperties;
 use super::session::Delivery;
 use bytes::Bytes;
 use std::collections::{VecDeque, vec_deque};
@@ -52,7 +53,7 @@ impl InflightMessages {
         message.is_released = true;
         message.delivery.payload = Bytes::new();
         message.delivery.topic = Bytes::new();
-        message.delivery.properties = None;
+        message.delivery.properties = ApplicationProperties::default();
         self.bytes += message.delivery.bytes();
     }
 
@@ -83,6 +84,7 @@ impl IntoIterator for InflightMessages {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::broker::session::DELIVERY_BYTES;
     use crate::mqtt::Qos;
 
     #[test]
@@ -92,7 +94,7 @@ mod tests {
             let delivery = Delivery {
                 topic: Bytes::from_static(b"t"),
                 payload: Bytes::from_static(b"1234"),
-                properties: None,
+                properties: ApplicationProperties::default(),
                 qos: Qos::ExactlyOnce,
                 retain: false,
                 identifiers: Vec::new(),
@@ -101,9 +103,12 @@ mod tests {
             };
             inflight.push_back(Inflight { packet_id, is_released: false, delivery });
         }
-        assert_eq!((inflight.len(), inflight.bytes()), (2, 10));
+        assert_eq!((inflight.len(), inflight.bytes()), (2, 2 * DELIVERY_BYTES + 10));
         inflight.release(0);
-        assert_eq!((inflight.len(), inflight.bytes(), inflight[0].is_released), (2, 5, true));
+        assert_eq!(
+            (inflight.len(), inflight.bytes(), inflight[0].is_released),
+            (2, 2 * DELIVERY_BYTES + 5, true)
+        );
         inflight.remove(1);
         inflight.remove(0);
         inflight.remove(0);

@@ -5,7 +5,8 @@ use super::batch::Batch;
 use super::bus::{Bus, lock};
 use super::hold::Registration;
 use super::lane::{Lane, LaneReceiver};
-use super::publication::{self, Publication};
+use super::properties::ApplicationProperties;
+use super::publication::Publication;
 use super::router::RouterGone;
 use super::subscriptions::Subscriber;
 use crate::mqtt::{Message, TOPIC_BYTES_MAX, is_topic_filter};
@@ -166,7 +167,9 @@ impl LinkPublisher {
             payload: message.payload,
             qos: message.qos,
             retain: message.retain,
-            properties: message.properties.map(|properties| Box::new(publication::to_codec(*properties))),
+            properties: message.properties.map_or_else(ApplicationProperties::default, |own| {
+                ApplicationProperties::of_application(&own)
+            }),
             origin: None,
             sender: None,
             received_at: None,
@@ -278,7 +281,7 @@ fn message(bus: &Bus, publication: Publication) -> Message {
         payload: publication.payload,
         qos: publication.qos,
         retain: false,
-        properties: publication::from_codec(publication.properties, expiry_s),
+        properties: publication.properties.to_application(expiry_s),
         sender: publication.sender,
         received_at: publication.received_at,
         is_duplicate: publication.is_duplicate,

@@ -50,7 +50,7 @@ impl Mailbox {
     pub fn put(&self, copy: Copy) {
         let mut state = lock(&self.state);
         let is_first = state.copies.is_empty();
-        state.bytes += copy.publication.bytes();
+        state.bytes += copy.publication.waiting_bytes();
         state.copies.push_back(copy);
         state.put += 1;
         while state.bytes > state.bytes_max && state.copies.len() > 1 {
@@ -99,7 +99,7 @@ impl Mailbox {
 impl State {
     fn pop(&mut self) -> Option<Copy> {
         let copy = self.copies.pop_front()?;
-        self.bytes -= copy.publication.bytes();
+        self.bytes -= copy.publication.waiting_bytes();
         Some(copy)
     }
 }
@@ -117,7 +117,7 @@ mod tests {
     #[test]
     fn the_oldest_go_where_there_is_no_room_and_are_counted_once() {
         let mailbox = Mailbox::new(1);
-        mailbox.widen(2 * copy(b"1").publication.bytes());
+        mailbox.widen(2 * copy(b"1").publication.waiting_bytes());
         for payload in [b"1", b"2", b"3", b"4"] {
             mailbox.put(copy(payload));
         }

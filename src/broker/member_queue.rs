@@ -73,7 +73,7 @@ impl MemberQueue {
             return Err(delivery);
         }
         let is_first = state.deliveries.is_empty();
-        state.bytes += delivery.publication.bytes();
+        state.bytes += delivery.publication.waiting_bytes();
         state.deliveries.push_back(delivery);
         drop(state);
         if is_first {
@@ -141,7 +141,7 @@ impl State {
 
     fn pop(&mut self) -> Option<SharedDelivery> {
         let delivery = self.deliveries.pop_front()?;
-        self.bytes -= delivery.publication.bytes();
+        self.bytes -= delivery.publication.waiting_bytes();
         Some(delivery)
     }
 }

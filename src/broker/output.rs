@@ -1,9 +1,10 @@
 //! What is written to one client: encoded packets, one after the other, and how much of them has gone out.
 
-use super::codec::{self, Version, kind, put_varint, varint_bytes};
+use super::codec::{Version, kind, put_varint, varint_bytes};
+use super::properties::Told;
 use super::reason::Reason;
 use super::session::Delivery;
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes};
 use std::collections::HashMap;
 
 /// Nothing more is taken for a client above this many unwritten bytes.
@@ -33,12 +34,11 @@ pub(super) struct Output {
     written: usize,
     wishes: Wishes,
     aliases: HashMap<Bytes, u16>,
-    scratch: BytesMut,
 }
 
 impl Output {
     pub fn new(wishes: Wishes) -> Self {
-        Self { bytes: Vec::new(), written: 0, wishes, aliases: HashMap::new(), scratch: BytesMut::new() }
+        Self { bytes: Vec::new(), written: 0, wishes, aliases: HashMap::new() }
     }
 
     pub fn unwritten(&self) -> &[u8] {
@@ -131,14 +131,16 @@ impl Output {
             None => None,
         };
         let (alias, mut topic) = self.alias(&delivery.topic);
-        let Ok(properties_at) = self.properties(delivery, alias, expiry_s) else { return false };
+        let told =
+            Told { expiry_s, alias: alias.map(|alias| alias.number), identifiers: &delivery.identifiers };
         if alias.is_some_and(|alias| !alias.is_known) {
             topic = &delivery.topic;
         }
-        let properties_bytes = match (self.wishes.version, properties_at) {
-            (Version::V311, _) => 0,
-            (Version::V5, None) => 1,
-            (Version::V5, Some(at)) => self.scratch.len() - at,
+        let own = delivery.properties.as_wire();
+        let block_bytes = told.wire_bytes() + own.len();
+        let properties_bytes = match self.wishes.version {
+            Version::V311 => 0,
+            Version::V5 => varint_bytes(block_bytes) + block_bytes,
         };
         let packet_id_bytes = if delivery.qos as u8 > 0 { 2 } else { 0 };
         let body = 2 + topic.len() + packet_id_bytes + properties_bytes + delivery.payload.len();
@@ -157,10 +159,10 @@ impl Output {
         if packet_id_bytes > 0 {
             self.bytes.put_u16(packet_id);
         }
-        match (self.wishes.version, properties_at) {
-            (Version::V311, _) => {}
-            (Version::V5, None) => self.bytes.push(0),
-            (Version::V5, Some(at)) => self.bytes.extend_from_slice(&self.scratch[at..]),
+        if self.wishes.version == Version::V5 {
+            put_varint(&mut self.bytes, block_bytes);
+            told.put(&mut self.bytes);
+            self.bytes.extend_from_slice(own);
         }
         self.bytes.extend_from_slice(&delivery.payload);
         true
@@ -179,27 +181,6 @@ impl Output {
             return (None, topic);
         }
         (Some(Alias { number: next, is_known: false }), topic)
-    }
-
-    /// Encodes the properties into the scratch buffer and says where they start; `None` when there are none.
-    fn properties(
-        &mut self,
-        delivery: &Delivery,
-        alias: Option<Alias>,
-        expiry_s: Option<u32>,
-    ) -> Result<Option<usize>, Reason> {
-        let is_bare = delivery.properties.is_none()
-            && alias.is_none()
-            && expiry_s.is_none()
-            && delivery.identifiers.is_empty();
-        if self.wishes.version == Version::V311 || is_bare {
-            return Ok(None);
-        }
-        let mut properties = delivery.properties.as_deref().cloned().unwrap_or_default();
-        properties.topic_alias = alias.map(|alias| alias.number);
-        properties.message_expiry_interval = expiry_s;
-        properties.subscription_identifiers.clone_from(&delivery.identifiers);
-        codec::encode_properties(properties, &mut self.scratch).map(Some)
     }
 }
 

@@ -90,18 +90,25 @@ impl Pending {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::broker::properties::ApplicationProperties;
+    use crate::broker::session::DELIVERY_BYTES;
     use crate::mqtt::Qos;
     use bytes::Bytes;
 
     fn limits(pending_policy: PendingPolicy) -> Limits {
-        Limits { pending_messages_max: 3, pending_bytes_max: 100, pending_policy, ..Limits::default() }
+        Limits {
+            pending_messages_max: 3,
+            pending_bytes_max: 100 + 3 * DELIVERY_BYTES,
+            pending_policy,
+            ..Limits::default()
+        }
     }
 
     fn delivery(payload: &[u8]) -> Delivery {
         Delivery {
             topic: Bytes::from_static(b"t"),
             payload: Bytes::copy_from_slice(payload),
-            properties: None,
+            properties: ApplicationProperties::default(),
             qos: Qos::AtLeastOnce,
             retain: false,
             identifiers: Vec::new(),
@@ -132,11 +139,11 @@ mod tests {
 
     #[test]
     fn bytes_are_bounded_too_and_as_many_old_ones_go_as_it_takes() {
-        let limits = limits(PendingPolicy::DropOldest);
+        let limits = Limits { pending_bytes_max: 100 + DELIVERY_BYTES, ..limits(PendingPolicy::DropOldest) };
         let mut pending = Pending::default();
         assert_eq!(pending.keep(delivery(&[0; 40]), &limits), Kept::Yes);
         assert_eq!(pending.keep(delivery(&[0; 90]), &limits), Kept::Yes, "the last one in may exceed it");
         assert_eq!(pending.keep(delivery(b"x"), &limits), Kept::Dropped(1, Limit::PendingBytes));
-        assert_eq!((pending.len(), pending.bytes), (2, 93));
+        assert_eq!((pending.len(), pending.bytes), (2, 2 * DELIVERY_BYTES + 93));
     }
 }

@@ -1,23 +1,31 @@
 //! The retained messages: each topic's last known value, in memory, bounded in number and bytes.
 
-use crate::mqtt::Qos;
-use crate::mqtt::filter_matches;
+use super::properties::ApplicationProperties;
+use super::publication::ALLOCATION_BYTES;
+use crate::mqtt::{Qos, filter_matches};
 use bytes::Bytes;
-use rumqttd::protocol::PublishProperties;
 use std::collections::BTreeMap;
 use std::ops::Bound;
+
+/// What keeping a message takes beside topic, payload and properties: its place in the store, and their allocations.
+const KEPT_BYTES: usize = 160 + 2 * ALLOCATION_BYTES;
 
 /// A topic's last known value.
 #[derive(Clone)]
 pub(super) struct RetainedMessage {
     pub payload: Bytes,
-    pub properties: Option<Box<PublishProperties>>,
+    pub properties: ApplicationProperties,
     pub qos: Qos,
     /// When it expires, in milliseconds of the bus's clock.
     pub deadline_ms: Option<u64>,
 }
 
 impl RetainedMessage {
+    /// What it takes of memory under `topic`.
+    fn bytes(&self, topic: &str) -> usize {
+        KEPT_BYTES + topic.len() + self.payload.len() + self.properties.bytes()
+    }
+
     fn is_expired(&self, now_ms: u64) -> bool {
         self.deadline_ms.is_some_and(|deadline| deadline <= now_ms)
     }
@@ -54,7 +62,7 @@ impl RetainedStore {
         }
     }
 
-    /// How many are kept, and how many bytes their topics and payloads take.
+    /// How many are kept, and how many bytes they take.
     pub fn size(&self) -> (usize, usize) {
         (self.messages.len(), self.bytes)
     }
@@ -67,7 +75,7 @@ impl RetainedStore {
     pub fn apply(&mut self, change: Change) {
         let old = self.remove(&change.topic);
         let Some(message) = change.message else { return };
-        let size = change.topic.len() + message.payload.len();
+        let size = message.bytes(&change.topic);
         if self.messages.len() < self.messages_max && self.bytes + size <= self.bytes_max {
             self.bytes += size;
             self.messages.insert(change.topic, message);
@@ -84,7 +92,7 @@ impl RetainedStore {
 
     fn remove(&mut self, topic: &str) -> bool {
         let Some(old) = self.messages.remove(topic) else { return false };
-        self.bytes -= topic.len() + old.payload.len();
+        self.bytes -= old.bytes(topic);
         true
     }
 
@@ -118,13 +126,13 @@ mod tests {
     use super::*;
 
     fn store() -> RetainedStore {
-        RetainedStore::new(3, 100)
+        RetainedStore::new(3, 3 * (KEPT_BYTES + 2) + 100)
     }
 
     fn keep(store: &mut RetainedStore, topic: &str, payload: &'static [u8], deadline_ms: Option<u64>) {
         let message = (!payload.is_empty()).then(|| RetainedMessage {
             payload: Bytes::from_static(payload),
-            properties: None,
+            properties: ApplicationProperties::default(),
             qos: Qos::AtMostOnce,
             deadline_ms,
         });
@@ -163,9 +171,9 @@ mod tests {
             keep(&mut store, topic, b"1", None);
         }
         assert_eq!((store.size().0, store.refused()), (3, 1));
-        keep(&mut store, "a", &[b'x'; 200], None);
+        keep(&mut store, "a", &[b'x'; 500], None);
         assert_eq!(topics(&mut store, "a", 0), [] as [&str; 0]);
         keep(&mut store, "b", b"", None);
-        assert_eq!(store.size(), (1, 2));
+        assert_eq!(store.size(), (1, KEPT_BYTES + 2));
     }
 }

@@ -38,16 +38,16 @@ impl Connection {
 
     /// Whether the client may have answers to its publish sent to `topic`: only where it may publish itself, because whoever
     /// answers does so on its behalf.
-    pub(super) fn may_be_answered_on(&mut self, topic: Option<&String>) -> bool {
+    pub(super) fn may_be_answered_on(&mut self, topic: Option<&str>) -> bool {
         let Some(topic) = topic else { return true };
         let access = &self.server.config.access;
         let version = access.version();
-        if self.route.answers_version == version && self.route.answers_topic == *topic {
+        if self.route.answers_version == version && self.route.answers_topic == topic {
             return true;
         }
         let is_allowed = access.authorize(&self.session.identity, Action::Publish, topic);
         if is_allowed {
-            self.route.answers_topic.clone_from(topic);
+            topic.clone_into(&mut self.route.answers_topic);
             self.route.answers_version = version;
         }
         is_allowed

@@ -48,7 +48,7 @@ pub struct Statistics {
     pub log_bytes: u64,
     /// Retained messages kept.
     pub retained_messages: usize,
-    /// Bytes of their topics and payloads.
+    /// What they take of memory in bytes: topics, payloads, properties and what it takes to keep them.
     pub retained_bytes: usize,
     /// Retained messages that found the store full.
     pub retained_refused: u64,

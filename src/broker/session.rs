@@ -8,12 +8,12 @@ use super::inflight::InflightMessages;
 use super::mailbox::Mailbox;
 use super::owed::Answered;
 use super::pending::Pending;
-use super::publication::{Publication, property_bytes};
+use super::properties::ApplicationProperties;
+use super::publication::{ALLOCATION_BYTES, Publication};
 use super::shared::{Group, Membership};
 use super::shares::Owner;
 use crate::mqtt::{Qos, filter_matches, filters_overlap};
 use bytes::Bytes;
-use rumqttd::protocol::PublishProperties;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use tokio::sync::Notify;
@@ -43,11 +43,14 @@ pub(super) struct Subscription {
     pub is_judged: bool,
 }
 
+/// What a delivery takes beside its parts: itself in a queue that has grown by doubling, and the allocations of topic and payload.
+pub(super) const DELIVERY_BYTES: usize = size_of::<Delivery>() / 2 * 3 + 2 * ALLOCATION_BYTES;
+
 /// A message on its way to a client.
 pub(super) struct Delivery {
     pub topic: Bytes,
     pub payload: Bytes,
-    pub properties: Option<Box<PublishProperties>>,
+    pub properties: ApplicationProperties,
     pub qos: Qos,
     pub retain: bool,
     pub identifiers: Vec<usize>,
@@ -57,9 +60,10 @@ pub(super) struct Delivery {
 }
 
 impl Delivery {
-    /// What it takes of a bound in bytes: everything that a client chose.
+    /// What it takes of memory where it waits, and so of a bound in bytes.
     pub fn bytes(&self) -> usize {
-        self.topic.len() + self.payload.len() + property_bytes(self.properties.as_deref())
+        let identifiers = self.identifiers.capacity() * size_of::<usize>();
+        DELIVERY_BYTES + self.topic.len() + self.payload.len() + self.properties.bytes() + identifiers
     }
 
     /// Copies what it holds, so that a message that waits does not pin the large block it was read in.

@@ -119,7 +119,7 @@ impl Group {
         let mut dropped = 0;
         {
             let mut waiting = lock(&self.waiting);
-            waiting.bytes += publication.bytes();
+            waiting.bytes += publication.waiting_bytes();
             waiting.fresh.push_back(publication);
             while waiting.bytes > self.bytes_max && waiting.fresh.len() > 1 && waiting.pop_fresh().is_some() {
                 dropped += 1;
@@ -203,11 +203,11 @@ impl Group {
         {
             let mut waiting = lock(&self.waiting);
             let is_full = waiting.returned.len() >= RETURNED_MESSAGES_MAX
-                || waiting.bytes.saturating_add(publication.bytes()) > self.bytes_max;
+                || waiting.bytes.saturating_add(publication.waiting_bytes()) > self.bytes_max;
             if is_full && !waiting.is_empty() {
                 return false;
             }
-            waiting.bytes += publication.bytes();
+            waiting.bytes += publication.waiting_bytes();
             waiting.returned.push_back(publication);
         }
         self.hand_out();
@@ -232,13 +232,13 @@ impl Waiting {
 
     fn pop(&mut self) -> Option<Arc<Publication>> {
         let returned = self.returned.pop_front();
-        self.bytes -= returned.as_ref().map_or(0, |publication| publication.bytes());
+        self.bytes -= returned.as_ref().map_or(0, |publication| publication.waiting_bytes());
         returned.or_else(|| self.pop_fresh())
     }
 
     fn pop_fresh(&mut self) -> Option<Arc<Publication>> {
         let publication = self.fresh.pop_front()?;
-        self.bytes -= publication.bytes();
+        self.bytes -= publication.waiting_bytes();
         Some(publication)
     }
 }

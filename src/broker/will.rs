@@ -1,11 +1,12 @@
 //! A client's will: what is published for it when it goes without saying goodbye.
 
 use super::access::{Action, Identity};
+use super::properties::ApplicationProperties;
 use super::publication::Publication;
 use super::server::Server;
 use crate::mqtt::{Qos, Sender};
 use bytes::Bytes;
-use rumqttd::protocol::{LastWill, LastWillProperties, PublishProperties};
+use rumqttd::protocol::{LastWill, LastWillProperties};
 
 /// A will.
 pub(super) struct Will {
@@ -13,7 +14,7 @@ pub(super) struct Will {
     payload: Bytes,
     qos: Qos,
     retain: bool,
-    properties: Option<PublishProperties>,
+    properties: ApplicationProperties,
     expiry_s: Option<u32>,
     /// Seconds between the connection's end and the will, while the session lives.
     pub delay_s: u32,
@@ -27,15 +28,7 @@ impl Will {
             .as_ref()
             .map_or((0, None), |own| (own.delay_interval.unwrap_or(0), own.message_expiry_interval));
         let properties = properties
-            .map(|own| PublishProperties {
-                payload_format_indicator: own.payload_format_indicator,
-                content_type: own.content_type,
-                response_topic: own.response_topic,
-                correlation_data: own.correlation_data,
-                user_properties: own.user_properties,
-                ..PublishProperties::default()
-            })
-            .filter(|own| *own != PublishProperties::default());
+            .map_or_else(ApplicationProperties::default, |own| ApplicationProperties::of_will(&own));
         Self {
             // Copies, so that a will does not pin the block it was read in.
             topic: Bytes::copy_from_slice(&will.topic),
@@ -59,7 +52,7 @@ impl Will {
     /// Whether the rules let this client leave it, and have it answered where it says.
     pub fn is_allowed(&self, server: &Server, who: &Identity) -> bool {
         let access = &server.config.access;
-        let answers = self.properties.as_ref().and_then(|own| own.response_topic.as_ref());
+        let answers = self.properties.response_topic();
         self.topic_name().is_some_and(|name| access.authorize(who, Action::Will, name))
             && answers.is_none_or(|topic| access.authorize(who, Action::Publish, topic))
     }
@@ -71,7 +64,7 @@ impl Will {
             payload: self.payload,
             qos: self.qos,
             retain: self.retain,
-            properties: self.properties.map(Box::new),
+            properties: self.properties,
             origin: None,
             sender: self.sender,
             received_at: None,

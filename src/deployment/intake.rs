@@ -163,7 +163,7 @@ impl Intake {
         let allowed = [expiry, self.deadline].into_iter().flatten().min();
         let span = self.span(&caller, message.properties.as_deref());
         let deadline = allowed.map(|allowed| arrived_at + allowed);
-        let reply_to = ReplyTo { qos: message.qos, properties: message.properties, receipt: message.receipt };
+        let reply_to = ReplyTo::new(message.qos, message.properties, message.receipt);
         Box::new(Particulars {
             bytes,
             span,

@@ -26,10 +26,26 @@ const WARN_EVERY: Duration = Duration::from_secs(10);
 pub struct ReplyTo {
     /// The request's own QoS, which its answer gets too.
     pub qos: Qos,
-    /// MQTT 5 response topic and correlation data.
+    /// MQTT 5 response topic, correlation data and trace: what the answer needs of the request's properties, and nothing else.
     pub properties: Option<Box<Properties>>,
     /// What its sender waits for.
     pub receipt: Option<Receipt>,
+}
+
+impl ReplyTo {
+    /// For a request with these properties, of which it keeps what the answer needs: the request may be under way for long.
+    pub fn new(qos: Qos, properties: Option<Box<Properties>>, receipt: Option<Receipt>) -> Self {
+        let properties = properties.and_then(|mut own| {
+            *own = Properties {
+                response_topic: own.response_topic.take(),
+                correlation_data: own.correlation_data.take(),
+                user_properties: trace_context::echoed(&own),
+                ..Properties::default()
+            };
+            (*own != Properties::default()).then_some(own)
+        });
+        Self { qos, properties, receipt }
+    }
 }
 
 /// A request that has ended, on its way out.

@@ -4,7 +4,7 @@
 
 use tracing::Span;
 
-use crate::mqtt::Properties;
+use crate::mqtt::{Properties, UserProperties};
 use crate::telemetry;
 
 /// The names of the user properties, as the W3C's note on MQTT gives them.
@@ -27,13 +27,12 @@ pub fn continue_in(span: &Span, request: &Properties) {
 }
 
 /// The user properties for its answer: each of the two at most once.
-pub fn echoed(request: &Properties) -> Vec<(String, String)> {
-    let pair = |name: &str| find(request, name).map(|value| (name.to_owned(), value.to_owned()));
-    if request.user_properties.is_empty() { Vec::new() } else { NAMES.into_iter().filter_map(pair).collect() }
+pub fn echoed(request: &Properties) -> UserProperties {
+    NAMES.into_iter().filter_map(|name| Some((name, find(request, name)?))).collect()
 }
 
 fn find<'a>(request: &'a Properties, wanted: &str) -> Option<&'a str> {
     let mut pairs = request.user_properties.iter();
-    let (_, value) = pairs.find(|(name, value)| name == wanted && value.len() <= VALUE_BYTES_MAX)?;
+    let (_, value) = pairs.find(|&(name, value)| name == wanted && value.len() <= VALUE_BYTES_MAX)?;
     Some(value)
 }

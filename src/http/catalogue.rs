@@ -222,8 +222,12 @@ pub const LOG_BYTES: Metric =
     metric("nearfar_broker_log_bytes", Gauge, &[], "Messages on their way through the router's log");
 pub const RETAINED_MESSAGES: Metric =
     metric("nearfar_broker_retained_messages", Gauge, &[], "Retained messages");
-pub const RETAINED_BYTES: Metric =
-    metric("nearfar_broker_retained_bytes", Gauge, &[], "Topics and payloads of retained messages");
+pub const RETAINED_BYTES: Metric = metric(
+    "nearfar_broker_retained_bytes",
+    Gauge,
+    &[],
+    "Memory that retained messages take: topics, payloads, properties and what it takes to keep them",
+);
 pub const RETAINED_REFUSED: Metric = metric(
     "nearfar_broker_retained_refused_total",
     Counter,

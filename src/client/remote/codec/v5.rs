@@ -1,6 +1,6 @@
 //! MQTT 5.
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use rumqttc::v5::mqttbytes::v5::{
     ConnAck, Connect, ConnectProperties, ConnectReturnCode, Disconnect, DisconnectReasonCode, Filter,
     LastWill, Login, Packet, PubAckReason, PubRecReason, Publish, PublishProperties, RetainForwardRule,
@@ -9,7 +9,7 @@ use rumqttc::v5::mqttbytes::v5::{
 use rumqttc::v5::mqttbytes::{Error, QoS};
 
 use super::{Accepted, Config, Fate, Incoming, PACKET_BYTES_MAX, Status, malformed, unwritable};
-use crate::mqtt::{Message, Properties, Qos};
+use crate::mqtt::{Message, Properties, Qos, UserProperties};
 
 pub fn read(input: &mut BytesMut, bytes_max: u32) -> Result<Option<Incoming>, String> {
     // The codec does not know a DISCONNECT without a reason.
@@ -141,11 +141,12 @@ fn message(publish: Publish) -> Message {
     let properties = publish.properties.map(|properties| {
         Box::new(Properties {
             response_topic: properties.response_topic,
-            correlation_data: properties.correlation_data,
+            // A copy, so that it does not pin the whole packet for as long as the answer takes.
+            correlation_data: properties.correlation_data.map(|data| Bytes::copy_from_slice(&data)),
             message_expiry_s: properties.message_expiry_interval,
             content_type: properties.content_type,
             payload_format_indicator: properties.payload_format_indicator,
-            user_properties: properties.user_properties,
+            user_properties: properties.user_properties.into_iter().collect(),
         })
     });
     Message {
@@ -180,6 +181,11 @@ pub fn connect(config: &Config, status: Option<&Status>, output: &mut BytesMut) 
     write(&Packet::Connect(connect, will, login), PACKET_BYTES_MAX, output)
 }
 
+/// In the codec's form.
+fn pairs(properties: &UserProperties) -> Vec<(String, String)> {
+    properties.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
 pub fn publish(
     id: u16,
     is_duplicate: bool,
@@ -192,7 +198,7 @@ pub fn publish(
         message_expiry_interval: properties.message_expiry_s,
         response_topic: properties.response_topic.clone(),
         correlation_data: properties.correlation_data.clone(),
-        user_properties: properties.user_properties.clone(),
+        user_properties: pairs(&properties.user_properties),
         content_type: properties.content_type.clone(),
         ..PublishProperties::default()
     });
