@@ -75,6 +75,7 @@ mod settings;
 mod settings_limits;
 mod shared;
 mod shares;
+mod silence;
 mod subscribing;
 mod subscriptions;
 mod tls;

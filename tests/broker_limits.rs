@@ -4,7 +4,7 @@
 #[path = "support/mqtt.rs"]
 mod mqtt;
 
-use mqtt::{Client, Connect, PATIENCE, Packet, start};
+use mqtt::{Client, Connect, PATIENCE, Packet, packet, start, trickle};
 use nearfar::broker::{Broker, Config, Limit, Limits, OverRate, PendingPolicy};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -429,6 +429,56 @@ fn a_client_that_reads_nothing_is_not_read_from_and_then_disconnected() {
     }
     assert!(reached(&broker, Limit::UnreadBytes) >= 1);
     bystander.assert_unmoved();
+}
+
+/// A large PUBLISH, a byte at a time: far more than a client with a keep-alive of a second can send before that is over.
+fn drops() -> impl Iterator<Item = Vec<u8>> {
+    let publish = packet(0x30, &[&[0, 1, b't'][..], &[0; 10_000]].concat());
+    publish.into_iter().take(100).map(|byte| vec![byte])
+}
+
+#[test]
+fn bytes_of_a_packet_that_does_not_end_keep_nobody_alive() {
+    let (_broker, address) = with(Limits::default());
+    let bystander = Bystander::new(address);
+    let mut old = Client::accepted(address, &Connect { keep_alive_s: 1, ..Connect::v3("old") });
+    let mut new = Client::accepted(address, &Connect { keep_alive_s: 1, ..Connect::v5("new") });
+    assert!(trickle(&old.stream, drops()), "it outlives its keep-alive");
+    assert_eq!(old.next(), None);
+    assert!(trickle(&new.stream, drops()), "it outlives its keep-alive");
+    assert_eq!(new.receive().body[0], 0x8d);
+    bystander.assert_unmoved();
+}
+
+#[test]
+fn a_packet_has_a_time_to_be_whole_also_without_a_keep_alive() {
+    let limits = Limits { packet_timeout: Duration::from_millis(300), ..Limits::default() };
+    let (broker, address) = with(limits);
+    let bystander = Bystander::new(address);
+    let mut quiet = Client::v3(address, "quiet");
+    let (mut half, mut slow) = (Client::v5(address, "half"), Client::v3(address, "slow"));
+    half.send(&[0xc0]);
+    assert_eq!(half.last().unwrap().body[0], 0x97);
+    assert!(trickle(&slow.stream, drops()), "its packet has all the time it likes");
+    assert_eq!(slow.next(), None);
+    assert_eq!(reached(&broker, Limit::PacketTimeout), 2);
+    // Who has begun none is silent as long as it likes.
+    quiet.ping();
+    bystander.assert_unmoved();
+}
+
+#[test]
+fn a_large_packet_on_a_slow_line_outlives_keep_alive_and_packet_timeout() {
+    let limits = Limits { packet_timeout: Duration::from_millis(500), ..Limits::default() };
+    let (_broker, address) = with(limits);
+    let mut slow = Client::accepted(address, &Connect { keep_alive_s: 1, ..Connect::v3("slow") });
+    slow.subscribe("t", 0);
+    // Some 8 kB a second, for three seconds: the chunks are far enough apart that it takes longer than each of the limits.
+    let publish = packet(0x30, &[&[0, 1, b't'][..], &[7; 24_000]].concat());
+    let (most, last) = publish.split_at(23_200);
+    assert!(!trickle(&slow.stream, most.chunks(800).map(<[u8]>::to_vec)), "it is cut off");
+    slow.send(last);
+    assert_eq!(slow.receive().payload().len(), 24_000);
 }
 
 /// The router's answer to a SUBSCRIBE comes behind messages that there is no room for, and what would make room stands behind

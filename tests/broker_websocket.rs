@@ -9,11 +9,11 @@ mod mqtt;
 mod websocket;
 
 use certificates::{Authority, Files};
-use mqtt::{Client, Connect, PATIENCE, start};
-use nearfar::broker::{Broker, Config, Listener};
+use mqtt::{Client, Connect, PATIENCE, packet, start, trickle};
+use nearfar::broker::{Broker, Config, Limit, Limits, Listener};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use websocket::{
     ACCEPT, BINARY, CLOSE, CONTINUATION, FIN, Frame, PING, PONG, TEXT, WebSocket, ask, connect, frame,
     request, request_with,
@@ -348,4 +348,68 @@ fn rumqttd_toml_has_websocket_listeners_and_their_mistakes_are_named() {
         let error = Config::from_rumqttd_toml(&text).unwrap_err();
         assert_eq!((error.line, error.key.as_str()), (3, "ws.1.allowed_origins"), "{wrong}: {error}");
     }
+}
+
+/// The reason in the DISCONNECT that comes, be it behind pongs.
+fn goodbye(socket: &mut WebSocket<TcpStream>) -> u8 {
+    loop {
+        let frame = socket.frame().unwrap();
+        if frame.first == FIN | BINARY {
+            assert_eq!(frame.payload[0], 0xe0, "{frame:?}");
+            return frame.payload[2];
+        }
+        assert_eq!(frame.first, FIN | PONG, "{frame:?}");
+    }
+}
+
+#[test]
+fn neither_bytes_nor_pings_nor_empty_messages_of_a_websocket_keep_anybody_alive() {
+    let (_broker, address, _) = start_both();
+    let says = Connect { keep_alive_s: 1, ..Connect::v5("c") };
+    let publish = packet(0x30, &[&[0, 1, b't', 0][..], &[0; 10_000]].concat());
+    let message = frame(FIN | BINARY, &publish);
+    let bytes: Vec<_> = publish.iter().take(100).map(|byte| frame(FIN | BINARY, &[*byte])).collect();
+    let part: Vec<_> = message.iter().take(100).map(|byte| vec![*byte]).collect();
+    let empty_parts = std::iter::once(frame(BINARY, &[])).chain(vec![frame(CONTINUATION, &[]); 100]);
+    for (what, chunks) in [
+        ("bytes, a message each", bytes),
+        ("bytes of one message", part),
+        ("empty messages", vec![frame(FIN | BINARY, &[]); 100]),
+        ("empty parts of a message", empty_parts.collect()),
+        ("pongs that nobody asked for", vec![frame(FIN | PONG, &[1; 100]); 100]),
+    ] {
+        let mut socket = frames(address, &says);
+        assert!(trickle(&socket.stream, chunks), "{what}");
+        assert_eq!(goodbye(&mut socket), 0x8d, "{what}");
+    }
+    let mut socket = frames(address, &says);
+    let started = Instant::now();
+    let pings = std::iter::from_fn(|| {
+        socket.send(&frame(FIN | PING, b"still here"));
+        (started.elapsed() < PATIENCE).then(|| socket.frame().unwrap())
+    });
+    let last = pings.skip_while(|frame| frame.first == FIN | PONG).next().unwrap();
+    assert_eq!((last.payload[0], last.payload[2]), (0xe0, 0x8d), "pings");
+}
+
+#[test]
+fn a_part_of_a_message_has_a_time_to_be_whole_also_without_a_keep_alive() {
+    let limits = Limits { packet_timeout: Duration::from_millis(300), ..Limits::default() };
+    let (broker, address) = start(Config { limits, ..config() });
+    let mut quiet = client(address, &Connect::v5("quiet"));
+    let publish = frame(FIN | BINARY, &packet(0x30, &[&[0, 1, b't', 0][..], &[0; 1_000]].concat()));
+    for (what, part) in [
+        ("a part of a frame", publish[..500].to_vec()),
+        ("a part of a message", frame(BINARY, &[0x30, 100])),
+        ("a part of a message, and a ping", [frame(BINARY, &[0x30, 100]), frame(FIN | PING, b"x")].concat()),
+        ("a part of a packet", frame(FIN | BINARY, &[0x30, 100])),
+    ] {
+        let mut socket = frames(address, &Connect::v5("half"));
+        socket.send(&part);
+        assert_eq!(goodbye(&mut socket), 0x97, "{what}");
+    }
+    assert_eq!(broker.statistics().limits_reached.of(Limit::PacketTimeout), 4);
+    quiet.stream.send(&frame(FIN | PING, b"a ping is no packet"));
+    assert_eq!(quiet.stream.frame().unwrap().first, FIN | PONG);
+    quiet.ping();
 }

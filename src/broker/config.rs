@@ -311,8 +311,12 @@ pub struct Limits {
     pub receive_max: u16,
     /// Topic aliases of one client.
     pub topic_aliases_max: u16,
-    /// A client that takes nothing of what is written to it for this long is disconnected.
+    /// A client that takes nothing of what is written to it for this long is disconnected. What it takes more slowly than 500 bytes a
+    /// second counts for as much less.
     pub write_timeout: Duration,
+    /// A client that has begun a packet and not ended it for this long is disconnected (0x97). Bytes of it buy time, 500 of them a
+    /// second, so that large packets come through on slow lines; keep-alive counts the same way.
+    pub packet_timeout: Duration,
     /// Sockets of one address (of IPv6, of one /64 network); a further one is closed at once.
     pub connections_per_address_max: usize,
     /// The longest client id; a CONNECT with a longer one is refused with 0x85 (2 in 3.1.1).
@@ -393,6 +397,7 @@ impl Default for Limits {
             receive_max: u16::MAX,
             topic_aliases_max: 64,
             write_timeout: Duration::from_secs(30),
+            packet_timeout: Duration::from_secs(60),
             connections_per_address_max: 1_000,
             client_id_bytes_max: 256,
             topic_bytes_max: 4_096,

@@ -12,13 +12,14 @@ use super::output::{Output, Wishes};
 use super::owed::Owed;
 use super::pace::Pace;
 use super::parked::until;
-use super::peer::Peer;
+use super::peer::{Peer, UnderWay};
 use super::reached::Limit;
 use super::reason::Reason;
 use super::registry::Order;
 use super::retained::RetainedMessage;
 use super::server::Server;
 use super::session::Session;
+use super::silence::{Refusing, Silence};
 use super::subscriptions::Targets;
 use super::turnstile::Visit;
 use super::will::Will;
@@ -41,7 +42,7 @@ const READS_PER_BLOCK: usize = 4;
 const READ_BLOCK_BYTES_MAX: usize = 64 * 1024;
 /// A connection that has read this much lets the others have their turn.
 const TURN_BYTES_MAX: usize = 32 * 1024;
-/// Keep-alive and write timeouts are looked at at least this often, and at most that often.
+/// Keep-alive, a packet's time and the write timeout are looked at at least this often, and at most that often.
 const TICK_MAX: Duration = Duration::from_secs(10);
 const TICK_LEAST: Duration = Duration::from_millis(1);
 
@@ -104,6 +105,11 @@ pub(super) struct Connection {
     pub farewell: Farewell,
     pub will: Option<Will>,
     keep_alive: Option<Duration>,
+    silence: Silence,
+    /// A whole packet was read since the silence was looked at.
+    pub has_packet: bool,
+    /// What has come beside `unread` and is no bytes of MQTT yet.
+    under_way: UnderWay,
     /// How fast it may publish; `None` for any rate.
     pub pace: Option<Pace>,
     /// Its publishes wait until then, because it was too fast.
@@ -112,6 +118,12 @@ pub(super) struct Connection {
     pub is_overrun: bool,
     /// It has more unread than it may, which was counted.
     is_unread: bool,
+}
+
+/// What a client has sent that nothing has been made of yet.
+struct Arrived {
+    unread: BytesMut,
+    under_way: UnderWay,
 }
 
 /// Serves one client over a stream, from CONNECT to the end.
@@ -145,7 +157,10 @@ pub(super) async fn serve<R, W>(
         (Err(refusal), _) => Err(refusal),
     };
     match hello {
-        Ok(hello) => run(server, limits, hello, unread, reader, writer, online).await,
+        Ok(hello) => {
+            let arrived = Arrived { unread, under_way: peer.under_way };
+            run(server, limits, hello, arrived, reader, writer, online).await;
+        }
         Err(refusal) => {
             tracing::debug!(peer = %peer.address, reason = %refusal.reason, "connection refused");
             note_too_large(&server, refusal.reason, "a CONNECT");
@@ -170,7 +185,7 @@ async fn run<R, W>(
     server: Arc<Server>,
     limits: ConnectionLimits,
     mut hello: Hello,
-    unread: BytesMut,
+    arrived: Arrived,
     mut reader: R,
     mut writer: W,
     online: Option<Online>,
@@ -195,7 +210,7 @@ async fn run<R, W>(
     session.identity = hello.identity(client_id.clone());
     let answer = connack(&server, &limits, &hello, is_present, assigned);
     let will = hello.will.take();
-    let mut connection = Connection::new(server, client_id, &limits, &hello, session, unread);
+    let mut connection = Connection::new(server, client_id, &limits, &hello, session, arrived);
     connection.will = will;
     if connection.server.config.tells_senders {
         let sender = connection.session.identity.sender();
@@ -232,7 +247,7 @@ impl Connection {
         limits: &ConnectionLimits,
         hello: &Hello,
         session: Box<Session>,
-        unread: BytesMut,
+        arrived: Arrived,
     ) -> Self {
         let progress = server.bus.progress();
         let rates = &server.config.limits;
@@ -251,7 +266,8 @@ impl Connection {
             session,
             output: Output::new(wishes),
             window: hello.window.into(),
-            unread,
+            unread: arrived.unread,
+            under_way: arrived.under_way,
             frames: Bytes::new(),
             needed_bytes: 0,
             read_bytes: 0,
@@ -272,6 +288,8 @@ impl Connection {
             // The client has one and a half times its keep-alive (MQTT 3.1.1, 3.1.2.10).
             keep_alive: (hello.keep_alive_s > 0)
                 .then(|| Duration::from_millis(u64::from(hello.keep_alive_s) * 1_500)),
+            silence: Silence::new(Instant::now()),
+            has_packet: false,
             pace,
             paused_until: None,
             is_overrun: false,
@@ -306,22 +324,20 @@ impl Connection {
         R: AsyncRead + Unpin,
         W: AsyncWrite + Unpin,
     {
-        let mut last_read = Instant::now();
-        // Since when the client takes nothing of what is written to it.
-        let mut unwritten_since = None;
+        let mut refusing = Refusing::default();
         let mut holds_back = false;
+        let mut could_read = true;
         let mut turn_bytes = 0;
         let tick = tokio::time::sleep(self.tick());
         tokio::pin!(tick);
         self.resume()?;
         // Packets may have come with the CONNECT.
         self.process()?;
+        self.note_arrived(Instant::now());
         let news = self.session.news.clone();
         loop {
             if self.waits_for_answers && !self.owes_too_much() && !self.server.bus.is_draining() {
                 self.waits_for_answers = false;
-                // It could not be read meanwhile, so its silence does not count.
-                last_read = Instant::now();
                 self.process()?;
             }
             self.take_ready().await?;
@@ -333,18 +349,30 @@ impl Connection {
                 return Err(Reason::QUOTA_EXCEEDED);
             }
             let wants_write = holds_back || !self.output.unwritten().is_empty();
-            if !wants_write {
-                unwritten_since = None;
-            } else if unwritten_since.is_none() {
-                unwritten_since = Some(Instant::now());
-            }
+            refusing.note(wants_write, Instant::now);
             let takes_more = self.takes_more();
             let can_read = self.frames.is_empty() && !self.is_held && self.reads_enough();
             if can_read {
                 self.reserve_block();
             }
+            if can_read && !could_read {
+                self.silence.excuse(Instant::now());
+            }
+            could_read = can_read;
             tokio::select! {
                 biased;
+                // Before what may always be ready, or a client that floods would have all the time it likes.
+                () = &mut tick => {
+                    self.review_rights()?;
+                    if can_read {
+                        self.check_silence()?;
+                    }
+                    if refusing.lasts(self.server.config.limits.write_timeout, Instant::now()) {
+                        self.server.bus.reached.note(Limit::WriteTimeout, &self.client_id);
+                        return Ok(End::Lost);
+                    }
+                    tick.as_mut().reset(self.next_tick(can_read));
+                }
                 order = orders.recv(), if !self.is_leaving() => match order {
                     // Bounded by the broker's grace, at whose end the task is dropped.
                     Some(Order::End(Reason::SHUTTING_DOWN)) => self.begin_farewell(),
@@ -354,15 +382,16 @@ impl Connection {
                     Ok(written) => {
                         self.output.advance(written.bytes);
                         holds_back = written.holds_back;
-                        unwritten_since = None;
+                        refusing.note_taken(written.bytes, Instant::now());
                     }
                     Err(_gone) => return Ok(End::Lost),
                 },
                 read = reader.read_buf(&mut self.unread), if can_read => match read {
                     Ok(bytes) if bytes > 0 => {
-                        last_read = Instant::now();
+                        let now = Instant::now();
                         self.read_bytes = bytes;
                         self.process()?;
+                        self.note_arrived(now);
                         turn_bytes += bytes;
                         if turn_bytes >= TURN_BYTES_MAX {
                             // A flood: let the others have their turn.
@@ -380,35 +409,13 @@ impl Connection {
                     let was_held = self.is_held;
                     self.is_held = was_held && self.server.bus.is_behind();
                     if was_held && !self.is_held {
-                        // It could not be read while it was held, so its silence does not count.
-                        last_read = Instant::now();
                         self.process()?;
                     }
                 }
-                () = self.visit.called(), if self.visit.is_waiting() => {
-                    last_read = Instant::now();
-                    self.process()?;
-                }
+                () = self.visit.called(), if self.visit.is_waiting() => self.process()?,
                 () = until(self.paused_until), if self.paused_until.is_some() => {
                     self.paused_until = None;
-                    last_read = Instant::now();
                     self.process()?;
-                }
-                () = &mut tick => {
-                    self.review_rights()?;
-                    let is_waiting = self.is_held
-                        || self.visit.is_waiting()
-                        || self.waits_for_answers
-                        || self.paused_until.is_some();
-                    if self.keep_alive.is_some_and(|limit| !is_waiting && last_read.elapsed() >= limit) {
-                        return Err(Reason::KEEP_ALIVE);
-                    }
-                    let write_timeout = self.server.config.limits.write_timeout;
-                    if unwritten_since.is_some_and(|since: Instant| since.elapsed() >= write_timeout) {
-                        self.server.bus.reached.note(Limit::WriteTimeout, &self.client_id);
-                        return Ok(End::Lost);
-                    }
-                    tick.as_mut().reset(self.next_tick(last_read));
                 }
             }
         }
@@ -424,16 +431,47 @@ impl Connection {
         !self.is_unread
     }
 
-    fn tick(&self) -> Duration {
-        self.keep_alive
-            .map_or(TICK_MAX, |limit| limit.min(TICK_MAX))
-            .min(self.server.config.limits.write_timeout)
+    /// Notes what the client has sent, be it whole packets or a part of one.
+    fn note_arrived(&mut self, now: Instant) {
+        if std::mem::take(&mut self.has_packet) {
+            self.silence.end(now);
+        }
+        // No packet has more bytes, however many a WebSocket spends on it.
+        let bytes = (self.unread.len() + self.under_way.bytes()).min(self.packet_bytes_max);
+        self.silence.note_under_way(bytes, now);
     }
 
-    fn next_tick(&self, last_read: Instant) -> Instant {
+    /// Ends the connection of a client that has sent no whole packet for too long. It is asked while the client is read from: otherwise
+    /// its silence does not count.
+    fn check_silence(&mut self) -> Result<(), Reason> {
         let now = Instant::now();
-        let regular = now + self.tick();
-        let due = self.keep_alive.map_or(regular, |limit| (last_read + limit).min(regular));
+        self.note_arrived(now);
+        let is_over = |end: Option<Instant>| end.is_some_and(|end| end <= now);
+        if is_over(self.silence.keep_alive_ends(self.keep_alive)) {
+            return Err(Reason::KEEP_ALIVE);
+        }
+        let limits = &self.server.config.limits;
+        if is_over(self.silence.packet_ends(limits.packet_timeout)) {
+            self.server.bus.reached.note(Limit::PacketTimeout, &self.client_id);
+            return Err(Reason::QUOTA_EXCEEDED);
+        }
+        Ok(())
+    }
+
+    fn tick(&self) -> Duration {
+        let limits = &self.server.config.limits;
+        let limit = limits.write_timeout.min(limits.packet_timeout).min(TICK_MAX);
+        self.keep_alive.map_or(limit, |keep_alive| limit.min(keep_alive))
+    }
+
+    fn next_tick(&self, counts_silence: bool) -> Instant {
+        let now = Instant::now();
+        if !counts_silence {
+            return now + self.tick();
+        }
+        let packet_ends = self.silence.packet_ends(self.server.config.limits.packet_timeout);
+        let ends = [self.silence.keep_alive_ends(self.keep_alive), packet_ends];
+        let due = ends.into_iter().flatten().fold(now + self.tick(), Instant::min);
         due.max(now + TICK_LEAST)
     }
 

@@ -80,6 +80,7 @@ impl Connection {
                     return Ok(());
                 }
                 self.frames = self.unread.split_to(found.bytes).freeze();
+                self.has_packet = true;
             }
             while let Some(header) = peek(&self.frames, usize::MAX)? {
                 let frame = self.frames.slice(..header.packet_bytes());

@@ -1,14 +1,33 @@
 //! Who is at the other end of a connection, as far as the connection itself tells.
 
 use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The other end of a connection.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(super) struct Peer {
     /// Where it connects from.
     pub address: IpAddr,
     /// The name that its certificate proves, on a listener that takes names from certificates.
     pub identity: Option<String>,
+    /// What has come of a WebSocket message that is not whole.
+    pub under_way: UnderWay,
+}
+
+/// How many bytes have come of something that is not whole yet, so that nobody else can see them.
+#[derive(Debug, Clone, Default)]
+pub(super) struct UnderWay(Arc<AtomicUsize>);
+
+impl UnderWay {
+    pub fn bytes(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Changed by one task alone.
+    pub fn set(&self, bytes: usize) {
+        self.0.store(bytes, Ordering::Relaxed);
+    }
 }
 
 /// What limits count as one address: in IPv6 the /64 network, of which a single host has all of the addresses.

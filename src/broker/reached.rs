@@ -59,6 +59,8 @@ pub enum Limit {
     UnreadBytes,
     /// The time in which a client takes nothing that is written to it.
     WriteTimeout,
+    /// The time in which a packet that a client has begun does not end.
+    PacketTimeout,
     /// Failed logins of one address.
     FailedLogins,
     /// Logins that wait to be checked.
@@ -67,7 +69,7 @@ pub enum Limit {
 
 impl Limit {
     /// Every limit.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::Connections,
         Self::ConnectionsPerAddress,
         Self::Connecting,
@@ -91,6 +93,7 @@ impl Limit {
         Self::PublishRate,
         Self::UnreadBytes,
         Self::WriteTimeout,
+        Self::PacketTimeout,
         Self::FailedLogins,
         Self::LoginsWaiting,
     ];
@@ -121,6 +124,7 @@ impl Limit {
             Self::PublishRate => "publish_messages_per_s_max",
             Self::UnreadBytes => "unread_bytes_max",
             Self::WriteTimeout => "write_timeout",
+            Self::PacketTimeout => "packet_timeout",
             Self::FailedLogins => "failed_logins_max",
             Self::LoginsWaiting => "logins_waiting_max",
         }

@@ -27,6 +27,7 @@ const KEYS: &[&str] = &[
     "publish_over_rate",
     "unread_bytes_max",
     "write_timeout_ms",
+    "packet_timeout_ms",
     "failed_logins_max",
     "failed_login_forgiven_ms",
 ];
@@ -77,7 +78,8 @@ fn read_queues(table: &Table<'_>, limits: &mut Limits) -> Result<(), SettingsErr
     ];
     table.choice("pending_policy", &policies, &mut limits.pending_policy)?;
     table.number("unread_bytes_max", 1_024..=BYTES_MAX, &mut limits.unread_bytes_max)?;
-    table.milliseconds("write_timeout_ms", 1..=86_400_000, &mut limits.write_timeout)
+    table.milliseconds("write_timeout_ms", 1..=86_400_000, &mut limits.write_timeout)?;
+    table.milliseconds("packet_timeout_ms", 1..=86_400_000, &mut limits.packet_timeout)
 }
 
 #[cfg(test)]
@@ -96,7 +98,7 @@ mod tests {
             receive_max = 13\ntopic_aliases_max = 14\ninflight_bytes_max = 15\npending_messages_max = 16\n\
             pending_bytes_max = 17\npending_policy = \"drop_oldest\"\npublish_messages_per_s_max = 18\n\
             publish_burst_messages_max = 19\npublish_over_rate = \"disconnect\"\nunread_bytes_max = 2048\n\
-            write_timeout_ms = 21\nfailed_logins_max = 22\nfailed_login_forgiven_ms = 23\n";
+            write_timeout_ms = 21\npacket_timeout_ms = 25\nfailed_logins_max = 22\nfailed_login_forgiven_ms = 23\n";
         assert_eq!(text.lines().count(), KEYS.len() + 1, "every key is in the test");
         let expected = Limits {
             filters_max: 5,
@@ -110,6 +112,7 @@ mod tests {
             receive_max: 13,
             topic_aliases_max: 14,
             write_timeout: Duration::from_millis(21),
+            packet_timeout: Duration::from_millis(25),
             connections_per_address_max: 1,
             client_id_bytes_max: 24,
             topic_bytes_max: 3,

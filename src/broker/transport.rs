@@ -5,7 +5,7 @@ use super::addresses::Place;
 use super::config::{ConnectionLimits, Listener};
 use super::connection;
 use super::ending::{LINGER, linger};
-use super::peer::Peer;
+use super::peer::{Peer, UnderWay};
 use super::server::Server;
 use super::tls::{Admitted, TlsEntrance};
 use super::websocket::{self, MqttStream};
@@ -63,25 +63,32 @@ impl Arrival {
 
     async fn mqtts(self, tls: Arc<TlsEntrance>, stream: TcpStream) {
         if let Some(Admitted { stream, identity }) = self.admit(&tls, stream).await {
-            self.serve(stream, identity).await;
+            self.serve(stream, identity, UnderWay::default()).await;
         }
     }
 
     async fn ws(self, stream: TcpStream) {
         if let Some(stream) = self.upgrade(stream).await {
-            self.serve(stream, None).await;
+            let under_way = stream.under_way();
+            self.serve(stream, None, under_way).await;
         }
     }
 
     async fn wss(self, tls: Arc<TlsEntrance>, stream: TcpStream) {
         let Some(Admitted { stream, identity }) = self.admit(&tls, stream).await else { return };
         if let Some(stream) = self.upgrade(stream).await {
-            self.serve(stream, identity).await;
+            let under_way = stream.under_way();
+            self.serve(stream, identity, under_way).await;
         }
     }
 
-    async fn serve<S: AsyncRead + AsyncWrite>(self, stream: S, identity: Option<String>) {
-        let (limits, peer) = (self.limits(), self.peer(identity));
+    async fn serve<S: AsyncRead + AsyncWrite>(
+        self,
+        stream: S,
+        identity: Option<String>,
+        under_way: UnderWay,
+    ) {
+        let (limits, peer) = (self.limits(), Peer { under_way, ..self.peer(identity) });
         let (reader, writer) = tokio::io::split(stream);
         connection::serve(self.server, limits, peer, reader, writer).await;
     }
@@ -134,6 +141,6 @@ impl Arrival {
     }
 
     fn peer(&self, identity: Option<String>) -> Peer {
-        Peer { address: self.address, identity }
+        Peer { address: self.address, identity, under_way: UnderWay::default() }
     }
 }

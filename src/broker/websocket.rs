@@ -3,6 +3,7 @@
 //! Packets and messages need not begin or end together, so the stream knows no packets. A text message ends it.
 
 use super::config::WebSocket;
+use super::peer::UnderWay;
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::{Sink, Stream};
 use std::io;
@@ -29,6 +30,8 @@ const MESSAGE_BYTES_LEAST: usize = 64 * 1024;
 const MESSAGE_BYTES_OUT_MAX: usize = 64 * 1024;
 /// What the stream holds back at most: a message, and answers to pings that a client does not read.
 const HELD_BACK_BYTES_MAX: usize = 2 * MESSAGE_BYTES_OUT_MAX;
+/// Of a client's ping, its answer to one, or its goodbye: two bytes and four of a mask.
+const CONTROL_HEADER_BYTES: usize = 6;
 /// Read from the socket at once.
 const READ_BYTES: usize = 8 * 1024;
 
@@ -123,9 +126,16 @@ fn values(request: &Request, name: HeaderName) -> impl Iterator<Item = &str> {
 
 /// The bytes in a client's binary messages, and binary messages of the bytes that are written.
 pub(super) struct MqttStream<S> {
-    messages: WebSocketStream<S>,
+    messages: WebSocketStream<Counting<S>>,
     /// What is left of the last message.
     unread: Bytes,
+    under_way: UnderWay,
+}
+
+/// Counts what comes in from the client, for nothing else tells how much of a message is here before it is whole.
+struct Counting<S> {
+    stream: S,
+    under_way: UnderWay,
 }
 
 impl<S> MqttStream<S>
@@ -134,6 +144,9 @@ where
 {
     /// A stream whose handshake is done, and after which `tail` has come already.
     pub async fn new(stream: S, tail: BytesMut, packet_bytes_max: usize) -> Self {
+        let under_way = UnderWay::default();
+        under_way.set(tail.len());
+        let stream = Counting { stream, under_way: under_way.clone() };
         let message_bytes_max = packet_bytes_max.max(MESSAGE_BYTES_LEAST);
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BYTES)
@@ -143,7 +156,12 @@ where
             .max_frame_size(Some(message_bytes_max));
         let messages =
             WebSocketStream::from_partially_read(stream, tail.into(), Role::Server, Some(config)).await;
-        Self { messages, unread: Bytes::new() }
+        Self { messages, unread: Bytes::new(), under_way }
+    }
+
+    /// What has come of the message that is not whole yet.
+    pub fn under_way(&self) -> UnderWay {
+        self.under_way.clone()
     }
 
     /// Tells the client why the connection ends, if it takes it at once; returns the error to end it with.
@@ -176,13 +194,19 @@ where
                 return Poll::Ready(Ok(()));
             }
             match ready!(Pin::new(&mut self.messages).poll_next(context)) {
-                Some(Ok(Message::Binary(bytes))) => self.unread = bytes,
+                Some(Ok(Message::Binary(bytes))) => {
+                    self.unread = bytes;
+                    self.under_way.set(0);
+                }
                 Some(Ok(Message::Text(_))) => {
                     let why = "MQTT comes in binary messages [MQTT-6.0.0-1]".to_owned();
                     return Poll::Ready(Err(self.turn_away(context, CloseCode::Unsupported, why)));
                 }
-                // Pings and closes, which were answered below.
-                Some(Ok(_)) => {}
+                // Pings and closes, which were answered below. They may come between the parts of a message.
+                Some(Ok(control)) => {
+                    let left = self.under_way.bytes().saturating_sub(CONTROL_HEADER_BYTES + control.len());
+                    self.under_way.set(left);
+                }
                 None => return Poll::Ready(Ok(())),
                 Some(Err(Error::Io(error))) => return Poll::Ready(Err(error)),
                 Some(Err(error)) => {
@@ -220,6 +244,37 @@ where
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.messages).poll_close(context).map_err(broken)
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Counting<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = ready!(Pin::new(&mut self.stream).poll_read(context, buffer));
+        self.under_way.set(self.under_way.bytes() + buffer.filled().len() - before);
+        Poll::Ready(read)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Counting<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }
 

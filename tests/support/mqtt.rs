@@ -171,6 +171,19 @@ impl<'a> Connect<'a> {
     }
 }
 
+/// Sends one chunk after the other, a tenth of a second apart, until the broker says something or closes the connection. Whether it did.
+pub fn trickle(mut socket: &TcpStream, chunks: impl IntoIterator<Item = Vec<u8>>) -> bool {
+    socket.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+    let is_answered = chunks.into_iter().any(|chunk| {
+        let is_gone = socket.write_all(&chunk).is_err();
+        let nothing_came =
+            |error: std::io::Error| matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
+        is_gone || !socket.peek(&mut [0]).is_err_and(nothing_came)
+    });
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    is_answered
+}
+
 /// A client over any stream; over TCP unless said otherwise.
 pub struct Client<S = TcpStream> {
     pub stream: S,

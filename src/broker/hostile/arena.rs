@@ -3,7 +3,7 @@
 use super::super::bus::Bus;
 use super::super::config::{Config, ConnectionLimits, Limits};
 use super::super::connection;
-use super::super::peer::Peer;
+use super::super::peer::{Peer, UnderWay};
 use super::super::reached::LimitsReached;
 use super::super::server::{self, Server};
 use std::future::Future;
@@ -37,7 +37,7 @@ pub struct Arena {
 
 /// A client that connects from this machine and proves no name.
 pub fn nobody() -> Peer {
-    Peer { address: Ipv4Addr::LOCALHOST.into(), identity: None }
+    Peer { address: Ipv4Addr::LOCALHOST.into(), identity: None, under_way: UnderWay::default() }
 }
 
 /// Small bounds, so that all of them are reached.
