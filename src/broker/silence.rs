@@ -113,7 +113,8 @@ mod tests {
 
     #[test]
     fn a_byte_now_and_then_keeps_nobody_and_a_slow_line_does() {
-        assert_eq!(ends_after(1, 200), [Some(90), Some(60)]);
+        // The packet is seen after half a second.
+        assert_eq!(ends_after(1, 200), [Some(90), Some(61)]);
         // A megabyte on a line of 2 kB/s, and on the slowest one.
         assert_eq!(ends_after(1_000, 500), [None; 2]);
         assert_eq!(ends_after(250, 2_000), [None; 2]);
