@@ -21,7 +21,9 @@
 //! ```
 
 mod access;
+mod acquaintances;
 mod addresses;
+mod admission;
 mod argon2_hash;
 mod attempts;
 mod backlog;
@@ -76,6 +78,7 @@ mod settings_limits;
 mod shared;
 mod shares;
 mod silence;
+mod standing;
 mod subscribing;
 mod subscriptions;
 mod tls;

@@ -3,6 +3,8 @@
 
 #[path = "support/mqtt.rs"]
 mod mqtt;
+#[path = "broker_limits/shares.rs"]
+mod shares;
 
 use mqtt::{Client, Connect, PATIENCE, Packet, packet, start, trickle};
 use nearfar::broker::{Broker, Config, Limit, Limits, OverRate, PendingPolicy};

@@ -292,6 +292,11 @@ impl Bus {
         self.epoch.elapsed().as_millis() as u64
     }
 
+    /// The same of a moment that has passed.
+    pub fn ms_of(&self, moment: Instant) -> u64 {
+        moment.saturating_duration_since(self.epoch).as_millis() as u64
+    }
+
     /// Asks the router for a sign of life. It also wakes a router that a vanished client left waiting.
     pub fn ping(&self) -> Result<(), RouterGone> {
         let mut ingress = lock(&self.ingress);

@@ -1,5 +1,6 @@
 //! One client's connection: CONNECT, then a loop over socket, mailbox, shared groups, orders and time.
 
+use super::admission::{self, Seated};
 use super::batch::Batch;
 use super::bus::lock;
 use super::codec::Version;
@@ -19,7 +20,9 @@ use super::registry::Order;
 use super::retained::RetainedMessage;
 use super::server::Server;
 use super::session::Session;
+use super::shares::{Owner, Place};
 use super::silence::{Refusing, Silence};
+use super::standing::{Keeper, Listed};
 use super::subscriptions::Targets;
 use super::turnstile::Visit;
 use super::will::Will;
@@ -147,24 +150,21 @@ pub(super) async fn serve<R, W>(
         server.turns.take().await;
         return server.bus.reached.note(Limit::ConnectTimeout, "a socket");
     };
-    let online = Online::enter(&server);
-    let hello = match (hello, &online) {
-        (Ok(hello), Some(_)) => Ok(hello),
-        (Ok(hello), None) => {
+    let admitted = hello.and_then(|hello| match admission::admit(&server, &hello) {
+        Some(place) => Ok((hello, place)),
+        None => {
             server.bus.reached.note(Limit::Connections, &hello.client_id);
             Err(Refusal::new(hello.version, Reason::QUOTA_EXCEEDED))
         }
-        (Err(refusal), _) => Err(refusal),
-    };
-    match hello {
-        Ok(hello) => {
+    });
+    match admitted {
+        Ok((hello, place)) => {
             let arrived = Arrived { unread, under_way: peer.under_way };
-            run(server, limits, hello, arrived, reader, writer, online).await;
+            run(server, limits, hello, arrived, reader, writer, place).await;
         }
         Err(refusal) => {
             tracing::debug!(peer = %peer.address, reason = %refusal.reason, "connection refused");
             note_too_large(&server, refusal.reason, "a CONNECT");
-            drop(online);
             refuse(&server, &refusal, reader, writer).await;
         }
     }
@@ -188,17 +188,16 @@ async fn run<R, W>(
     arrived: Arrived,
     mut reader: R,
     mut writer: W,
-    online: Option<Online>,
+    place: Place,
 ) where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
     let assigned = hello.client_id.is_empty().then(|| server.assign_client_id());
     let client_id: Arc<str> = assigned.as_deref().unwrap_or(&hello.client_id).into();
-    let acquired = server.registry.acquire(&client_id, hello.is_clean, hello.user.as_ref()).await;
+    let acquired = server.registry.acquire(&client_id, hello.is_clean, hello.user.as_ref(), place).await;
     let Ok(mut acquired) = acquired else {
         tracing::warn!(%client_id, user = ?hello.user, "connection refused: another user's client has this client id");
-        drop(online);
         let refusal = Refusal::new(hello.version, Reason::CLIENT_ID_INVALID);
         return refuse(&server, &refusal, reader, writer).await;
     };
@@ -206,6 +205,13 @@ async fn run<R, W>(
     let number = server.registry.next_number();
     let fresh = || Box::new(Session::new(number, hello.owner.clone()));
     let mut session = acquired.session.unwrap_or_else(fresh);
+    let standing = session.standing.clone();
+    let seated =
+        Seated::new(&server, Keeper { client_id: client_id.clone(), generation: acquired.generation });
+    standing.attach(seated.keeper().clone(), server.bus.now_ms());
+    session.listed.get_or_insert_with(|| server.sessions.list(&standing.owner, &standing));
+    let listed = server.connected.list(&hello.owner, &standing);
+    let online = Online { since: Instant::now(), owner: hello.owner.clone(), seated, _listed: listed };
     session.expiry_s = hello.expiry_s;
     session.identity = hello.identity(client_id.clone());
     let answer = connack(&server, &limits, &hello, is_present, assigned);
@@ -222,21 +228,17 @@ async fn run<R, W>(
     connection.finish(end, acquired.generation, acquired.orders, reader, writer).await;
 }
 
-/// Counts a client as online while it lives.
-struct Online(Arc<Server>);
-
-impl Online {
-    /// `None` when as many are online as may be.
-    fn enter(server: &Arc<Server>) -> Option<Self> {
-        let before = server.online.fetch_add(1, Ordering::Relaxed);
-        let entered = Self(server.clone());
-        (before < server.config.router.connections_max).then_some(entered)
-    }
+/// A client's place among those that are online, while it lives.
+struct Online {
+    since: Instant,
+    owner: Owner,
+    seated: Seated,
+    _listed: Listed,
 }
 
 impl Drop for Online {
     fn drop(&mut self) {
-        self.0.online.fetch_sub(1, Ordering::Relaxed);
+        self.seated.server.acquaintances.note(&self.owner, self.since.elapsed());
     }
 }
 
@@ -364,6 +366,8 @@ impl Connection {
                 // Before what may always be ready, or a client that floods would have all the time it likes.
                 () = &mut tick => {
                     self.review_rights()?;
+                    let last_packet = self.silence.since().into_std();
+                    self.session.standing.note_active(self.server.bus.ms_of(last_packet));
                     if can_read {
                         self.check_silence()?;
                     }

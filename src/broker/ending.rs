@@ -30,6 +30,8 @@ pub(super) enum End {
     Fault(Reason),
     /// Another connection has the client id now.
     TakenOver { is_clean: bool, reply: oneshot::Sender<Option<Box<Session>>> },
+    /// Somebody who has less needs what it takes.
+    GivesWay { ends_session: bool },
     /// The broker is ending.
     Closing(Reason),
 }
@@ -38,6 +40,7 @@ impl End {
     pub fn ordered(order: Option<Order>) -> Self {
         match order {
             Some(Order::HandOver { is_clean, reply }) => Self::TakenOver { is_clean, reply },
+            Some(Order::GiveWay { ends_session }) => Self::GivesWay { ends_session },
             Some(Order::End(reason)) => Self::Closing(reason),
             None => Self::Closing(Reason::SHUTTING_DOWN),
         }
@@ -49,6 +52,7 @@ impl End {
             Self::Goodbye { .. } | Self::Lost => None,
             Self::Fault(reason) | Self::Closing(reason) => Some(*reason),
             Self::TakenOver { .. } => Some(Reason::TAKEN_OVER),
+            Self::GivesWay { .. } => Some(Reason::QUOTA_EXCEEDED),
         }
     }
 }
@@ -76,6 +80,9 @@ impl Connection {
         let is_goodbye = matches!(end, End::Goodbye { .. });
         if let End::Goodbye { publishes_will: false } = end {
             self.will = None;
+        }
+        if let End::GivesWay { ends_session: true } = end {
+            self.session.expiry_s = 0;
         }
         // The rules may have changed since it was left.
         let (server, who) = (self.server.clone(), &self.session.identity);

@@ -1,5 +1,6 @@
 //! Sessions whose client is away: kept until it comes back or they expire, queueing what it must not miss.
 
+use super::admission::{self, Seated};
 use super::connection::note_dropped;
 use super::handover;
 use super::pending::Kept;
@@ -8,10 +9,11 @@ use super::reached::Limit;
 use super::registry::Order;
 use super::server::Server;
 use super::session::Session;
+use super::shares::Place;
+use super::standing::Keeper;
 use super::will::Will;
 use crate::mqtt::Qos;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -49,27 +51,27 @@ impl Leaving {
 
     /// Ends the session, or keeps it in a task of its own if it outlives its connection.
     pub async fn leave(mut self, server: &Arc<Server>, mut orders: mpsc::Receiver<Order>) {
-        let room = server.config.limits.parked_sessions_max;
-        let is_kept = self.session.expiry_s > 0 && server.is_serving();
-        if is_kept && server.registry.parked.load(Ordering::Relaxed) < room {
-            if let Some(will) = self.will.take_if(|will| will.delay_s == 0) {
-                will.publish(server);
+        if self.session.expiry_s > 0 && server.is_serving() {
+            self.session.standing.begin(self.session.worth());
+            if let Some(place) = admission::keep(server, &self.session.standing) {
+                if let Some(will) = self.will.take_if(|will| will.delay_s == 0) {
+                    will.publish(server);
+                }
+                return self.park(server.clone(), orders, place);
             }
-            return self.park(server.clone(), orders);
-        }
-        if is_kept {
             server.bus.reached.note(Limit::ParkedSessions, &self.client_id);
             self.session.expiry_s = 0;
         }
         self.end(server, &mut orders).await;
     }
 
-    fn park(self, server: Arc<Server>, orders: mpsc::Receiver<Order>) {
-        server.registry.parked.fetch_add(1, Ordering::Relaxed);
-        let counted = Counted(server.clone());
+    fn park(self, server: Arc<Server>, orders: mpsc::Receiver<Order>, place: Place) {
+        let keeper = Keeper { client_id: self.client_id.clone(), generation: self.generation };
+        server.registry.seat(&keeper, Some(place));
+        let seated = Seated::new(&server, keeper);
         tokio::spawn(async move {
             self.wait(server, orders).await;
-            drop(counted);
+            drop(seated);
         });
     }
 
@@ -100,6 +102,7 @@ impl Leaving {
                 biased;
                 order = orders.recv() => match order {
                     Some(Order::HandOver { is_clean, reply }) => return self.hand_over(&server, is_clean, reply),
+                    Some(Order::GiveWay { .. }) => return self.end(&server, &mut orders).await,
                     Some(Order::End(_)) | None => return,
                 },
                 () = until(expires_at) => return self.end(&server, &mut orders).await,
@@ -110,21 +113,13 @@ impl Leaving {
                 }
                 () = self.session.mailbox.arrival() => {
                     queue_all(&server, &mut self.session);
+                    self.session.standing.note(self.session.worth());
                     if self.session.expiry_s == 0 {
                         return self.end(&server, &mut orders).await;
                     }
                 }
             }
         }
-    }
-}
-
-/// Counts a session as parked while it lives.
-struct Counted(Arc<Server>);
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.registry.parked.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -1,6 +1,7 @@
 //! How often each limit was reached: its one name, its counter, and a warning now and then.
 
 use super::bus::lock;
+use super::shares::Owner;
 use crate::rate_limit::RateLimit;
 use std::fmt::Display;
 use std::sync::Mutex;
@@ -146,6 +147,10 @@ impl LimitsReached {
         Limit::ALL.into_iter().map(|limit| (limit.name(), self.of(limit)))
     }
 
+    fn of_counters(counters: &[Counter; Limit::ALL.len()]) -> Self {
+        Self(std::array::from_fn(|index| counters[index].count.load(Ordering::Relaxed)))
+    }
+
     /// Replaces one of them: for limits that count for themselves.
     pub(super) fn set(&mut self, limit: Limit, count: u64) {
         self.0[limit as usize] = count;
@@ -153,7 +158,10 @@ impl LimitsReached {
 }
 
 /// The counters.
-pub(super) struct Reached([Counter; Limit::ALL.len()]);
+pub(super) struct Reached {
+    reached: [Counter; Limit::ALL.len()],
+    gave_way: [Counter; Limit::ALL.len()],
+}
 
 struct Counter {
     count: AtomicU64,
@@ -162,27 +170,51 @@ struct Counter {
 
 impl Reached {
     pub fn new() -> Self {
-        Self(std::array::from_fn(|_| Counter {
-            count: AtomicU64::new(0),
-            warnings: Mutex::new(RateLimit::new(WARN_EVERY)),
-        }))
+        let counters = || {
+            std::array::from_fn(|_| Counter {
+                count: AtomicU64::new(0),
+                warnings: Mutex::new(RateLimit::new(WARN_EVERY)),
+            })
+        };
+        Self { reached: counters(), gave_way: counters() }
     }
 
     /// Counts a limit that was reached in the course of things: no reason to warn.
     pub fn count(&self, limit: Limit) -> u64 {
-        self.0[limit as usize].count.fetch_add(1, Ordering::Relaxed) + 1
+        self.reached[limit as usize].count.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     /// Counts a limit that cost somebody something, and warns of it unless that was done a moment ago.
     pub fn note(&self, limit: Limit, who: impl Display) {
         let total = self.count(limit);
-        if lock(&self.0[limit as usize].warnings).is_due() {
+        if lock(&self.reached[limit as usize].warnings).is_due() {
             tracing::warn!(limit = limit.name(), %who, total, "a limit is reached; more such warnings are held back");
         }
     }
 
+    /// Counts what `hog`, who has most of what a limit bounds, gave up for `newcomer`, and warns of it unless that was done a
+    /// moment ago.
+    pub fn note_gave_way(&self, limit: Limit, hog: &Owner, newcomer: &Owner) {
+        let counter = &self.gave_way[limit as usize];
+        let total = counter.count.fetch_add(1, Ordering::Relaxed) + 1;
+        if lock(&counter.warnings).is_due() {
+            tracing::warn!(
+                limit = limit.name(),
+                %hog,
+                %newcomer,
+                total,
+                "a limit is reached, and who has most of it gives way; more such warnings are held back"
+            );
+        }
+    }
+
     pub fn snapshot(&self) -> LimitsReached {
-        LimitsReached(std::array::from_fn(|index| self.0[index].count.load(Ordering::Relaxed)))
+        LimitsReached::of_counters(&self.reached)
+    }
+
+    /// How often something was given up.
+    pub fn gave_way(&self) -> LimitsReached {
+        LimitsReached::of_counters(&self.gave_way)
     }
 }
 

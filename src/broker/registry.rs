@@ -3,16 +3,18 @@
 use super::bus::lock;
 use super::reason::Reason;
 use super::session::Session;
+use super::shares::{Bound, Place};
+use super::standing::Keeper;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 /// How long the previous owner of a client id may take to hand its session over.
 const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(10);
-/// An owner gets one order to hand over and one to end, at most.
-const ORDERS_MAX: usize = 2;
+/// An owner gets one order to hand over, one to give way and one to end, at most.
+const ORDERS_MAX: usize = 3;
 
 /// What an owner is told.
 pub(super) enum Order {
@@ -22,6 +24,11 @@ pub(super) enum Order {
         is_clean: bool,
         reply: oneshot::Sender<Option<Box<Session>>>,
     },
+    /// What it takes is needed by somebody who has less: a connection ends, and a session whose client is away.
+    GiveWay {
+        /// Of a connection the session too.
+        ends_session: bool,
+    },
     /// The broker is ending.
     End(Reason),
 }
@@ -30,6 +37,8 @@ struct Owner {
     generation: u64,
     orders: mpsc::Sender<Order>,
     user: Option<Arc<str>>,
+    /// Among the clients that are online, or among the sessions whose clients are away.
+    place: Option<Place>,
 }
 
 /// The owners, by client id.
@@ -37,7 +46,6 @@ struct Owner {
 pub(super) struct Registry {
     owners: Mutex<HashMap<Arc<str>, Owner>>,
     generations: AtomicU64,
-    pub parked: AtomicUsize,
 }
 
 /// The client id belongs to another user.
@@ -64,6 +72,7 @@ impl Registry {
         client_id: &Arc<str>,
         is_clean: bool,
         user: Option<&Arc<str>>,
+        place: Place,
     ) -> Result<Acquired, OtherUsers> {
         let (sender, orders) = mpsc::channel(ORDERS_MAX);
         let generation = self.next_number();
@@ -73,7 +82,7 @@ impl Registry {
             if owners.get(client_id).is_some_and(|owner| owner.user.as_ref() != user) {
                 return Err(OtherUsers);
             }
-            let owner = Owner { generation, orders: sender, user: user.cloned() };
+            let owner = Owner { generation, orders: sender, user: user.cloned(), place: Some(place) };
             let previous = owners.insert(client_id.clone(), owner);
             // Sent while the map is locked: an owner that finds itself replaced has the order in its queue.
             if let Some(previous) = previous {
@@ -88,6 +97,37 @@ impl Registry {
             _ => None,
         };
         Ok(Acquired { generation, orders, session })
+    }
+
+    /// Whether this user's client has `client_id` already: it is online, or its session waits for it.
+    pub fn knows(&self, client_id: &str, user: Option<&Arc<str>>) -> bool {
+        lock(&self.owners).get(client_id).is_some_and(|owner| owner.user.as_ref() == user)
+    }
+
+    /// The place among those of `bound` that this user's client has under the same id: the newcomer is the same client, and its old
+    /// connection ends.
+    pub fn take_place(&self, client_id: &str, user: Option<&Arc<str>>, bound: &Arc<Bound>) -> Option<Place> {
+        let mut owners = lock(&self.owners);
+        let owner = owners.get_mut(client_id).filter(|owner| owner.user.as_ref() == user)?;
+        owner.place.take_if(|place| place.is_of(bound))
+    }
+
+    /// Gives the owner another place instead of the one it has, or none; unless it is not the owner any more.
+    pub fn seat(&self, keeper: &Keeper, place: Option<Place>) {
+        let mut owners = lock(&self.owners);
+        let owner = owners.get_mut(&keeper.client_id).filter(|owner| owner.generation == keeper.generation);
+        if let Some(owner) = owner {
+            owner.place = place;
+        }
+    }
+
+    /// Tells an owner to give way. Its place is free at once. `false` when it has been told already, or is the owner no more.
+    pub fn give_way(&self, keeper: &Keeper, ends_session: bool) -> bool {
+        let mut owners = lock(&self.owners);
+        let owner = owners.get_mut(&keeper.client_id).filter(|owner| owner.generation == keeper.generation);
+        owner.is_some_and(|owner| {
+            owner.place.take().is_some() && owner.orders.try_send(Order::GiveWay { ends_session }).is_ok()
+        })
     }
 
     /// Gives `client_id` up. `false` when another owner has it already: then an order to hand over is in the queue.

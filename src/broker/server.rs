@@ -1,5 +1,6 @@
 //! What all connections share, the accept loops, and the watch over the router.
 
+use super::acquaintances::Acquaintances;
 use super::addresses::Addresses;
 use super::bus::{Bus, RouterOutput, lock};
 use super::config::Config;
@@ -7,13 +8,15 @@ use super::fanout;
 use super::reached::{Limit, LimitsReached};
 use super::reason::Reason;
 use super::registry::Registry;
+use super::shares::Bound;
+use super::standing::Roster;
 use super::transport::{self, Entrance};
 use super::turns::{self, Turns};
 use crate::rate_limit::RateLimit;
 use rumqttd::Notification;
 use rumqttd::local::LinkRx;
 use rumqttd::protocol::Packet;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -56,6 +59,8 @@ pub struct Statistics {
     pub filters: usize,
     /// How often each limit was reached.
     pub limits_reached: LimitsReached,
+    /// How often the one who had most of what a limit bounds gave something up for another who had less.
+    pub gave_way: LimitsReached,
     /// Publishes that the access rules refused.
     pub refused_publishes: u64,
     /// Connections that were not let in.
@@ -74,7 +79,15 @@ struct Life {
 pub(super) struct Server {
     pub config: Config,
     pub bus: Arc<Bus>,
-    pub online: AtomicUsize,
+    /// The clients that are online.
+    pub online: Arc<Bound>,
+    /// Those of them that are in a session, by who connects.
+    pub connected: Arc<Roster>,
+    /// The sessions kept for clients that are away.
+    pub parked: Arc<Bound>,
+    /// All sessions, by whom they are counted to.
+    pub sessions: Arc<Roster>,
+    pub acquaintances: Acquaintances,
     pub dropped: AtomicU64,
     pub registry: Registry,
     pub drop_warnings: Mutex<RateLimit>,
@@ -92,6 +105,8 @@ pub(super) struct Server {
 
 impl Server {
     pub fn new(config: Config, bus: Bus) -> Self {
+        let online = Bound::new(config.router.connections_max);
+        let parked = Bound::new(config.limits.parked_sessions_max);
         Self {
             registry: Registry::default(),
             drop_warnings: Mutex::new(RateLimit::new(WARN_EVERY)),
@@ -101,7 +116,11 @@ impl Server {
             addresses: Addresses::new(config.limits.connections_per_address_max),
             config,
             bus: Arc::new(bus),
-            online: AtomicUsize::new(0),
+            online,
+            connected: Arc::default(),
+            parked,
+            sessions: Arc::default(),
+            acquaintances: Acquaintances::default(),
             dropped: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
             life: Mutex::default(),
@@ -179,8 +198,8 @@ impl Server {
             (messages, bytes, store.refused())
         };
         Statistics {
-            connections: self.online.load(Ordering::Relaxed),
-            parked_sessions: self.registry.parked.load(Ordering::Relaxed),
+            connections: self.online.taken(),
+            parked_sessions: self.parked.taken(),
             published_messages: self.bus.published.load(Ordering::Relaxed),
             dropped_messages: self.dropped.load(Ordering::Relaxed) + self.bus.skipped.load(Ordering::Relaxed),
             log_bytes: self.bus.log_bytes(),
@@ -189,6 +208,7 @@ impl Server {
             retained_refused,
             filters: self.bus.subscriptions().filters(),
             limits_reached,
+            gave_way: self.bus.reached.gave_way(),
             refused_publishes: self.refused_publishes.load(Ordering::Relaxed),
             refused_connections: self.refused_connections.load(Ordering::Relaxed),
         }
@@ -215,10 +235,7 @@ pub(super) async fn run(
     server.registry.end_all(Reason::SHUTTING_DOWN);
     let all_left = async { while accepting.join_next().await.is_some() {} };
     if tokio::time::timeout(grace, all_left).await.is_err() {
-        tracing::debug!(
-            clients = server.online.load(Ordering::Relaxed),
-            "clients cut off at the end of the grace"
-        );
+        tracing::debug!(clients = server.online.taken(), "clients cut off at the end of the grace");
     }
     drop(accepting);
     server.bus.end_router();

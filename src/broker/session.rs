@@ -12,6 +12,7 @@ use super::properties::ApplicationProperties;
 use super::publication::{ALLOCATION_BYTES, Publication};
 use super::shared::{Group, Membership};
 use super::shares::Owner;
+use super::standing::{Listed, Standing, Worth};
 use crate::mqtt::{Qos, filter_matches, filters_overlap};
 use bytes::Bytes;
 use std::collections::{HashMap, HashSet};
@@ -99,8 +100,10 @@ pub(super) struct Session {
     pub rights_version: u64,
     /// Whose it is.
     pub identity: Identity,
-    /// Whom what it takes is counted to, from its beginning to its end: a client that comes back from elsewhere moves nothing.
-    pub owner: Owner,
+    /// What others see of it.
+    pub standing: Arc<Standing>,
+    /// Among the sessions of its owner.
+    pub listed: Option<Listed>,
 }
 
 impl Session {
@@ -121,7 +124,19 @@ impl Session {
             expiry_s: 0,
             rights_version: 0,
             identity: Identity::default(),
-            owner,
+            standing: Standing::new(uid, owner),
+            listed: None,
+        }
+    }
+
+    /// What would be lost with it while its client is away.
+    pub fn worth(&self) -> Worth {
+        if self.inflight.len() > 0 || self.pending.len() > 0 || !self.mailbox.is_empty() {
+            Worth::Holding
+        } else if self.subscriptions.is_empty() {
+            Worth::Bare
+        } else {
+            Worth::Subscribed
         }
     }
 

@@ -4,12 +4,13 @@
 //! gives way to whoever has less, until the two are level. Two that are level take nothing from each other, so that no two of
 //! them can keep exchanging the same place; if everybody has little, the bound is full for everybody.
 
+use super::bus::lock;
 use super::peer::network;
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::hash::Hash;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 /// Whom something is counted to. Cheap to clone.
 ///
@@ -98,6 +99,66 @@ impl<K: Clone + Eq + Hash + Ord> Shares<K> {
             self.ranks.insert((held, owner.clone()));
         }
         self.total = self.total - before + held;
+    }
+}
+
+/// So many places that all owners share.
+#[derive(Debug)]
+pub(super) struct Bound {
+    places_max: usize,
+    taken: Mutex<Shares>,
+}
+
+/// One place of an owner's; dropped, it is free again.
+#[derive(Debug)]
+pub(super) struct Place {
+    bound: Arc<Bound>,
+    owner: Owner,
+}
+
+impl Bound {
+    pub fn new(places_max: usize) -> Arc<Self> {
+        Arc::new(Self { places_max, taken: Mutex::default() })
+    }
+
+    /// A place, if more than `kept_free` of all are free.
+    pub fn enter(self: &Arc<Self>, owner: &Owner, kept_free: usize) -> Option<Place> {
+        let mut taken = lock(&self.taken);
+        if taken.total().saturating_add(kept_free) >= self.places_max {
+            return None;
+        }
+        taken.add(owner, 1);
+        Some(Place { bound: self.clone(), owner: owner.clone() })
+    }
+
+    /// Who gives up a place so that `newcomer` gets it.
+    pub fn gives_way(&self, newcomer: &Owner) -> Option<Owner> {
+        lock(&self.taken).gives_way(newcomer, 1)
+    }
+
+    pub fn has(&self, owner: &Owner) -> bool {
+        lock(&self.taken).of(owner) > 0
+    }
+
+    pub fn places_max(&self) -> usize {
+        self.places_max
+    }
+
+    /// How many places are taken.
+    pub fn taken(&self) -> usize {
+        lock(&self.taken).total()
+    }
+}
+
+impl Place {
+    pub fn is_of(&self, bound: &Arc<Bound>) -> bool {
+        Arc::ptr_eq(&self.bound, bound)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        lock(&self.bound.taken).subtract(&self.owner, 1);
     }
 }
 

@@ -31,6 +31,11 @@ impl Silence {
         Self { since: now, begun: None, under_way: 0 }
     }
 
+    /// Since when it lasts.
+    pub fn since(&self) -> Instant {
+        self.since
+    }
+
     /// A whole packet has come.
     pub fn end(&mut self, now: Instant) {
         *self = Self::new(now);

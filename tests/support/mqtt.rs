@@ -4,7 +4,7 @@
 
 use nearfar::broker::{Broker, Config};
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 /// Far longer than anything here takes; a test that waits this long has failed.
@@ -192,7 +192,22 @@ pub struct Client<S = TcpStream> {
 
 impl Client {
     pub fn open(address: SocketAddr, is_v5: bool) -> Self {
-        let stream = TcpStream::connect(address).unwrap();
+        Self::prepared(TcpStream::connect(address).unwrap(), is_v5)
+    }
+
+    /// Connects from another loopback address than the others: 127.0.0.`host`.
+    pub fn open_from(host: u8, address: SocketAddr, is_v5: bool) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+        let stream = runtime.block_on(async {
+            let socket = tokio::net::TcpSocket::new_v4().unwrap();
+            socket.bind((Ipv4Addr::new(127, 0, 0, host), 0).into()).unwrap();
+            socket.connect(address).await.unwrap().into_std().unwrap()
+        });
+        stream.set_nonblocking(false).unwrap();
+        Self::prepared(stream, is_v5)
+    }
+
+    fn prepared(stream: TcpStream, is_v5: bool) -> Self {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
