@@ -36,6 +36,7 @@ mod connection;
 mod ending;
 mod fanout;
 mod farewell;
+mod filter_shares;
 mod guard;
 mod handover;
 mod handshake;

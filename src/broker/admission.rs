@@ -1,11 +1,13 @@
 //! Who may be online, and whose session is kept: places that all clients share, given by shares.
 
+use super::filter_shares::Room;
 use super::handshake::Hello;
 use super::reached::Limit;
 use super::server::Server;
 use super::shares::{Owner, Place};
 use super::standing::{Keeper, Roster, Standing, Worth};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// One place in so many is kept for owners that the broker knows: users, those who are online or have a session, and those who
 /// were online lately. However many strangers come with one connection each, these get in.
@@ -44,9 +46,7 @@ pub(super) fn admit(server: &Server, hello: &Hello) -> Option<Place> {
     }
     let hog = online.gives_way(owner)?;
     // The one that idles longest.
-    if !make_way(server, &server.connected, &hog, false, |_| Some(())) {
-        return None;
-    }
+    make_way(server, &server.connected, &hog, false, |_| Some(()))?;
     server.bus.reached.note_gave_way(Limit::Connections, &hog, owner);
     online.enter(owner, 0)
 }
@@ -70,8 +70,8 @@ pub(super) fn keep(server: &Server, standing: &Standing) -> Option<Place> {
             let worth = other.worth();
             (worth != Worth::Online && below.is_none_or(|below| worth < below)).then_some(worth)
         };
-        let has_given_way = make_way(server, &server.sessions, hog, true, rank);
-        has_given_way.then(|| server.bus.reached.note_gave_way(Limit::ParkedSessions, hog, owner))
+        let given_way = make_way(server, &server.sessions, hog, true, rank);
+        given_way.map(|_| server.bus.reached.note_gave_way(Limit::ParkedSessions, hog, owner))
     };
     let hog = parked.gives_way(owner);
     // Among an owner's own sessions only one that is worth less gives way: whoever floods the broker with sessions that nothing
@@ -80,20 +80,49 @@ pub(super) fn keep(server: &Server, standing: &Standing) -> Option<Place> {
     parked.enter(owner, 0)
 }
 
-/// Tells the session of `owner` in `roster` that ranks first to give way. Whether there is one.
+/// Whether the session of `newcomer` may subscribe to `filter`. Where there is room for another filter only without somebody else's,
+/// a session of whoever has most ends, and all of its filters with it: a session that goes on with a part of its subscriptions would
+/// be a lie to its client, whereas one that has ended is told, or finds no session when it comes back.
+pub(super) fn makes_room_for(server: &Server, newcomer: &Standing, filter: &str) -> bool {
+    let room = server.bus.subscriptions().room(filter, newcomer);
+    let sessions = &server.sessions;
+    let (hog, evicted) = match room {
+        Room::Free => return true,
+        Room::None => return false,
+        Room::FromOwner(hog) => {
+            let with_filters = |own: &Standing| {
+                let has_any = own.filters.load(Ordering::Relaxed) > 0 && !own.is_evicted();
+                has_any.then(|| own.worth())
+            };
+            let evicted = make_way(server, sessions, &hog, true, with_filters);
+            (hog, evicted)
+        }
+        Room::FromSession(number) => {
+            let that_one = |own: &Standing| (own.session == number).then_some(());
+            (newcomer.owner.clone(), make_way(server, sessions, &newcomer.owner, true, that_one))
+        }
+    };
+    let Some(evicted) = evicted else { return false };
+    // Its filters go a moment later, when its task runs.
+    server.bus.subscriptions().evict(&evicted);
+    server.bus.reached.note_gave_way(Limit::Filters, &hog, &newcomer.owner);
+    true
+}
+
+/// Tells the session of `owner` in `roster` that ranks first to give way. `None` when there is none.
 pub(super) fn make_way<R: Ord>(
     server: &Server,
     roster: &Roster,
     owner: &Owner,
     ends_session: bool,
     rank: impl Fn(&Standing) -> Option<R>,
-) -> bool {
+) -> Option<Arc<Standing>> {
     let is_told = |own: &Standing| if own.is_told() { None } else { rank(own) };
     while let Some(first) = roster.first(owner, is_told) {
         first.tell();
         if server.registry.give_way(&first.keeper(), ends_session) {
-            return true;
+            return Some(first);
         }
     }
-    false
+    None
 }

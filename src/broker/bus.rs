@@ -51,7 +51,6 @@ pub(super) struct Bus {
     version: Arc<AtomicU64>,
     retained: Mutex<RetainedStore>,
     limits: RouterLimits,
-    filters_max: usize,
     pub published: AtomicU64,
     /// Messages for which a lane had no room.
     pub skipped: AtomicU64,
@@ -77,7 +76,7 @@ impl Bus {
         let (tx, answers) = router.ingress()?;
         let connections = router.connections()?;
         let limits = &config.limits;
-        let subscriptions = Subscriptions::default();
+        let subscriptions = Subscriptions::new(limits.filters_max);
         let bus = Self {
             router,
             is_ended: Mutex::new(false),
@@ -88,7 +87,6 @@ impl Bus {
             subscriptions: Mutex::new(subscriptions),
             retained: Mutex::new(RetainedStore::new(limits.retained_messages_max, limits.retained_bytes_max)),
             limits: config.router.clone(),
-            filters_max: limits.filters_max,
             published: AtomicU64::new(0),
             skipped: AtomicU64::new(0),
             progress: watch::Sender::new(()),
@@ -131,12 +129,6 @@ impl Bus {
     /// Who gets what is published to `topic` now.
     pub fn targets(&self, topic: &Bytes) -> Arc<Targets> {
         lock(&self.subscriptions).targets(topic)
-    }
-
-    /// Whether `filter` may be subscribed to: it has subscribers already, or there is room for one more filter.
-    pub fn has_room_for(&self, filter: &str) -> bool {
-        let subscriptions = self.subscriptions();
-        subscriptions.filters() < self.filters_max || subscriptions.knows(filter)
     }
 
     pub fn shared_strategy(&self) -> SharedStrategy {

@@ -27,7 +27,7 @@ impl<'a> Hold<'a> {
     /// Takes a place in a shared group.
     pub fn join(&self, filter: &str, name: &str, member: Member) -> Membership {
         let bus = self.bus;
-        let session = member.session;
+        let session = member.standing.session;
         let make = || Group::new(name, filter, bus.shared_strategy(), bus.lag_bytes(filter));
         let group = bus.subscriptions().join(filter, name, member, make);
         group.hand_out();

@@ -37,16 +37,6 @@ pub enum SubscribeError {
         /// The filter.
         filter: String,
     },
-    /// The broker knows as many filters as it may.
-    #[error(
-        "`{filter}` would be a new filter, but the broker knows {filters_max} already (its limit `filters_max`)"
-    )]
-    Quota {
-        /// The filter.
-        filter: String,
-        /// The limit.
-        filters_max: usize,
-    },
     /// The broker has stopped.
     #[error(transparent)]
     Closed(#[from] LinkClosed),
@@ -215,10 +205,6 @@ impl LinkSubscriber {
         let mut subscribed = lock(&self.shared.subscribed);
         if subscribed.is_closed || subscribed.filters.iter().any(|known| known == filter) {
             return Ok(());
-        }
-        if !self.bus.has_room_for(filter) {
-            let filters_max = self.bus.subscriptions().filters();
-            return Err(SubscribeError::Quota { filter: filter.to_owned(), filters_max });
         }
         subscribed.filters.push(filter.to_owned());
         subscribed.registrations.push(hold.subscribe(filter, Subscriber::Link(self.shared.lane.clone())));

@@ -2,6 +2,9 @@
 
 use super::bus::lock;
 use super::publication::Publication;
+#[cfg(test)]
+use super::shares::Owner;
+use super::standing::Standing;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use tokio::sync::Notify;
@@ -18,7 +21,9 @@ pub(super) struct Copy {
 
 /// The queue between the fan-out and one session.
 pub(super) struct Mailbox {
-    /// Names the session.
+    /// The session.
+    pub standing: Arc<Standing>,
+    /// Its number.
     pub session: u64,
     state: Mutex<State>,
     arrival: Notify,
@@ -35,9 +40,20 @@ struct State {
 }
 
 impl Mailbox {
-    pub fn new(session: u64) -> Arc<Self> {
+    pub fn new(standing: Arc<Standing>) -> Arc<Self> {
         let state = State { copies: VecDeque::new(), bytes: 0, bytes_max: 0, skipped: 0, put: 0 };
-        Arc::new(Self { session, state: Mutex::new(state), arrival: Notify::new() })
+        Arc::new(Self {
+            session: standing.session,
+            standing,
+            state: Mutex::new(state),
+            arrival: Notify::new(),
+        })
+    }
+
+    /// That of a session of nobody's.
+    #[cfg(test)]
+    pub fn of(session: u64) -> Arc<Self> {
+        Self::new(Standing::new(session, Owner::Node))
     }
 
     /// Lets the session lag by this many bytes, if it may not lag by more already.
@@ -116,7 +132,7 @@ mod tests {
 
     #[test]
     fn the_oldest_go_where_there_is_no_room_and_are_counted_once() {
-        let mailbox = Mailbox::new(1);
+        let mailbox = Mailbox::of(1);
         mailbox.widen(2 * copy(b"1").publication.waiting_bytes());
         for payload in [b"1", b"2", b"3", b"4"] {
             mailbox.put(copy(payload));
@@ -130,7 +146,7 @@ mod tests {
 
     #[test]
     fn one_message_fits_however_large_it_is() {
-        let mailbox = Mailbox::new(1);
+        let mailbox = Mailbox::of(1);
         mailbox.put(copy(b"larger than nothing"));
         assert!(mailbox.take().is_some() && mailbox.take_skipped() == 0);
     }

@@ -102,7 +102,10 @@ impl Leaving {
                 biased;
                 order = orders.recv() => match order {
                     Some(Order::HandOver { is_clean, reply }) => return self.hand_over(&server, is_clean, reply),
-                    Some(Order::GiveWay { .. }) => return self.end(&server, &mut orders).await,
+                    Some(Order::GiveWay { .. }) => {
+                        self.session.expiry_s = 0;
+                        return self.end(&server, &mut orders).await;
+                    }
                     Some(Order::End(_)) | None => return,
                 },
                 () = until(expires_at) => return self.end(&server, &mut orders).await,

@@ -99,6 +99,9 @@ impl Limit {
         Self::LoginsWaiting,
     ];
 
+    /// Those that all clients share, where the one who has most gives way to one who has less.
+    pub const SHARED: [Self; 3] = [Self::Connections, Self::ParkedSessions, Self::Filters];
+
     /// Its name in logs, metrics and documentation.
     pub fn name(self) -> &'static str {
         match self {

@@ -108,9 +108,10 @@ pub(super) struct Session {
 
 impl Session {
     pub fn new(uid: u64, owner: Owner) -> Self {
+        let standing = Standing::new(uid, owner);
         Self {
             uid,
-            mailbox: Mailbox::new(uid),
+            mailbox: Mailbox::new(standing.clone()),
             subscriptions: HashMap::new(),
             by_filter: HashMap::new(),
             next_subscription: 1,
@@ -124,7 +125,7 @@ impl Session {
             expiry_s: 0,
             rights_version: 0,
             identity: Identity::default(),
-            standing: Standing::new(uid, owner),
+            standing,
             listed: None,
         }
     }

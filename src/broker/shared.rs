@@ -6,6 +6,7 @@ use super::config::SharedStrategy;
 use super::mailbox::{Copy, Mailbox};
 use super::member_queue::{MemberQueue, Place, SharedDelivery};
 use super::publication::Publication;
+use super::standing::Standing;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
@@ -14,7 +15,7 @@ const RETURNED_MESSAGES_MAX: usize = 2_048;
 
 /// Who joins, and where its messages go.
 pub(super) struct Member {
-    pub session: u64,
+    pub standing: Arc<Standing>,
     pub subscription: usize,
     pub queue: Arc<MemberQueue>,
     /// Says what it may have, where that may be a part of what the group gets.
@@ -83,7 +84,7 @@ impl Group {
 
     /// Takes a member in, in the place of an earlier membership of its session.
     pub fn join(self: &Arc<Self>, member: Member) {
-        self.leave(member.session);
+        self.leave(member.standing.session);
         lock(&self.members).list.push((member, Place::of(self)));
     }
 
@@ -91,13 +92,18 @@ impl Group {
     pub fn leave(&self, session: u64) -> bool {
         let mut members = lock(&self.members);
         members.list.retain(|(member, place)| {
-            let stays = member.session != session;
+            let stays = member.standing.session != session;
             if !stays {
                 member.queue.forget(place);
             }
             stays
         });
         members.list.is_empty()
+    }
+
+    /// The member that has been there longest.
+    pub fn eldest(&self) -> Option<Arc<Standing>> {
+        lock(&self.members).list.first().map(|(member, _)| member.standing.clone())
     }
 
     fn is_deserted(&self) -> bool {

@@ -37,6 +37,8 @@ pub(super) struct Standing {
     pub filters: AtomicUsize,
     /// It has been told to give way.
     is_told: AtomicBool,
+    /// It ends, and its filters are not counted any more.
+    is_evicted: AtomicBool,
 }
 
 /// Whom to tell: the owner of a client id in the registry.
@@ -56,6 +58,7 @@ impl Standing {
             active_ms: AtomicU64::new(0),
             filters: AtomicUsize::new(0),
             is_told: AtomicBool::new(false),
+            is_evicted: AtomicBool::new(false),
         })
     }
 
@@ -74,6 +77,15 @@ impl Standing {
 
     pub fn tell(&self) {
         self.is_told.store(true, Ordering::Relaxed);
+    }
+
+    /// Notes that its filters are not counted any more. Whether they were not before.
+    pub fn evict(&self) -> bool {
+        self.is_evicted.swap(true, Ordering::Relaxed)
+    }
+
+    pub fn is_evicted(&self) -> bool {
+        self.is_evicted.load(Ordering::Relaxed)
     }
 
     pub fn is_told(&self) -> bool {

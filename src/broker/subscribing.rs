@@ -1,6 +1,7 @@
 //! SUBSCRIBE and UNSUBSCRIBE: subscriptions made, changed and ended, and the retained messages that come with them.
 
 use super::access::Grant;
+use super::admission;
 use super::codec::{self, Version};
 use super::config::{RefusedSubscription, WideFilters};
 use super::connection::{Connection, RetainedDelivery};
@@ -146,7 +147,7 @@ impl Connection {
             server.bus.reached.note(limit, &self.client_id);
             return Some(Reason::FILTER_INVALID);
         }
-        if !server.bus.has_room_for(path) {
+        if !admission::makes_room_for(server, &self.session.standing, path) {
             server.bus.reached.note(Limit::Filters, &self.client_id);
             return Some(Reason::QUOTA_EXCEEDED);
         }
@@ -159,7 +160,7 @@ impl Connection {
         let judge = (config.wide_filters == WideFilters::Withhold)
             .then(|| Judge { access: config.access.clone(), who: self.session.identity.clone() });
         let queue = self.shared_queue.clone();
-        let member = Member { session: self.session.uid, subscription: id, queue, judge };
+        let member = Member { standing: self.session.standing.clone(), subscription: id, queue, judge };
         let membership = hold.join(path, group, member);
         self.is_member = true;
         if let Some(subscription) = self.session.subscription_mut(id) {

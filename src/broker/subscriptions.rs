@@ -1,8 +1,10 @@
 //! Who has subscribed to what, as a tree of topic levels, and who therefore gets what is published to a topic.
 
+use super::filter_shares::{FilterShares, Room};
 use super::lane::Lane;
 use super::mailbox::Mailbox;
 use super::shared::{Group, Member};
+use super::standing::Standing;
 use bytes::Bytes;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -25,6 +27,15 @@ pub(super) enum Subscriber {
 }
 
 impl Subscriber {
+    /// The session that it is for; of a group its eldest member. An in-process link has none.
+    fn standing(&self) -> Option<Arc<Standing>> {
+        match self {
+            Self::Session { mailbox, .. } => Some(mailbox.standing.clone()),
+            Self::Group(group) => group.eldest(),
+            Self::Link(_) => None,
+        }
+    }
+
     fn is(&self, other: &Self) -> bool {
         match (self, other) {
             (
@@ -71,13 +82,15 @@ impl Targets {
 struct Node {
     children: HashMap<Box<str>, Node>,
     subscribers: Vec<Subscriber>,
+    /// The session that the filter is counted to: who made it, or one to whom that left it. `None` where that is no client's.
+    maker: Option<Arc<Standing>>,
 }
 
 /// Every subscription.
-#[derive(Default)]
 pub(super) struct Subscriptions {
     root: Node,
     filters: usize,
+    shares: FilterShares,
     /// Moves with every change, and can be read without the tree.
     version: Arc<AtomicU64>,
     /// Targets that were found in the present version.
@@ -86,6 +99,18 @@ pub(super) struct Subscriptions {
 }
 
 impl Subscriptions {
+    /// None, of which clients may make so many distinct filters.
+    pub fn new(filters_max: usize) -> Self {
+        Self {
+            root: Node::default(),
+            filters: 0,
+            shares: FilterShares::new(filters_max),
+            version: Arc::default(),
+            remembered: HashMap::new(),
+            remembered_receivers: 0,
+        }
+    }
+
     /// A number that moves with every change.
     pub fn version(&self) -> Arc<AtomicU64> {
         self.version.clone()
@@ -108,20 +133,58 @@ impl Subscriptions {
         filter.split('/').fold(&mut self.root, |node, level| node.children.entry(level.into()).or_default())
     }
 
+    /// Whether a session may subscribe to `filter`, which is no more than another subscriber where it has some already.
+    pub fn room(&self, filter: &str, newcomer: &Standing) -> Room {
+        match self.shares.room(newcomer) {
+            Room::Free => Room::Free,
+            _ if self.knows(filter) => Room::Free,
+            room => room,
+        }
+    }
+
+    /// The session has to go, and makes room with that.
+    pub fn evict(&mut self, session: &Standing) {
+        self.shares.evict(session);
+    }
+
     pub fn insert(&mut self, filter: &str, subscriber: Subscriber) {
+        let standing = subscriber.standing();
         let node = self.node_mut(filter);
         let is_new = node.subscribers.is_empty();
         node.subscribers.push(subscriber);
-        self.filters += usize::from(is_new);
+        if is_new {
+            self.filters += 1;
+            self.recount(filter, standing);
+        }
         self.note_change();
     }
 
     pub fn remove(&mut self, filter: &str, subscriber: &Subscriber) {
+        let maker = self.node(filter).and_then(|node| node.maker.clone());
         let mut path = filter.split('/');
         if remove(&mut self.root, &mut path, subscriber) {
             self.filters -= 1;
+            maker.iter().for_each(|maker| self.shares.subtract(maker));
+        } else if let Subscriber::Session { mailbox, .. } = subscriber {
+            self.pass_on(filter, mailbox.session);
         }
         self.note_change();
+    }
+
+    /// A session has left a filter that others are still subscribed to: one of them has it counted now.
+    fn pass_on(&mut self, filter: &str, session: u64) {
+        let Some(node) = self.node(filter) else { return };
+        if node.maker.as_ref().is_some_and(|maker| maker.session == session) {
+            let heir = node.subscribers.iter().find_map(Subscriber::standing);
+            self.recount(filter, heir);
+        }
+    }
+
+    /// Counts a filter to `maker`, and no longer to whom it was counted.
+    fn recount(&mut self, filter: &str, maker: Option<Arc<Standing>>) {
+        let before = std::mem::replace(&mut self.node_mut(filter).maker, maker.clone());
+        before.iter().for_each(|before| self.shares.subtract(before));
+        maker.iter().for_each(|maker| self.shares.add(maker));
     }
 
     /// The group of this name and filter, if it has members.
@@ -141,12 +204,14 @@ impl Subscriptions {
         member: Member,
         make: impl FnOnce() -> Group,
     ) -> Arc<Group> {
-        let group = self.group(filter, name).unwrap_or_else(|| {
-            let group = Arc::new(make());
-            self.insert(filter, Subscriber::Group(group.clone()));
-            group
-        });
+        if let Some(group) = self.group(filter, name) {
+            group.join(member);
+            return group;
+        }
+        let group = Arc::new(make());
+        // With its member, to which the filter is counted.
         group.join(member);
+        self.insert(filter, Subscriber::Group(group.clone()));
         group
     }
 
@@ -156,6 +221,7 @@ impl Subscriptions {
         if is_last {
             self.remove(&group.filter, &Subscriber::Group(group.clone()));
         }
+        self.pass_on(&group.filter, session);
         is_last
     }
 
@@ -267,8 +333,8 @@ mod tests {
             removed in prop::collection::vec(any::<prop::sample::Index>(), 0..4),
             topic in "[ab]?(/[ab]?){0,3}",
         ) {
-            let mailbox = Mailbox::new(1);
-            let mut subscriptions = Subscriptions::default();
+            let mailbox = Mailbox::of(1);
+            let mut subscriptions = Subscriptions::new(1_000_000);
             let subscriber = |subscription| Subscriber::Session { mailbox: mailbox.clone(), subscription };
             let mut expected: Vec<_> = filters.iter().enumerate().collect();
             for (number, filter) in &expected {
@@ -292,8 +358,8 @@ mod tests {
 
     #[test]
     fn nothing_is_left_of_what_was_removed() {
-        let mut subscriptions = Subscriptions::default();
-        let subscriber = Subscriber::Session { mailbox: Mailbox::new(1), subscription: 1 };
+        let mut subscriptions = Subscriptions::new(1_000_000);
+        let subscriber = Subscriber::Session { mailbox: Mailbox::of(1), subscription: 1 };
         subscriptions.insert("a/b/#", subscriber.clone());
         subscriptions.insert("a", subscriber.clone());
         assert!(subscriptions.knows("a/b/#") && !subscriptions.knows("a/b"));
@@ -305,7 +371,7 @@ mod tests {
 
     #[test]
     fn what_is_remembered_is_bounded_in_topics_and_in_receivers() {
-        let mut subscriptions = Subscriptions::default();
+        let mut subscriptions = Subscriptions::new(1_000_000);
         let ask = |subscriptions: &mut Subscriptions, number: usize| {
             let targets = subscriptions.targets(&Bytes::from(number.to_string()));
             (targets.sessions.len(), subscriptions.remembered.len(), subscriptions.remembered_receivers)
@@ -315,8 +381,7 @@ mod tests {
             assert!(receivers == 0 && topics <= REMEMBERED_TOPICS_MAX);
         }
         for session in 0..100 {
-            subscriptions
-                .insert("#", Subscriber::Session { mailbox: Mailbox::new(session), subscription: 1 });
+            subscriptions.insert("#", Subscriber::Session { mailbox: Mailbox::of(session), subscription: 1 });
         }
         for number in 0..1_000 {
             let (receivers, _, remembered) = ask(&mut subscriptions, number);
@@ -326,8 +391,8 @@ mod tests {
 
     #[test]
     fn a_session_gets_one_copy_for_all_of_its_subscriptions() {
-        let mut subscriptions = Subscriptions::default();
-        let (one, other) = (Mailbox::new(1), Mailbox::new(2));
+        let mut subscriptions = Subscriptions::new(1_000_000);
+        let (one, other) = (Mailbox::of(1), Mailbox::of(2));
         for (filter, mailbox, subscription) in [("a/#", &one, 1), ("a/+", &other, 1), ("a/b", &one, 2)] {
             subscriptions.insert(filter, Subscriber::Session { mailbox: mailbox.clone(), subscription });
         }

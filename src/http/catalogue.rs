@@ -240,6 +240,12 @@ pub const LIMITS_REACHED: Metric = metric(
     &["limit"],
     "How often a limit on clients was reached, by its name in docs/configuration.md or ARCHITECTURE.md",
 );
+pub const GAVE_WAY: Metric = metric(
+    "nearfar_broker_gave_way_total",
+    Counter,
+    &["limit"],
+    "How often the user or address that had most of what a limit bounds gave something up for another that had less",
+);
 pub const PUBLISHES_REFUSED: Metric =
     metric("nearfar_broker_publishes_refused_total", Counter, &[], "Publishes that the access rules refused");
 pub const CONNECTIONS_REFUSED: Metric =

@@ -93,6 +93,8 @@ fn add_broker(page: &mut Page, broker: &broker::Statistics) {
     }
     let limits = broker.limits_reached.iter().map(|(limit, count)| ([limit], count as f64));
     page.values(&all::LIMITS_REACHED, limits);
+    let shared = broker::Limit::SHARED.into_iter();
+    page.values(&all::GAVE_WAY, shared.map(|limit| ([limit.name()], broker.gave_way.of(limit) as f64)));
 }
 
 fn add_process(page: &mut Page, process: &Process) {

@@ -61,13 +61,11 @@ impl Who {
         client.disconnect();
     }
 
-    /// Comes back to its session, and reads what waited there; `None` when the session is gone.
-    fn come_back(self, address: SocketAddr, client_id: &str) -> Option<Vec<Packet>> {
+    /// Comes back to its session, where so many messages wait: their payloads. `None` when the session is gone.
+    fn come_back(self, address: SocketAddr, client_id: &str, waiting: usize) -> Option<Vec<Vec<u8>>> {
         let (mut client, connack) = self.try_connect(address, Connect::v5(client_id).persistent());
         assert_eq!(connack.body[1], 0, "{connack:?}");
-        let waited = client.until_pong();
-        client.disconnect();
-        (connack.body[0] == 1).then_some(waited)
+        (connack.body[0] == 1).then(|| (0..waiting).map(|_| client.receive().payload5().to_vec()).collect())
     }
 }
 
@@ -95,14 +93,8 @@ fn sessions_that_one_takes_whole_leave_room_for_others_and_what_waits_for_them()
         wait_until(&broker, |now| now.connections == 0 && now.parked_sessions == 50);
         assert!(broker.statistics().gave_way.of(Limit::ParkedSessions) >= 1);
         Client::v3(address, "p").publish_acked("t", b"2", false);
-        let payloads = |id| -> Vec<Vec<u8>> {
-            let waited = other.come_back(address, id).expect("its session is there");
-            waited.iter().map(|packet| packet.payload5().to_vec()).collect()
-        };
-        assert_eq!(
-            (payloads("before"), payloads("after")),
-            (vec![b"1".to_vec(), b"2".to_vec()], vec![b"2".to_vec()])
-        );
+        assert_eq!(other.come_back(address, "before", 2), Some(vec![b"1".to_vec(), b"2".to_vec()]));
+        assert_eq!(other.come_back(address, "after", 1), Some(vec![b"2".to_vec()]));
     }
 }
 
@@ -119,7 +111,7 @@ fn sessions_behind_one_address_that_hold_something_outlive_those_that_hold_nothi
     wait_until(&broker, |now| now.connections == 0 && now.parked_sessions == 20);
     Client::v3(address, "p").publish_acked("t", b"1", false);
     for id in ["before", "after"] {
-        assert_eq!(here.come_back(address, id).map(|waited| waited.len()), Some(1), "{id}");
+        assert_eq!(here.come_back(address, id, 1), Some(vec![b"1".to_vec()]), "{id}");
     }
 }
 
@@ -131,10 +123,8 @@ fn where_everybody_has_little_a_full_bound_is_full() {
         wait_until(&broker, |now| now.connections == 0);
     }
     assert_eq!((reached(&broker, Limit::ParkedSessions), broker.statistics().parked_sessions), (1, 3));
-    assert!(
-        Who::Address(2).come_back(address, "2").is_some()
-            && Who::Address(5).come_back(address, "5").is_none()
-    );
+    assert!(Who::Address(2).come_back(address, "2", 0).is_some());
+    assert!(Who::Address(5).come_back(address, "5", 0).is_none());
 }
 
 #[test]
@@ -182,4 +172,65 @@ fn some_places_are_kept_for_those_who_are_known() {
     Who::User("press").connect(address, Connect::v5("user")).ping();
     Who::Address(200).connect(address, Connect::v5("known").persistent()).ping();
     assert_eq!(broker.statistics().gave_way.of(Limit::Connections), 0);
+}
+
+/// Subscribes to so many filters of its own, and says how many were granted.
+fn subscribe_many(client: &mut Client, name: &str, count: usize) -> usize {
+    (0..count).filter(|number| client.subscribe(&format!("{name}/{number}"), 1) == 1).count()
+}
+
+#[test]
+fn filters_that_one_takes_whole_leave_room_for_others() {
+    for (hog, other) in PAIRS {
+        let limits = Limits { filters_max: 100, subscriptions_per_client_max: 30, ..Limits::default() };
+        let (broker, address) = broker(limits, 1_000);
+        let mut parked = hog.connect(address, Connect::v5("parked").persistent());
+        assert_eq!(subscribe_many(&mut parked, "parked", 25), 25);
+        parked.disconnect();
+        let mut hogs: Vec<_> =
+            (0..3).map(|number| hog.connect(address, Connect::v5(&number.to_string()))).collect();
+        let granted: usize =
+            hogs.iter_mut().zip(["a", "b", "c"]).map(|(hog, name)| subscribe_many(hog, name, 25)).sum();
+        assert_eq!((granted, broker.statistics().filters), (75, 100));
+        let mut client = other.connect(address, Connect::v5("other").persistent());
+        assert_eq!(subscribe_many(&mut client, "other", 25), 25, "the session that waits makes room");
+        wait_until(&broker, |now| now.filters == 100 && now.parked_sessions == 0);
+        assert_eq!(client.subscribe("other/25", 1), 1, "then a connection of the hog's");
+        assert_eq!(hogs[0].last().unwrap().body[0], 0x97);
+        hogs[1..].iter_mut().for_each(Client::ping);
+        wait_until(&broker, |now| now.filters == 76);
+        assert_eq!(broker.statistics().gave_way.of(Limit::Filters), 2);
+        // What the other one has it keeps, however much the hog wants.
+        let mut again = hog.connect(address, Connect::v5("again"));
+        assert_eq!(subscribe_many(&mut again, "again", 30), 24);
+        Client::v3(address, "p").publish_acked("other/7", b"7", false);
+        assert_eq!(client.receive().payload5(), b"7");
+    }
+}
+
+#[test]
+fn a_filter_is_counted_to_whoever_still_subscribes_to_it() {
+    let limits = Limits { filters_max: 20, ..Limits::default() };
+    let (broker, address) = broker(limits, 1_000);
+    let mut maker = Who::Address(2).connect(address, Connect::v5("maker"));
+    let mut user = Who::Address(3).connect(address, Connect::v5("user"));
+    for client in [&mut maker, &mut user] {
+        assert_eq!(subscribe_many(client, "t", 20), 20);
+    }
+    maker.disconnect();
+    wait_until(&broker, |now| now.connections == 1);
+    let mut newcomer = Who::Address(4).connect(address, Connect::v5("newcomer"));
+    assert_eq!(newcomer.subscribe("$share/g/new", 1), 1);
+    assert_eq!(user.last().unwrap().body[0], 0x97, "it had all of them");
+    wait_until(&broker, |now| now.filters == 1);
+}
+
+#[test]
+fn strangers_behind_one_address_share_its_filters_and_a_users_devices_are_no_strangers() {
+    for (who, code) in [(Who::Address(2), 1), (Who::User("press"), 0x97)] {
+        let (_broker, address) = broker(Limits { filters_max: 20, ..Limits::default() }, 1_000);
+        let mut hog = who.connect(address, Connect::v5("hog"));
+        assert_eq!(subscribe_many(&mut hog, "hog", 20), 20);
+        assert_eq!(who.connect(address, Connect::v5("other")).subscribe("other", 1), code);
+    }
 }

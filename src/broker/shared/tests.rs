@@ -1,5 +1,6 @@
 //! Groups and members' queues against random schedules: whoever waits is served once there is room.
 
+use super::super::shares::Owner;
 use super::*;
 use crate::broker::member_queue::{MEMBER_QUEUE_BYTES, MEMBER_QUEUE_MESSAGES};
 use bytes::Bytes;
@@ -57,7 +58,7 @@ impl House {
         let judge = Judge { access: Arc::new(HalfAllowed), who: Identity { user, ..Identity::default() } };
         let queue = self.clients[client].queue.clone();
         self.groups[group].join(Member {
-            session: client as u64,
+            standing: Standing::new(client as u64, Owner::Node),
             subscription: group,
             queue,
             judge: Some(judge),
@@ -158,7 +159,12 @@ fn a_client_in_many_groups_gets_a_copy_from_each() {
     let publication = numbered(0, "open");
     for (number, group) in groups.iter().enumerate() {
         let queue = client.queue.clone();
-        group.join(Member { session: 1, subscription: number, queue, judge: None });
+        group.join(Member {
+            standing: Standing::new(1, Owner::Node),
+            subscription: number,
+            queue,
+            judge: None,
+        });
         assert_eq!(group.put(publication.clone()), 0);
     }
     let mut from: Vec<_> =
@@ -184,7 +190,12 @@ fn groups_that_wait_for_one_member_have_their_turns() {
 fn a_member_s_queue_is_bounded_in_bytes_too() {
     let queue = Arc::<MemberQueue>::default();
     let group = Arc::new(Group::new("g", "#", SharedStrategy::RoundRobin, BYTES_MAX));
-    group.join(Member { session: 1, subscription: 1, queue: queue.clone(), judge: None });
+    group.join(Member {
+        standing: Standing::new(1, Owner::Node),
+        subscription: 1,
+        queue: queue.clone(),
+        judge: None,
+    });
     let large = Publication { payload: vec![0; MEMBER_QUEUE_BYTES / 2].into(), ..Publication::default() };
     (0..10).for_each(|_| assert_eq!(group.put(Arc::new(large.clone())), 0));
     assert_eq!(lock(&group.waiting).fresh.len(), 8, "two are beyond the bound");
@@ -195,7 +206,7 @@ fn a_member_s_queue_is_bounded_in_bytes_too() {
 fn what_members_give_back_is_bounded_in_bytes_too() {
     let queue = Arc::<MemberQueue>::default();
     let group = Arc::new(Group::new("g", "#", SharedStrategy::RoundRobin, 1_000));
-    group.join(Member { session: 1, subscription: 1, queue, judge: None });
+    group.join(Member { standing: Standing::new(1, Owner::Node), subscription: 1, queue, judge: None });
     let small = || Arc::new(Publication { payload: vec![0; 100].into(), ..Publication::default() });
     let kept = (0..200).filter(|_| group.give_back(small())).count();
     assert!((MEMBER_QUEUE_MESSAGES..MEMBER_QUEUE_MESSAGES + 10).contains(&kept), "{kept}");
@@ -217,7 +228,7 @@ fn what_was_under_way_when_the_last_member_left_waits_for_it() {
     let mut house = House::new(SharedStrategy::Sticky);
     house.join(0, 0);
     house.go(0);
-    let mailbox = Mailbox::new(0);
+    let mailbox = Mailbox::of(0);
     house.groups[0].bequeath(Heir { mailbox: mailbox.clone(), subscription: 3 });
     (0..10).for_each(|_| house.put(0, "open"));
     assert_eq!(house.lost, 0);
