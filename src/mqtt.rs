@@ -137,11 +137,22 @@ pub fn filters_overlap(one: &str, other: &str) -> bool {
     levels_overlap(one.split('/'), other.split('/'))
 }
 
+fn is_wild(level: &str) -> bool {
+    matches!(level, "+" | "#")
+}
+
 /// [`filters_overlap`] on the levels of both.
 pub fn levels_overlap<'a, 'b>(
-    mut ones: impl Iterator<Item = &'a str>,
-    mut others: impl Iterator<Item = &'b str>,
+    ones: impl Iterator<Item = &'a str>,
+    others: impl Iterator<Item = &'b str>,
 ) -> bool {
+    let (mut ones, mut others) = (ones.peekable(), others.peekable());
+    // A wildcard in the first level does not see the broker's own topics [MQTT-4.7.2-1].
+    if let (Some(one), Some(other)) = (ones.peek(), others.peek())
+        && (is_wild(one) && other.starts_with('$') || is_wild(other) && one.starts_with('$'))
+    {
+        return false;
+    }
     loop {
         match (ones.next(), others.next()) {
             (Some("#"), _) | (_, Some("#")) | (None, None) => return true,
@@ -158,8 +169,9 @@ pub fn levels_cover<'a, 'b>(
 ) -> bool {
     let (mut outer, mut inner) = (outer.peekable(), inner.peekable());
     // A wildcard in the first level does not see the broker's own topics [MQTT-4.7.2-1].
-    let is_wild = outer.peek().is_some_and(|first| matches!(*first, "+" | "#"));
-    if is_wild && inner.peek().is_some_and(|first| first.starts_with('$')) {
+    if outer.peek().is_some_and(|first| is_wild(first))
+        && inner.peek().is_some_and(|first| first.starts_with('$'))
+    {
         return false;
     }
     let mut is_first = true;
@@ -204,6 +216,8 @@ mod tests {
             filters_overlap("a/+", "a/b") && filters_overlap("a/#", "a") && filters_overlap("+/b", "a/+")
         );
         assert!(!filters_overlap("a/b", "a/c") && !filters_overlap("a/+", "a"));
+        assert!(!filters_overlap("#", "$SYS/#") && !filters_overlap("$SYS/x", "+/x"));
+        assert!(filters_overlap("$SYS/#", "$SYS/+/x") && filters_overlap("a/$SYS", "a/#"));
         for neither in ["", "a#", "#/a", "a/b+", "a\0b"] {
             assert!(!is_topic_name(neither) && !is_topic_filter(neither), "{neither:?}");
         }

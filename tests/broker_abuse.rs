@@ -61,10 +61,10 @@ fn unsolicited_acknowledgements_are_answered_or_ignored() {
 }
 
 #[test]
-fn a_subscription_to_system_topics_is_refused_and_nothing_else() {
+fn a_subscription_to_topics_that_are_nobodys_is_refused_and_nothing_else() {
     let (broker, address) = start_default();
     let mut client = Client::v3(address, "c");
-    assert_eq!(client.subscribe("$SYS/#", 0), 0x80);
+    assert_eq!(client.subscribe("$SYSTEM/#", 0), 0x80);
     client.ping();
     assert_well(&broker, address);
 }

@@ -3,6 +3,8 @@
 
 #[path = "support/mqtt.rs"]
 mod mqtt;
+#[path = "broker_protocol/sys.rs"]
+mod sys;
 
 use mqtt::{Client, Connect, PATIENCE, packet, start, start_default, string};
 use nearfar::broker::{Config, SharedStrategy};
@@ -435,10 +437,10 @@ fn what_the_standard_forbids_ends_only_that_connection() {
 fn a_topic_that_starts_with_a_dollar_is_not_the_clients() {
     let (_broker, address) = start_default();
     let mut client = Client::v5(address, "c");
-    assert_eq!(client.subscribe("$SYS/#", 0), 0x87);
+    assert_eq!(client.subscribe("$other/#", 0), 0x87);
     client.send(&client.publish_bytes("$SYS/x", b"x", 2, 3, &[]));
     assert_eq!(client.receive().body, [0, 3, 0x87]);
-    assert_eq!(Client::v3(address, "d").subscribe("$SYS/#", 0), 0x80);
+    assert_eq!(Client::v3(address, "d").subscribe("$SYSTEM/#", 0), 0x80);
 }
 
 #[test]

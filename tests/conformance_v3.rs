@@ -364,7 +364,8 @@ fn tests() -> std::collections::HashSet<String> {
     let mut names = std::collections::HashSet::new();
     let directory = |path| std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path());
     let files = directory(concat!(env!("CARGO_MANIFEST_DIR"), "/tests"))
-        .chain(directory(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/conformance")));
+        .chain(directory(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/conformance")))
+        .chain(directory(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/broker_protocol")));
     for path in files.filter(|path| path.extension().is_some_and(|extension| extension == "rs")) {
         let text = std::fs::read_to_string(path).unwrap();
         for (attribute, function) in text.lines().zip(text.lines().skip(1)) {

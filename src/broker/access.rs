@@ -2,6 +2,7 @@
 
 use super::reached::Limit;
 use super::reason::Reason;
+use super::sys;
 use crate::mqtt::Sender;
 use std::future::Future;
 use std::net::IpAddr;
@@ -61,6 +62,8 @@ pub struct Identity {
     pub user: Option<Arc<str>>,
     /// Whether a certificate has proved it, so that no password was asked for.
     pub is_certified: bool,
+    /// Whether it connects from this machine.
+    pub is_local: bool,
 }
 
 impl Identity {
@@ -125,6 +128,13 @@ pub trait Access: Send + Sync {
         if self.authorize(who, Action::Subscribe, filter) { Grant::All } else { Grant::None }
     }
 
+    /// How much of `filter`, which is about what the broker tells of itself below `$SYS`, a connected client may read. By default clients
+    /// of this machine may read all of it, and others nothing.
+    fn grant_sys(&self, who: &Identity, filter: &str) -> Grant {
+        let _ = filter;
+        if who.is_local { Grant::All } else { Grant::None }
+    }
+
     /// Whether a client that was let in before would be let in now.
     fn is_welcome(&self, who: &Identity) -> bool {
         let _ = who;
@@ -137,8 +147,32 @@ pub trait Access: Send + Sync {
     }
 }
 
-/// The default: everyone may do everything.
+/// Whether `access` lets a client have messages of this topic, the broker's own included.
+pub(super) fn may_read(access: &dyn Access, who: &Identity, topic: &[u8]) -> bool {
+    let Ok(topic) = std::str::from_utf8(topic) else { return false };
+    if sys::is_about_the_broker(topic) {
+        access.grant_sys(who, topic) == Grant::All
+    } else {
+        access.authorize(who, Action::Subscribe, topic)
+    }
+}
+
+/// The default: everyone may do everything, and clients of this machine may read what the broker tells of itself.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct AllowAll;
 
 impl Access for AllowAll {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_rules_what_the_broker_tells_of_itself_is_for_this_machine() {
+        for is_local in [true, false] {
+            let who = Identity { is_local, ..Identity::default() };
+            assert_eq!(may_read(&AllowAll, &who, b"$SYS/broker/version"), is_local);
+            assert!(may_read(&AllowAll, &who, b"plant/7"));
+        }
+    }
+}

@@ -4,7 +4,6 @@ use super::lane::Load;
 use super::publication::Publication;
 use super::retained::{Change, RetainedMessage};
 use super::subscriptions::Targets;
-use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -35,13 +34,7 @@ impl Batch {
     /// Adds a publish.
     pub fn add(&mut self, publication: Publication, targets: Arc<Targets>) {
         if publication.retain {
-            let message = (!publication.payload.is_empty()).then(|| RetainedMessage {
-                // A copy, so that a retained message does not pin the block it was read in.
-                payload: Bytes::copy_from_slice(&publication.payload),
-                properties: publication.properties.clone(),
-                qos: publication.qos,
-                deadline_ms: publication.deadline_ms,
-            });
+            let message = (!publication.payload.is_empty()).then(|| RetainedMessage::of(&publication));
             let topic = String::from_utf8_lossy(&publication.topic).into_owned();
             self.changes.push(Change { topic, message });
         }

@@ -10,9 +10,11 @@ use super::lane::{Lane, LaneReceiver, Load};
 use super::poison;
 use super::publication::Publication;
 use super::reached::Reached;
-use super::retained::RetainedStore;
+use super::retained::{Change, RetainedMessage, RetainedStore};
 use super::router::{Router, RouterGone, push_one, push_with};
 use super::subscriptions::{Subscriptions, Targets};
+use super::sys;
+use super::traffic::Total;
 use super::turnstile::Visit;
 use bytes::Bytes;
 use rumqttd::local::{LinkRx, LinkTx};
@@ -50,7 +52,12 @@ pub(super) struct Bus {
     /// The version of `subscriptions`, to be read without it.
     version: Arc<AtomicU64>,
     retained: Mutex<RetainedStore>,
+    /// What the broker tells of itself: nothing of it is a client's, so no bound of theirs is for it.
+    own: Mutex<RetainedStore>,
     limits: RouterLimits,
+    /// Subscriptions of sessions, and places in shared groups.
+    pub plain_subscriptions: Total,
+    pub shared_subscriptions: Total,
     pub published: AtomicU64,
     /// Messages for which a lane had no room.
     pub skipped: AtomicU64,
@@ -86,7 +93,10 @@ impl Bus {
             version: subscriptions.version(),
             subscriptions: Mutex::new(subscriptions),
             retained: Mutex::new(RetainedStore::new(limits.retained_messages_max, limits.retained_bytes_max)),
+            own: Mutex::new(RetainedStore::new(usize::MAX, usize::MAX)),
             limits: config.router.clone(),
+            plain_subscriptions: Total::default(),
+            shared_subscriptions: Total::default(),
             published: AtomicU64::new(0),
             skipped: AtomicU64::new(0),
             progress: watch::Sender::new(()),
@@ -259,6 +269,29 @@ impl Bus {
         self.push(&mut batch).map(drop)
     }
 
+    /// Publishes what the broker tells of itself, topics and payloads: kept for those who subscribe later, and counted as nobody's.
+    pub fn tell(&self, changes: Vec<(String, String)>) -> Result<(), RouterGone> {
+        let mut ingress = lock(&self.ingress);
+        if ingress.is_ended {
+            return Err(RouterGone);
+        }
+        push_with(&mut ingress.tx, |buffer| {
+            for (topic, payload) in changes {
+                let publication = Publication {
+                    topic: topic.clone().into(),
+                    payload: payload.into(),
+                    retain: true,
+                    ..Publication::default()
+                };
+                lock(&self.own).apply(Change { topic, message: Some(RetainedMessage::of(&publication)) });
+                let targets = self.targets(&publication.topic);
+                if targets.has_clients() {
+                    self.address(publication, targets, buffer);
+                }
+            }
+        })
+    }
+
     /// Keeps everybody from publishing for as long as the value lives.
     pub fn hold(self: &Arc<Self>) -> Hold<'_> {
         Hold::new(self, lock(&self.ingress))
@@ -277,6 +310,11 @@ impl Bus {
 
     pub fn retained_store(&self) -> MutexGuard<'_, RetainedStore> {
         lock(&self.retained)
+    }
+
+    /// The store that a filter's retained messages are in.
+    pub fn store_for(&self, filter: &str) -> MutexGuard<'_, RetainedStore> {
+        lock(if sys::is_about_the_broker(filter) { &self.own } else { &self.retained })
     }
 
     /// Milliseconds since the bus started: the clock of every deadline.

@@ -13,6 +13,8 @@ use std::time::Duration;
 
 /// MQTT's registered port.
 const MQTT_PORT: u16 = 1883;
+/// How often the broker tells of itself, as Mosquitto does.
+const SYS_INTERVAL: Duration = Duration::from_secs(10);
 /// The router panics at the first subscription below this.
 pub(super) const SEGMENT_BYTES_LEAST: usize = 1_024;
 /// With one segment alone the router's log forgets everything whenever it is full.
@@ -41,6 +43,8 @@ pub struct Config {
     pub refused_subscription: RefusedSubscription,
     /// What becomes of a subscription of which the rules allow a part.
     pub wide_filters: WideFilters,
+    /// How often the broker tells of itself below `$SYS/broker/`; zero for never.
+    pub sys_interval: Duration,
 }
 
 /// What an MQTT 5 client is told of a subscription that the rules refuse. In 3.1.1 the code is 0x80 either way.
@@ -83,6 +87,7 @@ impl Config {
             reloads: Vec::new(),
             refused_subscription: RefusedSubscription::default(),
             wide_filters: WideFilters::default(),
+            sys_interval: SYS_INTERVAL,
         }
     }
 }

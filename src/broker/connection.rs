@@ -24,6 +24,7 @@ use super::shares::{Owner, Place};
 use super::silence::{Refusing, Silence};
 use super::standing::{Keeper, Listed};
 use super::subscriptions::Targets;
+use super::traffic::Tally;
 use super::turnstile::Visit;
 use super::will::Will;
 use super::writing::write_some;
@@ -79,6 +80,8 @@ pub(super) struct Connection {
     pub output: Output,
     /// Unacknowledged QoS 1 and 2 messages towards the client, at most.
     pub window: usize,
+    /// What was received, until it is told.
+    pub received: Tally,
     /// Bytes read, and the complete packets taken from them.
     pub unread: BytesMut,
     pub frames: Bytes,
@@ -176,6 +179,10 @@ where
     W: AsyncWrite + Unpin,
 {
     server.refused_connections.fetch_add(1, Ordering::Relaxed);
+    if !refusal.answer.is_empty() {
+        server.traffic.sent.packets.add(1);
+        server.traffic.sent.bytes.add(refusal.answer.len() as u64);
+    }
     // The client may be gone already, and then needs no answer.
     let _gone = writer.write_all(&refusal.answer).await;
     linger(reader, writer, LINGER).await;
@@ -201,6 +208,7 @@ async fn run<R, W>(
         let refusal = Refusal::new(hello.version, Reason::CLIENT_ID_INVALID);
         return refuse(&server, &refusal, reader, writer).await;
     };
+    server.traffic.online_max.raise(server.online.taken() as u64);
     let is_present = acquired.session.is_some();
     let number = server.registry.next_number();
     let fresh = || Box::new(Session::new(number, hello.owner.clone()));
@@ -268,6 +276,7 @@ impl Connection {
             session,
             output: Output::new(wishes),
             window: hello.window.into(),
+            received: Tally::default(),
             unread: arrived.unread,
             under_way: arrived.under_way,
             frames: Bytes::new(),
@@ -352,6 +361,7 @@ impl Connection {
             }
             let wants_write = holds_back || !self.output.unwritten().is_empty();
             refusing.note(wants_write, Instant::now);
+            self.tell_traffic();
             let takes_more = self.takes_more();
             let can_read = self.frames.is_empty() && !self.is_held && self.reads_enough();
             if can_read {
@@ -394,6 +404,7 @@ impl Connection {
                     Ok(bytes) if bytes > 0 => {
                         let now = Instant::now();
                         self.read_bytes = bytes;
+                        self.received.bytes += bytes as u64;
                         self.process()?;
                         self.note_arrived(now);
                         turn_bytes += bytes;
@@ -423,6 +434,14 @@ impl Connection {
                 }
             }
         }
+    }
+
+    /// Adds to the totals what went over the connection since the last time, and what its session holds.
+    pub(super) fn tell_traffic(&mut self) {
+        let traffic = &self.server.traffic;
+        traffic.received.add(&mut self.received);
+        traffic.sent.add(&mut self.output.sent);
+        self.session.tell_holding(traffic);
     }
 
     /// Whether the client reads what it is sent, so that it may be read from.

@@ -88,6 +88,7 @@ impl Connection {
         let (server, who) = (self.server.clone(), &self.session.identity);
         self.will = self.will.take().filter(|will| will.is_allowed(&server, who));
         self.leave_groups();
+        self.tell_traffic();
         self.session.unanswered.extend(self.owed.unanswered());
         let session = std::mem::replace(&mut self.session, Box::new(Session::new(0, Owner::Node)));
         let leaving = parked::Leaving {
@@ -105,7 +106,11 @@ impl Connection {
         }
         if goodbye.is_some() || !self.output.unwritten().is_empty() {
             // The client may be gone, or not reading; then it does without the last word.
-            let _unread = tokio::time::timeout(patience, writer.write_all(self.output.unwritten())).await;
+            let written = tokio::time::timeout(patience, writer.write_all(self.output.unwritten())).await;
+            if matches!(written, Ok(Ok(()))) {
+                self.output.advance(self.output.unwritten().len());
+            }
+            self.server.traffic.sent.add(&mut self.output.sent);
             linger(reader, writer, patience).await;
         } else if is_goodbye {
             // TLS and WebSocket have a word for the end, and a WebSocket client answers it: to a closed socket that is an error.

@@ -45,6 +45,8 @@ pub(super) struct Hello {
     pub user: Option<Arc<str>>,
     /// By a certificate.
     pub is_certified: bool,
+    /// From this machine.
+    pub is_local: bool,
     /// Whom what it takes is counted to.
     pub owner: Owner,
 }
@@ -52,7 +54,12 @@ pub(super) struct Hello {
 impl Hello {
     /// Who the client is, once it has its id.
     pub fn identity(&self, client_id: Arc<str>) -> Identity {
-        Identity { client_id, user: self.user.clone(), is_certified: self.is_certified }
+        Identity {
+            client_id,
+            user: self.user.clone(),
+            is_certified: self.is_certified,
+            is_local: self.is_local,
+        }
     }
 }
 
@@ -107,10 +114,12 @@ pub(super) async fn read_connect(
         match peek(buffer, limits.packet_bytes_max).map_err(Refusal::silent)? {
             Some(header) if buffer.len() >= header.packet_bytes() => {
                 let frame = buffer.split_to(header.packet_bytes());
+                server.traffic.connects.add(1);
+                server.traffic.received.packets.add(1);
                 return judge(server, limits, peer, &frame, header.header_bytes).await;
             }
             _ => match input.read_buf(buffer).await {
-                Ok(read) if read > 0 => {}
+                Ok(read) if read > 0 => server.traffic.received.bytes.add(read as u64),
                 _ => return Err(Refusal::silent(Reason::UNSPECIFIED)),
             },
         }
@@ -146,6 +155,7 @@ async fn judge(
         refuse(denied.reason())
     })?;
     hello.is_certified = certificate.is_some();
+    hello.is_local = peer.address.to_canonical().is_loopback();
     hello.owner = Owner::of(hello.user.as_ref(), peer.address);
     let who = hello.identity(hello.client_id.as_str().into());
     if hello.will.as_ref().is_some_and(|will| !will.is_allowed(server, &who)) {
@@ -226,6 +236,7 @@ fn hello(
         server_keep_alive_s: None,
         user: None,
         is_certified: false,
+        is_local: false,
         owner: Owner::default(),
     };
     if version == Version::V5 && hello.keep_alive_s > limits.keep_alive_max_s {

@@ -21,6 +21,7 @@ impl<'a> Hold<'a> {
     /// Adds a subscription. Dropped, the registration ends it.
     pub fn subscribe(&self, filter: &str, subscriber: Subscriber) -> Registration {
         self.bus.subscriptions().insert(filter, subscriber.clone());
+        self.bus.plain_subscriptions.add(subscriber.sessions());
         Registration { bus: self.bus.clone(), filter: filter.to_owned(), subscriber }
     }
 
@@ -36,7 +37,7 @@ impl<'a> Hold<'a> {
 
     /// The retained messages under a filter.
     pub fn retained(&self, filter: &str) -> Vec<(String, RetainedMessage)> {
-        self.bus.retained_store().matching(filter, self.bus.now_ms())
+        self.bus.store_for(filter).matching(filter, self.bus.now_ms())
     }
 }
 
@@ -50,5 +51,6 @@ pub(super) struct Registration {
 impl Drop for Registration {
     fn drop(&mut self) {
         self.bus.subscriptions().remove(&self.filter, &self.subscriber);
+        self.bus.plain_subscriptions.subtract(self.subscriber.sessions());
     }
 }

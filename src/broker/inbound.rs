@@ -87,6 +87,7 @@ impl Connection {
                 if self.packet(header, &frame)? == Progress::Wait {
                     return Ok(());
                 }
+                self.received.packets += 1;
                 self.frames = self.frames.split_off(header.packet_bytes());
                 if self.batch.len() >= BATCH_MESSAGES_MAX {
                     self.push()?;
@@ -154,6 +155,7 @@ impl Connection {
             self.waits_for_answers = true;
             return Ok(Progress::Wait);
         }
+        self.received.note_publish(publish.payload.len());
         if refusal == Reason::NOT_AUTHORIZED {
             self.refuse_publish()?;
         }

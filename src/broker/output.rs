@@ -4,6 +4,7 @@ use super::codec::{Version, kind, put_varint, varint_bytes};
 use super::properties::Told;
 use super::reason::Reason;
 use super::session::Delivery;
+use super::traffic::Tally;
 use bytes::{BufMut, Bytes};
 use std::collections::HashMap;
 
@@ -34,11 +35,13 @@ pub(super) struct Output {
     written: usize,
     wishes: Wishes,
     aliases: HashMap<Bytes, u16>,
+    /// What was written, until it is told.
+    pub sent: Tally,
 }
 
 impl Output {
     pub fn new(wishes: Wishes) -> Self {
-        Self { bytes: Vec::new(), written: 0, wishes, aliases: HashMap::new() }
+        Self { bytes: Vec::new(), written: 0, wishes, aliases: HashMap::new(), sent: Tally::default() }
     }
 
     pub fn unwritten(&self) -> &[u8] {
@@ -47,6 +50,7 @@ impl Output {
 
     pub fn advance(&mut self, written: usize) {
         self.written += written;
+        self.sent.bytes += written as u64;
         if self.written == self.bytes.len() {
             self.bytes.clear();
             self.written = 0;
@@ -57,11 +61,13 @@ impl Output {
     }
 
     pub fn raw(&mut self, packet: &[u8]) {
+        self.sent.packets += 1;
         self.bytes.extend_from_slice(packet);
     }
 
     /// PUBACK, PUBREC, PUBREL or PUBCOMP.
     pub fn ack(&mut self, first: u8, packet_id: u16, reason: Reason) {
+        self.sent.packets += 1;
         if self.wishes.version == Version::V5 && reason != Reason::SUCCESS {
             self.bytes.extend_from_slice(&[first, 3]);
             self.bytes.put_u16(packet_id);
@@ -90,6 +96,7 @@ impl Output {
 
     fn codes(&mut self, first: u8, packet_id: u16, codes: &[u8]) {
         let is_v5 = self.wishes.version == Version::V5;
+        self.sent.packets += 1;
         self.bytes.push(first);
         put_varint(&mut self.bytes, 2 + usize::from(is_v5) + codes.len());
         self.bytes.put_u16(packet_id);
@@ -100,6 +107,7 @@ impl Output {
     }
 
     pub fn pong(&mut self) {
+        self.sent.packets += 1;
         self.bytes.extend_from_slice(&PINGRESP);
     }
 
@@ -108,6 +116,7 @@ impl Output {
         if self.wishes.version == Version::V311 {
             return;
         }
+        self.sent.packets += 1;
         let properties = reason.properties();
         let body = 1 + properties.len();
         if 2 + body > self.wishes.packet_bytes_max {
@@ -165,6 +174,8 @@ impl Output {
             self.bytes.extend_from_slice(own);
         }
         self.bytes.extend_from_slice(&delivery.payload);
+        self.sent.packets += 1;
+        self.sent.note_publish(delivery.payload.len());
         true
     }
 

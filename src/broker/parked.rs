@@ -108,7 +108,10 @@ impl Leaving {
                     }
                     Some(Order::End(_)) | None => return,
                 },
-                () = until(expires_at) => return self.end(&server, &mut orders).await,
+                () = until(expires_at) => {
+                    server.traffic.expired.add(1);
+                    return self.end(&server, &mut orders).await;
+                }
                 () = until(will_at) => {
                     if let Some(will) = self.will.take() {
                         will.publish(&server);
@@ -117,6 +120,7 @@ impl Leaving {
                 () = self.session.mailbox.arrival() => {
                     queue_all(&server, &mut self.session);
                     self.session.standing.note(self.session.worth());
+                    self.session.tell_holding(&server.traffic);
                     if self.session.expiry_s == 0 {
                         return self.end(&server, &mut orders).await;
                     }

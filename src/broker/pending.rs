@@ -28,6 +28,10 @@ impl Pending {
         self.deliveries.len()
     }
 
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     pub fn is_empty(&self) -> bool {
         self.deliveries.is_empty()
     }

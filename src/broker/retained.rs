@@ -1,7 +1,7 @@
 //! The retained messages: each topic's last known value, in memory, bounded in number and bytes.
 
 use super::properties::ApplicationProperties;
-use super::publication::ALLOCATION_BYTES;
+use super::publication::{ALLOCATION_BYTES, Publication};
 use crate::mqtt::{Qos, filter_matches};
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -21,6 +21,17 @@ pub(super) struct RetainedMessage {
 }
 
 impl RetainedMessage {
+    /// What is kept of a publish.
+    pub fn of(publication: &Publication) -> Self {
+        Self {
+            // A copy, so that a retained message does not pin the block it was read in.
+            payload: Bytes::copy_from_slice(&publication.payload),
+            properties: publication.properties.clone(),
+            qos: publication.qos,
+            deadline_ms: publication.deadline_ms,
+        }
+    }
+
     /// What it takes of memory under `topic`.
     fn bytes(&self, topic: &str) -> usize {
         KEPT_BYTES + topic.len() + self.payload.len() + self.properties.bytes()

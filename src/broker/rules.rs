@@ -2,6 +2,7 @@
 //! what no rule matches is denied.
 
 use super::access::{Action, Grant, Identity};
+use super::sys;
 use crate::mqtt::{levels_cover, levels_overlap};
 
 /// Rules in the order in which they are asked. The default has none and denies everything.
@@ -134,8 +135,11 @@ impl TopicPattern {
     /// # Errors
     /// The sentence that says what is wrong with it.
     pub fn new(text: &str) -> Result<Self, String> {
-        if !crate::mqtt::is_topic_filter(text) || text.starts_with('$') {
-            return Err(format!("found {text:?}, expected a topic filter that does not start with '$'"));
+        let is_nobodys = text.starts_with('$') && !sys::is_about_the_broker(text);
+        if !crate::mqtt::is_topic_filter(text) || is_nobodys {
+            return Err(format!(
+                "found {text:?}, expected a topic filter that does not start with '$' unless it starts with $SYS/"
+            ));
         }
         let level = |level: &str| match level {
             "%u" => Ok(Level::User),
@@ -181,6 +185,7 @@ mod tests {
             client_id: client_id.into(),
             user: (!user.is_empty()).then(|| user.into()),
             is_certified: false,
+            is_local: false,
         }
     }
 

@@ -98,7 +98,15 @@ impl RuleSection {
         if self.topics.is_empty() {
             return invalid("the rule names no topic, expected at least one; \"#\" is every topic");
         }
+        let is_read = actions.iter().any(|action| Action::from(*action) == Action::Subscribe);
         let topic = |topic: &Spanned<String>| {
+            if topic.get_ref().starts_with('$') && !is_read {
+                let problem = format!(
+                    "found {:?}, but nobody publishes to topics that start with '$': below $SYS/ there is only \"subscribe\"",
+                    topic.get_ref()
+                );
+                return Err(strict_toml::invalid_at(text, topic.span().start, problem));
+            }
             TopicPattern::new(topic.get_ref())
                 .map_err(|problem| strict_toml::invalid_at(text, topic.span().start, problem))
         };

@@ -10,6 +10,8 @@ use super::reason::Reason;
 use super::registry::Registry;
 use super::shares::Bound;
 use super::standing::Roster;
+use super::sys::Teller;
+use super::traffic::Traffic;
 use super::transport::{self, Entrance};
 use super::turns::{self, Turns};
 use crate::rate_limit::RateLimit;
@@ -89,6 +91,7 @@ pub(super) struct Server {
     pub sessions: Arc<Roster>,
     pub acquaintances: Acquaintances,
     pub dropped: AtomicU64,
+    pub traffic: Arc<Traffic>,
     pub registry: Registry,
     pub drop_warnings: Mutex<RateLimit>,
     /// For the ends of connections.
@@ -122,6 +125,7 @@ impl Server {
             sessions: Arc::default(),
             acquaintances: Acquaintances::default(),
             dropped: AtomicU64::new(0),
+            traffic: Arc::default(),
             stopping: AtomicBool::new(false),
             life: Mutex::default(),
             refused_publishes: AtomicU64::new(0),
@@ -224,6 +228,7 @@ pub(super) async fn run(
 ) {
     let watch = tokio::spawn(watch_router(server.clone(), output.answers));
     let fanout = tokio::spawn(fanout::run(server.clone(), output.connections));
+    let teller = Teller::begin(&server).map(|teller| tokio::spawn(teller.run()));
     let mut accepting = JoinSet::new();
     for (listener, entrance) in listeners {
         accepting.spawn(accept(server.clone(), entrance, listener));
@@ -238,6 +243,9 @@ pub(super) async fn run(
         tracing::debug!(clients = server.online.taken(), "clients cut off at the end of the grace");
     }
     drop(accepting);
+    if let Some(teller) = teller {
+        teller.abort();
+    }
     server.bus.end_router();
     if tokio::time::timeout(ROUTER_END_TIMEOUT, watch).await.is_err() {
         tracing::error!("the broker's router does not end; its thread is left behind");
@@ -264,6 +272,7 @@ async fn accept(server: Arc<Server>, entrance: Entrance, listener: TcpListener) 
             () = server.stopped() => break,
         };
         while connections.try_join_next().is_some() {}
+        server.traffic.sockets.add(u64::from(accepted.is_ok()));
         match accepted {
             Ok((stream, peer)) if connections.len() < sockets_max => {
                 let Some(place) = server.addresses.enter(peer.ip()) else {

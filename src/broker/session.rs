@@ -2,7 +2,7 @@
 //!
 //! All of MQTT's quality of service is here; the router knows none of it.
 
-use super::access::{Access, Action, Identity};
+use super::access::{Access, Identity, may_read};
 use super::hold::Registration;
 use super::inflight::InflightMessages;
 use super::mailbox::Mailbox;
@@ -13,6 +13,7 @@ use super::publication::{ALLOCATION_BYTES, Publication};
 use super::shared::{Group, Membership};
 use super::shares::Owner;
 use super::standing::{Listed, Standing, Worth};
+use super::traffic::{Held, Holding, Traffic};
 use crate::mqtt::{Qos, filter_matches, filters_overlap};
 use bytes::Bytes;
 use std::collections::{HashMap, HashSet};
@@ -100,6 +101,8 @@ pub(super) struct Session {
     pub rights_version: u64,
     /// Whose it is.
     pub identity: Identity,
+    /// Its part of what all sessions hold, once a connection has told it.
+    pub holding: Option<Holding>,
     /// What others see of it.
     pub standing: Arc<Standing>,
     /// Among the sessions of its owner.
@@ -125,6 +128,7 @@ impl Session {
             expiry_s: 0,
             rights_version: 0,
             identity: Identity::default(),
+            holding: None,
             standing,
             listed: None,
         }
@@ -149,6 +153,17 @@ impl Session {
                 return self.last_packet_id;
             }
         }
+    }
+
+    /// Tells the totals what it holds now.
+    pub fn tell_holding(&mut self, traffic: &Arc<Traffic>) {
+        let (put, taken) = self.mailbox.counts();
+        let now = Held {
+            inflight: self.inflight.len() as u64,
+            messages: (self.inflight.len() + self.pending.len()) as u64 + (put - taken),
+            bytes: (self.inflight.bytes() + self.pending.bytes()) as u64,
+        };
+        self.holding.get_or_insert_with(|| Holding::new(traffic.clone())).tell(now);
     }
 
     /// Where the message with this packet id is, if the client has been sent it on this connection.
@@ -184,8 +199,7 @@ impl Session {
     pub fn forget_unwanted(&mut self, access: &dyn Access) {
         let (subscriptions, who) = (&self.subscriptions, &self.identity);
         let brings = |own: &Subscription, name: &str| {
-            filter_matches(&own.path, name)
-                && (!own.is_judged || access.authorize(who, Action::Subscribe, name))
+            filter_matches(&own.path, name) && (!own.is_judged || may_read(access, who, name.as_bytes()))
         };
         self.pending.retain(|delivery| {
             let name = std::str::from_utf8(&delivery.topic);
@@ -242,8 +256,7 @@ impl Session {
 
     /// Whether the rules let the client have messages of this topic.
     pub fn may_have(&self, topic: &[u8], access: &dyn Access) -> bool {
-        std::str::from_utf8(topic)
-            .is_ok_and(|topic| access.authorize(&self.identity, Action::Subscribe, topic))
+        may_read(access, &self.identity, topic)
     }
 
     /// Removes the subscription with this filter (the client's spelling), and thereby ends it.

@@ -2,6 +2,7 @@
 //!
 //! Keys keep rumqttd's meaning. A key that is unknown, or that this broker does not honour, is an error that names it.
 
+mod options;
 mod tls;
 mod websocket;
 
@@ -21,7 +22,7 @@ use toml::de::{DeTable, DeValue};
 /// How alike two keys are at least, from 0 to 1, for one to be suggested for the other.
 const SUGGESTION_LIKENESS: f64 = 0.75;
 
-const ROOT_KEYS: &[&str] = &["id", "router", "v4", "v5", "limits", "ws"];
+const ROOT_KEYS: &[&str] = &["id", "router", "v4", "v5", "limits", "ws", "options"];
 const ROUTER_KEYS: &[&str] = &[
     "id",
     "max_connections",
@@ -128,6 +129,9 @@ impl Config {
         }
         if let Some(limits) = root.table("limits")? {
             super::settings_limits::read(&limits, &mut config.limits)?;
+        }
+        if let Some(options) = root.table("options")? {
+            options::read(&options, &mut config)?;
         }
         Ok(config)
     }

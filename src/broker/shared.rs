@@ -1,6 +1,6 @@
 //! Shared subscriptions: each message goes to one member of a group that is online.
 
-use super::access::{Access, Action, Identity};
+use super::access::{Access, Identity, may_read};
 use super::bus::{Bus, lock};
 use super::config::SharedStrategy;
 use super::mailbox::{Copy, Mailbox};
@@ -31,8 +31,7 @@ pub(super) struct Judge {
 impl Member {
     fn may_have(&self, topic: &[u8]) -> bool {
         let Some(judge) = &self.judge else { return true };
-        std::str::from_utf8(topic)
-            .is_ok_and(|topic| judge.access.authorize(&judge.who, Action::Subscribe, topic))
+        may_read(&*judge.access, &judge.who, topic)
     }
 }
 
@@ -259,6 +258,7 @@ pub(super) struct Membership {
 
 impl Membership {
     pub fn new(bus: Arc<Bus>, group: Arc<Group>, session: u64) -> Self {
+        bus.shared_subscriptions.add(1);
         Self { bus, group, session, has_left: false }
     }
 
@@ -275,6 +275,7 @@ impl Drop for Membership {
         if !self.has_left {
             self.leave();
         }
+        self.bus.shared_subscriptions.subtract(1);
         // Others may have room.
         self.group.hand_out();
     }

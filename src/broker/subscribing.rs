@@ -12,6 +12,7 @@ use super::reason::Reason;
 use super::session::{Delivery, Options};
 use super::shared::{Judge, Member};
 use super::subscriptions::Subscriber;
+use super::sys;
 use super::topic::{Subscribed, parse_filter};
 use crate::mqtt::Qos;
 use rumqttd::protocol::{Filter, Packet, RetainForwardRule};
@@ -120,7 +121,13 @@ impl Connection {
     /// How much of a filter the client may have, where a part of it is refused if that is the policy.
     pub(super) fn grant(&self, filter: &str) -> Grant {
         let config = &self.server.config;
-        match config.access.grant(&self.session.identity, filter) {
+        let who = &self.session.identity;
+        if sys::is_about_the_broker(filter) {
+            // Always taken, and withheld from those who may not read it: there are clients that subscribe to `#` and `$SYS/#` in one
+            // packet, and give up both if one of them is refused.
+            return if config.access.grant_sys(who, filter) == Grant::All { Grant::All } else { Grant::Some };
+        }
+        match config.access.grant(who, filter) {
             Grant::Some if config.wide_filters == WideFilters::Refuse => Grant::None,
             grant => grant,
         }
@@ -128,7 +135,7 @@ impl Connection {
 
     fn subscribe_refusal(&self, path: &str, is_new: bool, is_shared: bool) -> Option<Reason> {
         let server = &self.server;
-        if path.starts_with('$') || self.grant(path) == Grant::None {
+        if path.starts_with('$') && !sys::is_about_the_broker(path) || self.grant(path) == Grant::None {
             return Some(match server.config.refused_subscription {
                 RefusedSubscription::NotAuthorized => Reason::NOT_AUTHORIZED,
                 RefusedSubscription::Unspecified => Reason::UNSPECIFIED,
@@ -157,7 +164,7 @@ impl Connection {
     /// Takes a place in a shared group.
     pub(super) fn join(&mut self, hold: &Hold<'_>, id: usize, group: &str, path: &str) {
         let config = &self.server.config;
-        let judge = (config.wide_filters == WideFilters::Withhold)
+        let judge = (config.wide_filters == WideFilters::Withhold || sys::is_about_the_broker(path))
             .then(|| Judge { access: config.access.clone(), who: self.session.identity.clone() });
         let queue = self.shared_queue.clone();
         let member = Member { standing: self.session.standing.clone(), subscription: id, queue, judge };

@@ -36,6 +36,11 @@ impl Subscriber {
         }
     }
 
+    /// How many sessions it is: one or none.
+    pub fn sessions(&self) -> u64 {
+        matches!(self, Self::Session { .. }).into()
+    }
+
     fn is(&self, other: &Self) -> bool {
         match (self, other) {
             (
@@ -258,8 +263,10 @@ impl Subscriptions {
         // The nodes above each level of the topic, and what is left of the topic there.
         let mut open = vec![(&self.root, Some(topic))];
         while let Some((node, rest)) = open.pop() {
+            // A wildcard in the first level does not see the broker's own topics [MQTT-4.7.2-1].
+            let is_hidden = std::ptr::eq(node, &self.root) && topic.starts_with('$');
             // `a/#` is for `a` too.
-            if let Some(all) = node.children.get("#") {
+            if let Some(all) = node.children.get("#").filter(|_| !is_hidden) {
                 found.extend(&all.subscribers);
             }
             let Some(rest) = rest else {
@@ -268,7 +275,8 @@ impl Subscriptions {
             };
             let (level, rest) =
                 rest.split_once('/').map_or((rest, None), |(level, rest)| (level, Some(rest)));
-            open.extend([level, "+"].iter().filter_map(|level| Some((node.children.get(*level)?, rest))));
+            let levels = if is_hidden { &[level][..] } else { &[level, "+"] };
+            open.extend(levels.iter().filter_map(|level| Some((node.children.get(*level)?, rest))));
         }
         sort(found, self.version.load(Ordering::Acquire))
     }
@@ -329,9 +337,9 @@ mod tests {
     proptest! {
         #[test]
         fn the_tree_finds_exactly_what_matches(
-            filters in prop::collection::vec("([+ab]?)(/[+ab]?){0,3}(/#)?", 1..8),
+            filters in prop::collection::vec("([$+ab]?)(/[+ab]?){0,3}(/#)?|#", 1..8),
             removed in prop::collection::vec(any::<prop::sample::Index>(), 0..4),
-            topic in "[ab]?(/[ab]?){0,3}",
+            topic in "[$ab]?(/[ab]?){0,3}",
         ) {
             let mailbox = Mailbox::of(1);
             let mut subscriptions = Subscriptions::new(1_000_000);

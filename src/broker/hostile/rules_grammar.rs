@@ -111,7 +111,7 @@ fn filled_in(pattern: &str, user: Option<&str>, client_id: &str) -> Option<Strin
 pub fn identity(rng: &mut ChaCha8Rng) -> Identity {
     let mut name = || NAMES[rng.random_range(0..NAMES.len())].into();
     let (client_id, user) = (name(), name());
-    Identity { client_id, user: rng.random_bool(0.8).then_some(user), is_certified: false }
+    Identity { client_id, user: rng.random_bool(0.8).then_some(user), is_certified: false, is_local: false }
 }
 
 /// A filter that a client could ask for.

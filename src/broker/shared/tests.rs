@@ -1,5 +1,6 @@
 //! Groups and members' queues against random schedules: whoever waits is served once there is room.
 
+use super::super::access::Action;
 use super::super::shares::Owner;
 use super::*;
 use crate::broker::member_queue::{MEMBER_QUEUE_BYTES, MEMBER_QUEUE_MESSAGES};
