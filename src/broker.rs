@@ -79,6 +79,7 @@ mod settings_limits;
 mod shared;
 mod shares;
 mod silence;
+mod source;
 mod standing;
 mod subscribing;
 mod subscriptions;

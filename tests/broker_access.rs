@@ -442,3 +442,78 @@ fn a_rule_that_takes_a_part_away_withholds_it_from_then_on() {
     publisher.publish_acked("a/b", b"3", false);
     assert_eq!(next(&mut client), "3");
 }
+
+/// The retained messages that a new client of the chief's is given, and a new in-process subscriber; both get the same.
+fn retained(guarded: &Guarded) -> Vec<String> {
+    let mut chief = guarded.client(Connect::v3("reader"), "chief");
+    assert_eq!(chief.subscribe("data/#", 0), 0);
+    let mut topics: Vec<_> = chief.until_pong().iter().map(Packet::topic).collect();
+    let (publisher, mut subscriber) = guarded.broker.link("reader").unwrap();
+    subscriber.subscribe(&["data/#".to_owned()]).unwrap();
+    publisher.close();
+    let (mut batch, mut found) = (Vec::new(), Vec::new());
+    while subscriber.receive(&mut batch, 100).unwrap() {
+        found.extend(batch.drain(..).map(|message| String::from_utf8(message.topic.to_vec()).unwrap()));
+    }
+    topics.sort_unstable();
+    found.sort_unstable();
+    assert_eq!(topics, found);
+    topics
+}
+
+/// A press has left a retained message and a retained will, and the node itself a message among them.
+fn leave_retained_messages(guarded: &Guarded) {
+    let will = Some(("data/press/will", &b"gone"[..], 1, true, Vec::new()));
+    let mut press = guarded.client(Connect { will, ..Connect::v5("p") }, "press");
+    press.publish_acked("data/press/state", b"on", true);
+    press.publish_acked("data/press/", b"", true);
+    drop(press);
+    let (node, _subscriber) = guarded.broker.link("node").unwrap();
+    let message =
+        nearfar::mqtt::Message { retain: true, ..nearfar::mqtt::Message::new("data/press/node", "on") };
+    node.publish(&mut vec![message]).unwrap();
+    let deadline = std::time::Instant::now() + mqtt::PATIENCE;
+    while guarded.broker.statistics().retained_messages < 3 {
+        assert!(std::time::Instant::now() < deadline, "the will is not published");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_retained_message_is_withheld_once_its_publisher_has_lost_the_right_to_publish_it() {
+    let guarded = guarded();
+    leave_retained_messages(&guarded);
+    let [node, state, will] = ["data/press/node", "data/press/state", "data/press/will"];
+    assert_eq!(retained(&guarded), [node, state, will]);
+    let everybody = || users(&["press", "lathe", "chief"]);
+    let read = "[[rules]]\nallow = [\"subscribe\"]\nusers = [\"chief\"]\ntopics = [\"data/#\"]\n";
+    let write = "[[rules]]\nallow = [\"publish\"]\ntopics = [\"data/%u/#\"]\n";
+    guarded.guard.replace(everybody(), rules(read));
+    assert_eq!(retained(&guarded), [node], "what the node published is its own");
+    guarded.guard.replace(everybody(), rules(&format!("{read}{write}")));
+    assert_eq!(retained(&guarded), [node, state], "a will needs a right of its own");
+    guarded.guard.replace(users(&["lathe", "chief"]), rules(RULES));
+    assert_eq!(retained(&guarded), [node], "a user that is gone has no rights");
+    guarded.guard.replace(everybody(), rules(RULES));
+    assert_eq!(retained(&guarded), [node, state, will], "nothing was lost meanwhile");
+    // Whoever may publish takes the place of whoever may not.
+    let all = "[[rules]]\nallow = [\"publish\"]\nusers = [\"lathe\"]\ntopics = [\"#\"]\n";
+    guarded.guard.replace(everybody(), rules(&format!("{read}{all}")));
+    guarded.client(Connect::v3("l"), "lathe").publish_acked(state, b"off", true);
+    assert_eq!(retained(&guarded), [node, state]);
+}
+
+#[test]
+fn retained_messages_outlive_their_publishers_rights_where_that_is_wanted() {
+    let guard = Arc::new(
+        Guard::new(users(&["press", "lathe", "chief"]), rules(RULES), AttemptLimits::default()).unwrap(),
+    );
+    let config = Config { access: guard.clone(), check_retain_source: false, ..Config::loopback() };
+    let (broker, address) = start(config);
+    let guarded = Guarded { broker, address, guard };
+    leave_retained_messages(&guarded);
+    guarded
+        .guard
+        .replace(users(&["chief"]), rules("[[rules]]\nallow = [\"subscribe\"]\ntopics = [\"data/#\"]\n"));
+    assert_eq!(retained(&guarded).len(), 3);
+}

@@ -3,6 +3,7 @@
 use super::lane::Load;
 use super::publication::Publication;
 use super::retained::{Change, RetainedMessage};
+use super::source::Source;
 use super::subscriptions::Targets;
 use std::sync::Arc;
 use std::time::Instant;
@@ -31,10 +32,11 @@ impl Batch {
         self.publications.is_empty()
     }
 
-    /// Adds a publish.
-    pub fn add(&mut self, publication: Publication, targets: Arc<Targets>) {
+    /// Adds a publish. `source` is kept with it where it is retained.
+    pub fn add(&mut self, publication: Publication, targets: Arc<Targets>, source: Option<Arc<Source>>) {
         if publication.retain {
-            let message = (!publication.payload.is_empty()).then(|| RetainedMessage::of(&publication));
+            let message =
+                (!publication.payload.is_empty()).then(|| RetainedMessage::of(&publication, source));
             let topic = String::from_utf8_lossy(&publication.topic).into_owned();
             self.changes.push(Change { topic, message });
         }

@@ -12,6 +12,7 @@ use super::publication::Publication;
 use super::reached::Reached;
 use super::retained::{Change, RetainedMessage, RetainedStore};
 use super::router::{Router, RouterGone, push_one, push_with};
+use super::source::Source;
 use super::subscriptions::{Subscriptions, Targets};
 use super::sys;
 use super::traffic::Total;
@@ -92,8 +93,12 @@ impl Bus {
             links: Mutex::default(),
             version: subscriptions.version(),
             subscriptions: Mutex::new(subscriptions),
-            retained: Mutex::new(RetainedStore::new(limits.retained_messages_max, limits.retained_bytes_max)),
-            own: Mutex::new(RetainedStore::new(usize::MAX, usize::MAX)),
+            retained: Mutex::new(RetainedStore::new(
+                limits.retained_messages_max,
+                limits.retained_bytes_max,
+                config.access.clone(),
+            )),
+            own: Mutex::new(RetainedStore::new(usize::MAX, usize::MAX, config.access.clone())),
             limits: config.router.clone(),
             plain_subscriptions: Total::default(),
             shared_subscriptions: Total::default(),
@@ -261,11 +266,11 @@ impl Bus {
         self.progress.subscribe()
     }
 
-    /// Publishes one message, and waits for nothing.
-    pub fn publish(&self, publication: Publication) -> Result<(), RouterGone> {
+    /// Publishes one message, and waits for nothing. `source` is kept with it where it is retained.
+    pub fn publish(&self, publication: Publication, source: Option<Arc<Source>>) -> Result<(), RouterGone> {
         let mut batch = Batch::default();
         let targets = self.targets(&publication.topic);
-        batch.add(publication, targets);
+        batch.add(publication, targets, source);
         self.push(&mut batch).map(drop)
     }
 
@@ -283,7 +288,8 @@ impl Bus {
                     retain: true,
                     ..Publication::default()
                 };
-                lock(&self.own).apply(Change { topic, message: Some(RetainedMessage::of(&publication)) });
+                lock(&self.own)
+                    .apply(Change { topic, message: Some(RetainedMessage::of(&publication, None)) });
                 let targets = self.targets(&publication.topic);
                 if targets.has_clients() {
                     self.address(publication, targets, buffer);

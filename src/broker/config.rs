@@ -43,6 +43,8 @@ pub struct Config {
     pub refused_subscription: RefusedSubscription,
     /// What becomes of a subscription of which the rules allow a part.
     pub wide_filters: WideFilters,
+    /// Whether a retained message is withheld from new subscriptions once whoever published it may not publish to its topic any more.
+    pub check_retain_source: bool,
     /// How often the broker tells of itself below `$SYS/broker/`; zero for never.
     pub sys_interval: Duration,
 }
@@ -87,6 +89,7 @@ impl Config {
             reloads: Vec::new(),
             refused_subscription: RefusedSubscription::default(),
             wide_filters: WideFilters::default(),
+            check_retain_source: true,
             sys_interval: SYS_INTERVAL,
         }
     }

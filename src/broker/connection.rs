@@ -1,5 +1,6 @@
 //! One client's connection: CONNECT, then a loop over socket, mailbox, shared groups, orders and time.
 
+use super::access::Action;
 use super::admission::{self, Seated};
 use super::batch::Batch;
 use super::bus::lock;
@@ -226,6 +227,8 @@ async fn run<R, W>(
     let will = hello.will.take();
     let mut connection = Connection::new(server, client_id, &limits, &hello, session, arrived);
     connection.will = will;
+    let source = connection.source(Action::Will);
+    connection.will.iter_mut().filter(|will| will.retain).for_each(|will| will.source = source.clone());
     if connection.server.config.tells_senders {
         let sender = connection.session.identity.sender();
         connection.will.iter_mut().for_each(|will| will.sender = Some(sender.clone()));

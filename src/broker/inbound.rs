@@ -193,7 +193,8 @@ impl Connection {
                 is_duplicate: publish.is_duplicate,
                 receipt,
             };
-            self.batch.add(publication, self.route.targets.clone());
+            let source = publication.retain.then(|| self.source(Action::Publish)).flatten();
+            self.batch.add(publication, self.route.targets.clone(), source);
             self.visit.send_one();
         }
         self.acknowledge(publish.qos, publish.packet_id, refusal, when);

@@ -167,7 +167,7 @@ impl LinkPublisher {
             receipt: message.receipt,
         };
         let targets = self.bus.targets(&publication.topic);
-        out.add(publication, targets);
+        out.add(publication, targets, None);
         Ok(())
     }
 

@@ -1,11 +1,14 @@
 //! The retained messages: each topic's last known value, in memory, bounded in number and bytes.
 
+use super::access::Access;
 use super::properties::ApplicationProperties;
 use super::publication::{ALLOCATION_BYTES, Publication};
+use super::source::Source;
 use crate::mqtt::{Qos, filter_matches};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::ops::Bound;
+use std::sync::Arc;
 
 /// What keeping a message takes beside topic, payload and properties: its place in the store, and their allocations.
 const KEPT_BYTES: usize = 160 + 2 * ALLOCATION_BYTES;
@@ -18,23 +21,32 @@ pub(super) struct RetainedMessage {
     pub qos: Qos,
     /// When it expires, in milliseconds of the bus's clock.
     pub deadline_ms: Option<u64>,
+    /// Whose it is, where that matters.
+    pub source: Option<Arc<Source>>,
 }
 
 impl RetainedMessage {
     /// What is kept of a publish.
-    pub fn of(publication: &Publication) -> Self {
+    pub fn of(publication: &Publication, source: Option<Arc<Source>>) -> Self {
         Self {
             // A copy, so that a retained message does not pin the block it was read in.
             payload: Bytes::copy_from_slice(&publication.payload),
             properties: publication.properties.clone(),
             qos: publication.qos,
             deadline_ms: publication.deadline_ms,
+            source,
         }
+    }
+
+    /// Whether whoever published it to `topic` may still do so.
+    fn may_be_shown(&self, topic: &str, access: &dyn Access) -> bool {
+        self.source.as_ref().is_none_or(|source| source.may_publish(topic, access))
     }
 
     /// What it takes of memory under `topic`.
     fn bytes(&self, topic: &str) -> usize {
-        KEPT_BYTES + topic.len() + self.payload.len() + self.properties.bytes()
+        let source = self.source.as_ref().map_or(0, |source| source.bytes());
+        KEPT_BYTES + topic.len() + self.payload.len() + self.properties.bytes() + source
     }
 
     fn is_expired(&self, now_ms: u64) -> bool {
@@ -55,6 +67,8 @@ pub(super) struct RetainedStore {
     bytes: usize,
     messages_max: usize,
     bytes_max: usize,
+    /// Who says whether a publisher may still publish.
+    access: Arc<dyn Access>,
     /// How many found too many messages there.
     pub refused_messages: u64,
     /// How many found too many bytes there.
@@ -62,12 +76,13 @@ pub(super) struct RetainedStore {
 }
 
 impl RetainedStore {
-    pub fn new(messages_max: usize, bytes_max: usize) -> Self {
+    pub fn new(messages_max: usize, bytes_max: usize, access: Arc<dyn Access>) -> Self {
         Self {
             messages: BTreeMap::new(),
             bytes: 0,
             messages_max,
             bytes_max,
+            access,
             refused_messages: 0,
             refused_bytes: 0,
         }
@@ -121,7 +136,7 @@ impl RetainedStore {
             }
             if message.is_expired(now_ms) {
                 expired.push(topic.clone());
-            } else if filter_matches(filter, topic) {
+            } else if filter_matches(filter, topic) && message.may_be_shown(topic, &*self.access) {
                 found.push((topic.clone(), message.clone()));
             }
         }
@@ -135,9 +150,10 @@ impl RetainedStore {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::broker::access::AllowAll;
 
     fn store() -> RetainedStore {
-        RetainedStore::new(3, 3 * (KEPT_BYTES + 2) + 100)
+        RetainedStore::new(3, 3 * (KEPT_BYTES + 2) + 100, Arc::new(AllowAll))
     }
 
     fn keep(store: &mut RetainedStore, topic: &str, payload: &'static [u8], deadline_ms: Option<u64>) {
@@ -146,6 +162,7 @@ mod tests {
             properties: ApplicationProperties::default(),
             qos: Qos::AtMostOnce,
             deadline_ms,
+            source: None,
         });
         store.apply(Change { topic: topic.to_owned(), message });
     }

@@ -5,6 +5,8 @@ use super::codec::Version;
 use super::config::RefusedPublish;
 use super::connection::Connection;
 use super::reason::Reason;
+use super::source::Source;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 impl Connection {
@@ -51,6 +53,14 @@ impl Connection {
             self.route.answers_version = version;
         }
         is_allowed
+    }
+
+    /// What is kept of the client with a retained message that it may publish, or leave as its will, now.
+    pub(super) fn source(&self, action: Action) -> Option<Arc<Source>> {
+        let config = &self.server.config;
+        config
+            .check_retain_source
+            .then(|| Source::new(&self.session.identity, action, config.access.version()))
     }
 
     /// Counts a publish that the rules refuse, and says how it goes on: 3.1.1 has no way to tell the client, so it is either

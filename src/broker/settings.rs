@@ -205,7 +205,7 @@ fn read_connections(table: &Table<'_>, limits: &mut ConnectionLimits) -> Result<
     table.number("max_inflight_count", 1..=65_535, &mut limits.inflight_messages_max)?;
     table.number("max_keep_alive_s", 1..=65_535, &mut limits.keep_alive_max_s)?;
     // Either way a publish that nobody subscribed to is taken; rumqttd 0.20's router behaves the same.
-    table.boolean("dynamic_filters")
+    table.boolean("dynamic_filters", &mut true)
 }
 
 /// A table of the file, and where it stands.
@@ -324,11 +324,11 @@ impl<'a> Table<'a> {
         Ok(())
     }
 
-    fn boolean(&self, key: &str) -> Result<(), SettingsError> {
-        match self.value(key) {
-            Some(value) if !value.get_ref().is_bool() => Err(self.wrong_value(key, value, "true or false")),
-            _ => Ok(()),
-        }
+    fn boolean(&self, key: &str, into: &mut bool) -> Result<(), SettingsError> {
+        let Some(value) = self.value(key) else { return Ok(()) };
+        let expected = "true or false";
+        *into = value.get_ref().as_bool().ok_or_else(|| self.wrong_value(key, value, expected))?;
+        Ok(())
     }
 
     fn string(&self, key: &str) -> Result<Option<(&'a str, &'a Value<'a>)>, SettingsError> {

@@ -4,20 +4,24 @@ use super::access::{Action, Identity};
 use super::properties::ApplicationProperties;
 use super::publication::Publication;
 use super::server::Server;
+use super::source::Source;
 use crate::mqtt::{Qos, Sender};
 use bytes::Bytes;
 use rumqttd::protocol::{LastWill, LastWillProperties};
+use std::sync::Arc;
 
 /// A will.
 pub(super) struct Will {
     topic: Bytes,
     payload: Bytes,
     qos: Qos,
-    retain: bool,
+    pub retain: bool,
     properties: ApplicationProperties,
     expiry_s: Option<u32>,
     /// Seconds between the connection's end and the will, while the session lives.
     pub delay_s: u32,
+    /// Who leaves it, for where it is retained.
+    pub source: Option<Arc<Source>>,
     /// Who leaves it, where in-process links want to know.
     pub sender: Option<Box<Sender>>,
 }
@@ -38,6 +42,7 @@ impl Will {
             properties,
             expiry_s,
             delay_s,
+            source: None,
             sender: None,
         }
     }
@@ -72,6 +77,6 @@ impl Will {
             receipt: None,
         };
         // An error means that the router is gone, which its watch reports.
-        let _gone = server.bus.publish(publication);
+        let _gone = server.bus.publish(publication, self.source);
     }
 }

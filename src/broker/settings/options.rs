@@ -4,7 +4,7 @@ use super::super::config::Config;
 use super::{SettingsError, Table};
 use std::time::Duration;
 
-const KEYS: &[&str] = &["sys_interval_s"];
+const KEYS: &[&str] = &["sys_interval_s", "check_retain_source"];
 
 /// A day.
 const INTERVAL_S_MAX: u64 = 86_400;
@@ -14,7 +14,7 @@ pub(super) fn read(table: &Table<'_>, config: &mut Config) -> Result<(), Setting
     let mut interval_s = config.sys_interval.as_secs();
     table.number("sys_interval_s", 0..=INTERVAL_S_MAX, &mut interval_s)?;
     config.sys_interval = Duration::from_secs(interval_s);
-    Ok(())
+    table.boolean("check_retain_source", &mut config.check_retain_source)
 }
 
 #[cfg(test)]
@@ -26,6 +26,10 @@ mod tests {
         let read = |text: &str| Config::from_rumqttd_toml(text).unwrap();
         assert_eq!(read("").sys_interval.as_secs(), 10);
         assert_eq!(read("[options]\nsys_interval_s = 0").sys_interval.as_secs(), 0);
+        assert!(read("").check_retain_source);
+        assert!(!read("[options]\ncheck_retain_source = false").check_retain_source);
+        let error = Config::from_rumqttd_toml("[options]\ncheck_retain_source = 1").unwrap_err();
+        assert_eq!((error.line, error.expected.as_str()), (2, "true or false"));
         let error = Config::from_rumqttd_toml("[options]\nsys_interval = 1").unwrap_err();
         assert_eq!(error.suggestion.as_deref(), Some("sys_interval_s"));
         let error = Config::from_rumqttd_toml("[options]\nsys_interval_s = 86401").unwrap_err();
