@@ -33,10 +33,12 @@ mod certificates;
 mod codec;
 mod config;
 mod connection;
+mod ended;
 mod ending;
 mod fanout;
 mod farewell;
 mod filter_shares;
+mod first_words;
 mod guard;
 mod handover;
 mod handshake;
@@ -65,6 +67,7 @@ mod properties;
 mod publication;
 mod reached;
 mod reason;
+mod refused;
 mod registry;
 mod reload;
 mod retained;
@@ -84,7 +87,9 @@ mod standing;
 mod subscribing;
 mod subscriptions;
 mod sys;
+mod tally;
 mod tls;
+mod tls_words;
 mod topic;
 mod traffic;
 mod transport;
@@ -103,10 +108,12 @@ pub use config::{
     Config, ConnectionLimits, IdentitySource, Limits, Listener, OverRate, PendingPolicy, RefusedPublish,
     RefusedSubscription, RouterLimits, SegmentLimits, SharedStrategy, Tls, WebSocket, WideFilters,
 };
+pub use ended::{Ended, EndedCounts};
 pub use guard::Guard;
 pub use link::{LinkClosed, LinkPublisher, LinkSubscriber, SubscribeError};
 pub use password::PASSWORD_BYTES_MAX;
 pub use reached::{Limit, LimitsReached};
+pub use refused::{Cause, RefusedCounts, What};
 pub use reload::Reload;
 pub use rules::AccessRules;
 pub use rules_file::{RULE_PATTERNS_MAX, RULES_FILE_BYTES_MAX, RULES_MAX};
@@ -361,7 +368,7 @@ fn entrances(config: &mut Config) -> Result<Vec<Entrance>, BrokerError> {
         if let Some(tls) = &tls {
             config.reloads.push(tls.clone());
         }
-        entrances.push(Entrance { listener, tls });
+        entrances.push(Entrance { name: listener.name.as_str().into(), listener, tls });
     }
     Ok(entrances)
 }

@@ -6,6 +6,8 @@ mod http_client;
 mod mqtt;
 #[path = "support/prometheus.rs"]
 mod prometheus;
+#[path = "cli_serve/refused.rs"]
+mod refused;
 mod support;
 
 use std::net::{SocketAddr, TcpListener};

@@ -12,6 +12,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::Path;
 
+use nearfar::broker::Cause;
 use nearfar::deployment::{Config, Hybrid, Topics};
 use nearfar::http::{self, Server};
 use nearfar::inference::{ErrorCode, Reason, Site};
@@ -261,6 +262,18 @@ fn the_page_lists_every_metric_with_type_labels_and_meaning() {
         missing.is_empty() && too_many.is_empty(),
         "docs/metrics.md lacks {missing:#?} and has {too_many:#?}"
     );
+}
+
+#[test]
+fn the_page_lists_every_reason_for_a_refusal_with_its_meaning() {
+    let page = read("docs/metrics.md");
+    for cause in Cause::ALL {
+        let row = format!("| `{}` | `{}` | {} |", cause.what().name(), cause.name(), cause.why());
+        assert!(page.lines().any(|line| line == row), "docs/metrics.md lacks {row}");
+    }
+    let rows = ["connection", "publish", "subscription"].map(|what| format!("| `{what}` | `"));
+    let listed = page.lines().filter(|line| rows.iter().any(|row| line.starts_with(row))).count();
+    assert_eq!(listed, Cause::ALL.len(), "docs/metrics.md has reasons that there are not");
 }
 
 fn is_row(line: &str) -> bool {

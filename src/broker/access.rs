@@ -1,7 +1,7 @@
 //! Who may connect, publish and subscribe: the seam between the front door and whoever decides.
 
-use super::reached::Limit;
 use super::reason::Reason;
+use super::refused::Cause;
 use super::sys;
 use crate::mqtt::Sender;
 use std::future::Future;
@@ -96,12 +96,13 @@ impl Denied {
         }
     }
 
-    /// The limit that was reached, if it was for one.
-    pub(super) fn limit(self) -> Option<Limit> {
+    /// The same for whoever runs the broker.
+    pub(super) fn cause(self) -> Cause {
         match self {
-            Self::BadCredentials | Self::NotAuthorized => None,
-            Self::TooManyAttempts => Some(Limit::FailedLogins),
-            Self::Busy => Some(Limit::LoginsWaiting),
+            Self::BadCredentials => Cause::Credentials,
+            Self::NotAuthorized => Cause::Anonymous,
+            Self::TooManyAttempts => Cause::FailedLogins,
+            Self::Busy => Cause::LoginsWaiting,
         }
     }
 }

@@ -5,11 +5,13 @@
 use super::backlog::Backlog;
 use super::batch::Batch;
 use super::config::{Config, RouterLimits, SharedStrategy};
+use super::ended::{Ended, Endings};
 use super::hold::{Hold, Registration};
 use super::lane::{Lane, LaneReceiver, Load};
 use super::poison;
 use super::publication::Publication;
 use super::reached::Reached;
+use super::refused::{Cause, Refused, Who};
 use super::retained::{Change, RetainedMessage, RetainedStore};
 use super::router::{Router, RouterGone, push_one, push_with};
 use super::source::Source;
@@ -67,6 +69,8 @@ pub(super) struct Bus {
     is_draining: AtomicBool,
     epoch: Instant,
     pub reached: Reached,
+    pub refused: Refused,
+    pub endings: Endings,
 }
 
 /// What comes out of the router.
@@ -108,6 +112,8 @@ impl Bus {
             is_draining: AtomicBool::new(false),
             epoch: Instant::now(),
             reached: Reached::new(),
+            refused: Refused::new(),
+            endings: Endings::new(),
         };
         Ok((bus, RouterOutput { answers, connections }))
     }
@@ -321,6 +327,22 @@ impl Bus {
     /// The store that a filter's retained messages are in.
     pub fn store_for(&self, filter: &str) -> MutexGuard<'_, RetainedStore> {
         lock(if sys::is_about_the_broker(filter) { &self.own } else { &self.retained })
+    }
+
+    /// Counts and tells that something is refused, also as the limit that was reached. `why` may be empty, and `topic` too.
+    pub fn refuse(&self, cause: Cause, why: &str, who: &Who<'_>, topic: &str) {
+        if let Some(limit) = cause.limit() {
+            self.reached.count(limit);
+        }
+        self.refused.note(cause, why, who, topic);
+    }
+
+    /// Counts and tells how a connection has ended, also as the limit that was reached.
+    pub fn note_end(&self, ended: Ended, who: &Who<'_>) {
+        if let Some(limit) = ended.limit() {
+            self.reached.count(limit);
+        }
+        self.endings.note(ended, who);
     }
 
     /// Milliseconds since the bus started: the clock of every deadline.

@@ -6,9 +6,10 @@ use super::batch::Batch;
 use super::bus::lock;
 use super::codec::Version;
 use super::config::ConnectionLimits;
-use super::ending::{End, LINGER, linger, note_too_large};
+use super::ended::Ended;
+use super::ending::{End, LINGER, linger};
 use super::farewell::Farewell;
-use super::handshake::{Hello, Refusal, connack, read_connect};
+use super::handshake::{Fault, Hello, Refusal, connack, judge, read_connect};
 use super::member_queue::MemberQueue;
 use super::output::{Output, Wishes};
 use super::owed::Owed;
@@ -17,6 +18,7 @@ use super::parked::until;
 use super::peer::{Peer, UnderWay};
 use super::reached::Limit;
 use super::reason::Reason;
+use super::refused::{Cause, Who};
 use super::registry::Order;
 use super::retained::RetainedMessage;
 use super::server::Server;
@@ -31,6 +33,7 @@ use super::will::Will;
 use super::writing::write_some;
 use bytes::{Bytes, BytesMut};
 use std::collections::{HashMap, VecDeque};
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -75,6 +78,7 @@ pub(super) struct RetainedDelivery {
 pub(super) struct Connection {
     pub server: Arc<Server>,
     pub client_id: Arc<str>,
+    pub peer: Peer,
     pub version: Version,
     pub packet_bytes_max: usize,
     pub session: Box<Session>,
@@ -145,41 +149,78 @@ pub(super) async fn serve<R, W>(
     W: AsyncWrite + Unpin,
 {
     let mut unread = BytesMut::with_capacity(READ_BLOCK_BYTES_FIRST);
-    let connect = read_connect(&server, &limits, &peer, &mut reader, &mut unread);
-    let hello = tokio::select! {
-        hello = tokio::time::timeout(limits.connect_timeout, connect) => hello,
+    let met = tokio::select! {
+        met = meet(&server, &limits, &peer, &mut reader, &mut unread) => met,
         () = server.stopped() => return,
     };
-    let Ok(hello) = hello else {
-        server.turns.take().await;
-        return server.bus.reached.note(Limit::ConnectTimeout, "a socket");
-    };
-    let admitted = hello.and_then(|hello| match admission::admit(&server, &hello) {
-        Some(place) => Ok((hello, place)),
-        None => {
-            server.bus.reached.note(Limit::Connections, &hello.client_id);
-            Err(Refusal::new(hello.version, Reason::QUOTA_EXCEEDED))
+    let met = match met {
+        Ok(None) => {
+            tracing::debug!(listener = %peer.listener, peer = %peer.address, "left before CONNECT");
+            return linger(reader, writer, LINGER).await;
         }
+        Ok(Some(hello)) => Ok(hello),
+        Err(Late(refusal)) => {
+            server.turns.take().await;
+            return note_refusal(&server, &peer, &refusal);
+        }
+        Err(Refused(refusal)) => Err(refusal),
+    };
+    let admitted = met.and_then(|hello| match admission::admit(&server, &hello) {
+        Some(place) => Ok((hello, place)),
+        None => Err(Refusal::of(&hello, Reason::QUOTA_EXCEEDED, Cause::Connections)),
     });
     match admitted {
         Ok((hello, place)) => {
             let arrived = Arrived { unread, under_way: peer.under_way };
             run(server, limits, hello, arrived, reader, writer, place).await;
         }
-        Err(refusal) => {
-            tracing::debug!(peer = %peer.address, reason = %refusal.reason, "connection refused");
-            note_too_large(&server, refusal.reason, "a CONNECT");
-            refuse(&server, &refusal, reader, writer).await;
-        }
+        Err(refusal) => refuse(&server, &peer, &refusal, reader, writer).await,
     }
 }
 
-async fn refuse<R, W>(server: &Server, refusal: &Refusal, reader: R, mut writer: W)
+/// Why a client does not come to be one.
+enum NotMet {
+    /// It has to be told.
+    Refused(Refusal),
+    /// It has had its time: the socket is closed without a word.
+    Late(Refusal),
+}
+
+use NotMet::{Late, Refused};
+
+/// Hears the client's CONNECT and judges it, in the time for both. `None` when it has left before.
+async fn meet<R>(
+    server: &Server,
+    limits: &ConnectionLimits,
+    peer: &Peer,
+    reader: &mut R,
+    unread: &mut BytesMut,
+) -> Result<Option<Hello>, NotMet>
+where
+    R: AsyncRead + Unpin,
+{
+    let deadline = Instant::now() + limits.connect_timeout;
+    let read = tokio::time::timeout_at(deadline, read_connect(server, limits, reader, unread)).await;
+    let frame = read.map_err(|_| Late(Refusal::silent(Fault::late(unread.len()))))?;
+    let Some(frame) = frame.map_err(Refused)? else { return Ok(None) };
+    match tokio::time::timeout_at(deadline, judge(server, limits, peer, &frame)).await {
+        Ok(judged) => judged.map(Some).map_err(Refused),
+        Err(_late) => Err(Late(Refusal::silent(Fault::login_late()))),
+    }
+}
+
+/// Counts and tells that the client is not let in.
+fn note_refusal(server: &Server, peer: &Peer, refusal: &Refusal) {
+    let who = peer.who(&refusal.client_id, &refusal.user);
+    server.bus.refuse(refusal.fault.cause, &refusal.fault.why, &who, "");
+}
+
+async fn refuse<R, W>(server: &Server, peer: &Peer, refusal: &Refusal, reader: R, mut writer: W)
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
-    server.refused_connections.fetch_add(1, Ordering::Relaxed);
+    note_refusal(server, peer, refusal);
     if !refusal.answer.is_empty() {
         server.traffic.sent.packets.add(1);
         server.traffic.sent.bytes.add(refusal.answer.len() as u64);
@@ -205,9 +246,8 @@ async fn run<R, W>(
     let client_id: Arc<str> = assigned.as_deref().unwrap_or(&hello.client_id).into();
     let acquired = server.registry.acquire(&client_id, hello.is_clean, hello.user.as_ref(), place).await;
     let Ok(mut acquired) = acquired else {
-        tracing::warn!(%client_id, user = ?hello.user, "connection refused: another user's client has this client id");
-        let refusal = Refusal::new(hello.version, Reason::CLIENT_ID_INVALID);
-        return refuse(&server, &refusal, reader, writer).await;
+        let refusal = Refusal::of(&hello, Reason::CLIENT_ID_INVALID, Cause::ClientIdOfOther);
+        return refuse(&server, &hello.peer, &refusal, reader, writer).await;
     };
     server.traffic.online_max.raise(server.online.taken() as u64);
     let is_present = acquired.session.is_some();
@@ -274,6 +314,7 @@ impl Connection {
         Self {
             server,
             client_id,
+            peer: hello.peer.clone(),
             version: hello.version,
             packet_bytes_max: limits.packet_bytes_max,
             session,
@@ -385,8 +426,7 @@ impl Connection {
                         self.check_silence()?;
                     }
                     if refusing.lasts(self.server.config.limits.write_timeout, Instant::now()) {
-                        self.server.bus.reached.note(Limit::WriteTimeout, &self.client_id);
-                        return Ok(End::Lost);
+                        return Ok(End::Lost(Ended::WriteTimeout));
                     }
                     tick.as_mut().reset(self.next_tick(can_read));
                 }
@@ -401,7 +441,7 @@ impl Connection {
                         holds_back = written.holds_back;
                         refusing.note_taken(written.bytes, Instant::now());
                     }
-                    Err(_gone) => return Ok(End::Lost),
+                    Err(_gone) => return Ok(End::Lost(Ended::Lost)),
                 },
                 read = reader.read_buf(&mut self.unread), if can_read => match read {
                     Ok(bytes) if bytes > 0 => {
@@ -417,7 +457,8 @@ impl Connection {
                             tokio::task::yield_now().await;
                         }
                     }
-                    _ => return Ok(End::Lost),
+                    Err(error) if error.kind() == ErrorKind::InvalidData => return Ok(End::Lost(Ended::WebSocket)),
+                    _ => return Ok(End::Lost(Ended::Lost)),
                 },
                 () = self.session.mailbox.arrival(), if takes_more => {}
                 () = news.notified(), if !self.owed.is_empty() => {}
@@ -445,6 +486,11 @@ impl Connection {
         traffic.received.add(&mut self.received);
         traffic.sent.add(&mut self.output.sent);
         self.session.tell_holding(traffic);
+    }
+
+    /// Who the client is.
+    pub(super) fn who(&self) -> Who<'_> {
+        self.peer.who(&self.client_id, self.session.identity.user.as_deref().unwrap_or_default())
     }
 
     /// Whether the client reads what it is sent, so that it may be read from.
@@ -478,7 +524,7 @@ impl Connection {
         }
         let limits = &self.server.config.limits;
         if is_over(self.silence.packet_ends(limits.packet_timeout)) {
-            self.server.bus.reached.note(Limit::PacketTimeout, &self.client_id);
+            self.ending = Some(End::Overdue);
             return Err(Reason::QUOTA_EXCEEDED);
         }
         Ok(())

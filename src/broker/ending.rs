@@ -1,12 +1,11 @@
 //! The end of a connection: why it comes, the last word to the client, and what becomes of its session.
 
 use super::connection::{Connection, note_dropped};
+use super::ended::Ended;
 use super::parked;
 use super::publication::Publication;
-use super::reached::Limit;
 use super::reason::Reason;
 use super::registry::Order;
-use super::server::Server;
 use super::session::Session;
 use super::shared::Heir;
 use super::shares::Owner;
@@ -24,8 +23,10 @@ const LINGER_CLOSING: Duration = Duration::from_millis(50);
 pub(super) enum End {
     /// The client said DISCONNECT.
     Goodbye { publishes_will: bool },
-    /// The socket is gone.
-    Lost,
+    /// The socket is gone, or good for nothing any more.
+    Lost(Ended),
+    /// A packet of the client was not whole in time.
+    Overdue,
     /// The client broke a rule.
     Fault(Reason),
     /// Another connection has the client id now.
@@ -49,10 +50,23 @@ impl End {
     /// What the client is told, if anything.
     fn reason(&self) -> Option<Reason> {
         match self {
-            Self::Goodbye { .. } | Self::Lost => None,
+            Self::Goodbye { .. } | Self::Lost(_) => None,
             Self::Fault(reason) | Self::Closing(reason) => Some(*reason),
             Self::TakenOver { .. } => Some(Reason::TAKEN_OVER),
-            Self::GivesWay { .. } => Some(Reason::QUOTA_EXCEEDED),
+            Self::Overdue | Self::GivesWay { .. } => Some(Reason::QUOTA_EXCEEDED),
+        }
+    }
+}
+
+impl From<&End> for Ended {
+    fn from(end: &End) -> Self {
+        match end {
+            End::Goodbye { .. } => Self::Disconnect,
+            End::Lost(ended) => *ended,
+            End::Fault(reason) | End::Closing(reason) => Self::by(*reason),
+            End::Overdue => Self::PacketTimeout,
+            End::GivesWay { .. } => Self::GaveWay,
+            End::TakenOver { .. } => Self::TakenOver,
         }
     }
 }
@@ -73,10 +87,7 @@ impl Connection {
         self.server.turns.take().await;
         let goodbye = end.reason();
         let patience = if matches!(end, End::Closing(_)) { LINGER_CLOSING } else { LINGER };
-        if let Some(reason) = goodbye {
-            tracing::debug!(client_id = %self.client_id, %reason, "connection closed");
-            note_too_large(&self.server, reason, &self.client_id);
-        }
+        self.server.bus.note_end(Ended::from(&end), &self.who());
         let is_goodbye = matches!(end, End::Goodbye { .. });
         if let End::Goodbye { publishes_will: false } = end {
             self.will = None;
@@ -86,7 +97,7 @@ impl Connection {
         }
         // The rules may have changed since it was left.
         let (server, who) = (self.server.clone(), &self.session.identity);
-        self.will = self.will.take().filter(|will| will.is_allowed(&server, who));
+        self.will = self.will.take().filter(|will| will.judge(&server, who).is_ok());
         self.leave_groups();
         self.tell_traffic();
         self.session.unanswered.extend(self.owed.unanswered());
@@ -175,11 +186,4 @@ where
     let mut ignored = [0; 1_024];
     let read_out = async { while matches!(reader.read(&mut ignored).await, Ok(read) if read > 0) {} };
     let _timeout = tokio::time::timeout(at_most, read_out).await;
-}
-
-/// Counts a packet that was too large, if that was the reason.
-pub(super) fn note_too_large(server: &Server, reason: Reason, who: &str) {
-    if reason == Reason::PACKET_TOO_LARGE {
-        server.bus.reached.note(Limit::PacketBytes, who);
-    }
 }

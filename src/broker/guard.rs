@@ -100,12 +100,7 @@ impl Access for Guard {
                 None if self.admits_anonymous => return Ok(None),
                 None => return Err(Denied::NotAuthorized),
             };
-            let admitted = self.admit(credentials, login.peer).await;
-            if let Err(denied) = admitted {
-                let Login { client_id, peer, .. } = login;
-                tracing::debug!(client_id, %peer, user = credentials.username, ?denied, "login refused");
-            }
-            admitted.map(Some)
+            self.admit(credentials, login.peer).await.map(Some)
         })
     }
 

@@ -3,9 +3,11 @@
 use super::access::{Credentials, Identity, Login};
 use super::codec::{self, Version, kind, peek, u16_at};
 use super::config::ConnectionLimits;
+use super::first_words::Spoken;
 use super::peer::Peer;
 use super::reached::Limit;
 use super::reason::Reason;
+use super::refused::Cause;
 use super::server::Server;
 use super::shares::Owner;
 use super::will::Will;
@@ -13,6 +15,7 @@ use bytes::{BufMut, BytesMut};
 use rumqttd::protocol::{
     ConnAck, ConnAckProperties, Connect, ConnectProperties, ConnectReturnCode, Packet, Protocol, v5::V5,
 };
+use std::borrow::Cow;
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
@@ -49,6 +52,7 @@ pub(super) struct Hello {
     pub is_local: bool,
     /// Whom what it takes is counted to.
     pub owner: Owner,
+    pub peer: Peer,
 }
 
 impl Hello {
@@ -63,21 +67,61 @@ impl Hello {
     }
 }
 
+/// Why a CONNECT is not accepted: for the client, and for whoever runs the broker.
+pub(super) struct Fault {
+    pub reason: Reason,
+    pub cause: Cause,
+    /// What the cause does not say; empty for nothing.
+    pub why: Cow<'static, str>,
+}
+
+impl Fault {
+    fn new(reason: Reason, cause: Cause) -> Self {
+        Self { reason, cause, why: Cow::Borrowed("") }
+    }
+
+    /// The time for CONNECT is over, and so many bytes have come.
+    pub fn late(bytes: usize) -> Self {
+        let late = Self::new(Reason::UNSPECIFIED, Cause::ConnectTimeout);
+        if bytes == 0 { late } else { late.because(format!("of its CONNECT {bytes} bytes came in time")) }
+    }
+
+    /// The time is over, and the login is not checked yet.
+    pub fn login_late() -> Self {
+        Self::new(Reason::SERVER_UNAVAILABLE, Cause::LoginTimeout)
+    }
+
+    fn because(self, why: impl Into<Cow<'static, str>>) -> Self {
+        Self { why: why.into(), ..self }
+    }
+}
+
+impl From<Reason> for Fault {
+    /// A CONNECT that cannot be read.
+    fn from(reason: Reason) -> Self {
+        let cause = if reason == Reason::PACKET_TOO_LARGE { Cause::PacketBytes } else { Cause::Malformed };
+        Self::new(reason, cause)
+    }
+}
+
 /// A CONNECT that was not accepted: the CONNACK for it, or nothing where the client would not understand one.
 pub(super) struct Refusal {
     pub answer: Vec<u8>,
-    pub reason: Reason,
+    pub fault: Fault,
+    /// Who the client said to be; empty where it did not say.
+    pub client_id: String,
+    pub user: String,
 }
 
 impl Refusal {
-    fn silent(reason: Reason) -> Self {
-        Self { answer: Vec::new(), reason }
+    pub fn silent(fault: Fault) -> Self {
+        Self { answer: Vec::new(), fault, client_id: String::new(), user: String::new() }
     }
 
     /// In MQTT 5 the reason itself; in 3.1.1 the nearest of its five return codes, or nothing.
-    pub fn new(version: Version, reason: Reason) -> Self {
-        let answer = match (version, reason) {
-            (Version::V5, _) => {
+    pub fn new(version: Version, fault: Fault) -> Self {
+        let answer = match (version, fault.reason) {
+            (Version::V5, reason) => {
                 let properties = reason.properties();
                 [&[0x20, 2 + properties.len() as u8, 0, reason.0][..], &properties].concat()
             }
@@ -87,82 +131,114 @@ impl Refusal {
             (_, Reason::NOT_AUTHORIZED) => vec![0x20, 2, 0, 5],
             _ => Vec::new(),
         };
-        Self { answer, reason }
+        Self { answer, ..Self::silent(fault) }
+    }
+
+    /// The refusal of a client whose CONNECT is in order.
+    pub fn of(hello: &Hello, reason: Reason, cause: Cause) -> Self {
+        let refusal = Self::new(hello.version, Fault::new(reason, cause));
+        refusal.within(hello.packet_bytes_max).said(&hello.client_id, hello.user.as_deref())
     }
 
     /// The same without words where the client does not take a packet of that size.
     fn within(mut self, packet_bytes_max: usize) -> Self {
         if self.answer.len() > packet_bytes_max {
-            self.answer = vec![0x20, 3, 0, self.reason.0, 0];
+            self.answer = vec![0x20, 3, 0, self.fault.reason.0, 0];
         }
+        self
+    }
+
+    /// The same of a client that said who it is.
+    fn said(mut self, client_id: &str, user: Option<&str>) -> Self {
+        client_id.clone_into(&mut self.client_id);
+        user.unwrap_or_default().clone_into(&mut self.user);
         self
     }
 }
 
-/// Reads from `input` until there is a CONNECT, and judges it. What follows it stays in `buffer`.
+/// A first packet that is whole.
+pub(super) struct Frame {
+    bytes: BytesMut,
+    header_bytes: usize,
+}
+
+/// Reads from `input` until there is a CONNECT. What follows it stays in `buffer`. `None` when the client has left before.
 pub(super) async fn read_connect(
     server: &Server,
     limits: &ConnectionLimits,
-    peer: &Peer,
     input: &mut (impl AsyncRead + Unpin),
     buffer: &mut BytesMut,
-) -> Result<Hello, Refusal> {
+) -> Result<Option<Frame>, Refusal> {
     loop {
-        if buffer.first().is_some_and(|&first| first != kind::CONNECT << 4) {
-            return Err(Refusal::silent(Reason::PROTOCOL_ERROR));
+        if let Some(&first) = buffer.first()
+            && first != kind::CONNECT << 4
+        {
+            return Err(Refusal::silent(no_connect(first)));
         }
-        match peek(buffer, limits.packet_bytes_max).map_err(Refusal::silent)? {
+        match peek(buffer, limits.packet_bytes_max).map_err(|reason| Refusal::silent(reason.into()))? {
             Some(header) if buffer.len() >= header.packet_bytes() => {
-                let frame = buffer.split_to(header.packet_bytes());
+                let bytes = buffer.split_to(header.packet_bytes());
                 server.traffic.connects.add(1);
                 server.traffic.received.packets.add(1);
-                return judge(server, limits, peer, &frame, header.header_bytes).await;
+                return Ok(Some(Frame { bytes, header_bytes: header.header_bytes }));
             }
             _ => match input.read_buf(buffer).await {
                 Ok(read) if read > 0 => server.traffic.received.bytes.add(read as u64),
-                _ => return Err(Refusal::silent(Reason::UNSPECIFIED)),
+                _ => return Ok(None),
             },
         }
     }
 }
 
-async fn judge(
+/// What is wrong with a client that begins with this byte.
+fn no_connect(first: u8) -> Fault {
+    let instead = Spoken::by(first).instead_of_connect();
+    match (instead, first >> 4) {
+        // MQTT's other packets.
+        ("", kind @ 2..=14) => Fault::new(Reason::PROTOCOL_ERROR, Cause::NoConnect)
+            .because(format!("its first packet was not CONNECT but of kind {kind}")),
+        ("", _) => Fault::new(Reason::PROTOCOL_ERROR, Cause::NotMqtt),
+        (instead, _) => Fault::new(Reason::PROTOCOL_ERROR, Cause::NotMqtt).because(instead),
+    }
+}
+
+/// Judges a CONNECT.
+pub(super) async fn judge(
     server: &Server,
     limits: &ConnectionLimits,
     peer: &Peer,
-    frame: &[u8],
-    header_bytes: usize,
+    frame: &Frame,
 ) -> Result<Hello, Refusal> {
-    let version = version(&frame[header_bytes..])?;
-    let refuse = |reason| Refusal::new(version, reason);
+    let version = version(&frame.bytes[frame.header_bytes..])?;
+    let refuse = |fault| Refusal::new(version, fault);
     let Packet::Connect(connect, properties, will, will_properties, login) =
-        codec::decode(frame, version).map_err(refuse)?
+        codec::decode(&frame.bytes, version).map_err(|reason| refuse(reason.into()))?
     else {
-        return Err(refuse(Reason::MALFORMED));
+        return Err(refuse(Reason::MALFORMED.into()));
     };
     let packet_bytes_max = client_packet_bytes_max(properties.as_ref());
-    let refuse = |reason| Refusal::new(version, reason).within(packet_bytes_max);
-    let will = will.map(|will| Will::new(will, will_properties));
-    let mut hello = hello(server, limits, version, connect, properties, will).map_err(refuse)?;
+    let client_id = connect.client_id.clone();
     let credentials =
         login.as_ref().map(|login| Credentials { username: &login.username, password: &login.password });
     let certificate = peer.identity.as_deref();
-    let login = Login { client_id: &hello.client_id, peer: peer.address, credentials, certificate };
-    hello.user = server.config.access.authenticate(login).await.map_err(|denied| {
-        if let Some(limit) = denied.limit() {
-            server.bus.reached.note(limit, peer.address);
-        }
-        refuse(denied.reason())
-    })?;
+    let user = certificate.or(credentials.map(|credentials| credentials.username));
+    let refuse = |fault| Refusal::new(version, fault).within(packet_bytes_max).said(&client_id, user);
+    let will = will.map(|will| Will::new(will, will_properties));
+    let mut hello = hello(server, limits, peer, version, connect, properties, will).map_err(refuse)?;
+    let login = Login { client_id: &client_id, peer: peer.address, credentials, certificate };
+    let admitted = server.config.access.authenticate(login).await;
+    hello.user = admitted.map_err(|denied| refuse(Fault::new(denied.reason(), denied.cause())))?;
     hello.is_certified = certificate.is_some();
     hello.is_local = peer.address.to_canonical().is_loopback();
     hello.owner = Owner::of(hello.user.as_ref(), peer.address);
     let who = hello.identity(hello.client_id.as_str().into());
-    if hello.will.as_ref().is_some_and(|will| !will.is_allowed(server, &who)) {
-        return Err(refuse(Reason::NOT_AUTHORIZED));
+    if let Some(will) = &hello.will
+        && let Err(cause) = will.judge(server, &who)
+    {
+        return Err(refuse(Fault::new(Reason::NOT_AUTHORIZED, cause).because(will.description(cause))));
     }
     if !server.is_serving() {
-        return Err(refuse(Reason::SERVER_UNAVAILABLE));
+        return Err(refuse(Fault::new(Reason::SERVER_UNAVAILABLE, Cause::Stopping)));
     }
     Ok(hello)
 }
@@ -174,26 +250,31 @@ fn client_packet_bytes_max(properties: Option<&ConnectProperties>) -> usize {
 
 /// The protocol's name, level and flags.
 fn version(body: &[u8]) -> Result<Version, Refusal> {
-    let name_bytes = usize::from(u16_at(body, 0).map_err(Refusal::silent)?);
+    let silent = |reason: Reason| Refusal::silent(reason.into());
+    let name_bytes = usize::from(u16_at(body, 0).map_err(silent)?);
     let rest = body.get(2..).unwrap_or_default();
     let (Some(name), Some(&level), Some(&flags)) =
         (rest.get(..name_bytes), rest.get(name_bytes), rest.get(name_bytes + 1))
     else {
-        return Err(Refusal::silent(Reason::MALFORMED));
+        return Err(silent(Reason::MALFORMED));
+    };
+    let unsupported = || {
+        Fault::new(Reason::UNSUPPORTED_VERSION, Cause::Version)
+            .because(format!("it speaks level {level} of MQTT, where 3.1.1 is 4 and 5 is 5"))
     };
     let version = match (name, level) {
         (b"MQTT", 4) => Version::V311,
         (b"MQTT", 5) => Version::V5,
-        (b"MQTT", 6..) => return Err(Refusal::new(Version::V5, Reason::UNSUPPORTED_VERSION)),
+        (b"MQTT", 6..) => return Err(Refusal::new(Version::V5, unsupported())),
         (b"MQTT" | b"MQIsdp", _) => {
-            return Err(Refusal { answer: vec![0x20, 2, 0, 1], reason: Reason::UNSUPPORTED_VERSION });
+            return Err(Refusal { answer: vec![0x20, 2, 0, 1], ..Refusal::silent(unsupported()) });
         }
-        _ => return Err(Refusal::silent(Reason::MALFORMED)),
+        _ => return Err(silent(Reason::MALFORMED)),
     };
     let is_reserved_set = flags & 0b1 != 0;
     let is_password_alone = flags & 0b1100_0000 == 0b0100_0000;
     if is_reserved_set || (is_password_alone && version == Version::V311) {
-        return Err(Refusal::new(version, Reason::MALFORMED));
+        return Err(Refusal::new(version, Reason::MALFORMED.into()));
     }
     Ok(version)
 }
@@ -201,24 +282,26 @@ fn version(body: &[u8]) -> Result<Version, Refusal> {
 fn hello(
     server: &Server,
     limits: &ConnectionLimits,
+    peer: &Peer,
     version: Version,
     connect: Connect,
     properties: Option<ConnectProperties>,
     will: Option<Will>,
-) -> Result<Hello, Reason> {
+) -> Result<Hello, Fault> {
     if connect.client_id.is_empty() && version == Version::V311 && !connect.clean_session {
-        return Err(Reason::CLIENT_ID_INVALID);
+        return Err(Fault::new(Reason::CLIENT_ID_INVALID, Cause::ClientId));
     }
     let own_limits = &server.config.limits;
     if connect.client_id.len() > own_limits.client_id_bytes_max {
-        server.bus.reached.note(Limit::ClientIdBytes, "a CONNECT");
-        return Err(Reason::CLIENT_ID_INVALID);
+        return Err(Fault::new(Reason::CLIENT_ID_INVALID, Cause::ClientIdBytes));
     }
     if let Some(will) = &will {
-        let name = will.topic_name().ok_or(Reason::TOPIC_INVALID)?;
-        if let Some(limit) = own_limits.broken_by(name) {
-            server.bus.reached.note(limit, &connect.client_id);
-            return Err(Reason::TOPIC_INVALID);
+        let invalid = |cause| Fault::new(Reason::TOPIC_INVALID, cause);
+        let name = will.topic_name().ok_or_else(|| invalid(Cause::WillTopic))?;
+        match own_limits.broken_by(name) {
+            None => {}
+            Some(Limit::TopicLevels) => return Err(invalid(Cause::WillTopicLevels)),
+            Some(_) => return Err(invalid(Cause::WillTopicBytes)),
         }
     }
     let is_kept = version == Version::V311 && !connect.clean_session;
@@ -237,6 +320,7 @@ fn hello(
         user: None,
         is_certified: false,
         is_local: false,
+        peer: peer.clone(),
         owner: Owner::default(),
     };
     if version == Version::V5 && hello.keep_alive_s > limits.keep_alive_max_s {
@@ -245,10 +329,12 @@ fn hello(
     }
     if let Some(own) = properties.filter(|_| version == Version::V5) {
         if own.receive_maximum == Some(0) || own.max_packet_size == Some(0) {
-            return Err(Reason::PROTOCOL_ERROR);
+            return Err(
+                Fault::from(Reason::PROTOCOL_ERROR).because("its receive maximum or packet size is 0")
+            );
         }
         if own.authentication_method.is_some() {
-            return Err(Reason::BAD_AUTHENTICATION);
+            return Err(Fault::new(Reason::BAD_AUTHENTICATION, Cause::Authentication));
         }
         hello.expiry_asked_s = own.session_expiry_interval.unwrap_or(0);
         hello.window = own.receive_maximum.map_or(hello.window, |asked| asked.min(hello.window));
@@ -256,7 +342,7 @@ fn hello(
         let assigned_bytes = if hello.client_id.is_empty() { ASSIGNED_ID_BYTES_MAX } else { 0 };
         if hello.packet_bytes_max < CONNACK_BYTES_MAX + assigned_bytes {
             // It could not be told that it is accepted.
-            return Err(Reason::PACKET_TOO_LARGE);
+            return Err(Fault::new(Reason::PACKET_TOO_LARGE, Cause::ClientPacketBytes));
         }
         hello.aliases_max = own.topic_alias_max.unwrap_or(0).min(server.config.limits.topic_aliases_max);
     }

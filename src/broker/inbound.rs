@@ -12,6 +12,7 @@ use super::properties;
 use super::publication::{Publication, message_bytes};
 use super::reached::Limit;
 use super::reason::Reason;
+use super::refused::Cause;
 use super::wellformed;
 use crate::mqtt::{Qos, is_topic_name};
 use bytes::Bytes;
@@ -42,6 +43,14 @@ enum Progress {
     Done,
     /// It must wait, and everything behind it.
     Wait,
+}
+
+/// What an MQTT 5 client is told of a publish that is refused.
+fn publish_refusal(cause: Cause) -> Reason {
+    match cause {
+        Cause::PublishTopicBytes | Cause::PublishTopicLevels => Reason::TOPIC_INVALID,
+        _ => Reason::NOT_AUTHORIZED,
+    }
 }
 
 impl Connection {
@@ -140,10 +149,11 @@ impl Connection {
     fn on_publish(&mut self, first: u8, body: &Bytes) -> Result<Progress, Reason> {
         let mut publish = self.read_publish(first, body)?;
         let deadline_ms = self.check_properties(&mut publish)?;
-        let mut refusal = self.route(&publish.topic)?;
-        if refusal == Reason::SUCCESS && !self.may_be_answered_on(publish.properties.response_topic) {
-            refusal = Reason::NOT_AUTHORIZED;
+        let mut cause = self.route(&publish.topic)?;
+        if cause.is_none() && !self.may_be_answered_on(publish.properties.response_topic) {
+            cause = Some(Cause::PublishAnswers);
         }
+        let refusal = cause.map_or(Reason::SUCCESS, publish_refusal);
         let bytes = message_bytes(&self.route.topic, &publish.payload, &publish.properties.application);
         if refusal == Reason::SUCCESS && !self.has_room(bytes)? {
             return Ok(Progress::Wait);
@@ -156,8 +166,8 @@ impl Connection {
             return Ok(Progress::Wait);
         }
         self.received.note_publish(publish.payload.len());
-        if refusal == Reason::NOT_AUTHORIZED {
-            self.refuse_publish()?;
+        if let Some(cause) = cause {
+            self.refuse_publish(cause, &publish.topic)?;
         }
         if publish.qos == Qos::ExactlyOnce {
             if self.session.receiving.contains(&publish.packet_id) {
@@ -313,14 +323,14 @@ impl Connection {
         Ok(expiry_s.map(|s| self.server.bus.now_ms() + u64::from(s) * 1_000))
     }
 
-    /// Looks the topic up, unless it is the last one again. [`Reason::SUCCESS`] when the client may publish to it.
-    fn route(&mut self, topic: &Bytes) -> Result<Reason, Reason> {
+    /// Looks the topic up, unless it is the last one again. Returns why the client may not publish to it, if it may not.
+    fn route(&mut self, topic: &Bytes) -> Result<Option<Cause>, Reason> {
         let version = self.server.bus.version();
         let access = &self.server.config.access;
         let rights_version = access.version();
         let is_known = self.route.targets.version == version && self.route.rights_version == rights_version;
         if is_known && !topic.is_empty() && self.route.topic == topic {
-            return Ok(Reason::SUCCESS);
+            return Ok(None);
         }
         if topic.is_empty() {
             // Neither a name nor an alias for one.
@@ -330,19 +340,23 @@ impl Connection {
         if !is_topic_name(name) {
             return Err(Reason::TOPIC_INVALID);
         }
-        if let Some(limit) = self.server.config.limits.broken_by(name) {
-            self.server.bus.reached.note(limit, &self.client_id);
-            return Ok(Reason::TOPIC_INVALID);
+        match self.server.config.limits.broken_by(name) {
+            None => {}
+            Some(Limit::TopicLevels) => return Ok(Some(Cause::PublishTopicLevels)),
+            Some(_) => return Ok(Some(Cause::PublishTopicBytes)),
         }
-        if name.starts_with('$') || !access.authorize(&self.session.identity, Action::Publish, name) {
-            return Ok(Reason::NOT_AUTHORIZED);
+        if name.starts_with('$') {
+            return Ok(Some(Cause::PublishReserved));
+        }
+        if !access.authorize(&self.session.identity, Action::Publish, name) {
+            return Ok(Some(Cause::PublishRules));
         }
         // Copies, so that the cache does not pin the block that the topic was read in.
         let topic = Bytes::copy_from_slice(topic);
         self.route.targets = self.server.bus.targets(&topic);
         self.route.topic = topic;
         self.route.rights_version = rights_version;
-        Ok(Reason::SUCCESS)
+        Ok(None)
     }
 
     /// PUBACK, PUBREC, PUBREL and PUBCOMP.

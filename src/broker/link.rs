@@ -7,6 +7,7 @@ use super::hold::Registration;
 use super::lane::{Lane, LaneReceiver};
 use super::properties::ApplicationProperties;
 use super::publication::Publication;
+use super::refused::{Cause, Who};
 use super::router::RouterGone;
 use super::subscriptions::Subscriber;
 use crate::mqtt::{Message, TOPIC_BYTES_MAX, is_topic_filter};
@@ -147,7 +148,8 @@ impl LinkPublisher {
 
     fn add(&self, out: &mut Batch, message: Message) -> Result<(), TopicRefused> {
         if !is_publishable(&message.topic) {
-            tracing::warn!(topic = %String::from_utf8_lossy(&message.topic), "in-process publish dropped: topic refused");
+            let topic = String::from_utf8_lossy(&message.topic);
+            self.bus.refuse(Cause::InProcessTopic, "", &Who::default(), &topic);
             return Err(TopicRefused);
         }
         let expiry_s = message.properties.as_ref().and_then(|properties| properties.message_expiry_s);

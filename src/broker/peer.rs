@@ -1,5 +1,6 @@
 //! Who is at the other end of a connection, as far as the connection itself tells.
 
+use super::refused::Who;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,6 +10,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 pub(super) struct Peer {
     /// Where it connects from.
     pub address: IpAddr,
+    /// The name of the listener that it came to.
+    pub listener: Arc<str>,
     /// The name that its certificate proves, on a listener that takes names from certificates.
     pub identity: Option<String>,
     /// What has come of a WebSocket message that is not whole.
@@ -27,6 +30,13 @@ impl UnderWay {
     /// Changed by one task alone.
     pub fn set(&self, bytes: usize) {
         self.0.store(bytes, Ordering::Relaxed);
+    }
+}
+
+impl Peer {
+    /// The same with what it says of itself; either is empty where it has not said.
+    pub fn who<'a>(&'a self, client_id: &'a str, user: &'a str) -> Who<'a> {
+        Who { address: Some(self.address), listener: &self.listener, client_id, user }
     }
 }
 

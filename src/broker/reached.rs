@@ -1,15 +1,8 @@
 //! How often each limit was reached: its one name, its counter, and a warning now and then.
 
-use super::bus::lock;
 use super::shares::Owner;
-use crate::rate_limit::RateLimit;
+use super::tally::{Shown, Tally, Told};
 use std::fmt::Display;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
-
-/// A limit that is reached again and again is warned of at most this often.
-const WARN_EVERY: Duration = Duration::from_secs(10);
 
 /// A bound on what clients can do. What happens at each is in the documentation of the field of the same name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -150,10 +143,6 @@ impl LimitsReached {
         Limit::ALL.into_iter().map(|limit| (limit.name(), self.of(limit)))
     }
 
-    fn of_counters(counters: &[Counter; Limit::ALL.len()]) -> Self {
-        Self(std::array::from_fn(|index| counters[index].count.load(Ordering::Relaxed)))
-    }
-
     /// Replaces one of them: for limits that count for themselves.
     pub(super) fn set(&mut self, limit: Limit, count: u64) {
         self.0[limit as usize] = count;
@@ -162,62 +151,55 @@ impl LimitsReached {
 
 /// The counters.
 pub(super) struct Reached {
-    reached: [Counter; Limit::ALL.len()],
-    gave_way: [Counter; Limit::ALL.len()],
-}
-
-struct Counter {
-    count: AtomicU64,
-    warnings: Mutex<RateLimit>,
+    reached: Tally<{ Limit::ALL.len() }>,
+    gave_way: Tally<{ Limit::ALL.len() }>,
 }
 
 impl Reached {
     pub fn new() -> Self {
-        let counters = || {
-            std::array::from_fn(|_| Counter {
-                count: AtomicU64::new(0),
-                warnings: Mutex::new(RateLimit::new(WARN_EVERY)),
-            })
-        };
-        Self { reached: counters(), gave_way: counters() }
+        Self { reached: Tally::new(1), gave_way: Tally::new(1) }
     }
 
     /// Counts a limit that was reached in the course of things: no reason to warn.
     pub fn count(&self, limit: Limit) -> u64 {
-        self.reached[limit as usize].count.fetch_add(1, Ordering::Relaxed) + 1
+        self.reached.count(limit as usize)
     }
 
     /// Counts a limit that cost somebody something, and warns of it unless that was done a moment ago.
     pub fn note(&self, limit: Limit, who: impl Display) {
         let total = self.count(limit);
-        if lock(&self.reached[limit as usize].warnings).is_due() {
-            tracing::warn!(limit = limit.name(), %who, total, "a limit is reached; more such warnings are held back");
+        if let Some(Told { total, held_back }) = self.reached.tell(limit as usize, total) {
+            // Mostly it is a client's own name.
+            let who = who.to_string();
+            tracing::warn!(limit = limit.name(), who = ?Shown(&who), total, held_back, "a limit is reached");
         }
     }
 
     /// Counts what `hog`, who has most of what a limit bounds, gave up for `newcomer`, and warns of it unless that was done a
     /// moment ago.
     pub fn note_gave_way(&self, limit: Limit, hog: &Owner, newcomer: &Owner) {
-        let counter = &self.gave_way[limit as usize];
-        let total = counter.count.fetch_add(1, Ordering::Relaxed) + 1;
-        if lock(&counter.warnings).is_due() {
+        let total = self.gave_way.count(limit as usize);
+        if let Some(Told { total, held_back }) = self.gave_way.tell(limit as usize, total) {
+            // Either may be a user's own name.
+            let (hog, newcomer) = (hog.to_string(), newcomer.to_string());
             tracing::warn!(
                 limit = limit.name(),
-                %hog,
-                %newcomer,
+                hog = ?Shown(&hog),
+                newcomer = ?Shown(&newcomer),
                 total,
-                "a limit is reached, and who has most of it gives way; more such warnings are held back"
+                held_back,
+                "a limit is reached, and who has most of it gives way"
             );
         }
     }
 
     pub fn snapshot(&self) -> LimitsReached {
-        LimitsReached::of_counters(&self.reached)
+        LimitsReached(self.reached.snapshot())
     }
 
     /// How often something was given up.
     pub fn gave_way(&self) -> LimitsReached {
-        LimitsReached::of_counters(&self.gave_way)
+        LimitsReached(self.gave_way.snapshot())
     }
 }
 

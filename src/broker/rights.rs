@@ -5,9 +5,10 @@ use super::codec::Version;
 use super::config::RefusedPublish;
 use super::connection::Connection;
 use super::reason::Reason;
+use super::refused::Cause;
 use super::source::Source;
+use super::tally::Shown;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 impl Connection {
     /// Judges the client and its subscriptions again if the rules have changed. An error ends the connection.
@@ -21,14 +22,14 @@ impl Connection {
         self.session.rights_version = version;
         let access = self.server.config.access.clone();
         if !access.is_welcome(&self.session.identity) {
-            tracing::info!(client_id = %self.client_id, "disconnected: its user is not among the users any more");
+            tracing::info!(client_id = ?Shown(&self.client_id), user = ?self.session.identity.user, "its user is not among the users any more");
             return Err(Reason::NOT_AUTHORIZED);
         }
         let granted: Vec<_> =
             self.session.filters().map(|(filter, path)| (filter.to_owned(), self.grant(path))).collect();
         for (filter, grant) in granted {
             if grant == Grant::None {
-                tracing::warn!(client_id = %self.client_id, filter, "subscription ended: the rules do not allow it any more");
+                self.server.bus.refuse(Cause::Revoked, "", &self.who(), &filter);
                 self.session.remove(&filter);
             } else {
                 self.session.judge(&filter, grant == Grant::Some);
@@ -63,13 +64,15 @@ impl Connection {
             .then(|| Source::new(&self.session.identity, action, config.access.version()))
     }
 
-    /// Counts a publish that the rules refuse, and says how it goes on: 3.1.1 has no way to tell the client, so it is either
-    /// acknowledged as if nothing had happened, or the connection ends.
-    pub(super) fn refuse_publish(&self) -> Result<(), Reason> {
-        self.server.refused_publishes.fetch_add(1, Ordering::Relaxed);
-        tracing::debug!(client_id = %self.client_id, "publish refused by the rules");
+    /// Counts a publish that is refused, and says how it goes on: 3.1.1 has no way to tell the client, so it is either acknowledged
+    /// as if nothing had happened, or the connection ends where the rules were what refused it.
+    pub(super) fn refuse_publish(&self, cause: Cause, topic: &[u8]) -> Result<(), Reason> {
+        self.server.bus.refuse(cause, "", &self.who(), &String::from_utf8_lossy(topic));
+        let is_forbidden = cause.limit().is_none();
         match self.server.config.refused_publish {
-            RefusedPublish::Disconnect if self.version == Version::V311 => Err(Reason::NOT_AUTHORIZED),
+            RefusedPublish::Disconnect if is_forbidden && self.version == Version::V311 => {
+                Err(Reason::NOT_AUTHORIZED)
+            }
             _ => Ok(()),
         }
     }

@@ -4,9 +4,11 @@ use super::acquaintances::Acquaintances;
 use super::addresses::Addresses;
 use super::bus::{Bus, RouterOutput, lock};
 use super::config::Config;
+use super::ended::EndedCounts;
 use super::fanout;
 use super::reached::{Limit, LimitsReached};
 use super::reason::Reason;
+use super::refused::{Cause, RefusedCounts, What, Who};
 use super::registry::Registry;
 use super::shares::Bound;
 use super::standing::Roster;
@@ -18,6 +20,7 @@ use crate::rate_limit::RateLimit;
 use rumqttd::Notification;
 use rumqttd::local::LinkRx;
 use rumqttd::protocol::Packet;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -65,8 +68,12 @@ pub struct Statistics {
     pub gave_way: LimitsReached,
     /// Publishes that the access rules refused.
     pub refused_publishes: u64,
-    /// Connections that were not let in.
+    /// Connections that were not let in, whatever the cause.
     pub refused_connections: u64,
+    /// What was refused, by its cause.
+    pub refused: RefusedCounts,
+    /// How connections of clients that were let in have ended.
+    pub ended: EndedCounts,
 }
 
 type DeathNotice = Box<dyn FnOnce(String) + Send>;
@@ -102,8 +109,6 @@ pub(super) struct Server {
     stop: watch::Sender<bool>,
     life: Mutex<Life>,
     addresses: Arc<Addresses>,
-    pub refused_publishes: AtomicU64,
-    pub refused_connections: AtomicU64,
 }
 
 impl Server {
@@ -128,8 +133,6 @@ impl Server {
             traffic: Arc::default(),
             stopping: AtomicBool::new(false),
             life: Mutex::default(),
-            refused_publishes: AtomicU64::new(0),
-            refused_connections: AtomicU64::new(0),
         }
     }
 
@@ -201,6 +204,8 @@ impl Server {
             limits_reached.set(Limit::RetainedBytes, store.refused_bytes);
             (messages, bytes, store.refused())
         };
+        let refused = self.bus.refused.snapshot();
+        let by_rules = [Cause::PublishRules, Cause::PublishReserved, Cause::PublishAnswers];
         Statistics {
             connections: self.online.taken(),
             parked_sessions: self.parked.taken(),
@@ -213,8 +218,10 @@ impl Server {
             filters: self.bus.subscriptions().filters(),
             limits_reached,
             gave_way: self.bus.reached.gave_way(),
-            refused_publishes: self.refused_publishes.load(Ordering::Relaxed),
-            refused_connections: self.refused_connections.load(Ordering::Relaxed),
+            refused_publishes: by_rules.into_iter().map(|cause| refused.of(cause)).sum(),
+            refused_connections: refused.all(What::Connection),
+            refused,
+            ended: self.bus.endings.snapshot(),
         }
     }
 }
@@ -276,7 +283,7 @@ async fn accept(server: Arc<Server>, entrance: Entrance, listener: TcpListener) 
         match accepted {
             Ok((stream, peer)) if connections.len() < sockets_max => {
                 let Some(place) = server.addresses.enter(peer.ip()) else {
-                    server.bus.reached.note(Limit::ConnectionsPerAddress, peer.ip());
+                    refuse(&server, &entrance, Cause::ConnectionsPerAddress, peer.ip());
                     continue;
                 };
                 // Without it small packets wait for the client's acknowledgement; a client that is gone needs none.
@@ -292,7 +299,7 @@ async fn accept(server: Arc<Server>, entrance: Entrance, listener: TcpListener) 
                 );
             }
             Ok((_closed_at_once, peer)) => {
-                server.bus.reached.note(Limit::Connecting, peer.ip());
+                refuse(&server, &entrance, Cause::Connecting, peer.ip());
             }
             Err(error) => {
                 // Mostly out of file descriptors. The connection stays in the system's queue, so trying again at once
@@ -315,6 +322,12 @@ async fn accept(server: Arc<Server>, entrance: Entrance, listener: TcpListener) 
     }
     drop(listener);
     while connections.join_next().await.is_some() {}
+}
+
+/// Counts and tells that a socket is closed at once.
+fn refuse(server: &Server, entrance: &Entrance, cause: Cause, address: IpAddr) {
+    let who = Who { address: Some(address), listener: &entrance.name, ..Who::default() };
+    server.bus.refuse(cause, "", &who, "");
 }
 
 /// Pings the router, and returns when it has ended.

@@ -9,6 +9,7 @@ use super::hold::Hold;
 use super::output::HIGH_BYTES;
 use super::reached::Limit;
 use super::reason::Reason;
+use super::refused::Cause;
 use super::session::{Delivery, Options};
 use super::shared::{Judge, Member};
 use super::subscriptions::Subscriber;
@@ -135,7 +136,10 @@ impl Connection {
 
     fn subscribe_refusal(&self, path: &str, is_new: bool, is_shared: bool) -> Option<Reason> {
         let server = &self.server;
-        if path.starts_with('$') && !sys::is_about_the_broker(path) || self.grant(path) == Grant::None {
+        let is_reserved = path.starts_with('$') && !sys::is_about_the_broker(path);
+        if is_reserved || self.grant(path) == Grant::None {
+            let cause = if is_reserved { Cause::SubscribeReserved } else { Cause::SubscribeRules };
+            self.note_refused(cause, path);
             return Some(match server.config.refused_subscription {
                 RefusedSubscription::NotAuthorized => Reason::NOT_AUTHORIZED,
                 RefusedSubscription::Unspecified => Reason::UNSPECIFIED,
@@ -143,22 +147,27 @@ impl Connection {
         }
         let limits = &server.config.limits;
         if is_new && self.session.subscription_count() >= limits.subscriptions_per_client_max {
-            server.bus.reached.note(Limit::SubscriptionsPerClient, &self.client_id);
+            self.note_refused(Cause::Subscriptions, path);
             return Some(Reason::QUOTA_EXCEEDED);
         }
         if is_new && !is_shared && self.session.overlapping(path) >= limits.overlapping_subscriptions_max {
-            server.bus.reached.note(Limit::OverlappingSubscriptions, &self.client_id);
+            self.note_refused(Cause::Overlapping, path);
             return Some(Reason::QUOTA_EXCEEDED);
         }
         if let Some(limit) = limits.broken_by(path) {
-            server.bus.reached.note(limit, &self.client_id);
+            let is_too_deep = limit == Limit::TopicLevels;
+            self.note_refused(if is_too_deep { Cause::FilterLevels } else { Cause::FilterBytes }, path);
             return Some(Reason::FILTER_INVALID);
         }
         if !admission::makes_room_for(server, &self.session.standing, path) {
-            server.bus.reached.note(Limit::Filters, &self.client_id);
+            self.note_refused(Cause::Filters, path);
             return Some(Reason::QUOTA_EXCEEDED);
         }
         None
+    }
+
+    fn note_refused(&self, cause: Cause, path: &str) {
+        self.server.bus.refuse(cause, "", &self.who(), path);
     }
 
     /// Takes a place in a shared group.

@@ -4,8 +4,9 @@ use super::bus::lock;
 use super::certificates::{self, CertificateError};
 use super::config::Tls;
 use super::identity;
+use super::refused::Cause;
 use super::reload::Reload;
-use std::io;
+use super::tls_words;
 use std::sync::{Arc, Mutex};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
@@ -27,6 +28,14 @@ pub(super) struct Admitted {
     pub identity: Option<String>,
 }
 
+/// A client that TLS did not let in.
+pub(super) struct NotAdmitted {
+    pub cause: Cause,
+    pub why: String,
+    /// On it an alert for the client may still be under way.
+    pub stream: TcpStream,
+}
+
 impl TlsEntrance {
     /// Reads the listener's files.
     pub fn new(listener: &str, settings: &Tls) -> Result<Self, CertificateError> {
@@ -34,16 +43,22 @@ impl TlsEntrance {
         Ok(Self { listener: listener.to_owned(), settings: settings.clone(), current })
     }
 
-    /// Performs the handshake. An error has the socket, on which an alert for the client may still be under way.
-    pub async fn admit(&self, stream: TcpStream) -> Result<Admitted, (io::Error, TcpStream)> {
+    /// Performs the handshake.
+    pub async fn admit(&self, stream: TcpStream) -> Result<Admitted, NotAdmitted> {
         let acceptor = TlsAcceptor::from(lock(&self.current).clone());
-        let stream = acceptor.accept(stream).into_fallible().await?;
+        let accepted = acceptor.accept(stream).into_fallible().await;
+        let stream = accepted.map_err(|(error, stream)| NotAdmitted {
+            cause: Cause::Tls,
+            why: tls_words::why(&error),
+            stream,
+        })?;
         match self.identity(&stream) {
             Ok(identity) => Ok(Admitted { stream, identity }),
-            Err(why) => {
-                let error = io::Error::other(format!("no identity from the client's certificate: {why}"));
-                Err((error, stream.into_inner().0))
-            }
+            Err(why) => Err(NotAdmitted {
+                cause: Cause::Identity,
+                why: format!("{}: {why}", Cause::Identity.why()),
+                stream: stream.into_inner().0,
+            }),
         }
     }
 

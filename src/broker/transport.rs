@@ -5,10 +5,12 @@ use super::addresses::Place;
 use super::config::{ConnectionLimits, Listener};
 use super::connection;
 use super::ending::{LINGER, linger};
+use super::first_words::Spoken;
 use super::peer::{Peer, UnderWay};
+use super::refused::Cause;
 use super::server::Server;
-use super::tls::{Admitted, TlsEntrance};
-use super::websocket::{self, MqttStream};
+use super::tls::{Admitted, NotAdmitted, TlsEntrance};
+use super::websocket::{self, HandshakeFailure, MqttStream};
 use std::net::IpAddr;
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -18,6 +20,8 @@ use tokio::time::{Instant, timeout_at};
 
 /// A listener as its connections see it.
 pub(super) struct Entrance {
+    /// The listener's name, to be shared.
+    pub name: Arc<str>,
     pub listener: Listener,
     pub tls: Option<Arc<TlsEntrance>>,
 }
@@ -95,43 +99,71 @@ impl Arrival {
 
     /// Performs the TLS handshake; `None` when the client is gone or was sent away.
     async fn admit(&self, tls: &TlsEntrance, stream: TcpStream) -> Option<Admitted> {
-        match self.in_time(tls.admit(stream)).await? {
-            Ok(admitted) => Some(admitted),
-            Err((error, stream)) => {
-                let listener = &self.entrance.listener.name;
-                tracing::debug!(%listener, peer = %self.address, %error, "TLS handshake failed");
-                // So that the client reads the alert that says why.
-                let (reader, writer) = stream.into_split();
-                linger(reader, writer, LINGER).await;
-                None
+        let handshake = async {
+            // A client that speaks no TLS is told apart here, for what TLS has to say of that helps nobody.
+            let mut first = [0];
+            let spoken = match stream.peek(&mut first).await {
+                Ok(bytes) if bytes > 0 => Some(Spoken::by(first[0])),
+                _ => None,
+            };
+            (spoken, tls.admit(stream).await)
+        };
+        let (spoken, failed) = match self.in_time(handshake, Cause::TlsTimeout).await? {
+            (_, Ok(admitted)) => return Some(admitted),
+            (spoken, Err(failed)) => (spoken, failed),
+        };
+        let NotAdmitted { cause, why, stream } = failed;
+        match spoken.map(Spoken::instead_of_tls) {
+            // Whoever says nothing at all asks for nothing: some probes look whether the port is open.
+            None => {
+                tracing::debug!(listener = %self.entrance.name, peer = %self.address, "left without a word")
             }
+            Some(Some(instead)) => self.refuse(Cause::NotTls, instead),
+            Some(None) => self.refuse(cause, &why),
         }
+        // So that the client reads the alert that says why.
+        let (reader, writer) = stream.into_split();
+        linger(reader, writer, LINGER).await;
+        None
     }
 
     /// Performs the WebSocket handshake; `None` when the client is gone or was sent away.
     async fn upgrade<S: AsyncRead + AsyncWrite + Unpin>(&self, mut stream: S) -> Option<MqttStream<S>> {
         let listener = &self.entrance.listener;
         let rules = listener.websocket.as_ref()?;
-        let failure = match self.in_time(websocket::shake_hands(&mut stream, rules)).await? {
+        let handshake = websocket::shake_hands(&mut stream, rules);
+        match self.in_time(handshake, Cause::WebSocketTimeout).await? {
             Ok(tail) => {
                 let packet_bytes_max = listener.connections.packet_bytes_max;
                 return Some(MqttStream::new(stream, tail, packet_bytes_max).await);
             }
-            Err(failure) => failure,
-        };
-        tracing::debug!(listener = %listener.name, peer = %self.address, %failure, "WebSocket handshake failed");
+            Err(HandshakeFailure::Lost(error)) => {
+                tracing::debug!(listener = %listener.name, peer = %self.address, %error, "left before the WebSocket handshake");
+            }
+            Err(HandshakeFailure::Refused { cause, why, .. }) => self.refuse(cause, why.trim_end()),
+        }
         // So that the client reads the answer that says why.
         let (reader, writer) = tokio::io::split(stream);
         linger(reader, writer, LINGER).await;
         None
     }
 
-    /// Gives a handshake until the deadline, or until the broker stops.
-    async fn in_time<T>(&self, handshake: impl Future<Output = T>) -> Option<T> {
+    /// Gives a handshake until the deadline, or until the broker stops. What is late is refused with `cause`.
+    async fn in_time<T>(&self, handshake: impl Future<Output = T>, cause: Cause) -> Option<T> {
         tokio::select! {
-            done = timeout_at(self.deadline, handshake) => done.ok(),
+            done = timeout_at(self.deadline, handshake) => {
+                if done.is_err() {
+                    self.refuse(cause, "");
+                }
+                done.ok()
+            }
             () = self.server.stopped() => None,
         }
+    }
+
+    /// Counts and tells that the client is not let in.
+    fn refuse(&self, cause: Cause, why: &str) {
+        self.server.bus.refuse(cause, why, &self.peer(None).who("", ""), "");
     }
 
     /// The listener's limits, with what the handshakes left of the time to say CONNECT.
@@ -141,6 +173,7 @@ impl Arrival {
     }
 
     fn peer(&self, identity: Option<String>) -> Peer {
-        Peer { address: self.address, identity, under_way: UnderWay::default() }
+        let listener = self.entrance.name.clone();
+        Peer { address: self.address, listener, identity, under_way: UnderWay::default() }
     }
 }

@@ -3,7 +3,10 @@
 //! Packets and messages need not begin or end together, so the stream knows no packets. A text message ends it.
 
 use super::config::WebSocket;
+use super::first_words::Spoken;
 use super::peer::UnderWay;
+use super::refused::Cause;
+use super::tally::Shown;
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::{Sink, Stream};
 use std::io;
@@ -40,8 +43,9 @@ const READ_BYTES: usize = 8 * 1024;
 pub(super) enum HandshakeFailure {
     #[error(transparent)]
     Lost(#[from] io::Error),
-    #[error("refused with HTTP status {status}: {why}")]
-    Refused { status: StatusCode, why: String },
+    /// Without a status where the client would not understand one.
+    #[error("refused: {why}")]
+    Refused { cause: Cause, status: Option<StatusCode>, why: String },
 }
 
 /// Performs a server's part of the handshake, and answers a refusal with its reason. Returns what came behind the request.
@@ -54,7 +58,7 @@ where
         Ok(request) => answer(&request, rules),
         Err(failure) => Err(failure),
     };
-    if let Err(HandshakeFailure::Refused { status, why }) = &answer {
+    if let Err(HandshakeFailure::Refused { status: Some(status), why, .. }) = &answer {
         let length = why.len();
         let refusal = format!(
             "HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{why}"
@@ -74,17 +78,25 @@ where
     loop {
         // Parsed once it is whole: a request that comes byte by byte must not be parsed byte by byte.
         if input[searched..].windows(REQUEST_END.len()).any(|window| window == REQUEST_END) {
-            let parsed = Request::try_parse(input).map_err(|error| refused(error.to_string()))?;
-            let (bytes, request) = parsed.ok_or_else(|| refused("the request does not end".to_owned()))?;
+            let parsed =
+                Request::try_parse(input).map_err(|error| refused(Cause::WebSocket, error.to_string()))?;
+            let (bytes, request) =
+                parsed.ok_or_else(|| refused(Cause::WebSocket, "the request does not end".to_owned()))?;
             input.advance(bytes);
             return Ok(request);
         }
         if input.len() >= REQUEST_BYTES_MAX {
             let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
             return Err(HandshakeFailure::Refused {
-                status,
+                cause: Cause::WebSocketTooLarge,
+                status: Some(status),
                 why: format!("a request may have {REQUEST_BYTES_MAX} bytes\n"),
             });
+        }
+        // What is no HTTP has no end that could be waited for.
+        if let Some(instead) = input.first().and_then(|&first| Spoken::by(first).instead_of_http()) {
+            let why = instead.to_owned();
+            return Err(HandshakeFailure::Refused { cause: Cause::NotWebSocket, status: None, why });
         }
         searched = (input.len() + 1).saturating_sub(REQUEST_END.len());
         let mut rest = (&mut *stream).take((REQUEST_BYTES_MAX - input.len()) as u64);
@@ -96,26 +108,29 @@ where
 
 /// The answer to a request that is accepted.
 fn answer(request: &Request, rules: &WebSocket) -> Result<Vec<u8>, HandshakeFailure> {
-    let mut response = create_response(request).map_err(|error| refused(error.to_string()))?;
+    let no_handshake = |error: Error| refused(Cause::WebSocket, error.to_string());
+    let mut response = create_response(request).map_err(no_handshake)?;
     if !values(request, SEC_WEBSOCKET_PROTOCOL).any(|protocol| protocol == SUBPROTOCOL) {
-        return Err(refused(format!("the client must offer the subprotocol `{SUBPROTOCOL}`")));
+        let why = format!("the client must offer the subprotocol `{SUBPROTOCOL}`");
+        return Err(refused(Cause::WebSocketProtocol, why));
     }
     let is_allowed = |origin: &str| {
         rules.allowed_origins.is_empty()
             || rules.allowed_origins.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin))
     };
-    if !values(request, ORIGIN).all(is_allowed) {
-        let why = "pages of this origin may not connect\n".to_owned();
-        return Err(HandshakeFailure::Refused { status: StatusCode::FORBIDDEN, why });
+    if let Some(origin) = values(request, ORIGIN).find(|origin| !is_allowed(origin)) {
+        let why = format!("pages of the origin {:?} may not connect\n", Shown(origin));
+        let (cause, status) = (Cause::WebSocketOrigin, Some(StatusCode::FORBIDDEN));
+        return Err(HandshakeFailure::Refused { cause, status, why });
     }
     response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
     let mut bytes = Vec::new();
-    write_response(&mut bytes, &response).map_err(|error| refused(error.to_string()))?;
+    write_response(&mut bytes, &response).map_err(no_handshake)?;
     Ok(bytes)
 }
 
-fn refused(why: String) -> HandshakeFailure {
-    HandshakeFailure::Refused { status: StatusCode::BAD_REQUEST, why: format!("{why}\n") }
+fn refused(cause: Cause, why: String) -> HandshakeFailure {
+    HandshakeFailure::Refused { cause, status: Some(StatusCode::BAD_REQUEST), why: format!("{why}\n") }
 }
 
 /// The values of a header that may come several times and may be a list; what is no text is an empty value.

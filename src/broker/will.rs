@@ -3,8 +3,10 @@
 use super::access::{Action, Identity};
 use super::properties::ApplicationProperties;
 use super::publication::Publication;
+use super::refused::Cause;
 use super::server::Server;
 use super::source::Source;
+use super::tally::Shown;
 use crate::mqtt::{Qos, Sender};
 use bytes::Bytes;
 use rumqttd::protocol::{LastWill, LastWillProperties};
@@ -54,12 +56,31 @@ impl Will {
             .filter(|name| crate::mqtt::is_topic_name(name) && !name.starts_with('$'))
     }
 
+    fn answers(&self) -> Option<&str> {
+        self.properties.response_topic()
+    }
+
     /// Whether the rules let this client leave it, and have it answered where it says.
-    pub fn is_allowed(&self, server: &Server, who: &Identity) -> bool {
+    ///
+    /// # Errors
+    /// Why they do not.
+    pub fn judge(&self, server: &Server, who: &Identity) -> Result<(), Cause> {
         let access = &server.config.access;
-        let answers = self.properties.response_topic();
-        self.topic_name().is_some_and(|name| access.authorize(who, Action::Will, name))
-            && answers.is_none_or(|topic| access.authorize(who, Action::Publish, topic))
+        if !self.topic_name().is_some_and(|name| access.authorize(who, Action::Will, name)) {
+            return Err(Cause::WillForbidden);
+        }
+        let may_be_answered =
+            self.answers().is_none_or(|topic| access.authorize(who, Action::Publish, topic));
+        if may_be_answered { Ok(()) } else { Err(Cause::WillAnswersForbidden) }
+    }
+
+    /// The cause of a refusal, with the topic that it is about.
+    pub fn description(&self, cause: Cause) -> String {
+        let topic = match cause {
+            Cause::WillAnswersForbidden => self.answers(),
+            _ => self.topic_name(),
+        };
+        format!("{}: {:?}", cause.why(), Shown(topic.unwrap_or_default()))
     }
 
     pub fn publish(self, server: &Server) {

@@ -248,8 +248,24 @@ pub const GAVE_WAY: Metric = metric(
 );
 pub const PUBLISHES_REFUSED: Metric =
     metric("nearfar_broker_publishes_refused_total", Counter, &[], "Publishes that the access rules refused");
-pub const CONNECTIONS_REFUSED: Metric =
-    metric("nearfar_broker_connections_refused_total", Counter, &[], "Clients that were not let in");
+pub const CONNECTIONS_REFUSED: Metric = metric(
+    "nearfar_broker_connections_refused_total",
+    Counter,
+    &[],
+    "Clients that were not let in, whatever the cause; nearfar_broker_refused_total tells them apart",
+);
+pub const REFUSED: Metric = metric(
+    "nearfar_broker_refused_total",
+    Counter,
+    &["what", "reason"],
+    "What clients were refused, a connection, publish or subscription, by the reason",
+);
+pub const CONNECTIONS_ENDED: Metric = metric(
+    "nearfar_broker_connections_ended_total",
+    Counter,
+    &["reason"],
+    "Connections of clients that were let in, by why they ended",
+);
 
 pub const CPU_SECONDS: Metric =
     metric("process_cpu_seconds_total", Counter, &[], "User and system time of all threads");

@@ -95,6 +95,9 @@ fn add_broker(page: &mut Page, broker: &broker::Statistics) {
     page.values(&all::LIMITS_REACHED, limits);
     let shared = broker::Limit::SHARED.into_iter();
     page.values(&all::GAVE_WAY, shared.map(|limit| ([limit.name()], broker.gave_way.of(limit) as f64)));
+    let refused = broker.refused.iter().map(|(what, reason, count)| ([what, reason], count as f64));
+    page.values(&all::REFUSED, refused);
+    page.values(&all::CONNECTIONS_ENDED, broker.ended.iter().map(|(reason, count)| ([reason], count as f64)));
 }
 
 fn add_process(page: &mut Page, process: &Process) {

@@ -40,7 +40,12 @@ const OWN_TASKS: usize = 4;
 
 /// A client that connects from this machine and proves no name.
 pub fn nobody() -> Peer {
-    Peer { address: Ipv4Addr::LOCALHOST.into(), identity: None, under_way: UnderWay::default() }
+    Peer {
+        address: Ipv4Addr::LOCALHOST.into(),
+        listener: "arena".into(),
+        identity: None,
+        under_way: UnderWay::default(),
+    }
 }
 
 /// Small bounds, so that all of them are reached.
