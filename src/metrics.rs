@@ -28,6 +28,8 @@ pub struct Statistics {
     pub undelivered: u64,
     /// Response topics that were refused; the request's result went to its ordinary topic only.
     pub response_topics_refused: u64,
+    /// Answers that came on a request topic, the deployment's own or another's: they were dropped, and are counted as nothing else.
+    pub answers_dropped: u64,
     /// QoS 1 and 2 requests that came again and were given the answer of the first time; they are received and answered too.
     pub repeated: u64,
     /// How often the simulated network was changed.
@@ -128,6 +130,7 @@ struct Counts {
     in_flight: u64,
     undelivered: u64,
     response_topics_refused: u64,
+    answers_dropped: u64,
     repeated: u64,
     network_changes: u64,
     network_changes_refused: u64,
@@ -191,6 +194,11 @@ impl Ledger {
         self.lock().counts.response_topics_refused += 1;
     }
 
+    /// Counts answers that came on a request topic.
+    pub fn answers_dropped(&self, answers: usize) {
+        self.lock().counts.answers_dropped += answers as u64;
+    }
+
     /// Counts a request that came again.
     pub fn repeated(&self) {
         self.lock().counts.repeated += 1;
@@ -231,6 +239,7 @@ impl Ledger {
             in_flight: counts.in_flight,
             undelivered: counts.undelivered,
             response_topics_refused: counts.response_topics_refused,
+            answers_dropped: counts.answers_dropped,
             repeated: counts.repeated,
             network_changes: counts.network_changes,
             network_changes_refused: counts.network_changes_refused,

@@ -1,5 +1,6 @@
 //! The composition root: a broker (embedded or elsewhere) and any number of deployments, from start to drain.
 
+mod loops;
 mod network_topic;
 mod observer;
 
@@ -18,6 +19,7 @@ use crate::metrics::Statistics;
 use crate::model::{Detector, LoadError, ModelInfo};
 use crate::worker;
 
+pub use self::loops::{Loop, NodeTopics, Reads, Writes};
 use self::network_topic::NetworkTopic;
 pub use self::observer::{DeploymentSnapshot, Observer, Snapshot};
 
@@ -103,6 +105,9 @@ pub enum NodeError {
         "deployments {0:?} and {1:?} take the same requests and answer on the same topic {2:?}; give one of them other topics"
     )]
     SharedTopics(String, String, String),
+    /// The node would read what it writes itself.
+    #[error(transparent)]
+    Loop(#[from] Loop),
     /// A deployment takes device ids from its senders, and the broker does not tell who they are.
     #[error(
         "deployment {0:?} takes device ids from the clients that send requests, and a broker elsewhere does not tell who they are"
@@ -233,12 +238,11 @@ impl NodeBuilder {
     /// [`NodeError`]; nothing is left running.
     pub fn start(self) -> Result<Node, NodeError> {
         self.check()?;
+        let status_topic = self.status_goes_to().map(str::to_owned);
         let mut loaded = Vec::with_capacity(self.deployments.len());
         for (config, source, cloud) in self.deployments {
             loaded.push((config, source.load()?, cloud.map(ModelSource::load).transpose()?));
         }
-        let usual = (!loaded.is_empty()).then(|| STATUS_TOPIC.to_owned());
-        let status_topic = self.status_topic.or(usual);
         let status = status_topic.map(|topic| status(&topic, &self.node_id, &loaded));
         let wants_senders = loaded.iter().any(|(config, ..)| config.device_id_from != DeviceIdFrom::Payload);
         let (broker, client) = connect(self.broker, status, wants_senders)?;
@@ -271,6 +275,11 @@ impl NodeBuilder {
         Ok(node)
     }
 
+    /// Where the status goes, without the node's name: nowhere for a broker alone, unless it was said.
+    fn status_goes_to(&self) -> Option<&str> {
+        self.status_topic.as_deref().or((!self.deployments.is_empty()).then_some(STATUS_TOPIC))
+    }
+
     fn check(&self) -> Result<(), NodeError> {
         let configs: Vec<_> = self.deployments.iter().map(|(config, ..)| config).collect();
         let is_broker = self.is_broker_alone && matches!(self.broker, BrokerChoice::Embedded(_));
@@ -299,7 +308,12 @@ impl NodeBuilder {
                 }
             }
         }
-        Ok(())
+        let topics = NodeTopics {
+            deployments: configs.iter().map(|config| (config.name.as_str(), &config.topics)).collect(),
+            status: self.status_goes_to().map(|topic| format!("{topic}/{}", self.node_id)),
+            network: self.network_topic.as_deref(),
+        };
+        topics.find_loop().map_or(Ok(()), |found| Err(found.into()))
     }
 }
 

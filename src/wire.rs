@@ -2,11 +2,13 @@
 //!
 //! The names and meanings are a contract with clients that exist; see `docs/wire.md`. Topics are not known here.
 
+mod answer;
 mod diagnose;
 mod parse;
 mod plain;
 mod write;
 
+pub use answer::is_answer;
 pub use parse::{Limits, Rejected, parse_request, parse_request_of};
 pub use write::{Answer, Members, write_error, write_result};
 

@@ -61,6 +61,7 @@ over_both_clients! {
     a_bad_request_is_answered_with_an_error
     a_thousand_requests_are_all_answered
     a_response_topic_is_answered_too
+    a_response_topic_that_is_a_request_topic_brings_one_answer
     two_deployments_answer_side_by_side
     the_node_announces_itself
     a_stopped_node_has_answered_everything
@@ -114,6 +115,30 @@ fn a_response_topic_is_answered_too(build: Build) {
         answer.properties.expect("the answer has properties").correlation_data.as_deref(),
         Some(&[1u8, 0, 2][..])
     );
+}
+
+fn a_response_topic_that_is_a_request_topic_brings_one_answer(build: Build) {
+    let stage = build(vec![Config::edge()]);
+    let sensor = Sensor::listening(stage.address, &[RESULTS, "ml/inference/error/#"]);
+    let asked =
+        PublishProperties { response_topic: Some(REQUEST.to_owned()), ..PublishProperties::default() };
+    for payload in [request("s", 1), json!({"device_id": "s", "features": 1}).to_string()] {
+        sensor.publish_with(REQUEST, payload, asked.clone());
+    }
+    let [first, second] = [sensor.next(), sensor.next()];
+    assert_eq!(
+        [first.topic.as_str(), second.topic.as_str()],
+        ["ml/inference/result/s", "ml/inference/error/s"]
+    );
+    let statistics = || stage.node.statistics("edge").expect("the deployment exists");
+    while statistics().answers_dropped < 2 {
+        std::thread::yield_now();
+    }
+    let asked_once = sensor.ask(REQUEST, request("s", 2));
+    assert_eq!(asked_once.json()["timestamp_us"], 2);
+    let counts = statistics();
+    assert!(counts.is_conserved());
+    assert_eq!((counts.received, counts.answered, counts.answers_dropped), (3, 2, 2));
 }
 
 fn two_deployments_answer_side_by_side(build: Build) {

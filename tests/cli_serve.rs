@@ -235,6 +235,32 @@ fn a_wrong_node_file_is_refused_with_file_line_key_and_suggestion() {
         &network("uplink.outages = { schedule = [{ at_s = 1, for_s = 3, every_s = 2 }] }\n"),
         &["line 4", "network.uplink.outages.schedule.every_s`", "more than for_s"],
     );
+    refused(
+        "loop.toml",
+        "[deployments.edge]\nmodel = \"m\"\nrequest_topics = [\"plant/+\", \"ml/#\"]\n",
+        &["line 3", "`deployments.edge.request_topics`", "\"ml/#\"", "\"ml/inference/result/+\"", "for ever"],
+    );
+    refused(
+        "chain.toml",
+        "[remote]\nhost = \"h\"\n[deployments.a]\nmodel = \"m\"\ntopic_prefix = \"a/\"\n\
+         [deployments.b]\nmodel = \"m\"\ntopic_prefix = \"b/\"\nrequest_topics = [\"a/ml/inference/error\"]\n",
+        &["line 9", "`deployments.b.request_topics`", "deployment \"b\"", "errors of deployment \"a\""],
+    );
+    refused(
+        "written_on_requests.toml",
+        "[deployments.a]\nmodel = \"m\"\nerror_topic = \"ml/inference/request\"\n",
+        &["line 3", "`deployments.a.error_topic`", "\"ml/inference/request\""],
+    );
+    refused(
+        "status.toml",
+        "node_id = \"request\"\nstatus_topic = \"ml/inference\"\n[deployments.a]\nmodel = \"m\"\n",
+        &["line 2", "`status_topic`", "the node's status"],
+    );
+    refused(
+        "network_topic.toml",
+        "network_topic = \"ml/inference/result\"\n[deployments.a]\nmodel = \"m\"\n",
+        &["`deployments.a.result_topic`", "changes of the network of deployment \"a\""],
+    );
     refused("no_toml.toml", "[broker\n", &["line 1"]);
     refused("empty.toml", "", &["no deployments", "[deployments.edge]"]);
     let missing = directory.path().join("missing.toml");

@@ -251,6 +251,36 @@ fn nodes_that_speak_3_1_1_answer_too(start: Start) {
 }
 
 #[test]
+fn two_nodes_that_read_each_others_answers_answer_once() {
+    for with in [remote, remote_v3] {
+        let shared = ours().unwrap();
+        let node = |name: &str, from: &str, to: &str| {
+            let (request, result, error) = (vec![format!("{from}/+")], to.to_owned(), to.to_owned());
+            let deployment = Config::edge().topics(Topics { request, result, error });
+            let node = Node::builder().remote_broker(with(shared.address, name));
+            let node = node.deployment(deployment, MODEL).start().unwrap();
+            node.wait_until_ready(PATIENCE).unwrap();
+            node
+        };
+        let (one, other) = (node("one", "a", "b"), node("other", "b", "a"));
+        let sensor = Sensor::listening(shared.address, &["a/#", "b/#"]);
+        sensor.publish("a/s", Qos::AtLeastOnce, request("s", 1));
+        assert_eq!([sensor.next().topic, sensor.next().topic], ["a/s", "b/s"]);
+        let counts = |node: &Node| {
+            let counts = node.statistics("edge").unwrap();
+            (counts.received, counts.answered, counts.answers_dropped)
+        };
+        while counts(&other) != (0, 0, 1) {
+            assert_eq!(counts(&other).0, 0, "it answers an answer");
+            std::thread::yield_now();
+        }
+        assert_eq!(counts(&one), (1, 1, 0));
+        // Nothing else was said.
+        assert_eq!(sensor.ask("a/s", request("s", 2)).topic, "a/s");
+    }
+}
+
+#[test]
 fn an_ordered_deployment_refuses_a_share_group() {
     let remote =
         RemoteConfig { share_group: Some("team".to_owned()), ..RemoteConfig::new("127.0.0.1", 1, "c") };

@@ -130,6 +130,10 @@ fn a_node_refuses_what_it_could_not_keep_apart() {
         .start();
     assert!(matches!(twice, Err(NodeError::DuplicateName(_))));
     assert!(matches!(Node::builder().start(), Err(NodeError::NoDeployment)));
+    let everything = Topics { request: vec!["#".to_owned()], ..Topics::default() };
+    let answers_itself = Node::builder().deployment(Config::edge().topics(everything), MODEL).start();
+    let Err(NodeError::Loop(found)) = answers_itself else { panic!("it starts") };
+    assert_eq!((found.filter.as_str(), found.topic.as_str()), ("#", "ml/inference/result/+"));
     let missing = Node::builder().deployment(Config::edge(), "no/such/model").start();
     assert!(matches!(missing, Err(NodeError::Model(_))));
 }

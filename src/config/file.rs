@@ -15,6 +15,7 @@ use crate::deployment::{self, DeviceIdFrom, Topics, Window};
 use crate::http;
 use crate::mqtt;
 use crate::network::Profile;
+use crate::node::{Loop, NodeTopics, Reads, Writes};
 use crate::strict_toml::{self, TomlError};
 use crate::worker::{QueuePolicy, WORKERS_MAX};
 use crate::{wire, worker};
@@ -245,7 +246,41 @@ impl NodeFile {
             return Err(strict_toml::invalid(text, "network_topic", problem));
         }
         self.deployments.iter().try_for_each(|(name, section)| section.check(name, text))?;
+        if let Some((key, found)) = self.find_loop() {
+            return Err(strict_toml::invalid(text, &key, found.to_string()));
+        }
         self.remote.iter().try_for_each(|remote| remote.check(&self.deployments, text))
+    }
+
+    /// Two topics with which the node would answer itself, and the key that says one of them.
+    fn find_loop(&self) -> Option<(String, Loop)> {
+        let topics: Vec<_> =
+            self.deployments.iter().map(|(name, section)| (name.as_str(), section.topics())).collect();
+        let status_topic = self.status_topic.as_deref().unwrap_or(crate::node::STATUS_TOPIC);
+        let node_id = self.node_id.clone().unwrap_or_else(host_name);
+        let found = NodeTopics {
+            deployments: topics.iter().map(|(name, topics)| (*name, topics)).collect(),
+            status: Some(format!("{status_topic}/{node_id}")),
+            network: self.network_topic.as_deref(),
+        }
+        .find_loop()?;
+        Some((self.key_of(&found), found))
+    }
+
+    /// What has to be changed: the topics that are read where the file names them, and else what is written there.
+    fn key_of(&self, found: &Loop) -> String {
+        let of = |name: &str, key: &str| format!("deployments.{name}.{key}");
+        match (&found.reads, &found.writes) {
+            (Reads::Requests(name), _)
+                if self.deployments.get(name).is_some_and(|section| section.request_topics.is_some()) =>
+            {
+                of(name, "request_topics")
+            }
+            (_, Writes::Results(name)) => of(name, "result_topic"),
+            (_, Writes::Errors(name)) => of(name, "error_topic"),
+            (_, Writes::Status) => "status_topic".to_owned(),
+            (_, Writes::NetworkChanges(_) | Writes::Network(_)) => "network_topic".to_owned(),
+        }
     }
 
     /// Makes paths relative to `directory`, where the file stands.
@@ -337,6 +372,10 @@ impl NodeFile {
     /// When another file that this one names cannot be used, or a listener is open to anyone.
     pub fn into_serve_config(self) -> Result<ServeConfig, ConfigError> {
         self.check_senders()?;
+        if let Some((key, found)) = self.find_loop() {
+            // Flags and defaults can bring one about that the file alone does not have.
+            return Err(super::access_files::contradiction(&key, &found.to_string()));
+        }
         let node_id = self.node_id.unwrap_or_else(host_name);
         let broker = match self.remote {
             Some(remote) => BrokerChoice::Elsewhere(Box::new(remote.into_config(&node_id)?)),
@@ -452,13 +491,19 @@ impl DeploymentSection {
         })
     }
 
+    fn topics(&self) -> Topics {
+        let usual = Topics::under(self.topic_prefix.as_deref().unwrap_or_default());
+        Topics {
+            request: self.request_topics.clone().unwrap_or(usual.request),
+            result: self.result_topic.clone().unwrap_or(usual.result),
+            error: self.error_topic.clone().unwrap_or(usual.error),
+        }
+    }
+
     fn into_config(self, name: String) -> Result<ServedDeployment, ConfigError> {
         let profile = self.network_profile(&name)?;
+        let topics = self.topics();
         let placement = self.placement.unwrap_or_else(|| name.clone());
-        let mut topics = Topics::under(self.topic_prefix.as_deref().unwrap_or_default());
-        topics.request = self.request_topics.unwrap_or(topics.request);
-        topics.result = self.result_topic.unwrap_or(topics.result);
-        topics.error = self.error_topic.unwrap_or(topics.error);
         let defaults = deployment::Config::edge();
         let worker = worker::Config {
             queue_requests_max: self.queue_requests_max.unwrap_or(defaults.worker.queue_requests_max),

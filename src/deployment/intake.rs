@@ -17,12 +17,15 @@ use super::{Config, DeviceIdFrom, trace_context};
 use crate::client::Subscriber;
 use crate::inference::{Caller, DeviceId, ErrorCode, Refusal, Request};
 use crate::mqtt::{Message, Properties, Qos};
+use crate::rate_limit::RateLimit;
 use crate::wire::{self, Rejected};
 
 /// The most messages taken from the broker at once.
 const RECEIVE_BATCH_MAX: usize = 64;
 /// The most requests read before they go on: the model works on some while others are read.
 const ADMIT_BATCH_MAX: usize = 32;
+/// A warning that could repeat itself comes at most this often.
+const WARN_EVERY: Duration = Duration::from_secs(10);
 
 /// The running thread, and a channel that closes when it ends.
 pub struct Running {
@@ -51,6 +54,7 @@ pub fn start(
         admitted: Vec::with_capacity(RECEIVE_BATCH_MAX),
         duplicates,
         repeated: Vec::new(),
+        loop_warnings: RateLimit::new(WARN_EVERY),
     };
     let (alive, ended) = sync_channel(0);
     let thread = thread::Builder::new().name(format!("intake-{name}")).spawn(move || {
@@ -73,6 +77,7 @@ struct Intake {
     duplicates: Duplicates,
     /// Requests of a batch that were answered before.
     repeated: Vec<Answer>,
+    loop_warnings: RateLimit,
 }
 
 impl Intake {
@@ -88,6 +93,7 @@ impl Intake {
     }
 
     fn take(&mut self, messages: &mut Vec<Message>) {
+        self.drop_answers(messages);
         let arrived_at = Instant::now();
         let room = self.entrance.ledger().receive(messages.len(), self.in_flight_max);
         let overflow = messages.split_off(room);
@@ -101,6 +107,31 @@ impl Intake {
         self.entrance.repeat(&mut self.repeated);
         if !overflow.is_empty() {
             self.refuse(overflow, arrived_at);
+        }
+    }
+
+    /// Drops answers, of this node or another one: to answer them too would never end. They are no requests, and not counted as such.
+    fn drop_answers(&mut self, messages: &mut Vec<Message>) {
+        let before = messages.len();
+        messages.retain_mut(|message| {
+            let is_answer = wire::is_answer(&message.payload);
+            if is_answer && let Some(receipt) = message.receipt.take() {
+                // Whoever waits for it has been answered.
+                receipt.settle();
+            }
+            !is_answer
+        });
+        let dropped = before - messages.len();
+        if dropped == 0 {
+            return;
+        }
+        self.entrance.ledger().answers_dropped(dropped);
+        if self.loop_warnings.is_due() {
+            warn!(
+                deployment = self.deployment,
+                dropped,
+                "answers came on a request topic and were dropped; a response topic is a request topic, or two nodes read each other's answers"
+            );
         }
     }
 

@@ -77,6 +77,12 @@ pub const RESPONSE_TOPICS_REFUSED: Metric = metric(
     DEPLOYMENT,
     "Response topics that were refused; the answer went to its ordinary topic only",
 );
+pub const ANSWERS_DROPPED: Metric = metric(
+    "nearfar_own_messages_dropped_total",
+    Counter,
+    DEPLOYMENT,
+    "Answers that came on a request topic, of this node or another one, and were dropped; they are no requests",
+);
 pub const REPEATED: Metric = metric(
     "nearfar_requests_repeated_total",
     Counter,

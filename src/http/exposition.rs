@@ -49,6 +49,7 @@ fn add_deployments(page: &mut Page, deployments: &[DeploymentSnapshot]) {
     count(&all::QUEUED, |one| one.queued as u64);
     count(&all::UNDELIVERED, |one| one.statistics.undelivered);
     count(&all::RESPONSE_TOPICS_REFUSED, |one| one.statistics.response_topics_refused);
+    count(&all::ANSWERS_DROPPED, |one| one.statistics.answers_dropped);
     count(&all::REPEATED, |one| one.statistics.repeated);
     count(&all::NETWORK_CHANGES, |one| one.statistics.network_changes);
     count(&all::NETWORK_CHANGES_REFUSED, |one| one.statistics.network_changes_refused);
