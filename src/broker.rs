@@ -89,7 +89,6 @@ mod subscriptions;
 mod sys;
 mod tally;
 mod tls;
-mod tls_words;
 mod topic;
 mod traffic;
 mod transport;

@@ -52,6 +52,7 @@ pub mod settings;
 pub mod strict_toml;
 pub mod telemetry;
 pub mod text;
+pub mod tls;
 pub mod wire;
 pub mod worker;
 

@@ -113,6 +113,17 @@ pub fn decode(bytes: &[u8]) -> Result<&str, TextError> {
     std::str::from_utf8(bytes).map(without_mark).map_err(|error| not_utf8(bytes, error.valid_up_to()))
 }
 
+/// The same for bytes that need not be text throughout, such as a file of certificates with remarks in between.
+///
+/// # Errors
+/// [`TextError`] when they begin as another encoding does.
+pub fn without_mark_bytes(bytes: &[u8]) -> Result<&[u8], TextError> {
+    match other_encoding(bytes) {
+        Some(name) => Err(TextError::Encoding(name)),
+        None => Ok(bytes.strip_prefix(MARK.as_bytes()).unwrap_or(bytes)),
+    }
+}
+
 /// `text` without the mark that may stand in front of it.
 pub fn without_mark(text: &str) -> &str {
     text.strip_prefix(MARK).unwrap_or(text)

@@ -31,6 +31,7 @@ const TABLE: &[Row] = &[
     row("network", Only(&[]), &["tokio", "serde", "candle", "rumqtt", "mqtt"]),
     row("rate_limit", Only(&[]), &["tokio", "candle", "rumqtt", "mqtt"]),
     row("strict_toml", Only(&[]), &["tokio", "candle", "rumqtt", "mqtt"]),
+    row("tls", Only(&["text"]), &["serde", "candle", "rumqtt", "clap"]),
     row("text", Only(&[]), &["tokio", "serde", "candle", "rumqtt", "mqtt"]),
     row(
         "placement",
@@ -47,8 +48,8 @@ const TABLE: &[Row] = &[
     row("wire", Only(&["inference"]), &["tokio", "candle", "rumqtt", "mqtt", "topic"]),
     row("model", Only(&["inference", "text"]), &["tokio", "rumqtt", "mqtt"]),
     row("worker", Only(&["inference", "model"]), &["tokio", "serde", "candle", "rumqtt", "mqtt"]),
-    row("broker", Only(&["mqtt", "rate_limit", "strict_toml", "text"]), &["serde_json", "candle"]),
-    row("client", Only(&["broker", "mqtt", "rate_limit"]), &["serde_json", "candle"]),
+    row("broker", Only(&["mqtt", "rate_limit", "strict_toml", "text", "tls"]), &["serde_json", "candle"]),
+    row("client", Only(&["broker", "mqtt", "rate_limit", "tls"]), &["serde_json", "candle"]),
     row(
         "deployment",
         Only(&[

@@ -138,7 +138,10 @@ fn a_broker_whose_certificate_has_another_name_is_not_spoken_to() {
     for broker in scene.both(false) {
         let mut config = scene.config(broker.address, "ca.pem", false);
         config.tls.as_mut().unwrap().server_name = None;
-        assert_never_ready(&node(config), &["no TLS", "\"127.0.0.1\"", "not valid for name"]);
+        assert_never_ready(
+            &node(config),
+            &["no TLS", "\"127.0.0.1\"", "not valid for name", "only for localhost"],
+        );
     }
 }
 
@@ -177,6 +180,33 @@ fn a_password_lets_the_node_in_and_a_wrong_one_is_named() {
         };
         // Mosquitto says "not authorized" where we say "bad user name or password".
         assert_never_ready(&wrong, &["refuses the connection", "remote.password_file"]);
+    }
+}
+
+/// A certificate of openssl's, made once and kept beside the tests.
+fn fixture(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tls").join(name)
+}
+
+#[test]
+fn a_broker_s_own_certificate_of_openssl_s_is_trusted_as_its_authority() {
+    for name in ["p256-sha512", "p521-sha512", "rsa-pss-signed", "ed25519"] {
+        let [certificate, key] = ["pem", "key"].map(|end| fixture(&format!("{name}.{end}")));
+        let mut broker = broker::Config::loopback();
+        broker.listeners[0].tls = Some(broker::Tls {
+            certificate_chain: certificate.clone(),
+            key,
+            client_authorities: None,
+            identity: None,
+        });
+        let broker = Broker::start(broker).unwrap();
+        let with = |ca_file: PathBuf| {
+            let tls = RemoteTls { ca_file, client: None, server_name: Some("localhost".to_owned()) };
+            node(RemoteConfig { tls: Some(tls), ..raw_broker::remote(broker.addresses()[0].1, "node") })
+        };
+        with(certificate).wait_until_ready(PATIENCE).unwrap();
+        let stranger = with(fixture("p384-sha512.pem"));
+        assert_never_ready(&stranger, &["no TLS", "signed itself", "p384-sha512.pem"]);
     }
 }
 

@@ -6,7 +6,7 @@ use super::config::Tls;
 use super::identity;
 use super::refused::Cause;
 use super::reload::Reload;
-use super::tls_words;
+use crate::tls::{Side, explained};
 use std::sync::{Arc, Mutex};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
@@ -46,12 +46,10 @@ impl TlsEntrance {
     /// Performs the handshake.
     pub async fn admit(&self, stream: TcpStream) -> Result<Admitted, NotAdmitted> {
         let acceptor = TlsAcceptor::from(lock(&self.current).clone());
-        let accepted = acceptor.accept(stream).into_fallible().await;
-        let stream = accepted.map_err(|(error, stream)| NotAdmitted {
-            cause: Cause::Tls,
-            why: tls_words::why(&error),
-            stream,
-        })?;
+        let handshake = acceptor.accept(stream).into_fallible();
+        let stream = explained(Side::Listener, handshake, |(error, _)| error)
+            .await
+            .map_err(|((_, stream), why)| NotAdmitted { cause: Cause::Tls, why, stream })?;
         match self.identity(&stream) {
             Ok(identity) => Ok(Admitted { stream, identity }),
             Err(why) => Err(NotAdmitted {

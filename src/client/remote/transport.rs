@@ -1,25 +1,21 @@
 //! The bytes below MQTT: TCP, with TLS where it is asked for.
 
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use tokio_rustls::rustls::ClientConfig;
+use tokio_rustls::rustls::crypto::CryptoProvider;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+use tokio_rustls::rustls::sign::SingleCertAndKey;
 use tokio_rustls::rustls::version::{TLS12, TLS13};
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use tracing::warn;
 
 use super::config::{Config, Tls};
-
-/// A larger PEM file is refused.
-const PEM_BYTES_MAX: u64 = 1 << 20;
+use crate::tls::{Anchors, ServerTrust, Side, Unusable, certificates, explained, own, private_key, provider};
 
 /// What MQTT runs over.
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -90,101 +86,71 @@ impl Dialer {
         }
         let connector = TlsConnector::from(Arc::clone(&secure.config));
         let name = secure.name.clone();
-        let stream = connector
-            .connect(name, socket)
+        let called = name.to_str().into_owned();
+        let stream = explained(Side::Dialer, connector.connect(name, socket), |cause| cause)
             .await
-            .map_err(|cause| refused(&cause, &secure.settings, config))?;
+            .map_err(|(_, why)| format!("no TLS with {called:?}: {why}"))?;
         Ok(Box::new(stream))
     }
 }
 
-fn refused(cause: &io::Error, tls: &Tls, config: &Config) -> String {
-    let name = tls.server_name.as_ref().unwrap_or(&config.host);
-    format!(
-        "no TLS: {cause}; expected a certificate for {name:?} that an authority in {} has signed",
-        tls.ca_file.display()
-    )
-}
-
 fn load(tls: &Tls) -> Result<Arc<ClientConfig>, TlsError> {
-    let authorities = Pem {
+    let authorities = Named {
         key: "remote.tls.ca_file",
         file: &tls.ca_file,
         expected: "a PEM file with authorities' certificates",
     };
-    let mut roots = RootCertStore::empty();
-    for certificate in authorities.certificates()? {
-        roots
-            .add(certificate)
-            .map_err(|error| authorities.wrong(format!("an unusable certificate: {error}")))?;
-    }
-    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+    let provider = provider();
+    let trust = Anchors::new(authorities.file.display().to_string(), authorities.certificates()?)
+        .and_then(|anchors| ServerTrust::new(anchors, provider.clone()))
+        .map_err(|found| authorities.wrong(found))?;
+    let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(&[&TLS13, &TLS12])
         .map_err(|error| authorities.wrong(error.to_string()))?
-        .with_root_certificates(roots);
+        // A verifier of ours, which is rustls's own but for single certificates that are trusted themselves.
+        .dangerous()
+        .with_custom_certificate_verifier(trust);
     let config = match &tls.client {
         None => builder.with_no_client_auth(),
         Some((certificate, key)) => {
-            let (certificate, key) = identity(certificate, key);
-            let (chain, private) = (certificate.certificates()?, key.private_key()?);
-            builder
-                .with_client_auth_cert(chain, private)
-                .map_err(|error| key.wrong(format!("a key that does not fit the certificate: {error}")))?
+            builder.with_client_cert_resolver(Arc::new(identity(certificate, key, &provider)?))
         }
     };
     Ok(Arc::new(config))
 }
 
-fn identity<'a>(certificate: &'a PathBuf, key: &'a PathBuf) -> (Pem<'a>, Pem<'a>) {
-    let certificate = Pem {
+/// What this node shows of itself.
+fn identity(certificate: &Path, key: &Path, provider: &CryptoProvider) -> Result<SingleCertAndKey, TlsError> {
+    let certificate = Named {
         key: "remote.tls.client_certificate",
         file: certificate,
         expected: "a PEM file with this node's certificate",
     };
-    let key = Pem {
+    let key = Named {
         key: "remote.tls.client_key",
         file: key,
         expected: "a PEM file with the certificate's private key, not encrypted",
     };
-    (certificate, key)
+    let private = private_key(key.file).map_err(|found| key.wrong(found))?;
+    own(certificate.certificates()?, private, certificate.file, provider).map_err(|error| match error {
+        Unusable::Certificate(found) => certificate.wrong(found),
+        Unusable::Key(found) => key.wrong(found),
+    })
 }
 
 /// One of the files.
-struct Pem<'a> {
+struct Named<'a> {
     key: &'static str,
     file: &'a Path,
     expected: &'static str,
 }
 
-impl Pem<'_> {
+impl Named<'_> {
     fn wrong(&self, found: String) -> TlsError {
         TlsError { key: self.key, value: self.file.display().to_string(), found, expected: self.expected }
     }
 
-    fn read(&self) -> Result<Vec<u8>, TlsError> {
-        let unreadable = |error: io::Error| self.wrong(format!("nothing that can be read ({error})"));
-        let mut bytes = Vec::new();
-        let file = File::open(self.file).map_err(unreadable)?;
-        file.take(PEM_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-        if bytes.len() as u64 > PEM_BYTES_MAX {
-            return Err(self.wrong(format!("more than {PEM_BYTES_MAX} bytes")));
-        }
-        Ok(bytes)
-    }
-
     fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-        let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&self.read()?).collect();
-        match certificates {
-            Ok(certificates) if certificates.is_empty() => {
-                Err(self.wrong("no section `BEGIN CERTIFICATE`".to_owned()))
-            }
-            Ok(certificates) => Ok(certificates),
-            Err(error) => Err(self.wrong(format!("broken PEM ({error})"))),
-        }
-    }
-
-    fn private_key(&self) -> Result<PrivateKeyDer<'static>, TlsError> {
-        PrivateKeyDer::from_pem_slice(&self.read()?)
-            .map_err(|error| self.wrong(format!("no usable private key ({error})")))
+        certificates(self.file).map_err(|found| self.wrong(found))
     }
 }
