@@ -1,6 +1,7 @@
 //! Publishes gathered for the router, with what they change in the retained store.
 
 use super::lane::Load;
+use super::memory::{Holder, MemoryKind};
 use super::publication::Publication;
 use super::retained::{Change, RetainedMessage};
 use super::source::Source;
@@ -15,6 +16,8 @@ pub(super) struct Batch {
     pub publications: Vec<(Publication, Arc<Targets>)>,
     pub changes: Vec<Change>,
     pub load: Load,
+    /// Whom retained messages are counted to.
+    pub holder: Option<Arc<Holder>>,
     /// When the first was taken from its connection.
     pub began: Option<Instant>,
 }
@@ -35,12 +38,22 @@ impl Batch {
     /// Adds a publish. `source` is kept with it where it is retained.
     pub fn add(&mut self, publication: Publication, targets: Arc<Targets>, source: Option<Arc<Source>>) {
         if publication.retain {
-            let message =
-                (!publication.payload.is_empty()).then(|| RetainedMessage::of(&publication, source));
-            let topic = String::from_utf8_lossy(&publication.topic).into_owned();
-            self.changes.push(Change { topic, message });
+            self.changes.push(self.change(&publication, source));
         }
         self.load += Load::of(publication.bytes(), &targets);
         self.publications.push((publication, targets));
+    }
+
+    /// What a retained publish changes. What there is no memory for is not kept; the topic's old value goes all the same.
+    fn change(&self, publication: &Publication, source: Option<Arc<Source>>) -> Change {
+        let topic = String::from_utf8_lossy(&publication.topic).into_owned();
+        if publication.payload.is_empty() || self.holder.as_ref().is_some_and(|holder| !holder.may_grow()) {
+            return Change { topic, message: None };
+        }
+        let mut message = RetainedMessage::of(publication, source);
+        if let Some(holder) = &self.holder {
+            message.charge = Some(Arc::new(holder.charge(MemoryKind::Retained, message.bytes(&topic))));
+        }
+        Change { topic, message: Some(message) }
     }
 }

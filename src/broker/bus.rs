@@ -8,6 +8,8 @@ use super::config::{Config, RouterLimits, SharedStrategy};
 use super::ended::{Ended, Endings};
 use super::hold::{Hold, Registration};
 use super::lane::{Lane, LaneReceiver, Load};
+use super::machine;
+use super::memory::{Holder, Memory, MemoryKind, MemoryUse};
 use super::poison;
 use super::publication::Publication;
 use super::reached::Reached;
@@ -30,6 +32,11 @@ use tokio::sync::watch;
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Where it is not configured, half of what there is: the rest is for models, the system, and what nobody can count.
+fn memory_max() -> usize {
+    usize::try_from(machine::memory_bytes() / 2).unwrap_or(usize::MAX)
 }
 
 /// The one link through which everything is published: one order for all, and one event for each batch.
@@ -71,6 +78,7 @@ pub(super) struct Bus {
     pub reached: Reached,
     pub refused: Refused,
     pub endings: Endings,
+    pub memory: Arc<Memory>,
 }
 
 /// What comes out of the router.
@@ -89,6 +97,7 @@ impl Bus {
         let connections = router.connections()?;
         let limits = &config.limits;
         let subscriptions = Subscriptions::new(limits.filters_max);
+        let memory = Memory::new(limits.memory_max.unwrap_or_else(memory_max));
         let bus = Self {
             router,
             is_ended: Mutex::new(false),
@@ -114,6 +123,7 @@ impl Bus {
             reached: Reached::new(),
             refused: Refused::new(),
             endings: Endings::new(),
+            memory,
         };
         Ok((bus, RouterOutput { answers, connections }))
     }
@@ -136,6 +146,16 @@ impl Bus {
         let links = lock(&self.links);
         let to_links = links.iter().filter_map(Weak::upgrade).map(|lane| lane.log_bytes_used());
         self.connections.log_bytes_used() + to_links.sum::<u64>()
+    }
+
+    /// What is held in memory, by kind.
+    pub fn memory_use(&self) -> MemoryUse {
+        let mut used = self.memory.used();
+        used.add(MemoryKind::Router, self.connections.held_bytes());
+        let links: Vec<_> = lock(&self.links).iter().filter_map(Weak::upgrade).collect();
+        links.iter().for_each(|lane| used.add(MemoryKind::Router, lane.held_bytes()));
+        used.add(MemoryKind::Sessions, self.subscriptions().remembered_bytes());
+        used
     }
 
     pub fn subscriptions(&self) -> MutexGuard<'_, Subscriptions> {
@@ -184,7 +204,7 @@ impl Bus {
         let messages = batch.len();
         let mut ingress = lock(&self.ingress);
         if ingress.is_ended {
-            *batch = Batch::default();
+            *batch = Batch { holder: batch.holder.take(), ..Batch::default() };
             return Err(RouterGone);
         }
         if !batch.changes.is_empty() {
@@ -272,9 +292,14 @@ impl Bus {
         self.progress.subscribe()
     }
 
-    /// Publishes one message, and waits for nothing. `source` is kept with it where it is retained.
-    pub fn publish(&self, publication: Publication, source: Option<Arc<Source>>) -> Result<(), RouterGone> {
-        let mut batch = Batch::default();
+    /// Publishes one message, and waits for nothing. `source` is kept with it where it is retained, and it is counted to `holder` then.
+    pub fn publish(
+        &self,
+        publication: Publication,
+        source: Option<Arc<Source>>,
+        holder: Option<Arc<Holder>>,
+    ) -> Result<(), RouterGone> {
+        let mut batch = Batch { holder, ..Batch::default() };
         let targets = self.targets(&publication.topic);
         batch.add(publication, targets, source);
         self.push(&mut batch).map(drop)

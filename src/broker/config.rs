@@ -315,6 +315,9 @@ pub struct Limits {
     pub retained_messages_max: usize,
     /// What the retained messages take of memory, in bytes: topics, payloads, properties and what it takes to keep them.
     pub retained_bytes_max: usize,
+    /// What all that clients make the broker hold may take of memory, in bytes; by default half of the machine's, or of the control
+    /// group's if that is less. What happens when it gets scarce: docs/security.md.
+    pub memory_max: Option<usize>,
     /// Unacknowledged QoS 1 and 2 publishes of one client (the Receive Maximum it is told).
     pub receive_max: u16,
     /// Topic aliases of one client.
@@ -402,6 +405,7 @@ impl Default for Limits {
             session_expiry_max_s: u32::MAX,
             retained_messages_max: 10_000,
             retained_bytes_max: 16 << 20,
+            memory_max: None,
             receive_max: u16::MAX,
             topic_aliases_max: 64,
             write_timeout: Duration::from_secs(30),

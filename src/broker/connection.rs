@@ -9,9 +9,10 @@ use super::config::ConnectionLimits;
 use super::ended::Ended;
 use super::ending::{End, LINGER, linger};
 use super::farewell::Farewell;
-use super::handshake::{Fault, Hello, Refusal, connack, judge, read_connect};
+use super::handshake::{CONNECTING_BYTES, Fault, Hello, Refusal, connack, judge, read_connect};
 use super::member_queue::MemberQueue;
-use super::output::{Output, Wishes};
+use super::memory::{Charge, Level, MemoryKind};
+use super::output::{ALIAS_BYTES, Output, Wishes};
 use super::owed::Owed;
 use super::pace::Pace;
 use super::parked::until;
@@ -53,6 +54,12 @@ const TURN_BYTES_MAX: usize = 32 * 1024;
 /// Keep-alive, a packet's time and the write timeout are looked at at least this often, and at most that often.
 const TICK_MAX: Duration = Duration::from_secs(10);
 const TICK_LEAST: Duration = Duration::from_millis(1);
+
+/// What a connection takes of memory beside what it holds: its task and its places in tables.
+const CONNECTION_BYTES: usize = 12 * 1024;
+/// What an acknowledgement that is owed takes, and a retained message on its way, which is shared with the store.
+const OWED_BYTES: usize = 64;
+const RETAINED_DELIVERY_BYTES: usize = 256;
 
 /// What is known of the topic that was published to last.
 #[derive(Default)]
@@ -97,6 +104,10 @@ pub(super) struct Connection {
     pub batch: Batch,
     pub route: Route,
     pub aliases: HashMap<u16, Bytes>,
+    /// What the aliases stand for, in bytes.
+    pub alias_bytes: usize,
+    /// For what the connection holds of memory beside its session.
+    charge: Charge,
     /// The client's publishes wait for the router.
     pub is_held: bool,
     /// They wait for the connections that receive, or for an in-process link; or they have their turn there.
@@ -149,8 +160,10 @@ pub(super) async fn serve<R, W>(
     W: AsyncWrite + Unpin,
 {
     let mut unread = BytesMut::with_capacity(READ_BLOCK_BYTES_FIRST);
+    let socket = server.bus.memory.holder(Owner::of(None, peer.address), None);
+    let mut charge = socket.charge(MemoryKind::Connections, CONNECTING_BYTES);
     let met = tokio::select! {
-        met = meet(&server, &limits, &peer, &mut reader, &mut unread) => met,
+        met = meet(&server, &limits, &peer, &mut reader, &mut unread, &mut charge) => met,
         () = server.stopped() => return,
     };
     let met = match met {
@@ -166,11 +179,15 @@ pub(super) async fn serve<R, W>(
         Err(Refused(refusal)) => Err(refusal),
     };
     let admitted = met.and_then(|hello| match admission::admit(&server, &hello) {
+        Some(_) if server.bus.memory.level() >= Level::Full && !server.bus.memory.may_grow(&hello.owner) => {
+            Err(Refusal::of(&hello, Reason::QUOTA_EXCEEDED, Cause::Memory))
+        }
         Some(place) => Ok((hello, place)),
         None => Err(Refusal::of(&hello, Reason::QUOTA_EXCEEDED, Cause::Connections)),
     });
     match admitted {
         Ok((hello, place)) => {
+            drop((charge, socket));
             let arrived = Arrived { unread, under_way: peer.under_way };
             run(server, limits, hello, arrived, reader, writer, place).await;
         }
@@ -195,12 +212,13 @@ async fn meet<R>(
     peer: &Peer,
     reader: &mut R,
     unread: &mut BytesMut,
+    charge: &mut Charge,
 ) -> Result<Option<Hello>, NotMet>
 where
     R: AsyncRead + Unpin,
 {
     let deadline = Instant::now() + limits.connect_timeout;
-    let read = tokio::time::timeout_at(deadline, read_connect(server, limits, reader, unread)).await;
+    let read = tokio::time::timeout_at(deadline, read_connect(server, limits, reader, unread, charge)).await;
     let frame = read.map_err(|_| Late(Refusal::silent(Fault::late(unread.len()))))?;
     let Some(frame) = frame.map_err(Refused)? else { return Ok(None) };
     match tokio::time::timeout_at(deadline, judge(server, limits, peer, &frame)).await {
@@ -263,12 +281,16 @@ async fn run<R, W>(
     let online = Online { since: Instant::now(), owner: hello.owner.clone(), seated, _listed: listed };
     session.expiry_s = hello.expiry_s;
     session.identity = hello.identity(client_id.clone());
+    session.count_in(&server.bus.memory);
     let answer = connack(&server, &limits, &hello, is_present, assigned);
     let will = hello.will.take();
     let mut connection = Connection::new(server, client_id, &limits, &hello, session, arrived);
     connection.will = will;
     let source = connection.source(Action::Will);
     connection.will.iter_mut().filter(|will| will.retain).for_each(|will| will.source = source.clone());
+    if let (Some(will), Some(holder)) = (&mut connection.will, &connection.session.holder) {
+        will.count_to(holder);
+    }
     if connection.server.config.tells_senders {
         let sender = connection.session.identity.sender();
         connection.will.iter_mut().for_each(|will| will.sender = Some(sender.clone()));
@@ -303,6 +325,10 @@ impl Connection {
         arrived: Arrived,
     ) -> Self {
         let progress = server.bus.progress();
+        let batch = Batch { holder: session.holder.clone(), ..Batch::default() };
+        let holder = session.holder.as_ref();
+        let charge =
+            holder.map(|holder| holder.charge(MemoryKind::Connections, CONNECTION_BYTES)).unwrap_or_default();
         let rates = &server.config.limits;
         let pace =
             Pace::new(rates.publish_messages_per_s_max, rates.publish_burst_messages_max, Instant::now());
@@ -326,9 +352,11 @@ impl Connection {
             frames: Bytes::new(),
             needed_bytes: 0,
             read_bytes: 0,
-            batch: Batch::default(),
+            batch,
             route: Route::default(),
             aliases: HashMap::new(),
+            alias_bytes: 0,
+            charge,
             is_held: false,
             visit: Visit::default(),
             waits_for_answers: false,
@@ -397,6 +425,7 @@ impl Connection {
             }
             self.take_ready().await?;
             self.give_owed()?;
+            self.note_bytes();
             if self.may_leave() {
                 return Ok(End::Closing(Reason::SHUTTING_DOWN));
             }
@@ -491,6 +520,18 @@ impl Connection {
     /// Who the client is.
     pub(super) fn who(&self) -> Who<'_> {
         self.peer.who(&self.client_id, self.session.identity.user.as_deref().unwrap_or_default())
+    }
+
+    /// Notes what the connection holds.
+    fn note_bytes(&mut self) {
+        // A large block is not in memory before it is filled.
+        let block = self.unread.len().max(self.unread.capacity().min(READ_BLOCK_BYTES_MAX));
+        let aliases = self.aliases.len() * ALIAS_BYTES + self.alias_bytes;
+        let waiting = self.owed.len() * OWED_BYTES + self.retained.len() * RETAINED_DELIVERY_BYTES;
+        let shared = if self.is_member { self.shared_queue.held_bytes() } else { 0 };
+        let held = shared + block + self.frames.len() + self.output.held_bytes() + aliases + waiting;
+        self.charge.set(CONNECTION_BYTES + held);
+        self.session.note_bytes();
     }
 
     /// Whether the client reads what it is sent, so that it may be read from.

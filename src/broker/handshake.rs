@@ -4,6 +4,7 @@ use super::access::{Credentials, Identity, Login};
 use super::codec::{self, Version, kind, peek, u16_at};
 use super::config::ConnectionLimits;
 use super::first_words::Spoken;
+use super::memory::Charge;
 use super::peer::Peer;
 use super::reached::Limit;
 use super::reason::Reason;
@@ -23,6 +24,9 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 /// less are refused.
 const CONNACK_BYTES_MAX: usize = 24;
 const ASSIGNED_ID_BYTES_MAX: usize = 37;
+
+/// What a socket that has not said CONNECT takes of memory beside what was read from it.
+pub(super) const CONNECTING_BYTES: usize = 12 * 1024;
 
 /// A CONNECT that was accepted.
 pub(super) struct Hello {
@@ -168,6 +172,7 @@ pub(super) async fn read_connect(
     limits: &ConnectionLimits,
     input: &mut (impl AsyncRead + Unpin),
     buffer: &mut BytesMut,
+    charge: &mut Charge,
 ) -> Result<Option<Frame>, Refusal> {
     loop {
         if let Some(&first) = buffer.first()
@@ -183,7 +188,14 @@ pub(super) async fn read_connect(
                 return Ok(Some(Frame { bytes, header_bytes: header.header_bytes }));
             }
             _ => match input.read_buf(buffer).await {
-                Ok(read) if read > 0 => server.traffic.received.bytes.add(read as u64),
+                Ok(read) if read > 0 => {
+                    server.traffic.received.bytes.add(read as u64);
+                    let held = CONNECTING_BYTES + buffer.len();
+                    if !charge.may_be(held) {
+                        return Err(Refusal::silent(Fault::new(Reason::QUOTA_EXCEEDED, Cause::Memory)));
+                    }
+                    charge.set(held);
+                }
                 _ => return Ok(None),
             },
         }

@@ -316,7 +316,9 @@ impl Connection {
             if publish.topic.is_empty() {
                 publish.topic = self.aliases.get(&alias).cloned().ok_or(Reason::TOPIC_ALIAS_INVALID)?;
             } else {
-                self.aliases.insert(alias, Bytes::copy_from_slice(&publish.topic));
+                let before = self.aliases.insert(alias, Bytes::copy_from_slice(&publish.topic));
+                self.alias_bytes += publish.topic.len();
+                self.alias_bytes -= before.map_or(0, |topic| topic.len());
             }
         }
         let expiry_s = publish.properties.expiry_s;

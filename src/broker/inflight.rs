@@ -1,5 +1,6 @@
 //! What a client has not acknowledged to the end, counted in messages and bytes.
 
+use super::memory::Charge;
 use super::properties::ApplicationProperties;
 use super::session::Delivery;
 use bytes::Bytes;
@@ -19,6 +20,7 @@ pub(super) struct Inflight {
 pub(super) struct InflightMessages {
     messages: VecDeque<Inflight>,
     bytes: usize,
+    charge: Charge,
 }
 
 impl InflightMessages {
@@ -38,11 +40,13 @@ impl InflightMessages {
     pub fn push_back(&mut self, message: Inflight) {
         self.bytes += message.delivery.bytes();
         self.messages.push_back(message);
+        self.charge.set(self.bytes);
     }
 
     pub fn remove(&mut self, index: usize) {
         if let Some(removed) = self.messages.remove(index) {
             self.bytes -= removed.delivery.bytes();
+            self.charge.set(self.bytes);
         }
     }
 
@@ -55,6 +59,13 @@ impl InflightMessages {
         message.delivery.topic = Bytes::new();
         message.delivery.properties = ApplicationProperties::default();
         self.bytes += message.delivery.bytes();
+        self.charge.set(self.bytes);
+    }
+
+    /// Counts what is unacknowledged to `charge` from here on.
+    pub fn count_to(&mut self, charge: Charge) {
+        self.charge = charge;
+        self.charge.set(self.bytes);
     }
 
     /// Copies what may still be needed, so that it does not pin the large blocks it was read in.

@@ -51,6 +51,9 @@ impl std::ops::AddAssign for Load {
     }
 }
 
+/// What the router keeps of a message in its log beside the bytes that it counts.
+const LOGGED_BYTES: usize = 245;
+
 /// Totals since the start. In cache lines of their own (two, for processors fetch the neighbour too): one thread adds to what was sent
 /// while another adds to what was taken.
 #[derive(Default)]
@@ -147,6 +150,17 @@ impl Lane {
     /// What is on its way, in bytes.
     pub fn log_bytes_used(&self) -> u64 {
         self.outstanding().bytes
+    }
+
+    /// What its messages take of memory, about: those on their way, and those that the router's log still holds.
+    pub fn held_bytes(&self) -> usize {
+        let (messages, bytes) = (self.sent_messages(), self.sent.bytes.load(Ordering::Relaxed));
+        // As many of the last ones as fit into the log.
+        let logged = bytes.min(self.log_bytes);
+        let share = |all: u64| {
+            if bytes == 0 { 0 } else { (u128::from(all) * u128::from(logged) / u128::from(bytes)) as usize }
+        };
+        logged as usize + share(messages) * LOGGED_BYTES
     }
 
     /// Whether a connection may send a message behind what it `holds` and is about to send: in its turn, or when nobody waits. One

@@ -1,6 +1,7 @@
 //! What was published for one session and not taken by it yet, bounded in bytes.
 
 use super::bus::lock;
+use super::memory::Charge;
 use super::publication::Publication;
 #[cfg(test)]
 use super::shares::Owner;
@@ -11,6 +12,12 @@ use tokio::sync::Notify;
 
 /// A message whose receiver has this many others before it gives up the block of memory that it was read in, which is larger.
 const LAGGING_MESSAGES: usize = 256;
+
+/// A queue that was longer gives its memory back when it is empty.
+const KEEP_COPIES: usize = 1_024;
+
+/// What waits is worth being given up where memory is scarce if it is so much.
+const MUCH_BYTES: usize = 64 * 1024;
 
 /// One session's copy of a message.
 pub(super) struct Copy {
@@ -32,6 +39,7 @@ pub(super) struct Mailbox {
 struct State {
     copies: VecDeque<Copy>,
     bytes: usize,
+    charge: Charge,
     bytes_max: usize,
     /// Dropped since the session last asked, because it lagged.
     skipped: u64,
@@ -41,7 +49,14 @@ struct State {
 
 impl Mailbox {
     pub fn new(standing: Arc<Standing>) -> Arc<Self> {
-        let state = State { copies: VecDeque::new(), bytes: 0, bytes_max: 0, skipped: 0, put: 0 };
+        let state = State {
+            copies: VecDeque::new(),
+            bytes: 0,
+            charge: Charge::default(),
+            bytes_max: 0,
+            skipped: 0,
+            put: 0,
+        };
         Arc::new(Self {
             session: standing.session,
             standing,
@@ -54,6 +69,13 @@ impl Mailbox {
     #[cfg(test)]
     pub fn of(session: u64) -> Arc<Self> {
         Self::new(Standing::new(session, Owner::Node))
+    }
+
+    /// Counts what waits here to `charge` from here on.
+    pub fn count_to(&self, charge: Charge) {
+        let mut state = lock(&self.state);
+        state.charge = charge;
+        state.note_bytes();
     }
 
     /// Lets the session lag by this many bytes, if it may not lag by more already.
@@ -69,14 +91,32 @@ impl Mailbox {
         state.bytes += copy.publication.waiting_bytes();
         state.copies.push_back(copy);
         state.put += 1;
-        while state.bytes > state.bytes_max && state.copies.len() > 1 {
+        let has_memory = state.charge.may_be(state.bytes);
+        while (state.bytes > state.bytes_max || !has_memory && !state.charge.covers(state.bytes))
+            && state.copies.len() > 1
+        {
             state.pop();
             state.skipped += 1;
         }
+        state.note_bytes();
         drop(state);
         if is_first {
             self.arrival.notify_one();
         }
+    }
+
+    /// Drops the older half of what waits, if that is much. Whether it was.
+    pub fn give_up_half(&self) -> bool {
+        let mut state = lock(&self.state);
+        if state.bytes < MUCH_BYTES {
+            return false;
+        }
+        let half = state.bytes / 2;
+        while state.bytes > half && state.pop().is_some() {
+            state.skipped += 1;
+        }
+        state.copies.shrink_to_fit();
+        true
     }
 
     /// The oldest copy.
@@ -113,9 +153,17 @@ impl Mailbox {
 }
 
 impl State {
+    fn note_bytes(&mut self) {
+        if self.copies.is_empty() && self.copies.capacity() > KEEP_COPIES {
+            self.copies = VecDeque::new();
+        }
+        self.charge.set(self.bytes);
+    }
+
     fn pop(&mut self) -> Option<Copy> {
         let copy = self.copies.pop_front()?;
         self.bytes -= copy.publication.waiting_bytes();
+        self.note_bytes();
         Some(copy)
     }
 }

@@ -122,6 +122,11 @@ impl MemberQueue {
         std::mem::take(&mut state.deliveries)
     }
 
+    /// What waits here, in bytes.
+    pub fn held_bytes(&self) -> usize {
+        lock(&self.state).bytes
+    }
+
     pub fn is_empty(&self) -> bool {
         lock(&self.state).deliveries.is_empty()
     }

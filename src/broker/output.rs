@@ -12,6 +12,8 @@ use std::collections::HashMap;
 pub(super) const HIGH_BYTES: usize = 256 * 1024;
 /// A buffer that grew beyond this is shrunk when it is empty.
 const KEEP_BYTES: usize = 2 * HIGH_BYTES;
+/// What an alias takes of memory beside its topic, in either direction.
+pub(super) const ALIAS_BYTES: usize = 96;
 pub(super) const PUBACK_FIRST: u8 = kind::PUBACK << 4;
 pub(super) const PUBREC_FIRST: u8 = kind::PUBREC << 4;
 pub(super) const PUBCOMP_FIRST: u8 = kind::PUBCOMP << 4;
@@ -37,11 +39,24 @@ pub(super) struct Output {
     aliases: HashMap<Bytes, u16>,
     /// What was written, until it is told.
     pub sent: Tally,
+    alias_bytes: usize,
 }
 
 impl Output {
     pub fn new(wishes: Wishes) -> Self {
-        Self { bytes: Vec::new(), written: 0, wishes, aliases: HashMap::new(), sent: Tally::default() }
+        Self {
+            bytes: Vec::new(),
+            written: 0,
+            wishes,
+            aliases: HashMap::new(),
+            alias_bytes: 0,
+            sent: Tally::default(),
+        }
+    }
+
+    /// What it takes of memory.
+    pub fn held_bytes(&self) -> usize {
+        self.bytes.capacity() + self.alias_bytes
     }
 
     pub fn unwritten(&self) -> &[u8] {
@@ -157,6 +172,7 @@ impl Output {
             return false;
         }
         if let Some(alias) = alias.filter(|alias| !alias.is_known) {
+            self.alias_bytes += ALIAS_BYTES + delivery.topic.len();
             self.aliases.insert(Bytes::copy_from_slice(&delivery.topic), alias.number);
         }
         self.bytes.reserve(body + 5);

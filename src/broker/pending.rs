@@ -1,15 +1,20 @@
 //! What waits for one client, bounded in messages and bytes, and what happens when there is no room.
 
 use super::config::{Limits, PendingPolicy};
+use super::memory::Charge;
 use super::reached::Limit;
 use super::session::Delivery;
 use std::collections::VecDeque;
+
+/// A queue that was longer gives its memory back when it is empty.
+const KEEP_DELIVERIES: usize = 128;
 
 /// The queue.
 #[derive(Default)]
 pub(super) struct Pending {
     deliveries: VecDeque<Delivery>,
     bytes: usize,
+    charge: Charge,
 }
 
 /// What became of a message that had to wait.
@@ -42,6 +47,8 @@ impl Pending {
             Some(Limit::PendingMessages)
         } else if self.bytes >= limits.pending_bytes_max {
             Some(Limit::PendingBytes)
+        } else if !self.is_empty() && !self.charge.may_be(self.bytes + self.bytes / self.len()) {
+            Some(Limit::Memory)
         } else {
             None
         }
@@ -52,6 +59,21 @@ impl Pending {
         delivery.detach();
         self.bytes += delivery.bytes();
         self.deliveries.push_back(delivery);
+        self.charge.set(self.bytes);
+    }
+
+    /// Counts what waits here to `charge` from here on.
+    pub fn count_to(&mut self, charge: Charge) {
+        self.charge = charge;
+        self.charge.set(self.bytes);
+    }
+
+    /// A long queue gives its memory back when it is empty.
+    fn shrink(&mut self) {
+        if self.deliveries.is_empty() && self.deliveries.capacity() > KEEP_DELIVERIES {
+            self.deliveries = VecDeque::new();
+        }
+        self.charge.set(self.bytes);
     }
 
     /// Queues a message as the policy has it.
@@ -77,6 +99,7 @@ impl Pending {
     pub fn pop_front(&mut self) -> Option<Delivery> {
         let delivery = self.deliveries.pop_front()?;
         self.bytes -= delivery.bytes();
+        self.shrink();
         Some(delivery)
     }
 
@@ -84,10 +107,13 @@ impl Pending {
     pub fn retain(&mut self, is_wanted: impl FnMut(&Delivery) -> bool) {
         self.deliveries.retain(is_wanted);
         self.bytes = self.deliveries.iter().map(Delivery::bytes).sum();
+        self.shrink();
     }
 
     pub fn clear(&mut self) {
-        *self = Self::default();
+        self.deliveries.clear();
+        self.bytes = 0;
+        self.shrink();
     }
 }
 

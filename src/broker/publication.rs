@@ -1,12 +1,11 @@
 //! A message inside the broker: as it was published, and what must be known of it beside what the router carries.
 
+use super::memory::ALLOCATION_BYTES;
 use super::properties::ApplicationProperties;
 use crate::mqtt::{Qos, Receipt, Sender};
 use bytes::Bytes;
 use std::time::Instant;
 
-/// What keeping one allocation takes beside it: what allocators round up by, and a note of its size.
-pub(super) const ALLOCATION_BYTES: usize = 16;
 /// What a message on its way takes of every bound in bytes beside its topic, payload and properties: more than the router's log counts
 /// for its frame.
 const MESSAGE_BYTES: usize = 64;

@@ -35,6 +35,8 @@ pub enum Limit {
     RetainedBytes,
     /// Sessions of clients that are away.
     ParkedSessions,
+    /// Memory for all that the broker holds; counted when something is not taken, or given up, for want of it.
+    Memory,
     /// Unacknowledged messages to a client; counted when one has to wait.
     InflightMessages,
     /// Bytes of unacknowledged messages to a client; counted when one has to wait.
@@ -63,7 +65,7 @@ pub enum Limit {
 
 impl Limit {
     /// Every limit.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::Connections,
         Self::ConnectionsPerAddress,
         Self::Connecting,
@@ -78,6 +80,7 @@ impl Limit {
         Self::RetainedMessages,
         Self::RetainedBytes,
         Self::ParkedSessions,
+        Self::Memory,
         Self::InflightMessages,
         Self::InflightBytes,
         Self::PendingMessages,
@@ -112,6 +115,7 @@ impl Limit {
             Self::RetainedMessages => "retained_messages_max",
             Self::RetainedBytes => "retained_bytes_max",
             Self::ParkedSessions => "parked_sessions_max",
+            Self::Memory => "memory_max",
             Self::InflightMessages => "inflight_messages_max",
             Self::InflightBytes => "inflight_bytes_max",
             Self::PendingMessages => "pending_messages_max",

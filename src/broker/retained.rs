@@ -1,8 +1,9 @@
 //! The retained messages: each topic's last known value, in memory, bounded in number and bytes.
 
 use super::access::Access;
+use super::memory::{ALLOCATION_BYTES, Charge};
 use super::properties::ApplicationProperties;
-use super::publication::{ALLOCATION_BYTES, Publication};
+use super::publication::Publication;
 use super::source::Source;
 use crate::mqtt::{Qos, filter_matches};
 use bytes::Bytes;
@@ -23,6 +24,8 @@ pub(super) struct RetainedMessage {
     pub deadline_ms: Option<u64>,
     /// Whose it is, where that matters.
     pub source: Option<Arc<Source>>,
+    /// Counts it to its publisher for as long as anybody holds it.
+    pub charge: Option<Arc<Charge>>,
 }
 
 impl RetainedMessage {
@@ -35,6 +38,7 @@ impl RetainedMessage {
             qos: publication.qos,
             deadline_ms: publication.deadline_ms,
             source,
+            charge: None,
         }
     }
 
@@ -44,7 +48,7 @@ impl RetainedMessage {
     }
 
     /// What it takes of memory under `topic`.
-    fn bytes(&self, topic: &str) -> usize {
+    pub fn bytes(&self, topic: &str) -> usize {
         let source = self.source.as_ref().map_or(0, |source| source.bytes());
         KEPT_BYTES + topic.len() + self.payload.len() + self.properties.bytes() + source
     }
@@ -163,6 +167,7 @@ mod tests {
             qos: Qos::AtMostOnce,
             deadline_ms,
             source: None,
+            charge: None,
         });
         store.apply(Change { topic: topic.to_owned(), message });
     }

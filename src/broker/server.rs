@@ -6,6 +6,8 @@ use super::bus::{Bus, RouterOutput, lock};
 use super::config::Config;
 use super::ended::EndedCounts;
 use super::fanout;
+use super::memory::MemoryUse;
+use super::pressure;
 use super::reached::{Limit, LimitsReached};
 use super::reason::Reason;
 use super::refused::{Cause, RefusedCounts, What, Who};
@@ -62,6 +64,10 @@ pub struct Statistics {
     pub retained_refused: u64,
     /// Distinct filters subscribed to.
     pub filters: usize,
+    /// What all that it holds takes of memory, and what it may.
+    pub memory: MemoryUse,
+    /// The bound on that, in bytes.
+    pub memory_max: usize,
     /// How often each limit was reached.
     pub limits_reached: LimitsReached,
     /// How often the one who had most of what a limit bounds gave something up for another who had less.
@@ -206,6 +212,8 @@ impl Server {
         };
         let refused = self.bus.refused.snapshot();
         let by_rules = [Cause::PublishRules, Cause::PublishReserved, Cause::PublishAnswers];
+        limits_reached.set(Limit::Memory, self.bus.memory.refused.load(Ordering::Relaxed));
+        let memory = self.bus.memory_use();
         Statistics {
             connections: self.online.taken(),
             parked_sessions: self.parked.taken(),
@@ -216,6 +224,8 @@ impl Server {
             retained_bytes,
             retained_refused,
             filters: self.bus.subscriptions().filters(),
+            memory,
+            memory_max: self.bus.memory.max(),
             limits_reached,
             gave_way: self.bus.reached.gave_way(),
             refused_publishes: by_rules.into_iter().map(|cause| refused.of(cause)).sum(),
@@ -234,6 +244,7 @@ pub(super) async fn run(
     mut stopping: watch::Receiver<Option<Duration>>,
 ) {
     let watch = tokio::spawn(watch_router(server.clone(), output.answers));
+    let pressure = tokio::spawn(pressure::run(server.clone()));
     let fanout = tokio::spawn(fanout::run(server.clone(), output.connections));
     let teller = Teller::begin(&server).map(|teller| tokio::spawn(teller.run()));
     let mut accepting = JoinSet::new();
@@ -258,6 +269,7 @@ pub(super) async fn run(
         tracing::error!("the broker's router does not end; its thread is left behind");
     }
     fanout.abort();
+    pressure.abort();
 }
 
 /// Accepts connections from when the broker is open until it is stopped, then waits for them to end. What comes earlier waits in the

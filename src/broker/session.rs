@@ -6,10 +6,11 @@ use super::access::{Access, Identity, may_read};
 use super::hold::Registration;
 use super::inflight::InflightMessages;
 use super::mailbox::Mailbox;
+use super::memory::{ALLOCATION_BYTES, Charge, Holder, Memory, MemoryKind};
 use super::owed::Answered;
 use super::pending::Pending;
 use super::properties::ApplicationProperties;
-use super::publication::{ALLOCATION_BYTES, Publication};
+use super::publication::Publication;
 use super::shared::{Group, Membership};
 use super::shares::Owner;
 use super::standing::{Listed, Standing, Worth};
@@ -19,6 +20,24 @@ use bytes::Bytes;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use tokio::sync::Notify;
+
+/// What a session takes beside its client id and what it holds: itself, its mailbox, the task that keeps it, and its places in tables.
+const SESSION_BYTES: usize = 2 * 1024;
+/// What a subscription takes beside its filter's text: itself, its places in the session's tables and in the tree.
+const SUBSCRIPTION_BYTES: usize = 700;
+/// The filter's text is kept by the session, by its registration, and in the tree, in levels.
+const FILTER_COPIES: usize = 4;
+/// A level of the tree.
+const LEVEL_BYTES: usize = 160;
+/// The id of a QoS 2 publish that is not released, in a table that has grown by doubling; and with what it waits for.
+const RECEIVING_BYTES: usize = 3;
+const UNANSWERED_BYTES: usize = 96;
+
+/// What a subscription to `filter` takes.
+fn subscription_bytes(filter: &str) -> usize {
+    let levels = 1 + filter.bytes().filter(|&byte| byte == b'/').count();
+    SUBSCRIPTION_BYTES + FILTER_COPIES * filter.len() + LEVEL_BYTES * levels
+}
 
 /// What a client asked for with a filter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,9 +126,38 @@ pub(super) struct Session {
     pub standing: Arc<Standing>,
     /// Among the sessions of its owner.
     pub listed: Option<Listed>,
+    /// Counts what it takes of memory; `None` before it is counted.
+    pub holder: Option<Arc<Holder>>,
+    /// For itself and its subscriptions.
+    charge: Charge,
+    /// What the filters of its subscriptions take.
+    filter_bytes: usize,
 }
 
 impl Session {
+    /// Counts what it takes to its owner from here on. For one that is counted already nothing changes.
+    pub fn count_in(&mut self, memory: &Arc<Memory>) {
+        if self.holder.is_some() {
+            return;
+        }
+        let holder = memory.holder(self.standing.owner.clone(), Some(self.standing.clone()));
+        self.mailbox.count_to(holder.charge(MemoryKind::Queues, 0));
+        self.pending.count_to(holder.charge(MemoryKind::Queues, 0));
+        self.inflight.count_to(holder.charge(MemoryKind::Queues, 0));
+        self.charge = holder.charge(MemoryKind::Sessions, SESSION_BYTES + 4 * self.identity.client_id.len());
+        holder.set_mailbox(&self.mailbox);
+        self.holder = Some(holder);
+        self.note_bytes();
+    }
+
+    /// Notes what it takes beside its queues.
+    pub fn note_bytes(&mut self) {
+        let receiving =
+            self.receiving.capacity() * RECEIVING_BYTES + self.unanswered.capacity() * UNANSWERED_BYTES;
+        let own = SESSION_BYTES + 4 * self.identity.client_id.len();
+        self.charge.set(own + self.filter_bytes + receiving);
+    }
+
     pub fn new(uid: u64, owner: Owner) -> Self {
         let standing = Standing::new(uid, owner);
         Self {
@@ -131,6 +179,9 @@ impl Session {
             holding: None,
             standing,
             listed: None,
+            holder: None,
+            charge: Charge::default(),
+            filter_bytes: 0,
         }
     }
 
@@ -242,6 +293,8 @@ impl Session {
             is_judged: false,
         };
         self.subscriptions.insert(id, subscription);
+        self.filter_bytes += subscription_bytes(filter);
+        self.note_bytes();
         id
     }
 
@@ -261,7 +314,12 @@ impl Session {
 
     /// Removes the subscription with this filter (the client's spelling), and thereby ends it.
     pub fn remove(&mut self, filter: &str) -> bool {
-        self.by_filter.remove(filter).and_then(|id| self.subscriptions.remove(&id)).is_some()
+        let is_known = self.by_filter.remove(filter).and_then(|id| self.subscriptions.remove(&id)).is_some();
+        if is_known {
+            self.filter_bytes -= subscription_bytes(filter);
+            self.note_bytes();
+        }
+        is_known
     }
 
     /// What this client gets of a message that came for some of its subscriptions; `None` when nothing, because they have ended,

@@ -16,6 +16,7 @@ const KEYS: &[&str] = &[
     "session_expiry_max_s",
     "retained_messages_max",
     "retained_bytes_max",
+    "memory_max",
     "receive_max",
     "topic_aliases_max",
     "inflight_bytes_max",
@@ -34,6 +35,8 @@ const KEYS: &[&str] = &[
 
 const COUNT_MAX: u64 = 100_000_000;
 const BYTES_MAX: u64 = 1 << 40;
+/// With less a broker could hardly hold its own buffers.
+const MEMORY_LEAST: u64 = 16 << 20;
 const U32_MAX: u64 = u32::MAX as u64;
 
 pub(super) fn read(table: &Table<'_>, limits: &mut Limits) -> Result<(), SettingsError> {
@@ -54,6 +57,9 @@ pub(super) fn read(table: &Table<'_>, limits: &mut Limits) -> Result<(), Setting
     table.number("session_expiry_max_s", 0..=U32_MAX, &mut limits.session_expiry_max_s)?;
     table.number("retained_messages_max", 0..=COUNT_MAX, &mut limits.retained_messages_max)?;
     table.number("retained_bytes_max", 0..=BYTES_MAX, &mut limits.retained_bytes_max)?;
+    let mut memory_max = 0;
+    table.number("memory_max", MEMORY_LEAST..=BYTES_MAX, &mut memory_max)?;
+    limits.memory_max = (memory_max > 0).then_some(memory_max);
     table.number("receive_max", 1..=65_535, &mut limits.receive_max)?;
     table.number("topic_aliases_max", 0..=65_535, &mut limits.topic_aliases_max)?;
     read_queues(table, limits)?;
@@ -95,6 +101,7 @@ mod tests {
             filters_max = 5\nsubscriptions_per_client_max = 8\n\
             overlapping_subscriptions_max = 24\n\
             parked_sessions_max = 9\nsession_expiry_max_s = 10\nretained_messages_max = 11\nretained_bytes_max = 12\n\
+            memory_max = 16777216\n\
             receive_max = 13\ntopic_aliases_max = 14\ninflight_bytes_max = 15\npending_messages_max = 16\n\
             pending_bytes_max = 17\npending_policy = \"drop_oldest\"\npublish_messages_per_s_max = 18\n\
             publish_burst_messages_max = 19\npublish_over_rate = \"disconnect\"\nunread_bytes_max = 2048\n\
@@ -109,6 +116,7 @@ mod tests {
             session_expiry_max_s: 10,
             retained_messages_max: 11,
             retained_bytes_max: 12,
+            memory_max: Some(16 << 20),
             receive_max: 13,
             topic_aliases_max: 14,
             write_timeout: Duration::from_millis(21),

@@ -5,6 +5,7 @@ use super::bus::{Bus, lock};
 use super::config::SharedStrategy;
 use super::mailbox::{Copy, Mailbox};
 use super::member_queue::{MemberQueue, Place, SharedDelivery};
+use super::memory::{Charge, Holder, MemoryKind};
 use super::publication::Publication;
 use super::standing::Standing;
 use std::collections::VecDeque;
@@ -20,6 +21,8 @@ pub(super) struct Member {
     pub queue: Arc<MemberQueue>,
     /// Says what it may have, where that may be a part of what the group gets.
     pub judge: Option<Judge>,
+    /// Whom the group is counted to, if it is the first member.
+    pub holder: Option<Arc<Holder>>,
 }
 
 /// A member's rights.
@@ -48,6 +51,9 @@ pub(super) struct Heir {
     pub subscription: usize,
 }
 
+/// What a group takes of memory beside what waits there.
+const GROUP_BYTES: usize = 1_024;
+
 /// What no member had room for.
 #[derive(Default)]
 struct Waiting {
@@ -56,6 +62,7 @@ struct Waiting {
     fresh: VecDeque<Arc<Publication>>,
     /// Of both.
     bytes: usize,
+    charge: Charge,
 }
 
 /// The members of one group and filter. Locks are taken in the order waiting, members, a member's queue.
@@ -84,7 +91,16 @@ impl Group {
     /// Takes a member in, in the place of an earlier membership of its session.
     pub fn join(self: &Arc<Self>, member: Member) {
         self.leave(member.standing.session);
+        self.count_to(member.holder.as_ref());
         lock(&self.members).list.push((member, Place::of(self)));
+    }
+
+    /// Counts what waits here to a member, unless it is counted already.
+    fn count_to(&self, holder: Option<&Arc<Holder>>) {
+        let mut waiting = lock(&self.waiting);
+        if let Some(holder) = holder.filter(|_| !waiting.charge.is_counted()) {
+            waiting.charge = holder.charge(MemoryKind::Groups, GROUP_BYTES + waiting.bytes);
+        }
     }
 
     /// Takes a session out. Whether nobody is left.
@@ -126,9 +142,11 @@ impl Group {
             let mut waiting = lock(&self.waiting);
             waiting.bytes += publication.waiting_bytes();
             waiting.fresh.push_back(publication);
-            while waiting.bytes > self.bytes_max && waiting.fresh.len() > 1 && waiting.pop_fresh().is_some() {
+            let has_memory = waiting.charge.may_be(waiting.bytes);
+            while waiting.has_too_much(self.bytes_max, has_memory) && waiting.pop_fresh().is_some() {
                 dropped += 1;
             }
+            waiting.note_bytes();
         }
         self.hand_out();
         dropped
@@ -214,6 +232,7 @@ impl Group {
             }
             waiting.bytes += publication.waiting_bytes();
             waiting.returned.push_back(publication);
+            waiting.note_bytes();
         }
         self.hand_out();
         true
@@ -227,6 +246,15 @@ impl Group {
 }
 
 impl Waiting {
+    fn has_too_much(&self, bytes_max: usize, has_memory: bool) -> bool {
+        let is_over = self.bytes > bytes_max || !has_memory && !self.charge.covers(self.bytes);
+        is_over && self.fresh.len() > 1
+    }
+
+    fn note_bytes(&mut self) {
+        self.charge.set(GROUP_BYTES + self.bytes);
+    }
+
     fn is_empty(&self) -> bool {
         self.returned.is_empty() && self.fresh.is_empty()
     }
@@ -238,12 +266,14 @@ impl Waiting {
     fn pop(&mut self) -> Option<Arc<Publication>> {
         let returned = self.returned.pop_front();
         self.bytes -= returned.as_ref().map_or(0, |publication| publication.waiting_bytes());
+        self.note_bytes();
         returned.or_else(|| self.pop_fresh())
     }
 
     fn pop_fresh(&mut self) -> Option<Arc<Publication>> {
         let publication = self.fresh.pop_front()?;
         self.bytes -= publication.waiting_bytes();
+        self.note_bytes();
         Some(publication)
     }
 }

@@ -1,7 +1,7 @@
 //! Who published a retained message, so that it is not delivered any more once its publisher has lost the right to publish it.
 
 use super::access::{Access, Action, Identity};
-use super::publication::ALLOCATION_BYTES;
+use super::memory::ALLOCATION_BYTES;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -176,7 +176,9 @@ impl Connection {
         let judge = (config.wide_filters == WideFilters::Withhold || sys::is_about_the_broker(path))
             .then(|| Judge { access: config.access.clone(), who: self.session.identity.clone() });
         let queue = self.shared_queue.clone();
-        let member = Member { standing: self.session.standing.clone(), subscription: id, queue, judge };
+        let holder = self.session.holder.clone();
+        let member =
+            Member { standing: self.session.standing.clone(), subscription: id, queue, judge, holder };
         let membership = hold.join(path, group, member);
         self.is_member = true;
         if let Some(subscription) = self.session.subscription_mut(id) {

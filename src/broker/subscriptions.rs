@@ -12,6 +12,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Topics whose targets are remembered.
 const REMEMBERED_TOPICS_MAX: usize = 4_096;
+/// What they are called, in bytes.
+const REMEMBERED_TOPIC_BYTES_MAX: usize = 1 << 20;
+/// What remembering a topic takes beside its name and its receivers, and what each of those takes.
+const REMEMBERED_BYTES: usize = 48 + 128 + 16;
+const RECEIVER_BYTES: usize = 24 + 32 + 16;
 /// The receivers of all of them together.
 const REMEMBERED_RECEIVERS_MAX: usize = 65_536;
 
@@ -101,6 +106,7 @@ pub(super) struct Subscriptions {
     /// Targets that were found in the present version.
     remembered: HashMap<Bytes, Arc<Targets>>,
     remembered_receivers: usize,
+    remembered_topic_bytes: usize,
 }
 
 impl Subscriptions {
@@ -113,6 +119,7 @@ impl Subscriptions {
             version: Arc::default(),
             remembered: HashMap::new(),
             remembered_receivers: 0,
+            remembered_topic_bytes: 0,
         }
     }
 
@@ -124,6 +131,19 @@ impl Subscriptions {
     /// Distinct filters that anyone has subscribed to.
     pub fn filters(&self) -> usize {
         self.filters
+    }
+
+    /// What the remembered targets take of memory.
+    pub fn remembered_bytes(&self) -> usize {
+        self.remembered.capacity() * REMEMBERED_BYTES
+            + self.remembered_topic_bytes
+            + self.remembered_receivers * RECEIVER_BYTES
+    }
+
+    /// Forgets who gets what, until somebody asks again.
+    pub fn forget_targets(&mut self) {
+        self.forget();
+        self.remembered.shrink_to_fit();
     }
 
     pub fn knows(&self, filter: &str) -> bool {
@@ -238,6 +258,7 @@ impl Subscriptions {
     fn forget(&mut self) {
         self.remembered.clear();
         self.remembered_receivers = 0;
+        self.remembered_topic_bytes = 0;
     }
 
     /// Who gets what is published to `topic`, which is a topic name.
@@ -248,11 +269,13 @@ impl Subscriptions {
         let targets = Arc::new(self.find(std::str::from_utf8(topic).unwrap_or_default()));
         let receivers = targets.sessions.len() + targets.groups.len() + targets.links.len();
         let is_full = self.remembered.len() >= REMEMBERED_TOPICS_MAX
-            || self.remembered_receivers + receivers > REMEMBERED_RECEIVERS_MAX;
+            || self.remembered_receivers + receivers > REMEMBERED_RECEIVERS_MAX
+            || self.remembered_topic_bytes + topic.len() > REMEMBERED_TOPIC_BYTES_MAX;
         if is_full {
             self.forget();
         }
         self.remembered_receivers += receivers;
+        self.remembered_topic_bytes += topic.len();
         // A copy, so that the key does not pin the block that the topic was read in.
         self.remembered.insert(Bytes::copy_from_slice(topic), targets.clone());
         targets

@@ -1,6 +1,7 @@
 //! A client's will: what is published for it when it goes without saying goodbye.
 
 use super::access::{Action, Identity};
+use super::memory::{Charge, Holder, MemoryKind};
 use super::properties::ApplicationProperties;
 use super::publication::Publication;
 use super::refused::Cause;
@@ -11,6 +12,9 @@ use crate::mqtt::{Qos, Sender};
 use bytes::Bytes;
 use rumqttd::protocol::{LastWill, LastWillProperties};
 use std::sync::Arc;
+
+/// What a will takes of memory beside what it says.
+const WILL_BYTES: usize = 256;
 
 /// A will.
 pub(super) struct Will {
@@ -26,6 +30,8 @@ pub(super) struct Will {
     pub source: Option<Arc<Source>>,
     /// Who leaves it, where in-process links want to know.
     pub sender: Option<Box<Sender>>,
+    /// Whom it is counted to, and what it takes.
+    holder: Option<(Arc<Holder>, Charge)>,
 }
 
 impl Will {
@@ -46,7 +52,14 @@ impl Will {
             delay_s,
             source: None,
             sender: None,
+            holder: None,
         }
+    }
+
+    /// Counts what it takes to `holder`, and later what it leaves in the retained store.
+    pub fn count_to(&mut self, holder: &Arc<Holder>) {
+        let bytes = WILL_BYTES + self.topic.len() + self.payload.len() + self.properties.bytes();
+        self.holder = Some((holder.clone(), holder.charge(MemoryKind::Connections, bytes)));
     }
 
     /// The topic's name, if it is one that a client may publish to.
@@ -98,6 +111,7 @@ impl Will {
             receipt: None,
         };
         // An error means that the router is gone, which its watch reports.
-        let _gone = server.bus.publish(publication, self.source);
+        let holder = self.holder.map(|(holder, _)| holder);
+        let _gone = server.bus.publish(publication, self.source, holder);
     }
 }

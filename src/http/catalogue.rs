@@ -228,6 +228,14 @@ pub const LOG_BYTES: Metric =
     metric("nearfar_broker_log_bytes", Gauge, &[], "Messages on their way through the router's log");
 pub const RETAINED_MESSAGES: Metric =
     metric("nearfar_broker_retained_messages", Gauge, &[], "Retained messages");
+pub const MEMORY_BYTES: Metric = metric(
+    "nearfar_broker_memory_bytes",
+    Gauge,
+    &["kind"],
+    "Memory that the embedded broker's buffers take, overheads included, by what for",
+);
+pub const MEMORY_MAX_BYTES: Metric =
+    metric("nearfar_broker_memory_max_bytes", Gauge, &[], "What all of that may take together (memory_max)");
 pub const RETAINED_BYTES: Metric = metric(
     "nearfar_broker_retained_bytes",
     Gauge,

@@ -36,7 +36,7 @@ pub struct Arena {
 }
 
 /// The broker's own tasks: the server, the watch over its router, the way out of that, and what tells of the broker.
-const OWN_TASKS: usize = 4;
+const OWN_TASKS: usize = 5;
 
 /// A client that connects from this machine and proves no name.
 pub fn nobody() -> Peer {
@@ -174,7 +174,7 @@ impl Arena {
         self.broker.await.expect("the broker ends");
     }
 
-    /// Tasks of this runtime: the broker's three, and what clients have left.
+    /// Tasks of this runtime: the broker's own, and what clients have left.
     fn tasks(&self) -> usize {
         tokio::runtime::Handle::current().metrics().num_alive_tasks()
     }

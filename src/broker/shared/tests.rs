@@ -63,6 +63,7 @@ impl House {
             subscription: group,
             queue,
             judge: Some(judge),
+            holder: None,
         });
         self.groups[group].hand_out();
         self.clients[client].places.insert(group, self.groups[group].clone());
@@ -165,6 +166,7 @@ fn a_client_in_many_groups_gets_a_copy_from_each() {
             subscription: number,
             queue,
             judge: None,
+            holder: None,
         });
         assert_eq!(group.put(publication.clone()), 0);
     }
@@ -196,6 +198,7 @@ fn a_member_s_queue_is_bounded_in_bytes_too() {
         subscription: 1,
         queue: queue.clone(),
         judge: None,
+        holder: None,
     });
     let large = Publication { payload: vec![0; MEMBER_QUEUE_BYTES / 2].into(), ..Publication::default() };
     (0..10).for_each(|_| assert_eq!(group.put(Arc::new(large.clone())), 0));
@@ -207,7 +210,13 @@ fn a_member_s_queue_is_bounded_in_bytes_too() {
 fn what_members_give_back_is_bounded_in_bytes_too() {
     let queue = Arc::<MemberQueue>::default();
     let group = Arc::new(Group::new("g", "#", SharedStrategy::RoundRobin, 1_000));
-    group.join(Member { standing: Standing::new(1, Owner::Node), subscription: 1, queue, judge: None });
+    group.join(Member {
+        standing: Standing::new(1, Owner::Node),
+        subscription: 1,
+        queue,
+        judge: None,
+        holder: None,
+    });
     let small = || Arc::new(Publication { payload: vec![0; 100].into(), ..Publication::default() });
     let kept = (0..200).filter(|_| group.give_back(small())).count();
     assert!((MEMBER_QUEUE_MESSAGES..MEMBER_QUEUE_MESSAGES + 10).contains(&kept), "{kept}");
