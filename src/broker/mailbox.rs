@@ -171,7 +171,10 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::broker::router::poll_now;
     use bytes::Bytes;
+    use rand::{RngExt, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
 
     fn copy(payload: &'static [u8]) -> Copy {
         let publication = Publication { payload: Bytes::from_static(payload), ..Publication::default() };
@@ -197,5 +200,40 @@ mod tests {
         let mailbox = Mailbox::of(1);
         mailbox.put(copy(b"larger than nothing"));
         assert!(mailbox.take().is_some() && mailbox.take_skipped() == 0);
+    }
+
+    /// A connection takes as much as it likes at a time, then waits for an arrival, or for something else while it takes nothing.
+    #[test]
+    fn whatever_is_left_lying_is_found_when_more_is_taken() {
+        for seed in 0..300u64 {
+            let mut rng = ChaCha8Rng::seed_from_u64(seed);
+            let (mailbox, mut taken, mut put) = (Mailbox::of(1), 0, 0);
+            mailbox.widen(usize::MAX);
+            let mut waiting = None;
+            for _ in 0..rng.random_range(1..60) {
+                match rng.random_range(0..4) {
+                    0 | 1 => {
+                        mailbox.put(copy(b"x"));
+                        put += 1;
+                    }
+                    2 => waiting = None,
+                    _ => {
+                        let mut arrival = waiting.take().unwrap_or_else(|| Box::pin(mailbox.arrival()));
+                        match poll_now(&mut arrival) {
+                            None => waiting = Some(arrival),
+                            Some(()) => {
+                                taken += (0..rng.random_range(0..4)).filter_map(|_| mailbox.take()).count();
+                            }
+                        }
+                    }
+                }
+            }
+            let mut arrival = waiting.take().unwrap_or_else(|| Box::pin(mailbox.arrival()));
+            while taken < put {
+                assert!(poll_now(&mut arrival).is_some(), "seed {seed}: {put} were put in, {taken} taken");
+                taken += mailbox.take().iter().count();
+                arrival = Box::pin(mailbox.arrival());
+            }
+        }
     }
 }

@@ -244,3 +244,64 @@ fn nobody_waits_for_a_receiver_that_has_gone() {
     road.lane.open();
     assert_eq!(flood.process_if_called(&road), 12);
 }
+
+/// Two lanes, and connections that wait before one of them at a time.
+struct Crossing {
+    roads: [Road; 2],
+    senders: Vec<(Sender, usize)>,
+}
+
+impl Crossing {
+    /// What a schedule names: a sender's new messages, what the receivers take, senders that are woken, and some that leave.
+    fn act(&mut self, (what, sender, number): (u8, usize, u64)) {
+        let (own, at) = &mut self.senders[sender];
+        match what {
+            0..4 if own.left == 0 => {
+                *at = number as usize % 2;
+                own.left = number;
+                own.bytes = if number % 7 == 0 { 90_000 } else { 10 * sender };
+                own.process(&self.roads[*at]);
+            }
+            4..8 => self.roads[number as usize % 2].take(sender + 1),
+            8..12 => {
+                own.process_if_called(&self.roads[*at]);
+            }
+            12 => *own = Sender::new(0),
+            _ => {}
+        }
+    }
+
+    /// Everything is taken, and whoever is called sends.
+    fn settle(&mut self) {
+        for _ in 0..10_000 {
+            self.roads.iter().for_each(|road| road.take(1));
+            self.senders.iter_mut().for_each(|(own, at)| {
+                own.process_if_called(&self.roads[*at]);
+            });
+            if self.senders.iter().all(|(own, _)| own.left == 0) {
+                return;
+            }
+        }
+    }
+}
+
+proptest::proptest! {
+    #[test]
+    fn whatever_happens_everybody_is_let_in_in_the_end(
+        share_max in 1u64..20,
+        turn_least in 1u64..6,
+        schedule in proptest::collection::vec((0u8..13, 0usize..6, 1u64..60), 1..150),
+    ) {
+        let limits = LaneLimits { share_max, turn_least, ..LIMITS };
+        let senders = (0..6).map(|_| (Sender::new(0), 0)).collect();
+        let mut crossing = Crossing { roads: [Road::within(limits), Road::within(limits)], senders };
+        schedule.into_iter().for_each(|step| crossing.act(step));
+        crossing.settle();
+        let left: Vec<_> = crossing.senders.iter().map(|(own, _)| own.left).collect();
+        proptest::prop_assert!(left.iter().all(|left| *left == 0), "{left:?} wait for ever");
+        for road in &crossing.roads {
+            proptest::prop_assert!(!road.lane.turnstile.is_crowded());
+            proptest::prop_assert_eq!(road.lane.turnstile.granted(), 0);
+        }
+    }
+}
