@@ -3,6 +3,8 @@
 
 #[path = "support/mqtt.rs"]
 mod mqtt;
+#[path = "broker_limits/schedules.rs"]
+mod schedules;
 #[path = "broker_limits/shares.rs"]
 mod shares;
 
