@@ -102,6 +102,9 @@ impl Command {
     }
 
     pub fn run(self) -> anyhow::Result<()> {
+        if let Err(error) = nearfar::broker::raise_open_files_max() {
+            tracing::debug!(%error, "the limit of open files stays as it is");
+        }
         match self {
             Self::Demo(args) => demo::run(&args),
             Self::Serve(args) => serve::run(args),

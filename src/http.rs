@@ -12,6 +12,7 @@
 //! ```
 
 mod answers;
+mod callers;
 mod catalogue;
 mod exposition;
 mod hybrids;
@@ -32,6 +33,8 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
 
+use self::callers::Callers;
+use crate::broker;
 use crate::node::Observer;
 use crate::rate_limit::RateLimit;
 
@@ -40,8 +43,10 @@ pub use self::answers::{LIVE, METRICS, READY};
 /// The port where Prometheus' exporters of this kind are looked for by default.
 pub const PORT_DEFAULT: u16 = 9464;
 
-/// Connections at the same time; further ones wait in the system's queue.
+/// Connections at the same time; for a further one the oldest of the address that has most ends.
 const CONNECTIONS_MAX: usize = 64;
+/// Where fewer files may be open, one in so many is for a connection.
+const FILES_PER_CONNECTION: usize = 8;
 /// Bytes of a request's line and headers; a longer one is answered with status 431.
 const HEADER_BYTES_MAX: usize = 8 * 1_024;
 /// How long a request's headers may take.
@@ -136,15 +141,22 @@ impl Drop for Server {
 
 /// Accepts connections until it is told to stop, which ends those that are open.
 async fn serve(listener: TcpListener, observer: Observer, mut stopped: oneshot::Receiver<()>) {
+    let files_max = broker::open_files_max().unwrap_or(usize::MAX);
+    let mut callers = Callers::new((files_max / FILES_PER_CONNECTION).clamp(1, CONNECTIONS_MAX));
     let mut connections = JoinSet::new();
     let mut warnings = RateLimit::new(WARN_EVERY);
     loop {
-        let has_room = connections.len() < CONNECTIONS_MAX;
         tokio::select! {
             _ = &mut stopped => return,
             Some(_) = connections.join_next() => {}
-            accepted = listener.accept(), if has_room => match accepted {
-                Ok((stream, _)) => drop(connections.spawn(converse(stream, observer.clone()))),
+            accepted = listener.accept() => match accepted {
+                Ok((stream, peer)) => {
+                    if callers.make_room(peer.ip()) {
+                        // The one that was ended closes its socket when its task runs.
+                        tokio::task::yield_now().await;
+                    }
+                    callers.add(peer.ip(), connections.spawn(converse(stream, observer.clone())));
+                }
                 Err(error) => {
                     // Mostly out of file descriptors. The connection stays in the system's queue, so trying again at
                     // once would spin.

@@ -7,12 +7,12 @@ mod mqtt;
 
 use mqtt::{Client, Connect, Packet, start};
 use nearfar::broker::{
-    AccessRules, AttemptLimits, Broker, Config, Guard, RefusedPublish, RefusedSubscription, Users,
+    AccessRules, AttemptLimits, Broker, Config, Guard, Limit, RefusedPublish, RefusedSubscription, Users,
     WideFilters,
 };
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Devices that write their own data and read their own orders, and a chief who reads all of it.
 const RULES: &str = r#"
@@ -516,4 +516,30 @@ fn retained_messages_outlive_their_publishers_rights_where_that_is_wanted() {
         .guard
         .replace(users(&["chief"]), rules("[[rules]]\nallow = [\"subscribe\"]\ntopics = [\"data/#\"]\n"));
     assert_eq!(retained(&guarded).len(), 3);
+}
+
+#[test]
+fn an_address_whose_logins_fill_the_queue_keeps_no_other_from_logging_in() {
+    let limits = AttemptLimits { failed_logins_max: 1_000, ..AttemptLimits::default() };
+    let guarded = guarded_with(limits, RefusedPublish::Drop);
+    let wrong = login(Connect::v5("guess"), "press", "wrong");
+    let guessing: Vec<_> = (0..100)
+        .map(|_| {
+            let mut client = Client::open_from(2, guarded.address, true);
+            client.send(&wrong.bytes());
+            client
+        })
+        .collect();
+    let waiting = || guarded.broker.statistics().limits_reached.of(Limit::LoginsWaiting);
+    let started = Instant::now();
+    while waiting() == 0 {
+        assert!(started.elapsed() < mqtt::PATIENCE, "the queue is never full");
+        std::thread::yield_now();
+    }
+    for user in ["press", "lathe"] {
+        let mut client = Client::open_from(3, guarded.address, true);
+        client.send(&login(Connect::v5(user), user, secret(user)).bytes());
+        assert_eq!(client.receive().body[1], 0, "{user}");
+    }
+    drop(guessing);
 }

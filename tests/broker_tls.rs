@@ -221,6 +221,19 @@ fn handshakes_count_among_the_sockets_that_may_be_open() {
 }
 
 #[test]
+fn silent_handshakes_of_one_address_keep_no_other_out() {
+    let authority = Authority::new("plant");
+    let files = Files::new(&authority.server());
+    let mut config = config(files.tls());
+    config.router.connections_max = 1;
+    config.listeners[0].connections.connect_timeout = 3 * mqtt::PATIENCE;
+    let (_broker, address) = start(config);
+    let mut silent: Vec<_> = (0..257).map(|_| Client::open_from(2, address, true)).collect();
+    assert_served(&mut client(authority.connect(address, None)));
+    assert_eq!(silent[0].next(), None, "the one that has waited longest is closed");
+}
+
+#[test]
 fn the_time_limit_holds_for_handshake_and_connect_together() {
     let authority = Authority::new("plant");
     let files = Files::new(&authority.server());

@@ -21,7 +21,7 @@ use nearfar::config::{
 use nearfar::mqtt::Qos;
 use prometheus::scrape;
 use serde_json::json;
-use support::process::{Process, nearfar, nearfar_logging, ready_address, run};
+use support::process::{Process, nearfar, nearfar_logging, ready_address, run, without_our_environment};
 use support::{MODEL, Sensor, request};
 
 const REQUEST: &str = "ml/inference/request";
@@ -348,6 +348,58 @@ fn with_users_every_address_may_be_listened_on_and_a_reload_changes_them_under_w
     process.complaint_with("read again");
     assert!(may_connect(address, "new") && may_connect(address, "old"));
     old.ping();
+    assert_eq!(process.terminate().code, Some(0));
+}
+
+#[cfg(unix)]
+#[test]
+fn with_few_open_files_fewer_clients_are_let_in_and_health_reload_and_others_go_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let (users, rules) = access_files(directory.path(), "press");
+    let mut command = std::process::Command::new("sh");
+    without_our_environment(&mut command)
+        .args(["-c", "ulimit -n 128 && exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_nearfar")])
+        .args(["--log", "info", "broker", "--http", "127.0.0.1:0", "--users", &users, "--acl", &rules])
+        .args(FREE_PORT);
+    let process = Process::start(&mut command);
+    let ready = process.line();
+    let warning = process.complaint_with("too few for 1000 clients");
+    assert!(warning.contains("48 may be online") && warning.contains("LimitNOFILE=1384"), "{warning}");
+    let http: SocketAddr = ready.split_once(" http=").unwrap().1.parse().unwrap();
+    let address = ready_address(&ready);
+    // Many more than there may be, of an address of their own and silent; and many that ask for nothing.
+    let silent: Vec<_> = (0..300).map(|_| Client::open_from(2, address, false)).collect();
+    let idle: Vec<_> = (0..100).map(|_| std::net::TcpStream::connect(http).unwrap()).collect();
+    assert!(may_connect(address, "press"));
+    assert_eq!(http_client::get(http, "/health/ready").status, 200);
+    access_files(directory.path(), "lathe");
+    assert!(process.signal("HUP"));
+    process.complaint_with("read again");
+    assert!(may_connect(address, "lathe"));
+    drop((silent, idle));
+    let ended = process.terminate();
+    assert_eq!(ended.code, Some(0));
+    assert!(!ended.stderr.contains("cannot accept"), "{}", ended.stderr);
+}
+
+#[cfg(unix)]
+#[test]
+fn the_limit_of_open_files_is_raised_as_far_as_it_may_be() {
+    let mut command = std::process::Command::new("sh");
+    without_our_environment(&mut command)
+        .args(["-c", "ulimit -Sn 100 && exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_nearfar")])
+        .args(["--log", "warn", "broker", "--http", "127.0.0.1:0"])
+        .args(FREE_PORT);
+    let process = Process::start(&mut command);
+    let ready = process.line();
+    let http: SocketAddr = ready.split_once(" http=").unwrap().1.parse().unwrap();
+    if cfg!(target_os = "linux") {
+        let limits = std::fs::read_to_string(format!("/proc/{}/limits", process.id())).unwrap();
+        let files = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+        let words: Vec<_> = files.split_whitespace().collect();
+        assert_eq!(words[3], words[4], "{files}");
+    }
+    assert_eq!(http_client::get(http, "/health/live").status, 200);
     assert_eq!(process.terminate().code, Some(0));
 }
 

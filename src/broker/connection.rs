@@ -188,6 +188,7 @@ pub(super) async fn serve<R, W>(
     match admitted {
         Ok((hello, place)) => {
             drop((charge, socket));
+            server.addresses.note_arrived(peer.socket);
             let arrived = Arrived { unread, under_way: peer.under_way };
             run(server, limits, hello, arrived, reader, writer, place).await;
         }

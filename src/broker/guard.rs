@@ -64,23 +64,23 @@ impl Guard {
         if !lock(&self.attempts).begin(peer, Instant::now()) {
             return Err(Denied::TooManyAttempts);
         }
-        let checked = self.check(credentials).await;
+        let checked = self.check(credentials, peer).await;
         if checked != Err(Denied::BadCredentials) {
             lock(&self.attempts).succeeded(peer, Instant::now());
         }
         checked
     }
 
-    async fn check(&self, credentials: Credentials<'_>) -> Result<Arc<str>, Denied> {
+    async fn check(&self, credentials: Credentials<'_>, peer: IpAddr) -> Result<Arc<str>, Denied> {
         let Credentials { username, password } = credentials;
         let policy = self.policy();
         let Some((user, stored)) = policy.users.find(username) else {
             if let Some(decoy) = policy.users.decoy(self.logins.number_of(username)) {
-                self.logins.pretend(password, decoy).await.map_err(|_| Denied::Busy)?;
+                self.logins.pretend(peer, password, decoy).await.map_err(|_| Denied::Busy)?;
             }
             return Err(Denied::BadCredentials);
         };
-        match self.logins.check(username, password, stored).await {
+        match self.logins.check(peer, username, password, stored).await {
             Ok(true) => Ok(user.clone()),
             Ok(false) => Err(Denied::BadCredentials),
             Err(_busy) => Err(Denied::Busy),

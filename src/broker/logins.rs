@@ -4,16 +4,17 @@
 //! that a thousand devices that come back at once are not a thousand hashes.
 
 use super::bus::lock;
+use super::login_queue::{Busy, LoginQueue};
 use super::password::StoredPassword;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use std::collections::{HashSet, VecDeque};
 use std::io;
-use std::sync::Mutex;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex};
 use tokio::sync::oneshot;
 
-/// Logins that wait to be checked; a further one is told to come again.
+/// Logins that wait to be checked; for a further one the last of the address with most of them is told to come again, or itself.
 const LOGINS_WAITING_MAX: usize = 64;
 /// Right logins that are remembered; beyond, the oldest is forgotten.
 const REMEMBERED_LOGINS_MAX: usize = 4_096;
@@ -35,30 +36,34 @@ struct Remembered {
 
 /// Checks passwords.
 pub(super) struct Logins {
-    jobs: SyncSender<Job>,
+    jobs: Arc<LoginQueue<Job>>,
     /// As long as a block of the hash, which is what HMAC takes as it is.
     key: [u8; 64],
     remembered: Mutex<Remembered>,
 }
 
-/// More logins wait than may.
-pub(super) struct Busy;
-
 impl Logins {
     /// Starts the thread; it ends when this is dropped.
     pub fn start() -> io::Result<Self> {
-        let (jobs, queue) = sync_channel(LOGINS_WAITING_MAX);
+        let jobs = Arc::new(LoginQueue::new(LOGINS_WAITING_MAX));
+        let queue = jobs.clone();
         std::thread::Builder::new().name("mqtt-login".to_owned()).spawn(move || check_all(&queue))?;
         Ok(Self { jobs, key: rand::random(), remembered: Mutex::default() })
     }
 
-    /// Whether `password` is what is `stored` for `user`.
-    pub async fn check(&self, user: &str, password: &str, stored: &StoredPassword) -> Result<bool, Busy> {
+    /// Whether `password`, which came from `peer`, is what is `stored` for `user`.
+    pub async fn check(
+        &self,
+        peer: IpAddr,
+        user: &str,
+        password: &str,
+        stored: &StoredPassword,
+    ) -> Result<bool, Busy> {
         let fingerprint = self.fingerprint(&[user, password, &stored.to_string()]);
         if lock(&self.remembered).known.contains(&fingerprint) {
             return Ok(true);
         }
-        let is_right = self.hash(password, stored).await?;
+        let is_right = self.hash(peer, password, stored).await?;
         if is_right {
             lock(&self.remembered).add(fingerprint);
         }
@@ -66,8 +71,8 @@ impl Logins {
     }
 
     /// Checks a password that cannot be right, for as long as that takes.
-    pub async fn pretend(&self, password: &str, decoy: &StoredPassword) -> Result<(), Busy> {
-        self.hash(password, decoy).await.map(drop)
+    pub async fn pretend(&self, peer: IpAddr, password: &str, decoy: &StoredPassword) -> Result<(), Busy> {
+        self.hash(peer, password, decoy).await.map(drop)
     }
 
     /// A number that is always the same for this name, and that nobody outside can foresee.
@@ -77,10 +82,10 @@ impl Logins {
         u64::from_le_bytes(first)
     }
 
-    async fn hash(&self, password: &str, stored: &StoredPassword) -> Result<bool, Busy> {
+    async fn hash(&self, peer: IpAddr, password: &str, stored: &StoredPassword) -> Result<bool, Busy> {
         let (answer, checked) = oneshot::channel();
         let job = Job { stored: stored.clone(), password: password.to_owned(), answer };
-        self.jobs.try_send(job).map_err(|_| Busy)?;
+        self.jobs.put(peer, job)?;
         checked.await.map_err(|_| Busy)
     }
 
@@ -109,8 +114,14 @@ impl Remembered {
     }
 }
 
-fn check_all(queue: &Receiver<Job>) {
-    while let Ok(job) = queue.recv() {
+impl Drop for Logins {
+    fn drop(&mut self) {
+        self.jobs.close();
+    }
+}
+
+fn check_all(queue: &LoginQueue<Job>) {
+    while let Some(job) = queue.take() {
         // A client that has given up needs no hash.
         if !job.answer.is_closed() {
             let is_right = job.stored.is(job.password.as_bytes());
@@ -124,6 +135,8 @@ fn check_all(queue: &Receiver<Job>) {
 mod tests {
     use super::*;
 
+    const PEER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
     fn stored(password: &str) -> StoredPassword {
         StoredPassword::new(password).unwrap()
     }
@@ -132,12 +145,12 @@ mod tests {
     async fn a_right_login_is_remembered_until_the_password_changes() {
         let logins = Logins::start().unwrap();
         let (old, new) = (stored("old"), stored("new"));
-        assert!(logins.check("a", "old", &old).await.is_ok_and(|is_right| is_right));
-        assert!(logins.check("a", "wrong", &old).await.is_ok_and(|is_right| !is_right));
+        assert!(logins.check(PEER, "a", "old", &old).await.is_ok_and(|is_right| is_right));
+        assert!(logins.check(PEER, "a", "wrong", &old).await.is_ok_and(|is_right| !is_right));
         assert_eq!(lock(&logins.remembered).known.len(), 1);
-        assert!(logins.check("a", "old", &old).await.is_ok_and(|is_right| is_right));
-        assert!(logins.check("a", "old", &new).await.is_ok_and(|is_right| !is_right));
-        assert!(logins.check("b", "old", &new).await.is_ok_and(|is_right| !is_right));
+        assert!(logins.check(PEER, "a", "old", &old).await.is_ok_and(|is_right| is_right));
+        assert!(logins.check(PEER, "a", "old", &new).await.is_ok_and(|is_right| !is_right));
+        assert!(logins.check(PEER, "b", "old", &new).await.is_ok_and(|is_right| !is_right));
     }
 
     #[test]

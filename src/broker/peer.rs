@@ -12,6 +12,8 @@ pub(super) struct Peer {
     pub address: IpAddr,
     /// The name of the listener that it came to.
     pub listener: Arc<str>,
+    /// The number of its socket among those of all addresses.
+    pub socket: u64,
     /// The name that its certificate proves, on a listener that takes names from certificates.
     pub identity: Option<String>,
     /// What has come of a WebSocket message that is not whole.

@@ -66,7 +66,7 @@ macro_rules! causes {
 
 causes! {
     Connection {
-        Connecting "connecting_max" "more sockets of the listener are open than may be" Connecting,
+        Connecting "connecting_max" "as many sockets are open as may be" Connecting,
         ConnectionsPerAddress "connections_per_address_max" "its address has as many sockets as it may" ConnectionsPerAddress,
         Connections "connections_max" "as many clients are online as may be" Connections,
         Memory "memory_max" "there is no memory for what it sends, or for one more client of its owner",

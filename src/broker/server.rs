@@ -1,18 +1,19 @@
 //! What all connections share, the accept loops, and the watch over the router.
 
 use super::acquaintances::Acquaintances;
-use super::addresses::Addresses;
+use super::addresses::{Addresses, Entered, Place};
 use super::bus::{Bus, RouterOutput, lock};
 use super::config::Config;
 use super::ended::EndedCounts;
 use super::fanout;
 use super::memory::MemoryUse;
+use super::open_files::{Capacity, open_files_max};
 use super::pressure;
 use super::reached::{Limit, LimitsReached};
 use super::reason::Reason;
 use super::refused::{Cause, RefusedCounts, What, Who};
 use super::registry::Registry;
-use super::shares::Bound;
+use super::shares::{Bound, Owner};
 use super::standing::Roster;
 use super::sys::Teller;
 use super::traffic::Traffic;
@@ -34,8 +35,6 @@ use tokio::task::JoinSet;
 const PING_EVERY: Duration = Duration::from_secs(1);
 /// A router that is silent for this long is given up.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
-/// Sockets that have not said CONNECT yet, beyond the clients that may be online.
-const CONNECTING_MAX: usize = 256;
 /// How long the accept loop rests when the system has no socket for it.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// A warning that could repeat itself comes at most this often.
@@ -114,12 +113,16 @@ pub(super) struct Server {
     open: watch::Sender<bool>,
     stop: watch::Sender<bool>,
     life: Mutex<Life>,
-    addresses: Arc<Addresses>,
+    pub addresses: Arc<Addresses>,
 }
 
 impl Server {
     pub fn new(config: Config, bus: Bus) -> Self {
-        let online = Bound::new(config.router.connections_max);
+        let (capacity, too_few_files) = Capacity::within(config.router.connections_max, open_files_max());
+        if let Some(too_few_files) = too_few_files {
+            tracing::warn!("{too_few_files}");
+        }
+        let online = Bound::new(capacity.connections_max);
         let parked = Bound::new(config.limits.parked_sessions_max);
         Self {
             registry: Registry::default(),
@@ -127,7 +130,7 @@ impl Server {
             turns: Turns::default(),
             open: watch::Sender::new(false),
             stop: watch::Sender::new(false),
-            addresses: Addresses::new(config.limits.connections_per_address_max),
+            addresses: Addresses::new(config.limits.connections_per_address_max, capacity.sockets_max),
             config,
             bus: Arc::new(bus),
             online,
@@ -164,6 +167,23 @@ impl Server {
         let mut stop = self.stop.subscribe();
         // An error means that the server is gone, and so are we.
         let _gone = stop.wait_for(|&stopped| stopped).await;
+    }
+
+    /// A place for another socket of `peer`.
+    fn place_for(&self, entrance: &Entrance, peer: IpAddr) -> Option<Place> {
+        match self.addresses.enter(peer) {
+            Ok(Entered { place, gave_way }) => {
+                let newcomer = Owner::of(None, peer);
+                let reached = &self.bus.reached;
+                gave_way.iter().for_each(|hog| reached.note_gave_way(Limit::Connecting, hog, &newcomer));
+                Some(place)
+            }
+            Err(cause) => {
+                let who = Who { address: Some(peer), listener: &entrance.name, ..Who::default() };
+                self.bus.refuse(cause, "", &who, "");
+                None
+            }
+        }
     }
 
     /// A client id for a client that wants one from us.
@@ -277,7 +297,6 @@ pub(super) async fn run(
 async fn accept(server: Arc<Server>, entrance: Entrance, listener: TcpListener) {
     let entrance = Arc::new(entrance);
     let settings = &entrance.listener;
-    let sockets_max = server.config.router.connections_max + CONNECTING_MAX;
     let mut warnings = RateLimit::new(WARN_EVERY);
     let mut connections = JoinSet::new();
     let mut accepted_in_a_row = 0;
@@ -293,25 +312,21 @@ async fn accept(server: Arc<Server>, entrance: Entrance, listener: TcpListener) 
         while connections.try_join_next().is_some() {}
         server.traffic.sockets.add(u64::from(accepted.is_ok()));
         match accepted {
-            Ok((stream, peer)) if connections.len() < sockets_max => {
-                let Some(place) = server.addresses.enter(peer.ip()) else {
-                    refuse(&server, &entrance, Cause::ConnectionsPerAddress, peer.ip());
-                    continue;
-                };
-                // Without it small packets wait for the client's acknowledgement; a client that is gone needs none.
-                let _gone = stream.set_nodelay(true);
-                tracing::trace!(listener = %settings.name, %peer, "accepted");
-                transport::spawn(
-                    &mut connections,
-                    server.clone(),
-                    entrance.clone(),
-                    stream,
-                    peer.ip(),
-                    place,
-                );
-            }
-            Ok((_closed_at_once, peer)) => {
-                refuse(&server, &entrance, Cause::Connecting, peer.ip());
+            Ok((stream, peer)) => {
+                // Without a place it is closed at once.
+                if let Some(place) = server.place_for(&entrance, peer.ip()) {
+                    // Without it small packets wait for the client's acknowledgement; a client that is gone needs none.
+                    let _gone = stream.set_nodelay(true);
+                    tracing::trace!(listener = %settings.name, %peer, "accepted");
+                    transport::spawn(
+                        &mut connections,
+                        server.clone(),
+                        entrance.clone(),
+                        stream,
+                        peer.ip(),
+                        place,
+                    );
+                }
             }
             Err(error) => {
                 // Mostly out of file descriptors. The connection stays in the system's queue, so trying again at once
@@ -334,12 +349,6 @@ async fn accept(server: Arc<Server>, entrance: Entrance, listener: TcpListener) 
     }
     drop(listener);
     while connections.join_next().await.is_some() {}
-}
-
-/// Counts and tells that a socket is closed at once.
-fn refuse(server: &Server, entrance: &Entrance, cause: Cause, address: IpAddr) {
-    let who = Who { address: Some(address), listener: &entrance.name, ..Who::default() };
-    server.bus.refuse(cause, "", &who, "");
 }
 
 /// Pings the router, and returns when it has ended.

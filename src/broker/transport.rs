@@ -33,6 +33,8 @@ struct Arrival {
     address: IpAddr,
     /// Held until the connection has ended.
     _place: Place,
+    /// The number of the socket.
+    socket: u64,
     /// When it must have said CONNECT.
     deadline: Instant,
 }
@@ -48,14 +50,16 @@ pub(super) fn spawn(
 ) {
     let deadline = Instant::now() + entrance.listener.connections.connect_timeout;
     let tls = entrance.tls.clone();
-    let arrival = Arrival { server, entrance, address, _place: place, deadline };
+    let (addresses, socket) = (server.addresses.clone(), place.number);
+    let arrival = Arrival { server, entrance, address, _place: place, socket, deadline };
     // A task of another type for each kind, so that a plain connection does not take the memory of the largest.
-    match (tls, arrival.entrance.listener.websocket.is_some()) {
+    let task = match (tls, arrival.entrance.listener.websocket.is_some()) {
         (None, false) => connections.spawn(arrival.mqtt(stream)),
         (Some(tls), false) => connections.spawn(arrival.mqtts(tls, stream)),
         (None, true) => connections.spawn(arrival.ws(stream)),
         (Some(tls), true) => connections.spawn(arrival.wss(tls, stream)),
     };
+    addresses.watch(socket, task);
 }
 
 impl Arrival {
@@ -174,6 +178,7 @@ impl Arrival {
 
     fn peer(&self, identity: Option<String>) -> Peer {
         let listener = self.entrance.name.clone();
-        Peer { address: self.address, listener, identity, under_way: UnderWay::default() }
+        let Self { address, socket, .. } = *self;
+        Peer { address, listener, socket, identity, under_way: UnderWay::default() }
     }
 }

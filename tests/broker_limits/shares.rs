@@ -234,3 +234,23 @@ fn strangers_behind_one_address_share_its_filters_and_a_users_devices_are_no_str
         assert_eq!(who.connect(address, Connect::v5("other")).subscribe("other", 1), code);
     }
 }
+
+#[test]
+fn silent_sockets_of_one_address_keep_no_other_out() {
+    let mut config = Config::loopback();
+    config.router.connections_max = 10;
+    config.listeners[0].connections.connect_timeout = PATIENCE;
+    let (broker, address) = start(config);
+    let mut silent: Vec<_> = (0..280).map(|_| Client::open_from(2, address, true)).collect();
+    assert_eq!(silent.pop().unwrap().next(), None, "266 may be open");
+    let mut others: Vec<_> =
+        (0..3).map(|number| Who::Address(3).connect(address, Connect::v5(&number.to_string()))).collect();
+    others.iter_mut().for_each(Client::ping);
+    assert!(silent[..3].iter_mut().all(|longest| longest.next().is_none()), "who has waited longest goes");
+    assert!(broker.statistics().gave_way.of(Limit::Connecting) >= 3);
+    // Who has said CONNECT stays, however many come.
+    let flood: Vec<_> =
+        (0..280).map(|number| Client::open_from(4 + (number % 4) as u8, address, true)).collect();
+    others.iter_mut().for_each(Client::ping);
+    drop(flood);
+}

@@ -43,6 +43,7 @@ pub fn nobody() -> Peer {
     Peer {
         address: Ipv4Addr::LOCALHOST.into(),
         listener: "arena".into(),
+        socket: 0,
         identity: None,
         under_way: UnderWay::default(),
     }

@@ -1,0 +1,138 @@
+//! Passwords that wait to be checked. Each address has its turn, so that one that tries many keeps no other from logging in.
+
+use super::bus::lock;
+use super::peer::network;
+use super::shares::Shares;
+use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
+use std::sync::{Condvar, Mutex, PoisonError};
+
+/// What waits, by address.
+pub(super) struct LoginQueue<T> {
+    waiting_max: usize,
+    state: Mutex<State<T>>,
+    /// Something has come, or nothing will come any more.
+    news: Condvar,
+}
+
+struct State<T> {
+    lanes: HashMap<IpAddr, VecDeque<T>>,
+    /// The addresses with something that waits, in the order of their turns.
+    turns: VecDeque<IpAddr>,
+    waiting: Shares<IpAddr>,
+    is_closed: bool,
+}
+
+/// More waits than may, and nobody has more of it than the newcomer.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Busy;
+
+impl<T> LoginQueue<T> {
+    pub fn new(waiting_max: usize) -> Self {
+        let state = State {
+            lanes: HashMap::new(),
+            turns: VecDeque::new(),
+            waiting: Shares::default(),
+            is_closed: false,
+        };
+        Self { waiting_max, state: Mutex::new(state), news: Condvar::new() }
+    }
+
+    /// Puts `login` behind the others of its address. Where too many wait, the one that came last from the address with most is
+    /// dropped for it.
+    pub fn put(&self, peer: IpAddr, login: T) -> Result<(), Busy> {
+        let address = network(peer);
+        let mut state = lock(&self.state);
+        if state.waiting.total() >= self.waiting_max {
+            let hog = state.waiting.gives_way(&address, 1).ok_or(Busy)?;
+            state.lanes.get_mut(&hog).and_then(VecDeque::pop_back);
+            state.waiting.subtract(&hog, 1);
+        }
+        let lane = state.lanes.entry(address).or_default();
+        lane.push_back(login);
+        if lane.len() == 1 {
+            state.turns.push_back(address);
+        }
+        state.waiting.add(&address, 1);
+        self.news.notify_one();
+        Ok(())
+    }
+
+    /// Waits for the next one; `None` when the queue was closed.
+    pub fn take(&self) -> Option<T> {
+        let mut state = lock(&self.state);
+        loop {
+            if state.is_closed {
+                return None;
+            }
+            if let Some(next) = state.next() {
+                return Some(next);
+            }
+            state = self.news.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// What waits is dropped.
+    pub fn close(&self) {
+        let mut state = lock(&self.state);
+        state.is_closed = true;
+        state.lanes.clear();
+        self.news.notify_all();
+    }
+}
+
+impl<T> State<T> {
+    fn next(&mut self) -> Option<T> {
+        let address = self.turns.pop_front()?;
+        let lane = self.lanes.get_mut(&address)?;
+        let next = lane.pop_front();
+        if lane.is_empty() {
+            self.lanes.remove(&address);
+        } else {
+            self.turns.push_back(address);
+        }
+        self.waiting.subtract(&address, 1);
+        next
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(host: u8) -> IpAddr {
+        [10, 0, 0, host].into()
+    }
+
+    #[test]
+    fn addresses_have_their_turns_and_each_its_order() {
+        let queue = LoginQueue::new(10);
+        for (host, login) in [(1, "a"), (1, "b"), (1, "c"), (2, "d"), (3, "e"), (2, "f")] {
+            queue.put(address(host), login).unwrap();
+        }
+        let order: Vec<_> = (0..6).filter_map(|_| queue.take()).collect();
+        assert_eq!(order, ["a", "d", "e", "b", "f", "c"]);
+        let state = lock(&queue.state);
+        assert!(state.lanes.is_empty() && state.turns.is_empty() && state.waiting.most().is_none());
+    }
+
+    #[test]
+    fn a_full_queue_drops_the_last_of_who_has_most_and_refuses_that_one_itself() {
+        let queue = LoginQueue::new(3);
+        for login in ["a", "b", "c"] {
+            queue.put(address(1), login).unwrap();
+        }
+        assert_eq!(queue.put(address(1), "d"), Err(Busy));
+        assert_eq!(queue.put(address(2), "e"), Ok(()));
+        assert_eq!(queue.put(address(2), "f"), Err(Busy), "they are as good as level");
+        assert_eq!((0..3).filter_map(|_| queue.take()).collect::<Vec<_>>(), ["a", "e", "b"]);
+    }
+
+    #[test]
+    fn a_closed_queue_gives_nothing_more() {
+        let queue = LoginQueue::new(3);
+        queue.put(address(1), "a").unwrap();
+        queue.close();
+        assert_eq!(queue.take(), None);
+    }
+}
