@@ -13,14 +13,14 @@ fn main() -> ExitCode {
     let _sends_the_last_traces = match started {
         Ok(telemetry) => telemetry,
         Err(error) => {
-            eprintln!("nearfar: {error}");
+            cli::output::complain(&format!("nearfar: {error}"));
             return ExitCode::from(cli::EXIT_CONFIG);
         }
     };
     match cli.command.run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("nearfar: {error:#}");
+            cli::output::complain(&format!("nearfar: {error:#}"));
             ExitCode::from(cli::exit_status(&error))
         }
     }

@@ -15,7 +15,7 @@ use parquet::file::reader::SerializedFileReader;
 use parquet::record::Row;
 use serde_json::Value;
 use support::PATIENCE;
-use support::process::{Ended, Process, nearfar, run};
+use support::process::{Ended, Process, nearfar, nearfar_on_a_small_disk, run};
 use tempfile::TempDir;
 
 /// A file as the replaced system had it, but for its duration.
@@ -159,6 +159,25 @@ sensors: [{id: press, count: 5, rate_hz: 20}]
     };
     // The network decides the same on either clock.
     assert_eq!(of(&[]), of(&["--virtual", "--cost", "5,5"]));
+}
+
+#[test]
+fn a_full_disk_is_named_and_what_was_measured_is_kept_and_told() {
+    // The tables of the second repeat have no room.
+    let place = Place::with(&OWN.replace("count: 4, ", "count: 20, "));
+    let arguments =
+        ["compare", "scenario.yaml", "--out", "out", "--virtual", "--cost", "5,5", "--repeat", "4"];
+    let ended = run(nearfar_on_a_small_disk(40, &arguments).current_dir(place.0.path()));
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let complaint = ended.stderr.lines().last().unwrap();
+    assert!(complaint.starts_with("nearfar: out/") && complaint.contains("cannot be written"), "{complaint}");
+    ended.line_with("latency_ms  ");
+    let kept = std::fs::read_to_string(place.path("out/metrics.csv")).unwrap();
+    assert!(kept.lines().count() > 100 && kept.lines().all(|row| row.split(',').count() == 6), "{kept}");
+    assert!(!place.path("out/observations.parquet").exists());
+    // What is left is known as results, and replaced by the next ones.
+    place.run(&["--out", "out", "--virtual", "--cost", "5,5"]);
+    assert!(!place.path("out/observations.parquet.unfinished").exists());
 }
 
 #[test]

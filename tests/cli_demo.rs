@@ -2,7 +2,7 @@
 
 mod support;
 
-use support::process::{nearfar, run};
+use support::process::{nearfar, nearfar_on_a_small_disk, run};
 
 /// Edge and cloud, 4 bearings, 10 requests a second, 3 seconds.
 const REQUESTS: usize = 2 * 4 * 10 * 3;
@@ -58,4 +58,20 @@ fn demo_refuses_a_negative_latency() {
     let ended = run(nearfar(&["demo", "--cloud-latency", "-1"]).current_dir(directory.path()));
     ended.assert_refused(2, &["--cloud-latency", "found -1", "between 0 and 60000"]);
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_full_disk_is_named_and_the_figures_before_are_kept() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut command =
+        nearfar_on_a_small_disk(8, &["demo", "--seconds", "5", "--devices", "10", "--rate", "10"]);
+    let ended = run(command.current_dir(directory.path()));
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.stderr.starts_with("nearfar: metrics.csv: cannot be written"), "{ended:?}");
+    let kept = std::fs::read_to_string(directory.path().join("metrics.csv")).unwrap();
+    assert!(kept.lines().count() > 50 && kept.ends_with('\n'), "{kept}");
+    assert!(kept.lines().all(|row| row.split(',').count() == 6), "whole rows alone: {kept}");
+    let full = run(&mut nearfar(&["demo", "--seconds", "1", "--out", "/dev/full"]));
+    assert_eq!(full.code, Some(1), "{full:?}");
+    assert!(full.stderr.starts_with("nearfar: /dev/full: cannot be written: No space left"), "{full:?}");
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use nearfar::features::{Extractor, FEATURE_NAMES, SAMPLE_RATE_HZ, WINDOW_SAMPLES};
 use nearfar::sensors::bearing::{Bearing, Config};
-use support::process::{Ended, nearfar, run};
+use support::process::{Ended, nearfar, nearfar_on_a_small_disk, run};
 
 /// Rows of the small recording; in its second half a fault grows.
 const ROWS: usize = 40;
@@ -114,6 +114,36 @@ fn a_bad_value_ends_with_one_and_names_line_and_column() {
     let ended = replay(&file, &[]);
     ended.assert_refused(1, &["bearing.csv", "line 6", FEATURE_NAMES[4], "high"]);
     assert!(!directory.path().join("bearing.answers.csv").exists(), "half a file looks like a whole one");
+}
+
+#[test]
+fn a_full_disk_is_named_and_the_rows_before_are_kept() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = write(directory.path(), &recording());
+    // Half of the answers have room.
+    let mut command = nearfar_on_a_small_disk(8, &["replay"]);
+    let ended = run(command.arg(&file));
+    let unfinished = directory.path().join("bearing.answers.csv.unfinished");
+    ended.assert_refused(1, &[unfinished.to_str().unwrap(), "cannot be written", "kept in it"]);
+    let kept = std::fs::read_to_string(&unfinished).unwrap();
+    let columns = 2 + FEATURE_NAMES.len() + 6;
+    assert!(kept.ends_with('\n') && (2..ROWS).contains(&kept.lines().count()), "{kept}");
+    assert!(kept.lines().all(|row| row.split(',').count() == columns), "whole rows alone: {kept}");
+    assert!(!directory.path().join("bearing.answers.csv").exists());
+    let full = replay(&file, &["--out", "/dev/full"]);
+    full.assert_refused(1, &["/dev/full", "cannot be written", "No space left"]);
+}
+
+#[test]
+fn a_replay_that_breaks_off_says_where_the_answers_so_far_are() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut rows = recording();
+    rows[30][2] = "high".to_owned();
+    let file = write(directory.path(), &rows);
+    let ended = replay(&file, &["--window", "1"]);
+    ended.assert_refused(1, &["line 31", "answers so far are in", "bearing.answers.csv.unfinished"]);
+    let kept = std::fs::read_to_string(directory.path().join("bearing.answers.csv.unfinished")).unwrap();
+    assert!((2..=30).contains(&kept.lines().count()), "{kept}");
 }
 
 #[test]

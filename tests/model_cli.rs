@@ -95,3 +95,50 @@ fn failures_exit_with_one() {
     assert_eq!(inspected.status.code(), Some(1), "it is described, and does not load");
     assert!(String::from_utf8_lossy(&inspected.stdout).contains("first.norm.running_var"));
 }
+
+/// The exit status and what a shell line says, in which `$0` is the program.
+#[expect(clippy::unwrap_used, reason = "a helper of tests fails as a test does")]
+fn shell(line: &str, argument: &Path) -> (Option<i32>, String) {
+    let program = env!("CARGO_BIN_EXE_nearfar");
+    let output = Command::new("sh").args(["-c", line, program]).arg(argument).output().unwrap();
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+#[test]
+fn a_full_or_closed_output_is_an_error_or_none_and_never_a_panic() {
+    let model = net("deep");
+    for command in ["inspect", "infer", "convert"] {
+        let rest = if command == "convert" { "/dev/null" } else { "< /dev/null" };
+        let (_, said) = shell(&format!("\"$0\" {command} \"$1\" {rest} > /dev/full"), &model);
+        assert!(!said.contains("panicked"), "{command}: {said}");
+    }
+    let (code, said) = shell("\"$0\" inspect \"$1\" > /dev/full", &model);
+    assert_eq!((code, said.as_str()), (Some(1), FULL));
+    let (code, said) = shell("echo '[1,2,3,4,5,6,7,8]' | \"$0\" infer \"$1\" > /dev/full", &model);
+    assert_eq!((code, said.as_str()), (Some(1), FULL));
+    // Somebody who has read enough is no fault.
+    let (code, said) = shell("{ \"$0\" inspect \"$1\"; echo $? >&2; } | true", &model);
+    assert_eq!((code, said.as_str()), (Some(0), "0\n"));
+    // Where nobody can be told, the exit status still tells.
+    let (code, _) = shell("\"$0\" inspect \"$1/none\" 2> /dev/full", &model);
+    assert_eq!(code, Some(1));
+}
+
+const FULL: &str = "nearfar: standard output cannot be written: No space left on device (os error 28)\n";
+
+#[test]
+fn a_model_on_a_full_disk_is_named_and_not_left_in_half() {
+    let directory = tempfile::tempdir().unwrap();
+    let small = format!(
+        "trap '' XFSZ; ulimit -f 1; cd '{}'; \"$0\" convert \"$1\" out.safetensors 2>&1 >/dev/null; ls -A",
+        directory.path().display()
+    );
+    let output = Command::new("sh")
+        .args(["-c", &small, env!("CARGO_BIN_EXE_nearfar")])
+        .arg(fixture("pt/good/f_f64.pt"))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(said.contains("out.safetensors") && said.contains("File too large"), "{said}");
+    assert_eq!(said.lines().count(), 1, "nothing is left: {said}");
+}

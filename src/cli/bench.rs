@@ -186,14 +186,14 @@ fn bench(args: &BenchArgs) -> anyhow::Result<()> {
     let (outcome, node, generator) = measure(&target, &plan, run)?;
     let report =
         Report::new(args.target.name(), target.ready_after, pace_name(pace), &outcome, node, generator)?;
-    if let Some(path) = &args.hgrm {
-        report::write_hgrm(&outcome.tally.latency_ns, path)?;
-    }
+    // What was measured is said whether or not there is room for the file.
+    let written = args.hgrm.iter().try_for_each(|path| report::write_hgrm(&outcome.tally.latency_ns, path));
     if args.json {
         output::line(&serde_json::to_string(&report)?)?;
     } else {
         report.lines().iter().try_for_each(|line| output::line(line))?;
     }
+    written?;
     ensure!(outcome.tally.answered > 0, "no request was answered");
     Ok(())
 }

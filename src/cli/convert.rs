@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use nearfar::model::{ConvertOptions, Converted, Dtype, convert};
 
+use super::output;
+
 /// Convert a PyTorch checkpoint (.pt) to safetensors, without running anything that is in it
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -24,11 +26,7 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let options = ConvertOptions { dtype: args.dtype, key: args.key.clone() };
     let converted = convert(&args.source, &args.target, &options)?;
-    match print(&converted, args, &mut io::stdout().lock()) {
-        // Nobody reads any more; what was asked for is done.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        printed => Ok(printed?),
-    }
+    output::written(print(&converted, args, &mut io::stdout().lock()))
 }
 
 fn print(converted: &Converted, args: &Args, out: &mut impl Write) -> io::Result<()> {

@@ -78,10 +78,12 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         progress: bar(fleet.requests_planned())?,
         answered: 0,
     };
-    watch.run(&fleet, &requester)?;
+    let ran = watch.run(&fleet, &requester);
+    // Whatever came in between, what was measured is written.
+    let written = watch.metrics.finish();
+    ran.and(written)?;
     let sent = fleet.finish()?;
     watch.progress.finish_and_clear();
-    watch.metrics.finish()?;
     for line in watch.summary.lines() {
         output::line(&line)?;
     }

@@ -9,6 +9,8 @@ use nearfar::text;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::output;
+
 /// The longest input line, in bytes.
 const LINE_BYTES_MAX: usize = 1 << 20;
 
@@ -37,15 +39,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             score_lines(&mut detector, &mut input, &mut out)
         }
     };
-    match result {
-        // Nobody reads any more, as after `| head`: that is no fault.
-        Err(error) if is_broken_pipe(&error) => Ok(()),
-        other => other,
-    }
-}
-
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    // What failed to be written is the one error here that comes from the system as it is.
+    result.or_else(|error| error.downcast::<io::Error>().map(|error| output::written(Err(error)))?)
 }
 
 fn score_lines(
@@ -73,7 +68,7 @@ fn score_lines(
             Ok(answer) => write_line(out, &answer)?,
             Err(problem) => {
                 failed += 1;
-                eprintln!("line {number}: {problem}");
+                output::complain(&format!("line {number}: {problem}"));
             }
         }
     }

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use nearfar::model::inspect;
 
+use super::output;
+
 /// Show a model's layers, tensors, dtypes, parameters, hash and origin, and whether it loads
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -15,11 +17,8 @@ pub struct Args {
 /// Prints the description; fails when the model would not load, after printing what could be read of it.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let inspection = inspect(&args.model)?;
-    match write!(io::stdout().lock(), "{inspection}") {
-        // Nobody reads any more.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
-        printed => printed?,
-    }
+    let mut stdout = io::stdout().lock();
+    output::written(write!(stdout, "{inspection}").and_then(|()| stdout.flush()))?;
     match inspection.model {
         Ok(_) => Ok(()),
         Err(problem) => Err(anyhow::Error::msg(problem)),

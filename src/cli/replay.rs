@@ -38,7 +38,8 @@ pub struct Args {
     /// Column with the truth about a row; detections are counted for each of its values
     #[arg(long, value_name = "COLUMN")]
     label: Option<String>,
-    /// Where the answers go, beside the rows [default: FILE with .answers.csv]
+    /// Where the answers go, beside the rows; until all are there it has .unfinished behind its name [default: FILE with
+    /// .answers.csv]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Model of the embedded node, and where feature names and threshold come from [default: the shipped detector]
@@ -103,7 +104,9 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         rows: 0,
         refused: 0,
     };
-    replay.run(recording)?;
+    if let Err(error) = replay.run(recording) {
+        return Err(replay.answers.leave(error));
+    }
     replay.report(&out, expected.threshold)
 }
 

@@ -47,6 +47,16 @@ pub fn nearfar_logging(filter: &str, arguments: &[&str]) -> Command {
     command
 }
 
+/// The same where no file may grow beyond so many bytes, as on a disk that is nearly full.
+pub fn nearfar_on_a_small_disk(kib: u32, arguments: &[&str]) -> Command {
+    let mut command = Command::new("sh");
+    // The limit is in blocks of 512 bytes. Without the trap the system would end the program instead of telling it.
+    let script = format!("trap '' XFSZ; ulimit -f {}; exec \"$0\" \"$@\"", 2 * kib);
+    without_our_environment(&mut command).args(["-c", &script, env!("CARGO_BIN_EXE_nearfar")]);
+    command.args(["--log", "off"]).args(arguments);
+    command
+}
+
 /// Takes out of `command` what this process's environment says about the program, and its input.
 pub fn without_our_environment(command: &mut Command) -> &mut Command {
     for (name, _) in std::env::vars_os() {

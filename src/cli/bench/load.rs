@@ -14,6 +14,7 @@ use super::handshake;
 use super::packets::{self, Version};
 use super::session::{IN_FLIGHT_MAX, Session, Tally};
 use super::ticker::Ticker;
+use crate::cli::output;
 
 /// How long a broker may take to accept a connection and its subscriptions.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -193,11 +194,11 @@ async fn until_over(shared: &Shared, connections: &[Rc<Connection>], run: Run, s
         }
         if run.shows_progress && now - shown.0 >= PROGRESS_EVERY {
             let rate = (ended - shown.1) as f64 / (now - shown.0).as_secs_f64();
-            eprintln!(
+            output::complain(&format!(
                 "{:>5.0} s: {rate:.0} answers/s, {} in flight",
                 (now - since).as_secs_f64(),
                 sent - ended
-            );
+            ));
             shown = (now, ended);
         }
         if is_sent && ended >= sent {

@@ -1,7 +1,6 @@
 //! A run's figures, for people, for machines, and as a histogram.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::time::Duration;
@@ -11,6 +10,8 @@ use base64ct::{Base64, Encoding};
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Serializer, V2Serializer};
 use serde::Serialize;
+
+use crate::cli::growing_file::GrowingFile;
 
 use super::load::Outcome;
 use super::target::Usage;
@@ -155,7 +156,7 @@ impl Report {
 /// When the file cannot be written.
 pub fn write_hgrm(latency_ns: &Histogram<u64>, path: &Path) -> anyhow::Result<()> {
     let write = || -> std::io::Result<()> {
-        let mut file = BufWriter::new(File::create(path)?);
+        let mut file = BufWriter::new(GrowingFile::create_unfinished(path)?);
         writeln!(
             file,
             "{:>12} {:>14} {:>10} {:>14}\n",
@@ -184,7 +185,20 @@ pub fn write_hgrm(latency_ns: &Histogram<u64>, path: &Path) -> anyhow::Result<()
             latency_ns.len()
         )?;
         writeln!(file, "#[Buckets = {:12}, SubBuckets     = {:12}]", latency_ns.buckets(), 2_048)?;
-        file.flush()
+        file.into_inner().map_err(|error| error.into_error())?.complete()
     };
-    write().with_context(|| path.display().to_string())
+    Ok(write()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_distribution_that_has_no_room_is_named() {
+        let mut latency_ns = Histogram::new(3).unwrap();
+        latency_ns.record(5).unwrap();
+        let refused = write_hgrm(&latency_ns, Path::new("/dev/full")).unwrap_err().to_string();
+        assert!(refused.starts_with("/dev/full: cannot be written: No space left"), "{refused}");
+    }
 }

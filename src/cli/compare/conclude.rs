@@ -1,10 +1,10 @@
 //! What an experiment says: computed once, printed, and written as a page and for programs.
 
 use std::fmt::Write;
+use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::Context;
 use nearfar::lab::findings::{Counts, Findings, Options, PlacementFindings, PointFindings};
 use nearfar::lab::observation::{Clock, Run};
 use nearfar::lab::statistics::{Bootstrap, EnergyModel, Summary};
@@ -13,6 +13,7 @@ use nearfar::report::{POINTS_DRAWN_MAX, Report};
 
 use super::asked::settings;
 use super::{Args, options, table};
+use crate::cli::growing_file::write_whole;
 use crate::cli::output;
 
 /// Writes `report.html`, `summary.json` and the picture of the latencies into `directory`, and prints what `run` says.
@@ -34,18 +35,18 @@ pub fn conclude(mut run: Run, args: &Args, directory: &Path) -> anyhow::Result<(
     );
     let report = Report { run: &run, findings: &findings, command: &command(&run, args) };
     let summary = report.summary_json();
-    write(directory, "report.html", &report.html())?;
-    write(directory, "summary.json", &summary)?;
-    if let Some(picture) = report.latency_svg() {
-        write(directory, "latency.svg", &picture)?;
-    }
+    let written = write(directory, &report, &summary);
+    // Said whether or not the disk has room for the files.
     let said = if args.json { summary } else { text(&findings) };
-    Ok(output::line(said.trim_end())?)
+    output::line(said.trim_end())?;
+    Ok(written?)
 }
 
-fn write(directory: &Path, name: &str, text: &str) -> anyhow::Result<()> {
-    let path = directory.join(name);
-    std::fs::write(&path, text).with_context(|| format!("{}: cannot be written", path.display()))
+/// Each file whole, or not at all.
+fn write(directory: &Path, report: &Report<'_>, summary: &str) -> io::Result<()> {
+    write_whole(&directory.join("summary.json"), summary)?;
+    write_whole(&directory.join("report.html"), &report.html())?;
+    report.latency_svg().map_or(Ok(()), |picture| write_whole(&directory.join("latency.svg"), &picture))
 }
 
 /// What repeats the experiment.

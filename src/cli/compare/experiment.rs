@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::bail;
 use indicatif::ProgressBar;
-use nearfar::lab::observation::{BySite, Clock, Cost, Point, Run};
+use nearfar::lab::observation::{Clock, Cost, Point, Run};
 use nearfar::lab::virtual_time;
 
 use super::asked::{Asked, settings};
@@ -17,7 +17,8 @@ use super::models::Placed;
 use super::repeat::{Measured, Preparation, Repeat};
 use super::results::{Results, default_directory};
 use super::{Args, calibration, dry_run, hybrids, interrupt, live, simulated};
-use crate::cli::progress;
+use crate::cli::growing_file::write_whole;
+use crate::cli::{output, progress};
 
 /// Runs the scenario in `file`, or says what would be run.
 ///
@@ -36,10 +37,15 @@ pub fn run(args: &Args, file: &Path) -> anyhow::Result<()> {
     let results = Results::create(&directory, args.running.force, &asked.text, asked.points.len())?;
     let is_stopping = interrupt::watch()?;
     let mut conductor = Conductor { args, asked, preparation, results, is_stopping: &is_stopping };
-    let run = conductor.run(first)?;
-    conductor.results.finish()?;
-    conclude(run, args, &directory)?;
-    eprintln!("results are in {}", directory.display());
+    let mut run = conductor.empty_run();
+    let ran = conductor.run(first, &mut run);
+    let run = conductor.finished(run);
+    let kept = conductor.results.finish();
+    // What was measured before something failed, such as a disk that is full, is worth its figures.
+    let measured = ran.is_ok() || !run.observations.is_empty();
+    let concluded = if measured { conclude(run, args, &directory) } else { Ok(()) };
+    ran.and(kept).and(concluded)?;
+    output::complain(&format!("results are in {}", directory.display()));
     if is_stopping.load(Ordering::Acquire) {
         bail!("the experiment was interrupted: the figures are of what was measured until then");
     }
@@ -48,7 +54,10 @@ pub fn run(args: &Args, file: &Path) -> anyhow::Result<()> {
 
 fn say_remarks(asked: &Asked) {
     for remark in &asked.scenario.remarks {
-        eprintln!("{}, line {}: {}: {}", asked.file, remark.line, remark.subject, remark.remark);
+        output::complain(&format!(
+            "{}, line {}: {}: {}",
+            asked.file, remark.line, remark.subject, remark.remark
+        ));
     }
     for placement in &asked.scenario.placements {
         let cloud = placement.hybrid.as_ref().and_then(|hybrid| hybrid.model.as_ref());
@@ -56,7 +65,7 @@ fn say_remarks(asked: &Asked) {
         let models = [Some(&placement.model), cloud].into_iter().flatten();
         let notes = models.filter_map(|model| asked.paths.model(model).ok()?.note);
         for note in notes.chain(hybrids::remarks(placement, asked.scenario.deadline)) {
-            eprintln!("placement {}: {note}", placement.name);
+            output::complain(&format!("placement {}: {note}", placement.name));
         }
     }
 }
@@ -72,26 +81,29 @@ struct Conductor<'a> {
 type Prepared = (Repeat, Vec<Placed>);
 
 impl Conductor<'_> {
-    fn run(&mut self, first: Prepared) -> anyhow::Result<Run> {
+    /// Adds to `run` each repeat that is over.
+    fn run(&mut self, first: Prepared, run: &mut Run) -> anyhow::Result<()> {
         let (first_repeat, mut placed) = first;
         let costs = self.costs(&first_repeat, &mut placed)?;
         let mut prepared = Some((first_repeat, placed));
-        let mut run = self.empty_run(costs.as_ref().map(|costs| costs.passes.clone()));
+        if let Some(costs) = &costs {
+            run.clock = Clock::Virtual(costs.passes.clone());
+        }
         for point in 0..self.asked.points.len() {
             self.results.begin_point(point)?;
             for number in 0..self.asked.scenario.repeats {
                 if self.is_stopping.load(Ordering::Acquire) {
-                    return Ok(self.finished(run));
+                    return Ok(());
                 }
                 let (repeat, placed) = match prepared.take() {
                     Some(first) => first,
                     None => self.preparation.repeat(&self.asked, point, number)?,
                 };
                 let measured = self.measure(&repeat, placed, costs.as_ref())?;
-                self.keep(&repeat, measured, &mut run)?;
+                self.keep(&repeat, measured, run)?;
             }
         }
-        Ok(self.finished(run))
+        Ok(())
     }
 
     /// What forward passes take, where they are not made.
@@ -120,11 +132,14 @@ impl Conductor<'_> {
         for (name, cost) in placements.iter().flat_map(cost::names).zip(passes.iter().cloned().flatten()) {
             let us = |time: Duration| time.as_nanos() as f64 / 1e3;
             let (batch, row) = (us(cost.model.per_batch), us(cost.model.per_row));
-            eprintln!("{name}: a forward pass takes {batch} us and {row} us a row, {}", cost.basis);
+            output::complain(&format!(
+                "{name}: a forward pass takes {batch} us and {row} us a row, {}",
+                cost.basis
+            ));
         }
         let costs = Costs { passes, paths };
         let flags = cost::as_flags(placements, &costs);
-        std::fs::write(self.results.directory().join("cost.txt"), &flags)?;
+        write_whole(&self.results.directory().join("cost.txt"), &flags)?;
         Ok(Some(costs))
     }
 
@@ -150,23 +165,23 @@ impl Conductor<'_> {
 
     fn keep(&mut self, repeat: &Repeat, measured: Measured, run: &mut Run) -> anyhow::Result<()> {
         let Measured { observations, usages, marks, began_us } = measured;
-        self.results.end_repeat(&repeat.scenario, &self.preparation.devices, &observations)?;
+        let kept = self.results.end_repeat(&repeat.scenario, &self.preparation.devices, &observations);
         if run.observations.is_empty() && run.clock == Clock::Real {
             run.began_us = u64::try_from(began_us).unwrap_or_default();
         }
         run.observations.extend(observations);
         run.usages.extend(usages);
         run.marks.extend(marks);
-        Ok(())
+        kept
     }
 
-    fn empty_run(&self, costs: Option<Vec<BySite<Cost>>>) -> Run {
-        let is_real = costs.is_none();
+    fn empty_run(&self) -> Run {
+        let is_real = !self.args.running.is_virtual;
         Run {
             scenario: self.asked.scenario.clone(),
             source: self.asked.file.clone(),
             source_text: self.asked.text.clone(),
-            clock: costs.map_or(Clock::Real, Clock::Virtual),
+            clock: Clock::Real,
             points: self.asked.points.iter().map(|settings| Point { settings: settings.clone() }).collect(),
             devices: Vec::new(),
             observations: Vec::new(),
@@ -193,7 +208,7 @@ impl Conductor<'_> {
         let requests = repeat.due.len() * repeat.scenario.placements.len();
         let what = format!("{settings}repeat {number} of {repeats}: {requests} requests");
         if self.args.running.is_virtual {
-            eprintln!("{what}");
+            output::complain(&what);
             return Ok(ProgressBar::hidden());
         }
         bar(what, requests)
@@ -217,7 +232,7 @@ fn add_to_basis(cost: &mut Cost, path: &virtual_time::Path) -> std::fmt::Result 
 /// A bar on standard error where that is a terminal, otherwise a line.
 fn bar(what: String, requests: usize) -> anyhow::Result<ProgressBar> {
     if !progress::is_seen() {
-        eprintln!("{what}");
+        output::complain(&format!("{what}"));
         return Ok(ProgressBar::hidden());
     }
     let bar = progress::bar(requests as u64, "{msg} {bar:40} {pos}/{len} answers, {elapsed}")?;

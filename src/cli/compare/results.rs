@@ -1,6 +1,5 @@
 //! The directory of results: files that grow while an experiment runs, so that whatever happens, what was measured is there.
 
-use std::fs::File;
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,11 +12,12 @@ use nearfar::lab::observation::{Observation, Stages};
 use nearfar::lab::observations_file::ObservationsFile;
 use nearfar::lab::scenario::Scenario;
 
+use crate::cli::growing_file::{GrowingFile, UNFINISHED, write_whole};
+
 /// The scenario's copy. A directory that has it and observations is known as one of results.
 const SCENARIO: &str = "scenario.yaml";
+/// A table of that kind is readable only once it is complete, so that it has another name until then.
 const OBSERVATIONS: &str = "observations.parquet";
-/// While it is written: a table of that kind is readable only once it is complete.
-const OBSERVATIONS_UNFINISHED: &str = "observations.parquet.unfinished";
 const METRICS: &str = "metrics";
 const COMMUNICATION: &str = "metrics_communication";
 const COMMUNICATION_COLUMNS: [&str; 4] = ["timestamp_us", "message_type", "payload_bytes", "features_count"];
@@ -28,9 +28,9 @@ const OTHERS: [&str; 4] = ["cost.txt", "summary.json", "report.html", "latency.s
 pub struct Results {
     directory: PathBuf,
     points: usize,
-    metrics: Option<Writer<File>>,
-    communication: Option<Writer<File>>,
-    observations: ObservationsFile<BufWriter<File>>,
+    metrics: Option<Writer<GrowingFile>>,
+    communication: Option<Writer<GrowingFile>>,
+    observations: ObservationsFile<BufWriter<GrowingFile>>,
 }
 
 /// A kind of message, as the files call it.
@@ -74,8 +74,8 @@ impl Results {
         for name in names.iter().filter(|name| is_ours(name)) {
             std::fs::remove_file(directory.join(name)).with_context(at)?;
         }
-        std::fs::write(directory.join(SCENARIO), scenario).with_context(at)?;
-        let unfinished = File::create(directory.join(OBSERVATIONS_UNFINISHED)).with_context(at)?;
+        write_whole(&directory.join(SCENARIO), scenario)?;
+        let unfinished = GrowingFile::create_unfinished(&directory.join(OBSERVATIONS))?;
         Ok(Self {
             directory: directory.to_owned(),
             points,
@@ -97,14 +97,12 @@ impl Results {
     }
 
     /// A table of one point: its name tells which, where there are several.
-    fn table(&self, name: &str, point: usize, columns: &[&str]) -> anyhow::Result<Writer<File>> {
+    fn table(&self, name: &str, point: usize, columns: &[&str]) -> anyhow::Result<Writer<GrowingFile>> {
         let name = match self.points {
             1 => format!("{name}.csv"),
             _ => format!("{name}-{}.csv", point + 1),
         };
-        let path = self.directory.join(name);
-        let mut table =
-            Writer::from_path(&path).with_context(|| format!("{}: cannot be written", path.display()))?;
+        let mut table = Writer::from_writer(GrowingFile::create(&self.directory.join(name))?);
         table.write_record(columns)?;
         table.flush()?;
         Ok(table)
@@ -162,10 +160,7 @@ impl Results {
     pub fn finish(mut self) -> anyhow::Result<()> {
         self.flush()?;
         let unfinished = self.observations.finish()?.into_inner().map_err(|error| error.into_error())?;
-        unfinished.sync_all()?;
-        let (from, to) = (OBSERVATIONS_UNFINISHED, OBSERVATIONS);
-        std::fs::rename(self.directory.join(from), self.directory.join(to))?;
-        Ok(())
+        Ok(unfinished.complete()?)
     }
 }
 
@@ -179,11 +174,12 @@ fn names(directory: &Path) -> std::io::Result<Vec<String>> {
 /// Whether an experiment has left files of these names.
 fn are_results(names: &[String]) -> bool {
     let has = |wanted: &str| names.iter().any(|name| name == wanted);
-    has(SCENARIO) && (has(OBSERVATIONS) || has(OBSERVATIONS_UNFINISHED))
+    has(SCENARIO) && (has(OBSERVATIONS) || has(&format!("{OBSERVATIONS}.{UNFINISHED}")))
 }
 
 /// Whether an experiment writes a file of that name.
 fn is_ours(name: &str) -> bool {
+    let name = name.strip_suffix(UNFINISHED).and_then(|name| name.strip_suffix('.')).unwrap_or(name);
     let is_table = |kind: &str| {
         let rest = name.strip_prefix(kind).and_then(|rest| rest.strip_suffix(".csv"));
         rest.is_some_and(|rest| {
@@ -191,7 +187,7 @@ fn is_ours(name: &str) -> bool {
                 || rest.strip_prefix('-').is_some_and(|point| point.bytes().all(|byte| byte.is_ascii_digit()))
         })
     };
-    let is_other = [SCENARIO, OBSERVATIONS, OBSERVATIONS_UNFINISHED].contains(&name);
+    let is_other = [SCENARIO, OBSERVATIONS].contains(&name);
     is_table(METRICS) || is_table(COMMUNICATION) || is_other || OTHERS.contains(&name)
 }
 

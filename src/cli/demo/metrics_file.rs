@@ -1,25 +1,25 @@
 //! `metrics.csv`: one line for each answer, with the columns that people's notebooks already read.
 
-use std::fs::File;
 use std::path::Path;
 
-use anyhow::Context;
 use csv::Writer;
 
+use crate::cli::growing_file::GrowingFile;
 use crate::cli::requester::AnswerBody;
 
 const COLUMNS: [&str; 6] =
     ["timestamp_us", "device_id", "placement", "inference_time_ms", "cloud_latency_ms", "total_latency_ms"];
 
 pub struct MetricsFile {
-    writer: Writer<File>,
+    writer: Writer<GrowingFile>,
 }
 
 impl MetricsFile {
     pub fn create(path: &Path) -> anyhow::Result<Self> {
-        let mut writer =
-            Writer::from_path(path).with_context(|| format!("cannot write {}", path.display()))?;
+        let mut writer = Writer::from_writer(GrowingFile::create(path)?);
         writer.write_record(COLUMNS)?;
+        // A disk that is full already is better known before anything is measured.
+        writer.flush()?;
         Ok(Self { writer })
     }
 

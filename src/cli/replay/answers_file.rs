@@ -1,12 +1,11 @@
 //! The recording's rows with their answers beside them, as CSV.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
 use csv::{StringRecord, Writer};
 use nearfar::sensors::recorded::Row;
 
+use crate::cli::growing_file::{GrowingFile, UNFINISHED};
 use crate::cli::requester::Answer;
 
 /// The columns that are added.
@@ -15,19 +14,17 @@ const COLUMNS: [&str; 6] =
 
 /// Written beside its final name, and given that name once it is complete.
 pub struct AnswersFile {
-    writer: Option<Writer<tempfile::NamedTempFile>>,
+    writer: Option<Writer<GrowingFile>>,
     path: PathBuf,
     threshold: f32,
 }
 
 impl AnswersFile {
     pub fn create(path: &Path, header: &StringRecord, threshold: f32) -> anyhow::Result<Self> {
-        let directory =
-            path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let file = tempfile::NamedTempFile::new_in(directory)
-            .with_context(|| format!("cannot write answers in {}", directory.display()))?;
-        let mut writer = Writer::from_writer(file);
+        let mut writer = Writer::from_writer(GrowingFile::create_unfinished(path)?);
         writer.write_record(header.iter().chain(COLUMNS))?;
+        // A disk that is full already is better known before anything is asked.
+        writer.flush()?;
         Ok(Self { writer: Some(writer), path: path.to_owned(), threshold })
     }
 
@@ -50,12 +47,20 @@ impl AnswersFile {
         Ok(writer.write_record(row.record.iter().chain(added.iter().map(String::as_str)))?)
     }
 
+    /// Leaves the file as it is, without its name, because `error` came in between.
+    pub fn leave(&mut self, error: anyhow::Error) -> anyhow::Error {
+        // Where it cannot be written the error says so already.
+        match self.writer.take().map(|mut writer| writer.flush()) {
+            Some(Ok(())) => {
+                error.context(format!("the answers so far are in {}.{UNFINISHED}", self.path.display()))
+            }
+            _ => error,
+        }
+    }
+
     /// Gives the file its name.
     pub fn finish(&mut self) -> anyhow::Result<()> {
         let Some(writer) = self.writer.take() else { return Ok(()) };
-        let file = writer.into_inner().map_err(|error| error.into_error())?;
-        let kept: File =
-            file.persist(&self.path).with_context(|| format!("cannot write {}", self.path.display()))?;
-        Ok(kept.sync_all()?)
+        Ok(writer.into_inner().map_err(|error| error.into_error())?.complete()?)
     }
 }
