@@ -15,6 +15,7 @@ mod convert;
 mod dense;
 mod detector;
 mod error;
+mod foreign;
 mod inferred;
 mod inspect;
 mod load;
@@ -32,7 +33,7 @@ pub use config::{Activation, ConfigError, Layer, Layout, Order, Output, Returns}
 pub use convert::{ConvertError, ConvertOptions, Converted, convert};
 pub use detector::{Detector, Feature, ModelInfo};
 pub use error::LoadError;
-pub use inspect::{Inspection, inspect};
+pub use inspect::{Inspection, inspect, inspect_set};
 pub use tensors::{Dtype, TensorInfo};
 
 /// A model that one thread owns and calls.

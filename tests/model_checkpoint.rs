@@ -148,9 +148,75 @@ fn lightning_checkpoints_give_the_model_and_not_the_optimizer() {
 }
 
 #[test]
+fn what_python_2_pickled_is_read_in_either_format() {
+    let [zip, legacy] =
+        ["python2_ordered_dict_zip", "python2_ordered_dict_legacy"].map(|name| plain(name).unwrap());
+    let names: Vec<_> =
+        zip.0.tensors.iter().map(|tensor| (tensor.name.as_str(), tensor.shape.as_slice())).collect();
+    assert_eq!(names, [("0.weight", &[4, 8][..]), ("0.bias", &[4]), ("2.weight", &[1, 4]), ("2.bias", &[1])]);
+    assert_same(&zip.1, &legacy.1, 0.0, "both formats");
+    assert!(zip.1.iter().all(|(_, _, values)| values.iter().all(|value| value.is_finite() && *value != 0.0)));
+}
+
+#[test]
+fn a_checkpoint_may_be_called_pth_tar_and_what_is_none_is_called_what_it_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = |name: &str, content: &[u8]| {
+        let path = directory.path().join(name);
+        fs::write(&path, content).unwrap();
+        path
+    };
+    let state_dict = fs::read(fixture("pt/good/a_state_dict.pt")).unwrap();
+    let named = place("model_best.pth.tar", &state_dict);
+    assert!(Detector::load(&named).is_ok() && inspect(&named).is_ok());
+    let lfs = b"version https://git-lfs.github.com/spec/v1\noid sha256:0000\nsize 4749\n";
+    let html = b"<!DOCTYPE html><html><head><title>Sign in</title></head>";
+    let pickled =
+        b"\x80\x04\x95\x10\0\0\0\0\0\0\0\x8c\x14sklearn.linear_model\x94\x8c\x01L\x94\x93\x94)\x81.";
+    let safetensors = fs::read(fixture("pt/reference.safetensors")).unwrap();
+    for (content, parts) in [
+        (&lfs[..], &["Git LFS pointer", "git lfs pull"][..]),
+        (html, &["HTML page", "Sign in"]),
+        (b"{\"message\": \"Not Found\"}", &["JSON"]),
+        (b"", &["an empty file"]),
+        (b"\x1f\x8b\x08\0\0", &["gzip"]),
+        (pickled, &["scikit-learn"]),
+    ] {
+        for name in ["model.pt", "model.pth.tar", "model.safetensors", "pytorch_model.bin", "model.ckpt"] {
+            let path = place(name, content);
+            let target = directory.path().join("out.safetensors");
+            let from_convert =
+                convert(&path, &target, &ConvertOptions::default()).err().map(|error| error.to_string());
+            let from_load = Detector::load(&path).err().map(|error| error.to_string());
+            let from_inspect = inspect(&path).err().map(|error| error.to_string());
+            if name.ends_with(".safetensors") && content == pickled {
+                assert!(from_load.unwrap().contains("nearfar convert"));
+                continue;
+            }
+            for error in [from_convert, from_load, from_inspect] {
+                let error = error.expect("it is refused");
+                assert!(error.contains(name), "{error}");
+                assert!(parts.iter().all(|part| error.contains(part)), "{name}: {error}");
+            }
+        }
+    }
+    let misnamed = Detector::load(place("reference.pt", &safetensors)).err().unwrap().to_string();
+    assert!(misnamed.contains("found safetensors") && misnamed.contains(".safetensors"), "{misnamed}");
+    let misnamed = Detector::load(place("state.safetensors", &state_dict)).err().unwrap().to_string();
+    assert!(misnamed.contains("`nearfar convert"), "{misnamed}");
+    // The description beside the weights.
+    place("model.safetensors", &safetensors);
+    for (content, part) in [(&lfs[..], "Git LFS pointer"), (html, "HTML page")] {
+        place("config.json", content);
+        let error = Detector::load(directory.path()).err().unwrap().to_string();
+        assert!(error.contains("config.json") && error.contains(part), "{error}");
+    }
+}
+
+#[test]
 fn several_models_are_listed_with_how_to_choose() {
     let error = plain("ambiguous").unwrap_err();
-    for part in ["ema (state dict, ", "student (state dict, ", "--key"] {
+    for part in ["ema (state dict, ", "student (state dict, ", "tensors: ", "--key"] {
         assert!(error.contains(part), "{error}");
     }
     let expected = tensors(&fixture("pt/more/nested_now.safetensors"));

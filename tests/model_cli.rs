@@ -93,7 +93,24 @@ fn failures_exit_with_one() {
     assert_eq!((output.status.code(), target.exists()), (Some(1), false));
     let inspected = nearfar(&["inspect", text(&fixture("pt/more/whole_module.pt"))], "");
     assert_eq!(inspected.status.code(), Some(1), "it is described, and does not load");
-    assert!(String::from_utf8_lossy(&inspected.stdout).contains("first.norm.running_var"));
+    let (stdout, stderr) =
+        (String::from_utf8_lossy(&inspected.stdout), String::from_utf8_lossy(&inspected.stderr));
+    assert!(stdout.contains("first.norm.running_var"));
+    // The reason is said once.
+    let reason = stdout.lines().find_map(|line| line.strip_prefix("does not load")).unwrap().trim();
+    assert!(!stderr.contains(reason) && stderr.contains("does not load"), "{stderr}");
+}
+
+#[test]
+fn inspect_shows_the_set_that_is_chosen() {
+    let several = fixture("pt/more/ambiguous.pt");
+    let refused = nearfar(&["inspect", text(&several)], "");
+    let stderr = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(stderr.matches("ema (state dict").count(), 1, "{stderr}");
+    assert!(stderr.contains("--key") && refused.stdout.is_empty(), "{stderr}");
+    let chosen = nearfar(&["inspect", text(&several), "--key", "ema"], "");
+    let stdout = String::from_utf8_lossy(&chosen.stdout);
+    assert!(stdout.contains("state dict at ema"), "{stdout}{}", String::from_utf8_lossy(&chosen.stderr));
 }
 
 /// The exit status and what a shell line says, in which `$0` is the program.

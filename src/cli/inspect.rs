@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use nearfar::model::inspect;
+use nearfar::model::inspect_set;
 
 use super::output;
 
@@ -12,15 +12,19 @@ use super::output;
 pub struct Args {
     /// A directory with config.json and weights, a .safetensors file, or a .pt file
     model: PathBuf,
+    /// Which set of tensors to show, where a checkpoint holds more than one (an error lists them)
+    #[arg(long)]
+    key: Option<String>,
 }
 
 /// Prints the description; fails when the model would not load, after printing what could be read of it.
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    let inspection = inspect(&args.model)?;
+    let inspection = inspect_set(&args.model, args.key.as_deref())?;
     let mut stdout = io::stdout().lock();
     output::written(write!(stdout, "{inspection}").and_then(|()| stdout.flush()))?;
     match inspection.model {
         Ok(_) => Ok(()),
-        Err(problem) => Err(anyhow::Error::msg(problem)),
+        // The reason stands on the first line of what was printed.
+        Err(_) => Err(anyhow::anyhow!("{} is described, and does not load", args.model.display())),
     }
 }

@@ -20,7 +20,9 @@ mod view;
 
 pub use limits::Limits;
 use limits::Over;
+pub(super) use pickle::PROTO;
 
+use super::foreign;
 use super::tensors::RawTensor;
 
 /// Why a checkpoint gives no tensors.
@@ -84,7 +86,7 @@ pub enum CheckpointError {
         found: String,
     },
     /// Several sets of tensors, and no telling which one is meant.
-    #[error("the file holds more than one set of tensors: {}; choose one with its key (`nearfar convert --key KEY`)", sets.join(", "))]
+    #[error("the file holds more than one set of tensors: {}; choose one with its key (--key KEY of `nearfar convert` or `inspect`)", sets.join(", "))]
     Ambiguous {
         /// Each set's key and size.
         sets: Vec<String>,
@@ -123,13 +125,14 @@ pub(super) fn read(file: &[u8], key: Option<&str>, limits: &Limits) -> Result<Ch
     match file {
         [b'P', b'K', 3, 4, ..] => archive::read(file, key, limits),
         [pickle::PROTO, ..] => legacy::read(file, key, limits),
-        [] => Err(CheckpointError::Unrecognised { found: "an empty file".to_owned() }),
         _ if file.starts_with(legacy::MAGIC_IN_TEXT) => {
             Err(CheckpointError::Protocol { found: "0 or 1".to_owned() })
         }
         _ => {
-            let first: Vec<_> = file.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
-            Err(CheckpointError::Unrecognised { found: format!("bytes {} at its start", first.join(" ")) })
+            let first =
+                || file.iter().take(4).map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" ");
+            let found = foreign::name(file).unwrap_or_else(|| format!("bytes {} at its start", first()));
+            Err(CheckpointError::Unrecognised { found })
         }
     }
 }

@@ -29,6 +29,14 @@ pub struct Inspection {
 /// # Errors
 /// [`LoadError`] when the weights cannot be found or read.
 pub fn inspect(path: impl AsRef<Path>) -> Result<Inspection, LoadError> {
+    inspect_set(path, None)
+}
+
+/// The same of the set of tensors at `key`, in a checkpoint that holds more than one.
+///
+/// # Errors
+/// [`LoadError`] when the weights cannot be found or read, or there is no such set.
+pub fn inspect_set(path: impl AsRef<Path>, key: Option<&str>) -> Result<Inspection, LoadError> {
     let path = path.as_ref();
     let (files, weights_path) = match find(path) {
         Ok(files) => (Ok(files), None),
@@ -41,7 +49,7 @@ pub fn inspect(path: impl AsRef<Path>) -> Result<Inspection, LoadError> {
         (Ok(files), None) => files.weights.clone(),
         (Err(_), None) => path.to_owned(),
     };
-    let weights = read_weights(&weights_path, None)?;
+    let weights = read_weights(&weights_path, key)?;
     let format = weights.format.clone();
     let sha256 = weights.sha256.clone();
     let tensors = weights.tensors.iter().map(|tensor| tensor.info.clone()).collect();

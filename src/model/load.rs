@@ -11,7 +11,7 @@ use super::config::{CONFIG_BYTES_MAX, CONFIG_FILE, Config, Golden, Layer, Output
 use super::detector::{Detector, LABELS_DEFAULT, ModelInfo, THRESHOLD_DEFAULT};
 use super::network::{Description, Network, Values};
 use super::tensors::{RawTensor, Shape};
-use super::{LoadError, Model, checkpoint, inferred, safetensors_file};
+use super::{LoadError, Model, checkpoint, foreign, inferred, safetensors_file};
 use crate::text;
 
 /// The largest file of weights that is read: all of it is in memory while it is.
@@ -111,20 +111,35 @@ pub(super) fn find_weights(path: &Path) -> Result<PathBuf, LoadError> {
 /// Reads a file of weights of either kind, told by its name's end; of a checkpoint, the set of tensors at `key`.
 pub(super) fn read_weights(path: &Path, key: Option<&str>) -> Result<Weights, LoadError> {
     let kind = extension(path);
-    if !matches!(kind.as_str(), "safetensors" | "pt" | "pth" | "ckpt") {
+    // A checkpoint by any of the names that people give it: `.pth.tar` is not always an archive.
+    if !matches!(kind.as_str(), "safetensors" | "pt" | "pth" | "ckpt" | "tar" | "bin" | "pkl" | "onnx" | "h5")
+    {
         let problem = "expected a directory, or a file that ends in .safetensors or .pt".to_owned();
         return Err(LoadError::NotAModel { path: path.to_owned(), problem });
     }
     let bytes = read_bounded(path, WEIGHTS_BYTES_MAX, "weights_bytes_max")?;
     let sha256 = sha256(&bytes);
     if kind == "safetensors" {
-        let tensors = safetensors_file::parse(&bytes)
-            .map_err(|problem| LoadError::Safetensors { path: path.to_owned(), problem })?;
+        let tensors = safetensors_file::parse(&bytes).map_err(|problem| LoadError::Safetensors {
+            path: path.to_owned(),
+            problem: instead_of_safetensors(&bytes).unwrap_or(problem),
+        })?;
         return Ok(Weights { tensors, sha256, format: "safetensors".to_owned() });
     }
     let read = checkpoint::read(&bytes, key, &checkpoint::Limits::default())
         .map_err(|error| LoadError::Checkpoint { path: path.to_owned(), error })?;
     Ok(Weights { tensors: read.tensors, sha256, format: read.format })
+}
+
+/// What a file is that is called safetensors and is not, if it can be told.
+fn instead_of_safetensors(bytes: &[u8]) -> Option<String> {
+    let is_checkpoint = bytes.starts_with(b"PK\x03\x04") || bytes.first() == Some(&checkpoint::PROTO);
+    let found = if is_checkpoint {
+        "a checkpoint of PyTorch's, or another zip archive or pickle: make it one with `nearfar convert FILE.pt FILE.safetensors`".to_owned()
+    } else {
+        foreign::name(bytes).filter(|found| !found.starts_with("safetensors"))?
+    };
+    Some(format!("it is {found}"))
 }
 
 /// Builds the detector, refusing anything that is not as the configuration says.
@@ -341,6 +356,12 @@ pub(super) fn read_bounded(path: &Path, bytes_max: u64, bound: &'static str) -> 
 fn read_text(path: &Path) -> Result<String, LoadError> {
     let bytes = read_bounded(path, CONFIG_BYTES_MAX, "config_bytes_max")?;
     let text = text::decode(&bytes).map_err(|error| read_error(path, error.into()))?;
+    if !text.trim_start().starts_with('{')
+        && let Some(found) = foreign::text(&bytes)
+    {
+        let problem = format!("expected a description in JSON, found {found}");
+        return Err(LoadError::NotAModel { path: path.to_owned(), problem });
+    }
     Ok(text.to_owned())
 }
 

@@ -7,9 +7,13 @@ use zip::ZipArchive;
 
 use super::value::Shortened;
 use super::{Checkpoint, CheckpointError, Limits, pickle, state_dict, view};
+use crate::model::foreign;
 
 /// What every entry of a zip archive's directory begins with.
 const DIRECTORY_SIGNATURE: [u8; 4] = *b"PK\x01\x02";
+
+/// How many names tell what another program's archive is.
+const NAMES_LOOKED_AT_MAX: usize = 64;
 
 /// Reads the tensors of a zip archive.
 pub(super) fn read(file: &[u8], key: Option<&str>, limits: &Limits) -> Result<Checkpoint, CheckpointError> {
@@ -52,10 +56,13 @@ impl Archive<'_, '_> {
         let outermost = |folder: &String| folder.is_empty() || folder.find('/') == Some(folder.len() - 1);
         let listed =
             || names().take(4).map(|name| Shortened(&name).to_string()).collect::<Vec<_>>().join(", ");
-        folders
-            .into_iter()
-            .find(outermost)
-            .ok_or_else(|| CheckpointError::Archive(format!("it has no data.pkl, it holds {}", listed())))
+        folders.into_iter().find(outermost).ok_or_else(|| {
+            let all: Vec<_> = names().take(NAMES_LOOKED_AT_MAX).map(Cow::into_owned).collect();
+            match foreign::zip(&all) {
+                Some(found) => CheckpointError::Unrecognised { found },
+                None => CheckpointError::Archive(format!("it has no data.pkl, it holds {}", listed())),
+            }
+        })
     }
 
     fn get(&mut self, name: &str, bytes_max: u64) -> Result<Vec<u8>, CheckpointError> {

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use super::value::{Id, Shortened, Value};
 use super::{Checkpoint, CheckpointError, Limits, pickle, state_dict, view};
+use crate::model::foreign;
 use crate::model::tensors::Dtype;
 
 /// The number 0x1950a86a20f9469cfc6c, which says what the file is, in the little-endian bytes of its pickle.
@@ -22,9 +23,17 @@ pub(super) fn read(file: &[u8], key: Option<&str>, limits: &Limits) -> Result<Ch
         at += pickle.end;
         Ok(pickle)
     };
-    let magic = next()?;
+    // Pickles of other tools have arrays behind and among their opcodes, and cannot always be read.
+    let magic = match next() {
+        Err(CheckpointError::Pickle { .. }) if !begins_with_magic(file) => {
+            return Err(CheckpointError::Unrecognised {
+                found: foreign::pickle(file, "which cannot be read as one"),
+            });
+        }
+        magic => magic?,
+    };
     if !matches!(magic.arena.get(magic.root), Value::BigInt(bytes) if *bytes == MAGIC) {
-        let found = format!("a pickle of {}", magic.arena.describe(magic.root));
+        let found = foreign::pickle(file, &magic.arena.describe(magic.root));
         return Err(CheckpointError::Unrecognised { found });
     }
     let version = next()?;
@@ -46,6 +55,12 @@ pub(super) fn read(file: &[u8], key: Option<&str>, limits: &Limits) -> Result<Ch
         Some(bytes) => Ok(Cow::Borrowed(*bytes)),
         None => Err(CheckpointError::Legacy(format!("there is no storage {}", Shortened(key)))),
     })
+}
+
+/// Whether the magic number stands where it is written: behind PROTO, perhaps FRAME, and LONG1 with its length.
+fn begins_with_magic(file: &[u8]) -> bool {
+    const WITHIN_BYTES: usize = 32;
+    file[..file.len().min(WITHIN_BYTES)].windows(MAGIC.len()).any(|window| window == MAGIC)
 }
 
 fn shifted(error: CheckpointError, by: usize) -> CheckpointError {

@@ -6,7 +6,7 @@ use super::value::{Arena, Id, Object, Value};
 use super::{CheckpointError, Limits};
 
 /// The opcode that every supported pickle begins with.
-pub(super) const PROTO: u8 = 0x80;
+pub(in crate::model) const PROTO: u8 = 0x80;
 
 /// One pickle, read.
 #[derive(Debug)]
@@ -246,13 +246,37 @@ impl<'a> Machine<'a, '_> {
         let (args, callee) = (self.pop()?, self.pop()?);
         if let Some(("collections", "OrderedDict") | ("builtins" | "__builtin__", "dict")) =
             self.arena.global(callee)
-            && self.arena.elements(args).is_some_and(<[Id]>::is_empty)
+            && let Some(entries) = self.dict_of(args)
         {
-            return self.push(Value::Dict(Vec::new()));
+            self.charge(entries.len() * size_of::<(Id, Id)>())?;
+            return self.push(Value::Dict(entries));
         }
         self.charge(size_of::<Object>())?;
         let object = Object { callee, args, state: None, items: Vec::new(), entries: Vec::new() };
         self.push(Value::Object(Box::new(object)))
+    }
+
+    /// The entries of a dict that is made of nothing, of another dict, or of a list of pairs, which is how Python 2 pickled an
+    /// `OrderedDict`.
+    fn dict_of(&self, args: Id) -> Option<Vec<(Id, Id)>> {
+        match self.arena.elements(args)? {
+            [] => Some(Vec::new()),
+            &[of] => match self.arena.get(of) {
+                Value::Dict(entries) => Some(entries.clone()),
+                Value::List(pairs) | Value::Tuple(pairs) => {
+                    pairs.iter().map(|&pair| self.pair(pair)).collect()
+                }
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    fn pair(&self, id: Id) -> Option<(Id, Id)> {
+        match self.arena.elements(id)? {
+            &[key, value] => Some((key, value)),
+            _ => None,
+        }
     }
 
     fn build(&mut self) -> Step {
@@ -440,6 +464,31 @@ mod tests {
             root(b"\x80\x02cposix\nsystem\nX\x02\x00\x00\x00ls\x85R."),
             "an object of posix.system (not called)"
         );
+    }
+
+    #[test]
+    fn a_dict_of_pairs_is_one_and_what_is_no_list_of_pairs_is_a_note() {
+        let dict =
+            |class: &[u8], argument: &[u8]| root(&[b"\x80\x02c", class, b"\n", argument, b"\x85R."].concat());
+        for class in [&b"collections\nOrderedDict"[..], b"__builtin__\ndict", b"builtins\ndict"] {
+            // As Python 2 wrote them: lists of lists, with texts of either kind; and tuples.
+            assert_eq!(dict(class, b"](](U\x01aK\x01e](X\x01\0\0\0bK\x02ee"), "a dict with keys a, b");
+            assert_eq!(dict(class, b"](U\x01aK\x01\x86e"), "a dict with keys a");
+            assert_eq!(dict(class, b"}U\x01aK\x01s"), "a dict with keys a");
+            assert_eq!(dict(class, b"]"), "an empty dict");
+            for no_pairs in [&b"](K\x01e"[..], b"](](K\x01ee", b"](](K\x01K\x02K\x03ee", b"N", b"K\x05"] {
+                assert!(dict(class, no_pairs).ends_with("(not called)"));
+            }
+        }
+    }
+
+    #[test]
+    fn copies_of_one_dict_over_and_over_reach_the_bound() {
+        let once: &[u8] = b"cbuiltins\ndict\nh\0\x85R";
+        let entries = b"N".repeat(2_000);
+        let bytes = [b"\x80\x02}(", entries.as_slice(), b"uq\0", &once.repeat(5_000), b"."].concat();
+        let small = Limits { value_bytes_max: 1 << 20, ..Limits::default() };
+        assert!(read(&bytes, &small).unwrap_err().to_string().contains("value_bytes_max"));
     }
 
     #[test]

@@ -34,6 +34,24 @@ struct Set {
     tensors: Vec<(String, Id)>,
 }
 
+impl Set {
+    /// Key, kind, size and the first names: a loss beside the weights is a set too, and should be seen to be one.
+    fn describe(&self) -> String {
+        const NAMES_MAX: usize = 2;
+        let count = self.tensors.len();
+        let names: Vec<_> =
+            self.tensors.iter().take(NAMES_MAX).map(|(name, _)| Shortened(name).to_string()).collect();
+        let (plural, more) =
+            (if count == 1 { "" } else { "s" }, if count > NAMES_MAX { ", ..." } else { "" });
+        format!(
+            "{} ({}, {count} tensor{plural}: {}{more})",
+            Shortened(&self.key),
+            self.kind,
+            names.join(", ")
+        )
+    }
+}
+
 /// Finds the tensors of the set at `key`, or of the only set there is.
 pub(super) fn find<'a>(
     pickle: &Pickle<'a>,
@@ -70,8 +88,7 @@ fn choose(
     let listed = || {
         const SETS_MAX: usize = 12;
         let sets = sets.iter().take(SETS_MAX);
-        sets.map(|set| format!("{} ({}, {} tensors)", Shortened(&set.key), set.kind, set.tensors.len()))
-            .collect()
+        sets.map(Set::describe).collect()
     };
     if let Some(key) = key {
         let found = sets.iter().position(|set| set.key == key);
