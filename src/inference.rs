@@ -2,10 +2,14 @@
 //!
 //! Plain data: nothing here knows JSON, MQTT, candle or tokio.
 
+mod whole;
+
 use std::fmt;
 use std::time::Duration;
 
 use compact_str::CompactString;
+
+pub use whole::whole_number;
 
 /// The longest device id, in bytes of UTF-8.
 pub const DEVICE_ID_BYTES_MAX: usize = 128;

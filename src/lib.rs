@@ -50,6 +50,7 @@ pub mod report;
 pub mod sensors;
 pub mod settings;
 pub mod strict_toml;
+mod suggestion;
 pub mod telemetry;
 pub mod text;
 pub mod tls;

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::de::DeserializeOwned;
 
+use crate::suggestion;
+
 /// What is wrong with a TOML text, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TomlError {
@@ -56,18 +58,6 @@ pub fn invalid_at(text: &str, at: usize, problem: impl Into<String>) -> TomlErro
     TomlError { line: line_of(text, at), key: key_at(text, at), problem: problem.into(), suggestion: None }
 }
 
-/// The entry of `known` that `name` most resembles, if any does.
-pub fn closest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let scored = known.into_iter().map(|candidate| (strsim::jaro_winkler(name, candidate), candidate));
-    scored
-        .filter(|(score, _)| *score >= SIMILARITY_MIN)
-        .max_by(|one, other| one.0.total_cmp(&other.0))
-        .map(|(_, candidate)| candidate)
-}
-
-/// Jaro-Winkler similarity from which two names count as one misspelt.
-const SIMILARITY_MIN: f64 = 0.75;
-
 fn suggest(problem: &str) -> Option<String> {
     unknown_key(problem)?.1.map(str::to_owned)
 }
@@ -78,7 +68,7 @@ fn suggest(problem: &str) -> Option<String> {
 pub fn unknown_key(problem: &str) -> Option<(&str, Option<&str>)> {
     let mut names = problem.strip_prefix("unknown ")?.split('`').skip(1).step_by(2);
     let unknown = names.next()?;
-    Some((unknown, closest(unknown, names)))
+    Some((unknown, suggestion::meant(unknown, names)))
 }
 
 fn line_of(text: &str, at: usize) -> usize {

@@ -30,7 +30,8 @@ const TABLE: &[Row] = &[
     row("mqtt", Only(&[]), &["tokio", "serde", "candle", "rumqtt"]),
     row("network", Only(&[]), &["tokio", "serde", "candle", "rumqtt", "mqtt"]),
     row("rate_limit", Only(&[]), &["tokio", "candle", "rumqtt", "mqtt"]),
-    row("strict_toml", Only(&[]), &["tokio", "candle", "rumqtt", "mqtt"]),
+    row("suggestion", Only(&[]), &["tokio", "serde", "candle", "rumqtt", "mqtt"]),
+    row("strict_toml", Only(&["suggestion"]), &["tokio", "candle", "rumqtt", "mqtt"]),
     row("tls", Only(&["text"]), &["serde", "candle", "rumqtt", "clap"]),
     row("text", Only(&[]), &["tokio", "serde", "candle", "rumqtt", "mqtt"]),
     row(
@@ -40,15 +41,19 @@ const TABLE: &[Row] = &[
     ),
     row(
         "settings",
-        Only(&["inference", "network", "placement", "strict_toml"]),
+        Only(&["inference", "network", "placement", "strict_toml", "suggestion"]),
         &["tokio", "serde", "candle", "rumqtt", "mqtt"],
     ),
     row("telemetry", Only(&[]), &["tokio", "candle", "mqtt"]),
     row("metrics", Only(&["inference"]), &["tokio", "serde", "candle", "rumqtt", "mqtt"]),
     row("wire", Only(&["inference"]), &["tokio", "candle", "rumqtt", "mqtt", "topic"]),
-    row("model", Only(&["inference", "text"]), &["tokio", "rumqtt", "mqtt"]),
+    row("model", Only(&["inference", "suggestion", "text"]), &["tokio", "rumqtt", "mqtt"]),
     row("worker", Only(&["inference", "model"]), &["tokio", "serde", "candle", "rumqtt", "mqtt"]),
-    row("broker", Only(&["mqtt", "rate_limit", "strict_toml", "text", "tls"]), &["serde_json", "candle"]),
+    row(
+        "broker",
+        Only(&["mqtt", "rate_limit", "strict_toml", "suggestion", "text", "tls"]),
+        &["serde_json", "candle"],
+    ),
     row("client", Only(&["broker", "mqtt", "rate_limit", "tls"]), &["serde_json", "candle"]),
     row(
         "deployment",
@@ -73,7 +78,11 @@ const TABLE: &[Row] = &[
         &["serde", "candle", "rumqtt", "mqtt", "clap"],
     ),
     row("node", AllBut(&["cli", "config", "http", "lab", "report"]), &["clap", "candle", "rumqtt"]),
-    row("sensors", Only(&["features", "inference", "text"]), &["tokio", "candle", "rumqtt", "mqtt"]),
+    row(
+        "sensors",
+        Only(&["features", "inference", "suggestion", "text"]),
+        &["tokio", "candle", "rumqtt", "mqtt"],
+    ),
     row(
         "config",
         Only(&[
@@ -102,6 +111,7 @@ const TABLE: &[Row] = &[
             "sensors",
             "settings",
             "strict_toml",
+            "suggestion",
             "text",
             "worker",
         ]),

@@ -60,6 +60,60 @@ fn an_urgency_is_one_of_four_words_and_whatever_else_stands_there_refuses_nothin
 }
 
 #[test]
+fn a_whole_timestamp_of_any_form_is_taken_exactly() {
+    for (text, number) in [
+        ("1.7e15", 1_700_000_000_000_000),
+        ("1700000000000000.0", 1_700_000_000_000_000),
+        ("9007199254740993.0", 9_007_199_254_740_993),
+        ("-2.5E+1", -25),
+        ("-0.0", 0),
+    ] {
+        for payload in [
+            format!(r#"{{"device_id":"a","timestamp_us":{text},"features":[1,2,3]}}"#),
+            // And where an error goes back.
+            format!(r#"{{"device_id":"a","timestamp_us":{text},"features":[1,2]}}"#),
+            format!(r#"{{"device_id":"a","timestamp_us":{text},"features":["x"]}}"#),
+        ] {
+            let caller = match parse_request(payload.as_bytes(), 3, Limits::default()) {
+                Ok(request) => request.caller,
+                Err(rejected) => rejected.caller,
+            };
+            // What is read again to be explained is a float by then.
+            let is_near = caller
+                .timestamp_us
+                .is_some_and(|found| found == number || payload.contains('x') && (found - number).abs() <= 1);
+            assert!(is_near, "{payload}: {caller:?}");
+        }
+    }
+    for text in ["1.5", "1e-1", "9223372036854775808.0", "1e19", "4503599627370497.25"] {
+        let payload = format!(r#"{{"device_id":"a","timestamp_us":{text},"features":[1,2,3]}}"#);
+        let rejected = parse_request(payload.as_bytes(), 3, Limits::default()).unwrap_err();
+        assert_eq!(rejected.refusal.code, ErrorCode::InvalidJson);
+        assert!(rejected.refusal.message.contains("timestamp_us must be a whole number"), "{rejected:?}");
+    }
+}
+
+#[test]
+fn a_member_that_is_ignored_may_stand_twice_and_no_other() {
+    let members =
+        [("device_id", "\"a\""), ("timestamp_us", "1"), ("features", "[1]"), ("request_id", "\"r\"")];
+    let twice = |name: &str, one: &str, other: &str| {
+        let others = members.iter().filter(|(member, _)| *member != name);
+        let others: String = others.map(|(member, value)| format!("\"{member}\":{value},")).collect();
+        let payload = format!("{{\"{name}\":{one},{others}\"{name}\":{other}}}");
+        parse_request(payload.as_bytes(), 1, Limits::default())
+    };
+    for (name, value) in [("site", "\"north\""), ("", "1"), ("nested", r#"{"a":1,"a":2}"#)] {
+        assert!(twice(name, value, value).is_ok(), "{name:?}");
+    }
+    assert_eq!(twice("urgency", "\"low\"", "\"high\"").unwrap().urgency, Some(Urgency::High));
+    for (name, value) in members {
+        let rejected = twice(name, value, value).unwrap_err();
+        assert!(rejected.refusal.message.contains("appears twice"), "{name}: {rejected:?}");
+    }
+}
+
+#[test]
 fn extreme_integers_of_time_survive() {
     for timestamp in [i64::MIN, -1, 0, i64::MAX] {
         let payload = json!({"device_id": "a", "timestamp_us": timestamp, "features": [1, 2, 3]}).to_string();

@@ -10,6 +10,7 @@ use super::config::{
     Config, ConnectionLimits, Listener, PACKET_BYTES_LEAST, SEGMENT_BYTES_LEAST, SEGMENTS_LEAST,
     SegmentLimits, SharedStrategy,
 };
+use crate::suggestion;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
@@ -18,9 +19,6 @@ use std::path::Path;
 use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
-
-/// How alike two keys are at least, from 0 to 1, for one to be suggested for the other.
-const SUGGESTION_LIKENESS: f64 = 0.75;
 
 const ROOT_KEYS: &[&str] = &["id", "router", "v4", "v5", "limits", "ws", "options"];
 const ROUTER_KEYS: &[&str] = &[
@@ -380,12 +378,7 @@ fn line(text: &str, span: Range<usize>) -> usize {
 }
 
 fn suggestion(key: &str, known: &[&str]) -> Option<String> {
-    known
-        .iter()
-        .map(|known| (strsim::jaro_winkler(key, known), *known))
-        .filter(|(likeness, _)| *likeness >= SUGGESTION_LIKENESS)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, known)| known.to_owned())
+    suggestion::meant(key, known.iter().copied()).map(str::to_owned)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::io::{self, BufRead, Write};
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
+use nearfar::inference::whole_number;
 use nearfar::model::Detector;
 use nearfar::text;
 use serde::{Deserialize, Serialize};
@@ -83,10 +84,22 @@ fn score_lines(
 struct Caller {
     #[serde(skip_serializing_if = "Option::is_none")]
     device_id: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", default, deserialize_with = "microseconds")]
     timestamp_us: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     request_id: Option<String>,
+}
+
+/// As in a request, a whole number of any form.
+fn microseconds<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
+    let value = Value::deserialize(deserializer)?;
+    let expected =
+        || serde::de::Error::custom(format!("timestamp_us: expected whole microseconds, found {value}"));
+    match &value {
+        Value::Null => Ok(None),
+        Value::Number(number) => whole_number(&number.to_string()).map(Some).ok_or_else(expected),
+        _ => Err(expected()),
+    }
 }
 
 #[derive(Serialize)]

@@ -4,7 +4,8 @@ use std::io::Read;
 
 use csv::{ReaderBuilder, StringRecord};
 
-use crate::strict_toml;
+use crate::inference::whole_number;
+use crate::suggestion;
 use crate::text;
 
 /// The columns, in the order of the replaced system; a file may have them in any order, and others besides.
@@ -118,7 +119,7 @@ fn columns(file: &str, header: &StringRecord) -> Result<[usize; 6], MetricsFileE
             file: file.to_owned(),
             column,
             found: header.iter().collect::<Vec<_>>().join(","),
-            hint: strict_toml::closest(column, header.iter().filter(|name| !COLUMNS.contains(name)))
+            hint: suggestion::meant(column, header.iter().filter(|name| !COLUMNS.contains(name)))
                 .map(|name| format!("; is it {name:?}?"))
                 .unwrap_or_default(),
         })?;
@@ -134,7 +135,7 @@ struct Row<'a> {
 
 impl Row<'_> {
     fn measurement(&self) -> Result<Measurement, MetricsFileError> {
-        let timestamp_us = self.cell(0).parse().map_err(|_| self.wrong(0, "whole microseconds"))?;
+        let timestamp_us = whole_number(self.cell(0)).ok_or_else(|| self.wrong(0, "whole microseconds"))?;
         Ok(Measurement {
             timestamp_us,
             device_id: self.name(1)?,

@@ -16,6 +16,7 @@ pub use columns::{Columns, FeatureColumns};
 pub use error::{RecordingError, Suggestion};
 
 use self::parquet::ParquetRows;
+use crate::inference::whole_number;
 use crate::text::{self, Unmarked};
 use columns::{Chosen, Time};
 
@@ -181,7 +182,7 @@ impl Cells<'_> {
     }
 
     fn microseconds(&self, column: usize) -> Result<i64, RecordingError> {
-        self.text(column).parse().map_err(|_| self.unfit(column, "whole microseconds"))
+        whole_number(self.text(column)).ok_or_else(|| self.unfit(column, "whole microseconds"))
     }
 
     fn seconds(&self, column: usize) -> Result<i64, RecordingError> {

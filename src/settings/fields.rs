@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{Setting, Value};
-use crate::strict_toml;
+use crate::suggestion;
 
 /// A setting that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -215,7 +215,7 @@ fn mismatch(setting: &Setting, key: String, expected: &str) -> SettingError {
 }
 
 fn hint(found: &str, known: &[&'static str]) -> String {
-    strict_toml::closest(found, known.iter().copied())
+    suggestion::meant(found, known.iter().copied())
         .map(|known| format!("; did you mean `{known}`?"))
         .unwrap_or_default()
 }
@@ -228,7 +228,7 @@ mod tests {
         let entry = |name: &str, line, value| (name.to_owned(), Setting { line, value });
         let entries = vec![
             entry("rate", 2, Value::Whole(5)),
-            entry("mdoel", 3, Value::Text("m".to_owned())),
+            entry("mdoel", 3, Value::Text("mmn".to_owned())),
             entry("empty", 4, Value::Nothing),
         ];
         Setting { line: 1, value: Value::Table(entries) }
@@ -258,9 +258,9 @@ mod tests {
             fields.text("rate").unwrap_err().to_string(),
             "line 2, key `rate`: found 5, expected text"
         );
-        assert_eq!(fields.number("mdoel").unwrap_err().problem, "found \"m\", expected a number");
+        assert_eq!(fields.number("mdoel").unwrap_err().problem, "found \"mmn\", expected a number");
         let wrong = fields.choice("mdoel", &[("mm", 1), ("x", 2)]).unwrap_err();
-        assert_eq!(wrong.problem, "found \"m\", expected one of mm, x; did you mean `mm`?");
+        assert_eq!(wrong.problem, "found \"mmn\", expected one of mm, x; did you mean `mm`?");
         assert!(Fields::of(&Setting { line: 1, value: Value::Flag(true) }, "a").is_err());
     }
 }

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use serde_json::Value;
 
 use super::parse::{Draft, MEMBERS, Rejected, accept};
-use crate::inference::{Caller, DeviceId, ErrorCode, Refusal};
+use crate::inference::{Caller, DeviceId, ErrorCode, Refusal, whole_number};
 
 /// The error for `payload`, which the fast path refused with `cause`.
 pub(super) fn diagnose(
@@ -56,7 +56,7 @@ pub(super) fn diagnose(
 fn readable_caller(members: &serde_json::Map<String, Value>) -> Caller {
     Caller {
         device_id: members.get("device_id").and_then(Value::as_str).and_then(|name| DeviceId::new(name).ok()),
-        timestamp_us: members.get("timestamp_us").and_then(Value::as_i64),
+        timestamp_us: members.get("timestamp_us").and_then(microseconds),
         request_id: None,
     }
 }
@@ -71,9 +71,9 @@ fn draft(members: &serde_json::Map<String, Value>) -> Result<Draft<'_>, String> 
     };
     let timestamp_us = match member("timestamp_us") {
         None => None,
-        Some(value) => Some(value.as_i64().ok_or_else(|| {
+        Some(value) => Some(microseconds(value).ok_or_else(|| {
             let found = if value.is_number() { value.to_string() } else { kind(value).to_owned() };
-            format!("timestamp_us must be an integer of microseconds within 64 bits, found {found}")
+            format!("timestamp_us must be a whole number of microseconds within 64 bits, found {found}")
         })?),
     };
     let features = match member("features") {
@@ -83,6 +83,10 @@ fn draft(members: &serde_json::Map<String, Value>) -> Result<Draft<'_>, String> 
     };
     let (device_id, request_id) = (text("device_id")?, text("request_id")?);
     Ok(Draft { device_id, timestamp_us, request_id, features, urgency: None })
+}
+
+fn microseconds(value: &Value) -> Option<i64> {
+    value.is_number().then(|| whole_number(&value.to_string()))?
 }
 
 fn numbers(values: &[Value]) -> Result<Vec<f32>, String> {

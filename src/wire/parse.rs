@@ -8,10 +8,13 @@ use std::fmt;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 
 use super::diagnose::diagnose;
 use super::plain;
-use crate::inference::{Caller, DeviceId, ErrorCode, REQUEST_ID_BYTES_MAX, Refusal, Request, Urgency};
+use crate::inference::{
+    Caller, DeviceId, ErrorCode, REQUEST_ID_BYTES_MAX, Refusal, Request, Urgency, whole_number,
+};
 
 /// The bounds on a payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -184,7 +187,7 @@ impl<'de> Visitor<'de> for DraftVisitor {
                 }
                 Some(TIMESTAMP_US) => {
                     once(TIMESTAMP_US)?;
-                    draft.timestamp_us = map.next_value()?;
+                    draft.timestamp_us = microseconds(map.next_value::<&RawValue>()?.get())?;
                 }
                 Some(FEATURES) => {
                     once(FEATURES)?;
@@ -203,6 +206,16 @@ impl<'de> Visitor<'de> for DraftVisitor {
             }
         }
         Ok(draft)
+    }
+}
+
+/// A time as it stands in the payload: digits decide, for a float has not room for all of them.
+fn microseconds<E: Error>(text: &str) -> Result<Option<i64>, E> {
+    match text {
+        "null" => Ok(None),
+        _ => whole_number(text)
+            .map(Some)
+            .ok_or_else(|| E::custom("timestamp_us must be a whole number of microseconds within 64 bits")),
     }
 }
 

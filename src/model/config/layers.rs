@@ -4,9 +4,10 @@ use std::fmt;
 
 use serde::Deserialize;
 
-use super::schema::{LayerEntry, nearest};
+use super::schema::LayerEntry;
 use super::shape::{Shape, shape_after};
 use super::{ConfigError, LAYERS_MAX, Output, Place};
+use crate::suggestion;
 
 /// The `eps` of PyTorch's batch norm, used when a layer does not state one.
 const BATCH_NORM_EPS_DEFAULT: f64 = 1e-5;
@@ -365,7 +366,7 @@ impl Entry<'_> {
     }
 
     fn unknown_kind(&self, kind: &str) -> ConfigError {
-        let suggestion = nearest(kind, KINDS.into_iter())
+        let suggestion = suggestion::meant(kind, KINDS)
             .map(|known| format!("; did you mean \"{known}\"?"))
             .unwrap_or_default();
         let problem = format!("unknown type {kind:?}, expected one of {}{suggestion}", KINDS.join(", "));

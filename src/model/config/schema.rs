@@ -7,6 +7,7 @@ use serde::Deserialize;
 use super::layers::Returns;
 use super::shape::Order;
 use super::{ConfigError, OutputKind};
+use crate::suggestion;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -144,19 +145,8 @@ pub(super) fn parse(text: &str, file: &Path) -> Result<Document, ConfigError> {
 fn with_suggestion(problem: &str) -> String {
     let mut quoted = problem.split('`').skip(1).step_by(2);
     let unknown = problem.starts_with("unknown ").then(|| quoted.next()).flatten();
-    match unknown.and_then(|unknown| nearest(unknown, quoted)) {
+    match unknown.and_then(|unknown| suggestion::meant(unknown, quoted)) {
         Some(known) => format!("{problem}; did you mean `{known}`?"),
         None => problem.to_owned(),
     }
-}
-
-/// The candidate that is most like `word`, when one is like it at all.
-pub(super) fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    /// Below this likeness a suggestion puzzles more than it helps.
-    const LIKENESS_MIN: f64 = 0.7;
-    candidates
-        .map(|candidate| (strsim::jaro_winkler(word, candidate), candidate))
-        .filter(|(likeness, _)| *likeness >= LIKENESS_MIN)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, candidate)| candidate)
 }

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use csv::StringRecord;
 
 use super::RECORD_BYTES_MAX;
+use crate::suggestion;
 
 /// Why a recorded file, or a row of it, cannot be used. Lines count from 1, the header's.
 #[derive(Debug, thiserror::Error)]
@@ -138,8 +139,6 @@ pub enum Suggestion {
     Columns(Vec<String>),
 }
 
-/// Jaro-Winkler similarity from which two names count as one misspelt.
-const SIMILARITY_MIN: f64 = 0.8;
 /// How many columns a suggestion lists.
 const LISTED_MAX: usize = 8;
 /// How much of a cell or a name an error shows, in characters.
@@ -149,12 +148,10 @@ impl Suggestion {
     pub(super) fn of(name: &str, header: &StringRecord) -> Self {
         // Names are compared in part, for a hostile header's can be very long.
         let name = excerpt(name);
-        let columns = header.iter().map(excerpt);
-        let scored = columns.map(|column| (strsim::jaro_winkler(&name, &column), column));
-        let best = scored.max_by(|one, other| one.0.total_cmp(&other.0));
-        match best {
-            Some((similarity, column)) if similarity >= SIMILARITY_MIN => Self::Similar(column),
-            _ => Self::Columns(header.iter().map(excerpt).take(LISTED_MAX + 1).collect()),
+        let columns: Vec<_> = header.iter().map(excerpt).collect();
+        match suggestion::meant(&name, columns.iter().map(String::as_str)) {
+            Some(column) => Self::Similar(column.to_owned()),
+            None => Self::Columns(columns.into_iter().take(LISTED_MAX + 1).collect()),
         }
     }
 }
