@@ -7,6 +7,8 @@ mod mqtt;
 mod schedules;
 #[path = "broker_limits/shares.rs"]
 mod shares;
+#[path = "broker_limits/wait.rs"]
+mod wait;
 
 use mqtt::{Client, Connect, PATIENCE, Packet, packet, start, trickle};
 use nearfar::broker::{Broker, Config, Limit, Limits, OverRate, PendingPolicy};

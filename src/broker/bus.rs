@@ -4,8 +4,9 @@
 
 use super::backlog::Backlog;
 use super::batch::Batch;
-use super::config::{Config, RouterLimits, SharedStrategy};
+use super::config::{Config, PendingPolicy, RouterLimits, SharedStrategy};
 use super::ended::{Ended, Endings};
+use super::gate::Gate;
 use super::hold::{Hold, Registration};
 use super::lane::{Lane, LaneReceiver, Load};
 use super::machine;
@@ -65,6 +66,8 @@ pub(super) struct Bus {
     /// What the broker tells of itself: nothing of it is a client's, so no bound of theirs is for it.
     own: Mutex<RetainedStore>,
     limits: RouterLimits,
+    /// Publishers wait for receivers that are slow.
+    pub waits_for_receivers: bool,
     /// Subscriptions of sessions, and places in shared groups.
     pub plain_subscriptions: Total,
     pub shared_subscriptions: Total,
@@ -79,6 +82,12 @@ pub(super) struct Bus {
     pub refused: Refused,
     pub endings: Endings,
     pub memory: Arc<Memory>,
+}
+
+/// What a publisher waits at.
+pub(super) enum Obstacle {
+    Gate(Arc<Gate>),
+    Lane(Arc<Lane>),
 }
 
 /// What comes out of the router.
@@ -113,6 +122,7 @@ impl Bus {
             )),
             own: Mutex::new(RetainedStore::new(usize::MAX, usize::MAX, config.access.clone())),
             limits: config.router.clone(),
+            waits_for_receivers: limits.pending_policy == PendingPolicy::Wait,
             plain_subscriptions: Total::default(),
             shared_subscriptions: Total::default(),
             published: AtomicU64::new(0),
@@ -181,18 +191,25 @@ impl Bus {
         self.limits.lag_bytes(filter)
     }
 
-    /// The first of the lanes to these that has no room for a message of `bytes`, behind what a connection holds and is about to send.
-    pub fn refuses<'a>(
-        &'a self,
-        targets: &'a Targets,
+    /// What is in the way of a message of `bytes` to these, behind what a connection holds and is about to send: a receiver that publishers
+    /// wait for, or the first of the lanes that has no room.
+    pub fn refuses(
+        &self,
+        targets: &Targets,
         held: Load,
         bytes: usize,
         visit: &mut Visit,
-    ) -> Option<&'a Arc<Lane>> {
+        origin: u64,
+    ) -> Option<Obstacle> {
+        if self.waits_for_receivers
+            && let Some(gate) = targets.gates(origin).find(|gate| !visit.may_pass(gate))
+        {
+            return Some(Obstacle::Gate(gate.clone()));
+        }
         let message = Load::of(bytes, targets);
         let clients = targets.has_clients().then_some(&self.connections);
         let mut lanes = targets.links.iter().chain(clients);
-        lanes.find(|lane| !lane.admits(held, message, visit))
+        lanes.find(|lane| !lane.admits(held, message, visit)).cloned().map(Obstacle::Lane)
     }
 
     /// Publishes a batch and empties it: one lock, at most one event, retained messages in the same order.

@@ -366,9 +366,20 @@ pub enum PendingPolicy {
     DropOldest,
     /// The message that has just come is dropped.
     DropNewest,
+    /// Clients that publish wait for a client that is online: they are not read from, and their acknowledgements come later, until it has
+    /// taken what it has. One that takes nothing for `write_timeout` while others wait is disconnected (0x97). For a client that is
+    /// away the newest message is dropped, and so it is of what the node itself publishes.
+    Wait,
     /// The session ends, so that nothing is missed unnoticed: a client that is online is disconnected (0x97), also when it
     /// lags by more than it may; one that was away finds no session.
     Disconnect,
+}
+
+impl PendingPolicy {
+    /// Whether a client that is online is given no more than its queue has room for.
+    pub(super) fn holds_back(self) -> bool {
+        matches!(self, Self::Hold | Self::Wait)
+    }
 }
 
 /// What happens to a client that publishes faster than it may.

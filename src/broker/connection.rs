@@ -2,6 +2,7 @@
 
 use super::access::Action;
 use super::admission::{self, Seated};
+use super::awaited::Stall;
 use super::batch::Batch;
 use super::bus::lock;
 use super::codec::Version;
@@ -140,6 +141,12 @@ pub(super) struct Connection {
     pub is_overrun: bool,
     /// It has more unread than it may, which was counted.
     is_unread: bool,
+    /// Its publishes wait for another client that is slow.
+    pub is_at_gate: bool,
+    /// Messages that were taken for it.
+    pub given: u64,
+    /// Others wait for it, and it takes nothing.
+    pub stall: Option<Stall>,
 }
 
 /// What a client has sent that nothing has been made of yet.
@@ -378,6 +385,9 @@ impl Connection {
             paused_until: None,
             is_overrun: false,
             is_unread: false,
+            is_at_gate: false,
+            given: 0,
+            stall: None,
         }
     }
 
@@ -415,6 +425,7 @@ impl Connection {
         let tick = tokio::time::sleep(self.tick());
         tokio::pin!(tick);
         self.resume()?;
+        self.hold_publishers();
         // Packets may have come with the CONNECT.
         self.process()?;
         self.note_arrived(Instant::now());
@@ -437,7 +448,8 @@ impl Connection {
             refusing.note(wants_write, Instant::now);
             self.tell_traffic();
             let takes_more = self.takes_more();
-            let can_read = self.frames.is_empty() && !self.is_held && self.reads_enough();
+            let can_read =
+                (self.frames.is_empty() || self.reads_ahead()) && !self.is_held && self.reads_enough();
             if can_read {
                 self.reserve_block();
             }
@@ -454,6 +466,10 @@ impl Connection {
                     self.session.standing.note_active(self.server.bus.ms_of(last_packet));
                     if can_read {
                         self.check_silence()?;
+                    }
+                    if self.stalls(Instant::now()) {
+                        self.server.bus.reached.note(Limit::WriteTimeout, &self.client_id);
+                        return Err(Reason::QUOTA_EXCEEDED);
                     }
                     if refusing.lasts(self.server.config.limits.write_timeout, Instant::now()) {
                         return Ok(End::Lost(Ended::WriteTimeout));
@@ -478,7 +494,7 @@ impl Connection {
                         let now = Instant::now();
                         self.read_bytes = bytes;
                         self.received.bytes += bytes as u64;
-                        self.process()?;
+                        if self.frames.is_empty() { self.process()? } else { self.look_ahead()? }
                         self.note_arrived(now);
                         turn_bytes += bytes;
                         if turn_bytes >= TURN_BYTES_MAX {

@@ -100,6 +100,9 @@ impl Connection {
         self.will = self.will.take().filter(|will| will.judge(&server, who).is_ok());
         self.leave_groups();
         self.tell_traffic();
+        self.visit.leave();
+        self.note_waiting();
+        self.session.mailbox.gate.open();
         self.session.unanswered.extend(self.owed.unanswered());
         let session = std::mem::replace(&mut self.session, Box::new(Session::new(0, Owner::Node)));
         let leaving = parked::Leaving {

@@ -47,7 +47,13 @@ fn distribute(server: &Server, envelope: Envelope) {
     let publication = Arc::new(publication);
     for recipient in &targets.sessions {
         let subscriptions = recipient.subscriptions.clone();
-        recipient.mailbox.put(Copy { publication: publication.clone(), subscriptions });
+        let is_taken = recipient.mailbox.put(Copy { publication: publication.clone(), subscriptions });
+        note_dropped(
+            server,
+            "",
+            u64::from(!is_taken),
+            "the client is slow and nobody waits for it with this",
+        );
     }
     for group in &targets.groups {
         let dropped = group.put(publication.clone());

@@ -29,7 +29,10 @@ impl<'a> Hold<'a> {
     pub fn join(&self, filter: &str, name: &str, member: Member) -> Membership {
         let bus = self.bus;
         let session = member.standing.session;
-        let make = || Group::new(name, filter, bus.shared_strategy(), bus.lag_bytes(filter));
+        let make = || {
+            Group::new(name, filter, bus.shared_strategy(), bus.lag_bytes(filter))
+                .waited_for(bus.waits_for_receivers)
+        };
         let group = bus.subscriptions().join(filter, name, member, make);
         group.hand_out();
         Membership::new(bus.clone(), group, session)

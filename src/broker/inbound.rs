@@ -1,6 +1,7 @@
 //! From the client: packets taken apart, judged, and handed to the router.
 
 use super::access::Action;
+use super::bus::Obstacle;
 use super::codec::{self, Header, Version, complete, kind, peek, u16_at, varint};
 use super::config::OverRate;
 use super::connection::Connection;
@@ -65,7 +66,9 @@ impl Connection {
         if !self.visit.is_waiting() {
             self.visit.leave();
         }
-        result
+        self.note_waiting();
+        result?;
+        if self.is_at_gate { self.look_behind() } else { Ok(()) }
     }
 
     /// Hands the batch to the router, and holds the client when the router has much before it.
@@ -205,7 +208,7 @@ impl Connection {
             };
             let source = publication.retain.then(|| self.source(Action::Publish)).flatten();
             self.batch.add(publication, self.route.targets.clone(), source);
-            self.visit.send_one();
+            self.visit.send_one(bytes);
         }
         self.acknowledge(publish.qos, publish.packet_id, refusal, when);
         Ok(Progress::Done)
@@ -215,18 +218,21 @@ impl Connection {
     /// for room.
     fn has_room(&mut self, bytes: usize) -> Result<bool, Reason> {
         let refuses = |connection: &mut Self| {
-            let Self { server, route, batch, visit, .. } = connection;
-            server.bus.refuses(&route.targets, batch.load, bytes, visit).cloned()
+            let Self { server, route, batch, visit, session, .. } = connection;
+            server.bus.refuses(&route.targets, batch.load, bytes, visit, session.uid)
         };
-        let Some(mut lane) = refuses(self) else { return Ok(true) };
+        let Some(mut obstacle) = refuses(self) else { return Ok(true) };
         if !self.batch.is_empty() {
             self.push()?;
             let Some(second) = refuses(self) else { return Ok(true) };
-            lane = second;
+            obstacle = second;
         }
         // Most are as large as this one.
         let messages = self.frames.len() / bytes.max(1);
-        self.visit.wait_at(&lane, bytes as u64, messages as u64);
+        match obstacle {
+            Obstacle::Gate(gate) => self.visit.wait_at_gate(&gate),
+            Obstacle::Lane(lane) => self.visit.wait_at(&lane, bytes as u64, messages as u64),
+        }
         Ok(false)
     }
 
@@ -362,7 +368,7 @@ impl Connection {
     }
 
     /// PUBACK, PUBREC, PUBREL and PUBCOMP.
-    fn on_ack(&mut self, kind: u8, body: &[u8]) -> Result<(), Reason> {
+    pub(super) fn on_ack(&mut self, kind: u8, body: &[u8]) -> Result<(), Reason> {
         let packet_id = u16_at(body, 0)?;
         if packet_id == 0 {
             return Err(Reason::MALFORMED);

@@ -1,6 +1,7 @@
 //! What was published for one session and not taken by it yet, bounded in bytes.
 
 use super::bus::lock;
+use super::gate::Gate;
 use super::memory::Charge;
 use super::publication::Publication;
 #[cfg(test)]
@@ -34,9 +35,13 @@ pub(super) struct Mailbox {
     pub session: u64,
     state: Mutex<State>,
     arrival: Notify,
+    /// Where publishers wait for the session, if that is the policy.
+    pub gate: Arc<Gate>,
 }
 
 struct State {
+    /// Publishers wait for the session while its client is online, so that nothing of theirs is dropped.
+    is_waited_for: bool,
     copies: VecDeque<Copy>,
     bytes: usize,
     charge: Charge,
@@ -50,6 +55,7 @@ struct State {
 impl Mailbox {
     pub fn new(standing: Arc<Standing>) -> Arc<Self> {
         let state = State {
+            is_waited_for: false,
             copies: VecDeque::new(),
             bytes: 0,
             charge: Charge::default(),
@@ -62,6 +68,7 @@ impl Mailbox {
             standing,
             state: Mutex::new(state),
             arrival: Notify::new(),
+            gate: Arc::default(),
         })
     }
 
@@ -84,25 +91,41 @@ impl Mailbox {
         state.bytes_max = state.bytes_max.max(bytes_max);
     }
 
-    /// Puts a copy in. The oldest ones go where there is no room.
-    pub fn put(&self, copy: Copy) {
+    /// The client is online, and from now on publishers wait for it.
+    pub fn hold_publishers(&self) {
+        let mut state = lock(&self.state);
+        state.is_waited_for = true;
+        self.gate.guard();
+        self.gate.note(state.bytes, state.bytes_max);
+    }
+
+    /// Puts a copy in. Where there is no room the oldest ones go; if publishers wait for the session, what nobody waited with is not
+    /// taken instead: messages of the node, of the session's own client, and for a client that is away. Returns whether it was taken.
+    pub fn put(&self, copy: Copy) -> bool {
         let mut state = lock(&self.state);
         let is_first = state.copies.is_empty();
+        if state.is_waited_for {
+            let origin = copy.publication.origin;
+            let has_waited = self.gate.is_guarded() && origin.is_some_and(|origin| origin != self.session);
+            if state.bytes >= state.bytes_max && !is_first && !has_waited {
+                return false;
+            }
+        }
         state.bytes += copy.publication.waiting_bytes();
         state.copies.push_back(copy);
         state.put += 1;
         let has_memory = state.charge.may_be(state.bytes);
-        while (state.bytes > state.bytes_max || !has_memory && !state.charge.covers(state.bytes))
-            && state.copies.len() > 1
-        {
+        while state.has_too_much(has_memory) && state.copies.len() > 1 {
             state.pop();
             state.skipped += 1;
         }
         state.note_bytes();
+        self.tell_gate(&state);
         drop(state);
         if is_first {
             self.arrival.notify_one();
         }
+        true
     }
 
     /// Drops the older half of what waits, if that is much. Whether it was.
@@ -116,12 +139,22 @@ impl Mailbox {
             state.skipped += 1;
         }
         state.copies.shrink_to_fit();
+        self.tell_gate(&state);
         true
     }
 
     /// The oldest copy.
     pub fn take(&self) -> Option<Copy> {
-        lock(&self.state).pop()
+        let mut state = lock(&self.state);
+        let copy = state.pop();
+        self.tell_gate(&state);
+        copy
+    }
+
+    fn tell_gate(&self, state: &State) {
+        if state.is_waited_for {
+            self.gate.note(state.bytes, state.bytes_max);
+        }
     }
 
     /// How many copies were ever put in, and how many of those have left.
@@ -153,6 +186,12 @@ impl Mailbox {
 }
 
 impl State {
+    /// Whether the oldest must go. Where publishers wait, only the bound over all memory can want that.
+    fn has_too_much(&self, has_memory: bool) -> bool {
+        let is_over = !self.is_waited_for && self.bytes > self.bytes_max;
+        is_over || !has_memory && !self.charge.covers(self.bytes)
+    }
+
     fn note_bytes(&mut self) {
         if self.copies.is_empty() && self.copies.capacity() > KEEP_COPIES {
             self.copies = VecDeque::new();

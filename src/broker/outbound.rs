@@ -54,7 +54,7 @@ impl Connection {
         self.retained.is_empty()
             && !self.is_overrun
             && self.output.unwritten().len() < HIGH_BYTES
-            && (self.server.config.limits.pending_policy != PendingPolicy::Hold || self.has_pending_room())
+            && (!self.server.config.limits.pending_policy.holds_back() || self.has_pending_room())
     }
 
     pub(super) fn has_pending_room(&self) -> bool {
@@ -91,11 +91,13 @@ impl Connection {
             }
             // By turns, so that neither way keeps the other waiting.
             let copy = self.session.mailbox.take();
+            self.given += u64::from(copy.is_some());
             copy.iter().for_each(|copy| self.deliver(copy));
             let shared = if self.is_member && self.takes_more() { self.shared_queue.take() } else { None };
             if copy.is_none() && shared.is_none() {
                 return Ok(());
             }
+            self.given += u64::from(shared.is_some());
             shared.into_iter().for_each(|shared| self.deliver_shared(shared));
         }
         // A client that catches up on much: the others have their turn.
@@ -157,7 +159,7 @@ impl Connection {
 
     fn queue(&mut self, delivery: Delivery) {
         let limits = &self.server.config.limits;
-        if limits.pending_policy == PendingPolicy::Hold {
+        if limits.pending_policy.holds_back() {
             // Nothing is taken without room, so the bound is kept.
             self.session.pending.push_back(delivery);
             if let Some(limit) = self.session.pending.full(limits) {

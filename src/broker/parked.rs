@@ -1,6 +1,7 @@
 //! Sessions whose client is away: kept until it comes back or they expire, queueing what it must not miss.
 
 use super::admission::{self, Seated};
+use super::config::PendingPolicy;
 use super::connection::note_dropped;
 use super::handover;
 use super::pending::Kept;
@@ -117,7 +118,7 @@ impl Leaving {
                         will.publish(&server);
                     }
                 }
-                () = self.session.mailbox.arrival() => {
+                () = self.session.mailbox.arrival(), if takes_more(&server, &self.session) => {
                     queue_all(&server, &mut self.session);
                     self.session.standing.note(self.session.worth());
                     self.session.tell_holding(&server.traffic);
@@ -141,12 +142,20 @@ pub(super) async fn until(instant: Option<Instant>) {
     }
 }
 
+/// Whether what comes for an absent client is queued. Where publishers wait for clients that are online, what they were told is sure
+/// lies in the mailbox behind a full queue, and stays there.
+fn takes_more(server: &Server, session: &Session) -> bool {
+    let limits = &server.config.limits;
+    limits.pending_policy != PendingPolicy::Wait || session.pending.full(limits).is_none()
+}
+
 /// Queues what has come for an absent client.
 fn queue_all(server: &Server, session: &mut Session) {
     let mailbox = session.mailbox.clone();
     let skipped = mailbox.take_skipped();
     note_dropped(server, "", skipped, "the client is away and lagged");
     while session.expiry_s > 0
+        && takes_more(server, session)
         && let Some(copy) = mailbox.take()
     {
         keep(server, session, &copy.publication, &copy.subscriptions);

@@ -83,7 +83,7 @@ impl Pending {
             return Kept::Yes;
         };
         match limits.pending_policy {
-            PendingPolicy::Hold | PendingPolicy::DropNewest => Kept::Dropped(1, limit),
+            PendingPolicy::Hold | PendingPolicy::Wait | PendingPolicy::DropNewest => Kept::Dropped(1, limit),
             PendingPolicy::Disconnect => Kept::Ends(limit),
             PendingPolicy::DropOldest => {
                 let mut dropped = 0;
@@ -162,6 +162,7 @@ mod tests {
         let payloads = |text: &'static str| text.bytes().map(|b| Bytes::copy_from_slice(&[b])).collect();
         assert_eq!(kept(PendingPolicy::DropNewest), (dropped(), payloads("123")));
         assert_eq!(kept(PendingPolicy::Hold), (dropped(), payloads("123")));
+        assert_eq!(kept(PendingPolicy::Wait), (dropped(), payloads("123")));
         assert_eq!(kept(PendingPolicy::DropOldest), (dropped(), payloads("234")));
         let ends = full(Kept::Ends(Limit::PendingMessages));
         assert_eq!(kept(PendingPolicy::Disconnect), (ends, payloads("123")));

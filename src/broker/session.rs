@@ -239,6 +239,11 @@ impl Session {
         self.subscriptions.iter_mut().map(|(&id, subscription)| (id, subscription))
     }
 
+    /// The shared groups that it has a place in.
+    pub fn groups(&self) -> impl Iterator<Item = &Arc<Group>> {
+        self.subscriptions.values().filter_map(|own| own.membership.as_ref().map(|place| &place.group))
+    }
+
     /// The subscriptions: the filter as the client spells it, and the same without the group.
     pub fn filters(&self) -> impl Iterator<Item = (&str, &str)> {
         self.by_filter

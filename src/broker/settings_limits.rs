@@ -78,6 +78,7 @@ fn read_queues(table: &Table<'_>, limits: &mut Limits) -> Result<(), SettingsErr
     table.number("pending_bytes_max", 1..=BYTES_MAX, &mut limits.pending_bytes_max)?;
     let policies = [
         ("hold", PendingPolicy::Hold),
+        ("wait", PendingPolicy::Wait),
         ("drop_oldest", PendingPolicy::DropOldest),
         ("drop_newest", PendingPolicy::DropNewest),
         ("disconnect", PendingPolicy::Disconnect),
@@ -151,7 +152,7 @@ mod tests {
                 2,
                 "limits.pending_policy",
                 "\"drop\"",
-                "\"hold\", \"drop_oldest\", \"drop_newest\" or \"disconnect\"",
+                "\"hold\", \"wait\", \"drop_oldest\", \"drop_newest\" or \"disconnect\"",
             ),
             ("limits = 1", 1, "limits", "1", "a table"),
         ] {

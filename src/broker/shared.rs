@@ -3,6 +3,7 @@
 use super::access::{Access, Identity, may_read};
 use super::bus::{Bus, lock};
 use super::config::SharedStrategy;
+use super::gate::Gate;
 use super::mailbox::{Copy, Mailbox};
 use super::member_queue::{MemberQueue, Place, SharedDelivery};
 use super::memory::{Charge, Holder, MemoryKind};
@@ -74,6 +75,10 @@ pub(super) struct Group {
     strategy: SharedStrategy,
     /// What may wait for a member, in bytes.
     bytes_max: usize,
+    /// Publishers wait for the group, so that nothing of theirs is dropped.
+    is_waited_for: bool,
+    /// Where they do.
+    pub gate: Arc<Gate>,
 }
 
 impl Group {
@@ -85,13 +90,23 @@ impl Group {
             waiting: Mutex::default(),
             strategy,
             bytes_max,
+            is_waited_for: false,
+            gate: Arc::default(),
         }
+    }
+
+    /// The same group, for which publishers wait.
+    pub fn waited_for(self, is_waited_for: bool) -> Self {
+        Self { is_waited_for, ..self }
     }
 
     /// Takes a member in, in the place of an earlier membership of its session.
     pub fn join(self: &Arc<Self>, member: Member) {
         self.leave(member.standing.session);
         self.count_to(member.holder.as_ref());
+        if self.is_waited_for {
+            self.gate.guard();
+        }
         lock(&self.members).list.push((member, Place::of(self)));
     }
 
@@ -113,7 +128,14 @@ impl Group {
             }
             stays
         });
+        if members.list.is_empty() {
+            self.gate.open();
+        }
         members.list.is_empty()
+    }
+
+    pub fn has_member(&self, session: u64) -> bool {
+        lock(&self.members).list.iter().any(|(member, _)| member.standing.session == session)
     }
 
     /// The member that has been there longest.
@@ -140,10 +162,15 @@ impl Group {
         let mut dropped = 0;
         {
             let mut waiting = lock(&self.waiting);
+            let has_waited = self.is_waited_for && self.has_waited(&publication);
+            if self.is_waited_for && !has_waited && waiting.bytes >= self.bytes_max {
+                return 1;
+            }
             waiting.bytes += publication.waiting_bytes();
             waiting.fresh.push_back(publication);
             let has_memory = waiting.charge.may_be(waiting.bytes);
-            while waiting.has_too_much(self.bytes_max, has_memory) && waiting.pop_fresh().is_some() {
+            let bytes_max = if self.is_waited_for { usize::MAX } else { self.bytes_max };
+            while waiting.has_too_much(bytes_max, has_memory) && waiting.pop_fresh().is_some() {
                 dropped += 1;
             }
             waiting.note_bytes();
@@ -152,11 +179,16 @@ impl Group {
         dropped
     }
 
+    /// Whether whoever published it waits for the group. The node does not, and no member for itself.
+    fn has_waited(&self, publication: &Publication) -> bool {
+        publication.origin.is_some_and(|origin| !self.has_member(origin))
+    }
+
     fn put_aside(&self, publication: Arc<Publication>) -> u64 {
         let members = lock(&self.members);
         let Some(heir) = &members.heir else { return 1 };
-        heir.mailbox.put(Copy { publication, subscriptions: Arc::from([heir.subscription]) });
-        0
+        let is_taken = heir.mailbox.put(Copy { publication, subscriptions: Arc::from([heir.subscription]) });
+        u64::from(!is_taken)
     }
 
     /// Gives out what waits, as far as members have room. The group waits at those that have none.
@@ -176,6 +208,9 @@ impl Group {
         {
             waiting.pop();
             turn_at = None;
+        }
+        if self.is_waited_for {
+            self.gate.note(waiting.bytes, self.bytes_max);
         }
     }
 
@@ -226,7 +261,8 @@ impl Group {
         {
             let mut waiting = lock(&self.waiting);
             let is_full = waiting.returned.len() >= RETURNED_MESSAGES_MAX
-                || waiting.bytes.saturating_add(publication.waiting_bytes()) > self.bytes_max;
+                || !self.is_waited_for
+                    && waiting.bytes.saturating_add(publication.waiting_bytes()) > self.bytes_max;
             if is_full && !waiting.is_empty() {
                 return false;
             }

@@ -1,6 +1,7 @@
 //! Who has subscribed to what, as a tree of topic levels, and who therefore gets what is published to a topic.
 
 use super::filter_shares::{FilterShares, Room};
+use super::gate::Gate;
 use super::lane::Lane;
 use super::mailbox::Mailbox;
 use super::shared::{Group, Member};
@@ -79,6 +80,14 @@ impl Targets {
     /// Whether somebody gets it whose answer its publisher may wait for.
     pub fn wait_for_answers(&self) -> bool {
         self.links.iter().any(|lane| lane.is_answering)
+    }
+
+    /// The gates before those who get it, but for those of its own publisher.
+    pub fn gates(&self, origin: u64) -> impl Iterator<Item = &Arc<Gate>> {
+        let sessions = self.sessions.iter().filter(move |recipient| recipient.mailbox.session != origin);
+        let groups =
+            self.groups.iter().filter(move |group| group.gate.is_shut() && !group.has_member(origin));
+        sessions.map(|recipient| &recipient.mailbox.gate).chain(groups.map(|group| &group.gate))
     }
 
     /// Whether any client gets it.

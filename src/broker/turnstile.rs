@@ -4,6 +4,7 @@
 //! sends, and a thousand connections are not all woken for the room of a few.
 
 use super::bus::lock;
+use super::gate::Gate;
 use super::lane::Lane;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -22,7 +23,7 @@ pub(super) struct Turnstile {
 
 /// Where one connection waits.
 #[derive(Default)]
-struct Place {
+pub(super) struct Place {
     called: Notify,
     /// Messages that it may send in its turn.
     turn: AtomicU64,
@@ -39,6 +40,25 @@ struct Place {
 impl Place {
     fn is_ready(&self, taken: u64) -> bool {
         self.after.load(Ordering::Relaxed) <= taken
+    }
+
+    pub fn is_queued(&self) -> bool {
+        self.is_queued.load(Ordering::SeqCst)
+    }
+
+    /// It waits at a gate.
+    pub fn queue_up(&self) {
+        self.is_queued.store(true, Ordering::SeqCst);
+    }
+
+    pub fn step_out(&self) {
+        self.is_queued.store(false, Ordering::SeqCst);
+    }
+
+    /// Its turn at a gate has come.
+    pub fn call_in(&self) {
+        self.step_out();
+        self.called.notify_one();
     }
 
     fn call(&self, turn: u64) {
@@ -137,6 +157,7 @@ fn ready(waiting: &VecDeque<Arc<Place>>, taken: u64) -> usize {
 pub(super) struct Visit {
     place: Arc<Place>,
     lane: Option<Arc<Lane>>,
+    gate: Option<Arc<Gate>>,
     is_waiting: bool,
     own: Own,
 }
@@ -196,8 +217,11 @@ impl Visit {
         self.own.messages
     }
 
-    /// A message goes out.
-    pub fn send_one(&mut self) {
+    /// A message of so many bytes goes out.
+    pub fn send_one(&mut self, bytes: usize) {
+        if let Some(gate) = &self.gate {
+            gate.pass(&self.place, bytes);
+        }
         let Some(lane) = &self.lane else { return };
         let take = |left: u64| left.checked_sub(1);
         if self.place.turn.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take).is_ok() {
@@ -235,6 +259,26 @@ impl Visit {
         lane.await_message(self.place.after.load(Ordering::Relaxed));
     }
 
+    /// Whether it may pass a receiver's gate.
+    pub fn may_pass(&self, gate: &Gate) -> bool {
+        gate.admits(&self.place)
+    }
+
+    /// Whether a gate is what it waits at.
+    pub fn is_at_gate(&self) -> bool {
+        self.is_waiting && self.gate.is_some()
+    }
+
+    /// Waits at a gate. One that waits there already keeps its place.
+    pub fn wait_at_gate(&mut self, gate: &Arc<Gate>) {
+        if !self.gate.as_ref().is_some_and(|at| Arc::ptr_eq(at, gate)) {
+            self.leave();
+            self.gate = Some(gate.clone());
+        }
+        self.is_waiting = true;
+        gate.join(&self.place);
+    }
+
     /// Waits until it is called. Nothing is lost when the future is dropped.
     pub async fn called(&self) {
         self.place.called.notified().await;
@@ -248,6 +292,9 @@ impl Visit {
     /// Whatever it had to send is sent, so that what is left of its turn is the others'.
     pub fn leave(&mut self) {
         self.is_waiting = false;
+        if let Some(gate) = self.gate.take() {
+            gate.leave(&self.place);
+        }
         let Some(lane) = self.lane.take() else { return };
         if lane.turnstile.leave(&self.place, lane.taken_messages()) > 0 || lane.turnstile.is_crowded() {
             lane.await_message(0);

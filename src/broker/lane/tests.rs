@@ -34,7 +34,7 @@ impl Sender {
                 self.visit.wait_at(&road.lane, message.bytes, self.left);
                 break;
             }
-            self.visit.send_one();
+            self.visit.send_one(0);
             road.send(self.bytes);
             self.visit.note_burst(&road.lane, 1);
             self.left -= 1;
