@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Clients that are not ours against `nearfar serve`: mosquitto_sub and mosquitto_pub (MQTT 3.1.1 and 5; TCP, TLS, mutual TLS),
 # mosquitto_rr, paho-mqtt through examples/python/sensor.py, and mqtt.js (MQTT 3.1.1 and 5; TCP, TLS, WebSocket, WebSocket over TLS).
-# Then SIGTERM: statistics, and status 0.
+# Some also observe the broker below $SYS, and mqtt.js loses its connection meanwhile. Then SIGTERM: statistics, and status 0.
 #
 #     tests/foreign_clients.sh [NEARFAR]        NEARFAR: the program, by default target/release/nearfar
 #
@@ -161,6 +161,55 @@ ask_with_paho() {
     asked=$((asked + 1))
 }
 
+# check_version CLIENT VALUE: what a client read at $SYS/broker/version.
+check_version() {
+    [[ $2 == "nearfar version "* ]] || fail "$1: expected the broker's version below \$SYS, found: $2"
+    printf '%s: %s\n' "$1" "$2"
+}
+
+observe_with_mosquitto() {
+    local version value
+    for version in mqttv311 mqttv5; do
+        value=$(mosquitto_sub -h 127.0.0.1 -p "$port" -V "$version" -W "$patience_s" -t '$SYS/broker/version' -C 1) ||
+            fail "mosquitto_sub -V $version is told nothing at \$SYS/broker/version"
+        check_version "mosquitto_sub -V $version, \$SYS" "$value"
+    done
+    # Two texts, 23 figures, 9 loads over 3 spans.
+    value=$(mosquitto_sub -h 127.0.0.1 -p "$port" -W "$patience_s" -t '$SYS/#' -C 52 -F %t | sort -u | wc -l)
+    ((value == 52)) || fail "mosquitto_sub -t '\$SYS/#': expected 52 topics, found $value"
+}
+
+observe_with_mqtt_js() {
+    local version value
+    for version in 4 5; do
+        value=$(NODE_PATH=$MQTT_JS timeout "$patience_s" node "$root/tests/foreign_observer.cjs" "mqtt://127.0.0.1:$port" "$version") ||
+            fail "mqtt.js, protocol version $version: # and \$SYS/# in one SUBSCRIBE, and a reconnect"
+        check_version "mqtt.js, protocol version $version, # and \$SYS/# over a reconnect" "$value"
+    done
+}
+
+# A keep-alive of 180 s is the client's own: no other one is told in the CONNACK.
+connect_with_paho_for_long() {
+    local told
+    told=$(timeout "$patience_s" "$python" - "$port" <<'END'
+import sys
+import paho.mqtt.client as mqtt
+
+client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
+told = []
+def on_connect(client, userdata, flags, reason, properties):
+    told.append(getattr(properties, "ServerKeepAlive", "its own"))
+    client.disconnect()
+client.on_connect = on_connect
+client.connect("127.0.0.1", int(sys.argv[1]), keepalive=180)
+client.loop_forever()
+print(*told)
+END
+    ) || fail "paho-mqtt cannot connect with a keep-alive of 180 s"
+    [[ $told == "its own" ]] || fail "paho-mqtt: expected its own keep-alive, found: $told"
+    printf 'paho-mqtt, keep-alive of 180 s: %s\n' "$told"
+}
+
 stop() {
     kill -TERM "$server"
     local statistics status=0
@@ -187,6 +236,7 @@ fi
 start
 if command -v mosquitto_sub >/dev/null && command -v mosquitto_pub >/dev/null; then
     ask_with_mosquitto_in_every_way
+    observe_with_mosquitto
 else
     echo "!!! SKIPPED: mosquitto_sub and mosquitto_pub are not installed"
 fi
@@ -197,11 +247,13 @@ else
 fi
 if "$python" -c 'import paho.mqtt' 2>/dev/null; then
     ask_with_paho
+    connect_with_paho_for_long
 else
     echo "!!! SKIPPED: there is no Python with paho-mqtt"
 fi
 if [[ -n ${MQTT_JS:-} ]]; then
     ask_with_mqtt_js
+    observe_with_mqtt_js
 else
     echo "!!! SKIPPED: there is no mqtt.js (MQTT_JS names no node_modules directory)"
 fi
