@@ -3,7 +3,7 @@
 //! Time is passed in, so that a test decides what it is.
 
 use super::peer::network;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -29,11 +29,13 @@ pub(super) struct Attempts {
     limits: AttemptLimits,
     /// When an address's failures are all forgotten. The further away, the more there are.
     clean_at: HashMap<IpAddr, Instant>,
+    /// The same in order, so that who is forgotten is found at once, however many fail.
+    cleanest_first: BTreeSet<(Instant, IpAddr)>,
 }
 
 impl Attempts {
     pub fn new(limits: AttemptLimits) -> Self {
-        Self { limits, clean_at: HashMap::new() }
+        Self { limits, clean_at: HashMap::new(), cleanest_first: BTreeSet::new() }
     }
 
     /// Whether `peer` may try now. The attempt counts as failed until [`succeeded`](Self::succeeded) says otherwise: a burst
@@ -48,29 +50,42 @@ impl Attempts {
         if !self.clean_at.contains_key(&address) && self.clean_at.len() >= self.limits.addresses_max {
             self.make_room(now);
         }
-        self.clean_at.insert(address, clean_at + self.limits.forgiven_every);
+        self.set(address, Some(clean_at + self.limits.forgiven_every));
         true
     }
 
     /// The attempt that began last for `peer` was not a failure.
     pub fn succeeded(&mut self, peer: IpAddr, now: Instant) {
         let address = network(peer);
-        let Some(clean_at) = self.clean_at.get_mut(&address) else { return };
-        match clean_at.checked_sub(self.limits.forgiven_every) {
-            Some(earlier) if earlier > now => *clean_at = earlier,
-            _ => {
-                self.clean_at.remove(&address);
+        let Some(clean_at) = self.clean_at.get(&address) else { return };
+        let earlier = clean_at.checked_sub(self.limits.forgiven_every);
+        self.set(address, earlier.filter(|earlier| *earlier > now));
+    }
+
+    /// Forgets the addresses that are clean, or else the one that is nearest to it: to be forgotten harms nobody, and whoever
+    /// fails from many addresses only makes room among his own.
+    fn make_room(&mut self, now: Instant) {
+        while let Some(&(clean_at, cleanest)) = self.cleanest_first.first() {
+            let is_clean = clean_at <= now;
+            if !is_clean && self.clean_at.len() < self.limits.addresses_max {
+                return;
             }
+            self.set(cleanest, None);
         }
     }
 
-    /// Forgets the addresses that are clean, or else the one that is nearest to it.
-    fn make_room(&mut self, now: Instant) {
-        self.clean_at.retain(|_, clean_at| *clean_at > now);
-        if self.clean_at.len() >= self.limits.addresses_max
-            && let Some((&cleanest, _)) = self.clean_at.iter().min_by_key(|(_, clean_at)| **clean_at)
+    fn set(&mut self, address: IpAddr, clean_at: Option<Instant>) {
+        let before = match clean_at {
+            Some(clean_at) => {
+                self.cleanest_first.insert((clean_at, address));
+                self.clean_at.insert(address, clean_at)
+            }
+            None => self.clean_at.remove(&address),
+        };
+        if let Some(before) = before
+            && Some(before) != clean_at
         {
-            self.clean_at.remove(&cleanest);
+            self.cleanest_first.remove(&(before, address));
         }
     }
 }
@@ -103,7 +118,7 @@ mod tests {
             assert!(attempts.begin(peer, now));
             attempts.succeeded(peer, now);
         }
-        assert!(attempts.clean_at.is_empty());
+        assert!(attempts.clean_at.is_empty() && attempts.cleanest_first.is_empty());
         assert!(attempts.begin(peer, now) && attempts.begin(peer, now) && attempts.begin(peer, now));
         assert!(!attempts.begin(peer, now));
         attempts.succeeded(peer, now);
@@ -122,5 +137,8 @@ mod tests {
         assert_eq!(attempts.clean_at.len(), 2);
         assert!(!attempts.begin(worst, now));
         assert!(attempts.clean_at.contains_key(&new));
+        // When all are clean again, nobody is remembered beside the next one.
+        assert!(attempts.begin(once, now + 10 * LIMITS.forgiven_every));
+        assert_eq!((attempts.clean_at.len(), attempts.cleanest_first.len()), (1, 1));
     }
 }
