@@ -187,7 +187,7 @@ impl Session {
 
     /// What would be lost with it while its client is away.
     pub fn worth(&self) -> Worth {
-        if self.inflight.len() > 0 || self.pending.len() > 0 || !self.mailbox.is_empty() {
+        if self.inflight.len() > 0 || !self.pending.is_empty() || !self.mailbox.is_empty() {
             Worth::Holding
         } else if self.subscriptions.is_empty() {
             Worth::Bare
