@@ -302,3 +302,101 @@ fn messages_set_aside_behind_a_subscribe_are_taken_to_the_last() {
     let last = client.receive();
     assert_eq!((last.topic().as_str(), last.payload5()), ("heard", &b"last"[..]));
 }
+
+/// A SUBSCRIBE for all of these at QoS 0.
+fn subscribe_all<'a>(filters: impl IntoIterator<Item = &'a str>) -> Vec<u8> {
+    let mut body = vec![0, 9];
+    for filter in filters {
+        body.extend(mqtt::string(filter));
+        body.push(0);
+    }
+    packet(0x82, &body)
+}
+
+#[test]
+fn a_filter_that_is_repeated_in_one_subscribe_brings_what_is_retained_once() {
+    let (broker, address) = start_default();
+    let mut publisher = Client::v3(address, "p");
+    for n in 0..50 {
+        publisher.publish_acked(&format!("r/{n}"), &[b'x'; 1_000], true);
+    }
+    let mut client = Client::v3(address, "c");
+    client.send(&subscribe_all(["#"; 5_000]));
+    let suback = client.receive();
+    assert_eq!((suback.first, suback.body.len()), (0x90, 2 + 5_000));
+    for _ in 0..50 {
+        assert!(client.receive().is_retained());
+    }
+    assert_eq!(client.until_pong(), []);
+    assert_well(&broker, address);
+}
+
+#[test]
+fn a_hundred_thousand_filters_in_one_packet_are_each_answered_and_others_are_served_meanwhile() {
+    let (broker, address) = start_default();
+    let filters: Vec<_> = (0..100_000).map(|n| format!("+/{n}")).collect();
+    let mut calm = Client::v3(address, "calm");
+    let mut client = Client::v3(address, "c");
+    client.send(&subscribe_all(filters.iter().map(String::as_str)));
+    client.publish("behind", b"", 0);
+    let mut served = 0;
+    while client.has_nothing() {
+        calm.ping();
+        served += 1;
+    }
+    assert!(served > 1, "nobody is served before it is done");
+    let suback = client.receive();
+    let codes = &suback.body[2..];
+    // They do not overlap, so that as many are granted as a client may have.
+    let (granted, refused) = codes.split_at(1_000);
+    assert!(granted.iter().all(|&code| code == 0) && refused.iter().all(|&code| code == 0x80));
+    assert_eq!(codes.len(), 100_000);
+    assert_well(&broker, address);
+}
+
+#[test]
+fn a_fault_in_the_last_of_many_filters_comes_before_the_first_subscription() {
+    let (broker, address) = start_default();
+    let mut client = Client::v5(address, "c");
+    let filters: Vec<_> = (0..50_000).map(|n| format!("f/{n}")).collect();
+    let mut body = vec![0, 9, 0];
+    for filter in filters.iter().map(String::as_str).chain(["a#"]) {
+        body.extend(mqtt::string(filter));
+        body.push(0);
+    }
+    client.send(&packet(0x82, &body));
+    let goodbye = client.last().expect("a DISCONNECT");
+    assert_eq!((goodbye.first, goodbye.body[0]), (0xe0, 0x8f));
+    assert_eq!(broker.statistics().filters, 0);
+    assert_well(&broker, address);
+}
+
+#[test]
+fn an_old_retained_message_never_follows_a_new_one_however_slowly_a_client_reads() {
+    const TOPICS: usize = 3_000;
+    let (broker, address) = start_default();
+    let mut publisher = Client::v3(address, "p");
+    for n in 0..TOPICS {
+        publisher.publish_acked(&format!("r/{n:04}"), &[b'o'; 4_096], true);
+    }
+    let mut client = Client::v3(address, "c");
+    // More than the system's buffers take, so that the broker is not through with it when the next ones are published.
+    client.send(&client.subscribe_bytes("r/#", 0, 1, &[]));
+    assert_eq!(client.receive().first, 0x90);
+    for n in [0, TOPICS / 2, TOPICS - 1] {
+        publisher.publish_acked(&format!("r/{n:04}"), b"new", true);
+    }
+    publisher.publish_acked("r/end", b"", false);
+    let mut last = std::collections::HashMap::new();
+    loop {
+        let got = client.receive();
+        if got.topic() == "r/end" {
+            break;
+        }
+        let is_new = got.payload() == b"new";
+        let before = last.insert(got.topic(), is_new);
+        assert!(before != Some(true) && (before.is_none() || is_new), "{}", got.topic());
+    }
+    assert_eq!((last.len(), last.values().filter(|is_new| **is_new).count()), (TOPICS, 3));
+    assert_well(&broker, address);
+}

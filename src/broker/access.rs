@@ -136,6 +136,11 @@ pub trait Access: Send + Sync {
         if who.is_local { Grant::All } else { Grant::None }
     }
 
+    /// About how long an answer takes, in tenths of a microsecond: whoever has many questions lets others have their turn in between.
+    fn effort(&self) -> usize {
+        1
+    }
+
     /// Whether a client that was let in before would be let in now.
     fn is_welcome(&self, who: &Identity) -> bool {
         let _ = who;

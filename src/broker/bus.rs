@@ -22,6 +22,7 @@ use super::subscriptions::{Subscriptions, Targets};
 use super::sys;
 use super::traffic::Total;
 use super::turnstile::Visit;
+use super::work::Slice;
 use bytes::Bytes;
 use rumqttd::local::{LinkRx, LinkTx};
 use rumqttd::protocol::{Packet, PingReq};
@@ -178,8 +179,13 @@ impl Bus {
     }
 
     /// Who gets what is published to `topic` now.
-    pub fn targets(&self, topic: &Bytes) -> Arc<Targets> {
-        lock(&self.subscriptions).targets(topic)
+    pub fn targets(&self, topic: &Bytes, slice: &mut Slice) -> Arc<Targets> {
+        lock(&self.subscriptions).targets(topic, slice)
+    }
+
+    /// The same for whoever has no more to do than that.
+    pub fn targets_now(&self, topic: &Bytes) -> Arc<Targets> {
+        self.targets(topic, &mut Slice::new())
     }
 
     pub fn shared_strategy(&self) -> SharedStrategy {
@@ -234,7 +240,7 @@ impl Bus {
             let before = buffer.len();
             for (publication, targets) in batch.publications.drain(..) {
                 let targets =
-                    if targets.version == version { targets } else { self.targets(&publication.topic) };
+                    if targets.version == version { targets } else { self.targets_now(&publication.topic) };
                 self.address(publication, targets, buffer);
             }
             batch.began = None;
@@ -317,7 +323,7 @@ impl Bus {
         holder: Option<Arc<Holder>>,
     ) -> Result<(), RouterGone> {
         let mut batch = Batch { holder, ..Batch::default() };
-        let targets = self.targets(&publication.topic);
+        let targets = self.targets_now(&publication.topic);
         batch.add(publication, targets, source);
         self.push(&mut batch).map(drop)
     }
@@ -338,7 +344,7 @@ impl Bus {
                 };
                 lock(&self.own)
                     .apply(Change { topic, message: Some(RetainedMessage::of(&publication, None)) });
-                let targets = self.targets(&publication.topic);
+                let targets = self.targets_now(&publication.topic);
                 if targets.has_clients() {
                     self.address(publication, targets, buffer);
                 }

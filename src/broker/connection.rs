@@ -5,12 +5,14 @@ use super::admission::{self, Seated};
 use super::awaited::Stall;
 use super::batch::Batch;
 use super::bus::lock;
+use super::catching_up::CatchingUp;
 use super::codec::Version;
 use super::config::ConnectionLimits;
 use super::ended::Ended;
 use super::ending::{End, LINGER, linger};
 use super::farewell::Farewell;
 use super::handshake::{CONNECTING_BYTES, Fault, Hello, Refusal, connack, judge, read_connect};
+use super::listing::Listing;
 use super::member_queue::MemberQueue;
 use super::memory::{Charge, Level, MemoryKind};
 use super::output::{ALIAS_BYTES, Output, Wishes};
@@ -22,7 +24,6 @@ use super::reached::Limit;
 use super::reason::Reason;
 use super::refused::{Cause, Who};
 use super::registry::Order;
-use super::retained::RetainedMessage;
 use super::server::Server;
 use super::session::Session;
 use super::shares::{Owner, Place};
@@ -32,9 +33,10 @@ use super::subscriptions::Targets;
 use super::traffic::Tally;
 use super::turnstile::Visit;
 use super::will::Will;
+use super::work::Slice;
 use super::writing::write_some;
 use bytes::{Bytes, BytesMut};
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -75,13 +77,6 @@ pub(super) struct Route {
     pub answers_version: u64,
 }
 
-/// A retained message on its way to a new subscription.
-pub(super) struct RetainedDelivery {
-    pub subscription: usize,
-    pub topic: String,
-    pub message: RetainedMessage,
-}
-
 /// One client's connection.
 pub(super) struct Connection {
     pub server: Arc<Server>,
@@ -119,7 +114,11 @@ pub(super) struct Connection {
     pub owed: Owed,
     /// Changes when they may go on.
     pub progress: watch::Receiver<()>,
-    pub retained: VecDeque<RetainedDelivery>,
+    /// What is left of the present slice of long work.
+    pub slice: Slice,
+    /// A SUBSCRIBE or UNSUBSCRIBE that is longer than a slice; it is the first of `frames`.
+    pub listing: Option<Box<Listing>>,
+    pub retained: CatchingUp,
     /// What its shared groups have for it.
     pub shared_queue: Arc<MemberQueue>,
     /// It is or was in a shared group, so that something may come by `shared_queue`.
@@ -370,7 +369,9 @@ impl Connection {
             waits_for_answers: false,
             owed: Owed::default(),
             progress,
-            retained: VecDeque::new(),
+            slice: Slice::new(),
+            listing: None,
+            retained: CatchingUp::default(),
             shared_queue: Arc::default(),
             is_member: false,
             ending: None,
@@ -424,7 +425,7 @@ impl Connection {
         let mut turn_bytes = 0;
         let tick = tokio::time::sleep(self.tick());
         tokio::pin!(tick);
-        self.resume()?;
+        self.resume().await?;
         self.hold_publishers();
         // Packets may have come with the CONNECT.
         self.process()?;
@@ -433,6 +434,10 @@ impl Connection {
         loop {
             if self.waits_for_answers && !self.owes_too_much() && !self.server.bus.is_draining() {
                 self.waits_for_answers = false;
+                self.process()?;
+            }
+            if self.has_stale_rights() {
+                self.review_rights().await?;
                 self.process()?;
             }
             self.take_ready().await?;
@@ -448,6 +453,7 @@ impl Connection {
             refusing.note(wants_write, Instant::now);
             self.tell_traffic();
             let takes_more = self.takes_more();
+            let wants_turn = self.wants_turn();
             let can_read =
                 (self.frames.is_empty() || self.reads_ahead()) && !self.is_held && self.reads_enough();
             if can_read {
@@ -461,7 +467,6 @@ impl Connection {
                 biased;
                 // Before what may always be ready, or a client that floods would have all the time it likes.
                 () = &mut tick => {
-                    self.review_rights()?;
                     let last_packet = self.silence.since().into_std();
                     self.session.standing.note_active(self.server.bus.ms_of(last_packet));
                     if can_read {
@@ -522,8 +527,17 @@ impl Connection {
                     self.paused_until = None;
                     self.process()?;
                 }
+                slice = self.server.turns.slice(), if wants_turn => {
+                    self.slice = slice;
+                    self.process()?;
+                }
             }
         }
+    }
+
+    /// Whether there is something to do that waits for a slice.
+    fn wants_turn(&self) -> bool {
+        self.slice.is_over() && (!self.frames.is_empty() || self.may_catch_up())
     }
 
     /// Adds to the totals what went over the connection since the last time, and what its session holds.
@@ -545,8 +559,9 @@ impl Connection {
         let block = self.unread.len().max(self.unread.capacity().min(READ_BLOCK_BYTES_MAX));
         let aliases = self.aliases.len() * ALIAS_BYTES + self.alias_bytes;
         let waiting = self.owed.len() * OWED_BYTES + self.retained.len() * RETAINED_DELIVERY_BYTES;
+        let codes = self.listing.as_ref().map_or(0, |listing| listing.codes.capacity());
         let shared = if self.is_member { self.shared_queue.held_bytes() } else { 0 };
-        let held = shared + block + self.frames.len() + self.output.held_bytes() + aliases + waiting;
+        let held = shared + codes + block + self.frames.len() + self.output.held_bytes() + aliases + waiting;
         self.charge.set(CONNECTION_BYTES + held);
         self.session.note_bytes();
     }

@@ -1,7 +1,7 @@
 //! Subscribing while nothing is published, so that it falls between two messages.
 
 use super::bus::{Bus, Ingress};
-use super::retained::RetainedMessage;
+use super::retained::Walk;
 use super::shared::{Group, Member, Membership};
 use super::subscriptions::Subscriber;
 use std::sync::{Arc, MutexGuard};
@@ -38,9 +38,9 @@ impl<'a> Hold<'a> {
         Membership::new(bus.clone(), group, session)
     }
 
-    /// The retained messages under a filter.
-    pub fn retained(&self, filter: &str) -> Vec<(String, RetainedMessage)> {
-        self.bus.store_for(filter).matching(filter, self.bus.now_ms())
+    /// Begins a walk through the retained messages of this moment that a filter may match.
+    pub fn walk(&self, filter: &str) -> Walk {
+        self.bus.store_for(filter).walk()
     }
 }
 

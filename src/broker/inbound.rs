@@ -40,7 +40,7 @@ struct Publish<'a> {
 
 /// Whether a packet was dealt with.
 #[derive(PartialEq, Eq)]
-enum Progress {
+pub(super) enum Progress {
     Done,
     /// It must wait, and everything behind it.
     Wait,
@@ -59,7 +59,10 @@ impl Connection {
     pub(super) fn process(&mut self) -> Result<(), Reason> {
         // Whatever changes from here on wakes a publisher that is found to have to wait.
         self.progress.mark_unchanged();
-        self.review_rights()?;
+        if self.has_stale_rights() {
+            // Nothing is accepted before they have been looked at, which the next round begins with.
+            return Ok(());
+        }
         self.visit.enter();
         let result = self.process_frames();
         self.push()?;
@@ -95,6 +98,9 @@ impl Connection {
                 self.has_packet = true;
             }
             while let Some(header) = peek(&self.frames, usize::MAX)? {
+                if self.slice.is_over() {
+                    return Ok(());
+                }
                 let frame = self.frames.slice(..header.packet_bytes());
                 if self.packet(header, &frame)? == Progress::Wait {
                     return Ok(());
@@ -118,8 +124,8 @@ impl Connection {
                 wellformed::check(frame, self.version)?;
                 self.on_ack(header.kind(), &frame[header.header_bytes..])?;
             }
-            kind::SUBSCRIBE => self.on_subscribe(frame)?,
-            kind::UNSUBSCRIBE => self.on_unsubscribe(frame)?,
+            kind::SUBSCRIBE => return self.on_list(frame, true),
+            kind::UNSUBSCRIBE => return self.on_list(frame, false),
             kind::PINGREQ if header.body_bytes == 0 => self.output.pong(),
             kind::PINGREQ => return Err(Reason::MALFORMED),
             kind::DISCONNECT => return Err(self.on_disconnect(frame)),
@@ -356,12 +362,14 @@ impl Connection {
         if name.starts_with('$') {
             return Ok(Some(Cause::PublishReserved));
         }
+        self.slice.spend(access.effort());
+        self.slice.spend_bytes(name.len());
         if !access.authorize(&self.session.identity, Action::Publish, name) {
             return Ok(Some(Cause::PublishRules));
         }
         // Copies, so that the cache does not pin the block that the topic was read in.
         let topic = Bytes::copy_from_slice(topic);
-        self.route.targets = self.server.bus.targets(&topic);
+        self.route.targets = self.server.bus.targets(&topic, &mut self.slice);
         self.route.topic = topic;
         self.route.rights_version = rights_version;
         Ok(None)

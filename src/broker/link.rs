@@ -8,8 +8,10 @@ use super::lane::{Lane, LaneReceiver};
 use super::properties::ApplicationProperties;
 use super::publication::Publication;
 use super::refused::{Cause, Who};
+use super::retained::{RetainedMessage, Walk};
 use super::router::RouterGone;
 use super::subscriptions::Subscriber;
+use super::work::Slice;
 use crate::mqtt::{Message, TOPIC_BYTES_MAX, is_topic_filter};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -77,7 +79,9 @@ pub struct LinkSubscriber {
     bus: Arc<Bus>,
     shared: Arc<Shared>,
     lane: LaneReceiver,
-    /// Retained messages of new subscriptions.
+    /// New subscriptions that still get retained messages, each with its filter.
+    walks: VecDeque<(String, Walk)>,
+    /// What was taken from the store for them.
     retained: VecDeque<Message>,
     has_ended: bool,
 }
@@ -90,8 +94,14 @@ pub(super) fn link(
     let lane = bus.lane(is_answering).map_err(|_| BrokerError::Router)?;
     let shared = Arc::new(Shared { lane: lane.lane.clone(), subscribed: Mutex::default() });
     let publisher = LinkPublisher { bus: bus.clone(), shared: shared.clone() };
-    let subscriber =
-        LinkSubscriber { bus: bus.clone(), shared, lane, retained: VecDeque::new(), has_ended: false };
+    let subscriber = LinkSubscriber {
+        bus: bus.clone(),
+        shared,
+        lane,
+        walks: VecDeque::new(),
+        retained: VecDeque::new(),
+        has_ended: false,
+    };
     Ok((publisher, subscriber))
 }
 
@@ -168,7 +178,7 @@ impl LinkPublisher {
             is_duplicate: false,
             receipt: message.receipt,
         };
-        let targets = self.bus.targets(&publication.topic);
+        let targets = self.bus.targets_now(&publication.topic);
         out.add(publication, targets, None);
         Ok(())
     }
@@ -210,19 +220,34 @@ impl LinkSubscriber {
         }
         subscribed.filters.push(filter.to_owned());
         subscribed.registrations.push(hold.subscribe(filter, Subscriber::Link(self.shared.lane.clone())));
-        for (topic, kept) in hold.retained(filter) {
-            let publication = Publication {
-                topic: topic.into(),
-                payload: kept.payload,
-                properties: kept.properties,
-                qos: kept.qos,
-                deadline_ms: kept.deadline_ms,
-                // Who published it is not kept with it.
-                ..Publication::default()
-            };
-            self.retained.push_back(Message { retain: true, ..message(&self.bus, publication) });
+        let walk = hold.walk(filter);
+        drop((subscribed, hold));
+        self.walks.push_back((filter.to_owned(), walk));
+        if self.walks.len() == 1 {
+            // What is not much is as it was when the subscription began.
+            self.gather();
         }
         Ok(())
+    }
+
+    /// Takes a slice of the retained messages that new subscriptions still get: the store is free in between.
+    fn gather(&mut self) {
+        let Some((filter, walk)) = self.walks.front_mut() else { return };
+        let now_ms = self.bus.now_ms();
+        let found = self.bus.store_for(filter).gather(filter, walk, &mut Slice::new(), now_ms);
+        if walk.is_over() {
+            self.walks.pop_front();
+        }
+        let bus = &self.bus;
+        self.retained.extend(found.into_iter().map(|(topic, kept)| retained_message(bus, topic, kept)));
+    }
+
+    /// The next of them.
+    fn next_retained(&mut self) -> Option<Message> {
+        while self.retained.is_empty() && !self.walks.is_empty() {
+            self.gather();
+        }
+        self.retained.pop_front()
     }
 
     /// Waits for at least one message, and appends all that is ready to `batch`, at most `batch_max` messages.
@@ -237,7 +262,7 @@ impl LinkSubscriber {
         let before = batch.len();
         let full = before + batch_max.max(1);
         while batch.len() < full
-            && let Some(message) = self.retained.pop_front()
+            && let Some(message) = self.next_retained()
         {
             batch.push(message);
         }
@@ -256,6 +281,19 @@ impl LinkSubscriber {
         }
         Ok(batch.len() > before)
     }
+}
+
+fn retained_message(bus: &Bus, topic: String, kept: RetainedMessage) -> Message {
+    let publication = Publication {
+        topic: topic.into(),
+        payload: kept.payload,
+        properties: kept.properties,
+        qos: kept.qos,
+        deadline_ms: kept.deadline_ms,
+        // Who published it is not kept with it.
+        ..Publication::default()
+    };
+    Message { retain: true, ..message(bus, publication) }
 }
 
 /// A message as an application sees it.

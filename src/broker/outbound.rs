@@ -10,6 +10,7 @@ use super::pending::Kept;
 use super::reached::Limit;
 use super::reason::Reason;
 use super::session::Delivery;
+use super::subscribing::CHANGE_UNITS;
 use crate::mqtt::Qos;
 
 /// Messages that one connection is given in a row.
@@ -17,23 +18,35 @@ const ROUND_MESSAGES_MAX: usize = 256;
 
 impl Connection {
     /// Takes up the session where the last connection left it: shared groups, what is in flight, what waits.
-    pub(super) fn resume(&mut self) -> Result<(), Reason> {
+    pub(super) async fn resume(&mut self) -> Result<(), Reason> {
         // The rules may have changed while the client was away.
-        self.review_rights()?;
-        let places: Vec<_> = self
+        self.review_rights().await?;
+        let mut places: Vec<_> = self
             .session
             .subscriptions_mut()
             .filter_map(|(id, own)| own.group.clone().map(|group| (id, group, own.path.clone())))
             .collect();
-        let server = self.server.clone();
-        let hold = server.bus.hold();
-        for (id, group, path) in places {
-            self.join(&hold, id, &group, &path);
+        while !places.is_empty() {
+            self.join_some(&mut places);
+            if self.slice.is_over() {
+                self.slice = self.server.turns.slice().await;
+            }
         }
-        drop(hold);
         self.session.unsent = self.session.inflight.len();
         self.refill();
         Ok(())
+    }
+
+    /// Takes places in shared groups until the slice is over, while nothing is published.
+    fn join_some(&mut self, places: &mut Vec<(usize, String, String)>) {
+        let server = self.server.clone();
+        let hold = server.bus.hold();
+        while !self.slice.is_over()
+            && let Some((id, group, path)) = places.pop()
+        {
+            self.slice.spend(CHANGE_UNITS);
+            self.join(&hold, id, &group, &path);
+        }
     }
 
     /// Sends the next message again that the last connection left unacknowledged.
@@ -76,8 +89,7 @@ impl Connection {
 
     /// Takes what is ready, at most so much that the other connections have their turn; one write follows.
     pub(super) async fn take_ready(&mut self) -> Result<(), Reason> {
-        self.review_rights()?;
-        self.send_retained();
+        self.catch_up();
         let skipped = self.session.mailbox.take_skipped();
         if skipped > 0 {
             note_dropped(&self.server, &self.client_id, skipped, "the client lagged");

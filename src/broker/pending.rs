@@ -57,6 +57,11 @@ impl Pending {
     /// Queues a message whatever the bounds say: for what was taken while there was room.
     pub fn push_back(&mut self, mut delivery: Delivery) {
         delivery.detach();
+        self.put_back(delivery);
+    }
+
+    /// Queues a message again that was taken from here.
+    pub fn put_back(&mut self, delivery: Delivery) {
         self.bytes += delivery.bytes();
         self.deliveries.push_back(delivery);
         self.charge.set(self.bytes);
@@ -101,13 +106,6 @@ impl Pending {
         self.bytes -= delivery.bytes();
         self.shrink();
         Some(delivery)
-    }
-
-    /// Drops everything but what `is_wanted`.
-    pub fn retain(&mut self, is_wanted: impl FnMut(&Delivery) -> bool) {
-        self.deliveries.retain(is_wanted);
-        self.bytes = self.deliveries.iter().map(Delivery::bytes).sum();
-        self.shrink();
     }
 
     pub fn clear(&mut self) {

@@ -1,18 +1,28 @@
 //! The retained messages: each topic's last known value, in memory, bounded in number and bytes.
 
 use super::access::Access;
+use super::marks::Mark;
 use super::memory::{ALLOCATION_BYTES, Charge};
 use super::properties::ApplicationProperties;
 use super::publication::Publication;
 use super::source::Source;
+use super::tree::Tree;
+use super::walk::{Position, walk};
+use super::work::{SLICE_UNITS, Slice};
 use crate::mqtt::{Qos, filter_matches};
 use bytes::Bytes;
-use std::collections::BTreeMap;
-use std::ops::Bound;
 use std::sync::Arc;
 
-/// What keeping a message takes beside topic, payload and properties: its place in the store, and their allocations.
-const KEPT_BYTES: usize = 160 + 2 * ALLOCATION_BYTES;
+/// Messages that a walk is given at once.
+const GATHERED_MESSAGES_MAX: usize = 64;
+/// Bytes of their payloads; the last one may exceed them.
+const GATHERED_BYTES_MAX: usize = 256 * 1024;
+
+/// What keeping a message takes beside topic, payload and properties: its place in the store, which may split another, and their
+/// allocations.
+const KEPT_BYTES: usize = 320 + 5 * ALLOCATION_BYTES;
+/// And for each level of the topic.
+const LEVEL_BYTES: usize = size_of::<Mark>();
 
 /// A topic's last known value.
 #[derive(Clone)]
@@ -50,7 +60,9 @@ impl RetainedMessage {
     /// What it takes of memory under `topic`.
     pub fn bytes(&self, topic: &str) -> usize {
         let source = self.source.as_ref().map_or(0, |source| source.bytes());
-        KEPT_BYTES + topic.len() + self.payload.len() + self.properties.bytes() + source
+        let levels = 1 + topic.bytes().filter(|&byte| byte == b'/').count();
+        let names = topic.len() + LEVEL_BYTES * levels;
+        KEPT_BYTES + names + self.payload.len() + self.properties.bytes() + source
     }
 
     fn is_expired(&self, now_ms: u64) -> bool {
@@ -65,10 +77,36 @@ pub(super) struct Change {
     pub message: Option<RetainedMessage>,
 }
 
+/// A message in the store.
+struct Stored {
+    message: RetainedMessage,
+    /// Changes that were made before it.
+    number: u64,
+}
+
+/// The way of one subscription through what was retained when it began.
+///
+/// What changes after that is published to the subscription as well, so the walk passes it over: an old value never follows a new one.
+#[derive(Debug, Clone)]
+pub(super) struct Walk {
+    position: Position,
+    /// Changes that had been made when it began.
+    changes: u64,
+}
+
+impl Walk {
+    pub fn is_over(&self) -> bool {
+        self.position == Position::End
+    }
+}
+
 /// The store.
 pub(super) struct RetainedStore {
-    messages: BTreeMap<String, RetainedMessage>,
+    tree: Tree<Stored>,
+    messages: usize,
     bytes: usize,
+    /// How many changes were ever made.
+    changes: u64,
     messages_max: usize,
     bytes_max: usize,
     /// Who says whether a publisher may still publish.
@@ -82,8 +120,10 @@ pub(super) struct RetainedStore {
 impl RetainedStore {
     pub fn new(messages_max: usize, bytes_max: usize, access: Arc<dyn Access>) -> Self {
         Self {
-            messages: BTreeMap::new(),
+            tree: Tree::default(),
+            messages: 0,
             bytes: 0,
+            changes: 0,
             messages_max,
             bytes_max,
             access,
@@ -94,7 +134,7 @@ impl RetainedStore {
 
     /// How many are kept, and how many bytes they take.
     pub fn size(&self) -> (usize, usize) {
-        (self.messages.len(), self.bytes)
+        (self.messages, self.bytes)
     }
 
     /// How many were delivered but not kept, because the store was full.
@@ -103,50 +143,70 @@ impl RetainedStore {
     }
 
     pub fn apply(&mut self, change: Change) {
-        let old = self.remove(&change.topic);
-        let Some(message) = change.message else { return };
-        let size = message.bytes(&change.topic);
-        if self.messages.len() < self.messages_max && self.bytes + size <= self.bytes_max {
-            self.bytes += size;
-            self.messages.insert(change.topic, message);
+        let number = self.changes;
+        self.changes += 1;
+        let Some(message) = change.message else {
+            self.remove(&change.topic);
+            return;
+        };
+        let old = self.tree.get(&change.topic);
+        let old_bytes = old.as_ref().map(|old| old.message.bytes(&change.topic));
+        let messages = self.messages + usize::from(old.is_none());
+        let bytes = self.bytes - old_bytes.unwrap_or(0) + message.bytes(&change.topic);
+        if messages <= self.messages_max && bytes <= self.bytes_max {
+            (self.messages, self.bytes) = (messages, bytes);
+            *self.tree.place(&change.topic) = Some(Stored { message, number });
             return;
         }
-        if self.messages.len() >= self.messages_max {
+        if messages > self.messages_max {
             self.refused_messages += 1;
         } else {
             self.refused_bytes += 1;
         }
         // A stale value would be a lie, so the old one goes even though the new one does not fit.
-        tracing::debug!(topic = %change.topic, replaced = old, "retained store is full, message not kept");
+        let replaced = self.remove(&change.topic);
+        tracing::debug!(topic = %change.topic, replaced, "retained store is full, message not kept");
     }
 
     fn remove(&mut self, topic: &str) -> bool {
-        let Some(old) = self.messages.remove(topic) else { return false };
-        self.bytes -= old.bytes(topic);
+        let Some(old) = self.tree.remove(topic) else { return false };
+        self.messages -= 1;
+        self.bytes -= old.message.bytes(topic);
         true
     }
 
-    /// Everything under a filter that has not expired; what has is removed.
-    pub fn matching(&mut self, filter: &str, now_ms: u64) -> Vec<(String, RetainedMessage)> {
-        let wildcard = filter.find(['+', '#']);
-        // `a/#` matches `a` too, so the range starts before the slash.
-        let prefix = wildcard.map_or(filter, |at| filter[..at].trim_end_matches('/'));
-        let range = (Bound::Included(prefix), Bound::Unbounded);
-        let mut expired = Vec::new();
-        let mut found = Vec::new();
-        for (topic, message) in self.messages.range::<str, _>(range) {
-            if !topic.starts_with(prefix) || (wildcard.is_none() && topic != filter) {
-                break;
+    /// Begins to go through what is retained now.
+    pub fn walk(&self) -> Walk {
+        Walk { position: Position::Start, changes: self.changes }
+    }
+
+    /// The next messages under a filter that have not expired, as far as the slice goes; what has expired is removed.
+    pub fn gather(
+        &mut self,
+        filter: &str,
+        on: &mut Walk,
+        slice: &mut Slice,
+        now_ms: u64,
+    ) -> Vec<(String, RetainedMessage)> {
+        let (mut found, mut bytes, mut expired) = (Vec::new(), 0, Vec::new());
+        let began = on.changes;
+        let messages_max = (SLICE_UNITS / self.access.effort().max(1)).clamp(1, GATHERED_MESSAGES_MAX);
+        walk(&self.tree, filter, &mut on.position, slice, |topic, stored| {
+            if stored.message.is_expired(now_ms) {
+                expired.push(topic.to_owned());
+            } else if stored.number < began && filter_matches(filter, topic) {
+                bytes += stored.message.payload.len();
+                found.push((topic.to_owned(), stored.message.clone()));
             }
-            if message.is_expired(now_ms) {
-                expired.push(topic.clone());
-            } else if filter_matches(filter, topic) && message.may_be_shown(topic, &*self.access) {
-                found.push((topic.clone(), message.clone()));
-            }
-        }
+            found.len() < messages_max && bytes < GATHERED_BYTES_MAX
+        });
         for topic in expired {
             self.remove(&topic);
         }
+        found.retain(|(topic, message): &(String, RetainedMessage)| {
+            slice.spend(if message.source.is_some() { self.access.effort() } else { 0 });
+            message.may_be_shown(topic, &*self.access)
+        });
         found
     }
 }
@@ -157,7 +217,7 @@ mod tests {
     use crate::broker::access::AllowAll;
 
     fn store() -> RetainedStore {
-        RetainedStore::new(3, 3 * (KEPT_BYTES + 2) + 100, Arc::new(AllowAll))
+        RetainedStore::new(3, 3 * (KEPT_BYTES + LEVEL_BYTES + 2) + 100, Arc::new(AllowAll))
     }
 
     fn keep(store: &mut RetainedStore, topic: &str, payload: &'static [u8], deadline_ms: Option<u64>) {
@@ -173,7 +233,12 @@ mod tests {
     }
 
     fn topics(store: &mut RetainedStore, filter: &str, now_ms: u64) -> Vec<String> {
-        store.matching(filter, now_ms).into_iter().map(|(topic, _)| topic).collect()
+        let (mut walk, mut topics) = (store.walk(), Vec::new());
+        while !walk.is_over() {
+            let found = store.gather(filter, &mut walk, &mut Slice::new(), now_ms);
+            topics.extend(found.into_iter().map(|(topic, _)| topic));
+        }
+        topics
     }
 
     #[test]
@@ -207,6 +272,19 @@ mod tests {
         keep(&mut store, "a", &[b'x'; 500], None);
         assert_eq!(topics(&mut store, "a", 0), [] as [&str; 0]);
         keep(&mut store, "b", b"", None);
-        assert_eq!(store.size(), (1, KEPT_BYTES + 2));
+        assert_eq!(store.size(), (1, KEPT_BYTES + LEVEL_BYTES + 2));
+    }
+
+    #[test]
+    fn a_walk_passes_over_what_was_published_after_it_began() {
+        let mut store = store();
+        keep(&mut store, "a", b"1", None);
+        keep(&mut store, "b", b"1", None);
+        let mut walk = store.walk();
+        keep(&mut store, "b", b"2", None);
+        keep(&mut store, "c", b"2", None);
+        let found = store.gather("#", &mut walk, &mut Slice::new(), 0);
+        assert!(walk.is_over());
+        assert_eq!(found.iter().map(|(topic, _)| topic.as_str()).collect::<Vec<_>>(), ["a"]);
     }
 }

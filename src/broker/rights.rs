@@ -10,33 +10,60 @@ use super::source::Source;
 use super::tally::Shown;
 use std::sync::Arc;
 
+/// Filters that a topic is matched with for one unit of work.
+const FILTERS_PER_UNIT: usize = 8;
+
 impl Connection {
     /// Judges the client and its subscriptions again if the rules have changed. An error ends the connection.
     ///
-    /// Called before anything is delivered or accepted, and at every tick for a client with which nothing happens.
-    pub(super) fn review_rights(&mut self) -> Result<(), Reason> {
-        let version = self.server.config.access.version();
-        if self.session.rights_version == version {
-            return Ok(());
-        }
-        self.session.rights_version = version;
-        let access = self.server.config.access.clone();
-        if !access.is_welcome(&self.session.identity) {
-            tracing::info!(client_id = ?Shown(&self.client_id), user = ?self.session.identity.user, "its user is not among the users any more");
-            return Err(Reason::NOT_AUTHORIZED);
-        }
-        let granted: Vec<_> =
-            self.session.filters().map(|(filter, path)| (filter.to_owned(), self.grant(path))).collect();
-        for (filter, grant) in granted {
-            if grant == Grant::None {
-                self.server.bus.refuse(Cause::Revoked, "", &self.who(), &filter);
-                self.session.remove(&filter);
-            } else {
-                self.session.judge(&filter, grant == Grant::Some);
+    /// Called before anything is delivered or accepted, and at every tick for a client with which nothing happens. It may be long, so
+    /// the others have their turn in between.
+    pub(super) async fn review_rights(&mut self) -> Result<(), Reason> {
+        // They may change again meanwhile.
+        while self.has_stale_rights() {
+            let access = self.server.config.access.clone();
+            let version = access.version();
+            if !access.is_welcome(&self.session.identity) {
+                tracing::info!(client_id = ?Shown(&self.client_id), user = ?self.session.identity.user, "its user is not among the users any more");
+                return Err(Reason::NOT_AUTHORIZED);
             }
+            let filters: Vec<_> =
+                self.session.filters().map(|(filter, path)| (filter.to_owned(), path.to_owned())).collect();
+            for (filter, path) in filters {
+                self.review_filter(&filter, &path);
+                self.spend(access.effort()).await;
+            }
+            for _ in 0..self.session.pending.len() {
+                self.session.review_pending(&*access);
+                let filters = self.session.subscription_count();
+                self.spend(access.effort() + filters / FILTERS_PER_UNIT).await;
+            }
+            self.session.rights_version = version;
         }
-        self.session.forget_unwanted(&*access);
         Ok(())
+    }
+
+    /// Whether the rules have changed since the session was judged by them.
+    pub(super) fn has_stale_rights(&self) -> bool {
+        self.session.rights_version != self.server.config.access.version()
+    }
+
+    fn review_filter(&mut self, filter: &str, path: &str) {
+        match self.grant(path) {
+            Grant::None => {
+                self.server.bus.refuse(Cause::Revoked, "", &self.who(), filter);
+                self.session.remove(filter);
+            }
+            grant => self.session.judge(filter, grant == Grant::Some),
+        }
+    }
+
+    /// So much has been done; the others have their turn where that was a slice.
+    async fn spend(&mut self, units: usize) {
+        self.slice.spend(units);
+        if self.slice.is_over() {
+            self.slice = self.server.turns.slice().await;
+        }
     }
 
     /// Whether the client may have answers to its publish sent to `topic`: only where it may publish itself, because whoever

@@ -80,6 +80,12 @@ impl AccessRules {
         if has_allowed { Grant::Some } else { Grant::None }
     }
 
+    /// How many names and topics are in them.
+    pub(super) fn patterns(&self) -> usize {
+        let patterns = |rule: &Rule| rule.users.len() + rule.client_ids.len() + rule.topics.len();
+        self.rules.iter().map(patterns).sum()
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.rules.len()

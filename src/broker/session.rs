@@ -7,15 +7,18 @@ use super::hold::Registration;
 use super::inflight::InflightMessages;
 use super::mailbox::Mailbox;
 use super::memory::{ALLOCATION_BYTES, Charge, Holder, Memory, MemoryKind};
+use super::overlaps::Overlaps;
 use super::owed::Answered;
 use super::pending::Pending;
 use super::properties::ApplicationProperties;
 use super::publication::Publication;
+use super::retained::Walk;
 use super::shared::{Group, Membership};
 use super::shares::Owner;
 use super::standing::{Listed, Standing, Worth};
 use super::traffic::{Held, Holding, Traffic};
-use crate::mqtt::{Qos, filter_matches, filters_overlap};
+use super::work::Slice;
+use crate::mqtt::{Qos, filter_matches};
 use bytes::Bytes;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -24,11 +27,11 @@ use tokio::sync::Notify;
 /// What a session takes beside its client id and what it holds: itself, its mailbox, the task that keeps it, and its places in tables.
 const SESSION_BYTES: usize = 2 * 1024;
 /// What a subscription takes beside its filter's text: itself, its places in the session's tables and in the tree.
-const SUBSCRIPTION_BYTES: usize = 700;
-/// The filter's text is kept by the session, by its registration, and in the tree, in levels.
+const SUBSCRIPTION_BYTES: usize = 1_200;
+/// The filter's text is kept by the session, by its registration, and in the tree, twice.
 const FILTER_COPIES: usize = 4;
-/// A level of the tree.
-const LEVEL_BYTES: usize = 160;
+/// A level's marks in the tree and among the filters that may overlap.
+const LEVEL_BYTES: usize = 8;
 /// The id of a QoS 2 publish that is not released, in a table that has grown by doubling; and with what it waits for.
 const RECEIVING_BYTES: usize = 3;
 const UNANSWERED_BYTES: usize = 96;
@@ -62,6 +65,8 @@ pub(super) struct Subscription {
     pub options: Options,
     /// The rules allow a part of its topics, so that each message is judged for itself.
     pub is_judged: bool,
+    /// Its way through the retained messages, while it is on that.
+    pub walk: Option<Walk>,
 }
 
 /// What a delivery takes beside its parts: itself in a queue that has grown by doubling, and the allocations of topic and payload.
@@ -102,6 +107,8 @@ pub(super) struct Session {
     pub mailbox: Arc<Mailbox>,
     subscriptions: HashMap<usize, Subscription>,
     by_filter: HashMap<String, usize>,
+    /// The plain ones with wildcards.
+    overlaps: Overlaps,
     next_subscription: usize,
     pub inflight: InflightMessages,
     /// How many at the end of `inflight` the client has not been sent on this connection: its window had no room.
@@ -165,6 +172,7 @@ impl Session {
             mailbox: Mailbox::new(standing.clone()),
             subscriptions: HashMap::new(),
             by_filter: HashMap::new(),
+            overlaps: Overlaps::default(),
             next_subscription: 1,
             inflight: InflightMessages::default(),
             unsent: 0,
@@ -251,27 +259,28 @@ impl Session {
             .filter_map(|(filter, id)| Some((filter.as_str(), self.subscriptions.get(id)?.path.as_str())))
     }
 
-    /// Drops what waits for the client and no subscription of it asks for any more, or `access` does not let it have.
-    pub fn forget_unwanted(&mut self, access: &dyn Access) {
-        let (subscriptions, who) = (&self.subscriptions, &self.identity);
-        let brings = |own: &Subscription, name: &str| {
-            filter_matches(&own.path, name) && (!own.is_judged || may_read(access, who, name.as_bytes()))
-        };
-        self.pending.retain(|delivery| {
-            let name = std::str::from_utf8(&delivery.topic);
-            name.is_ok_and(|name| subscriptions.values().any(|own| brings(own, name)))
+    /// Looks at the first message that waits for the client. It goes to the end of the queue, or away where no subscription asks for it any more
+    /// or `access` does not let the client have it.
+    pub fn review_pending(&mut self, access: &dyn Access) {
+        let Some(delivery) = self.pending.pop_front() else { return };
+        let name = std::str::from_utf8(&delivery.topic).unwrap_or_default();
+        let mut may_have = None;
+        let is_wanted = self.subscriptions.values().any(|own| {
+            filter_matches(&own.path, name)
+                && (!own.is_judged || *may_have.get_or_insert_with(|| self.may_have(&delivery.topic, access)))
         });
+        if is_wanted {
+            self.pending.put_back(delivery);
+        }
     }
 
     pub fn subscription_count(&self) -> usize {
         self.subscriptions.len()
     }
 
-    /// How many of the plain subscriptions with wildcards some topic under `path` falls under as well: each
-    /// of them is looked at for every message, although the client gets one copy.
-    pub fn overlapping(&self, path: &str) -> usize {
-        let is_wide = |own: &&Subscription| own.group.is_none() && own.path.contains(['+', '#']);
-        self.subscriptions.values().filter(is_wide).filter(|own| filters_overlap(&own.path, path)).count()
+    /// Whether as many as `count` of the plain subscriptions with wildcards overlap `path`.
+    pub fn overlaps(&self, path: &str, count: usize, slice: &mut Slice) -> bool {
+        self.overlaps.reach(count, path, slice)
     }
 
     pub fn is_subscribed(&self, filter: &str) -> bool {
@@ -296,7 +305,11 @@ impl Session {
             registration: None,
             options,
             is_judged: false,
+            walk: None,
         };
+        if group.is_none() {
+            self.overlaps.add(id, path);
+        }
         self.subscriptions.insert(id, subscription);
         self.filter_bytes += subscription_bytes(filter);
         self.note_bytes();
@@ -319,12 +332,11 @@ impl Session {
 
     /// Removes the subscription with this filter (the client's spelling), and thereby ends it.
     pub fn remove(&mut self, filter: &str) -> bool {
-        let is_known = self.by_filter.remove(filter).and_then(|id| self.subscriptions.remove(&id)).is_some();
-        if is_known {
-            self.filter_bytes -= subscription_bytes(filter);
-            self.note_bytes();
-        }
-        is_known
+        let Some(id) = self.by_filter.remove(filter) else { return false };
+        self.overlaps.remove(id);
+        self.filter_bytes -= subscription_bytes(filter);
+        self.note_bytes();
+        self.subscriptions.remove(&id).is_some()
     }
 
     /// What this client gets of a message that came for some of its subscriptions; `None` when nothing, because they have ended,
@@ -337,8 +349,12 @@ impl Session {
     ) -> Option<Delivery> {
         let is_own = publication.origin == Some(self.uid);
         let mut wish = Wish::default();
+        // The answer is the same for all of them.
+        let mut may_have = None;
         for subscription in subscriptions.iter().filter_map(|id| self.subscriptions.get(id)) {
-            if !subscription.is_judged || self.may_have(&publication.topic, access) {
+            if !subscription.is_judged
+                || *may_have.get_or_insert_with(|| self.may_have(&publication.topic, access))
+            {
                 wish.add(subscription.options, is_own);
             }
         }

@@ -2,61 +2,91 @@
 
 use super::access::Grant;
 use super::admission;
-use super::codec::{self, Version};
+use super::codec::Version;
 use super::config::{RefusedSubscription, WideFilters};
-use super::connection::{Connection, RetainedDelivery};
+use super::connection::Connection;
 use super::hold::Hold;
-use super::output::HIGH_BYTES;
+use super::inbound::Progress;
+use super::listing::{Entry, Listing, RetainHandling};
 use super::reached::Limit;
 use super::reason::Reason;
 use super::refused::Cause;
-use super::session::{Delivery, Options};
+use super::session::Options;
 use super::shared::{Judge, Member};
 use super::subscriptions::Subscriber;
 use super::sys;
 use super::topic::{Subscribed, parse_filter};
 use crate::mqtt::Qos;
-use rumqttd::protocol::{Filter, Packet, RetainForwardRule};
+use bytes::Bytes;
 
 /// What 3.1.1 answers for every filter that it refuses.
 const FAILURE_311: u8 = 0x80;
-
-/// What is wrong with a filter so that the connection ends.
-fn check_filter(filter: &Filter) -> Result<(), Reason> {
-    let subscribed = parse_filter(&filter.path).ok_or(Reason::FILTER_INVALID)?;
-    if subscribed.group.is_some() && filter.nolocal { Err(Reason::PROTOCOL_ERROR) } else { Ok(()) }
-}
+/// Units of work to judge a filter, beside what the rules take.
+const JUDGE_UNITS: usize = 5;
+/// To make a subscription or to end it.
+pub(super) const CHANGE_UNITS: usize = 30;
 
 impl Connection {
-    pub(super) fn on_subscribe(&mut self, frame: &[u8]) -> Result<(), Reason> {
-        let Packet::Subscribe(subscribe, properties) = codec::decode(frame, self.version)? else {
-            return Err(Reason::MALFORMED);
+    /// Goes on with a SUBSCRIBE or UNSUBSCRIBE until the slice is over; its answer comes at the end.
+    pub(super) fn on_list(&mut self, frame: &Bytes, is_subscribe: bool) -> Result<Progress, Reason> {
+        let mut listing = match self.listing.take() {
+            Some(listing) => listing,
+            None => Box::new(Listing::new(frame, self.version)?),
         };
-        let identifier = properties.and_then(|own| own.id);
-        if subscribe.pkid == 0 {
-            return Err(Reason::MALFORMED);
+        let progress = self.go_on_with(&mut listing, is_subscribe)?;
+        if progress == Progress::Wait {
+            self.listing = Some(listing);
         }
-        if identifier == Some(0) {
-            return Err(Reason::PROTOCOL_ERROR);
+        Ok(progress)
+    }
+
+    fn go_on_with(&mut self, listing: &mut Listing, is_subscribe: bool) -> Result<Progress, Reason> {
+        if !listing.check(&mut self.slice)? {
+            return Ok(Progress::Wait);
         }
-        if !self.output.takes_codes(subscribe.filters.len()) {
+        if !self.output.takes_codes(listing.count()) {
             return Err(Reason::PACKET_TOO_LARGE);
         }
-        // A fault ends the connection, so it is found before the session has any of the subscriptions.
-        subscribe.filters.iter().try_for_each(check_filter)?;
-        // What this client published before goes first.
-        self.push()?;
-        let server = self.server.clone();
-        let mut codes = Vec::with_capacity(subscribe.filters.len());
-        {
-            let hold = server.bus.hold();
-            for filter in &subscribe.filters {
-                let outcome = self.subscribe_filter(&hold, filter, identifier);
-                codes.push(self.code(outcome));
-            }
+        if is_subscribe {
+            // What this client published before goes first.
+            self.push()?;
+            self.subscribe_some(listing)?;
+        } else {
+            self.unsubscribe_some(listing)?;
         }
-        self.output.suback(subscribe.pkid, &codes);
-        self.send_retained();
+        if !listing.is_answered() {
+            return Ok(Progress::Wait);
+        }
+        if is_subscribe {
+            self.output.suback(listing.packet_id, &listing.codes);
+        } else {
+            self.output.unsuback(listing.packet_id, &listing.codes);
+        }
+        Ok(Progress::Done)
+    }
+
+    /// One slice of a SUBSCRIBE, while nothing is published.
+    fn subscribe_some(&mut self, listing: &mut Listing) -> Result<(), Reason> {
+        let server = self.server.clone();
+        let hold = server.bus.hold();
+        while !listing.is_answered() && !self.slice.is_over() {
+            let outcome = self.subscribe_filter(&hold, &listing.next()?, listing.identifier);
+            listing.answer(self.code(outcome))?;
+        }
+        Ok(())
+    }
+
+    fn unsubscribe_some(&mut self, listing: &mut Listing) -> Result<(), Reason> {
+        while !listing.is_answered() && !self.slice.is_over() {
+            let filter = listing.next()?.filter;
+            self.slice.spend(JUDGE_UNITS);
+            self.slice.spend_bytes(filter.len());
+            let is_known = self.session.remove(filter);
+            if is_known {
+                self.slice.spend(CHANGE_UNITS);
+            }
+            listing.answer(if is_known { Reason::SUCCESS.0 } else { Reason::NO_SUBSCRIPTION.0 })?;
+        }
         Ok(())
     }
 
@@ -72,28 +102,33 @@ impl Connection {
     fn subscribe_filter(
         &mut self,
         hold: &Hold<'_>,
-        filter: &Filter,
+        entry: &Entry<'_>,
         identifier: Option<usize>,
     ) -> Result<Qos, Reason> {
-        let Subscribed { group, path } = parse_filter(&filter.path).ok_or(Reason::FILTER_INVALID)?;
-        let is_new = !self.session.is_subscribed(&filter.path);
-        if let Some(reason) = self.subscribe_refusal(path, is_new, group.is_some()) {
+        let Subscribed { group, path } = parse_filter(entry.filter).ok_or(Reason::FILTER_INVALID)?;
+        let is_new = !self.session.is_subscribed(entry.filter);
+        self.slice.spend(JUDGE_UNITS + self.server.config.access.effort());
+        self.slice.spend_bytes(entry.filter.len());
+        let grant = self.grant(path);
+        if let Some(reason) = self.subscribe_refusal(path, grant, is_new, group.is_some()) {
             return Err(reason);
         }
-        let qos = Qos::from_bits(filter.qos as u8).unwrap_or_default();
         let options = Options {
-            qos,
-            no_local: filter.nolocal,
-            retain_as_published: filter.preserve_retain,
+            qos: entry.qos(),
+            no_local: entry.no_local(),
+            retain_as_published: entry.retain_as_published(),
             identifier,
         };
-        let id = self.session.upsert(&filter.path, path, group, options);
-        self.session.judge(&filter.path, self.grant(path) == Grant::Some);
+        let id = self.session.upsert(entry.filter, path, group, options);
+        self.session.judge(entry.filter, grant == Grant::Some);
+        if is_new {
+            self.slice.spend(CHANGE_UNITS);
+        }
         if let Some(group) = group {
             if is_new {
                 self.join(hold, id, group, path);
             }
-            return Ok(qos);
+            return Ok(options.qos);
         }
         if is_new {
             let mailbox = self.session.mailbox.clone();
@@ -103,20 +138,19 @@ impl Connection {
                 subscription.registration = Some(registration);
             }
         }
-        let wants_retained = match filter.retain_forward_rule {
-            RetainForwardRule::OnEverySubscribe => true,
-            RetainForwardRule::OnNewSubscribe => is_new,
-            RetainForwardRule::Never => false,
+        let wants_retained = match entry.retain_handling() {
+            RetainHandling::Always => true,
+            RetainHandling::IfNew => is_new,
+            RetainHandling::Never => false,
         };
-        if wants_retained {
-            let kept = hold.retained(path).into_iter();
-            self.retained.extend(kept.map(|(topic, message)| RetainedDelivery {
-                subscription: id,
-                topic,
-                message,
-            }));
+        if wants_retained && let Some(subscription) = self.session.subscription_mut(id) {
+            // Asked for a second time, they come a second time, but not twice at once.
+            if subscription.walk.replace(hold.walk(path)).is_none() {
+                self.retained.add(id);
+                self.retained.tidy(&self.session);
+            }
         }
-        Ok(qos)
+        Ok(options.qos)
     }
 
     /// How much of a filter the client may have, where a part of it is refused if that is the policy.
@@ -134,10 +168,16 @@ impl Connection {
         }
     }
 
-    fn subscribe_refusal(&self, path: &str, is_new: bool, is_shared: bool) -> Option<Reason> {
+    fn subscribe_refusal(
+        &mut self,
+        path: &str,
+        grant: Grant,
+        is_new: bool,
+        is_shared: bool,
+    ) -> Option<Reason> {
         let server = &self.server;
         let is_reserved = path.starts_with('$') && !sys::is_about_the_broker(path);
-        if is_reserved || self.grant(path) == Grant::None {
+        if is_reserved || grant == Grant::None {
             let cause = if is_reserved { Cause::SubscribeReserved } else { Cause::SubscribeRules };
             self.note_refused(cause, path);
             return Some(match server.config.refused_subscription {
@@ -150,7 +190,8 @@ impl Connection {
             self.note_refused(Cause::Subscriptions, path);
             return Some(Reason::QUOTA_EXCEEDED);
         }
-        if is_new && !is_shared && self.session.overlapping(path) >= limits.overlapping_subscriptions_max {
+        let overlapping_max = limits.overlapping_subscriptions_max;
+        if is_new && !is_shared && self.session.overlaps(path, overlapping_max, &mut self.slice) {
             self.note_refused(Cause::Overlapping, path);
             return Some(Reason::QUOTA_EXCEEDED);
         }
@@ -184,47 +225,5 @@ impl Connection {
         if let Some(subscription) = self.session.subscription_mut(id) {
             subscription.membership = Some(membership);
         }
-    }
-
-    /// Sends retained messages while there is room. Live messages wait behind them: an old value must not follow a new one.
-    pub(super) fn send_retained(&mut self) {
-        while self.output.unwritten().len() < HIGH_BYTES && self.has_pending_room() {
-            let Some(RetainedDelivery { subscription, topic, message }) = self.retained.pop_front() else {
-                return;
-            };
-            let Some(subscription) = self.session.subscription(subscription) else { continue };
-            if subscription.is_judged && !self.session.may_have(topic.as_bytes(), &*self.server.config.access)
-            {
-                continue;
-            }
-            let options = subscription.options;
-            self.emit(Delivery {
-                topic: topic.into(),
-                payload: message.payload,
-                properties: message.properties,
-                qos: message.qos.min(options.qos),
-                retain: true,
-                identifiers: options.identifier.into_iter().collect(),
-                deadline_ms: message.deadline_ms,
-                group: None,
-            });
-        }
-    }
-
-    pub(super) fn on_unsubscribe(&mut self, frame: &[u8]) -> Result<(), Reason> {
-        let Packet::Unsubscribe(unsubscribe, _) = codec::decode(frame, self.version)? else {
-            return Err(Reason::MALFORMED);
-        };
-        if unsubscribe.pkid == 0 || unsubscribe.filters.is_empty() {
-            return Err(Reason::MALFORMED);
-        }
-        if !self.output.takes_codes(unsubscribe.filters.len()) {
-            return Err(Reason::PACKET_TOO_LARGE);
-        }
-        let code = |is_known| if is_known { Reason::SUCCESS.0 } else { Reason::NO_SUBSCRIPTION.0 };
-        let codes: Vec<_> =
-            unsubscribe.filters.iter().map(|filter| code(self.session.remove(filter))).collect();
-        self.output.unsuback(unsubscribe.pkid, &codes);
-        Ok(())
     }
 }

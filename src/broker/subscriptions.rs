@@ -6,8 +6,11 @@ use super::lane::Lane;
 use super::mailbox::Mailbox;
 use super::shared::{Group, Member};
 use super::standing::Standing;
+use super::tree::Tree;
+use super::work::Slice;
+use crate::mqtt::filter_matches;
 use bytes::Bytes;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -32,6 +35,15 @@ pub(super) enum Subscriber {
     Link(Arc<Lane>),
 }
 
+/// What tells the subscribers of a filter apart.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Key {
+    Session(u64, usize),
+    Group(Box<str>),
+    /// Where its lane is in memory.
+    Link(usize),
+}
+
 impl Subscriber {
     /// The session that it is for; of a group its eldest member. An in-process link has none.
     fn standing(&self) -> Option<Arc<Standing>> {
@@ -47,15 +59,19 @@ impl Subscriber {
         matches!(self, Self::Session { .. }).into()
     }
 
+    /// A group may have ended and another of its name have begun.
     fn is(&self, other: &Self) -> bool {
         match (self, other) {
-            (
-                Self::Session { mailbox, subscription },
-                Self::Session { mailbox: other, subscription: number },
-            ) => subscription == number && Arc::ptr_eq(mailbox, other),
             (Self::Group(group), Self::Group(other)) => Arc::ptr_eq(group, other),
-            (Self::Link(lane), Self::Link(other)) => Arc::ptr_eq(lane, other),
-            _ => false,
+            _ => self.key() == other.key(),
+        }
+    }
+
+    fn key(&self) -> Key {
+        match self {
+            Self::Session { mailbox, subscription } => Key::Session(mailbox.session, *subscription),
+            Self::Group(group) => Key::Group(group.name.as_str().into()),
+            Self::Link(lane) => Key::Link(Arc::as_ptr(lane).addr()),
         }
     }
 }
@@ -96,18 +112,17 @@ impl Targets {
     }
 }
 
-/// A level of the tree. The wildcards `+` and `#` are levels like any other.
-#[derive(Default)]
-struct Node {
-    children: HashMap<Box<str>, Node>,
-    subscribers: Vec<Subscriber>,
+/// Who has subscribed to one filter.
+struct Subscribed {
+    filter: Box<str>,
+    subscribers: BTreeMap<Key, Subscriber>,
     /// The session that the filter is counted to: who made it, or one to whom that left it. `None` where that is no client's.
     maker: Option<Arc<Standing>>,
 }
 
 /// Every subscription.
 pub(super) struct Subscriptions {
-    root: Node,
+    tree: Tree<Subscribed>,
     filters: usize,
     shares: FilterShares,
     /// Moves with every change, and can be read without the tree.
@@ -122,7 +137,7 @@ impl Subscriptions {
     /// None, of which clients may make so many distinct filters.
     pub fn new(filters_max: usize) -> Self {
         Self {
-            root: Node::default(),
+            tree: Tree::default(),
             filters: 0,
             shares: FilterShares::new(filters_max),
             version: Arc::default(),
@@ -156,15 +171,7 @@ impl Subscriptions {
     }
 
     pub fn knows(&self, filter: &str) -> bool {
-        self.node(filter).is_some_and(|node| !node.subscribers.is_empty())
-    }
-
-    fn node(&self, filter: &str) -> Option<&Node> {
-        filter.split('/').try_fold(&self.root, |node, level| node.children.get(level))
-    }
-
-    fn node_mut(&mut self, filter: &str) -> &mut Node {
-        filter.split('/').fold(&mut self.root, |node, level| node.children.entry(level.into()).or_default())
+        self.tree.get(filter).is_some()
     }
 
     /// Whether a session may subscribe to `filter`, which is no more than another subscriber where it has some already.
@@ -183,9 +190,12 @@ impl Subscriptions {
 
     pub fn insert(&mut self, filter: &str, subscriber: Subscriber) {
         let standing = subscriber.standing();
-        let node = self.node_mut(filter);
-        let is_new = node.subscribers.is_empty();
-        node.subscribers.push(subscriber);
+        let mut is_new = false;
+        let subscribed = self.tree.place(filter).get_or_insert_with(|| {
+            is_new = true;
+            Subscribed { filter: filter.into(), subscribers: BTreeMap::new(), maker: None }
+        });
+        subscribed.subscribers.insert(subscriber.key(), subscriber);
         if is_new {
             self.filters += 1;
             self.recount(filter, standing);
@@ -194,11 +204,15 @@ impl Subscriptions {
     }
 
     pub fn remove(&mut self, filter: &str, subscriber: &Subscriber) {
-        let maker = self.node(filter).and_then(|node| node.maker.clone());
-        let mut path = filter.split('/');
-        if remove(&mut self.root, &mut path, subscriber) {
+        let Some(subscribed) = self.tree.get_mut(filter) else { return self.note_change() };
+        let key = subscriber.key();
+        if subscribed.subscribers.get(&key).is_some_and(|known| known.is(subscriber)) {
+            subscribed.subscribers.remove(&key);
+        }
+        if subscribed.subscribers.is_empty() {
+            let removed = self.tree.remove(filter);
             self.filters -= 1;
-            maker.iter().for_each(|maker| self.shares.subtract(maker));
+            removed.and_then(|removed| removed.maker).iter().for_each(|maker| self.shares.subtract(maker));
         } else if let Subscriber::Session { mailbox, .. } = subscriber {
             self.pass_on(filter, mailbox.session);
         }
@@ -207,27 +221,27 @@ impl Subscriptions {
 
     /// A session has left a filter that others are still subscribed to: one of them has it counted now.
     fn pass_on(&mut self, filter: &str, session: u64) {
-        let Some(node) = self.node(filter) else { return };
-        if node.maker.as_ref().is_some_and(|maker| maker.session == session) {
-            let heir = node.subscribers.iter().find_map(Subscriber::standing);
+        let Some(subscribed) = self.tree.get(filter) else { return };
+        if subscribed.maker.as_ref().is_some_and(|maker| maker.session == session) {
+            let heir = subscribed.subscribers.values().find_map(Subscriber::standing);
             self.recount(filter, heir);
         }
     }
 
     /// Counts a filter to `maker`, and no longer to whom it was counted.
     fn recount(&mut self, filter: &str, maker: Option<Arc<Standing>>) {
-        let before = std::mem::replace(&mut self.node_mut(filter).maker, maker.clone());
+        let Some(subscribed) = self.tree.get_mut(filter) else { return };
+        let before = std::mem::replace(&mut subscribed.maker, maker.clone());
         before.iter().for_each(|before| self.shares.subtract(before));
         maker.iter().for_each(|maker| self.shares.add(maker));
     }
 
     /// The group of this name and filter, if it has members.
     pub fn group(&self, filter: &str, name: &str) -> Option<Arc<Group>> {
-        let subscribers = &self.node(filter)?.subscribers;
-        subscribers.iter().find_map(|subscriber| match subscriber {
-            Subscriber::Group(group) if group.name == name => Some(group.clone()),
-            _ => None,
-        })
+        match self.tree.get(filter)?.subscribers.get(&Key::Group(name.into()))? {
+            Subscriber::Group(group) => Some(group.clone()),
+            Subscriber::Session { .. } | Subscriber::Link(_) => None,
+        }
     }
 
     /// The group of this name and filter, made by `make` if there is none, with one more member.
@@ -271,11 +285,11 @@ impl Subscriptions {
     }
 
     /// Who gets what is published to `topic`, which is a topic name.
-    pub fn targets(&mut self, topic: &Bytes) -> Arc<Targets> {
+    pub fn targets(&mut self, topic: &Bytes, slice: &mut Slice) -> Arc<Targets> {
         if let Some(known) = self.remembered.get(topic) {
             return known.clone();
         }
-        let targets = Arc::new(self.find(std::str::from_utf8(topic).unwrap_or_default()));
+        let targets = Arc::new(self.find(std::str::from_utf8(topic).unwrap_or_default(), slice));
         let receivers = targets.sessions.len() + targets.groups.len() + targets.links.len();
         let is_full = self.remembered.len() >= REMEMBERED_TOPICS_MAX
             || self.remembered_receivers + receivers > REMEMBERED_RECEIVERS_MAX
@@ -290,43 +304,16 @@ impl Subscriptions {
         targets
     }
 
-    fn find(&self, topic: &str) -> Targets {
+    fn find(&self, topic: &str, slice: &mut Slice) -> Targets {
         let mut found = Vec::new();
-        // The nodes above each level of the topic, and what is left of the topic there.
-        let mut open = vec![(&self.root, Some(topic))];
-        while let Some((node, rest)) = open.pop() {
-            // A wildcard in the first level does not see the broker's own topics [MQTT-4.7.2-1].
-            let is_hidden = std::ptr::eq(node, &self.root) && topic.starts_with('$');
-            // `a/#` is for `a` too.
-            if let Some(all) = node.children.get("#").filter(|_| !is_hidden) {
-                found.extend(&all.subscribers);
+        self.tree.find(topic, slice, |subscribed| {
+            if filter_matches(&subscribed.filter, topic) {
+                found.extend(subscribed.subscribers.values());
             }
-            let Some(rest) = rest else {
-                found.extend(&node.subscribers);
-                continue;
-            };
-            let (level, rest) =
-                rest.split_once('/').map_or((rest, None), |(level, rest)| (level, Some(rest)));
-            let levels = if is_hidden { &[level][..] } else { &[level, "+"] };
-            open.extend(levels.iter().filter_map(|level| Some((node.children.get(*level)?, rest))));
-        }
+        });
+        slice.spend(found.len());
         sort(found, self.version.load(Ordering::Acquire))
     }
-}
-
-/// Removes a subscriber and the nodes that are empty then. Whether it was the filter's last.
-fn remove<'a>(node: &mut Node, path: &mut impl Iterator<Item = &'a str>, subscriber: &Subscriber) -> bool {
-    let Some(level) = path.next() else {
-        let before = node.subscribers.len();
-        node.subscribers.retain(|other| !other.is(subscriber));
-        return before > 0 && node.subscribers.is_empty();
-    };
-    let Some(child) = node.children.get_mut(level) else { return false };
-    let was_last = remove(child, path, subscriber);
-    if child.subscribers.is_empty() && child.children.is_empty() {
-        node.children.remove(level);
-    }
-    was_last
 }
 
 /// Brings each session's subscriptions together; a link or a group gets a message once anyway.
@@ -358,11 +345,10 @@ fn sort(found: Vec<&Subscriber>, version: u64) -> Targets {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mqtt::filter_matches;
     use proptest::prelude::*;
 
     fn found(subscriptions: &mut Subscriptions, topic: &str) -> Vec<usize> {
-        let targets = subscriptions.targets(&Bytes::copy_from_slice(topic.as_bytes()));
+        let targets = subscriptions.targets(&Bytes::copy_from_slice(topic.as_bytes()), &mut Slice::new());
         targets.sessions.iter().flat_map(|recipient| recipient.subscriptions.to_vec()).collect()
     }
 
@@ -406,14 +392,14 @@ mod tests {
         subscriptions.remove("a/b/#", &subscriber);
         subscriptions.remove("a", &subscriber);
         subscriptions.remove("a", &subscriber);
-        assert_eq!((subscriptions.filters(), subscriptions.root.children.len()), (0, 0));
+        assert_eq!((subscriptions.filters(), subscriptions.tree.is_empty()), (0, true));
     }
 
     #[test]
     fn what_is_remembered_is_bounded_in_topics_and_in_receivers() {
         let mut subscriptions = Subscriptions::new(1_000_000);
         let ask = |subscriptions: &mut Subscriptions, number: usize| {
-            let targets = subscriptions.targets(&Bytes::from(number.to_string()));
+            let targets = subscriptions.targets(&Bytes::from(number.to_string()), &mut Slice::new());
             (targets.sessions.len(), subscriptions.remembered.len(), subscriptions.remembered_receivers)
         };
         for number in 0..=REMEMBERED_TOPICS_MAX {
@@ -436,7 +422,7 @@ mod tests {
         for (filter, mailbox, subscription) in [("a/#", &one, 1), ("a/+", &other, 1), ("a/b", &one, 2)] {
             subscriptions.insert(filter, Subscriber::Session { mailbox: mailbox.clone(), subscription });
         }
-        let targets = subscriptions.targets(&Bytes::from_static(b"a/b"));
+        let targets = subscriptions.targets(&Bytes::from_static(b"a/b"), &mut Slice::new());
         let copies: Vec<_> =
             targets.sessions.iter().map(|copy| (copy.mailbox.session, copy.subscriptions.to_vec())).collect();
         assert_eq!(copies, [(1, vec![1, 2]), (2, vec![1])]);

@@ -1,17 +1,22 @@
-//! Turns for work that nobody waits for, such as the end of a connection: when a thousand clients leave at once, those who
-//! stay are served in between.
+//! Turns for work that nobody waits for, such as the end of a connection, and for work that is long: when a thousand clients leave
+//! at once, or ten ask for much, the others are served in between.
 
+use super::work::Slice;
 use tokio::sync::Semaphore;
 
 /// How many pieces of such work are done each time all tasks that are ready have run.
 pub(super) const PER_ROUND: usize = 8;
 
 /// The places of one round.
-pub(super) struct Turns(Semaphore);
+pub(super) struct Turns {
+    places: Semaphore,
+    /// The place of whoever has more to do than a piece.
+    long: Semaphore,
+}
 
 impl Default for Turns {
     fn default() -> Self {
-        Self(Semaphore::new(PER_ROUND))
+        Self { places: Semaphore::new(PER_ROUND), long: Semaphore::new(1) }
     }
 }
 
@@ -19,8 +24,16 @@ impl Turns {
     /// Waits for a place, and then until every other task that is ready has run. First come, first served.
     pub async fn take(&self) {
         // It is never closed, so it always gives.
-        let _place = self.0.acquire().await;
+        let _place = self.places.acquire().await;
         tokio::task::yield_now().await;
+    }
+
+    /// The same before each slice of work that is long. There is one place, so that however many have such work, those who have
+    /// none wait for one slice a round.
+    pub async fn slice(&self) -> Slice {
+        let _place = self.long.acquire().await;
+        tokio::task::yield_now().await;
+        Slice::new()
     }
 }
 

@@ -34,23 +34,23 @@ fn value(property: u8) -> Option<Value> {
     })
 }
 
+/// The number of the subscription identifier.
+const IDENTIFIER: u8 = 11;
 const CONNECT_PROPERTIES: &[u8] = &[17, 21, 22, 23, 25, 33, 34, 38, 39];
 const WILL_PROPERTIES: &[u8] = &[1, 2, 3, 8, 9, 24, 38];
 // A subscription identifier from a client is known here and refused as a protocol error by the one who reads it.
 const PUBLISH_PROPERTIES: &[u8] = &[1, 2, 3, 8, 9, 11, 35, 38];
 const ACK_PROPERTIES: &[u8] = &[31, 38];
-const SUBSCRIBE_PROPERTIES: &[u8] = &[11, 38];
+const SUBSCRIBE_PROPERTIES: &[u8] = &[IDENTIFIER, 38];
 const UNSUBSCRIBE_PROPERTIES: &[u8] = &[38];
 const DISCONNECT_PROPERTIES: &[u8] = &[17, 31, 38];
 
-/// Checks a whole frame of any kind but PUBLISH.
+/// Checks a whole frame of any kind but PUBLISH, SUBSCRIBE and UNSUBSCRIBE, which are read in parts.
 pub(super) fn check(frame: &[u8], version: Version) -> Result<(), Reason> {
     let Some(header) = codec::peek(frame, usize::MAX)? else { return Err(Reason::MALFORMED) };
     let mut body = Reader(frame.get(header.header_bytes..).ok_or(Reason::MALFORMED)?);
     match header.kind() {
         kind::CONNECT => body.connect(version)?,
-        kind::SUBSCRIBE => body.subscribe(version)?,
-        kind::UNSUBSCRIBE => body.unsubscribe(version)?,
         kind::DISCONNECT => body.reason_and(DISCONNECT_PROPERTIES, version)?,
         kind::PUBACK..=kind::PUBCOMP => {
             body.take(2)?;
@@ -75,6 +75,62 @@ pub(super) fn text(value: &[u8]) -> Option<&str> {
     value.get(2..).and_then(|text| std::str::from_utf8(text).ok())
 }
 
+/// What comes before the filters of a SUBSCRIBE or UNSUBSCRIBE.
+#[derive(Debug)]
+pub(super) struct ListHead {
+    pub packet_id: u16,
+    /// The subscription identifier.
+    pub identifier: Option<usize>,
+    /// Where in the body the filters begin.
+    pub bytes: usize,
+}
+
+/// Reads the head of the body of a SUBSCRIBE or UNSUBSCRIBE.
+pub(super) fn list_head(body: &[u8], is_subscribe: bool, version: Version) -> Result<ListHead, Reason> {
+    let mut reader = Reader(body);
+    let packet_id = codec::u16_at(reader.take(2)?, 0)?;
+    let allowed = if is_subscribe { SUBSCRIBE_PROPERTIES } else { UNSUBSCRIBE_PROPERTIES };
+    let mut identifier = None;
+    if version == Version::V5 {
+        let bytes = reader.varint()?;
+        Reader(reader.take(bytes)?).each_property(allowed, |property, value, _| {
+            identifier = identifier.or((property == IDENTIFIER).then_some(value));
+        })?;
+    }
+    let identifier = identifier.map(|value| Reader(value).varint()).transpose()?;
+    if reader.0.is_empty() || identifier == Some(0) {
+        return Err(Reason::PROTOCOL_ERROR);
+    }
+    if packet_id == 0 {
+        Err(Reason::MALFORMED)
+    } else {
+        Ok(ListHead { packet_id, identifier, bytes: body.len() - reader.0.len() })
+    }
+}
+
+/// Reads the filter at the head of what is left of an UNSUBSCRIBE, and returns it with what follows.
+pub(super) fn filter(left: &[u8]) -> Result<(&str, &[u8]), Reason> {
+    let mut reader = Reader(left);
+    let filter = reader.text()?;
+    Ok((filter, reader.0))
+}
+
+/// The same with the options that a SUBSCRIBE has behind each filter.
+pub(super) fn filter_with_options(left: &[u8], version: Version) -> Result<(&str, u8, &[u8]), Reason> {
+    let (filter, left) = filter(left)?;
+    let (&options, left) = left.split_first().ok_or(Reason::MALFORMED)?;
+    let reserved = if version == Version::V5 { 0b1100_0000 } else { 0b1111_1100 };
+    let has_qos_3 = options & 0b11 == 0b11;
+    let has_retain_handling_3 = options & 0b11_0000 == 0b11_0000;
+    if options & reserved != 0 {
+        Err(Reason::MALFORMED)
+    } else if has_qos_3 || has_retain_handling_3 {
+        Err(Reason::PROTOCOL_ERROR)
+    } else {
+        Ok((filter, options, left))
+    }
+}
+
 /// What is left of a packet.
 struct Reader<'a>(&'a [u8]);
 
@@ -95,40 +151,6 @@ impl<'a> Reader<'a> {
         }
         if flags & 0b0100_0000 != 0 {
             self.binary()?;
-        }
-        Ok(())
-    }
-
-    fn subscribe(&mut self, version: Version) -> Result<(), Reason> {
-        let _packet_id = self.take(2)?;
-        self.properties_of(SUBSCRIBE_PROPERTIES, version)?;
-        if self.0.is_empty() {
-            return Err(Reason::PROTOCOL_ERROR);
-        }
-        let reserved = if version == Version::V5 { 0b1100_0000 } else { 0b1111_1100 };
-        while !self.0.is_empty() {
-            self.text()?;
-            let options = self.take(1)?[0];
-            if options & reserved != 0 {
-                return Err(Reason::MALFORMED);
-            }
-            let has_qos_3 = options & 0b11 == 0b11;
-            let has_retain_handling_3 = options & 0b11_0000 == 0b11_0000;
-            if has_qos_3 || has_retain_handling_3 {
-                return Err(Reason::PROTOCOL_ERROR);
-            }
-        }
-        Ok(())
-    }
-
-    fn unsubscribe(&mut self, version: Version) -> Result<(), Reason> {
-        let _packet_id = self.take(2)?;
-        self.properties_of(UNSUBSCRIBE_PROPERTIES, version)?;
-        if self.0.is_empty() {
-            return Err(Reason::PROTOCOL_ERROR);
-        }
-        while !self.0.is_empty() {
-            self.text()?;
         }
         Ok(())
     }
@@ -185,7 +207,7 @@ impl<'a> Reader<'a> {
             Value::Flag => {}
             Value::Bytes(count) => drop(self.take(count)?),
             Value::Varint => drop(self.varint()?),
-            Value::Text => self.text()?,
+            Value::Text => drop(self.text()?),
             Value::Binary => self.binary()?,
             Value::Pair => {
                 self.text()?;
@@ -196,11 +218,11 @@ impl<'a> Reader<'a> {
     }
 
     /// Text with its length: UTF-8 without NUL.
-    fn text(&mut self) -> Result<(), Reason> {
+    fn text(&mut self) -> Result<&'a str, Reason> {
         let bytes = usize::from(codec::u16_at(self.0, 0)?);
         self.take(2)?;
         let text = std::str::from_utf8(self.take(bytes)?).map_err(|_| Reason::MALFORMED)?;
-        if text.contains('\0') { Err(Reason::MALFORMED) } else { Ok(()) }
+        if text.contains('\0') { Err(Reason::MALFORMED) } else { Ok(text) }
     }
 
     fn binary(&mut self) -> Result<(), Reason> {

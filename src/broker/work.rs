@@ -1,0 +1,61 @@
+//! Work that may be long is counted and cut into slices, so that the others on the same thread have their turn.
+//!
+//! It is counted, not timed: the same packets are cut at the same places whatever else the machine does.
+
+/// The units of a slice. A unit is about a tenth of a microsecond, such as a look into a map.
+pub(super) const SLICE_UNITS: usize = 1_000;
+/// Bytes that are copied, hashed or checked for one unit.
+const BYTES_PER_UNIT: usize = 256;
+/// Levels that are compared by their marks for one unit.
+const LEVELS_PER_UNIT: usize = 128;
+
+/// What is left of a slice.
+#[derive(Debug)]
+pub(super) struct Slice {
+    left: usize,
+}
+
+impl Slice {
+    /// A whole one.
+    pub fn new() -> Self {
+        Self { left: SLICE_UNITS }
+    }
+
+    /// So much was done. The last piece may be larger than what was left.
+    pub fn spend(&mut self, units: usize) {
+        self.left = self.left.saturating_sub(units);
+        #[cfg(test)]
+        count(units);
+    }
+
+    /// So many bytes were gone through.
+    pub fn spend_bytes(&mut self, bytes: usize) {
+        self.spend(bytes / BYTES_PER_UNIT);
+    }
+
+    /// A place was looked at, and so many levels beside it were compared.
+    pub fn spend_levels(&mut self, levels: usize) {
+        self.spend(1 + levels / LEVELS_PER_UNIT);
+    }
+
+    /// Whether the others have their turn.
+    pub fn is_over(&self) -> bool {
+        self.left == 0
+    }
+}
+
+#[cfg(test)]
+thread_local! {
+    static SPENT: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
+#[cfg(test)]
+fn count(units: usize) {
+    SPENT.set(SPENT.get() + units);
+}
+
+/// What this thread has spent since it began.
+#[cfg(test)]
+pub(super) fn spent() -> usize {
+    SPENT.get()
+}
