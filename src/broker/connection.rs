@@ -499,7 +499,12 @@ impl Connection {
                         let now = Instant::now();
                         self.read_bytes = bytes;
                         self.received.bytes += bytes as u64;
-                        if self.frames.is_empty() { self.process()? } else { self.look_ahead()? }
+                        if self.frames.is_empty() {
+                            self.process()?;
+                        } else {
+                            self.review_rights().await?;
+                            self.look_ahead()?;
+                        }
                         self.note_arrived(now);
                         turn_bytes += bytes;
                         if turn_bytes >= TURN_BYTES_MAX {

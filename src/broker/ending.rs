@@ -2,13 +2,15 @@
 
 use super::connection::{Connection, note_dropped};
 use super::ended::Ended;
-use super::parked;
+use super::parked::{self, KEEP_UNITS};
 use super::publication::Publication;
 use super::reason::Reason;
 use super::registry::Order;
 use super::session::Session;
 use super::shared::Heir;
 use super::shares::Owner;
+use super::subscribing::CHANGE_UNITS;
+use super::work::Slice;
 use std::collections::HashSet;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -98,7 +100,7 @@ impl Connection {
         // The rules may have changed since it was left.
         let (server, who) = (self.server.clone(), &self.session.identity);
         self.will = self.will.take().filter(|will| will.judge(&server, who).is_ok());
-        self.leave_groups();
+        self.leave_groups().await;
         self.tell_traffic();
         self.visit.leave();
         self.note_waiting();
@@ -112,7 +114,7 @@ impl Connection {
             will: self.will.take(),
         };
         match end {
-            End::TakenOver { is_clean, reply } => leaving.hand_over(&self.server, is_clean, reply),
+            End::TakenOver { is_clean, reply } => leaving.hand_over(&self.server, is_clean, reply).await,
             _ => leaving.leave(&self.server, orders).await,
         }
         if let Some(reason) = goodbye {
@@ -133,17 +135,20 @@ impl Connection {
     }
 
     /// Gives up the places in shared groups; what waits here for this client goes to another member, or stays in the session.
-    fn leave_groups(&mut self) {
-        // Declared first and so dropped last: then what waits in the groups goes to others, behind what waited here.
-        let mut places = Vec::new();
+    ///
+    /// It may be much, so the others have their turn in between.
+    async fn leave_groups(&mut self) {
+        let server = self.server.clone();
+        let mut slice = Slice::new();
+        let members = self.session.subscriptions_mut();
+        let mut places: Vec<_> =
+            members.filter_map(|(id, subscription)| Some((id, subscription.membership.take()?))).collect();
         let mut deserted = Vec::new();
-        for (id, subscription) in self.session.subscriptions_mut() {
-            if let Some(mut place) = subscription.membership.take() {
-                if place.leave() {
-                    deserted.push((id, place.group.clone()));
-                }
-                places.push((id, place));
+        for (id, place) in &mut places {
+            if place.leave() {
+                deserted.push((*id, place.group.clone()));
             }
+            server.turns.go_on(&mut slice, CHANGE_UNITS).await;
         }
         let member_of: HashSet<_> = places.iter().map(|(id, _)| *id).collect();
         for waiting in self.shared_queue.close() {
@@ -158,9 +163,17 @@ impl Connection {
             if self.session.expiry_s > 0 {
                 group.bequeath(Heir { mailbox: self.session.mailbox.clone(), subscription: id });
             }
-            let dropped =
-                group.take_waiting().filter(|publication| !self.keeps(&member_of, id, publication)).count();
-            self.note_deserted(dropped as u64);
+            for publication in group.take_waiting() {
+                if !self.keeps(&member_of, id, &publication) {
+                    self.note_deserted(1);
+                }
+                server.turns.go_on(&mut slice, KEEP_UNITS).await;
+            }
+        }
+        // Now what waits in the groups goes to others, behind what waited here.
+        for place in places {
+            drop(place);
+            server.turns.go_on(&mut slice, CHANGE_UNITS).await;
         }
     }
 

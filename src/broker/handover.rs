@@ -1,38 +1,56 @@
-//! What a member of shared subscriptions leaves behind when its session ends: another member gets what it has not acknowledged.
+//! What a session leaves behind when it ends: another member of its shared groups gets what it has not acknowledged. It may be much, so
+//! the others on the thread have their turn in between.
 
 use super::connection::note_dropped;
 use super::publication::Publication;
 use super::server::Server;
 use super::session::{Delivery, Session};
+use super::subscribing::CHANGE_UNITS;
+use super::work::Slice;
 use crate::mqtt::Qos;
 use std::sync::Arc;
 
-/// Gives back what came by shared groups and is not acknowledged. A QoS 2 message that the client was sent stays with it,
-/// for another member must not get it a second time (MQTT 5, 4.8.2).
-pub(super) fn hand_over(server: &Server, client_id: &str, session: &mut Session) {
-    let inflight = std::mem::take(&mut session.inflight)
-        .into_iter()
-        .filter(|message| message.delivery.qos == Qos::AtLeastOnce)
-        .map(|message| message.delivery);
-    let left = inflight.chain(std::iter::from_fn(|| session.pending.pop_front()));
-    let dropped = left
-        .filter(|delivery| delivery.group.is_some())
-        .filter(|delivery| !give_back(server, delivery))
-        .count();
-    note_dropped(server, client_id, dropped as u64, "the last member of a shared subscription left");
+/// Units of work to drop a message that waits.
+const DROP_UNITS: usize = 2;
+/// To give it to another member.
+const GIVE_UNITS: usize = 10;
+
+/// Ends a session: gives back what came by shared groups and is not acknowledged, and ends the subscriptions. A QoS 2 message that the
+/// client was sent stays with it, for another member must not get it a second time (MQTT 5, 4.8.2).
+pub(super) async fn end(server: &Server, client_id: &str, mut session: Box<Session>) {
+    let mut slice = Slice::new();
+    let mut dropped = 0;
+    let inflight = std::mem::take(&mut session.inflight).into_iter();
     session.unsent = 0;
+    for message in inflight {
+        let is_owed = message.delivery.qos == Qos::AtLeastOnce;
+        dropped += u64::from(is_owed && is_lost(server, message.delivery, &mut slice));
+        server.turns.go_on(&mut slice, DROP_UNITS).await;
+    }
+    while let Some(delivery) = session.pending.pop_front() {
+        dropped += u64::from(is_lost(server, delivery, &mut slice));
+        server.turns.go_on(&mut slice, DROP_UNITS).await;
+    }
+    note_dropped(server, client_id, dropped, "the last member of a shared subscription left");
+    while session.end_a_subscription() {
+        server.turns.go_on(&mut slice, CHANGE_UNITS).await;
+    }
+    while session.mailbox.take().is_some() {
+        server.turns.go_on(&mut slice, DROP_UNITS).await;
+    }
 }
 
-/// Whether another member will get it.
-fn give_back(server: &Server, delivery: &Delivery) -> bool {
+/// Whether a message came by a shared group and no other member will get it.
+fn is_lost(server: &Server, delivery: Delivery, slice: &mut Slice) -> bool {
     let Some(left) = &delivery.group else { return false };
+    slice.spend(GIVE_UNITS);
     // The group has ended with its last member; another of its name and filter may have begun since.
     let current = server.bus.subscriptions().group(&left.filter, &left.name);
-    let Some(group) = current else { return false };
-    group.give_back(Arc::new(Publication {
-        topic: delivery.topic.clone(),
-        payload: delivery.payload.clone(),
-        properties: delivery.properties.clone(),
+    let Some(group) = current else { return true };
+    !group.give_back(Arc::new(Publication {
+        topic: delivery.topic,
+        payload: delivery.payload,
+        properties: delivery.properties,
         qos: delivery.qos,
         retain: delivery.retain,
         deadline_ms: delivery.deadline_ms,

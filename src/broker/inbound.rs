@@ -271,7 +271,7 @@ impl Connection {
     fn receive_again(&mut self, packet_id: u16) {
         let when = match self.session.unanswered.remove(&packet_id) {
             Some(answered) => When::Answered(answered),
-            None if self.owed.contains(packet_id) => return,
+            None if self.owed.has_received(packet_id) => return,
             None => When::Now(Reason::SUCCESS),
         };
         self.owe(packet_id, Qos::ExactlyOnce, when);

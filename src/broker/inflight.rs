@@ -68,10 +68,14 @@ impl InflightMessages {
         self.charge.set(self.bytes);
     }
 
-    /// Copies what may still be needed, so that it does not pin the large blocks it was read in.
-    pub fn detach(&mut self) {
-        let unreleased = self.messages.iter_mut().filter(|message| !message.is_released);
-        unreleased.for_each(|message| message.delivery.detach());
+    /// Copies what may still be needed of one message, so that it does not pin the large block it was read in. Returns how much that was, in
+    /// bytes.
+    pub fn detach(&mut self, index: usize) -> usize {
+        let Some(message) = self.messages.get_mut(index).filter(|message| !message.is_released) else {
+            return 0;
+        };
+        message.delivery.detach();
+        message.delivery.bytes()
     }
 }
 

@@ -13,11 +13,15 @@ use super::session::Session;
 use super::shares::Place;
 use super::standing::Keeper;
 use super::will::Will;
+use super::work::Slice;
 use crate::mqtt::Qos;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
+
+/// Units of work to keep a message for an absent client, beside what its bytes take.
+pub(super) const KEEP_UNITS: usize = 5;
 
 /// A session that has lost its connection.
 pub(super) struct Leaving {
@@ -30,7 +34,7 @@ pub(super) struct Leaving {
 
 impl Leaving {
     /// Hands the session to the client's new connection, unless one side wants it to end.
-    pub fn hand_over(
+    pub async fn hand_over(
         mut self,
         server: &Server,
         is_clean: bool,
@@ -42,12 +46,15 @@ impl Leaving {
         if let Some(will) = self.will.take().filter(|_| !is_cancelled) {
             will.publish(server);
         }
-        self.session.inflight.detach();
-        if ends {
-            handover::hand_over(server, &self.client_id, &mut self.session);
+        let mut session = Some(self.session);
+        if let Some(ended) = session.take_if(|_| ends) {
+            handover::end(server, &self.client_id, ended).await;
+        }
+        if let Some(session) = &mut session {
+            detach(server, session).await;
         }
         // An error means that the newcomer is gone already; the session goes with it.
-        let _gone = reply.send((!ends).then_some(self.session));
+        let _gone = reply.send(session);
     }
 
     /// Ends the session, or keeps it in a task of its own if it outlives its connection.
@@ -82,11 +89,11 @@ impl Leaving {
             if let Some(will) = self.will.take() {
                 will.publish(server);
             }
-            return handover::hand_over(server, &self.client_id, &mut self.session);
+            return handover::end(server, &self.client_id, self.session).await;
         }
         while let Some(order) = orders.recv().await {
             if let Order::HandOver { is_clean, reply } = order {
-                return self.hand_over(server, is_clean, reply);
+                return self.hand_over(server, is_clean, reply).await;
             }
         }
     }
@@ -96,13 +103,14 @@ impl Leaving {
         let left_at = Instant::now();
         let expiry_s = self.session.expiry_s;
         let expires_at = (expiry_s != u32::MAX).then(|| left_at + seconds(expiry_s));
-        self.session.inflight.detach();
+        detach(&server, &mut self.session).await;
+        let mut slice = Slice::new();
         loop {
             let will_at = self.will.as_ref().map(|will| left_at + seconds(will.delay_s.min(expiry_s)));
             tokio::select! {
                 biased;
                 order = orders.recv() => match order {
-                    Some(Order::HandOver { is_clean, reply }) => return self.hand_over(&server, is_clean, reply),
+                    Some(Order::HandOver { is_clean, reply }) => return self.hand_over(&server, is_clean, reply).await,
                     Some(Order::GiveWay { .. }) => {
                         self.session.expiry_s = 0;
                         return self.end(&server, &mut orders).await;
@@ -119,7 +127,10 @@ impl Leaving {
                     }
                 }
                 () = self.session.mailbox.arrival(), if takes_more(&server, &self.session) => {
-                    queue_all(&server, &mut self.session);
+                    if slice.is_over() {
+                        slice = server.turns.slice().await;
+                    }
+                    queue_some(&server, &mut self.session, &mut slice);
                     self.session.standing.note(self.session.worth());
                     self.session.tell_holding(&server.traffic);
                     if self.session.expiry_s == 0 {
@@ -149,15 +160,27 @@ fn takes_more(server: &Server, session: &Session) -> bool {
     limits.pending_policy != PendingPolicy::Wait || session.pending.full(limits).is_none()
 }
 
-/// Queues what has come for an absent client.
-fn queue_all(server: &Server, session: &mut Session) {
+/// Copies what is in flight, so that it does not pin the large blocks it was read in.
+async fn detach(server: &Server, session: &mut Session) {
+    let mut slice = Slice::new();
+    for index in 0..session.inflight.len() {
+        slice.spend_bytes(session.inflight.detach(index));
+        server.turns.go_on(&mut slice, 1).await;
+    }
+}
+
+/// Queues what has come for an absent client, as far as the slice goes.
+fn queue_some(server: &Server, session: &mut Session, slice: &mut Slice) {
     let mailbox = session.mailbox.clone();
     let skipped = mailbox.take_skipped();
     note_dropped(server, "", skipped, "the client is away and lagged");
     while session.expiry_s > 0
         && takes_more(server, session)
+        && !slice.is_over()
         && let Some(copy) = mailbox.take()
     {
+        slice.spend(KEEP_UNITS);
+        slice.spend_bytes(copy.publication.payload.len());
         keep(server, session, &copy.publication, &copy.subscriptions);
     }
 }

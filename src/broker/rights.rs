@@ -60,10 +60,7 @@ impl Connection {
 
     /// So much has been done; the others have their turn where that was a slice.
     async fn spend(&mut self, units: usize) {
-        self.slice.spend(units);
-        if self.slice.is_over() {
-            self.slice = self.server.turns.slice().await;
-        }
+        self.server.turns.go_on(&mut self.slice, units).await;
     }
 
     /// Whether the client may have answers to its publish sent to `topic`: only where it may publish itself, because whoever

@@ -339,6 +339,12 @@ impl Session {
         self.subscriptions.remove(&id).is_some()
     }
 
+    /// Removes any of the subscriptions; `false` when there is none.
+    pub fn end_a_subscription(&mut self) -> bool {
+        let Some(filter) = self.by_filter.keys().next().cloned() else { return false };
+        self.remove(&filter)
+    }
+
     /// What this client gets of a message that came for some of its subscriptions; `None` when nothing, because they have ended,
     /// do not want it, or may not have it, which `access` knows.
     pub fn accept(

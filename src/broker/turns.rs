@@ -35,6 +35,14 @@ impl Turns {
         tokio::task::yield_now().await;
         Slice::new()
     }
+
+    /// So much has been done of a slice; the next one begins where that was all of it.
+    pub async fn go_on(&self, slice: &mut Slice, units: usize) {
+        slice.spend(units);
+        if slice.is_over() {
+            *slice = self.slice().await;
+        }
+    }
 }
 
 #[cfg(test)]
