@@ -77,6 +77,7 @@ mod poison;
 mod pressure;
 mod properties;
 mod publication;
+mod pulse;
 mod reached;
 mod reason;
 mod refused;
@@ -146,7 +147,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use tls::TlsEntrance;
 use tokio::net::{TcpListener, TcpSocket};
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime};
 use tokio::sync::watch;
 use transport::Entrance;
 
@@ -223,6 +224,7 @@ pub struct Broker {
     endpoints: Vec<Endpoint>,
     stop: watch::Sender<Option<Duration>>,
     io_thread: Option<JoinHandle<()>>,
+    runtime: Handle,
 }
 
 impl Broker {
@@ -259,11 +261,14 @@ impl Broker {
         let server = Arc::new(Server::new(config, bus));
         let (stop, stopping) = watch::channel(None);
         let serving = server.clone();
+        let handle = runtime.handle().clone();
         let io_thread = std::thread::Builder::new().name("mqtt-io".to_owned()).spawn(move || {
             runtime.block_on(server::run(serving, listeners, output, stopping));
         });
         match io_thread {
-            Ok(handle) => Ok(Self { server, endpoints, stop, io_thread: Some(handle) }),
+            Ok(io_thread) => {
+                Ok(Self { server, endpoints, stop, io_thread: Some(io_thread), runtime: handle })
+            }
             Err(source) => {
                 server.bus.end_router();
                 Err(BrokerError::Thread(source))
@@ -316,6 +321,12 @@ impl Broker {
         self.server.cause_of_death().is_none()
     }
 
+    /// What makes no progress, in words, where something has not for [`Config::stalled_after`]: the I/O thread, the router, or whoever
+    /// receives at a link that is [watched](LinkSubscriber::watch).
+    pub fn stalled(&self) -> Option<String> {
+        self.server.bus.stalled(self.server.config.stalled_after)
+    }
+
     /// Calls `tell` with the cause when the router ends although nobody stopped the broker; at once when it has. From then on
     /// nothing is delivered, and clients are told that the server is unavailable.
     pub fn on_death(&self, tell: impl FnOnce(String) + Send + 'static) {
@@ -345,6 +356,12 @@ impl Broker {
     /// most `grace`, and ends the broker's threads. In-process links end too.
     pub fn stop(mut self, grace: Duration) {
         self.end(grace);
+    }
+
+    /// Blocks the I/O thread until the other end of `until` is dropped.
+    #[doc(hidden)]
+    pub fn block_io_thread_for_test(&self, until: std::sync::mpsc::Receiver<()>) {
+        self.runtime.spawn(async move { until.recv().ok() });
     }
 
     /// Ends the router as a fault would.

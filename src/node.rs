@@ -377,6 +377,8 @@ pub enum Readiness {
     Ready,
     /// Not now, and why; it may come back.
     NotReady(String),
+    /// Not now, and why: something makes no progress. It may come back, but a restart would help for sure.
+    Stalled(String),
     /// Never again, and why: the process should end.
     Failed(String),
 }

@@ -4,7 +4,7 @@
 #[path = "support/mqtt.rs"]
 mod mqtt;
 
-use mqtt::{Client, start};
+use mqtt::{Client, PATIENCE, start};
 use nearfar::broker::{Broker, Config, LinkClosed, LinkSubscriber, SubscribeError};
 use nearfar::mqtt::{Message, Properties, Qos};
 use std::time::{Duration, Instant};
@@ -267,4 +267,27 @@ fn a_publisher_that_waits_is_told_when_the_router_dies() {
     client.receive();
     broker.kill_router_for_test();
     assert_eq!(publishing.join().unwrap(), LinkClosed);
+}
+
+#[test]
+fn a_watched_link_that_takes_nothing_is_told_until_it_does() {
+    let config = Config { stalled_after: Duration::from_secs(3), ..Config::without_listeners() };
+    let broker = Broker::start(config).unwrap();
+    let (publisher, mut subscriber) = broker.link("watched").unwrap();
+    let (_unwatched, _ignored) = broker.link("unwatched").unwrap();
+    subscriber.subscribe(&filters(&["a"])).unwrap();
+    subscriber.watch("whoever receives");
+    let deadline = Instant::now() + PATIENCE;
+    let told = loop {
+        assert!(Instant::now() < deadline, "nobody is told");
+        match broker.stalled() {
+            Some(reason) if reason.starts_with("whoever receives has taken nothing") => break reason,
+            _ => std::thread::yield_now(),
+        }
+    };
+    assert!(told.ends_with(" s"), "{told}");
+    publisher.publish(&mut vec![Message::new("a", "1")]).unwrap();
+    let got = receive(&mut subscriber, 1);
+    assert_eq!(got[0].payload, "1", "a sign of progress is no message");
+    assert!(!broker.stalled().is_some_and(|reason| reason.contains("whoever")));
 }

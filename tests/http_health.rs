@@ -8,12 +8,13 @@ mod support;
 
 use std::io::Read;
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::time::{Duration, Instant};
 
 use http_client::{Reply, ask, get};
 use nearfar::client::RemoteConfig;
 use nearfar::http::{Config, HttpError, Server};
 use nearfar::node::{NodeBuilder, Observer};
-use nearfar::{Node, deployment};
+use nearfar::{Node, broker, deployment};
 use support::{MODEL, PATIENCE};
 
 fn node() -> NodeBuilder {
@@ -75,6 +76,33 @@ fn a_node_whose_router_has_died_is_neither() {
     node.broker().unwrap().kill_router_for_test();
     node.wait_for_failure(PATIENCE).expect("the node notices");
     assert_health(server.address(), 503, 503, "failed: ");
+}
+
+/// Asks until the node is ready or not, as is expected, for that reason.
+#[track_caller]
+fn assert_becomes(address: SocketAddr, status: u16, reason: &str) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let [is_live, is_ready] = health(address);
+        if is_ready.status == status && is_live.status == status && is_ready.body.contains(reason) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{is_live:?} {is_ready:?}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn a_node_whose_broker_comes_no_further_is_neither_until_it_does() {
+    let stalled_after = Duration::from_secs(3);
+    let config = broker::Config { stalled_after, ..broker::Config::loopback() };
+    let node = node().embedded_broker(config).start().unwrap();
+    let server = server(node.observer());
+    let (until, blocks) = std::sync::mpsc::channel();
+    node.broker().unwrap().block_io_thread_for_test(blocks);
+    assert_becomes(server.address(), 503, "stalled: the broker's I/O thread has not come round");
+    drop(until);
+    assert_becomes(server.address(), 200, "ready");
 }
 
 #[test]

@@ -13,6 +13,7 @@ use super::machine;
 use super::memory::{Holder, Memory, MemoryKind, MemoryUse};
 use super::poison;
 use super::publication::Publication;
+use super::pulse::Pulse;
 use super::reached::Reached;
 use super::refused::{Cause, Refused, Who};
 use super::retained::{Change, RetainedMessage, RetainedStore};
@@ -29,7 +30,7 @@ use rumqttd::protocol::{Packet, PingReq};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -80,6 +81,7 @@ pub(super) struct Bus {
     is_draining: AtomicBool,
     epoch: Instant,
     pub reached: Reached,
+    pub pulse: Pulse,
     pub refused: Refused,
     pub endings: Endings,
     pub memory: Arc<Memory>,
@@ -132,6 +134,7 @@ impl Bus {
             is_draining: AtomicBool::new(false),
             epoch: Instant::now(),
             reached: Reached::new(),
+            pulse: Pulse::new(),
             refused: Refused::new(),
             endings: Endings::new(),
             memory,
@@ -285,9 +288,37 @@ impl Bus {
         }
     }
 
+    /// Sends a beat to whoever has none under way: through the router and back, and to each watched link.
+    pub fn beat(&self) -> Result<(), RouterGone> {
+        let now_ms = self.now_ms();
+        self.pulse.come_round(now_ms);
+        let mut ingress = lock(&self.ingress);
+        if ingress.is_ended {
+            return Err(RouterGone);
+        }
+        let links: Vec<_> = lock(&self.links).iter().filter_map(Weak::upgrade).collect();
+        let Ingress { tx, backlog, .. } = &mut *ingress;
+        push_with(tx, |buffer| {
+            buffer.extend(links.iter().filter_map(|lane| lane.beat(now_ms)));
+            if self.pulse.router.begin(now_ms) {
+                backlog.note_ping();
+                buffer.push_back(Packet::PingReq(PingReq));
+            }
+        })
+    }
+
+    /// What has made no progress for longer than `late`.
+    pub fn stalled(&self, late: Duration) -> Option<String> {
+        let now_ms = self.now_ms();
+        let link =
+            || lock(&self.links).iter().filter_map(Weak::upgrade).find_map(|lane| lane.stalled(now_ms, late));
+        self.pulse.stalled(now_ms, late).or_else(link)
+    }
+
     /// The router has answered a ping of the ingress, so publishers may have room again.
     pub fn note_pong(&self) {
         lock(&self.ingress).backlog.note_pong();
+        self.pulse.router.arrive();
         self.note_progress();
     }
 

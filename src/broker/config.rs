@@ -13,6 +13,8 @@ use std::time::Duration;
 
 /// MQTT's registered port.
 const MQTT_PORT: u16 = 1883;
+/// What makes no progress for this long is told: far longer than a busy machine keeps a thread waiting.
+const STALLED_AFTER: Duration = Duration::from_secs(10);
 /// How often the broker tells of itself, as Mosquitto does.
 const SYS_INTERVAL: Duration = Duration::from_secs(10);
 /// The router panics at the first subscription below this.
@@ -47,6 +49,9 @@ pub struct Config {
     pub check_retain_source: bool,
     /// How often the broker tells of itself below `$SYS/broker/`; zero for never.
     pub sys_interval: Duration,
+    /// How long a part of the broker, or the intake of a deployment, may make no progress until [`Broker::stalled`](super::Broker::stalled)
+    /// says so.
+    pub stalled_after: Duration,
 }
 
 /// What an MQTT 5 client is told of a subscription that the rules refuse. In 3.1.1 the code is 0x80 either way.
@@ -91,6 +96,7 @@ impl Config {
             wide_filters: WideFilters::default(),
             check_retain_source: true,
             sys_interval: SYS_INTERVAL,
+            stalled_after: STALLED_AFTER,
         }
     }
 }

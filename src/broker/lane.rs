@@ -7,6 +7,7 @@
 use super::bus::lock;
 use super::config::SegmentLimits;
 use super::publication::Publication;
+use super::pulse::Beat;
 use super::router::{LinkControl, RouterGone, poll_now};
 use super::subscriptions::Targets;
 use super::turnstile::{Turnstile, Visit};
@@ -16,16 +17,25 @@ use rumqttd::protocol::{Packet, Publish};
 use rumqttd::{Forward, Notification};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 /// A message on its way, and who gets it.
 pub(super) struct Envelope {
     pub publication: Publication,
     pub targets: Arc<Targets>,
-    /// Nothing comes after it, and it is no message.
-    pub is_end: bool,
+    pub kind: Kind,
     load: Load,
+}
+
+/// What is on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Message,
+    /// A sign of progress, which is no message.
+    Beat,
+    /// Nothing comes after it, and it is no message.
+    End,
 }
 
 /// What messages on their way count for.
@@ -111,6 +121,9 @@ pub(super) struct Lane {
     awaited_message: AtomicU64,
     /// The receiver lives.
     is_received: AtomicBool,
+    /// What its receiver is called, where its progress is watched.
+    pub watched: OnceLock<String>,
+    pub beat: Beat,
 }
 
 impl Lane {
@@ -132,6 +145,8 @@ impl Lane {
             turnstile: Turnstile::default(),
             awaited_message: AtomicU64::new(NOBODY),
             is_received: AtomicBool::new(true),
+            watched: OnceLock::new(),
+            beat: Beat::default(),
         }
     }
 
@@ -236,13 +251,31 @@ impl Lane {
         }
         let payload = publication.payload.clone();
         let publication = Publication { payload: Bytes::new(), ..publication };
-        Some(self.carry(payload, Envelope { publication, targets, is_end: false, load }))
+        Some(self.carry(payload, Envelope { publication, targets, kind: Kind::Message, load }))
     }
 
     /// The last thing that is sent: the receiver is told that nothing comes any more. The bus's ingress is held.
     pub fn end(&self) -> Packet {
+        self.carry_no_message(Kind::End)
+    }
+
+    /// A beat, where the lane is watched and none is under way. The bus's ingress is held.
+    pub fn beat(&self, now_ms: u64) -> Option<Packet> {
+        let is_due = self.watched.get().is_some() && self.beat.begin(now_ms);
+        is_due.then(|| self.carry_no_message(Kind::Beat))
+    }
+
+    fn carry_no_message(&self, kind: Kind) -> Packet {
         let (publication, targets) = (Publication::default(), Arc::default());
-        self.carry(Bytes::new(), Envelope { publication, targets, is_end: true, load: Load::default() })
+        self.carry(Bytes::new(), Envelope { publication, targets, kind, load: Load::default() })
+    }
+
+    /// What its receiver is called, if that is watched and has not taken a beat for longer than `late`.
+    pub fn stalled(&self, now_ms: u64, late: Duration) -> Option<String> {
+        let who = self.watched.get()?;
+        let under_way = self.beat.under_way(now_ms);
+        (under_way > late && self.is_received.load(Ordering::Acquire))
+            .then(|| format!("{who} has taken nothing from the broker for {} s", under_way.as_secs()))
     }
 
     fn carry(&self, payload: Bytes, envelope: Envelope) -> Packet {

@@ -4,7 +4,7 @@ use super::BrokerError;
 use super::batch::Batch;
 use super::bus::{Bus, lock};
 use super::hold::Registration;
-use super::lane::{Lane, LaneReceiver};
+use super::lane::{Kind, Lane, LaneReceiver};
 use super::properties::ApplicationProperties;
 use super::publication::Publication;
 use super::refused::{Cause, Who};
@@ -250,6 +250,13 @@ impl LinkSubscriber {
         self.retained.pop_front()
     }
 
+    /// From now on whoever receives here is watched under this name: [`Broker::stalled`](super::Broker::stalled) says so when nothing is received
+    /// for too long.
+    pub fn watch(&self, name: &str) {
+        // The first name stays.
+        let _known = self.shared.lane.watched.set(name.to_owned());
+    }
+
     /// Waits for at least one message, and appends all that is ready to `batch`, at most `batch_max` messages.
     ///
     /// `false` when the link was closed and everything published before has been received. A message's `qos` is its
@@ -273,9 +280,10 @@ impl LinkSubscriber {
                 None => self.lane.recv()?,
             };
             let Some(envelope) = envelope else { continue };
-            self.has_ended = envelope.is_end;
-            if !envelope.is_end {
-                batch.push(message(&self.bus, envelope.publication));
+            match envelope.kind {
+                Kind::Message => batch.push(message(&self.bus, envelope.publication)),
+                Kind::Beat => self.shared.lane.beat.arrive(),
+                Kind::End => self.has_ended = true,
             }
             self.shared.lane.frees_publishers();
         }

@@ -9,6 +9,7 @@ use super::fanout;
 use super::memory::MemoryUse;
 use super::open_files::{Capacity, open_files_max};
 use super::pressure;
+use super::pulse::BEAT_EVERY;
 use super::reached::{Limit, LimitsReached};
 use super::reason::Reason;
 use super::refused::{Cause, RefusedCounts, What, Who};
@@ -265,6 +266,7 @@ pub(super) async fn run(
 ) {
     let watch = tokio::spawn(watch_router(server.clone(), output.answers));
     let pressure = tokio::spawn(pressure::run(server.clone()));
+    let beating = tokio::spawn(beat(server.clone()));
     let fanout = tokio::spawn(fanout::run(server.clone(), output.connections));
     let teller = Teller::begin(&server).map(|teller| tokio::spawn(teller.run()));
     let mut accepting = JoinSet::new();
@@ -284,6 +286,7 @@ pub(super) async fn run(
     if let Some(teller) = teller {
         teller.abort();
     }
+    beating.abort();
     server.bus.end_router();
     if tokio::time::timeout(ROUTER_END_TIMEOUT, watch).await.is_err() {
         tracing::error!("the broker's router does not end; its thread is left behind");
@@ -349,6 +352,14 @@ async fn accept(server: Arc<Server>, entrance: Entrance, listener: TcpListener) 
     }
     drop(listener);
     while connections.join_next().await.is_some() {}
+}
+
+/// Shows that the I/O thread comes round, and asks the others to.
+async fn beat(server: Arc<Server>) {
+    // An error means that the router has ended, which its watch reports.
+    while server.bus.beat().is_ok() {
+        tokio::time::sleep(BEAT_EVERY).await;
+    }
 }
 
 /// Pings the router, and returns when it has ended.

@@ -61,22 +61,23 @@ impl InProcess {
 impl Client for InProcess {
     fn open(
         &self,
-        name: &str,
+        deployment: &str,
         filters: &[String],
         acknowledge: Acknowledge,
     ) -> Result<Conversation, ClientError> {
-        let name = format!("nearfar-{name}");
+        let name = format!("nearfar-{deployment}");
         let link = match acknowledge {
             Acknowledge::OnAnswer => self.broker.answering_link(&name),
             Acknowledge::OnReceipt => self.broker.link(&name),
         };
-        let (publisher, mut subscriber) = link.map_err(gone)?;
-        subscriber.subscribe(filters).map_err(gone)?;
-        Ok(Conversation { publisher: Arc::new(publisher), subscriber: Box::new(subscriber) })
+        let (publisher, subscriber) = link.map_err(gone)?;
+        subscriber.watch(&format!("the intake of deployment {deployment}"));
+        converse(publisher, subscriber, filters)
     }
 
     fn follow(&self, name: &str, topics: &[String]) -> Result<Conversation, ClientError> {
-        self.open(name, topics, Acknowledge::OnReceipt)
+        let (publisher, subscriber) = self.broker.link(&format!("nearfar-{name}")).map_err(gone)?;
+        converse(publisher, subscriber, topics)
     }
 
     fn state(&self) -> State {
@@ -119,6 +120,15 @@ impl Subscriber for LinkSubscriber {
     fn receive(&mut self, batch: &mut Vec<Message>, batch_max: usize) -> Result<bool, ClientError> {
         LinkSubscriber::receive(self, batch, batch_max).map_err(gone)
     }
+}
+
+fn converse(
+    publisher: LinkPublisher,
+    mut subscriber: LinkSubscriber,
+    filters: &[String],
+) -> Result<Conversation, ClientError> {
+    subscriber.subscribe(filters).map_err(gone)?;
+    Ok(Conversation { publisher: Arc::new(publisher), subscriber: Box::new(subscriber) })
 }
 
 fn gone(cause: impl std::fmt::Display) -> ClientError {

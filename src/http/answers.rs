@@ -10,7 +10,7 @@ use super::exposition;
 use super::process::Process;
 use crate::node::{Observer, Readiness};
 
-/// Whether the process should go on: status 200, or 503 when only a restart helps.
+/// Whether the process should go on: status 200, or 503 when a restart helps: it has failed, or makes no progress.
 pub const LIVE: &str = "/health/live";
 /// Whether requests are answered: status 200, or 503 with the reason.
 pub const READY: &str = "/health/ready";
@@ -48,7 +48,7 @@ pub fn answer<B>(request: &Request<B>, observer: &Observer) -> Answer {
 fn index() -> String {
     format!(
         "nearfar {}\n\n\
-         {LIVE}   200 while the process should go on, 503 when only a restart helps\n\
+         {LIVE}   200 while the process should go on, 503 when a restart helps\n\
          {READY}  200 while requests are answered, otherwise 503 and the reason\n\
          {METRICS}       everything that is counted, in Prometheus' text format\n",
         env!("CARGO_PKG_VERSION")
@@ -58,6 +58,7 @@ fn index() -> String {
 fn live(observer: &Observer) -> Answer {
     match observer.readiness() {
         Readiness::Ready | Readiness::NotReady(_) => plain(StatusCode::OK, "alive\n".to_owned()),
+        Readiness::Stalled(reason) => unavailable("stalled", &reason),
         Readiness::Failed(reason) => unavailable("failed", &reason),
     }
 }
@@ -66,6 +67,7 @@ fn ready(observer: &Observer) -> Answer {
     match observer.readiness() {
         Readiness::Ready => plain(StatusCode::OK, "ready\n".to_owned()),
         Readiness::NotReady(reason) => unavailable("not ready", &reason),
+        Readiness::Stalled(reason) => unavailable("stalled", &reason),
         Readiness::Failed(reason) => unavailable("failed", &reason),
     }
 }

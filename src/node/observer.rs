@@ -136,11 +136,19 @@ impl Seen {
                 Readiness::Failed(reason) => Readiness::Failed(reason),
                 other => match (self.dead_thread(), other) {
                     (Some(reason), _) => Readiness::Failed(reason),
-                    (None, Readiness::Ready) => self.models_readiness(),
+                    (None, Readiness::Ready) => match self.stalled() {
+                        Some(reason) => Readiness::Stalled(reason),
+                        None => self.models_readiness(),
+                    },
                     (None, not_ready) => not_ready,
                 },
             },
         }
+    }
+
+    /// What in the embedded broker, or between it and the deployments, makes no progress.
+    fn stalled(&self) -> Option<String> {
+        self.broker.as_ref()?.stalled()
     }
 
     fn dead_thread(&self) -> Option<String> {

@@ -35,8 +35,9 @@ pub struct Arena {
     pub packets: u64,
 }
 
-/// The broker's own tasks: the server, the watch over its router, the way out of that, and what tells of the broker.
-const OWN_TASKS: usize = 5;
+/// The broker's own tasks: the server, the watches over its router and its memory, the way out of the router, its beat, and what tells of
+/// the broker.
+const OWN_TASKS: usize = 6;
 
 /// A client that connects from this machine and proves no name.
 pub fn nobody() -> Peer {

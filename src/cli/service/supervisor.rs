@@ -65,7 +65,7 @@ impl Supervisor {
     pub fn running(&mut self, readiness: &Readiness) {
         self.tell_status(readiness);
         if let Some(every) = self.feed_every
-            && !matches!(readiness, Readiness::Failed(_))
+            && !matches!(readiness, Readiness::Failed(_) | Readiness::Stalled(_))
             && self.is_due(every)
         {
             tell(&[NotifyState::Watchdog]);
@@ -81,6 +81,7 @@ impl Supervisor {
         let status = match readiness {
             Readiness::Ready => self.words.ready.to_owned(),
             Readiness::NotReady(reason) => format!("not ready: {reason}"),
+            Readiness::Stalled(reason) => format!("stalled: {reason}"),
             Readiness::Failed(reason) => format!("failed: {reason}"),
         };
         if status != self.status {
