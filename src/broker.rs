@@ -84,6 +84,7 @@ mod refused;
 mod registry;
 mod reload;
 mod retained;
+mod retained_shares;
 mod rights;
 mod router;
 mod rules;

@@ -16,7 +16,7 @@ use super::publication::Publication;
 use super::pulse::Pulse;
 use super::reached::Reached;
 use super::refused::{Cause, Refused, Who};
-use super::retained::{Change, RetainedMessage, RetainedStore};
+use super::retained::{Change, GaveWay, RetainedMessage, RetainedStore};
 use super::router::{Router, RouterGone, push_one, push_with};
 use super::source::Source;
 use super::subscriptions::{Subscriptions, Targets};
@@ -235,7 +235,11 @@ impl Bus {
         }
         if !batch.changes.is_empty() {
             let mut retained = lock(&self.retained);
-            batch.changes.drain(..).for_each(|change| retained.apply(change));
+            let gave_way: Vec<_> =
+                batch.changes.drain(..).filter_map(|change| retained.apply(change)).collect();
+            for GaveWay { limit, hog, newcomer } in gave_way {
+                self.reached.note_gave_way(limit, &hog, &newcomer);
+            }
         }
         let version = self.version();
         let Ingress { tx, backlog, .. } = &mut *ingress;

@@ -312,6 +312,11 @@ impl Charge {
         self.covers(bytes) || self.holder.as_ref().is_none_or(|(holder, _)| holder.may_grow())
     }
 
+    /// Whom it is counted to.
+    pub fn owner(&self) -> Owner {
+        self.holder.as_ref().map(|(holder, _)| holder.owner.clone()).unwrap_or_default()
+    }
+
     /// Whether it counts anywhere.
     pub fn is_counted(&self) -> bool {
         self.holder.is_some()

@@ -96,7 +96,14 @@ impl Limit {
     ];
 
     /// Those that all clients share, where the one who has most gives way to one who has less.
-    pub const SHARED: [Self; 4] = [Self::Connections, Self::Connecting, Self::ParkedSessions, Self::Filters];
+    pub const SHARED: [Self; 6] = [
+        Self::Connections,
+        Self::Connecting,
+        Self::Filters,
+        Self::RetainedMessages,
+        Self::RetainedBytes,
+        Self::ParkedSessions,
+    ];
 
     /// Its name in logs, metrics and documentation.
     pub fn name(self) -> &'static str {

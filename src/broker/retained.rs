@@ -5,6 +5,9 @@ use super::marks::Mark;
 use super::memory::{ALLOCATION_BYTES, Charge};
 use super::properties::ApplicationProperties;
 use super::publication::Publication;
+use super::reached::Limit;
+use super::retained_shares::RetainedShares;
+use super::shares::Owner;
 use super::source::Source;
 use super::tree::Tree;
 use super::walk::{Position, walk};
@@ -18,9 +21,12 @@ const GATHERED_MESSAGES_MAX: usize = 64;
 /// Bytes of their payloads; the last one may exceed them.
 const GATHERED_BYTES_MAX: usize = 256 * 1024;
 
-/// What keeping a message takes beside topic, payload and properties: its place in the store, which may split another, and their
-/// allocations.
-const KEPT_BYTES: usize = 320 + 5 * ALLOCATION_BYTES;
+/// Messages that are given up for another one at most, so that a large one costs no more time than others.
+const GIVEN_UP_MAX: usize = 64;
+
+/// What keeping a message takes beside topic, payload and properties: its place in the store, which may split another, the one among its
+/// owner's, and their allocations.
+const KEPT_BYTES: usize = 360 + 6 * ALLOCATION_BYTES;
 /// And for each level of the topic.
 const LEVEL_BYTES: usize = size_of::<Mark>();
 
@@ -61,8 +67,13 @@ impl RetainedMessage {
     pub fn bytes(&self, topic: &str) -> usize {
         let source = self.source.as_ref().map_or(0, |source| source.bytes());
         let levels = 1 + topic.bytes().filter(|&byte| byte == b'/').count();
-        let names = topic.len() + LEVEL_BYTES * levels;
+        let names = 2 * topic.len() + LEVEL_BYTES * levels;
         KEPT_BYTES + names + self.payload.len() + self.properties.bytes() + source
+    }
+
+    /// Whom it is counted to.
+    fn owner(&self) -> Owner {
+        self.charge.as_ref().map(|charge| charge.owner()).unwrap_or_default()
     }
 
     fn is_expired(&self, now_ms: u64) -> bool {
@@ -75,6 +86,14 @@ pub(super) struct Change {
     pub topic: String,
     /// `None` clears.
     pub message: Option<RetainedMessage>,
+}
+
+/// Whose messages went, for whom, and at which limit.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct GaveWay {
+    pub limit: Limit,
+    pub hog: Owner,
+    pub newcomer: Owner,
 }
 
 /// A message in the store.
@@ -103,6 +122,7 @@ impl Walk {
 /// The store.
 pub(super) struct RetainedStore {
     tree: Tree<Stored>,
+    shares: RetainedShares,
     messages: usize,
     bytes: usize,
     /// How many changes were ever made.
@@ -121,6 +141,7 @@ impl RetainedStore {
     pub fn new(messages_max: usize, bytes_max: usize, access: Arc<dyn Access>) -> Self {
         Self {
             tree: Tree::default(),
+            shares: RetainedShares::default(),
             messages: 0,
             bytes: 0,
             changes: 0,
@@ -142,36 +163,70 @@ impl RetainedStore {
         self.refused_messages + self.refused_bytes
     }
 
-    pub fn apply(&mut self, change: Change) {
+    /// Makes a change; returns whose oldest messages went for it, where the store was full.
+    pub fn apply(&mut self, change: Change) -> Option<GaveWay> {
         let number = self.changes;
         self.changes += 1;
-        let Some(message) = change.message else {
-            self.remove(&change.topic);
-            return;
-        };
-        let old = self.tree.get(&change.topic);
-        let old_bytes = old.as_ref().map(|old| old.message.bytes(&change.topic));
-        let messages = self.messages + usize::from(old.is_none());
-        let bytes = self.bytes - old_bytes.unwrap_or(0) + message.bytes(&change.topic);
-        if messages <= self.messages_max && bytes <= self.bytes_max {
-            (self.messages, self.bytes) = (messages, bytes);
-            *self.tree.place(&change.topic) = Some(Stored { message, number });
-            return;
-        }
-        if messages > self.messages_max {
-            self.refused_messages += 1;
-        } else {
-            self.refused_bytes += 1;
-        }
-        // A stale value would be a lie, so the old one goes even though the new one does not fit.
+        // Also where the new value does not fit: a stale one would be a lie.
         let replaced = self.remove(&change.topic);
-        tracing::debug!(topic = %change.topic, replaced, "retained store is full, message not kept");
+        let message = change.message?;
+        let (owner, bytes) = (message.owner(), message.bytes(&change.topic));
+        let gave_way = self.make_room(&owner, bytes);
+        match self.lacks(bytes) {
+            None => {
+                self.messages += 1;
+                self.bytes += bytes;
+                self.shares.add(&owner, number, &change.topic, bytes);
+                *self.tree.place(&change.topic) = Some(Stored { message, number });
+            }
+            Some(limit) => {
+                if limit == Limit::RetainedMessages {
+                    self.refused_messages += 1;
+                } else {
+                    self.refused_bytes += 1;
+                }
+                tracing::debug!(topic = %change.topic, replaced, "retained store is full, message not kept");
+            }
+        }
+        gave_way
+    }
+
+    /// The limit that leaves no room for a message of so many bytes.
+    fn lacks(&self, bytes: usize) -> Option<Limit> {
+        if self.messages >= self.messages_max {
+            Some(Limit::RetainedMessages)
+        } else if self.bytes + bytes > self.bytes_max {
+            Some(Limit::RetainedBytes)
+        } else {
+            None
+        }
+    }
+
+    /// Gives up the oldest messages of whoever has most, as far as that is somebody who has more than `newcomer` then has.
+    fn make_room(&mut self, newcomer: &Owner, bytes: usize) -> Option<GaveWay> {
+        let mut gave_way = None;
+        for _ in 0..GIVEN_UP_MAX {
+            let Some(limit) = self.lacks(bytes) else { break };
+            let hog = match limit {
+                Limit::RetainedMessages => self.shares.gives_message(newcomer),
+                _ => self.shares.gives_bytes(newcomer, bytes),
+            };
+            let Some((hog, topic)) = hog.and_then(|hog| self.shares.oldest(&hog).map(|topic| (hog, topic)))
+            else {
+                break;
+            };
+            self.remove(&topic);
+            gave_way.get_or_insert(GaveWay { limit, hog, newcomer: newcomer.clone() });
+        }
+        gave_way
     }
 
     fn remove(&mut self, topic: &str) -> bool {
         let Some(old) = self.tree.remove(topic) else { return false };
+        let bytes = old.message.bytes(topic);
         self.messages -= 1;
-        self.bytes -= old.message.bytes(topic);
+        self.bytes -= bytes;
+        self.shares.remove(&old.message.owner(), old.number, bytes);
         true
     }
 
@@ -217,7 +272,7 @@ mod tests {
     use crate::broker::access::AllowAll;
 
     fn store() -> RetainedStore {
-        RetainedStore::new(3, 3 * (KEPT_BYTES + LEVEL_BYTES + 2) + 100, Arc::new(AllowAll))
+        RetainedStore::new(3, 3 * (KEPT_BYTES + LEVEL_BYTES + 3) + 100, Arc::new(AllowAll))
     }
 
     fn keep(store: &mut RetainedStore, topic: &str, payload: &'static [u8], deadline_ms: Option<u64>) {
@@ -272,7 +327,7 @@ mod tests {
         keep(&mut store, "a", &[b'x'; 500], None);
         assert_eq!(topics(&mut store, "a", 0), [] as [&str; 0]);
         keep(&mut store, "b", b"", None);
-        assert_eq!(store.size(), (1, KEPT_BYTES + LEVEL_BYTES + 2));
+        assert_eq!(store.size(), (1, KEPT_BYTES + LEVEL_BYTES + 3));
     }
 
     #[test]

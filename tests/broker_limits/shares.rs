@@ -254,3 +254,45 @@ fn silent_sockets_of_one_address_keep_no_other_out() {
     others.iter_mut().for_each(Client::ping);
     drop(flood);
 }
+
+/// The topics retained under a filter.
+fn retained(address: SocketAddr, filter: &str) -> Vec<String> {
+    let mut reader = Client::v5(address, "reader");
+    assert_eq!(reader.subscribe(filter, 0), 0);
+    // They follow the SUBACK at once.
+    reader.until_pong().iter().map(Packet::topic).collect()
+}
+
+#[test]
+fn retained_messages_that_one_takes_whole_leave_room_for_others() {
+    for (hog, other) in PAIRS {
+        let limits = Limits { retained_messages_max: 20, retained_bytes_max: 100_000, ..Limits::default() };
+        let (broker, address) = broker(limits, 1_000);
+        let before = broker.statistics().retained_messages;
+        let mut press = other.connect(address, Connect::v5("press"));
+        press.publish_acked("press/state", b"on", true);
+        let mut hogs = hog.connect(address, Connect::v5("hog"));
+        for number in 0..30 {
+            hogs.publish_acked(&format!("hog/{number}"), b"x", true);
+        }
+        let kept = broker.statistics().retained_messages;
+        assert_eq!((before, kept), (0, 20));
+        press.publish_acked("press/order", b"7", true);
+        let mut topics = retained(address, "#");
+        topics.sort_unstable();
+        assert_eq!(topics.len(), 20, "{topics:?}");
+        assert!(
+            topics[18..] == ["press/order", "press/state"] && !topics.contains(&"hog/0".to_owned()),
+            "{topics:?}"
+        );
+        assert_eq!(broker.statistics().gave_way.of(Limit::RetainedMessages), 1);
+        // In bytes too: what is large takes the place of what the hog has most of.
+        for topic in ["hog/1", "hog/2"] {
+            hogs.publish_acked(topic, b"", true);
+        }
+        hogs.publish_acked("hog/large", &[0; 70_000], true);
+        press.publish_acked("press/large", &[0; 30_000], true);
+        assert!(retained(address, "+/large").contains(&"press/large".to_owned()));
+        assert!(broker.statistics().gave_way.of(Limit::RetainedBytes) >= 1);
+    }
+}
