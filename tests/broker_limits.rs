@@ -167,12 +167,50 @@ fn one_client_has_so_many_subscriptions_that_overlap() {
         .map(|filter| client.subscribe(filter, 0));
     // Names do not count against each other, nor does what no topic falls under twice, nor a subscription made again.
     assert_eq!(codes, [0, 0, 0, 0, 0, 0x97, 0, 0, 0]);
-    assert_eq!(client.subscribe("$share/group/x/#", 0), 0, "a group has its copy anyway");
-    assert_eq!(reached(&broker, Limit::OverlappingSubscriptions), 1);
+    assert_eq!(client.subscribe("$share/group/x/#", 0), 0x97, "a group has a copy of its own");
+    assert_eq!(client.subscribe("$share/group/y/2", 0), 0, "one other matches it");
+    assert_eq!(reached(&broker, Limit::OverlappingSubscriptions), 2);
     let mut other = Client::v3(address, "d");
     assert_eq!(["#", "+/#", "x/#"].map(|filter| other.subscribe(filter, 0)), [0, 0, 0x80]);
-    assert_eq!(reached(&broker, Limit::OverlappingSubscriptions), 2);
+    assert_eq!(reached(&broker, Limit::OverlappingSubscriptions), 3);
     bystander.assert_unmoved();
+}
+
+#[test]
+fn one_client_gets_so_many_copies_from_shared_groups() {
+    let (broker, address) = with(Limits { overlapping_subscriptions_max: 3, ..Limits::default() });
+    let bystander = Bystander::new(address);
+    let mut client = Client::v5(address, "c");
+    let codes =
+        ["$share/a/#", "$share/b/t/+", "$share/c/t/x", "$share/d/t/x", "$share/d/#", "t/#", "$share/d/u"]
+            .map(|filter| client.subscribe(filter, 0));
+    assert_eq!(codes, [0, 0, 0, 0x97, 0x97, 0x97, 0]);
+    // A name of its own does not add to what the others match.
+    assert_eq!(client.subscribe("t/x", 0), 0x97);
+    assert_eq!(client.subscribe("u", 0), 0);
+    assert_eq!(reached(&broker, Limit::OverlappingSubscriptions), 4);
+    let mut publisher = Client::v5(address, "p");
+    publisher.publish_acked("t/x", b"copied", false);
+    assert_eq!([0; 3].map(|_| client.receive().payload5().to_vec()), [b"copied"; 3]);
+    assert_eq!(client.until_pong(), []);
+    // Another client has copies of its own, but those of the same groups are shared.
+    let mut other = Client::v5(address, "o");
+    assert_eq!(other.subscribe("$share/a/#", 0), 0);
+    bystander.assert_unmoved();
+}
+
+#[test]
+fn each_group_counts_as_a_filter_whoever_has_made_it() {
+    let (broker, address) = with(Limits { filters_max: 3, ..Limits::default() });
+    let mut clients = [Client::v5(address, "0"), Client::v5(address, "1")];
+    assert_eq!(clients[0].subscribe("$share/a/#", 0), 0);
+    assert_eq!(clients[0].subscribe("$share/b/#", 0), 0);
+    assert_eq!(clients[1].subscribe("$share/c/#", 0), 0);
+    assert_eq!(clients[1].subscribe("$share/a/#", 0), 0, "it is there");
+    assert_eq!(broker.statistics().filters, 3);
+    assert_eq!(clients[0].subscribe("$share/d/#", 0), 0x97);
+    assert_eq!(clients[0].unsubscribe("$share/b/#").body.last(), Some(&0));
+    assert_eq!((broker.statistics().filters, clients[0].subscribe("#", 0)), (2, 0));
 }
 
 #[test]

@@ -80,11 +80,16 @@ pub(super) fn keep(server: &Server, standing: &Standing) -> Option<Place> {
     parked.enter(owner, 0)
 }
 
-/// Whether the session of `newcomer` may subscribe to `filter`. Where there is room for another filter only without somebody else's,
+/// Whether the session of `newcomer` may subscribe to `filter`, or to it in a group. Where there is room for another filter only without somebody else's,
 /// a session of whoever has most ends, and all of its filters with it: a session that goes on with a part of its subscriptions would
 /// be a lie to its client, whereas one that has ended is told, or finds no session when it comes back.
-pub(super) fn makes_room_for(server: &Server, newcomer: &Standing, filter: &str) -> bool {
-    let room = server.bus.subscriptions().room(filter, newcomer);
+pub(super) fn makes_room_for(
+    server: &Server,
+    newcomer: &Standing,
+    filter: &str,
+    group: Option<&str>,
+) -> bool {
+    let room = server.bus.subscriptions().room(filter, group, newcomer);
     let sessions = &server.sessions;
     let (hog, evicted) = match room {
         Room::Free => return true,

@@ -304,12 +304,12 @@ pub enum SharedStrategy {
 /// Bounds on what clients can make grow.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// Distinct filters subscribed to; SUBSCRIBE is refused beyond with 0x97 (0x80 in 3.1.1).
+    /// Distinct filters subscribed to, those of each shared group for themselves; SUBSCRIBE is refused beyond with 0x97 (0x80 in 3.1.1).
     pub filters_max: usize,
     /// Subscriptions of one client.
     pub subscriptions_per_client_max: usize,
-    /// Subscriptions of one client with wildcards that overlap a new one, so that one message never means thousands of copies
-    /// within the broker; SUBSCRIBE is refused beyond with 0x97 (0x80 in 3.1.1).
+    /// Subscriptions of one client, with wildcards or of shared groups, that some topic under a new one falls under as well: so that
+    /// one message never means thousands of copies; SUBSCRIBE is refused beyond with 0x97 (0x80 in 3.1.1).
     pub overlapping_subscriptions_max: usize,
     /// Messages that wait for one client's window; at the bound [`pending_policy`](Self::pending_policy) says what happens.
     pub pending_messages_max: usize,

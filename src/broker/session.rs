@@ -107,7 +107,7 @@ pub(super) struct Session {
     pub mailbox: Arc<Mailbox>,
     subscriptions: HashMap<usize, Subscription>,
     by_filter: HashMap<String, usize>,
-    /// The plain ones with wildcards.
+    /// Those that bring or cost something each for a message that several of them match.
     overlaps: Overlaps,
     next_subscription: usize,
     pub inflight: InflightMessages,
@@ -278,7 +278,7 @@ impl Session {
         self.subscriptions.len()
     }
 
-    /// Whether as many as `count` of the plain subscriptions with wildcards overlap `path`.
+    /// Whether some topic under `path` falls under as many as `count` subscriptions with wildcards or of groups.
     pub fn overlaps(&self, path: &str, count: usize, slice: &mut Slice) -> bool {
         self.overlaps.reach(count, path, slice)
     }
@@ -307,9 +307,7 @@ impl Session {
             is_judged: false,
             walk: None,
         };
-        if group.is_none() {
-            self.overlaps.add(id, path);
-        }
+        self.overlaps.add(id, path, group.is_some());
         self.subscriptions.insert(id, subscription);
         self.filter_bytes += subscription_bytes(filter);
         self.note_bytes();

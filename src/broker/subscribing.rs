@@ -110,7 +110,7 @@ impl Connection {
         self.slice.spend(JUDGE_UNITS + self.server.config.access.effort());
         self.slice.spend_bytes(entry.filter.len());
         let grant = self.grant(path);
-        if let Some(reason) = self.subscribe_refusal(path, grant, is_new, group.is_some()) {
+        if let Some(reason) = self.subscribe_refusal(path, group, grant, is_new) {
             return Err(reason);
         }
         let options = Options {
@@ -171,9 +171,9 @@ impl Connection {
     fn subscribe_refusal(
         &mut self,
         path: &str,
+        group: Option<&str>,
         grant: Grant,
         is_new: bool,
-        is_shared: bool,
     ) -> Option<Reason> {
         let server = &self.server;
         let is_reserved = path.starts_with('$') && !sys::is_about_the_broker(path);
@@ -191,7 +191,7 @@ impl Connection {
             return Some(Reason::QUOTA_EXCEEDED);
         }
         let overlapping_max = limits.overlapping_subscriptions_max;
-        if is_new && !is_shared && self.session.overlaps(path, overlapping_max, &mut self.slice) {
+        if is_new && self.session.overlaps(path, overlapping_max, &mut self.slice) {
             self.note_refused(Cause::Overlapping, path);
             return Some(Reason::QUOTA_EXCEEDED);
         }
@@ -200,7 +200,7 @@ impl Connection {
             self.note_refused(if is_too_deep { Cause::FilterLevels } else { Cause::FilterBytes }, path);
             return Some(Reason::FILTER_INVALID);
         }
-        if !admission::makes_room_for(server, &self.session.standing, path) {
+        if !admission::makes_room_for(server, &self.session.standing, path, group) {
             self.note_refused(Cause::Filters, path);
             return Some(Reason::QUOTA_EXCEEDED);
         }

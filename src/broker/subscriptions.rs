@@ -67,6 +67,14 @@ impl Subscriber {
         }
     }
 
+    /// Of a group.
+    fn group(&self) -> Option<&str> {
+        match self {
+            Self::Group(group) => Some(&group.name),
+            Self::Session { .. } | Self::Link(_) => None,
+        }
+    }
+
     fn key(&self) -> Key {
         match self {
             Self::Session { mailbox, subscription } => Key::Session(mailbox.session, *subscription),
@@ -112,12 +120,69 @@ impl Targets {
     }
 }
 
-/// Who has subscribed to one filter.
+/// Who has subscribed to one filter. As such it counts once, and once more for each group, which brings a copy of every message.
 struct Subscribed {
     filter: Box<str>,
     subscribers: BTreeMap<Key, Subscriber>,
-    /// The session that the filter is counted to: who made it, or one to whom that left it. `None` where that is no client's.
-    maker: Option<Arc<Standing>>,
+    /// How many of them are no groups.
+    plain: usize,
+    maker: Maker,
+    group_makers: BTreeMap<Box<str>, Maker>,
+}
+
+/// The session that a filter is counted to: who made it, or one to whom that left it. `None` where that is no client's.
+type Maker = Option<Arc<Standing>>;
+
+impl Subscribed {
+    fn new(filter: &str) -> Self {
+        let (subscribers, group_makers) = (BTreeMap::new(), BTreeMap::new());
+        Self { filter: filter.into(), subscribers, plain: 0, maker: None, group_makers }
+    }
+
+    /// Adds a subscriber. Whether it is the first plain one, or a group that was not there.
+    fn add(&mut self, subscriber: Subscriber) -> bool {
+        let group = subscriber.group().map(Box::from);
+        let is_known = self.subscribers.insert(subscriber.key(), subscriber).is_some();
+        match group {
+            Some(group) => self.group_makers.insert(group, None).is_none(),
+            None if is_known => false,
+            None => {
+                self.plain += 1;
+                self.plain == 1
+            }
+        }
+    }
+
+    /// Removes a subscriber. Who made what ends with that, if it was the last plain one, or a group.
+    fn remove(&mut self, subscriber: &Subscriber) -> Option<Maker> {
+        let key = subscriber.key();
+        self.subscribers.get(&key).filter(|known| known.is(subscriber))?;
+        self.subscribers.remove(&key);
+        match subscriber.group() {
+            Some(group) => self.group_makers.remove(group),
+            None => {
+                self.plain -= 1;
+                (self.plain == 0).then(|| self.maker.take())
+            }
+        }
+    }
+
+    fn maker(&mut self, group: Option<&str>) -> Option<&mut Maker> {
+        match group {
+            Some(group) => self.group_makers.get_mut(group),
+            None => Some(&mut self.maker),
+        }
+    }
+
+    /// Somebody who is still subscribed.
+    fn heir(&self, group: Option<&str>) -> Maker {
+        match group {
+            Some(group) => self.subscribers.get(&Key::Group(group.into()))?.standing(),
+            None => {
+                self.subscribers.values().filter(|own| own.group().is_none()).find_map(Subscriber::standing)
+            }
+        }
+    }
 }
 
 /// Every subscription.
@@ -152,7 +217,7 @@ impl Subscriptions {
         self.version.clone()
     }
 
-    /// Distinct filters that anyone has subscribed to.
+    /// Distinct filters that anyone has subscribed to, those of each group for themselves.
     pub fn filters(&self) -> usize {
         self.filters
     }
@@ -170,15 +235,19 @@ impl Subscriptions {
         self.remembered.shrink_to_fit();
     }
 
-    pub fn knows(&self, filter: &str) -> bool {
-        self.tree.get(filter).is_some()
+    /// Whether somebody has subscribed to the filter, or to it in the group.
+    pub fn knows(&self, filter: &str, group: Option<&str>) -> bool {
+        self.tree.get(filter).is_some_and(|subscribed| match group {
+            Some(group) => subscribed.group_makers.contains_key(group),
+            None => subscribed.plain > 0,
+        })
     }
 
-    /// Whether a session may subscribe to `filter`, which is no more than another subscriber where it has some already.
-    pub fn room(&self, filter: &str, newcomer: &Standing) -> Room {
+    /// Whether a session may subscribe to `filter`, which is no more than another subscriber where it, or its group, has some already.
+    pub fn room(&self, filter: &str, group: Option<&str>, newcomer: &Standing) -> Room {
         match self.shares.room(newcomer) {
             Room::Free => Room::Free,
-            _ if self.knows(filter) => Room::Free,
+            _ if self.knows(filter, group) => Room::Free,
             room => room,
         }
     }
@@ -190,48 +259,46 @@ impl Subscriptions {
 
     pub fn insert(&mut self, filter: &str, subscriber: Subscriber) {
         let standing = subscriber.standing();
-        let mut is_new = false;
-        let subscribed = self.tree.place(filter).get_or_insert_with(|| {
-            is_new = true;
-            Subscribed { filter: filter.into(), subscribers: BTreeMap::new(), maker: None }
-        });
-        subscribed.subscribers.insert(subscriber.key(), subscriber);
-        if is_new {
+        let group: Option<Box<str>> = subscriber.group().map(Box::from);
+        let subscribed = self.tree.place(filter).get_or_insert_with(|| Subscribed::new(filter));
+        if subscribed.add(subscriber) {
             self.filters += 1;
-            self.recount(filter, standing);
+            self.recount(filter, group.as_deref(), standing);
         }
         self.note_change();
     }
 
     pub fn remove(&mut self, filter: &str, subscriber: &Subscriber) {
         let Some(subscribed) = self.tree.get_mut(filter) else { return self.note_change() };
-        let key = subscriber.key();
-        if subscribed.subscribers.get(&key).is_some_and(|known| known.is(subscriber)) {
-            subscribed.subscribers.remove(&key);
-        }
+        let ended = subscribed.remove(subscriber);
         if subscribed.subscribers.is_empty() {
-            let removed = self.tree.remove(filter);
+            self.tree.remove(filter);
+        }
+        if let Some(maker) = ended {
             self.filters -= 1;
-            removed.and_then(|removed| removed.maker).iter().for_each(|maker| self.shares.subtract(maker));
+            maker.iter().for_each(|maker| self.shares.subtract(maker));
         } else if let Subscriber::Session { mailbox, .. } = subscriber {
-            self.pass_on(filter, mailbox.session);
+            self.pass_on(filter, None, mailbox.session);
         }
         self.note_change();
     }
 
-    /// A session has left a filter that others are still subscribed to: one of them has it counted now.
-    fn pass_on(&mut self, filter: &str, session: u64) {
-        let Some(subscribed) = self.tree.get(filter) else { return };
-        if subscribed.maker.as_ref().is_some_and(|maker| maker.session == session) {
-            let heir = subscribed.subscribers.values().find_map(Subscriber::standing);
-            self.recount(filter, heir);
+    /// A session has left a filter, or a group, that others are still subscribed to: one of them has it counted now.
+    fn pass_on(&mut self, filter: &str, group: Option<&str>, session: u64) {
+        let Some(subscribed) = self.tree.get_mut(filter) else { return };
+        let maker = subscribed.maker(group).and_then(|maker| maker.as_ref());
+        if maker.is_some_and(|maker| maker.session == session) {
+            let heir = subscribed.heir(group);
+            self.recount(filter, group, heir);
         }
     }
 
-    /// Counts a filter to `maker`, and no longer to whom it was counted.
-    fn recount(&mut self, filter: &str, maker: Option<Arc<Standing>>) {
-        let Some(subscribed) = self.tree.get_mut(filter) else { return };
-        let before = std::mem::replace(&mut subscribed.maker, maker.clone());
+    /// Counts a filter, or a group's, to `maker`, and no longer to whom it was counted.
+    fn recount(&mut self, filter: &str, group: Option<&str>, maker: Maker) {
+        let Some(own) = self.tree.get_mut(filter).and_then(|subscribed| subscribed.maker(group)) else {
+            return;
+        };
+        let before = std::mem::replace(own, maker.clone());
         before.iter().for_each(|before| self.shares.subtract(before));
         maker.iter().for_each(|maker| self.shares.add(maker));
     }
@@ -269,7 +336,7 @@ impl Subscriptions {
         if is_last {
             self.remove(&group.filter, &Subscriber::Group(group.clone()));
         }
-        self.pass_on(&group.filter, session);
+        self.pass_on(&group.filter, Some(&group.name), session);
         is_last
     }
 
@@ -345,6 +412,8 @@ fn sort(found: Vec<&Subscriber>, version: u64) -> Targets {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::broker::config::SharedStrategy;
+    use crate::broker::shares::Owner;
     use proptest::prelude::*;
 
     fn found(subscriptions: &mut Subscriptions, topic: &str) -> Vec<usize> {
@@ -388,7 +457,7 @@ mod tests {
         let subscriber = Subscriber::Session { mailbox: Mailbox::of(1), subscription: 1 };
         subscriptions.insert("a/b/#", subscriber.clone());
         subscriptions.insert("a", subscriber.clone());
-        assert!(subscriptions.knows("a/b/#") && !subscriptions.knows("a/b"));
+        assert!(subscriptions.knows("a/b/#", None) && !subscriptions.knows("a/b", None));
         subscriptions.remove("a/b/#", &subscriber);
         subscriptions.remove("a", &subscriber);
         subscriptions.remove("a", &subscriber);
@@ -426,5 +495,34 @@ mod tests {
         let copies: Vec<_> =
             targets.sessions.iter().map(|copy| (copy.mailbox.session, copy.subscriptions.to_vec())).collect();
         assert_eq!(copies, [(1, vec![1, 2]), (2, vec![1])]);
+    }
+
+    #[test]
+    fn each_group_counts_beside_the_filter_and_is_counted_to_a_member() {
+        let mut subscriptions = Subscriptions::new(3);
+        let (one, other) = (Standing::new(1, Owner::Node), Standing::new(2, Owner::Node));
+        let plain = Subscriber::Session { mailbox: Mailbox::new(one.clone()), subscription: 1 };
+        subscriptions.insert("#", plain.clone());
+        let join = |subscriptions: &mut Subscriptions, name: &str, standing: &Arc<Standing>| {
+            let member = Member {
+                standing: standing.clone(),
+                subscription: 2,
+                queue: Arc::default(),
+                judge: None,
+                holder: None,
+            };
+            subscriptions.join("#", name, member, || Group::new(name, "#", SharedStrategy::Sticky, 1_000))
+        };
+        let [first, _] = ["a", "b"].map(|name| join(&mut subscriptions, name, &one));
+        assert_eq!((subscriptions.filters(), one.filters.load(Ordering::Relaxed)), (3, 3));
+        assert!(subscriptions.room("#", Some("c"), &one) != Room::Free);
+        assert!(subscriptions.room("#", Some("a"), &other) == Room::Free);
+        join(&mut subscriptions, "a", &other);
+        subscriptions.leave(&first, 1);
+        assert_eq!([&one, &other].map(|own| own.filters.load(Ordering::Relaxed)), [2, 1]);
+        subscriptions.leave(&first, 2);
+        subscriptions.remove("#", &plain);
+        assert_eq!((subscriptions.filters(), one.filters.load(Ordering::Relaxed)), (1, 1));
+        assert!(!subscriptions.knows("#", None) && subscriptions.knows("#", Some("b")));
     }
 }

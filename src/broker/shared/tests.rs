@@ -111,7 +111,9 @@ impl House {
         match what {
             0..20 => (0..8).for_each(|_| self.put(group, "open")),
             20..30 => (0..8).for_each(|_| self.put(group, "closed")),
-            30..60 => drop((0..12).map(|_| self.take(client)).all(|is_some| is_some)),
+            30..60 => (0..12).for_each(|_| {
+                self.take(client);
+            }),
             60..70 => self.join(client, group),
             70..74 => self.leave(client, group),
             _ => self.go(client),
@@ -120,7 +122,7 @@ impl House {
 
     /// Everybody reads until nothing comes any more.
     fn settle(&mut self) {
-        while (0..MEMBERS).fold(false, |is_any, client| self.take(client) || is_any) {}
+        while (0..MEMBERS).filter(|client| self.take(*client)).count() > 0 {}
     }
 }
 
