@@ -271,7 +271,7 @@ fn the_page_lists_every_reason_for_a_refusal_with_its_meaning() {
         let row = format!("| `{}` | `{}` | {} |", cause.what().name(), cause.name(), cause.why());
         assert!(page.lines().any(|line| line == row), "docs/metrics.md lacks {row}");
     }
-    let rows = ["connection", "publish", "subscription"].map(|what| format!("| `{what}` | `"));
+    let rows = ["connection", "publish", "subscription", "retain"].map(|what| format!("| `{what}` | `"));
     let listed = page.lines().filter(|line| rows.iter().any(|row| line.starts_with(row))).count();
     assert_eq!(listed, Cause::ALL.len(), "docs/metrics.md has reasons that there are not");
 }

@@ -3,7 +3,8 @@
 use super::lane::Load;
 use super::memory::{Holder, MemoryKind};
 use super::publication::Publication;
-use super::retained::{Change, RetainedMessage};
+use super::refused::Cause;
+use super::retained::{Change, NotKept, RetainedMessage};
 use super::source::Source;
 use super::subscriptions::Targets;
 use std::sync::Arc;
@@ -15,6 +16,8 @@ pub(super) struct Batch {
     /// Each with those who get it, as far as is known.
     pub publications: Vec<(Publication, Arc<Targets>)>,
     pub changes: Vec<Change>,
+    /// What was to be retained and is not, for whoever publishes to tell of.
+    pub not_kept: Vec<NotKept>,
     pub load: Load,
     /// Whom retained messages are counted to.
     pub holder: Option<Arc<Holder>>,
@@ -38,16 +41,21 @@ impl Batch {
     /// Adds a publish. `source` is kept with it where it is retained.
     pub fn add(&mut self, publication: Publication, targets: Arc<Targets>, source: Option<Arc<Source>>) {
         if publication.retain {
-            self.changes.push(self.change(&publication, source));
+            let change = self.change(&publication, source);
+            self.changes.push(change);
         }
         self.load += Load::of(publication.bytes(), &targets);
         self.publications.push((publication, targets));
     }
 
     /// What a retained publish changes. What there is no memory for is not kept; the topic's old value goes all the same.
-    fn change(&self, publication: &Publication, source: Option<Arc<Source>>) -> Change {
+    fn change(&mut self, publication: &Publication, source: Option<Arc<Source>>) -> Change {
         let topic = String::from_utf8_lossy(&publication.topic).into_owned();
-        if publication.payload.is_empty() || self.holder.as_ref().is_some_and(|holder| !holder.may_grow()) {
+        if publication.payload.is_empty() {
+            return Change { topic, message: None };
+        }
+        if self.holder.as_ref().is_some_and(|holder| !holder.may_grow()) {
+            self.not_kept.push(NotKept { topic: topic.clone(), cause: Cause::RetainMemory });
             return Change { topic, message: None };
         }
         let mut message = RetainedMessage::of(publication, source);

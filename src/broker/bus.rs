@@ -16,7 +16,7 @@ use super::publication::Publication;
 use super::pulse::Pulse;
 use super::reached::Reached;
 use super::refused::{Cause, Refused, Who};
-use super::retained::{Change, GaveWay, RetainedMessage, RetainedStore};
+use super::retained::{Applied, Change, GaveWay, NotKept, RetainedMessage, RetainedStore};
 use super::router::{Router, RouterGone, push_one, push_with};
 use super::source::Source;
 use super::subscriptions::{Subscriptions, Targets};
@@ -235,10 +235,12 @@ impl Bus {
         }
         if !batch.changes.is_empty() {
             let mut retained = lock(&self.retained);
-            let gave_way: Vec<_> =
-                batch.changes.drain(..).filter_map(|change| retained.apply(change)).collect();
-            for GaveWay { limit, hog, newcomer } in gave_way {
-                self.reached.note_gave_way(limit, &hog, &newcomer);
+            for change in batch.changes.drain(..) {
+                let Applied { gave_way, not_kept } = retained.apply(change);
+                batch.not_kept.extend(not_kept);
+                if let Some(GaveWay { limit, hog, newcomer }) = gave_way {
+                    self.reached.note_gave_way(limit, &hog, &newcomer);
+                }
             }
         }
         let version = self.version();
@@ -360,7 +362,14 @@ impl Bus {
         let mut batch = Batch { holder, ..Batch::default() };
         let targets = self.targets_now(&publication.topic);
         batch.add(publication, targets, source);
-        self.push(&mut batch).map(drop)
+        let pushed = self.push(&mut batch).map(drop);
+        self.note_not_kept(batch.not_kept, &Who::default());
+        pushed
+    }
+
+    /// Tells of what was to be retained and is not.
+    pub fn note_not_kept(&self, not_kept: Vec<NotKept>, who: &Who<'_>) {
+        not_kept.into_iter().for_each(|NotKept { topic, cause }| self.refuse(cause, "", who, &topic));
     }
 
     /// Publishes what the broker tells of itself, topics and payloads: kept for those who subscribe later, and counted as nobody's.
@@ -377,8 +386,9 @@ impl Bus {
                     retain: true,
                     ..Publication::default()
                 };
-                lock(&self.own)
-                    .apply(Change { topic, message: Some(RetainedMessage::of(&publication, None)) });
+                let message = Some(RetainedMessage::of(&publication, None));
+                // The broker's own store has room for all that the broker tells.
+                let _kept = lock(&self.own).apply(Change { topic, message });
                 let targets = self.targets_now(&publication.topic);
                 if targets.has_clients() {
                     self.address(publication, targets, buffer);

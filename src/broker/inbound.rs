@@ -78,6 +78,10 @@ impl Connection {
     pub(super) fn push(&mut self) -> Result<(), Reason> {
         let sent = self.batch.len();
         self.is_held |= self.server.bus.push(&mut self.batch).map_err(|_| Reason::SHUTTING_DOWN)?;
+        if !self.batch.not_kept.is_empty() {
+            let not_kept = std::mem::take(&mut self.batch.not_kept);
+            self.server.bus.note_not_kept(not_kept, &self.who());
+        }
         if sent > 0
             && let [lane] = self.route.targets.links.as_slice()
         {

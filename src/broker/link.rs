@@ -146,6 +146,7 @@ impl LinkPublisher {
             if messages.peek().is_none() || out.load.bytes >= PUSH_BYTES {
                 self.bus.connections.wait_for_room(wait.saturating_sub(started.elapsed()));
                 self.bus.push(&mut out)?;
+                self.bus.note_not_kept(std::mem::take(&mut out.not_kept), &Who::default());
             }
         }
         Ok(refused)

@@ -16,6 +16,8 @@ pub enum What {
     Publish,
     /// A subscription.
     Subscription,
+    /// That a message is kept, which was delivered all the same.
+    Retain,
 }
 
 impl What {
@@ -25,6 +27,7 @@ impl What {
             Self::Connection => "connection",
             Self::Publish => "publish",
             Self::Subscription => "subscription",
+            Self::Retain => "retain",
         }
     }
 }
@@ -120,6 +123,11 @@ causes! {
         FilterBytes "topic_bytes_max" "the filter is longer than one may be" TopicBytes,
         FilterLevels "topic_levels_max" "the filter has more levels than one may have" TopicLevels,
         Revoked "rules_changed" "the rules have changed and do not allow it any more",
+    }
+    Retain {
+        RetainMessages "retained_messages_max" "as many messages are retained as may be: it was delivered, and is not kept" RetainedMessages,
+        RetainBytes "retained_bytes_max" "retained messages take as much as they may: it was delivered, and is not kept" RetainedBytes,
+        RetainMemory "memory_max" "there is no memory to keep more of its owner's: it was delivered, and is not kept" Memory,
     }
 }
 

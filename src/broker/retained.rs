@@ -6,6 +6,7 @@ use super::memory::{ALLOCATION_BYTES, Charge};
 use super::properties::ApplicationProperties;
 use super::publication::Publication;
 use super::reached::Limit;
+use super::refused::Cause;
 use super::retained_shares::RetainedShares;
 use super::shares::Owner;
 use super::source::Source;
@@ -96,6 +97,22 @@ pub(super) struct GaveWay {
     pub newcomer: Owner,
 }
 
+/// A message that was to be retained and is not.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct NotKept {
+    pub topic: String,
+    pub cause: Cause,
+}
+
+/// What came of a change.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Applied {
+    /// Whose oldest messages went for it, where the store was full.
+    pub gave_way: Option<GaveWay>,
+    /// The message itself, where there was no room for it all the same.
+    pub not_kept: Option<NotKept>,
+}
+
 /// A message in the store.
 struct Stored {
     message: RetainedMessage,
@@ -163,32 +180,33 @@ impl RetainedStore {
         self.refused_messages + self.refused_bytes
     }
 
-    /// Makes a change; returns whose oldest messages went for it, where the store was full.
-    pub fn apply(&mut self, change: Change) -> Option<GaveWay> {
+    /// Makes a change.
+    pub fn apply(&mut self, change: Change) -> Applied {
         let number = self.changes;
         self.changes += 1;
         // Also where the new value does not fit: a stale one would be a lie.
-        let replaced = self.remove(&change.topic);
-        let message = change.message?;
+        self.remove(&change.topic);
+        let Some(message) = change.message else { return Applied::default() };
         let (owner, bytes) = (message.owner(), message.bytes(&change.topic));
         let gave_way = self.make_room(&owner, bytes);
-        match self.lacks(bytes) {
+        let cause = match self.lacks(bytes) {
             None => {
                 self.messages += 1;
                 self.bytes += bytes;
                 self.shares.add(&owner, number, &change.topic, bytes);
                 *self.tree.place(&change.topic) = Some(Stored { message, number });
+                return Applied { gave_way, not_kept: None };
             }
-            Some(limit) => {
-                if limit == Limit::RetainedMessages {
-                    self.refused_messages += 1;
-                } else {
-                    self.refused_bytes += 1;
-                }
-                tracing::debug!(topic = %change.topic, replaced, "retained store is full, message not kept");
+            Some(Limit::RetainedMessages) => {
+                self.refused_messages += 1;
+                Cause::RetainMessages
             }
-        }
-        gave_way
+            Some(_) => {
+                self.refused_bytes += 1;
+                Cause::RetainBytes
+            }
+        };
+        Applied { gave_way, not_kept: Some(NotKept { topic: change.topic, cause }) }
     }
 
     /// The limit that leaves no room for a message of so many bytes.
@@ -221,13 +239,12 @@ impl RetainedStore {
         gave_way
     }
 
-    fn remove(&mut self, topic: &str) -> bool {
-        let Some(old) = self.tree.remove(topic) else { return false };
+    fn remove(&mut self, topic: &str) {
+        let Some(old) = self.tree.remove(topic) else { return };
         let bytes = old.message.bytes(topic);
         self.messages -= 1;
         self.bytes -= bytes;
         self.shares.remove(&old.message.owner(), old.number, bytes);
-        true
     }
 
     /// Begins to go through what is retained now.
@@ -284,7 +301,8 @@ mod tests {
             source: None,
             charge: None,
         });
-        store.apply(Change { topic: topic.to_owned(), message });
+        // Whether it was kept is seen by what is there.
+        let _kept = store.apply(Change { topic: topic.to_owned(), message });
     }
 
     fn topics(store: &mut RetainedStore, filter: &str, now_ms: u64) -> Vec<String> {

@@ -272,7 +272,7 @@ pub const REFUSED: Metric = metric(
     "nearfar_broker_refused_total",
     Counter,
     &["what", "reason"],
-    "What clients were refused, a connection, publish or subscription, by the reason",
+    "What clients were refused, a connection, publish or subscription, or that a message is retained, by the reason",
 );
 pub const CONNECTIONS_ENDED: Metric = metric(
     "nearfar_broker_connections_ended_total",

@@ -229,6 +229,31 @@ fn a_refused_publish_or_subscription_names_client_user_and_topic() {
 }
 
 #[test]
+fn a_message_that_is_not_retained_is_told_with_client_and_topic() {
+    let directory = tempfile::tempdir().unwrap();
+    let text =
+        "[v4.1]\nlisten = \"127.0.0.1:0\"\n[limits]\nretained_messages_max = 1\nretained_bytes_max = 2000\n";
+    let file = write(directory.path(), "broker.toml", text);
+    let watched = Watched::start(&["--broker-config", &file]);
+    let mut client = Client::v5(watched.addresses[0], "pump-1");
+    client.subscribe("#", 0);
+    let mut publish = |topic: &str, payload: &[u8]| {
+        client.send(&client.publish_bytes(topic, payload, 3, 7, &[]));
+        // It is delivered, and acknowledged without a complaint, in whichever order.
+        let packets = [client.receive(), client.receive()];
+        assert!(packets.iter().any(|packet| packet.kind() == 3 && packet.topic() == topic), "{packets:?}");
+        assert!(packets.iter().any(|packet| packet.kind() == 4 && packet.body == [0, 7]), "{packets:?}");
+    };
+    publish("a", b"x");
+    publish("b", b"x");
+    let parts = ["WARN", "client_id=\"pump-1\"", "topic=\"b\"", "it was delivered, and is not kept"];
+    watched.assert_told("retain", "retained_messages_max", &parts);
+    publish("a", &[b'x'; 3_000]);
+    watched.assert_told("retain", "retained_bytes_max", &["topic=\"a\""]);
+    watched.process.terminate();
+}
+
+#[test]
 fn a_connection_that_the_broker_ends_says_so_with_the_reason() {
     let watched = Watched::start(&["--listen", "127.0.0.1:0"]);
     let address = watched.addresses[0];
