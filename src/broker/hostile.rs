@@ -7,6 +7,7 @@
 
 mod answers;
 mod arena;
+mod cost;
 mod frames;
 mod mutate;
 mod packets;

@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used)] // helpers of tests fail by panicking
 
 mod broker;
+mod dear;
 mod device;
 #[path = "../support/mqtt.rs"]
 mod mqtt;
