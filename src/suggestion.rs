@@ -1,7 +1,8 @@
 //! The known name that was probably meant by an unknown one.
 //!
-//! A wrong guess costs more than none: whoever wrote `gru` meant a layer, and `gelu` is none. So only slips are guessed at: letters that
-//! were changed, left out, doubled or swapped, words in another order, and names that were cut short.
+//! A wrong guess costs more than none: whoever wrote `gru` meant a layer, and `gelu` is none. So only slips
+//! are guessed at: letters that were changed, left out, doubled or swapped, words in another order, and names
+//! that were cut short.
 
 /// The longest name that is compared; what is longer is no slip, and may be hostile.
 const NAME_CHARACTERS_MAX: usize = 128;

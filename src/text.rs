@@ -1,14 +1,16 @@
 //! How every text that people write is read: within a bound, as UTF-8, with or without a byte order mark.
 //!
-//! Editors and shells on Windows put that mark in front of what they save, and save UTF-16 when they are not told otherwise. The
-//! mark is left out wherever a text comes from; what is not UTF-8 is refused by the name of what it is, with its line.
+//! Editors and shells on Windows put that mark in front of what they save, and save UTF-16 when they are not
+//! told otherwise. The mark is left out wherever a text comes from; what is not UTF-8 is refused by the name
+//! of what it is, with its line.
 
 use std::fmt;
 use std::fs::File;
 use std::io::{self, BufReader, Chain, Cursor, Read};
 use std::path::Path;
 
-/// The bound of a text that has no narrower one: a million recorded delays, which is the most that anyone may name, and room for more.
+/// The bound of a text that has no narrower one: a million recorded delays, which is the most that anyone may
+/// name, and room for more.
 pub const TEXT_BYTES_MAX: usize = 64 << 20;
 
 /// U+FEFF, which says that the text is UTF-8 and is no part of it.
@@ -113,7 +115,8 @@ pub fn decode(bytes: &[u8]) -> Result<&str, TextError> {
     std::str::from_utf8(bytes).map(without_mark).map_err(|error| not_utf8(bytes, error.valid_up_to()))
 }
 
-/// The same for bytes that need not be text throughout, such as a file of certificates with remarks in between.
+/// The same for bytes that need not be text throughout, such as a file of certificates with remarks in
+/// between.
 ///
 /// # Errors
 /// [`TextError`] when they begin as another encoding does.
@@ -131,7 +134,8 @@ pub fn without_mark(text: &str) -> &str {
 
 /// Bytes that are read one after another, without the mark that may stand in front of them.
 ///
-/// Nothing is asked for beyond what decides: a person at the other end of a pipe sees an answer to the first line.
+/// Nothing is asked for beyond what decides: a person at the other end of a pipe sees an answer to the first
+/// line.
 ///
 /// # Errors
 /// That of `input`, or that they begin as UTF-16 does.
@@ -157,7 +161,8 @@ fn may_become_mark(bytes: &[u8]) -> bool {
         .any(|mark| bytes.len() < mark.len() && mark.starts_with(bytes))
 }
 
-/// The name of an encoding that `bytes` begin as, and that is not UTF-8: by its mark, or by the zeros in a first letter.
+/// The name of an encoding that `bytes` begin as, and that is not UTF-8: by its mark, or by the zeros in a
+/// first letter.
 fn other_encoding(bytes: &[u8]) -> Option<&'static str> {
     match bytes {
         [0xff, 0xfe, 0, 0, ..] | [(1..), 0, 0, 0, ..] => Some("UTF-32LE"),

@@ -1,7 +1,8 @@
-//! TLS in both directions: the files that people make with openssl, whom they let us trust, and every refusal in words.
+//! TLS in both directions: the files that people make with openssl, whom they let us trust, and every refusal
+//! in words.
 //!
-//! What a listener of the embedded broker and a connection to a broker elsewhere have in common. Who listens and who connects is not
-//! known here.
+//! What a listener of the embedded broker and a connection to a broker elsewhere have in common. Who listens
+//! and who connects is not known here.
 
 mod curves;
 mod facts;

@@ -435,6 +435,18 @@ fn a_byte_order_mark_is_left_out_of_every_file_that_serve_reads() {
 }
 
 #[test]
+fn a_byte_order_mark_is_no_part_of_the_password_at_a_broker_elsewhere() {
+    let directory = tempfile::tempdir().unwrap();
+    write(directory.path(), "password.txt", "\u{feff}secret\r\nand a remark\r\n");
+    let node = "[remote]\nhost = \"127.0.0.1\"\nusername = \"press\"\npassword_file = \"password.txt\"\n\
+                [deployments.d]\nmodel = \"model\"\n";
+    let node = write(directory.path(), "nearfar.toml", node);
+    let config = read_node_file(Path::new(&node)).unwrap().into_serve_config().unwrap();
+    let BrokerChoice::Elsewhere(remote) = config.broker else { panic!("a broker elsewhere is configured") };
+    assert_eq!(remote.credentials, Some(("press".to_owned(), "secret".to_owned())));
+}
+
+#[test]
 fn half_of_an_access_configuration_is_refused_with_what_to_write() {
     let directory = tempfile::tempdir().unwrap();
     let (users, rules) = access_files(directory.path(), "user");

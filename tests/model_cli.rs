@@ -111,6 +111,9 @@ fn inspect_shows_the_set_that_is_chosen() {
     let chosen = nearfar(&["inspect", text(&several), "--key", "ema"], "");
     let stdout = String::from_utf8_lossy(&chosen.stdout);
     assert!(stdout.contains("state dict at ema"), "{stdout}{}", String::from_utf8_lossy(&chosen.stderr));
+    let refused = nearfar(&["inspect", text(&net("deep").join("model.safetensors")), "--key", "ema"], "");
+    let stderr = String::from_utf8_lossy(&refused.stderr);
+    assert!(stderr.contains("\"ema\"") && stderr.contains("leave the key out"), "{stderr}");
 }
 
 /// The exit status and what a shell line says, in which `$0` is the program.

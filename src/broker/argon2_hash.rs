@@ -1,8 +1,9 @@
-//! An argon2 hash as it is written down, `$argon2id$v=19$m=19456,t=2,p=1$salt$hash`: the whole range of RFC 9106, within a bound on
-//! its work.
+//! An argon2 hash as it is written down, `$argon2id$v=19$m=19456,t=2,p=1$salt$hash`: the whole range of RFC
+//! 9106, within a bound on its work.
 //!
-//! The form is the one of the reference implementation and of the PHC string format. What programs write differs in small things
-//! that do not change the hash (padding, the order of parameters), and in one that does: without a version it is the first one.
+//! The form is the one of the reference implementation and of the PHC string format. What programs write
+//! differs in small things that do not change the hash (padding, the order of parameters), and in one that
+//! does: without a version it is the first one.
 
 use super::hash_fields::{base64, decimal};
 use argon2::{Algorithm, Argon2, AssociatedData, Params, ParamsBuilder, Version};
@@ -195,7 +196,8 @@ fn associated_data(value: &str) -> Result<AssociatedData, String> {
 mod tests {
     use super::*;
 
-    /// Vectors of the reference implementation (argon2's test.c), all for the password "password" and the salt "somesalt".
+    /// Vectors of the reference implementation (argon2's test.c), all for the password "password" and the
+    /// salt "somesalt".
     const REFERENCE: [&str; 8] = [
         "$argon2i$m=256,t=2,p=1$c29tZXNhbHQ$/U3YPXYsSb3q9XxHvc0MLxur+GP960kN9j7emXX8zwY",
         "$argon2i$m=256,t=2,p=2$c29tZXNhbHQ$tsEVYKap1h6scGt5ovl9aLRGOqOth+AMB+KwHpDFZPs",

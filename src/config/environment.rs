@@ -1,7 +1,8 @@
-//! The environment over the file: which variables are keys, which are somebody else's, and what is wrong with one.
+//! The environment over the file: which variables are keys, which are somebody else's, and what is wrong with
+//! one.
 //!
-//! A variable that is no key stops nothing: whoever starts the node need not have set it. Kubernetes puts `NEARFAR_SERVICE_HOST` and
-//! the like into every pod beside a Service called `nearfar`.
+//! A variable that is no key stops nothing: whoever starts the node need not have set it. Kubernetes puts
+//! `NEARFAR_SERVICE_HOST` and the like into every pod beside a Service called `nearfar`.
 
 use std::collections::BTreeMap;
 
@@ -38,7 +39,8 @@ fn ours() -> BTreeMap<String, String> {
         .collect()
 }
 
-/// Those of `variables` that are keys. The others are passed over, with a warning unless they are a service's links.
+/// Those of `variables` that are keys. The others are passed over, with a warning unless they are a service's
+/// links.
 fn keys(variables: BTreeMap<String, String>) -> config::Map<String, String> {
     let links = ServiceLinks::among(&variables);
     let mut keys = config::Map::new();

@@ -1,7 +1,9 @@
-//! The variables by which Kubernetes and Docker tell containers of a service, where its name begins as our variables do.
+//! The variables by which Kubernetes and Docker tell containers of a service, where its name begins as our
+//! variables do.
 //!
-//! `NEARFAR_SERVICE_HOST`, `NEARFAR_PORT_9464_TCP` and so on, of a Service called `nearfar`, or `nearfar-mqtt`, whose variables begin
-//! with `NEARFAR_MQTT_`. They are told by form and by value: what only looks like one is a mistake that someone should hear of.
+//! `NEARFAR_SERVICE_HOST`, `NEARFAR_PORT_9464_TCP` and so on, of a Service called `nearfar`, or
+//! `nearfar-mqtt`, whose variables begin with `NEARFAR_MQTT_`. They are told by form and by value: what only
+//! looks like one is a mistake that someone should hear of.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};

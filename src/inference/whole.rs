@@ -1,10 +1,11 @@
-//! A whole number, however it is written down: many languages know no other numbers than floats, and write a time as `1.7e15`.
+//! A whole number, however it is written down: many languages know no other numbers than floats, and write a
+//! time as `1.7e15`.
 
 /// The most digits of an i64.
 const DIGITS_MAX: usize = 19;
 
-/// The i64 that `text`, a decimal number, is: exactly, by its digits and not by the float nearest to it. None when it has a fraction, is
-/// beyond 64 bits, or is no number.
+/// The i64 that `text`, a decimal number, is: exactly, by its digits and not by the float nearest to it. None
+/// when it has a fraction, is beyond 64 bits, or is no number.
 pub fn whole_number(text: &str) -> Option<i64> {
     if let Ok(number) = text.parse() {
         return Some(number);

@@ -1,8 +1,7 @@
 //! Files that are no model, and what people took for one: each is called what it is, with what to do.
 //!
-//! A download that brought a pointer or a web page in place of the weights, an archive around them, and models of other tools.
-
-use std::fmt::Write;
+//! A download that brought a pointer or a web page in place of the weights, an archive around them, and
+//! models of other tools.
 
 /// How much of a file is looked at.
 const BEGINNING_BYTES: usize = 4_096;
@@ -144,7 +143,8 @@ fn is_safetensors(file: &[u8]) -> bool {
     u64::from_le_bytes(*length) <= rest.len() as u64 && rest.trim_ascii_start().starts_with(b"{\"")
 }
 
-/// A protocol buffer whose first field is a small version, and that has a producer or a graph with names of ONNX in it.
+/// A protocol buffer whose first field is a small version, and that has a producer or a graph with names of
+/// ONNX in it.
 fn is_onnx(file: &[u8]) -> bool {
     let beginning = &file[..file.len().min(BEGINNING_BYTES)];
     let has = |word: &[u8]| beginning.windows(word.len()).any(|window| window.eq_ignore_ascii_case(word));
@@ -163,10 +163,8 @@ fn tar(file: &[u8]) -> String {
     let mut what = "a tar archive".to_owned();
     let listed: Vec<_> = members.iter().take(MEMBERS_TOLD_MAX).map(|member| excerpt(member)).collect();
     if !listed.is_empty() {
-        // Writing to a string never fails.
         let more = if members.len() > listed.len() { ", ..." } else { "" };
-        let written = write!(what, " (with {}{more})", listed.join(", "));
-        debug_assert!(written.is_ok());
+        what.push_str(&format!(" (with {}{more})", listed.join(", ")));
     }
     what + ": unpack it with `tar xf` and name the file of weights in it"
 }

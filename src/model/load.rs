@@ -120,6 +120,12 @@ pub(super) fn read_weights(path: &Path, key: Option<&str>) -> Result<Weights, Lo
     let bytes = read_bounded(path, WEIGHTS_BYTES_MAX, "weights_bytes_max")?;
     let sha256 = sha256(&bytes);
     if kind == "safetensors" {
+        if let Some(key) = key {
+            let problem = format!(
+                "found the key {key:?}, and a safetensors file holds one set of tensors: leave the key out"
+            );
+            return Err(LoadError::NotAModel { path: path.to_owned(), problem });
+        }
         let tensors = safetensors_file::parse(&bytes).map_err(|problem| LoadError::Safetensors {
             path: path.to_owned(),
             problem: instead_of_safetensors(&bytes).unwrap_or(problem),

@@ -1,8 +1,9 @@
 //! ECDSA that ring does not have: keys on P-521, and SHA-512 with the other curves.
 //!
-//! `openssl req -newkey ec:... -sha512` makes such certificates, and mosquitto's clients take them. Another library of cryptography has them
-//! all, but is two megabytes; these curves are two hundred kilobytes. Checking a signature has no secrets. The one secret operation is
-//! signing with a P-521 key of our own, which the crate does in constant time.
+//! `openssl req -newkey ec:... -sha512` makes such certificates, and mosquitto's clients take them. Another
+//! library of cryptography has them all, but is two megabytes; these curves are two hundred kilobytes.
+//! Checking a signature has no secrets. The one secret operation is signing with a P-521 key of our own,
+//! which the crate does in constant time.
 
 use std::fmt;
 
@@ -47,13 +48,15 @@ pub(super) static P521_SHA512: &dyn SignatureVerificationAlgorithm = &Ecdsa {
     verify: |key, message, signature| p521(key, &Sha512::digest(message), signature),
 };
 
+/// Takes public key, message and signature; gives none when they do not fit.
+type Verify = fn(&[u8], &[u8], &[u8]) -> Option<()>;
+
 /// One of these algorithms.
 struct Ecdsa {
     name: &'static str,
     key: AlgorithmIdentifier,
     signature: AlgorithmIdentifier,
-    /// Public key, message and signature; none when they do not fit.
-    verify: fn(&[u8], &[u8], &[u8]) -> Option<()>,
+    verify: Verify,
 }
 
 impl SignatureVerificationAlgorithm for Ecdsa {

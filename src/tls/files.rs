@@ -1,6 +1,8 @@
-//! Files of certificates and keys as openssl and others make them: what can be used is, and anything else is called what it is.
+//! Files of certificates and keys as openssl and others make them: what can be used is, and anything else is
+//! called what it is.
 //!
-//! PEM with anything around its sections, a byte order mark and either kind of line ends, and DER. Every sentence ends with what to do.
+//! PEM with anything around its sections, a byte order mark and either kind of line ends, and DER. Every
+//! sentence ends with what to do.
 
 use std::fs::File;
 use std::io::Read;

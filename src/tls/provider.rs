@@ -17,7 +17,8 @@ static ALGORITHMS: LazyLock<Vec<Algorithm>> = LazyLock::new(|| {
     ring::default_provider().signature_verification_algorithms.all.iter().copied().chain(more).collect()
 });
 
-/// What handshakes may be signed with. In TLS 1.3 a scheme is its first algorithm; in TLS 1.2 it leaves the curve open.
+/// What handshakes may be signed with. In TLS 1.3 a scheme is its first algorithm; in TLS 1.2 it leaves the
+/// curve open.
 static SCHEMES: LazyLock<Vec<(SignatureScheme, Vec<Algorithm>)>> = LazyLock::new(|| {
     let known = ring::default_provider().signature_verification_algorithms.mapping;
     let mut schemes: Vec<_> =

@@ -1,4 +1,5 @@
-//! Why a certificate is refused, with what to do: the library's error, and what the certificate says, become a sentence.
+//! Why a certificate is refused, with what to do: the library's error, and what the certificate says, become
+//! a sentence.
 
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{CertificateError, Error};

@@ -1,4 +1,5 @@
-//! Tests: certificates as people make them, through whole handshakes of both versions, with what both sides say about a failure.
+//! Tests: certificates as people make them, through whole handshakes of both versions, with what both sides
+//! say about a failure.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -233,12 +234,12 @@ fn an_authority_with_the_same_name_and_another_key_is_said_to_be_one() {
         CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
     });
     let made = Made::signed(|_| {}, &one);
-    made.put("ca.pem", &other.pem());
+    made.put("ca.pem", other.pem());
     let refused = Scene::of(made.pair(), made.file("ca.pem")).refused();
     assert!(refused.contains("by CN=plant with another key"), "{refused}");
     // A certificate that an authority signed, and that says to be one itself.
     let made = Made::signed(|params| params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained), &one);
-    made.put("ca.pem", &one.pem());
+    made.put("ca.pem", one.pem());
     let refused = Scene::of(made.pair(), made.file("ca.pem")).refused();
     assert!(refused.contains("CA:TRUE") && refused.contains("only if exactly it is in ca.pem"), "{refused}");
 }
@@ -271,7 +272,7 @@ impl Made {
     fn written(certificate: &str, key: &KeyPair) -> Self {
         let made = Self { directory: tempfile::tempdir().unwrap() };
         made.put("server.pem", certificate);
-        made.put("server.key", &key.serialize_pem());
+        made.put("server.key", key.serialize_pem());
         made
     }
 

@@ -1,8 +1,9 @@
 //! Whom we believe: authorities, and single certificates that are named themselves.
 //!
-//! A person who makes one certificate with `openssl req -x509` and gives it to both sides means exactly that certificate. It says that it
-//! is an authority, so a verifier of chains refuses it as a server's own. Here it is taken if it is, byte for byte, one of those in the
-//! file; its names, its time and what it is for are looked at as ever, and so is the proof that the other side has its key.
+//! A person who makes one certificate with `openssl req -x509` and gives it to both sides means exactly that
+//! certificate. It says that it is an authority, so a verifier of chains refuses it as a server's own. Here
+//! it is taken if it is, byte for byte, one of those in the file; its names, its time and what it is for are
+//! looked at as ever, and so is the proof that the other side has its key.
 
 use std::sync::Arc;
 
@@ -176,8 +177,8 @@ impl ClientCertVerifier for ClientTrust {
     }
 }
 
-/// What `openssl req -x509` makes says of itself that it is an authority, which a verifier of chains minds first. What matters is that nobody
-/// here knows it, and that is what the other side should be told.
+/// What `openssl req -x509` makes says of itself that it is an authority, which a verifier of chains minds
+/// first. What matters is that nobody here knows it, and that is what the other side should be told.
 fn stranger(error: Error, certificate: &CertificateDer<'_>) -> Error {
     let is_self_signed = || Facts::of(certificate).is_some_and(|facts| facts.is_self_signed);
     match &error {

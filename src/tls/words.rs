@@ -1,4 +1,5 @@
-//! A handshake that failed, in words: what a verifier said, what the other side answered, or what came that is no TLS.
+//! A handshake that failed, in words: what a verifier said, what the other side answered, or what came that
+//! is no TLS.
 
 use std::cell::Cell;
 use std::io;
@@ -17,8 +18,8 @@ pub enum Side {
 }
 
 tokio::task_local! {
-    /// What a verifier has to say about the handshake that is under way. The error that the library carries has no room for it, and the
-    /// verifier belongs to all handshakes of a listener.
+    /// What a verifier has to say about the handshake that is under way. The error that the library carries
+    /// has no room for it, and the verifier belongs to all handshakes of a listener.
     static EXPLANATION: Cell<Option<String>>;
 }
 
