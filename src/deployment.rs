@@ -12,6 +12,7 @@ mod duplicates;
 mod entrance;
 mod flow;
 mod hybrid;
+mod in_flight_bytes;
 mod intake;
 mod junction;
 mod network_control;

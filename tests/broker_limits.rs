@@ -1,6 +1,8 @@
 //! Every limit, reached: the client that reaches it is told by the standard's means, it is counted, and nobody else notices.
 #![allow(clippy::unwrap_used)] // helpers of tests fail by panicking
 
+#[path = "broker_limits/memory.rs"]
+mod memory;
 #[path = "support/mqtt.rs"]
 mod mqtt;
 #[path = "broker_limits/schedules.rs"]

@@ -2,6 +2,8 @@
 
 #[path = "support/http.rs"]
 mod http_client;
+#[path = "cli_serve/memory.rs"]
+mod memory;
 #[path = "support/mqtt.rs"]
 mod mqtt;
 #[path = "support/prometheus.rs"]

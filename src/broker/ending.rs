@@ -100,6 +100,8 @@ impl Connection {
         // The rules may have changed since it was left.
         let (server, who) = (self.server.clone(), &self.session.identity);
         self.will = self.will.take().filter(|will| will.judge(&server, who).is_ok());
+        // Nobody works it off any more.
+        (self.unread, self.frames) = Default::default();
         self.leave_groups().await;
         self.tell_traffic();
         self.visit.leave();

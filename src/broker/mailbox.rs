@@ -128,19 +128,20 @@ impl Mailbox {
         true
     }
 
-    /// Drops the older half of what waits, if that is much. Whether it was.
-    pub fn give_up_half(&self) -> bool {
+    /// Drops the older half of what waits, if that is much. Returns how many messages that were.
+    pub fn give_up_half(&self) -> u64 {
         let mut state = lock(&self.state);
         if state.bytes < MUCH_BYTES {
-            return false;
+            return 0;
         }
-        let half = state.bytes / 2;
+        let (half, before) = (state.bytes / 2, state.skipped);
         while state.bytes > half && state.pop().is_some() {
             state.skipped += 1;
         }
         state.copies.shrink_to_fit();
+        let given_up = state.skipped - before;
         self.tell_gate(&state);
-        true
+        given_up
     }
 
     /// The oldest copy.

@@ -131,7 +131,7 @@ impl Memory {
 
     fn level_of(&self, total: usize) -> Level {
         match total {
-            total if total < self.max / 4 * 3 => Level::Calm,
+            total if total < self.calm_bytes() => Level::Calm,
             total if total < self.max / 10 * 9 => Level::Tight,
             total if total < self.max => Level::Full,
             _ => Level::Over,
@@ -179,14 +179,24 @@ impl Memory {
         lock(&self.holders).values().filter_map(Weak::upgrade).collect()
     }
 
+    /// What may be taken before it is scarce.
+    pub fn calm_bytes(&self) -> usize {
+        self.max / 4 * 3
+    }
+
+    /// What is taken of one kind.
+    pub fn of_kind(&self, kind: MemoryKind) -> usize {
+        self.kinds[kind as usize].load(Ordering::Relaxed)
+    }
+
     /// Whether memory would not be scarce if so many bytes were not taken.
     pub fn is_calm_without(&self, bytes: usize) -> bool {
         self.level_of(self.total.load(Ordering::Relaxed).saturating_sub(bytes)) == Level::Calm
     }
 
-    /// Counts that something was given up.
-    pub fn note_given_up(&self) {
-        self.refused.fetch_add(1, Ordering::Relaxed);
+    /// Counts what was given up.
+    pub fn note_given_up(&self, count: u64) {
+        self.refused.fetch_add(count, Ordering::Relaxed);
     }
 
     /// What is taken, by kind.

@@ -239,12 +239,33 @@ impl RetainedStore {
         gave_way
     }
 
-    fn remove(&mut self, topic: &str) {
-        let Some(old) = self.tree.remove(topic) else { return };
+    /// What `owner`'s messages take.
+    pub fn bytes_of(&self, owner: &Owner) -> usize {
+        self.shares.bytes_of(owner)
+    }
+
+    /// Drops the oldest messages of `owner` that take `bytes` or a little more, or all of them, but a few at a time. Returns how many.
+    pub fn give_up(&mut self, owner: &Owner, bytes: usize) -> u64 {
+        let least = self.bytes.saturating_sub(bytes);
+        let mut given_up = 0;
+        while given_up < GIVEN_UP_MAX as u64
+            && self.bytes > least
+            && let Some(topic) = self.shares.oldest(owner)
+            && self.remove(&topic)
+        {
+            given_up += 1;
+        }
+        given_up
+    }
+
+    /// Whether there was one.
+    fn remove(&mut self, topic: &str) -> bool {
+        let Some(old) = self.tree.remove(topic) else { return false };
         let bytes = old.message.bytes(topic);
         self.messages -= 1;
         self.bytes -= bytes;
         self.shares.remove(&old.message.owner(), old.number, bytes);
+        true
     }
 
     /// Begins to go through what is retained now.

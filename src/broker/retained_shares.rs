@@ -33,6 +33,11 @@ impl RetainedShares {
         self.bytes.subtract(owner, bytes);
     }
 
+    /// What an owner has, in bytes.
+    pub fn bytes_of(&self, owner: &Owner) -> usize {
+        self.bytes.of(owner)
+    }
+
     /// Who gives up a message so that `newcomer` can keep another one.
     pub fn gives_message(&self, newcomer: &Owner) -> Option<Owner> {
         self.messages.gives_way(newcomer, 1)

@@ -22,6 +22,7 @@ pub use self::passage::Passage;
 
 use self::passage::Course;
 use super::duplicates::{Given, Identity};
+use super::in_flight_bytes::Held;
 use super::outbox::{Answer, ReplyTo};
 
 /// A request on its way through the deployment, without its features. It changes hands often, so that all it says is in a box.
@@ -55,6 +56,8 @@ pub struct Particulars {
     pub urgency: Option<Urgency>,
     /// Which site of a hybrid has answered it, and why that.
     pub made: Option<Made>,
+    /// Its part of what requests under way take of memory.
+    pub held: Option<Held>,
 }
 
 impl Particulars {
@@ -81,6 +84,7 @@ impl Particulars {
             span: Span::none(),
             urgency: None,
             made: None,
+            held: None,
         }
     }
 

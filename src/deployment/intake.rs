@@ -12,6 +12,7 @@ use tracing::{Span, debug_span, info, warn};
 use super::duplicates::{Duplicates, Entry};
 use super::entrance::Entrance;
 use super::flow::{Particulars, Ticket};
+use super::in_flight_bytes::{IN_FLIGHT_BYTES_MAX, InFlightBytes};
 use super::outbox::{Answer, ReplyTo};
 use super::{Config, DeviceIdFrom, trace_context};
 use crate::client::Subscriber;
@@ -51,6 +52,7 @@ pub fn start(
         deadline: config.deadline,
         device_id_from: config.device_id_from,
         sequence: 0,
+        in_flight_bytes: InFlightBytes::default(),
         admitted: Vec::with_capacity(RECEIVE_BATCH_MAX),
         duplicates,
         repeated: Vec::new(),
@@ -73,6 +75,7 @@ struct Intake {
     device_id_from: DeviceIdFrom,
     entrance: Entrance,
     sequence: u64,
+    in_flight_bytes: InFlightBytes,
     admitted: Vec<(Ticket, Result<Vec<f32>, Refusal>)>,
     duplicates: Duplicates,
     /// Requests of a batch that were answered before.
@@ -169,7 +172,22 @@ impl Intake {
         };
         let mut ticket = self.ticket(caller, message, arrived_at);
         ticket.urgency = urgency;
+        let request = self.hold(&mut ticket, request);
         (ticket, request)
+    }
+
+    /// Counts what a request takes while it is under way, or refuses it.
+    fn hold(&self, ticket: &mut Ticket, request: Result<Vec<f32>, Refusal>) -> Result<Vec<f32>, Refusal> {
+        let features = request.as_ref().map_or(0, Vec::capacity) * size_of::<f32>();
+        ticket.held =
+            self.in_flight_bytes.hold(size_of::<Particulars>() + features + ticket.reply_to.bytes());
+        if ticket.held.is_some() {
+            return request;
+        }
+        ticket.reply_to.properties = None;
+        let problem =
+            format!("the requests in flight take {IN_FLIGHT_BYTES_MAX} bytes already (IN_FLIGHT_BYTES_MAX)");
+        Err(request.err().unwrap_or_else(|| Refusal::new(ErrorCode::Overloaded, problem)))
     }
 
     /// Reads a request of the device that is called as its sender is.

@@ -46,6 +46,14 @@ impl ReplyTo {
         });
         Self { qos, properties, receipt }
     }
+
+    /// What it takes of memory beside itself.
+    pub fn bytes(&self) -> usize {
+        let Some(own) = &self.properties else { return 0 };
+        let topic = own.response_topic.as_ref().map_or(0, String::capacity);
+        let correlation = own.correlation_data.as_ref().map_or(0, bytes::Bytes::len);
+        size_of::<Properties>() + topic + correlation + own.user_properties.bytes()
+    }
 }
 
 /// A request that has ended, on its way out.

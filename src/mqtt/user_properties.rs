@@ -47,6 +47,11 @@ impl UserProperties {
         Pairs(&self.0)
     }
 
+    /// What they take of memory.
+    pub fn bytes(&self) -> usize {
+        self.0.capacity()
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.iter().count()

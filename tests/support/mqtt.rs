@@ -362,8 +362,8 @@ impl<S: Read + Write> Client<S> {
             body.extend(packet_id.to_be_bytes());
         }
         if self.is_v5 {
-            body.push(properties.len() as u8);
-            body.extend(properties);
+            // Their length is written as a packet's is.
+            body.extend(&packet(0, properties)[1..]);
         }
         body.extend(payload);
         packet(0x30 | flags, &body)

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::{Answer, Flow, Parcel, Particulars, ReplyTo, Ticket, going_up};
+use crate::deployment::in_flight_bytes::Held;
 use crate::inference::Caller;
 use crate::inference::{ErrorCode, Refusal};
 use crate::network::{Direction, Letter, Link, Lost, Shape, Verdict};
@@ -127,6 +128,7 @@ fn copy_of(ticket: &Ticket) -> Particulars {
         sequence: ticket.sequence | COPY,
         identity: None,
         span: ticket.span.clone(),
+        held: ticket.held.as_ref().map(Held::again),
         ..**ticket
     }
 }

@@ -1,0 +1,139 @@
+//! Every buffer of the broker at once, filled from one address, under a bound on memory: the process stays within it, and serves who has
+//! little.
+
+use crate::mqtt::{Client, Connect, packet, string};
+use crate::support::process::{Process, nearfar, ready_address};
+use std::fs;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// What the broker may hold, and what the process may take, which has a program, its threads and an allocator beside that.
+const MEMORY_MAX: usize = 96 << 20;
+const PROCESS_BYTES_MAX: u64 = 256 << 20;
+/// Addresses: of who takes everything, and of who has little.
+const HOG: u8 = 2;
+const CALM: u8 = 3;
+
+/// A value of `/proc/PID/status` in bytes.
+fn status(process: &Process, name: &str) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{}/status", process.id())).unwrap();
+    let value = text.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+    value.trim_start_matches(':').trim().strip_suffix("kB").unwrap().trim().parse::<u64>().unwrap() * 1_024
+}
+
+/// Whoever is refused or ended has been stopped, which is as good as served here.
+fn hog(address: SocketAddr, connect: &Connect<'_>) -> Option<Client> {
+    let mut client = Client::open_from(HOG, address, connect.is_v5);
+    client.stream.set_write_timeout(Some(Duration::from_millis(200))).unwrap();
+    client.stream.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+    client.stream.write_all(&connect.bytes()).ok()?;
+    Some(client)
+}
+
+/// Writes, whether or not anybody reads.
+fn push(client: &mut Client, bytes: &[u8]) {
+    let _stopped = client.stream.write_all(bytes);
+}
+
+fn subscribed(address: SocketAddr, connect: &Connect<'_>, filter: &str) -> Option<Client> {
+    let mut client = hog(address, connect)?;
+    let subscribe = client.subscribe_bytes(filter, 1, 9, &[]);
+    push(&mut client, &subscribe);
+    Some(client)
+}
+
+/// Sessions that are away, that do not read, that share, and that leave long wills, all for what comes below `flood/`.
+fn receivers(address: SocketAddr) -> Vec<Client> {
+    let mut held = Vec::new();
+    for n in 0..40 {
+        let away = format!("away-{n}");
+        drop(subscribed(address, &Connect::v5(&away).persistent(), "flood/#"));
+        let [deaf, sharing, dying] = ["deaf", "sharing", "dying"].map(|kind| format!("{kind}-{n}"));
+        held.extend(subscribed(address, &Connect::v5(&deaf), "flood/#"));
+        held.extend(subscribed(address, &Connect::v5(&sharing), &format!("$share/{n}/flood/#")));
+        let will = Some(("flood/will", &[7; 60_000][..], 1, true, Vec::new()));
+        held.extend(hog(address, &Connect { will, ..Connect::v5(&dying) }));
+    }
+    held
+}
+
+/// Retained messages that are nothing but user properties, and large ones for everybody who receives.
+fn flood(address: SocketAddr) -> Vec<Client> {
+    let mut held: Vec<_> = hog(address, &Connect::v5("flood")).into_iter().collect();
+    for client in &mut held {
+        let properties = [38, 0, 0, 0, 0].repeat(50_000);
+        for n in 0..150_u16 {
+            let retained = client.publish_bytes(&format!("flood/retained/{n}"), b"x", 3, n + 1, &properties);
+            push(client, &retained);
+            let large = client.publish_bytes("flood/large", &[n as u8; 200_000], 2, n + 1_000, &[]);
+            push(client, &large);
+        }
+    }
+    held
+}
+
+/// Packets of a megabyte of which the last byte never comes, before CONNECT and after it.
+fn half_sent(address: SocketAddr) -> Vec<Client> {
+    let publish = [&[0x30, 0x80, 0x80, 0x3c, 0, 1, b'a'][..], &vec![0; 900_000]].concat();
+    let connect = [&[0x10, 0x80, 0x80, 0x3c, 0, 4][..], b"MQTT\x05\x02\0\0", &vec![0; 900_000]].concat();
+    let mut held = Vec::new();
+    for n in 0..120 {
+        if let Some(mut client) = hog(address, &Connect::v5(&format!("half-{n}"))) {
+            push(&mut client, &publish);
+            held.push(client);
+        }
+        let mut silent = Client::open_from(HOG, address, true);
+        silent.stream.set_write_timeout(Some(Duration::from_millis(200))).unwrap();
+        push(&mut silent, &connect);
+        held.push(silent);
+    }
+    held
+}
+
+/// One SUBSCRIBE that names everything again and again, and many long filters.
+fn subscriptions(address: SocketAddr) -> Vec<Client> {
+    let repeated = [&[0, 9, 0][..], &[string("#"), vec![0]].concat().repeat(5_000)].concat();
+    let mut held: Vec<_> = hog(address, &Connect::v5("everything")).into_iter().collect();
+    held.iter_mut().for_each(|client| push(client, &packet(0x82, &repeated)));
+    for n in 0..10 {
+        let filters: Vec<_> = (0..200)
+            .flat_map(|f| [string(&format!("{n}/{f}/{}", "x/".repeat(60))), vec![0]].concat())
+            .collect();
+        if let Some(mut client) = hog(address, &Connect::v5(&format!("filters-{n}"))) {
+            push(&mut client, &packet(0x82, &[&[0, 9, 0][..], &filters].concat()));
+            held.push(client);
+        }
+    }
+    held
+}
+
+#[test]
+fn who_fills_every_buffer_at_once_ends_nobody_else() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("rumqttd.toml");
+    fs::write(&file, format!("[limits]\nmemory_max = {MEMORY_MAX}\nretained_bytes_max = 1000000000\n"))
+        .unwrap();
+    let file = file.to_str().unwrap();
+    let process =
+        Process::start(&mut nearfar(&["broker", "--listen", "127.0.0.1:0", "--broker-config", file]));
+    let address = ready_address(&process.line());
+    let mut calm = Client::open_from(CALM, address, true);
+    calm.send(&Connect::v5("calm").bytes());
+    assert_eq!(calm.receive().body[1], 0);
+    assert_eq!(calm.subscribe("calm", 1), 1);
+    let held = std::thread::scope(|scope| {
+        let receivers = receivers(address);
+        let attacks = [flood, half_sent, subscriptions].map(|attack| scope.spawn(move || attack(address)));
+        let mut held = vec![receivers];
+        held.extend(attacks.map(|attack| attack.join().unwrap()));
+        held
+    });
+    calm.publish_acked("calm", b"still here", false);
+    let received = calm.receive();
+    assert_eq!(received.payload5(), b"still here");
+    let peak = status(&process, "VmHWM");
+    assert!(peak < PROCESS_BYTES_MAX, "{} MiB", peak >> 20);
+    drop(held);
+    process.terminate().assert_success();
+}
