@@ -35,9 +35,9 @@ pub(super) fn marks(levels: &str) -> impl Iterator<Item = Mark> {
 
 /// Whether each level of one agrees with the same of the other: both are equal, or one is `+`. Given as many of both.
 pub(super) fn agree(ones: &[Mark], others: &[Mark]) -> bool {
-    let blocks = ones.chunks(BLOCK_MARKS).zip(others.chunks(BLOCK_MARKS));
+    let mut blocks = ones.chunks(BLOCK_MARKS).zip(others.chunks(BLOCK_MARKS));
     // Without a way out within a block, so that a block is a few instructions.
-    blocks.into_iter().all(|(ones, others)| {
+    blocks.all(|(ones, others)| {
         ones.iter()
             .zip(others)
             .fold(true, |agree, (&one, &other)| agree & (one == other || one == PLUS || other == PLUS))
