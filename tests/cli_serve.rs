@@ -1,5 +1,7 @@
 //! `nearfar serve` and `nearfar broker` as a user calls them: what they print, what they answer, how they end, and how they refuse.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail as a test does")]
+
 #[path = "support/http.rs"]
 mod http_client;
 #[path = "cli_serve/memory.rs"]

@@ -42,9 +42,9 @@ impl Filter<'_> {
         let Some(at) = at else { return Some(None) };
         // A wildcard in the first level does not see the broker's own topics [MQTT-4.7.2-1].
         let is_hidden = at == 0 && level.starts_with('$');
-        match self.marks.get(at)? {
-            &HASH if !is_hidden => return Some(None),
-            &PLUS if !is_hidden => {}
+        match *self.marks.get(at)? {
+            HASH if !is_hidden => return Some(None),
+            PLUS if !is_hidden => {}
             _ if self.levels[at] == level => {}
             _ => return None,
         }

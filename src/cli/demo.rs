@@ -165,7 +165,7 @@ impl Watch {
 
     fn print(&self, line: &str) -> anyhow::Result<()> {
         // The bar must be out of the way, but only where there is one.
-        Ok(self.progress.suspend(|| output::line(line))?)
+        self.progress.suspend(|| output::line(line))
     }
 }
 

@@ -36,7 +36,7 @@ impl UserProperties {
     pub fn push(&mut self, name: &str, value: &str) {
         self.0.put_u8(USER_PROPERTY);
         for text in [name, value] {
-            let text = &text[..text.floor_char_boundary(TEXT_BYTES_MAX)];
+            let text = cut(text);
             self.0.put_u16(text.len() as u16);
             self.0.extend_from_slice(text.as_bytes());
         }
@@ -75,6 +75,12 @@ impl fmt::Debug for UserProperties {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.iter()).finish()
     }
+}
+
+/// As much of `text` as MQTT can carry.
+fn cut(text: &str) -> &str {
+    let fits = |&at: &usize| text.is_char_boundary(at);
+    (0..=TEXT_BYTES_MAX.min(text.len())).rev().find(fits).map_or("", |at| &text[..at])
 }
 
 struct Pairs<'a>(&'a [u8]);

@@ -232,7 +232,7 @@ fn add_to_basis(cost: &mut Cost, path: &virtual_time::Path) -> std::fmt::Result 
 /// A bar on standard error where that is a terminal, otherwise a line.
 fn bar(what: String, requests: usize) -> anyhow::Result<ProgressBar> {
     if !progress::is_seen() {
-        output::complain(&format!("{what}"));
+        output::complain(&what);
         return Ok(ProgressBar::hidden());
     }
     let bar = progress::bar(requests as u64, "{msg} {bar:40} {pos}/{len} answers, {elapsed}")?;
