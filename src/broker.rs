@@ -54,6 +54,7 @@ mod identity;
 mod inbound;
 mod inflight;
 mod lane;
+mod leaner;
 mod link;
 mod listing;
 mod login_queue;

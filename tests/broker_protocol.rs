@@ -233,6 +233,24 @@ fn a_will_is_published_when_the_client_is_lost_and_not_when_it_says_goodbye() {
 }
 
 #[test]
+fn a_wills_user_properties_arrive_as_they_were_written_however_many_there_are() {
+    let (_broker, address) = start_default();
+    let mut watcher = Client::v5(address, "w");
+    watcher.subscribe("wills/#", 0);
+    let pairs = [38, 0, 0, 0, 0].repeat(100_000);
+    let named = [&pairs[..], &[38, 0, 1, b'k', 0, 1, b'v']].concat();
+    let kind = &[3, 0, 1, b't'][..];
+    for (properties, kind) in [(named.clone(), &[][..]), ([&named[..], kind].concat(), kind)] {
+        let will = Some(("wills/c", &b"gone"[..], 0, false, properties));
+        // Those of the CONNECT itself are nobody's.
+        drop(Client::accepted(address, &Connect { will, properties: pairs.clone(), ..Connect::v5("c") }));
+        let published = watcher.receive();
+        // Behind three bytes with their length.
+        assert!(published.payload()[3..] == [kind, &named, b"gone"].concat());
+    }
+}
+
+#[test]
 fn a_delayed_will_is_cancelled_when_the_client_returns_in_time() {
     let (_broker, address) = start_default();
     let mut watcher = Client::v5(address, "w");

@@ -534,6 +534,7 @@ impl Connection {
                 }
                 slice = self.server.turns.slice(), if wants_turn => {
                     self.slice = slice;
+                    self.refill();
                     self.process()?;
                 }
             }
@@ -542,7 +543,7 @@ impl Connection {
 
     /// Whether there is something to do that waits for a slice.
     fn wants_turn(&self) -> bool {
-        self.slice.is_over() && (!self.frames.is_empty() || self.may_catch_up())
+        self.may_refill() || (self.slice.is_over() && (!self.frames.is_empty() || self.may_catch_up()))
     }
 
     /// Adds to the totals what went over the connection since the last time, and what its session holds.

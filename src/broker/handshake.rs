@@ -4,6 +4,7 @@ use super::access::{Credentials, Identity, Login};
 use super::codec::{self, Version, kind, peek, u16_at};
 use super::config::ConnectionLimits;
 use super::first_words::Spoken;
+use super::leaner::{Lean, lean};
 use super::memory::Charge;
 use super::peer::Peer;
 use super::reached::Limit;
@@ -223,8 +224,9 @@ pub(super) async fn judge(
 ) -> Result<Hello, Refusal> {
     let version = version(&frame.bytes[frame.header_bytes..])?;
     let refuse = |fault| Refusal::new(version, fault);
+    let Lean { frame, will_pairs } = lean(&frame.bytes, version).map_err(|reason| refuse(reason.into()))?;
     let Packet::Connect(connect, properties, will, will_properties, login) =
-        codec::decode(&frame.bytes, version).map_err(|reason| refuse(reason.into()))?
+        codec::decode(&frame, version).map_err(|reason| refuse(reason.into()))?
     else {
         return Err(refuse(Reason::MALFORMED.into()));
     };
@@ -235,7 +237,7 @@ pub(super) async fn judge(
     let certificate = peer.identity.as_deref();
     let user = certificate.or(credentials.map(|credentials| credentials.username));
     let refuse = |fault| Refusal::new(version, fault).within(packet_bytes_max).said(&client_id, user);
-    let will = will.map(|will| Will::new(will, will_properties));
+    let will = will.map(|will| Will::new(will, will_properties, &will_pairs));
     let mut hello = hello(server, limits, peer, version, connect, properties, will).map_err(refuse)?;
     let login = Login { client_id: &client_id, peer: peer.address, credentials, certificate };
     let admitted = server.config.access.authenticate(login).await;

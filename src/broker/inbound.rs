@@ -7,6 +7,7 @@ use super::config::OverRate;
 use super::connection::Connection;
 use super::ending::End;
 use super::inflight::Inflight;
+use super::leaner::lean;
 use super::output::{PUBCOMP_FIRST, PUBREL_FIRST};
 use super::owed::{Answered, When};
 use super::properties;
@@ -22,6 +23,10 @@ use tokio::time::Instant;
 
 /// Publishes handed to the router in one go.
 const BATCH_MESSAGES_MAX: usize = 512;
+
+/// Packets of one client that are dealt with in a row. A full block has fewer that carry anything, so this is for the very small ones that
+/// come behind a large one.
+const PACKETS_IN_A_ROW_MAX: usize = 4_096;
 
 /// Of the first byte of a PUBLISH: it may have been sent before.
 const DUP: u8 = 0b1000;
@@ -91,6 +96,7 @@ impl Connection {
     }
 
     fn process_frames(&mut self) -> Result<(), Reason> {
+        let mut packets = 0;
         loop {
             if self.frames.is_empty() {
                 let found = complete(&self.unread, self.packet_bytes_max);
@@ -110,6 +116,10 @@ impl Connection {
                     return Ok(());
                 }
                 self.received.packets += 1;
+                packets += 1;
+                if packets == PACKETS_IN_A_ROW_MAX {
+                    self.slice.end();
+                }
                 self.frames = self.frames.split_off(header.packet_bytes());
                 if self.batch.len() >= BATCH_MESSAGES_MAX {
                     self.push()?;
@@ -141,10 +151,8 @@ impl Connection {
 
     /// Ends the connection the client's way, or for what is wrong with its DISCONNECT.
     fn on_disconnect(&mut self, frame: &[u8]) -> Reason {
-        // The codec wants a property length even where the standard lets it be left out.
-        let is_short = self.version == Version::V5 && frame.len() == 3;
-        let whole = if is_short { vec![frame[0], 2, frame[2], 0] } else { frame.to_vec() };
-        let Ok(Packet::Disconnect(disconnect, properties)) = codec::decode(&whole, self.version) else {
+        let decoded = lean(frame, self.version).and_then(|lean| codec::decode(&lean.frame, self.version));
+        let Ok(Packet::Disconnect(disconnect, properties)) = decoded else {
             return Reason::MALFORMED;
         };
         if let Some(expiry_s) = properties.and_then(|own| own.session_expiry_interval) {
@@ -405,8 +413,14 @@ impl Connection {
         if let Some(index) = self.session.inflight_index(packet_id)
             && is_it(&self.session.inflight[index])
         {
-            self.session.inflight.remove(index);
+            self.end_inflight(index);
         }
+    }
+
+    /// A message is acknowledged to the end. Clients may do that in any order.
+    fn end_inflight(&mut self, index: usize) {
+        self.slice.spend_moves(self.session.inflight.moved_by(index));
+        self.session.inflight.remove(index);
     }
 
     fn on_pubrec(&mut self, packet_id: u16, is_refused: bool) {
@@ -418,7 +432,7 @@ impl Connection {
             return self.output.ack(PUBREL_FIRST, packet_id, Reason::PACKET_ID_NOT_FOUND);
         };
         if is_refused {
-            self.session.inflight.remove(index);
+            self.end_inflight(index);
             return;
         }
         self.session.inflight.release(index);

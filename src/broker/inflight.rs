@@ -1,10 +1,12 @@
 //! What a client has not acknowledged to the end, counted in messages and bytes.
+//!
+//! A client may have 65,535 of them and acknowledge them in any order, so each is found by its packet id without a look at the others.
 
 use super::memory::Charge;
 use super::properties::ApplicationProperties;
 use super::session::Delivery;
 use bytes::Bytes;
-use std::collections::{VecDeque, vec_deque};
+use std::collections::{HashMap, VecDeque};
 use std::ops::Index;
 
 /// A QoS 1 or 2 message that the client has not acknowledged to the end.
@@ -18,7 +20,11 @@ pub(super) struct Inflight {
 /// All of them, in the order in which they were sent.
 #[derive(Default)]
 pub(super) struct InflightMessages {
-    messages: VecDeque<Inflight>,
+    /// Each with its number, which grows.
+    messages: VecDeque<(u64, Inflight)>,
+    /// The numbers of the packet ids.
+    numbers: HashMap<u16, u64>,
+    next_number: u64,
     bytes: usize,
     charge: Charge,
 }
@@ -33,18 +39,32 @@ impl InflightMessages {
         self.bytes
     }
 
-    pub fn iter(&self) -> vec_deque::Iter<'_, Inflight> {
-        self.messages.iter()
+    pub fn has(&self, packet_id: u16) -> bool {
+        self.numbers.contains_key(&packet_id)
+    }
+
+    /// Where the message with this packet id is.
+    pub fn index_of(&self, packet_id: u16) -> Option<usize> {
+        let number = self.numbers.get(&packet_id)?;
+        self.messages.binary_search_by_key(number, |(number, _)| *number).ok()
+    }
+
+    /// How many others are moved when one of them goes.
+    pub fn moved_by(&self, index: usize) -> usize {
+        index.min(self.messages.len().saturating_sub(index + 1))
     }
 
     pub fn push_back(&mut self, message: Inflight) {
         self.bytes += message.delivery.bytes();
-        self.messages.push_back(message);
+        self.numbers.insert(message.packet_id, self.next_number);
+        self.messages.push_back((self.next_number, message));
+        self.next_number += 1;
         self.charge.set(self.bytes);
     }
 
     pub fn remove(&mut self, index: usize) {
-        if let Some(removed) = self.messages.remove(index) {
+        if let Some((_, removed)) = self.messages.remove(index) {
+            self.numbers.remove(&removed.packet_id);
             self.bytes -= removed.delivery.bytes();
             self.charge.set(self.bytes);
         }
@@ -52,7 +72,7 @@ impl InflightMessages {
 
     /// QoS 2: the client has it. Only its packet id is needed from here on.
     pub fn release(&mut self, index: usize) {
-        let Some(message) = self.messages.get_mut(index) else { return };
+        let Some((_, message)) = self.messages.get_mut(index) else { return };
         self.bytes -= message.delivery.bytes();
         message.is_released = true;
         message.delivery.payload = Bytes::new();
@@ -71,7 +91,8 @@ impl InflightMessages {
     /// Copies what may still be needed of one message, so that it does not pin the large block it was read in. Returns how much that was, in
     /// bytes.
     pub fn detach(&mut self, index: usize) -> usize {
-        let Some(message) = self.messages.get_mut(index).filter(|message| !message.is_released) else {
+        let Some((_, message)) = self.messages.get_mut(index).filter(|(_, message)| !message.is_released)
+        else {
             return 0;
         };
         message.delivery.detach();
@@ -83,16 +104,19 @@ impl Index<usize> for InflightMessages {
     type Output = Inflight;
 
     fn index(&self, index: usize) -> &Inflight {
-        &self.messages[index]
+        &self.messages[index].1
     }
 }
 
 impl IntoIterator for InflightMessages {
     type Item = Inflight;
-    type IntoIter = vec_deque::IntoIter<Inflight>;
+    type IntoIter = std::iter::Map<
+        std::collections::vec_deque::IntoIter<(u64, Inflight)>,
+        fn((u64, Inflight)) -> Inflight,
+    >;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.messages.into_iter()
+        self.messages.into_iter().map(|(_, message)| message)
     }
 }
 
@@ -102,22 +126,24 @@ mod tests {
     use crate::broker::session::DELIVERY_BYTES;
     use crate::mqtt::Qos;
 
+    fn message(packet_id: u16) -> Inflight {
+        let delivery = Delivery {
+            topic: Bytes::from_static(b"t"),
+            payload: Bytes::from_static(b"1234"),
+            properties: ApplicationProperties::default(),
+            qos: Qos::ExactlyOnce,
+            retain: false,
+            identifiers: Vec::new(),
+            deadline_ms: None,
+            group: None,
+        };
+        Inflight { packet_id, is_released: false, delivery }
+    }
+
     #[test]
     fn bytes_follow_what_comes_is_released_and_goes() {
         let mut inflight = InflightMessages::default();
-        for packet_id in 1..=2 {
-            let delivery = Delivery {
-                topic: Bytes::from_static(b"t"),
-                payload: Bytes::from_static(b"1234"),
-                properties: ApplicationProperties::default(),
-                qos: Qos::ExactlyOnce,
-                retain: false,
-                identifiers: Vec::new(),
-                deadline_ms: None,
-                group: None,
-            };
-            inflight.push_back(Inflight { packet_id, is_released: false, delivery });
-        }
+        (1..=2).for_each(|packet_id| inflight.push_back(message(packet_id)));
         assert_eq!((inflight.len(), inflight.bytes()), (2, 2 * DELIVERY_BYTES + 10));
         inflight.release(0);
         assert_eq!(
@@ -128,5 +154,28 @@ mod tests {
         inflight.remove(0);
         inflight.remove(0);
         assert_eq!((inflight.len(), inflight.bytes()), (0, 0));
+    }
+
+    #[test]
+    fn whatever_the_order_of_acknowledgements_each_is_found_without_a_look_at_the_others() {
+        let mut inflight = InflightMessages::default();
+        // As after 65,535 earlier ones: the ids begin in the middle.
+        let ids: Vec<u16> = (40_000..=u16::MAX).chain(1..40_000).collect();
+        ids.iter().for_each(|&packet_id| inflight.push_back(message(packet_id)));
+        for &packet_id in ids.iter().rev().step_by(2).chain(ids.iter().step_by(2)) {
+            let Some(index) = inflight.index_of(packet_id) else {
+                assert!(!inflight.has(packet_id));
+                continue;
+            };
+            assert_eq!(inflight[index].packet_id, packet_id);
+            if packet_id % 1_000 == 0 {
+                inflight.remove(index);
+                assert!(!inflight.has(packet_id) && inflight.index_of(packet_id).is_none());
+            }
+        }
+        assert_eq!(inflight.moved_by(0), 0);
+        assert_eq!(inflight.moved_by(inflight.len() - 1), 0);
+        inflight.push_back(message(1_000));
+        assert_eq!(inflight.index_of(1_000), Some(inflight.len() - 1));
     }
 }

@@ -207,9 +207,17 @@ impl Connection {
         note_dropped(&self.server, &self.client_id, 1, "expired, or larger than the client takes");
     }
 
-    /// Sends what waits, as far as the window has room.
+    /// Whether something waits that the window has room for.
+    pub(super) fn may_refill(&self) -> bool {
+        (self.session.unsent > 0 || !self.session.pending.is_empty()) && self.window_limit().is_none()
+    }
+
+    /// Sends what waits, as far as the window has room, and not more than one connection is given in a row.
     pub(super) fn refill(&mut self) {
-        while self.window_limit().is_none() {
+        for _ in 0..ROUND_MESSAGES_MAX {
+            if self.window_limit().is_some() {
+                return;
+            }
             if self.session.unsent > 0 {
                 self.resend();
                 continue;

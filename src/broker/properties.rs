@@ -139,17 +139,16 @@ impl ApplicationProperties {
         Self::from_block(&block)
     }
 
-    /// Those of a will, which the codec has taken apart.
-    pub fn of_will(own: &LastWillProperties) -> Self {
+    /// Those of a will, which the codec has taken apart, and the user's as they were written.
+    pub fn of_will(own: Option<&LastWillProperties>, user_properties: &[u8]) -> Self {
         let mut block = Vec::new();
-        put_flag(&mut block, own.payload_format_indicator);
-        put_text(&mut block, RESPONSE_TOPIC, own.response_topic.as_deref().map(str::as_bytes));
-        put_text(&mut block, CORRELATION_DATA, own.correlation_data.as_deref());
-        for (name, value) in &own.user_properties {
-            put_text(&mut block, USER, Some(name.as_bytes()));
-            put_string(&mut block, value.as_bytes());
+        if let Some(own) = own {
+            put_flag(&mut block, own.payload_format_indicator);
+            put_text(&mut block, RESPONSE_TOPIC, own.response_topic.as_deref().map(str::as_bytes));
+            put_text(&mut block, CORRELATION_DATA, own.correlation_data.as_deref());
+            put_text(&mut block, CONTENT_TYPE, own.content_type.as_deref().map(str::as_bytes));
         }
-        put_text(&mut block, CONTENT_TYPE, own.content_type.as_deref().map(str::as_bytes));
+        block.extend_from_slice(user_properties);
         Self::from_block(&block)
     }
 }

@@ -208,7 +208,7 @@ impl Session {
     pub fn next_packet_id(&mut self) -> u16 {
         loop {
             self.last_packet_id = self.last_packet_id.wrapping_add(1).max(1);
-            if !self.inflight.iter().any(|message| message.packet_id == self.last_packet_id) {
+            if !self.inflight.has(self.last_packet_id) {
                 return self.last_packet_id;
             }
         }
@@ -227,7 +227,7 @@ impl Session {
 
     /// Where the message with this packet id is, if the client has been sent it on this connection.
     pub fn inflight_index(&self, packet_id: u16) -> Option<usize> {
-        self.inflight.iter().take(self.sent()).position(|message| message.packet_id == packet_id)
+        self.inflight.index_of(packet_id).filter(|&index| index < self.sent())
     }
 
     /// Messages that the client has been sent on this connection and has not acknowledged to the end.

@@ -36,14 +36,16 @@ fn value(property: u8) -> Option<Value> {
 
 /// The number of the subscription identifier.
 const IDENTIFIER: u8 = 11;
-const CONNECT_PROPERTIES: &[u8] = &[17, 21, 22, 23, 25, 33, 34, 38, 39];
-const WILL_PROPERTIES: &[u8] = &[1, 2, 3, 8, 9, 24, 38];
+/// The number of user properties.
+pub(super) const USER: u8 = 38;
+pub(super) const CONNECT_PROPERTIES: &[u8] = &[17, 21, 22, 23, 25, 33, 34, 38, 39];
+pub(super) const WILL_PROPERTIES: &[u8] = &[1, 2, 3, 8, 9, 24, 38];
 // A subscription identifier from a client is known here and refused as a protocol error by the one who reads it.
 const PUBLISH_PROPERTIES: &[u8] = &[1, 2, 3, 8, 9, 11, 35, 38];
 const ACK_PROPERTIES: &[u8] = &[31, 38];
 const SUBSCRIBE_PROPERTIES: &[u8] = &[IDENTIFIER, 38];
 const UNSUBSCRIBE_PROPERTIES: &[u8] = &[38];
-const DISCONNECT_PROPERTIES: &[u8] = &[17, 31, 38];
+pub(super) const DISCONNECT_PROPERTIES: &[u8] = &[17, 31, 38];
 
 /// Checks a whole frame of any kind but PUBLISH, SUBSCRIBE and UNSUBSCRIBE, which are read in parts.
 pub(super) fn check(frame: &[u8], version: Version) -> Result<(), Reason> {
@@ -132,9 +134,17 @@ pub(super) fn filter_with_options(left: &[u8], version: Version) -> Result<(&str
 }
 
 /// What is left of a packet.
-struct Reader<'a>(&'a [u8]);
+pub(super) struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
+    pub fn new(bytes: &'a [u8]) -> Self {
+        Self(bytes)
+    }
+
+    pub fn rest(&self) -> &'a [u8] {
+        self.0
+    }
+
     fn connect(&mut self, version: Version) -> Result<(), Reason> {
         self.text()?;
         let flags = self.take(2)?[1];
@@ -175,7 +185,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The properties that fill what is left.
-    fn each_property(
+    pub fn each_property(
         &mut self,
         allowed: &[u8],
         mut see: impl FnMut(u8, &'a [u8], Range<usize>),
@@ -218,9 +228,13 @@ impl<'a> Reader<'a> {
     }
 
     /// Text with its length: UTF-8 without NUL.
-    fn text(&mut self) -> Result<&'a str, Reason> {
+    pub fn text(&mut self) -> Result<&'a str, Reason> {
         let bytes = usize::from(codec::u16_at(self.0, 0)?);
         self.take(2)?;
+        // There may be 400,000 of these in a packet.
+        if bytes == 0 {
+            return Ok("");
+        }
         let text = std::str::from_utf8(self.take(bytes)?).map_err(|_| Reason::MALFORMED)?;
         if text.contains('\0') { Err(Reason::MALFORMED) } else { Ok(text) }
     }
@@ -230,13 +244,13 @@ impl<'a> Reader<'a> {
         self.take(2 + bytes).map(drop)
     }
 
-    fn varint(&mut self) -> Result<usize, Reason> {
+    pub fn varint(&mut self) -> Result<usize, Reason> {
         let (value, bytes) = codec::varint(self.0)?.ok_or(Reason::MALFORMED)?;
         self.take(bytes)?;
         Ok(value)
     }
 
-    fn take(&mut self, count: usize) -> Result<&'a [u8], Reason> {
+    pub fn take(&mut self, count: usize) -> Result<&'a [u8], Reason> {
         let (taken, rest) = self.0.split_at_checked(count).ok_or(Reason::MALFORMED)?;
         self.0 = rest;
         Ok(taken)

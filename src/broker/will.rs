@@ -35,12 +35,12 @@ pub(super) struct Will {
 }
 
 impl Will {
-    pub fn new(will: LastWill, properties: Option<LastWillProperties>) -> Self {
-        let (delay_s, expiry_s) = properties
-            .as_ref()
-            .map_or((0, None), |own| (own.delay_interval.unwrap_or(0), own.message_expiry_interval));
-        let properties = properties
-            .map_or_else(ApplicationProperties::default, |own| ApplicationProperties::of_will(&own));
+    /// As the codec has taken it apart, and its user properties as they were written.
+    pub fn new(will: LastWill, properties: Option<LastWillProperties>, user_properties: &[u8]) -> Self {
+        let own = properties.as_ref();
+        let delay_s = own.and_then(|own| own.delay_interval).unwrap_or(0);
+        let expiry_s = own.and_then(|own| own.message_expiry_interval);
+        let properties = ApplicationProperties::of_will(own, user_properties);
         Self {
             // Copies, so that a will does not pin the block it was read in.
             topic: Bytes::copy_from_slice(&will.topic),

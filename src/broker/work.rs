@@ -9,6 +9,9 @@ const BYTES_PER_UNIT: usize = 256;
 /// Levels that are compared by their marks for one unit.
 const LEVELS_PER_UNIT: usize = 128;
 
+/// Messages that are moved up when one before them goes, for one unit.
+const MOVES_PER_UNIT: usize = 16;
+
 /// What is left of a slice.
 #[derive(Debug)]
 pub(super) struct Slice {
@@ -36,6 +39,16 @@ impl Slice {
     /// A place was looked at, and so many levels beside it were compared.
     pub fn spend_levels(&mut self, levels: usize) {
         self.spend(1 + levels / LEVELS_PER_UNIT);
+    }
+
+    /// So many messages of a queue were moved.
+    pub fn spend_moves(&mut self, messages: usize) {
+        self.spend(messages / MOVES_PER_UNIT);
+    }
+
+    /// The others have their turn, whatever is left.
+    pub fn end(&mut self) {
+        self.left = 0;
     }
 
     /// Whether the others have their turn.

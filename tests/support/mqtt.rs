@@ -150,14 +150,12 @@ impl<'a> Connect<'a> {
         body.extend([if self.is_v5 { 5 } else { 4 }, flags]);
         body.extend(self.keep_alive_s.to_be_bytes());
         if self.is_v5 {
-            body.push(self.properties.len() as u8);
-            body.extend(&self.properties);
+            body.extend(&packet(0, &self.properties)[1..]);
         }
         body.extend(string(self.client_id));
         if let Some((topic, payload, _, _, properties)) = &self.will {
             if self.is_v5 {
-                body.push(properties.len() as u8);
-                body.extend(properties);
+                body.extend(&packet(0, properties)[1..]);
             }
             body.extend(string(topic));
             body.extend((payload.len() as u16).to_be_bytes());

@@ -28,6 +28,7 @@ static PANICS: AtomicUsize = AtomicUsize::new(0);
 
 pub struct Arena {
     server: Arc<Server>,
+    limits: ConnectionLimits,
     connections: JoinSet<()>,
     broker: JoinHandle<()>,
     stop: watch::Sender<Option<Duration>>,
@@ -78,26 +79,40 @@ fn config() -> Config {
 }
 
 impl Arena {
+    /// With small bounds.
     pub fn start() -> Self {
+        let limits = ConnectionLimits {
+            packet_bytes_max: 50_000,
+            inflight_messages_max: 3,
+            ..ConnectionLimits::default()
+        };
+        Self::start_with(config(), limits)
+    }
+
+    /// With the bounds that a broker has by default.
+    pub fn with_default_bounds() -> Self {
+        Self::start_with(Config::without_listeners(), ConnectionLimits::default())
+    }
+
+    fn start_with(config: Config, limits: ConnectionLimits) -> Self {
         count_panics();
-        let config = config();
         let (bus, output) = Bus::start(&config).unwrap();
         let server = Arc::new(Server::new(config, bus));
         let (stop, stopping) = watch::channel(None);
         let broker = tokio::spawn(server::run(server.clone(), Vec::new(), output, stopping));
-        Self { server, connections: JoinSet::new(), broker, stop, packets: 0 }
+        Self { server, limits, connections: JoinSet::new(), broker, stop, packets: 0 }
     }
 
     pub fn serve<F>(&mut self, connection: impl FnOnce(Arc<Server>, ConnectionLimits) -> F)
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let limits = ConnectionLimits {
-            packet_bytes_max: 50_000,
-            inflight_messages_max: 3,
-            ..ConnectionLimits::default()
-        };
-        self.connections.spawn(connection(self.server.clone(), limits));
+        self.connections.spawn(connection(self.server.clone(), self.limits.clone()));
+    }
+
+    /// The largest packet that it takes.
+    pub fn packet_bytes_max(&self) -> usize {
+        self.limits.packet_bytes_max
     }
 
     pub fn limits_reached(&self) -> LimitsReached {
