@@ -527,6 +527,39 @@ fn a_large_packet_on_a_slow_line_outlives_keep_alive_and_packet_timeout() {
     assert_eq!(slow.receive().payload().len(), 24_000);
 }
 
+/// It is more than a connection is given in a row, and there is room in its window for all of it.
+#[test]
+fn what_waited_for_a_client_with_a_wide_window_comes_before_what_is_published_when_it_returns() {
+    let mut config = Config::loopback();
+    config.listeners[0].connections.inflight_messages_max = 60_000;
+    let (broker, address) = start(config);
+    let connect = Connect::v3("c").persistent();
+    let mut client = Client::accepted(address, &connect);
+    client.subscribe("t", 1);
+    drop(client);
+    while broker.statistics().parked_sessions == 0 {
+        std::thread::yield_now();
+    }
+    let mut publisher = Client::v3(address, "p");
+    let publish = |publisher: &mut Client, numbers: std::ops::Range<u16>| {
+        for number in numbers {
+            publisher.publish_acked("t", &number.to_be_bytes(), false);
+        }
+    };
+    publish(&mut publisher, 0..900);
+    // Acknowledged by nobody, so the second time all of it is sent again.
+    for published_meanwhile in [900..1_000, 0..0] {
+        let mut client = Client::accepted(address, &connect);
+        let got: Vec<_> = std::thread::scope(|scope| {
+            let publisher = &mut publisher;
+            scope.spawn(move || publish(publisher, published_meanwhile));
+            (0..1_000).map(|_| client.receive().payload().to_vec()).collect()
+        });
+        assert!(got.into_iter().eq((0..1_000_u16).map(|number| number.to_be_bytes().to_vec())));
+        client.disconnect();
+    }
+}
+
 /// The router's answer to a SUBSCRIBE comes behind messages that there is no room for, and what would make room stands behind
 /// a PUBLISH that waits for that answer.
 #[test]

@@ -161,6 +161,15 @@ impl Connection {
             self.server.bus.reached.count(limit);
             return self.queue(delivery);
         }
+        if !self.session.pending.is_empty() {
+            // There is room for what waits, which goes first.
+            return self.queue(delivery);
+        }
+        self.send(delivery);
+    }
+
+    /// Writes a message that the client has to acknowledge.
+    fn send(&mut self, delivery: Delivery) {
         let packet_id = self.session.next_packet_id();
         if self.output.publish(&delivery, packet_id, false, self.server.bus.now_ms()) {
             self.session.inflight.push_back(Inflight { packet_id, is_released: false, delivery });
@@ -223,7 +232,7 @@ impl Connection {
                 continue;
             }
             let Some(delivery) = self.session.pending.pop_front() else { return };
-            self.emit(delivery);
+            self.send(delivery);
         }
     }
 }
