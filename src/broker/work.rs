@@ -2,7 +2,7 @@
 //!
 //! It is counted, not timed: the same packets are cut at the same places whatever else the machine does.
 
-/// The units of a slice. A unit is about a tenth of a microsecond, such as a look into a map.
+/// The units of a slice. A unit is some tenths of a microsecond, such as a look into a map.
 pub(super) const SLICE_UNITS: usize = 1_000;
 /// Bytes that are copied, hashed or checked for one unit.
 const BYTES_PER_UNIT: usize = 256;
