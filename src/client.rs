@@ -129,13 +129,15 @@ pub enum ClientError {
     },
     /// The bounded outbox towards the broker is full.
     #[error(
-        "{dropped} messages were dropped: the outbox to the broker is full ({outbox_messages_max} messages)"
+        "{dropped} messages were dropped: the outbox to the broker is full ({outbox_messages_max} messages or {outbox_bytes_max} bytes)"
     )]
     OutboxFull {
         /// Messages that were dropped.
         dropped: usize,
         /// The outbox's bound.
         outbox_messages_max: usize,
+        /// And in bytes.
+        outbox_bytes_max: usize,
     },
 }
 

@@ -11,6 +11,7 @@ mod connection;
 mod driver;
 mod link;
 mod partition;
+mod queue;
 mod receiving;
 mod routes;
 mod session;
@@ -22,11 +23,12 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, watch};
 use tracing::warn;
 
 pub use self::config::{Config, Protocol, Tls};
 pub use self::partition::{NotAPartition, Partition};
+use self::queue::NotTaken;
 use self::routes::{Audience, Routes};
 pub use self::transport::TlsError;
 use super::{Acknowledge, Client, ClientError, Conversation, Publisher, State, Status, Subscriber};
@@ -42,7 +44,7 @@ pub struct Remote {
 struct Shared {
     config: Config,
     status: Option<Status>,
-    outbox: mpsc::Sender<Message>,
+    outbox: queue::Sender,
     runtime: Handle,
     routes: Routes,
     state: Mutex<State>,
@@ -145,7 +147,8 @@ impl Remote {
         acknowledge: Acknowledge,
         audience: Audience,
     ) -> Result<Conversation, ClientError> {
-        let (sender, receiver) = mpsc::channel(self.shared.config.inbox_messages_max);
+        let config = &self.shared.config;
+        let (sender, receiver) = queue::queue(config.inbox_messages_max, config.inbox_bytes_max);
         self.shared.routes.add(name, filters, acknowledge, audience, sender)?;
         self.shared.wake.notify_one();
         let publisher = RemotePublisher { shared: Arc::clone(&self.shared), name: name.to_owned() };
@@ -177,18 +180,22 @@ impl Shared {
 
     /// Queues one message, waiting at most `wait` for room.
     fn publish(&self, message: Message, wait: Duration) -> Result<(), ClientError> {
-        let full =
-            ClientError::OutboxFull { dropped: 1, outbox_messages_max: self.config.outbox_messages_max };
+        let full = self.full(1);
         let message = match self.outbox.try_send(message) {
             Ok(()) => return Ok(()),
-            Err(mpsc::error::TrySendError::Full(message)) if !wait.is_zero() => message,
+            Err(NotTaken::Full(message)) if !wait.is_zero() => message,
             Err(_) => return Err(full),
         };
         let send = self.outbox.send(message);
         match self.runtime.block_on(async { tokio::time::timeout(wait, send).await }) {
-            Ok(Ok(())) => Ok(()),
+            Ok(true) => Ok(()),
             _ => Err(full),
         }
+    }
+
+    fn full(&self, dropped: usize) -> ClientError {
+        let Config { outbox_messages_max, outbox_bytes_max, .. } = self.config;
+        ClientError::OutboxFull { dropped, outbox_messages_max, outbox_bytes_max }
     }
 }
 
@@ -205,13 +212,11 @@ impl Publisher for RemotePublisher {
             let left = deadline.saturating_duration_since(Instant::now());
             dropped += usize::from(self.shared.publish(message, left).is_err());
         }
-        let outbox_messages_max = self.shared.config.outbox_messages_max;
-        if dropped == 0 { Ok(()) } else { Err(ClientError::OutboxFull { dropped, outbox_messages_max }) }
+        if dropped == 0 { Ok(()) } else { Err(self.shared.full(dropped)) }
     }
 
     fn has_room_for(&self, messages: usize) -> bool {
-        // Half of it is for others, which may fill it meanwhile.
-        self.shared.outbox.capacity() >= messages + self.shared.config.outbox_messages_max / 2
+        self.shared.outbox.has_ample_room_for(messages)
     }
 
     fn stop_receiving(&self) {
@@ -228,7 +233,7 @@ impl Publisher for RemotePublisher {
 }
 
 struct RemoteSubscriber {
-    receiver: mpsc::Receiver<Message>,
+    receiver: queue::Receiver,
 }
 
 impl Subscriber for RemoteSubscriber {

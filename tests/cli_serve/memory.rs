@@ -1,12 +1,13 @@
-//! Every buffer of the broker at once, filled from one address, under a bound on memory: the process stays within it, and serves who has
-//! little.
+//! What a process takes of memory: with every buffer of the broker filled at once from one address, under a bound, it stays within it and
+//! serves who has little; and what is free goes back to the system.
 
-use crate::mqtt::{Client, Connect, packet, string};
+use crate::mqtt::{Client, Connect, PATIENCE, packet, string};
 use crate::support::process::{Process, nearfar, ready_address};
 use std::fs;
 use std::io::Write;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// What the broker may hold, and what the process may take, which has a program, its threads and an allocator beside that.
 const MEMORY_MAX: usize = 96 << 20;
@@ -135,5 +136,43 @@ fn who_fills_every_buffer_at_once_ends_nobody_else() {
     let peak = status(&process, "VmHWM");
     assert!(peak < PROCESS_BYTES_MAX, "{} MiB", peak >> 20);
     drop(held);
+    process.terminate().assert_success();
+}
+
+/// Messages that wait for somebody, and what of the memory that they took may be left once they are gone.
+const WAITING_MESSAGES: usize = 200_000;
+const LEFT_PART: u64 = 3;
+
+#[test]
+fn memory_that_is_free_goes_back_to_the_system() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("rumqttd.toml");
+    fs::write(&file, "[limits]\npending_messages_max = 1000000\npending_bytes_max = 1000000000\n").unwrap();
+    let file = file.to_str().unwrap();
+    let process =
+        Process::start(&mut nearfar(&["broker", "--listen", "127.0.0.1:0", "--broker-config", file]));
+    let address = ready_address(&process.line());
+    let away = Connect::v5("away").persistent();
+    let mut client = Client::accepted(address, &away);
+    assert_eq!(client.subscribe("flood/#", 1), 1);
+    client.disconnect();
+    let mut publisher = Client::v5(address, "publisher");
+    let before = status(&process, "VmRSS");
+    let publish = publisher.publish_bytes("flood/message", &[7; 100], 2, 1, &[]);
+    for n in 0..WAITING_MESSAGES / 500 {
+        publisher.send(&publish.repeat(500));
+        (0..500).for_each(|_| assert_eq!(publisher.receive().first, 0x40));
+        // Something that stays lies between what goes.
+        publisher.publish_acked(&format!("kept/{n}"), b"x", true);
+    }
+    let taken = status(&process, "VmRSS") - before;
+    assert!(taken > 40 << 20, "{} MiB", taken >> 20);
+    Client::v5(address, "away").disconnect();
+    let started = Instant::now();
+    while status(&process, "VmRSS").saturating_sub(before) > taken / LEFT_PART {
+        let left = status(&process, "VmRSS") - before;
+        assert!(started.elapsed() < PATIENCE, "{} of {} MiB are left", left >> 20, taken >> 20);
+        thread::sleep(Duration::from_millis(50));
+    }
     process.terminate().assert_success();
 }

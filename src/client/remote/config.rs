@@ -39,8 +39,12 @@ pub struct Config {
     pub receive_max: u16,
     /// Received requests that wait for the intake.
     pub inbox_messages_max: usize,
+    /// Bytes that they take. Default 64 MiB.
+    pub inbox_bytes_max: usize,
     /// Answers that wait for the connection.
     pub outbox_messages_max: usize,
+    /// Bytes that they take, together with those that the broker has not acknowledged. Default 64 MiB.
+    pub outbox_bytes_max: usize,
 }
 
 /// A version of MQTT.
@@ -82,7 +86,9 @@ impl Config {
             packet_bytes_max: 1024 * 1024,
             receive_max: 4_096,
             inbox_messages_max: 16_384,
+            inbox_bytes_max: 64 << 20,
             outbox_messages_max: 65_536,
+            outbox_bytes_max: 64 << 20,
         }
     }
 

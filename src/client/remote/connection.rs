@@ -9,9 +9,10 @@ use super::CLOSE_WAIT_MAX;
 use super::codec::Fate;
 use super::driver::Driver;
 use super::link::{Drain, Link, READ_BYTES_MIN, Written, lost, write};
+use super::queue::Waiting;
 use super::session::{Sending, settle_all};
 use crate::client::State;
-use crate::mqtt::{Message, Qos, Settlement};
+use crate::mqtt::{Qos, Settlement};
 
 /// The most messages taken from the outbox in one go.
 const PUBLISH_BATCH_MAX: usize = 256;
@@ -84,8 +85,8 @@ impl Driver {
                     Err(cause) => return Ended::Lost(lost(cause)),
                 },
                 _ = self.outgoing.recv_many(&mut batch, room), if room > 0 => {
-                    for message in batch.drain(..) {
-                        self.publish(link, message);
+                    for waiting in batch.drain(..) {
+                        self.publish(link, waiting);
                     }
                 }
                 () = self.shared.wake.notified() => {}
@@ -153,8 +154,10 @@ impl Driver {
         }
     }
 
-    fn publish(&mut self, link: &mut Link, message: Message) {
-        if message.qos == Qos::AtMostOnce {
+    fn publish(&mut self, link: &mut Link, waiting: impl Into<Waiting>) {
+        let waiting = waiting.into();
+        if waiting.message.qos == Qos::AtMostOnce {
+            let message = waiting.message;
             let written = link.codec.publish(0, false, &message, &mut link.output);
             link.leaving.extend(message.receipt);
             if let Err(reason) = written {
@@ -162,7 +165,7 @@ impl Driver {
             }
             return;
         }
-        let (id, message) = self.session.publish(message);
+        let (id, message) = self.session.publish(waiting);
         if let Err(reason) = link.codec.publish(id, false, message, &mut link.output) {
             self.unsent(id, &reason);
         }

@@ -5,7 +5,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use rand::SeedableRng;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, watch};
 use tracing::{info, warn};
 
 use super::backoff::Backoff;
@@ -13,13 +13,13 @@ use super::codec::Incoming;
 use super::config::Config;
 use super::connection::Ended;
 use super::link::Link;
+use super::queue;
 use super::routes::Routes;
 use super::session::Session;
 use super::settlements::Settlements;
 use super::transport::Dialer;
 use super::{Phase, RemoteError, Shared};
 use crate::client::{State, Status};
-use crate::mqtt::Message;
 use crate::rate_limit::RateLimit;
 
 /// How long a broker may take to accept a connection, with everything that belongs to it.
@@ -38,7 +38,7 @@ pub(super) fn start(
 ) -> Result<(Arc<Shared>, JoinHandle<()>), RemoteError> {
     let dialer = Dialer::new(&config)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (outbox, outgoing) = mpsc::channel(config.outbox_messages_max);
+    let (outbox, outgoing) = queue::queue(config.outbox_messages_max, config.outbox_bytes_max);
     let (phase, phases) = watch::channel(Phase::Preparing);
     let shared = Arc::new(Shared {
         config,
@@ -72,7 +72,7 @@ pub(super) struct Driver {
     dialer: Dialer,
     pub phases: watch::Receiver<Phase>,
     /// What is to be published, in order.
-    pub outgoing: mpsc::Receiver<Message>,
+    pub outgoing: queue::Receiver,
     pub session: Session,
     pub settlements: Arc<Settlements>,
     /// What was last said in the log, so that each change is said once.

@@ -114,7 +114,7 @@ impl Driver {
                     }
                     // The intake only drains and never waits for us, so this waits for it at most a moment. A conversation
                     // that has just ended leaves the message to the broker, with its receipt.
-                    receiver.send(message).await.ok();
+                    let _is_ended = !receiver.send(message).await;
                 }
                 // Each receiver has a receipt of its own; ours is one too many.
                 message.receipt.take().into_iter().for_each(Receipt::settle);

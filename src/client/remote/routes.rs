@@ -3,11 +3,10 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::mpsc;
-
 use super::partition::Partition;
+use super::queue::Sender;
 use crate::client::{Acknowledge, ClientError};
-use crate::mqtt::{self, Message};
+use crate::mqtt;
 
 /// The conversations of one connection.
 #[derive(Default)]
@@ -32,7 +31,7 @@ struct Route {
     acknowledge: Acknowledge,
     audience: Audience,
     /// None once the conversation has ended.
-    sender: Option<mpsc::Sender<Message>>,
+    sender: Option<Sender>,
     /// It takes what the broker has for it already, and nothing new.
     is_closing: bool,
 }
@@ -41,7 +40,7 @@ struct Route {
 #[derive(Debug)]
 pub enum Destination {
     /// To those, each with when it wants the message to be acknowledged.
-    To(Vec<(mpsc::Sender<Message>, Acknowledge)>),
+    To(Vec<(Sender, Acknowledge)>),
     /// Another node has this device.
     ElsewhereByPartition,
     /// Nowhere any more: the conversation has ended, and the broker is to keep the message.
@@ -62,7 +61,7 @@ impl Routes {
         filters: &[String],
         acknowledge: Acknowledge,
         audience: Audience,
-        sender: mpsc::Sender<Message>,
+        sender: Sender,
     ) -> Result<(), ClientError> {
         let mut table = self.lock();
         for filter in filters {
@@ -160,12 +159,13 @@ impl Routes {
 
 #[cfg(test)]
 mod tests {
+    use super::super::queue::queue;
     use super::*;
 
     #[test]
     fn a_message_goes_to_all_who_asked_for_it_until_they_have_ended() {
         let routes = Routes::default();
-        let (sender, _receiver) = mpsc::channel(1);
+        let (sender, _receiver) = queue(1, 1_000);
         let filters = |filter: &str| vec![filter.to_owned()];
         routes.add("one", &filters("a/+"), Acknowledge::OnAnswer, Audience::OneOfUs, sender.clone()).unwrap();
         routes.add("two", &filters("a/+"), Acknowledge::OnAnswer, Audience::OneOfUs, sender.clone()).unwrap();
@@ -191,9 +191,9 @@ mod tests {
     #[test]
     fn a_partition_has_some_of_the_devices() {
         let routes = Routes::default();
-        let (sender, _receiver) = mpsc::channel(1);
+        let (sender, _receiver) = queue(1, 1_000);
         routes.add("one", &["in/+".to_owned()], Acknowledge::OnAnswer, Audience::OneOfUs, sender).unwrap();
-        let (sender, _receiver) = mpsc::channel(1);
+        let (sender, _receiver) = queue(1, 1_000);
         routes.add("all", &["all/a".to_owned()], Acknowledge::OnReceipt, Audience::AllOfUs, sender).unwrap();
         let for_all = ["1/2", "2/2"].map(|part| routes.destination("all/a", Some(part.parse().unwrap())));
         assert!(for_all.iter().all(|destination| matches!(destination, Destination::To(_))));

@@ -5,6 +5,7 @@ use std::collections::{HashSet, VecDeque};
 
 use super::arrivals::Arrivals;
 use super::codec::Fate;
+use super::queue::Waiting;
 use crate::mqtt::{Message, Receipt};
 
 /// The session; it outlives connections.
@@ -27,7 +28,8 @@ pub struct Session {
 
 struct Sent {
     id: u16,
-    message: Message,
+    /// With the room that it takes in the outbox.
+    waiting: Waiting,
     /// At QoS 2: the broker has the message, and waits for the word that we know.
     is_received: bool,
 }
@@ -60,7 +62,11 @@ impl Session {
         self.under_way += 1;
         Some(match sent.is_received {
             true => Sending::Release(sent.id),
-            false => Sending::Publish { id: sent.id, is_duplicate: self.is_resumed, message: &sent.message },
+            false => Sending::Publish {
+                id: sent.id,
+                is_duplicate: self.is_resumed,
+                message: &sent.waiting.message,
+            },
         })
     }
 
@@ -70,12 +76,12 @@ impl Session {
     }
 
     /// Keeps a message of QoS 1 or 2 until it is acknowledged; returns its packet id. There must be [`room`](Self::room).
-    pub fn publish(&mut self, message: Message) -> (u16, &Message) {
+    pub fn publish(&mut self, message: impl Into<Waiting>) -> (u16, &Message) {
         let id = self.new_id();
         self.ids.insert(id);
         self.under_way += 1;
-        self.outgoing.push_back(Sent { id, message, is_received: false });
-        (id, &self.outgoing[self.outgoing.len() - 1].message)
+        self.outgoing.push_back(Sent { id, waiting: message.into(), is_received: false });
+        (id, &self.outgoing[self.outgoing.len() - 1].waiting.message)
     }
 
     /// A packet id that nothing uses.
@@ -117,7 +123,7 @@ impl Session {
         let at = self.outgoing.iter().position(|sent| sent.id == id)?;
         self.under_way -= usize::from(at < self.under_way);
         self.ids.remove(&id);
-        self.outgoing.remove(at).map(|sent| sent.message)
+        self.outgoing.remove(at).map(|sent| sent.waiting.message)
     }
 
     /// Received messages that we owe an acknowledgement for.
