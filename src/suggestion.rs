@@ -40,9 +40,11 @@ fn words(name: &str) -> String {
     words.join(" ")
 }
 
-/// The only one that goes on with further words, such as a unit.
+/// The only one that goes on with further words, such as a unit, or that the name goes on from.
 fn continued<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
-    only(known, |known| known.strip_prefix(name).is_some_and(|rest| rest.starts_with('_')))
+    let goes_on =
+        |long: &str, short: &str| long.strip_prefix(short).is_some_and(|rest| rest.starts_with('_'));
+    only(known, |known| goes_on(known, name)).or_else(|| only(known, |known| goes_on(name, known)))
 }
 
 fn only<'a>(known: &[&'a str], is_meant: impl Fn(&str) -> bool) -> Option<&'a str> {
@@ -118,6 +120,7 @@ mod tests {
             ("stat", "state"),
             ("latency", "latency_ms"),
             ("queue", "queue_requests_max"),
+            ("model_id", "model"),
             ("connections", "max_connections"),
         ] {
             assert_eq!(meant(name, keys), Some(known), "{name}");

@@ -97,6 +97,8 @@ pub(super) struct Connection {
     pub needed_bytes: usize,
     /// What the last read brought.
     read_bytes: usize,
+    /// The size of the block that is read into.
+    block_bytes: usize,
     pub batch: Batch,
     pub route: Route,
     pub aliases: HashMap<u16, Bytes>,
@@ -359,6 +361,7 @@ impl Connection {
             frames: Bytes::new(),
             needed_bytes: 0,
             read_bytes: 0,
+            block_bytes: READ_BLOCK_BYTES_FIRST,
             batch,
             route: Route::default(),
             aliases: HashMap::new(),
@@ -561,13 +564,14 @@ impl Connection {
 
     /// Notes what the connection holds.
     fn note_bytes(&mut self) {
-        // A large block is not in memory before it is filled.
-        let block = self.unread.len().max(self.unread.capacity().min(READ_BLOCK_BYTES_MAX));
+        // The whole block, of which unread bytes and frames are parts: a sum that does not move with each read. A larger one, for a
+        // packet that is under way, is not in memory before it is filled.
+        let block = (self.unread.len() + self.frames.len()).max(self.block_bytes.min(READ_BLOCK_BYTES_MAX));
         let aliases = self.aliases.len() * ALIAS_BYTES + self.alias_bytes;
         let waiting = self.owed.len() * OWED_BYTES + self.retained.len() * RETAINED_DELIVERY_BYTES;
         let codes = self.listing.as_ref().map_or(0, |listing| listing.codes.capacity());
         let shared = if self.is_member { self.shared_queue.held_bytes() } else { 0 };
-        let held = shared + codes + block + self.frames.len() + self.output.held_bytes() + aliases + waiting;
+        let held = shared + codes + block + self.output.held_bytes() + aliases + waiting;
         self.charge.set(CONNECTION_BYTES + held);
         self.session.note_bytes();
     }
@@ -633,7 +637,8 @@ impl Connection {
         if spare < missing.max(READ_BYTES_LEAST) {
             let block =
                 (READS_PER_BLOCK * self.read_bytes).clamp(READ_BLOCK_BYTES_FIRST, READ_BLOCK_BYTES_MAX);
-            self.unread.reserve(missing.max(block));
+            self.block_bytes = missing.max(block);
+            self.unread.reserve(self.block_bytes);
         }
     }
 }

@@ -56,7 +56,7 @@ pub struct Particulars {
     pub urgency: Option<Urgency>,
     /// Which site of a hybrid has answered it, and why that.
     pub made: Option<Made>,
-    /// Its part of what requests under way take of memory.
+    /// Its part of what requests under way take of memory, if it is not small.
     pub held: Option<Held>,
 }
 

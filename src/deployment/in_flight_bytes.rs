@@ -6,21 +6,32 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// What requests under way may take; a further one is answered `OVERLOADED`, without what its sender wants back with the answer.
 pub const IN_FLIGHT_BYTES_MAX: usize = 256 << 20;
 
-/// What all of them take.
-#[derive(Clone, Default)]
+/// A request that takes no more is bounded by the number of those in flight alone: to count it would cost all threads a shared number.
+const SMALL_BYTES: usize = 2 * 1024;
+
+/// The requests under way take as much as they may.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Full;
+
+/// What all of them take that are not small.
+#[derive(Debug, Clone, Default)]
 pub struct InFlightBytes(Arc<AtomicUsize>);
 
 /// The part of one, until it is dropped.
+#[derive(Debug)]
 pub struct Held {
     all: InFlightBytes,
     bytes: usize,
 }
 
 impl InFlightBytes {
-    /// Adds a request that takes `bytes`; `None` where that is too much.
-    pub fn hold(&self, bytes: usize) -> Option<Held> {
+    /// Adds a request that takes `bytes`; nothing is held for a small one.
+    pub fn hold(&self, bytes: usize) -> Result<Option<Held>, Full> {
+        if bytes <= SMALL_BYTES {
+            return Ok(None);
+        }
         let held = self.add(bytes);
-        (self.0.load(Ordering::Relaxed) <= IN_FLIGHT_BYTES_MAX).then_some(held)
+        if self.0.load(Ordering::Relaxed) > IN_FLIGHT_BYTES_MAX { Err(Full) } else { Ok(Some(held)) }
     }
 
     fn add(&self, bytes: usize) -> Held {
@@ -49,11 +60,12 @@ mod tests {
     #[test]
     fn what_is_held_is_bounded_and_given_back() {
         let all = InFlightBytes::default();
-        let large = all.hold(IN_FLIGHT_BYTES_MAX - 10).unwrap();
-        let small = all.hold(10).unwrap();
-        assert!(all.hold(1).is_none());
-        let copy = small.again();
-        drop((small, copy, large));
+        let large = all.hold(IN_FLIGHT_BYTES_MAX - 2 * SMALL_BYTES).unwrap();
+        let other = all.hold(2 * SMALL_BYTES).unwrap();
+        assert_eq!(all.hold(SMALL_BYTES + 1).err(), Some(Full));
+        assert!(all.hold(SMALL_BYTES).is_ok_and(|held| held.is_none()), "a small one is not counted");
+        let copy = other.as_ref().map(Held::again);
+        drop((other, copy, large));
         assert_eq!(all.0.load(Ordering::Relaxed), 0);
     }
 }

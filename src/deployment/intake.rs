@@ -179,9 +179,10 @@ impl Intake {
     /// Counts what a request takes while it is under way, or refuses it.
     fn hold(&self, ticket: &mut Ticket, request: Result<Vec<f32>, Refusal>) -> Result<Vec<f32>, Refusal> {
         let features = request.as_ref().map_or(0, Vec::capacity) * size_of::<f32>();
-        ticket.held =
-            self.in_flight_bytes.hold(size_of::<Particulars>() + features + ticket.reply_to.bytes());
-        if ticket.held.is_some() {
+        if let Ok(held) =
+            self.in_flight_bytes.hold(size_of::<Particulars>() + features + ticket.reply_to.bytes())
+        {
+            ticket.held = held;
             return request;
         }
         ticket.reply_to.properties = None;

@@ -22,7 +22,7 @@ fn subscribe(filters: impl Iterator<Item = String>) -> Vec<u8> {
     packet(0x82, &body)
 }
 
-/// Each attacker says this, and waits for the SUBACK of all of it.
+/// Each attacker says this, and waits for the SUBACK of all of it, or to be ended: together they take more filters than there are.
 fn attack(address: SocketAddr, bytes: &[u8]) {
     let mut attackers: Vec<_> =
         (0..ATTACKERS).map(|n| Client::v3(address, &format!("attacker-{n}"))).collect();
@@ -30,19 +30,19 @@ fn attack(address: SocketAddr, bytes: &[u8]) {
         client.send(bytes);
     }
     for client in &mut attackers {
-        while client.receive().first != 0x90 {}
+        while client.next().is_some_and(|packet| packet.first != 0x90) {}
     }
 }
 
 #[test]
 fn long_lists_of_filters_over_deep_retained_messages() {
-    soak("100,000 filters over deep retained messages", |address| {
+    soak("10,000 filters and more over deep retained messages", |address| {
         let mut keeper = Client::v3(address, "keeper");
         for n in 0..scaled(RETAINED) {
             keeper.publish(&format!("{n}{}", "/a".repeat(LEVELS - 1)), b"kept", 1);
         }
         keeper.ping();
-        attack(address, &subscribe((0..100_000).map(|n| format!("+/{n}/#"))));
+        attack(address, &subscribe((0..scaled(10_000)).map(|n| format!("+/{n}/#"))));
         for n in 0..scaled(RETAINED) {
             keeper.publish(&format!("{n}{}", "/a".repeat(LEVELS - 1)), b"", 1);
         }
@@ -52,8 +52,8 @@ fn long_lists_of_filters_over_deep_retained_messages() {
 
 #[test]
 fn thousands_of_deep_filters() {
-    soak("1,000 deep filters", |address| {
-        attack(address, &subscribe((0..1_000).map(|n| format!("{}/{n}", vec!["+"; LEVELS].join("/")))));
+    soak("250 deep filters and more", |address| {
+        attack(address, &subscribe((0..scaled(250)).map(|n| format!("{}/{n}", vec!["+"; LEVELS].join("/")))));
     });
 }
 

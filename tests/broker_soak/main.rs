@@ -38,6 +38,9 @@ const RESIDENT_MAX_MIB: f64 = 400.0;
 /// Sockets that this process and the node need beside those of the abuse.
 const SPARE_DESCRIPTORS: usize = 150;
 
+/// The node's where they are few.
+const DESCRIPTORS: usize = 64;
+
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 /// `count`, as many times as asked for.
@@ -326,38 +329,39 @@ fn clean_disconnects_under_full_load() {
 }
 
 #[test]
-fn file_descriptors_run_out_and_come_back() {
+fn more_sockets_than_file_descriptors_leave_some_for_the_rest() {
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    let node = Node::with_descriptors(64);
+    let node = Node::with_descriptors(DESCRIPTORS);
     let mut served = Client::v3(node.address(), "served");
     let before = node.vitals();
-    // The system completes connections that the node cannot accept, so none of these fails here.
+    // The system completes connections whatever the node does with them, so none of these fails here.
     let mut crowd: Vec<_> = (0..100).map(|_| Client::open(node.address(), false)).collect();
     for client in &mut crowd {
-        // Those that the node has are given up after half a second, and others come in their place.
-        client.stream.write_all(&Connect::v3("").bytes()).unwrap();
+        // Those that the node has are given up after half a second, and others come in their place; it may have closed this one.
+        client.stream.write_all(&Connect::v3("").bytes()).ok();
     }
-    let (mut exhausted, started) = (node.vitals(), Instant::now());
-    while exhausted.descriptors < 64 {
-        assert!(started.elapsed() < mqtt::PATIENCE, "{exhausted:?}");
-        exhausted = node.vitals();
+    let (mut crowded, started) = (node.vitals(), Instant::now());
+    while crowded.descriptors <= before.descriptors {
+        assert!(started.elapsed() < mqtt::PATIENCE, "{crowded:?}");
+        crowded = node.vitals();
     }
     // A client that it has is served all the while, for a second.
     let since = Instant::now();
     let (_never, nothing) = sync_channel::<()>(0);
     while since.elapsed().as_millis() < 1_000 {
         served.ping();
+        let now = node.vitals();
+        assert!(now.descriptors < DESCRIPTORS, "{now:?}");
         nothing.recv_timeout(Duration::from_millis(20)).ok();
     }
-    let spent = node.vitals().cpu - exhausted.cpu;
+    let spent = node.vitals().cpu - crowded.cpu;
     let wall = since.elapsed();
-    println!("out of descriptors: {spent:?} of CPU in {wall:.1?} with {:?}", node.vitals());
+    println!("few descriptors: {spent:?} of CPU in {wall:.1?} with {:?}", node.vitals());
     assert!(spent < wall / 2, "the node spins: {spent:?} of CPU in {wall:?}");
     drop(crowd);
     node.settle(before);
-    println!("out of descriptors: fresh client {:.1?}", node.serve_fresh_client());
+    println!("few descriptors: fresh client {:.1?}", node.serve_fresh_client());
     let ended = node.stop();
     assert_eq!(ended.code, Some(0), "{ended:?}");
-    let warnings = ended.stderr.lines().filter(|line| line.contains("cannot accept")).count();
-    assert!((1..=3).contains(&warnings), "{warnings} warnings: {}", ended.stderr);
+    assert!(!ended.stderr.contains("cannot accept"), "{}", ended.stderr);
 }
