@@ -1,7 +1,8 @@
 //! A way through the router: to the connections together, or to one in-process link.
 //!
-//! The router carries each message's payload, in order. What else is known of it waits beside the router, in the same order, and
-//! is joined to it again where it comes out. A lane counts what went in and what came out, so that publishers stop before the
+//! The router carries a stand-in for each message, in order; the message itself waits beside the router, in the same order, and takes its
+//! place where it comes out. For the router's log keeps what it carried until it is full of newer, and would keep with each small payload
+//! the whole block of memory that its connection read it in. A lane counts what went in and what came out, so that publishers stop before the
 //! router's log, which forgets silently, is full.
 
 use super::bus::lock;
@@ -108,7 +109,7 @@ pub(super) struct Lane {
     /// What the router's log surely holds, in bytes; publishers wait while half of it is on its way.
     log_bytes: u64,
     pub limits: LaneLimits,
-    /// What is on its way, without the payloads. Filled while the bus's ingress is held, before the router gets the payload.
+    /// What is on its way. Filled while the bus's ingress is held, before the router gets the stand-in.
     on_the_way: Mutex<VecDeque<Envelope>>,
     room: Condvar,
     sent: Total,
@@ -249,9 +250,7 @@ impl Lane {
         if before > 0 && before + load.bytes > self.log_bytes {
             return None;
         }
-        let payload = publication.payload.clone();
-        let publication = Publication { payload: Bytes::new(), ..publication };
-        Some(self.carry(payload, Envelope { publication, targets, kind: Kind::Message, load }))
+        Some(self.carry(Envelope { publication, targets, kind: Kind::Message, load }))
     }
 
     /// The last thing that is sent: the receiver is told that nothing comes any more. The bus's ingress is held.
@@ -267,7 +266,7 @@ impl Lane {
 
     fn carry_no_message(&self, kind: Kind) -> Packet {
         let (publication, targets) = (Publication::default(), Arc::default());
-        self.carry(Bytes::new(), Envelope { publication, targets, kind, load: Load::default() })
+        self.carry(Envelope { publication, targets, kind, load: Load::default() })
     }
 
     /// What its receiver is called, if that is watched and has not taken a beat for longer than `late`.
@@ -278,11 +277,12 @@ impl Lane {
             .then(|| format!("{who} has taken nothing from the broker for {} s", under_way.as_secs()))
     }
 
-    fn carry(&self, payload: Bytes, envelope: Envelope) -> Packet {
+    fn carry(&self, envelope: Envelope) -> Packet {
+        let stand_in = stand_in(envelope.load.bytes);
         self.sent.messages.fetch_add(1, Ordering::AcqRel);
         self.sent.add(envelope.load);
         lock(&self.on_the_way).push_back(envelope);
-        Packet::Publish(Publish::new(self.topic.clone(), payload, false), None)
+        Packet::Publish(Publish::new(self.topic.clone(), stand_in, false), None)
     }
 
     fn count_taken(&self, load: Load) {
@@ -351,6 +351,18 @@ impl Lane {
     }
 }
 
+/// What the router's log counts for a message: as much as the lane does, but no more than this, for the log holds nothing of it.
+const STAND_IN_BYTES_MAX: usize = 16 * 1024;
+static STAND_IN: [u8; STAND_IN_BYTES_MAX] = [0; STAND_IN_BYTES_MAX];
+
+/// What the log counts beside it: the lane's topic and some lengths. A message never counts for more there than in the lane.
+const FRAME_BYTES: usize = 32;
+
+fn stand_in(load_bytes: u64) -> Bytes {
+    let bytes = usize::try_from(load_bytes).unwrap_or(usize::MAX).saturating_sub(FRAME_BYTES);
+    Bytes::from_static(&STAND_IN[..bytes.min(STAND_IN_BYTES_MAX)])
+}
+
 /// No message has this number.
 const NOBODY: u64 = u64::MAX;
 
@@ -360,7 +372,7 @@ pub(super) struct LaneReceiver {
     _control: LinkControl,
     rx: LinkRx,
     pub lane: Arc<Lane>,
-    /// Taken from `lane.on_the_way` together; their payloads are still to come.
+    /// Taken from `lane.on_the_way` together; their stand-ins are still to come.
     expected: VecDeque<Envelope>,
 }
 
@@ -407,17 +419,16 @@ impl LaneReceiver {
         }
     }
 
-    /// Joins a payload to what is known of its message. Whatever the router's log has forgotten before it is passed over.
+    /// The message of a stand-in. Whatever the router's log has forgotten before it is passed over.
     fn join(&mut self, forward: Forward) -> Option<Envelope> {
         loop {
             if self.expected.is_empty() {
                 std::mem::swap(&mut self.expected, &mut lock(&self.lane.on_the_way));
             }
-            let mut envelope = self.expected.pop_front()?;
+            let envelope = self.expected.pop_front()?;
             let next = self.lane.taken.messages.load(Ordering::Acquire);
             self.lane.count_taken(envelope.load);
             if forward.cursor.is_none_or(|(_segment, offset)| offset <= next) {
-                envelope.publication.payload = forward.publish.payload;
                 return Some(envelope);
             }
         }
