@@ -27,7 +27,7 @@ const GIVEN_UP_MAX: usize = 64;
 
 /// What keeping a message takes beside topic, payload and properties: its place in the store, which may split another, the one among its
 /// owner's, and their allocations.
-const KEPT_BYTES: usize = 360 + 6 * ALLOCATION_BYTES;
+const KEPT_BYTES: usize = 260 + 6 * ALLOCATION_BYTES;
 /// And for each level of the topic.
 const LEVEL_BYTES: usize = size_of::<Mark>();
 
@@ -68,7 +68,8 @@ impl RetainedMessage {
     pub fn bytes(&self, topic: &str) -> usize {
         let source = self.source.as_ref().map_or(0, |source| source.bytes());
         let levels = 1 + topic.bytes().filter(|&byte| byte == b'/').count();
-        let names = 2 * topic.len() + LEVEL_BYTES * levels;
+        // The topic is kept among its owner's; of the tree, where topics share what they begin with, its levels count.
+        let names = topic.len() + LEVEL_BYTES * levels;
         KEPT_BYTES + names + self.payload.len() + self.properties.bytes() + source
     }
 
@@ -310,7 +311,7 @@ mod tests {
     use crate::broker::access::AllowAll;
 
     fn store() -> RetainedStore {
-        RetainedStore::new(3, 3 * (KEPT_BYTES + LEVEL_BYTES + 3) + 100, Arc::new(AllowAll))
+        RetainedStore::new(3, 3 * (KEPT_BYTES + LEVEL_BYTES + 2) + 100, Arc::new(AllowAll))
     }
 
     fn keep(store: &mut RetainedStore, topic: &str, payload: &'static [u8], deadline_ms: Option<u64>) {
@@ -366,7 +367,7 @@ mod tests {
         keep(&mut store, "a", &[b'x'; 500], None);
         assert_eq!(topics(&mut store, "a", 0), [] as [&str; 0]);
         keep(&mut store, "b", b"", None);
-        assert_eq!(store.size(), (1, KEPT_BYTES + LEVEL_BYTES + 3));
+        assert_eq!(store.size(), (1, KEPT_BYTES + LEVEL_BYTES + 2));
     }
 
     #[test]

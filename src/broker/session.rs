@@ -25,7 +25,7 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 
 /// What a session takes beside its client id and what it holds: itself, its mailbox, the task that keeps it, and its places in tables.
-const SESSION_BYTES: usize = 2 * 1024;
+const SESSION_BYTES: usize = 4 * 1024 + 512;
 /// What a subscription takes beside its filter's text: itself, its places in the session's tables and in the tree.
 const SUBSCRIPTION_BYTES: usize = 1_200;
 /// The filter's text is kept by the session, by its registration, and in the tree, twice.
