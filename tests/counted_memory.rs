@@ -2,7 +2,6 @@
 #![allow(clippy::unwrap_used)] // helpers of tests fail by panicking
 
 #[path = "support/mqtt.rs"]
-#[allow(dead_code)] // each test program uses a part of it
 mod mqtt;
 
 use cap::Cap;
