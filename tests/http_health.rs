@@ -88,7 +88,6 @@ fn assert_becomes(address: SocketAddr, status: u16, reason: &str) {
             return;
         }
         assert!(Instant::now() < deadline, "{is_live:?} {is_ready:?}");
-        std::thread::sleep(Duration::from_millis(20));
     }
 }
 

@@ -198,35 +198,24 @@ impl Refused {
         let (reason, address) = (cause.name(), who.address.map(tracing::field::display));
         let (listener, client_id) = (shown(who.listener), shown(who.client_id));
         let (user, topic) = (shown(who.user), shown(topic));
-        if cause.is_the_nodes_own() {
-            tracing::warn!(
-                reason,
-                why,
-                address,
-                listener,
-                client_id,
-                user,
-                topic,
-                total,
-                held_back,
-                "{} refused",
-                cause.what().name()
-            );
-        } else {
-            tracing::info!(
-                reason,
-                why,
-                address,
-                listener,
-                client_id,
-                user,
-                topic,
-                total,
-                held_back,
-                "{} refused",
-                cause.what().name()
-            );
+        macro_rules! tell {
+            ($level:ident) => {
+                tracing::$level!(
+                    reason,
+                    why,
+                    address,
+                    listener,
+                    client_id,
+                    user,
+                    topic,
+                    total,
+                    held_back,
+                    "{} refused",
+                    cause.what().name()
+                )
+            };
         }
+        if cause.is_the_nodes_own() { tell!(warn) } else { tell!(info) }
     }
 
     pub fn snapshot(&self) -> RefusedCounts {
