@@ -413,3 +413,31 @@ fn a_part_of_a_message_has_a_time_to_be_whole_also_without_a_keep_alive() {
     assert_eq!(quiet.stream.frame().unwrap().first, FIN | PONG);
     quiet.ping();
 }
+
+#[test]
+fn messages_that_are_not_whole_count_for_the_bound_on_memory() {
+    const MEMORY_MAX: usize = 32 << 20;
+    let mut config = config();
+    config.limits.memory_max = Some(MEMORY_MAX);
+    config.listeners[0].connections.connect_timeout = PATIENCE;
+    let (broker, address) = start(config);
+    // Sixty megabytes in all.
+    let message = frame(FIN | BINARY, &vec![0; 1_000_000]);
+    let sockets: Vec<_> = (0..100)
+        .map(|_| {
+            let mut socket = connect(address);
+            ask(&mut socket, &request());
+            // It may be ended before it has said all of it.
+            socket.write_all(&message[..600_000]).ok();
+            socket
+        })
+        .collect();
+    let began = Instant::now();
+    while broker.statistics().limits_reached.of(Limit::Memory) == 0 {
+        assert!(began.elapsed() < PATIENCE, "{:?}", broker.statistics());
+        std::thread::yield_now();
+    }
+    let used = broker.statistics().memory;
+    assert!(used.total() > MEMORY_MAX / 2 && used.total() <= MEMORY_MAX, "{used:?}");
+    drop(sockets);
+}

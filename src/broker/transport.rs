@@ -6,9 +6,11 @@ use super::config::{ConnectionLimits, Listener};
 use super::connection;
 use super::ending::{LINGER, linger};
 use super::first_words::Spoken;
+use super::memory::MemoryKind;
 use super::peer::{Peer, UnderWay};
 use super::refused::Cause;
 use super::server::Server;
+use super::shares::Owner;
 use super::tls::{Admitted, NotAdmitted, TlsEntrance};
 use super::websocket::{self, HandshakeFailure, MqttStream};
 use std::net::IpAddr;
@@ -139,7 +141,9 @@ impl Arrival {
         match self.in_time(handshake, Cause::WebSocketTimeout).await? {
             Ok(tail) => {
                 let packet_bytes_max = listener.connections.packet_bytes_max;
-                return Some(MqttStream::new(stream, tail, packet_bytes_max).await);
+                let socket = self.server.bus.memory.holder(Owner::of(None, self.address), None);
+                let charge = socket.charge(MemoryKind::Connections, 0);
+                return Some(MqttStream::new(stream, tail, packet_bytes_max, charge).await);
             }
             Err(HandshakeFailure::Lost(error)) => {
                 tracing::debug!(listener = %listener.name, peer = %self.address, %error, "left before the WebSocket handshake");

@@ -4,6 +4,7 @@
 
 use super::config::WebSocket;
 use super::first_words::Spoken;
+use super::memory::Charge;
 use super::peer::UnderWay;
 use super::refused::Cause;
 use super::tally::Shown;
@@ -151,17 +152,34 @@ pub(super) struct MqttStream<S> {
 struct Counting<S> {
     stream: S,
     under_way: UnderWay,
+    /// Of a whole message that has not been read to its end.
+    unread_bytes: usize,
+    /// Written, and perhaps held back.
+    unflushed_bytes: usize,
+    /// For all of these.
+    charge: Charge,
+}
+
+impl<S> Counting<S> {
+    fn held_bytes(&self) -> usize {
+        self.under_way.bytes() + self.unread_bytes + self.unflushed_bytes
+    }
+
+    fn note_bytes(&mut self) {
+        self.charge.set(self.held_bytes());
+    }
 }
 
 impl<S> MqttStream<S>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    /// A stream whose handshake is done, and after which `tail` has come already.
-    pub async fn new(stream: S, tail: BytesMut, packet_bytes_max: usize) -> Self {
+    /// A stream whose handshake is done, and after which `tail` has come already. What it holds is counted to `charge`.
+    pub async fn new(stream: S, tail: BytesMut, packet_bytes_max: usize, charge: Charge) -> Self {
         let under_way = UnderWay::default();
         under_way.set(tail.len());
-        let stream = Counting { stream, under_way: under_way.clone() };
+        let stream =
+            Counting { stream, under_way: under_way.clone(), unread_bytes: 0, unflushed_bytes: 0, charge };
         let message_bytes_max = packet_bytes_max.max(MESSAGE_BYTES_LEAST);
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BYTES)
@@ -177,6 +195,12 @@ where
     /// What has come of the message that is not whole yet.
     pub fn under_way(&self) -> UnderWay {
         self.under_way.clone()
+    }
+
+    fn note_unread(&mut self) {
+        let counting = self.messages.get_mut();
+        counting.unread_bytes = self.unread.len();
+        counting.note_bytes();
     }
 
     /// Tells the client why the connection ends, if it takes it at once; returns the error to end it with.
@@ -206,12 +230,14 @@ where
             if self.unread.has_remaining() {
                 let bytes = self.unread.len().min(buffer.remaining());
                 buffer.put_slice(&self.unread.split_to(bytes));
+                self.note_unread();
                 return Poll::Ready(Ok(()));
             }
             match ready!(Pin::new(&mut self.messages).poll_next(context)) {
                 Some(Ok(Message::Binary(bytes))) => {
                     self.unread = bytes;
                     self.under_way.set(0);
+                    self.note_unread();
                 }
                 Some(Ok(Message::Text(_))) => {
                     let why = "MQTT comes in binary messages [MQTT-6.0.0-1]".to_owned();
@@ -250,11 +276,18 @@ where
         let bytes = &bytes[..bytes.len().min(MESSAGE_BYTES_OUT_MAX)];
         let message = Message::Binary(Bytes::copy_from_slice(bytes));
         Pin::new(&mut self.messages).start_send(message).map_err(broken)?;
+        let counting = self.messages.get_mut();
+        counting.unflushed_bytes += bytes.len();
+        counting.note_bytes();
         Poll::Ready(Ok(bytes.len()))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.messages).poll_flush(context).map_err(broken)
+        ready!(Pin::new(&mut self.messages).poll_flush(context)).map_err(broken)?;
+        let counting = self.messages.get_mut();
+        counting.unflushed_bytes = 0;
+        counting.note_bytes();
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -271,6 +304,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for Counting<S> {
         let before = buffer.filled().len();
         let read = ready!(Pin::new(&mut self.stream).poll_read(context, buffer));
         self.under_way.set(self.under_way.bytes() + buffer.filled().len() - before);
+        if !self.charge.may_be(self.held_bytes()) {
+            // The kind of what ends a connection here, rather than of a socket that is gone.
+            let why = "there is no memory for a larger message (memory_max)";
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, why)));
+        }
+        self.note_bytes();
         Poll::Ready(read)
     }
 }

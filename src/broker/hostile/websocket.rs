@@ -2,6 +2,7 @@
 
 use super::super::config::{ConnectionLimits, WebSocket};
 use super::super::connection;
+use super::super::memory::Charge;
 use super::super::server::Server;
 use super::super::websocket::{HandshakeFailure, MqttStream, shake_hands};
 use super::answers::answers;
@@ -24,7 +25,7 @@ const CONNECTIONS_TELLING: u32 = 100;
 async fn serve(server: Arc<Server>, limits: ConnectionLimits, mut stream: DuplexStream) {
     match shake_hands(&mut stream, &WebSocket::default()).await {
         Ok(tail) => {
-            let stream = MqttStream::new(stream, tail, limits.packet_bytes_max).await;
+            let stream = MqttStream::new(stream, tail, limits.packet_bytes_max, Charge::default()).await;
             let (reader, writer) = tokio::io::split(stream);
             connection::serve(server, limits, nobody(), reader, writer).await;
         }
