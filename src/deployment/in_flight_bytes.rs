@@ -9,6 +9,11 @@ pub const IN_FLIGHT_BYTES_MAX: usize = 256 << 20;
 /// A request that takes no more is bounded by the number of those in flight alone: to count it would cost all threads a shared number.
 const SMALL_BYTES: usize = 2 * 1024;
 
+/// Whether something is so small that it is not counted.
+pub fn is_small(bytes: usize) -> bool {
+    bytes <= SMALL_BYTES
+}
+
 /// The requests under way take as much as they may.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Full;
@@ -27,7 +32,7 @@ pub struct Held {
 impl InFlightBytes {
     /// Adds a request that takes `bytes`; nothing is held for a small one.
     pub fn hold(&self, bytes: usize) -> Result<Option<Held>, Full> {
-        if bytes <= SMALL_BYTES {
+        if is_small(bytes) {
             return Ok(None);
         }
         let held = self.add(bytes);

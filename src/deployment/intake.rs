@@ -12,7 +12,7 @@ use tracing::{Span, debug_span, info, warn};
 use super::duplicates::{Duplicates, Entry};
 use super::entrance::Entrance;
 use super::flow::{Particulars, Ticket};
-use super::in_flight_bytes::{IN_FLIGHT_BYTES_MAX, InFlightBytes};
+use super::in_flight_bytes::{IN_FLIGHT_BYTES_MAX, InFlightBytes, is_small};
 use super::outbox::{Answer, ReplyTo};
 use super::{Config, DeviceIdFrom, trace_context};
 use crate::client::Subscriber;
@@ -179,13 +179,14 @@ impl Intake {
     /// Counts what a request takes while it is under way, or refuses it.
     fn hold(&self, ticket: &mut Ticket, request: Result<Vec<f32>, Refusal>) -> Result<Vec<f32>, Refusal> {
         let features = request.as_ref().map_or(0, Vec::capacity) * size_of::<f32>();
-        if let Ok(held) =
-            self.in_flight_bytes.hold(size_of::<Particulars>() + features + ticket.reply_to.bytes())
-        {
+        let own = size_of::<Particulars>() + ticket.reply_to.bytes();
+        if let Ok(held) = self.in_flight_bytes.hold(own + features) {
             ticket.held = held;
             return request;
         }
-        ticket.reply_to.properties = None;
+        if !is_small(own) {
+            ticket.reply_to.properties = None;
+        }
         let problem =
             format!("the requests in flight take {IN_FLIGHT_BYTES_MAX} bytes already (IN_FLIGHT_BYTES_MAX)");
         Err(request.err().unwrap_or_else(|| Refusal::new(ErrorCode::Overloaded, problem)))

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::deployment::flow::{Particulars, Ticket};
+use crate::deployment::in_flight_bytes::Held;
 use crate::deployment::outbox::{Answer, ReplyTo};
 use crate::inference::{Made, Outcome, Refusal, Site, Stages, Urgency};
 use crate::placement::{self, LegEnd};
@@ -54,7 +55,9 @@ impl placement::Request for Asked {
     fn leg(&self, _: Site, deadline: Option<Instant>, now: Instant) -> Leg {
         let ticket = &self.ticket;
         let leg = Particulars::new(ticket.caller.clone(), ReplyTo::default(), now, deadline, ticket.sequence);
-        (Box::new(Particulars { bytes: ticket.bytes, ..leg }), Ok(self.features.clone()))
+        // One leg may be under way for long after the other has brought the answer.
+        let held = ticket.held.as_ref().map(Held::again);
+        (Box::new(Particulars { bytes: ticket.bytes, held, ..leg }), Ok(self.features.clone()))
     }
 
     fn answer(self, said: Said, made: Made) -> Answer {
