@@ -174,10 +174,12 @@ fn a_full_disk_is_named_and_what_was_measured_is_kept_and_told() {
     ended.line_with("latency_ms  ");
     let kept = std::fs::read_to_string(place.path("out/metrics.csv")).unwrap();
     assert!(kept.lines().count() > 100 && kept.lines().all(|row| row.split(',').count() == 6), "{kept}");
-    assert!(!place.path("out/observations.parquet").exists());
-    // What is left is known as results, and replaced by the next ones.
+    // The first repeat's observations are a whole file.
+    let observed = made(&place, "out/observations.parquet").len();
+    assert!(observed > 100, "{observed} observations");
+    // What is there is known as results, and replaced by the next ones.
     place.run(&["--out", "out", "--virtual", "--cost", "5,5"]);
-    assert!(!place.path("out/observations.parquet.unfinished").exists());
+    assert!(made(&place, "out/observations.parquet").len() != observed);
 }
 
 #[test]

@@ -81,7 +81,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let ran = watch.run(&fleet, &requester);
     // Whatever came in between, what was measured is written.
     let written = watch.metrics.finish();
-    ran.and(written)?;
+    ran?;
     let sent = fleet.finish()?;
     watch.progress.finish_and_clear();
     for line in watch.summary.lines() {
@@ -94,6 +94,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     ))?;
     drop(requester);
     node.stop();
+    // Said last: the summary is told whether or not there was room for the file.
+    written?;
     ensure!(watch.answered == sent, "{} requests went unanswered", sent - watch.answered);
     Ok(())
 }

@@ -158,9 +158,11 @@ impl Results {
 
     /// Everything is over.
     pub fn finish(mut self) -> anyhow::Result<()> {
-        self.flush()?;
+        // A table that is full says so again; the observations that are in their file are finished all the same.
+        let flushed = self.flush();
         let unfinished = self.observations.finish()?.into_inner().map_err(|error| error.into_error())?;
-        Ok(unfinished.complete()?)
+        unfinished.complete()?;
+        flushed
     }
 }
 
