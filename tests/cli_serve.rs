@@ -242,7 +242,13 @@ fn a_wrong_node_file_is_refused_with_file_line_key_and_suggestion() {
     refused(
         "loop.toml",
         "[deployments.edge]\nmodel = \"m\"\nrequest_topics = [\"plant/+\", \"ml/#\"]\n",
-        &["line 3", "`deployments.edge.request_topics`", "\"ml/#\"", "\"ml/inference/result/+\"", "for ever"],
+        &[
+            "line 3",
+            "`deployments.edge.request_topics`",
+            "\"ml/#\"",
+            "\"ml/inference/result/+\"",
+            "answered in turn",
+        ],
     );
     refused(
         "chain.toml",

@@ -43,7 +43,7 @@ pub enum Writes {
 /// Two topics of a node, of which one brings what the other is written to.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "found the filter {filter:?} for {reads}, which matches {topic:?} for {writes}: the node would answer its own messages, for ever; \
+    "found the filter {filter:?} for {reads}, which matches {topic:?} for {writes}: what is written there would be taken for requests, and answered in turn; \
      expected topics of their own for requests, such as \"ml/inference/request\""
 )]
 pub struct Loop {
@@ -85,7 +85,7 @@ impl NodeTopics<'_> {
         self.read().find_map(|(filter, reads)| {
             let is_read = |(topic, writes): &&(String, Writes)| {
                 let is_the_same = matches!((&reads, writes), (Reads::Network(_), Writes::Network(_)));
-                !is_the_same && can_bring(&filter, topic)
+                !is_the_same && filters_overlap(&filter, topic)
             };
             let (topic, writes) = written.iter().find(is_read)?.clone();
             Some(Loop { reads: reads.clone(), filter, writes, topic })
@@ -120,13 +120,6 @@ impl NodeTopics<'_> {
         written.extend(self.status.clone().map(|topic| (topic, Writes::Status)));
         written
     }
-}
-
-/// Whether a subscription to `filter` brings some message that `topic` stands for.
-fn can_bring(filter: &str, topic: &str) -> bool {
-    // A wildcard in the first level does not see the broker's own topics [MQTT-4.7.2-1].
-    let is_hidden = topic.starts_with('$') && filter.starts_with(['#', '+']);
-    !is_hidden && filters_overlap(filter, topic)
 }
 
 #[cfg(test)]
@@ -193,10 +186,5 @@ mod tests {
         let answers = ("a", topics(&["ask"], "net", "faults"));
         assert_eq!(find(std::slice::from_ref(&answers), Some("net")), Some(("net/a".into(), "net/+".into())));
         assert_eq!(find(&[answers], Some("net/more")), None);
-    }
-
-    #[test]
-    fn the_brokers_own_topics_are_not_seen_through_wildcards() {
-        assert!(!can_bring("#", "$own/+") && !can_bring("+/a", "$own/+") && can_bring("$own/#", "$own/+"));
     }
 }
