@@ -131,7 +131,9 @@ fn a_response_topic_that_is_a_request_topic_brings_one_answer(build: Build) {
         assert_eq!(sensor.next().topic, topic);
     }
     let statistics = || stage.node.statistics("edge").expect("the deployment exists");
+    let began = std::time::Instant::now();
     while statistics().answers_dropped < 2 {
+        assert!(began.elapsed() < PATIENCE, "{:?}", statistics());
         std::thread::yield_now();
     }
     let asked_once = sensor.ask(REQUEST, request("s", 2));
