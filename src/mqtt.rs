@@ -101,17 +101,16 @@ pub fn is_topic_name(topic: &str) -> bool {
 
 /// Whether `filter` may be subscribed to (MQTT 3.1.1, 4.7.1): `+` fills a level, `#` only the last one.
 pub fn is_topic_filter(filter: &str) -> bool {
-    if filter.is_empty() || filter.len() > TOPIC_BYTES_MAX || filter.contains('\0') {
-        return false;
-    }
-    let mut levels = filter.split('/').peekable();
-    while let Some(level) = levels.next() {
-        let wild = level.contains(['+', '#']);
-        if wild && (level.len() > 1 || (level == "#" && levels.peek().is_some())) {
-            return false;
-        }
-    }
-    true
+    let bytes = filter.as_bytes();
+    let ends_level = |at: Option<usize>| at.and_then(|at| bytes.get(at)).is_none_or(|&byte| byte == b'/');
+    // Byte by byte: there may be 65,536 levels.
+    let is_sound = |(at, &byte): (usize, &u8)| match byte {
+        0 => false,
+        b'+' => ends_level(at.checked_sub(1)) && ends_level(Some(at + 1)),
+        b'#' => ends_level(at.checked_sub(1)) && at + 1 == bytes.len(),
+        _ => true,
+    };
+    !filter.is_empty() && filter.len() <= TOPIC_BYTES_MAX && bytes.iter().enumerate().all(is_sound)
 }
 
 /// Whether a message on `topic` is for a subscription to `filter` (MQTT 3.1.1, 4.7). Both must be valid.

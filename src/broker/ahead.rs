@@ -25,7 +25,7 @@ impl Connection {
             self.has_packet = true;
             let read = self.unread.split_to(found.bytes).freeze();
             let others = self.take_out(&read)?;
-            self.frames = [&self.frames[..], &others].concat().into();
+            self.put_behind(&others);
         }
         Ok(())
     }
@@ -35,8 +35,15 @@ impl Connection {
         let Some(header) = peek(&self.frames, usize::MAX)? else { return Ok(()) };
         let behind = self.frames.split_off(header.packet_bytes());
         let others = self.take_out(&behind)?;
-        self.frames = [&self.frames[..], &others].concat().into();
+        self.put_behind(&others);
         self.look_ahead()
+    }
+
+    fn put_behind(&mut self, others: &[u8]) {
+        // What waits may be long, and most of what comes is acknowledgements.
+        if !others.is_empty() {
+            self.frames = [&self.frames[..], others].concat().into();
+        }
     }
 
     /// Deals with acknowledgements and pings among some packets, and returns the others.
@@ -48,6 +55,7 @@ impl Connection {
             match header.kind() {
                 kind::PUBACK..=kind::PUBCOMP => {
                     wellformed::check(frame, self.version)?;
+                    self.slice.spend_bytes(frame.len());
                     self.on_ack(header.kind(), &frame[header.header_bytes..])?;
                 }
                 kind::PINGREQ if header.body_bytes == 0 => self.output.pong(),

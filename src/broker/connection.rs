@@ -31,6 +31,7 @@ use super::silence::{Refusing, Silence};
 use super::standing::{Keeper, Listed};
 use super::subscriptions::Targets;
 use super::traffic::Tally;
+use super::turns::Queue;
 use super::turnstile::Visit;
 use super::will::Will;
 use super::work::Slice;
@@ -426,6 +427,8 @@ impl Connection {
         let mut holds_back = false;
         let mut could_read = true;
         let mut turn_bytes = 0;
+        let server = self.server.clone();
+        let mut queue = Queue::new(&server.turns);
         let tick = tokio::time::sleep(self.tick());
         tokio::pin!(tick);
         self.resume().await?;
@@ -440,6 +443,7 @@ impl Connection {
                 self.process()?;
             }
             if self.has_stale_rights() {
+                queue.leave();
                 self.review_rights().await?;
                 self.process()?;
             }
@@ -457,6 +461,9 @@ impl Connection {
             self.tell_traffic();
             let takes_more = self.takes_more();
             let wants_turn = self.wants_turn();
+            if !wants_turn {
+                queue.leave();
+            }
             let can_read =
                 (self.frames.is_empty() || self.reads_ahead()) && !self.is_held && self.reads_enough();
             if can_read {
@@ -489,11 +496,17 @@ impl Connection {
                     Some(Order::End(Reason::SHUTTING_DOWN)) => self.begin_farewell(),
                     order => return Ok(End::ordered(order)),
                 },
+                // Before what may always be ready, or whoever has the place would keep it while others wait.
+                place = queue.place(&self.slice), if wants_turn => {
+                    self.slice = place.begin().await;
+                    self.refill();
+                    self.process()?;
+                }
                 written = write_some(writer, self.output.unwritten()), if wants_write => match written {
                     Ok(written) => {
                         self.output.advance(written.bytes);
                         holds_back = written.holds_back;
-                        refusing.note_taken(written.bytes, Instant::now());
+                        refusing.note_taken(written.bytes, Instant::now);
                     }
                     Err(_gone) => return Ok(End::Lost(Ended::Lost)),
                 },
@@ -505,6 +518,7 @@ impl Connection {
                         if self.frames.is_empty() {
                             self.process()?;
                         } else {
+                            queue.leave();
                             self.review_rights().await?;
                             self.look_ahead()?;
                         }
@@ -530,14 +544,9 @@ impl Connection {
                         self.process()?;
                     }
                 }
-                () = self.visit.called(), if self.visit.is_waiting() => self.process()?,
+                () = self.visit.called(), if self.visit.is_waiting() && !self.is_held => self.process()?,
                 () = until(self.paused_until), if self.paused_until.is_some() => {
                     self.paused_until = None;
-                    self.process()?;
-                }
-                slice = self.server.turns.slice(), if wants_turn => {
-                    self.slice = slice;
-                    self.refill();
                     self.process()?;
                 }
             }

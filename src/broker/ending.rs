@@ -86,7 +86,7 @@ impl Connection {
         R: AsyncRead + Unpin,
         W: AsyncWrite + Unpin,
     {
-        self.server.turns.take().await;
+        let mut slice = self.server.turns.take().await;
         let goodbye = end.reason();
         let patience = if matches!(end, End::Closing(_)) { LINGER_CLOSING } else { LINGER };
         self.server.bus.note_end(Ended::from(&end), &self.who());
@@ -102,7 +102,7 @@ impl Connection {
         self.will = self.will.take().filter(|will| will.judge(&server, who).is_ok());
         // Nobody works it off any more.
         (self.unread, self.frames) = Default::default();
-        self.leave_groups().await;
+        self.leave_groups(&mut slice).await;
         self.tell_traffic();
         self.visit.leave();
         self.note_waiting();
@@ -116,8 +116,10 @@ impl Connection {
             will: self.will.take(),
         };
         match end {
-            End::TakenOver { is_clean, reply } => leaving.hand_over(&self.server, is_clean, reply).await,
-            _ => leaving.leave(&self.server, orders).await,
+            End::TakenOver { is_clean, reply } => {
+                leaving.hand_over(&self.server, is_clean, reply, &mut slice).await
+            }
+            _ => leaving.leave(&self.server, orders, &mut slice).await,
         }
         if let Some(reason) = goodbye {
             self.output.goodbye(reason);
@@ -139,9 +141,8 @@ impl Connection {
     /// Gives up the places in shared groups; what waits here for this client goes to another member, or stays in the session.
     ///
     /// It may be much, so the others have their turn in between.
-    async fn leave_groups(&mut self) {
+    async fn leave_groups(&mut self, slice: &mut Slice) {
         let server = self.server.clone();
-        let mut slice = Slice::new();
         let members = self.session.subscriptions_mut();
         let mut places: Vec<_> =
             members.filter_map(|(id, subscription)| Some((id, subscription.membership.take()?))).collect();
@@ -150,7 +151,7 @@ impl Connection {
             if place.leave() {
                 deserted.push((*id, place.group.clone()));
             }
-            server.turns.go_on(&mut slice, CHANGE_UNITS).await;
+            server.turns.go_on(slice, CHANGE_UNITS).await;
         }
         let member_of: HashSet<_> = places.iter().map(|(id, _)| *id).collect();
         for waiting in self.shared_queue.close() {
@@ -169,13 +170,13 @@ impl Connection {
                 if !self.keeps(&member_of, id, &publication) {
                     self.note_deserted(1);
                 }
-                server.turns.go_on(&mut slice, KEEP_UNITS).await;
+                server.turns.go_on(slice, KEEP_UNITS).await;
             }
         }
         // Now what waits in the groups goes to others, behind what waited here.
         for place in places {
             drop(place);
-            server.turns.go_on(&mut slice, CHANGE_UNITS).await;
+            server.turns.go_on(slice, CHANGE_UNITS).await;
         }
     }
 

@@ -17,26 +17,28 @@ const GIVE_UNITS: usize = 10;
 
 /// Ends a session: gives back what came by shared groups and is not acknowledged, and ends the subscriptions. A QoS 2 message that the
 /// client was sent stays with it, for another member must not get it a second time (MQTT 5, 4.8.2).
-pub(super) async fn end(server: &Server, client_id: &str, mut session: Box<Session>) {
-    let mut slice = Slice::new();
+pub(super) async fn end(server: &Server, client_id: &str, mut session: Box<Session>, slice: &mut Slice) {
+    // It has room for others' filters from here on, however long it takes until its own are gone.
+    server.bus.subscriptions().evict(&session.standing);
     let mut dropped = 0;
     let inflight = std::mem::take(&mut session.inflight).into_iter();
     session.unsent = 0;
     for message in inflight {
         let is_owed = message.delivery.qos == Qos::AtLeastOnce;
-        dropped += u64::from(is_owed && is_lost(server, message.delivery, &mut slice));
-        server.turns.go_on(&mut slice, DROP_UNITS).await;
+        dropped += u64::from(is_owed && is_lost(server, message.delivery, slice));
+        server.turns.go_on(slice, DROP_UNITS).await;
     }
     while let Some(delivery) = session.pending.pop_front() {
-        dropped += u64::from(is_lost(server, delivery, &mut slice));
-        server.turns.go_on(&mut slice, DROP_UNITS).await;
+        dropped += u64::from(is_lost(server, delivery, slice));
+        server.turns.go_on(slice, DROP_UNITS).await;
     }
     note_dropped(server, client_id, dropped, "the last member of a shared subscription left");
-    while session.end_a_subscription() {
-        server.turns.go_on(&mut slice, CHANGE_UNITS).await;
+    for subscription in session.take_subscriptions() {
+        drop(subscription);
+        server.turns.go_on(slice, CHANGE_UNITS).await;
     }
     while session.mailbox.take().is_some() {
-        server.turns.go_on(&mut slice, DROP_UNITS).await;
+        server.turns.go_on(slice, DROP_UNITS).await;
     }
 }
 

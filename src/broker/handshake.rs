@@ -13,6 +13,7 @@ use super::refused::Cause;
 use super::server::Server;
 use super::shares::Owner;
 use super::will::Will;
+use super::work::{BYTES_PER_UNIT, Slice};
 use bytes::{BufMut, BytesMut};
 use rumqttd::protocol::{
     ConnAck, ConnAckProperties, Connect, ConnectProperties, ConnectReturnCode, Packet, Protocol, v5::V5,
@@ -25,6 +26,9 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 /// less are refused.
 const CONNACK_BYTES_MAX: usize = 24;
 const ASSIGNED_ID_BYTES_MAX: usize = 37;
+
+/// How often a CONNECT's bytes are gone through.
+const CONNECT_PASSES: usize = 3;
 
 /// What a socket that has not said CONNECT takes of memory beside what was read from it.
 pub(super) const CONNECTING_BYTES: usize = 12 * 1024;
@@ -224,6 +228,8 @@ pub(super) async fn judge(
 ) -> Result<Hello, Refusal> {
     let version = version(&frame.bytes[frame.header_bytes..])?;
     let refuse = |fault| Refusal::new(version, fault);
+    // A large one is gone through in one go, once it has its turn.
+    server.turns.go_on(&mut Slice::new(), frame.bytes.len() * CONNECT_PASSES / BYTES_PER_UNIT).await;
     let Lean { frame, will_pairs } = lean(&frame.bytes, version).map_err(|reason| refuse(reason.into()))?;
     let Packet::Connect(connect, properties, will, will_properties, login) =
         codec::decode(&frame, version).map_err(|reason| refuse(reason.into()))?

@@ -28,6 +28,9 @@ const BATCH_MESSAGES_MAX: usize = 512;
 /// come behind a large one.
 const PACKETS_IN_A_ROW_MAX: usize = 4_096;
 
+/// Units of work to keep a message, beside what its bytes take.
+const RETAIN_UNITS: usize = 10;
+
 /// Of the first byte of a PUBLISH: it may have been sent before.
 const DUP: u8 = 0b1000;
 
@@ -62,6 +65,10 @@ fn publish_refusal(cause: Cause) -> Reason {
 impl Connection {
     /// Deals with every complete packet that was read, as far as it may go.
     pub(super) fn process(&mut self) -> Result<(), Reason> {
+        if self.is_held {
+            // It goes on when the router has caught up.
+            return Ok(());
+        }
         // Whatever changes from here on wakes a publisher that is found to have to wait.
         self.progress.mark_unchanged();
         if self.has_stale_rights() {
@@ -136,6 +143,7 @@ impl Connection {
             kind::PUBLISH => return self.on_publish(header.first, &frame.slice(header.header_bytes..)),
             kind::PUBACK..=kind::PUBCOMP => {
                 wellformed::check(frame, self.version)?;
+                self.slice.spend_bytes(frame.len());
                 self.on_ack(header.kind(), &frame[header.header_bytes..])?;
             }
             kind::SUBSCRIBE => return self.on_list(frame, true),
@@ -169,6 +177,11 @@ impl Connection {
 
     fn on_publish(&mut self, first: u8, body: &Bytes) -> Result<Progress, Reason> {
         let mut publish = self.read_publish(first, body)?;
+        self.slice.spend_bytes(publish.properties.block_bytes);
+        if publish.retain {
+            self.slice.spend(RETAIN_UNITS);
+            self.slice.spend_bytes(publish.payload.len());
+        }
         let deadline_ms = self.check_properties(&mut publish)?;
         let mut cause = self.route(&publish.topic)?;
         if cause.is_none() && !self.may_be_answered_on(publish.properties.response_topic) {
@@ -179,11 +192,12 @@ impl Connection {
         if refusal == Reason::SUCCESS && !self.has_room(bytes)? {
             return Ok(Progress::Wait);
         }
-        if self.is_too_fast()? {
-            return Ok(Progress::Wait);
-        }
         if publish.qos > Qos::AtMostOnce && (self.owes_too_much() || self.server.bus.is_draining()) {
             self.waits_for_answers = true;
+            return Ok(Progress::Wait);
+        }
+        // Last of what it may wait for, or it would pay again.
+        if self.is_too_fast()? {
             return Ok(Progress::Wait);
         }
         self.received.note_publish(publish.payload.len());

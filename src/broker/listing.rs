@@ -13,6 +13,9 @@ use bytes::Bytes;
 /// No local, of a SUBSCRIBE's options.
 const NO_LOCAL: u8 = 0b100;
 
+/// How often a filter's bytes are gone through each time the list is: for its text, its form, and its depth or its name.
+pub(super) const PASSES: usize = 3;
+
 /// One filter of the list.
 pub(super) struct Entry<'a> {
     pub filter: &'a str,
@@ -92,7 +95,7 @@ impl Listing {
         while !self.is_checked && !slice.is_over() {
             let (entry, next) = self.entry_at(self.next)?;
             slice.spend(1);
-            slice.spend_bytes(entry.filter.len());
+            slice.spend_bytes(PASSES * entry.filter.len());
             if self.is_subscribe {
                 let subscribed = parse_filter(entry.filter).ok_or(Reason::FILTER_INVALID)?;
                 if subscribed.group.is_some() && entry.no_local() {

@@ -29,7 +29,7 @@ impl Connection {
         while !places.is_empty() {
             self.join_some(&mut places);
             if self.slice.is_over() {
-                self.slice = self.server.turns.slice().await;
+                self.slice = self.server.turns.slice(&self.slice).await;
             }
         }
         self.session.unsent = self.session.inflight.len();
@@ -37,15 +37,13 @@ impl Connection {
         Ok(())
     }
 
-    /// Takes places in shared groups until the slice is over, while nothing is published.
+    /// Takes places in shared groups until the slice is over.
     fn join_some(&mut self, places: &mut Vec<(usize, String, String)>) {
-        let server = self.server.clone();
-        let hold = server.bus.hold();
         while !self.slice.is_over()
             && let Some((id, group, path)) = places.pop()
         {
             self.slice.spend(CHANGE_UNITS);
-            self.join(&hold, id, &group, &path);
+            self.join(id, &group, &path);
         }
     }
 

@@ -39,6 +39,7 @@ impl Leaving {
         server: &Server,
         is_clean: bool,
         reply: oneshot::Sender<Option<Box<Session>>>,
+        slice: &mut Slice,
     ) {
         let ends = is_clean || self.session.expiry_s == 0;
         // A delayed will is for clients that stay away (MQTT 5, 3.1.3.2.2).
@@ -48,17 +49,17 @@ impl Leaving {
         }
         let mut session = Some(self.session);
         if let Some(ended) = session.take_if(|_| ends) {
-            handover::end(server, &self.client_id, ended).await;
+            handover::end(server, &self.client_id, ended, slice).await;
         }
         if let Some(session) = &mut session {
-            detach(server, session).await;
+            detach(server, session, slice).await;
         }
         // An error means that the newcomer is gone already; the session goes with it.
         let _gone = reply.send(session);
     }
 
     /// Ends the session, or keeps it in a task of its own if it outlives its connection.
-    pub async fn leave(mut self, server: &Arc<Server>, mut orders: mpsc::Receiver<Order>) {
+    pub async fn leave(mut self, server: &Arc<Server>, mut orders: mpsc::Receiver<Order>, slice: &mut Slice) {
         if self.session.expiry_s > 0 && server.is_serving() {
             self.session.standing.begin(self.session.worth());
             if let Some(place) = admission::keep(server, &self.session.standing) {
@@ -70,7 +71,7 @@ impl Leaving {
             server.bus.reached.note(Limit::ParkedSessions, &self.client_id);
             self.session.expiry_s = 0;
         }
-        self.end(server, &mut orders).await;
+        self.end(server, &mut orders, slice).await;
     }
 
     fn park(self, server: Arc<Server>, orders: mpsc::Receiver<Order>, place: Place) {
@@ -84,16 +85,16 @@ impl Leaving {
     }
 
     /// Ends the session, or hands it over if another connection has asked for it meanwhile.
-    async fn end(mut self, server: &Server, orders: &mut mpsc::Receiver<Order>) {
+    async fn end(mut self, server: &Server, orders: &mut mpsc::Receiver<Order>, slice: &mut Slice) {
         if server.registry.release(&self.client_id, self.generation) {
             if let Some(will) = self.will.take() {
                 will.publish(server);
             }
-            return handover::end(server, &self.client_id, self.session).await;
+            return handover::end(server, &self.client_id, self.session, slice).await;
         }
         while let Some(order) = orders.recv().await {
             if let Order::HandOver { is_clean, reply } = order {
-                return self.hand_over(server, is_clean, reply).await;
+                return self.hand_over(server, is_clean, reply, slice).await;
             }
         }
     }
@@ -103,23 +104,26 @@ impl Leaving {
         let left_at = Instant::now();
         let expiry_s = self.session.expiry_s;
         let expires_at = (expiry_s != u32::MAX).then(|| left_at + seconds(expiry_s));
-        detach(&server, &mut self.session).await;
         let mut slice = Slice::new();
+        detach(&server, &mut self.session, &mut slice).await;
         loop {
             let will_at = self.will.as_ref().map(|will| left_at + seconds(will.delay_s.min(expiry_s)));
             tokio::select! {
                 biased;
                 order = orders.recv() => match order {
-                    Some(Order::HandOver { is_clean, reply }) => return self.hand_over(&server, is_clean, reply).await,
+                    Some(Order::HandOver { is_clean, reply }) => return self.hand_over(&server, is_clean, reply, &mut slice).await,
                     Some(Order::GiveWay { .. }) => {
                         self.session.expiry_s = 0;
-                        return self.end(&server, &mut orders).await;
+                        slice = server.turns.take().await;
+                        return self.end(&server, &mut orders, &mut slice).await;
                     }
                     Some(Order::End(_)) | None => return,
                 },
                 () = until(expires_at) => {
                     server.traffic.expired.add(1);
-                    return self.end(&server, &mut orders).await;
+                    // Many may expire at once.
+                    slice = server.turns.take().await;
+                    return self.end(&server, &mut orders, &mut slice).await;
                 }
                 () = until(will_at) => {
                     if let Some(will) = self.will.take() {
@@ -128,13 +132,13 @@ impl Leaving {
                 }
                 () = self.session.mailbox.arrival(), if takes_more(&server, &self.session) => {
                     if slice.is_over() {
-                        slice = server.turns.slice().await;
+                        slice = server.turns.slice(&slice).await;
                     }
                     queue_some(&server, &mut self.session, &mut slice);
                     self.session.standing.note(self.session.worth());
                     self.session.tell_holding(&server.traffic);
                     if self.session.expiry_s == 0 {
-                        return self.end(&server, &mut orders).await;
+                        return self.end(&server, &mut orders, &mut slice).await;
                     }
                 }
             }
@@ -161,11 +165,10 @@ fn takes_more(server: &Server, session: &Session) -> bool {
 }
 
 /// Copies what is in flight, so that it does not pin the large blocks it was read in.
-async fn detach(server: &Server, session: &mut Session) {
-    let mut slice = Slice::new();
+async fn detach(server: &Server, session: &mut Session, slice: &mut Slice) {
     for index in 0..session.inflight.len() {
         slice.spend_bytes(session.inflight.detach(index));
-        server.turns.go_on(&mut slice, 1).await;
+        server.turns.go_on(slice, 1).await;
     }
 }
 

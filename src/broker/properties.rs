@@ -34,11 +34,13 @@ pub(super) struct Read<'a> {
     pub response_topic: Option<&'a str>,
     pub expiry_s: Option<u32>,
     pub alias: Option<u16>,
+    /// What all of them take in the packet.
+    pub block_bytes: usize,
 }
 
 /// Reads the properties of a PUBLISH from a client, without their length.
 pub(super) fn read(block: &[u8]) -> Result<Read<'_>, Reason> {
-    let mut read = Read::default();
+    let mut read = Read { block_bytes: block.len(), ..Read::default() };
     // Where the broker's own stand, in order. Each comes once, or the block would not be well formed.
     let (mut taken, mut count) = ([0..0, 0..0], 0);
     let mut has_identifier = false;

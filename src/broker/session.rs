@@ -337,10 +337,9 @@ impl Session {
         self.subscriptions.remove(&id).is_some()
     }
 
-    /// Removes any of the subscriptions; `false` when there is none.
-    pub fn end_a_subscription(&mut self) -> bool {
-        let Some(filter) = self.by_filter.keys().next().cloned() else { return false };
-        self.remove(&filter)
+    /// Gives its subscriptions away, each of which ends when it is dropped.
+    pub fn take_subscriptions(&mut self) -> impl Iterator<Item = Subscription> + use<> {
+        std::mem::take(&mut self.subscriptions).into_values()
     }
 
     /// What this client gets of a message that came for some of its subscriptions; `None` when nothing, because they have ended,

@@ -5,9 +5,8 @@ use super::admission;
 use super::codec::Version;
 use super::config::{RefusedSubscription, WideFilters};
 use super::connection::Connection;
-use super::hold::Hold;
 use super::inbound::Progress;
-use super::listing::{Entry, Listing, RetainHandling};
+use super::listing::{Entry, Listing, PASSES, RetainHandling};
 use super::reached::Limit;
 use super::reason::Reason;
 use super::refused::Cause;
@@ -65,12 +64,9 @@ impl Connection {
         Ok(Progress::Done)
     }
 
-    /// One slice of a SUBSCRIBE, while nothing is published.
     fn subscribe_some(&mut self, listing: &mut Listing) -> Result<(), Reason> {
-        let server = self.server.clone();
-        let hold = server.bus.hold();
         while !listing.is_answered() && !self.slice.is_over() {
-            let outcome = self.subscribe_filter(&hold, &listing.next()?, listing.identifier);
+            let outcome = self.subscribe_filter(&listing.next()?, listing.identifier);
             listing.answer(self.code(outcome))?;
         }
         Ok(())
@@ -80,7 +76,7 @@ impl Connection {
         while !listing.is_answered() && !self.slice.is_over() {
             let filter = listing.next()?.filter;
             self.slice.spend(JUDGE_UNITS);
-            self.slice.spend_bytes(filter.len());
+            self.slice.spend_bytes(PASSES * filter.len());
             let is_known = self.session.remove(filter);
             if is_known {
                 self.slice.spend(CHANGE_UNITS);
@@ -99,16 +95,17 @@ impl Connection {
     }
 
     /// Judges one sound filter and makes its subscription.
-    fn subscribe_filter(
-        &mut self,
-        hold: &Hold<'_>,
-        entry: &Entry<'_>,
-        identifier: Option<usize>,
-    ) -> Result<Qos, Reason> {
+    fn subscribe_filter(&mut self, entry: &Entry<'_>, identifier: Option<usize>) -> Result<Qos, Reason> {
         let Subscribed { group, path } = parse_filter(entry.filter).ok_or(Reason::FILTER_INVALID)?;
+        self.slice.spend_bytes(PASSES * entry.filter.len());
+        // First of all, because what comes then grows with the levels.
+        if let Some(limit) = self.server.config.limits.broken_by(path) {
+            let is_too_deep = limit == Limit::TopicLevels;
+            self.note_refused(if is_too_deep { Cause::FilterLevels } else { Cause::FilterBytes }, path);
+            return Err(Reason::FILTER_INVALID);
+        }
         let is_new = !self.session.is_subscribed(entry.filter);
         self.slice.spend(JUDGE_UNITS + self.server.config.access.effort());
-        self.slice.spend_bytes(entry.filter.len());
         let grant = self.grant(path);
         if let Some(reason) = self.subscribe_refusal(path, group, grant, is_new) {
             return Err(reason);
@@ -126,13 +123,16 @@ impl Connection {
         }
         if let Some(group) = group {
             if is_new {
-                self.join(hold, id, group, path);
+                self.join(id, group, path);
             }
             return Ok(options.qos);
         }
+        // Nothing is published between the subscription and what it finds retained, and for no longer: others wait for that.
+        let server = self.server.clone();
+        let hold = server.bus.hold();
         if is_new {
             let mailbox = self.session.mailbox.clone();
-            mailbox.widen(self.server.bus.lag_bytes(path));
+            mailbox.widen(server.bus.lag_bytes(path));
             let registration = hold.subscribe(path, Subscriber::Session { mailbox, subscription: id });
             if let Some(subscription) = self.session.subscription_mut(id) {
                 subscription.registration = Some(registration);
@@ -195,11 +195,6 @@ impl Connection {
             self.note_refused(Cause::Overlapping, path);
             return Some(Reason::QUOTA_EXCEEDED);
         }
-        if let Some(limit) = limits.broken_by(path) {
-            let is_too_deep = limit == Limit::TopicLevels;
-            self.note_refused(if is_too_deep { Cause::FilterLevels } else { Cause::FilterBytes }, path);
-            return Some(Reason::FILTER_INVALID);
-        }
         if !admission::makes_room_for(server, &self.session.standing, path, group) {
             self.note_refused(Cause::Filters, path);
             return Some(Reason::QUOTA_EXCEEDED);
@@ -212,7 +207,7 @@ impl Connection {
     }
 
     /// Takes a place in a shared group.
-    pub(super) fn join(&mut self, hold: &Hold<'_>, id: usize, group: &str, path: &str) {
+    pub(super) fn join(&mut self, id: usize, group: &str, path: &str) {
         let config = &self.server.config;
         let judge = (config.wide_filters == WideFilters::Withhold || sys::is_about_the_broker(path))
             .then(|| Judge { access: config.access.clone(), who: self.session.identity.clone() });
@@ -220,7 +215,7 @@ impl Connection {
         let holder = self.session.holder.clone();
         let member =
             Member { standing: self.session.standing.clone(), subscription: id, queue, judge, holder };
-        let membership = hold.join(path, group, member);
+        let membership = self.server.bus.hold().join(path, group, member);
         self.is_member = true;
         if let Some(subscription) = self.session.subscription_mut(id) {
             subscription.membership = Some(membership);

@@ -192,9 +192,18 @@ impl<'a> Reader<'a> {
     ) -> Result<(), Reason> {
         let block = self.0;
         let mut seen = 0u64;
-        while !self.0.is_empty() {
+        let takes_pairs = allowed.contains(&USER);
+        while let Some(&property) = self.0.first() {
             let start = block.len() - self.0.len();
-            let property = self.take(1)?[0];
+            self.take(1)?;
+            if property == USER && takes_pairs {
+                // There may be 200,000 of these in a packet.
+                self.text()?;
+                self.text()?;
+                let end = block.len() - self.0.len();
+                see(property, &block[start + 1..end], start..end);
+                continue;
+            }
             let Some(value) = value(property).filter(|_| allowed.contains(&property)) else {
                 return Err(Reason::MALFORMED);
             };
@@ -231,12 +240,14 @@ impl<'a> Reader<'a> {
     pub fn text(&mut self) -> Result<&'a str, Reason> {
         let bytes = usize::from(codec::u16_at(self.0, 0)?);
         self.take(2)?;
-        // There may be 400,000 of these in a packet.
         if bytes == 0 {
             return Ok("");
         }
-        let text = std::str::from_utf8(self.take(bytes)?).map_err(|_| Reason::MALFORMED)?;
-        if text.contains('\0') { Err(Reason::MALFORMED) } else { Ok(text) }
+        let text = self.take(bytes)?;
+        // Where it is short, a look for NUL that is made for long ones costs more than the rest.
+        let has_nul = if bytes < 32 { text.iter().any(|&byte| byte == 0) } else { text.contains(&0) };
+        let text = std::str::from_utf8(text).map_err(|_| Reason::MALFORMED)?;
+        if has_nul { Err(Reason::MALFORMED) } else { Ok(text) }
     }
 
     fn binary(&mut self) -> Result<(), Reason> {

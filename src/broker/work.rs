@@ -2,26 +2,41 @@
 //!
 //! It is counted, not timed: the same packets are cut at the same places whatever else the machine does.
 
+use std::time::{Duration, Instant};
+
 /// The units of a slice. A unit is some tenths of a microsecond, such as a look into a map.
 pub(super) const SLICE_UNITS: usize = 1_000;
 /// Bytes that are copied, hashed or checked for one unit.
-const BYTES_PER_UNIT: usize = 256;
+pub(super) const BYTES_PER_UNIT: usize = 256;
 /// Levels that are compared by their marks for one unit.
 const LEVELS_PER_UNIT: usize = 128;
-
 /// Messages that are moved up when one before them goes, for one unit.
 const MOVES_PER_UNIT: usize = 16;
+
+/// A slice that has lasted for so long is of somebody who asks for little.
+const CALM: Duration = Duration::from_millis(100);
 
 /// What is left of a slice.
 #[derive(Debug)]
 pub(super) struct Slice {
     left: usize,
+    began: Instant,
 }
 
 impl Slice {
     /// A whole one.
     pub fn new() -> Self {
-        Self { left: SLICE_UNITS }
+        Self::of(SLICE_UNITS)
+    }
+
+    /// A smaller one.
+    pub fn of(units: usize) -> Self {
+        Self { left: units, began: Instant::now() }
+    }
+
+    /// Whether it has lasted for so long that whoever has it asks for little.
+    pub fn is_calm(&self) -> bool {
+        self.began.elapsed() >= CALM
     }
 
     /// So much was done. The last piece may be larger than what was left.

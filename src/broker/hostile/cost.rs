@@ -20,11 +20,15 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-/// A slice, the last piece of work in it, and what a session that ends begins with.
-const UNITS_IN_A_ROW_MAX: u64 = 3 * SLICE_UNITS as u64;
+/// A slice, and the last piece of work in it: the largest packet's properties are gone through in one go.
+const UNITS_IN_A_ROW_MAX: u64 = 6 * SLICE_UNITS as u64;
 /// Packets of one attacker: so many, or fewer where they are large.
 const PACKETS_MAX: usize = 12;
 const BYTES: usize = 128 * 1_024;
+/// Packets that come before those.
+const PROLOGUE_MAX: usize = 200;
+/// The most levels that a name has as a rule, what topics may have with the usual bounds, and what there is room for.
+const LEVELS: [usize; 4] = [20, 20, 130, 30_000];
 /// What is left of the largest packet beside what its recipe fills it with.
 const SPARE_BYTES: usize = 4_096;
 /// What packets are there to search among.
@@ -71,12 +75,26 @@ struct Recipe {
     words: Vec<&'static str>,
     ends_open: bool,
     distinct: bool,
+    /// Of a PUBLISH.
+    qos: u8,
+    retain: bool,
+    /// What the same client sends first: so many subscriptions or retained messages.
+    prologue: Option<Box<Recipe>>,
 }
 
 impl Recipe {
     fn any(kind: &'static str, rng: &mut ChaCha8Rng) -> Self {
-        let mut recipe =
-            Self { kind, count: 1, levels: 1, words: vec!["a"], ends_open: false, distinct: true };
+        let mut recipe = Self {
+            kind,
+            count: 1,
+            levels: 1,
+            words: vec!["a"],
+            ends_open: false,
+            distinct: true,
+            qos: 0,
+            retain: true,
+            prologue: None,
+        };
         for _ in 0..4 {
             recipe.change(rng);
         }
@@ -84,9 +102,23 @@ impl Recipe {
     }
 
     fn change(&mut self, rng: &mut ChaCha8Rng) {
-        match rng.random_range(0..7) {
+        match rng.random_range(0..10) {
             0 | 1 => self.count = (self.count * rng.random_range(1..50)).min(200_000),
-            2 => self.levels = (self.levels * rng.random_range(1..6)).min(20),
+            2 => {
+                let most = LEVELS[rng.random_range(0..LEVELS.len())];
+                self.levels = (self.levels * rng.random_range(1..6)).min(most);
+            }
+            7 => self.qos = rng.random_range(0..3),
+            8 => self.retain = rng.random(),
+            9 => {
+                let kind = ["SUBSCRIBE", "PUBLISH"][rng.random_range(0..2)];
+                let own = self.prologue.take().filter(|own| own.kind == kind && own.prologue.is_none());
+                let mut own = own.unwrap_or_else(|| Box::new(Self { prologue: None, ..self.clone() }));
+                own.kind = kind;
+                own.change(rng);
+                own.prologue = None;
+                self.prologue = Some(own);
+            }
             3 => self.words.push(["a", "b", "+", ""][rng.random_range(0..4)]),
             4 => drop(self.words.drain(1..)),
             5 => self.ends_open = rng.random(),
@@ -103,7 +135,19 @@ impl Recipe {
         if self.ends_open {
             levels.push("#".to_owned());
         }
-        levels.join("/")
+        let mut name = levels.join("/");
+        name.truncate(usize::from(u16::MAX));
+        name
+    }
+
+    /// The packets that it begins with, which carry nothing but their names.
+    fn first_packets(&self, bytes_max: usize) -> Vec<u8> {
+        let Some(prologue) = &self.prologue else { return Vec::new() };
+        if prologue.kind == "SUBSCRIBE" {
+            return prologue.packet(0, bytes_max);
+        }
+        let bare = Self { count: 1, ..(**prologue).clone() };
+        (0..prologue.count.min(PROLOGUE_MAX)).flat_map(|round| bare.packet(round, bytes_max)).collect()
     }
 
     /// One of the packets, not larger than the broker takes.
@@ -115,7 +159,10 @@ impl Recipe {
             "PUBLISH" => {
                 let mut body = Vec::new();
                 text(&mut body, &self.name(round).replace(['+', '#'], "a"));
-                (body, 0x31)
+                if self.qos > 0 {
+                    body.extend([0, 7]);
+                }
+                (body, 0x30 | self.qos << 1 | u8::from(self.retain))
             }
             // With a will that has as many.
             "CONNECT" => (b"\0\x04MQTT\x05\x06\0\0".to_vec(), 0x10),
@@ -197,9 +244,10 @@ async fn weigh(arena: &mut Arena, recipe: &Recipe) -> (f64, u64, Duration) {
     if recipe.kind != "CONNECT" {
         bytes.extend(b"\x10\x0f\x00\x04MQTT\x05\x02\x00\x00\x00\x00\x02co");
     }
+    bytes.extend(recipe.first_packets(packet_bytes_max));
     bytes.extend((0..packets).flat_map(|round| recipe.packet(round, packet_bytes_max)));
     bytes.extend([0xe0, 0]);
-    arena.packets += packets as u64 + 2;
+    arena.packets += packets as u64 + 3;
     // The broker may end the connection before it has read everything.
     let _ended = to.write_all(&bytes).await;
     drop(to);
