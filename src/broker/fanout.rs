@@ -8,8 +8,9 @@ use super::server::Server;
 use bytes::Bytes;
 use std::sync::Arc;
 
-/// Messages in a row; then the sessions have their turn.
+/// Messages in a row, and sessions and groups that they are for, each time; then the sessions have their turn. One message may be for more.
 const ROUND_MESSAGES_MAX: usize = 256;
+const ROUND_RECIPIENTS_MAX: usize = 2_048;
 
 /// Runs until the router ends.
 pub(super) async fn run(server: Arc<Server>, mut lane: LaneReceiver) {
@@ -22,13 +23,15 @@ pub(super) async fn run(server: Arc<Server>, mut lane: LaneReceiver) {
 async fn serve(server: &Server, lane: &mut LaneReceiver) -> Result<(), RouterGone> {
     loop {
         let mut next = Some(lane.next().await?);
-        let mut round = 0;
+        let (mut messages, mut recipients) = (0, 0);
         while let Some(ready) = next {
             if let Some(envelope) = ready {
+                recipients += envelope.targets.sessions.len() + envelope.targets.groups.len();
                 distribute(server, envelope);
             }
-            round += 1;
-            next = if round < ROUND_MESSAGES_MAX { lane.ready()? } else { None };
+            messages += 1;
+            let goes_on = messages < ROUND_MESSAGES_MAX && recipients < ROUND_RECIPIENTS_MAX;
+            next = if goes_on { lane.ready()? } else { None };
         }
         lane.lane.frees_publishers();
         if !server.is_serving() {
