@@ -8,7 +8,7 @@ use super::rules::AccessRules;
 use super::users::Users;
 use std::io;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Instant;
 
@@ -19,6 +19,7 @@ const PATTERNS_PER_UNIT: usize = 4;
 pub struct Guard {
     policy: RwLock<Arc<Policy>>,
     version: AtomicU64,
+    effort: AtomicUsize,
     /// Clients that say nothing of who they are may connect, and do what the rules allow everyone.
     admits_anonymous: bool,
     logins: Logins,
@@ -31,6 +32,11 @@ struct Policy {
     rules: AccessRules,
 }
 
+/// Units of work to judge somebody by the rules.
+fn effort(rules: &AccessRules) -> usize {
+    1 + rules.patterns() / PATTERNS_PER_UNIT
+}
+
 impl Guard {
     /// Starts the thread that checks passwords.
     ///
@@ -38,6 +44,7 @@ impl Guard {
     /// When the system has no thread left.
     pub fn new(users: Users, rules: AccessRules, limits: AttemptLimits) -> io::Result<Self> {
         Ok(Self {
+            effort: AtomicUsize::new(effort(&rules)),
             policy: RwLock::new(Arc::new(Policy { users, rules })),
             version: AtomicU64::new(0),
             admits_anonymous: false,
@@ -54,6 +61,7 @@ impl Guard {
 
     /// Puts other users and rules in force, from the next packet on.
     pub fn replace(&self, users: Users, rules: AccessRules) {
+        self.effort.store(effort(&rules), Ordering::Relaxed);
         *self.policy.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Policy { users, rules });
         self.version.fetch_add(1, Ordering::Release);
     }
@@ -120,7 +128,7 @@ impl Access for Guard {
     }
 
     fn effort(&self) -> usize {
-        1 + self.policy().rules.patterns() / PATTERNS_PER_UNIT
+        self.effort.load(Ordering::Relaxed)
     }
 
     fn is_welcome(&self, who: &Identity) -> bool {

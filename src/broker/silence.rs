@@ -81,8 +81,9 @@ impl Refusing {
     }
 
     /// The client has taken so many bytes.
-    pub fn note_taken(&mut self, bytes: usize, now: Instant) {
-        self.0 = self.0.map(|since| (since + bought(bytes)).min(now));
+    pub fn note_taken(&mut self, bytes: usize, now: impl FnOnce() -> Instant) {
+        // Most take all that there is, at once.
+        self.0 = self.0.map(|since| (since + bought(bytes)).min(now()));
     }
 
     pub fn lasts(&self, limit: Duration, now: Instant) -> bool {
@@ -150,10 +151,10 @@ mod tests {
         let after = |half: u64| start + Duration::from_millis(500 * half);
         let mut refusing = Refusing::default();
         refusing.note(true, || start);
-        (1..=120).for_each(|half| refusing.note_taken(1, after(half)));
+        (1..=120).for_each(|half| refusing.note_taken(1, || after(half)));
         let lasts = |refusing: &Refusing, s| refusing.lasts(Duration::from_secs(s), after(120));
         assert!(lasts(&refusing, 59) && !lasts(&refusing, 60));
-        refusing.note_taken(1 << 20, after(120));
+        refusing.note_taken(1 << 20, || after(120));
         assert!(!lasts(&refusing, 1), "a slow line takes as much");
         refusing.note(false, || start);
         assert!(!lasts(&refusing, 0));
