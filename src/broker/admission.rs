@@ -6,12 +6,16 @@ use super::reached::Limit;
 use super::server::Server;
 use super::shares::{Owner, Place};
 use super::standing::{Keeper, Roster, Standing, Worth};
+use super::work::Slice;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 /// One place in so many is kept for owners that the broker knows: users, those who are online or have a session, and those who
 /// were online lately. However many strangers come with one connection each, these get in.
 const RESERVED_ONE_IN: usize = 20;
+
+/// Units of work to find the session that goes first.
+const EVICTION_UNITS: usize = 100;
 
 /// A client's place, until its connection or session gives it up.
 pub(super) struct Seated {
@@ -88,6 +92,7 @@ pub(super) fn makes_room_for(
     newcomer: &Standing,
     filter: &str,
     group: Option<&str>,
+    slice: &mut Slice,
 ) -> bool {
     let room = server.bus.subscriptions().room(filter, group, newcomer);
     let sessions = &server.sessions;
@@ -95,6 +100,7 @@ pub(super) fn makes_room_for(
         Room::Free => return true,
         Room::None => return false,
         Room::FromOwner(hog) => {
+            slice.spend(EVICTION_UNITS);
             let with_filters = |own: &Standing| {
                 let has_any = own.filters.load(Ordering::Relaxed) > 0 && !own.is_evicted();
                 has_any.then(|| own.worth())
@@ -103,6 +109,7 @@ pub(super) fn makes_room_for(
             (hog, evicted)
         }
         Room::FromSession(number) => {
+            slice.spend(EVICTION_UNITS);
             let that_one = |own: &Standing| (own.session == number).then_some(());
             (newcomer.owner.clone(), make_way(server, sessions, &newcomer.owner, true, that_one))
         }
@@ -123,11 +130,8 @@ pub(super) fn make_way<R: Ord>(
     rank: impl Fn(&Standing) -> Option<R>,
 ) -> Option<Arc<Standing>> {
     let is_told = |own: &Standing| if own.is_told() { None } else { rank(own) };
-    while let Some(first) = roster.first(owner, is_told) {
+    roster.ranked(owner, is_told).into_iter().find(|first| {
         first.tell();
-        if server.registry.give_way(&first.keeper(), ends_session) {
-            return Some(first);
-        }
-    }
-    None
+        server.registry.give_way(&first.keeper(), ends_session)
+    })
 }

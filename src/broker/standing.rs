@@ -134,18 +134,18 @@ impl Roster {
         Listed { roster: self.clone(), owner: owner.clone(), session: standing.session }
     }
 
-    /// Of `owner`'s sessions that have a rank the one with the least, and among those that have the same the one that idles longest.
-    pub fn first<R: Ord>(
-        &self,
-        owner: &Owner,
-        rank: impl Fn(&Standing) -> Option<R>,
-    ) -> Option<Arc<Standing>> {
+    /// Those of `owner`'s sessions that have a rank: the one with the least first, and among those that have the same the one that idles longest.
+    pub fn ranked<R: Ord>(&self, owner: &Owner, rank: impl Fn(&Standing) -> Option<R>) -> Vec<Arc<Standing>> {
         let listing = lock(&self.0);
-        let ranked = listing.get(owner)?.values().filter_map(|own| {
+        let mut ranked: Vec<_> = listing
+            .get(owner)
+            .into_iter()
+            .flat_map(|sessions| sessions.values())
             // The session's number decides between those that have idled since the same millisecond.
-            Some(((rank(own)?, own.active_ms(), own.session), own))
-        });
-        ranked.min_by(|(one, _), (other, _)| one.cmp(other)).map(|(_, own)| own.clone())
+            .filter_map(|own| Some(((rank(own)?, own.active_ms(), own.session), own.clone())))
+            .collect();
+        ranked.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        ranked.into_iter().map(|(_, own)| own).collect()
     }
 }
 
@@ -182,10 +182,10 @@ mod tests {
                 .collect();
         let first = |below: Worth| {
             let ranked = |own: &Standing| Some(own.worth()).filter(|worth| *worth < below);
-            roster.first(&owner, ranked).map(|own| own.session)
+            roster.ranked(&owner, ranked).first().map(|own| own.session)
         };
         assert_eq!((first(Worth::Holding), first(Worth::Bare)), (Some(3), None));
-        assert_eq!(roster.first(&Owner::Node, |own| Some(own.worth())).map(|own| own.session), None);
+        assert_eq!(roster.ranked(&Owner::Node, |own| Some(own.worth())).len(), 0);
         drop(listed);
         assert!(lock(&roster.0).is_empty(), "nothing is left of sessions that have ended");
     }

@@ -195,7 +195,7 @@ impl Connection {
             self.note_refused(Cause::Overlapping, path);
             return Some(Reason::QUOTA_EXCEEDED);
         }
-        if !admission::makes_room_for(server, &self.session.standing, path, group) {
+        if !admission::makes_room_for(server, &self.session.standing, path, group, &mut self.slice) {
             self.note_refused(Cause::Filters, path);
             return Some(Reason::QUOTA_EXCEEDED);
         }

@@ -244,10 +244,10 @@ impl<'a> Reader<'a> {
             return Ok("");
         }
         let text = self.take(bytes)?;
-        // Where it is short, a look for NUL that is made for long ones costs more than the rest.
-        let has_nul = if bytes < 32 { text.iter().any(|&byte| byte == 0) } else { text.contains(&0) };
-        let text = std::str::from_utf8(text).map_err(|_| Reason::MALFORMED)?;
-        if has_nul { Err(Reason::MALFORMED) } else { Ok(text) }
+        if text.contains(&0) {
+            return Err(Reason::MALFORMED);
+        }
+        std::str::from_utf8(text).map_err(|_| Reason::MALFORMED)
     }
 
     fn binary(&mut self) -> Result<(), Reason> {
