@@ -27,9 +27,6 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 const CONNACK_BYTES_MAX: usize = 24;
 const ASSIGNED_ID_BYTES_MAX: usize = 37;
 
-/// How often a CONNECT's bytes are gone through.
-const CONNECT_PASSES: usize = 3;
-
 /// What a socket that has not said CONNECT takes of memory beside what was read from it.
 pub(super) const CONNECTING_BYTES: usize = 12 * 1024;
 
@@ -229,7 +226,7 @@ pub(super) async fn judge(
     let version = version(&frame.bytes[frame.header_bytes..])?;
     let refuse = |fault| Refusal::new(version, fault);
     // A large one is gone through in one go, once it has its turn.
-    server.turns.go_on(&mut Slice::new(), frame.bytes.len() * CONNECT_PASSES / BYTES_PER_UNIT).await;
+    server.turns.go_on(&mut Slice::new(), frame.bytes.len() / BYTES_PER_UNIT).await;
     let Lean { frame, will_pairs } = lean(&frame.bytes, version).map_err(|reason| refuse(reason.into()))?;
     let Packet::Connect(connect, properties, will, will_properties, login) =
         codec::decode(&frame, version).map_err(|reason| refuse(reason.into()))?

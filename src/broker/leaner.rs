@@ -46,9 +46,13 @@ impl<'a> Body<'a> {
         self.pass(|left| left.text().map(drop))?;
         let flags = self.left.rest().get(1).copied().unwrap_or_default();
         self.pass(|left| left.take(4).map(drop))?;
-        self.thin(CONNECT_PROPERTIES)?;
+        self.thin(CONNECT_PROPERTIES, |_| {})?;
         self.pass(|left| left.text().map(drop))?;
-        if flags & HAS_WILL == 0 { Ok(Vec::new()) } else { self.thin(WILL_PROPERTIES) }
+        let mut will_pairs = Vec::new();
+        if flags & HAS_WILL != 0 {
+            self.thin(WILL_PROPERTIES, |pair| will_pairs.extend_from_slice(pair))?;
+        }
+        Ok(will_pairs)
     }
 
     fn disconnect(&mut self) -> Result<(), Reason> {
@@ -61,7 +65,7 @@ impl<'a> Body<'a> {
             self.own.push(0);
             return Ok(());
         }
-        self.thin(DISCONNECT_PROPERTIES).map(drop)
+        self.thin(DISCONNECT_PROPERTIES, |_| {})
     }
 
     /// Takes what `read` reads over.
@@ -72,18 +76,18 @@ impl<'a> Body<'a> {
         Ok(())
     }
 
-    /// Takes a block of properties over without those of the user, which are returned.
-    fn thin(&mut self, allowed: &[u8]) -> Result<Vec<u8>, Reason> {
+    /// Takes a block of properties over without those of the user, which `see` is shown.
+    fn thin(&mut self, allowed: &[u8], mut see: impl FnMut(&[u8])) -> Result<(), Reason> {
         let bytes = self.left.varint()?;
         let block = self.left.take(bytes)?;
-        let (mut others, mut pairs) = (Vec::new(), Vec::new());
-        Reader::new(block).each_property(allowed, |property, _, range| {
-            let part = if property == USER { &mut pairs } else { &mut others };
-            part.extend_from_slice(&block[range]);
+        let mut others = Vec::new();
+        Reader::new(block).each_property(allowed, |property, _, range| match property {
+            USER => see(&block[range]),
+            _ => others.extend_from_slice(&block[range]),
         })?;
         put_varint(&mut self.own, others.len());
         self.own.extend(others);
-        Ok(pairs)
+        Ok(())
     }
 }
 
