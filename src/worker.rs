@@ -128,3 +128,6 @@ pub struct Done<C> {
     /// The forward pass it was part of.
     pub inference: Duration,
 }
+
+#[cfg(test)]
+mod tests;

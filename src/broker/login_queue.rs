@@ -99,6 +99,10 @@ impl<T> State<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+    use std::sync::{Arc, mpsc};
+    use std::thread;
+    use std::time::Duration;
 
     fn address(host: u8) -> IpAddr {
         [10, 0, 0, host].into()
@@ -134,5 +138,91 @@ mod tests {
         queue.put(address(1), "a").unwrap();
         queue.close();
         assert_eq!(queue.take(), None);
+    }
+
+    proptest! {
+        /// Steps: an address and how many logins come from it, or that one is taken.
+        #[test]
+        fn every_login_is_taken_in_its_turn_or_told_that_it_was_not(
+            waiting_max in 1_usize..12,
+            steps in prop::collection::vec((0..5_u8, 0..4_u8), 1..120),
+        ) {
+            let queue = LoginQueue::new(waiting_max);
+            let (mut kept, mut refused, mut taken) = (Vec::new(), 0, Vec::new());
+            let mut put = 0;
+            for (host, logins) in steps {
+                for _ in 0..logins {
+                    let login = Arc::new((host, put));
+                    match queue.put(address(host), login.clone()) {
+                        Ok(()) => kept.push(login),
+                        Err(Busy) => refused += 1,
+                    }
+                    put += 1;
+                }
+                if logins == 0 && lock(&queue.state).waiting.total() > 0 {
+                    taken.extend(queue.take());
+                }
+                prop_assert!(lock(&queue.state).waiting.total() <= waiting_max);
+            }
+            let is_left: Vec<_> = kept.iter().filter(|login| Arc::strong_count(login) > 1).collect();
+            let waiting = is_left.len() - taken.len();
+            prop_assert_eq!(lock(&queue.state).waiting.total(), waiting);
+            // From here on nobody comes, so each address has had its turn before another has its second.
+            let mut turns = Vec::new();
+            for _ in 0..waiting {
+                let login = queue.take().expect("it waits");
+                turns.push(login.0);
+                taken.push(login);
+            }
+            let addresses = turns.iter().collect::<std::collections::HashSet<_>>().len();
+            let first = &turns[..addresses];
+            prop_assert!(first.iter().all(|host| first.iter().filter(|other| *other == host).count() == 1), "{turns:?}");
+            let dropped = kept.iter().filter(|login| Arc::strong_count(login) == 1).count();
+            prop_assert_eq!(taken.len() + dropped + refused, put);
+            for host in 0..5 {
+                let order: Vec<_> = taken.iter().filter(|login| login.0 == host).map(|login| login.1).collect();
+                prop_assert!(order.is_sorted(), "{order:?}");
+            }
+            let state = lock(&queue.state);
+            prop_assert!(state.lanes.is_empty() && state.turns.is_empty() && state.waiting.most().is_none());
+        }
+    }
+
+    #[test]
+    fn whoever_waits_for_logins_gets_all_of_them_and_hears_of_the_end() {
+        const LOGINS: u8 = 40;
+        for round in 0..20 {
+            let queue = Arc::new(LoginQueue::new(usize::from(LOGINS) * 3));
+            let (answer, answers) = mpsc::channel();
+            let takers: Vec<_> = (0..1 + round % 3)
+                .map(|_| {
+                    let (queue, answer) = (queue.clone(), answer.clone());
+                    thread::spawn(move || {
+                        while let Some(login) = queue.take() {
+                            answer.send(login).unwrap();
+                        }
+                    })
+                })
+                .collect();
+            let clients: Vec<_> = (0..3_u8)
+                .map(|host| {
+                    let queue = queue.clone();
+                    thread::spawn(move || {
+                        for login in 0..LOGINS {
+                            queue.put(address(host), (host, login)).unwrap();
+                        }
+                    })
+                })
+                .collect();
+            clients.into_iter().for_each(|client| client.join().unwrap());
+            let patience = Duration::from_secs(60);
+            let mut all: Vec<_> =
+                (0..3 * LOGINS).map(|_| answers.recv_timeout(patience).expect("it is taken")).collect();
+            all.sort_unstable();
+            all.dedup();
+            assert_eq!(all.len(), 3 * usize::from(LOGINS));
+            queue.close();
+            takers.into_iter().for_each(|taker| taker.join().unwrap());
+        }
     }
 }

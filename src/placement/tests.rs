@@ -343,17 +343,20 @@ struct Play {
     deadline_ms: Option<u32>,
     urgency: usize,
     may_copy: bool,
+    /// Of each leg to the cloud, made by the network.
+    copies: u32,
 }
 
 fn plays() -> impl Strategy<Value = Play> {
     let cloud = prop::option::weighted(0.8, (0u32..1_500, ends()));
-    (0u32..200, ends(), cloud, prop::option::of(0u32..200), 0usize..5, any::<bool>()).prop_map(
-        |(edge_ms, edge, cloud, deadline_ms, urgency, may_copy)| Play {
+    (0u32..200, ends(), cloud, prop::option::of(0u32..200), 0usize..5, any::<bool>(), 0u32..2).prop_map(
+        |(edge_ms, edge, cloud, deadline_ms, urgency, may_copy, copies)| Play {
             edge: (edge_ms, edge),
             cloud,
             deadline_ms,
             urgency,
             may_copy,
+            copies,
         },
     )
 }
@@ -399,7 +402,110 @@ fn play(chooser: &mut Chooser, play: &Play, mut now: Instant) -> (u32, [u32; 2])
     (ended, asked)
 }
 
+/// A request of a [`Table`] with the way it goes, and its legs as they set out.
+struct Played {
+    number: u64,
+    begun: Instant,
+    play: Play,
+}
+
+impl Request for Played {
+    type Leg = (u64, Site);
+    type Said = ();
+    type Answer = u64;
+
+    fn number(&self) -> u64 {
+        self.number
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.play.deadline_ms.map(|ms| self.begun + ms * MS)
+    }
+
+    fn urgency(&self) -> Option<Urgency> {
+        Urgency::ALL.get(self.play.urgency).copied()
+    }
+
+    fn leg(&self, site: Site, _: Option<Instant>, _: Instant) -> Self::Leg {
+        (self.number, site)
+    }
+
+    fn answer(self, (): (), _: Made) -> u64 {
+        self.number
+    }
+}
+
+/// Plays requests side by side, the next one so many milliseconds after the one before, and returns how often each ended.
+fn play_together(table: &mut Table<Played>, plays: &[(u32, Play)]) -> Vec<u32> {
+    let mut now = Instant::now();
+    let mut next_at = now;
+    let mut coming = plays.iter().enumerate().peekable();
+    // What the network still carries. The first word of a site counts, and a copy may come in its place.
+    let mut legs: Vec<(Instant, u64, Site)> = Vec::new();
+    let mut ended = vec![0; plays.len()];
+    loop {
+        if let Some((_, (gap, _))) = coming.peek() {
+            next_at = next_at.max(now) + *gap * MS;
+        }
+        legs.sort_by_key(|(at, ..)| *at);
+        let arrives = coming.peek().map(|_| next_at);
+        let due = table.next_due();
+        let Some(at) = [arrives, due, legs.first().map(|(at, ..)| *at)].into_iter().flatten().min() else {
+            return ended;
+        };
+        now = now.max(at);
+        let (mut ends, mut setting_out) = (Ends::default(), [Vec::new(), Vec::new()]);
+        if arrives == Some(at)
+            && let Some((number, (_, play))) = coming.next()
+        {
+            let request = Played { number: number as u64, begun: now, play: play.clone() };
+            table.begin(request, now, &mut setting_out);
+        } else if due == Some(at) {
+            table.look(now, &mut ends);
+        } else {
+            let (_, number, site) = legs.remove(0);
+            let play = &plays[number as usize].1;
+            match if site == Site::Edge { Some(play.edge.1) } else { play.cloud.map(|(_, end)| end) } {
+                Some(LegEnd::Lost { is_told: false }) | None => {
+                    table.leg_lost(site, number, false, now, &mut ends);
+                }
+                Some(end) => table.leg_ended(site, number, (end, ()), now, &mut ends),
+            }
+        }
+        let follow = table.take_outgoing();
+        for (number, site) in setting_out.into_iter().chain(follow).flatten() {
+            let play = &plays[number as usize].1;
+            let (ms, copies) = match site {
+                Site::Edge => (play.edge.0, 0),
+                Site::Cloud => (play.cloud.map_or(0, |(ms, _)| ms), play.copies),
+            };
+            legs.push((now + ms * MS, number, site));
+            for copy in 1..=copies {
+                table.leg_copied(site);
+                legs.push((now + (ms + 7 * copy) * MS, number, site));
+            }
+        }
+        ends.answers
+            .into_iter()
+            .chain(ends.lost.into_iter().map(|request| request.number))
+            .for_each(|number| ended[number as usize] += 1);
+    }
+}
+
 proptest! {
+    #[test]
+    fn requests_side_by_side_end_once_each_and_nothing_of_them_is_kept(
+        policy in policies(),
+        in_flight_max in 0usize..20,
+        plays in prop::collection::vec((0u32..40, plays()), 1..40),
+    ) {
+        let mut table = Table::new(Chooser::new(Config::new(policy), THRESHOLDS, Some(100 * MS)), in_flight_max);
+        let ended = play_together(&mut table, &plays);
+        prop_assert!(ended.iter().all(|count| *count == 1), "{ended:?}");
+        prop_assert!(table.is_empty() && table.next_due().is_none() && !table.has_outgoing());
+        prop_assert!(!Site::ALL.iter().any(|site| table.has_legs(*site)));
+    }
+
     #[test]
     fn every_request_ends_once_and_asks_each_site_at_most_once(
         policy in policies(),

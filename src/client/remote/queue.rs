@@ -117,6 +117,12 @@ fn properties_bytes(own: &Properties) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use rand::{RngExt, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
+    use tokio::task::{JoinHandle, yield_now};
+
     use super::*;
 
     fn large(bytes: usize) -> Message {
@@ -166,5 +172,92 @@ mod tests {
         drop(receiver);
         held.clear();
         assert!(!sender.send(large(1)).await, "nobody takes it");
+    }
+
+    /// Tasks that send, and the connection's side: it takes batches, and lets what it holds go in any order.
+    struct Schedule {
+        rng: ChaCha8Rng,
+        sender: Sender,
+        receiver: Receiver,
+        sending: Vec<JoinHandle<bool>>,
+        held: Vec<Waiting>,
+        put: usize,
+        given_up: usize,
+        taken: usize,
+    }
+
+    impl Schedule {
+        fn new(seed: u64) -> Self {
+            let mut rng = ChaCha8Rng::seed_from_u64(seed);
+            let (sender, receiver) = queue(rng.random_range(1..6), rng.random_range(500..6_000));
+            let (sending, held) = (Vec::new(), Vec::new());
+            Self { rng, sender, receiver, sending, held, put: 0, given_up: 0, taken: 0 }
+        }
+
+        async fn step(&mut self) {
+            let bytes = self.rng.random_range(0..3_000);
+            match self.rng.random_range(0..7) {
+                0..=2 => {
+                    let sender = self.sender.clone();
+                    self.sending.push(tokio::spawn(async move { sender.send(large(bytes)).await }));
+                    self.put += 1;
+                }
+                3 => self.put += usize::from(self.sender.try_send(large(bytes)).is_ok()),
+                4 => self.give_up().await,
+                5 => self.take().await,
+                _ => self.let_go(),
+            }
+            yield_now().await;
+        }
+
+        /// Whoever waits may stop doing so, with a part of its room or none.
+        async fn give_up(&mut self) {
+            if self.sending.is_empty() {
+                return;
+            }
+            let one = self.sending.swap_remove(self.rng.random_range(0..self.sending.len()));
+            one.abort();
+            self.given_up += usize::from(one.await.is_err());
+        }
+
+        async fn take(&mut self) {
+            if !self.receiver.is_empty() {
+                let batch_max = self.rng.random_range(1..4);
+                self.taken += self.receiver.recv_many(&mut self.held, batch_max).await;
+            }
+        }
+
+        fn let_go(&mut self) {
+            if !self.held.is_empty() {
+                self.held.swap_remove(self.rng.random_range(0..self.held.len()));
+            }
+        }
+
+        /// Nobody comes any more, and the connection takes what there is, and holds nothing for long.
+        async fn settle(&mut self) {
+            while self.taken < self.put - self.given_up {
+                self.held.clear();
+                self.taken += self.receiver.recv_many(&mut self.held, 2).await;
+            }
+            self.held.clear();
+            for one in self.sending.drain(..) {
+                assert!(one.await.expect("it does not panic"), "somebody takes messages");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_is_let_in_whatever_is_held_and_whoever_gives_up() {
+        for seed in 0..300 {
+            let mut schedule = Schedule::new(seed);
+            for _ in 0..schedule.rng.random_range(1..60) {
+                schedule.step().await;
+            }
+            let settled = tokio::time::timeout(Duration::from_secs(60), schedule.settle()).await;
+            let Schedule { sender, put, given_up, taken, .. } = &schedule;
+            assert!(settled.is_ok(), "seed {seed}: of {put} sent, {given_up} given up, {taken} have come");
+            assert_eq!(sender.room.available_permits(), sender.bytes_max, "seed {seed}");
+            assert_eq!(sender.sender.capacity(), sender.messages_max, "seed {seed}");
+        }
     }
 }
