@@ -6,6 +6,8 @@ mod support;
 
 #[path = "support/mqtt.rs"]
 mod mqtt;
+#[path = "support/waiting.rs"]
+mod waiting;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,6 +23,7 @@ use nearfar::{Detector, Node};
 use serde_json::json;
 use support::gate::{Gate, gated};
 use support::{Sensor, assert_error};
+use waiting::wait_until;
 
 const REQUEST: &str = "ml/inference/request";
 const ANSWERS: [&str; 2] = ["ml/inference/result/#", "ml/inference/error/#"];
@@ -182,9 +185,7 @@ fn a_request_that_is_sent_again_while_it_is_under_way_is_answered_once_to_each()
     drop(first);
     let mut again = Client::accepted(address, &Connect::v5("a").persistent());
     publish(&mut again, QOS_1 | DUP, 1, &payload(1, 0.5));
-    while node.statistics("edge").unwrap().received < 2 {
-        std::thread::yield_now();
-    }
+    wait_until("requests never arrive", || node.statistics("edge").unwrap().received >= 2);
     assert!(again.until_pong().is_empty());
     gate.open();
     assert_eq!(ack(&again.receive()), (PUBACK, 1, 0));

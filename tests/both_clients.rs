@@ -3,6 +3,8 @@
 #[path = "support/mqtt.rs"]
 mod mqtt;
 mod support;
+#[path = "support/waiting.rs"]
+mod waiting;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -17,6 +19,7 @@ use nearfar::network::Profile;
 use rumqttc::v5::mqttbytes::v5::PublishProperties;
 use serde_json::json;
 use support::{MODEL, PATIENCE, Sensor, assert_error, request};
+use waiting::wait_until;
 
 const REQUEST: &str = "ml/inference/request";
 const RESULTS: &str = "ml/inference/result/#";
@@ -177,9 +180,9 @@ fn a_stopped_node_has_answered_everything(build: Build) {
     for number in 0..20 {
         sensor.publish(REQUEST, Qos::AtLeastOnce, request("s", number));
     }
-    while stage.node.statistics("cloud").expect("the deployment exists").received < 20 {
-        std::thread::yield_now();
-    }
+    wait_until("requests never arrive", || {
+        stage.node.statistics("cloud").expect("the deployment exists").received >= 20
+    });
     let (_, total) = stage.node.stop().remove(0);
     assert_eq!((total.answered, total.in_flight), (20, 0));
     for _ in 0..20 {

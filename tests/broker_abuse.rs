@@ -3,12 +3,15 @@
 
 #[path = "support/mqtt.rs"]
 mod mqtt;
+#[path = "support/waiting.rs"]
+mod waiting;
 
 use mqtt::{Client, Connect, PATIENCE, packet, start, start_default};
 use nearfar::broker::{Broker, BrokerError, Config};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use waiting::wait_until;
 
 /// A client sends a message to itself: connections are accepted, and the router routes.
 fn assert_well(broker: &Broker, address: SocketAddr) {
@@ -94,9 +97,7 @@ fn the_last_member_of_a_persistent_shared_subscription_may_drop() {
     Client::v3(address, "p").publish_acked("t", b"x", false);
     assert_eq!(member.receive().payload(), b"x");
     drop(member);
-    while broker.statistics().parked_sessions == 0 {
-        std::thread::yield_now();
-    }
+    wait_until("the session is not parked", || broker.statistics().parked_sessions > 0);
     assert_well(&broker, address);
     let mut member = Client::accepted(address, &connect);
     assert_eq!(member.receive().payload(), b"x", "it was not acknowledged");
@@ -148,9 +149,7 @@ fn clients_may_retry_after_the_broker_was_full() {
     }
     first.disconnect();
     second.disconnect();
-    while broker.statistics().connections > 0 {
-        std::thread::yield_now();
-    }
+    wait_until("somebody is connected still", || broker.statistics().connections == 0);
     assert_well(&broker, address);
 }
 
@@ -228,9 +227,9 @@ fn more_sockets_than_the_broker_serves_are_closed_and_it_goes_on() {
     assert_eq!(idle.next_back().unwrap().next(), None);
     drop(idle);
     // The broker sees the closed sockets in its own time.
-    while Client::open(address, false).connect_or_none("probe").is_none() {
-        std::thread::yield_now();
-    }
+    wait_until("the closed sockets are not seen", || {
+        Client::open(address, false).connect_or_none("probe").is_some()
+    });
     assert!(broker.is_alive());
 }
 

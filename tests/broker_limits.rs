@@ -11,11 +11,14 @@ mod schedules;
 mod shares;
 #[path = "broker_limits/wait.rs"]
 mod wait;
+#[path = "support/waiting.rs"]
+mod waiting;
 
 use mqtt::{Client, Connect, PATIENCE, Packet, packet, start, trickle};
 use nearfar::broker::{Broker, Config, Limit, Limits, OverRate, PendingPolicy};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
+use waiting::wait_until;
 
 fn with(limits: Limits) -> (Broker, SocketAddr) {
     start(Config { limits, ..Config::loopback() })
@@ -537,9 +540,7 @@ fn what_waited_for_a_client_with_a_wide_window_comes_before_what_is_published_wh
     let mut client = Client::accepted(address, &connect);
     client.subscribe("t", 1);
     drop(client);
-    while broker.statistics().parked_sessions == 0 {
-        std::thread::yield_now();
-    }
+    wait_until("the session is not parked", || broker.statistics().parked_sessions > 0);
     let mut publisher = Client::v3(address, "p");
     let publish = |publisher: &mut Client, numbers: std::ops::Range<u16>| {
         for number in numbers {

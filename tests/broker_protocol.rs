@@ -5,10 +5,13 @@
 mod mqtt;
 #[path = "broker_protocol/sys.rs"]
 mod sys;
+#[path = "support/waiting.rs"]
+mod waiting;
 
 use mqtt::{Client, Connect, PATIENCE, packet, start, start_default, string};
 use nearfar::broker::{Config, SharedStrategy};
 use nearfar::mqtt::Message;
+use waiting::wait_until;
 
 const PUBACK: u8 = 0x40;
 const PUBREC: u8 = 0x50;
@@ -165,9 +168,7 @@ fn a_persistent_session_keeps_subscriptions_and_messages() {
         assert_eq!(connack.body[0], 0);
         client.subscribe("t", 1);
         client.disconnect();
-        while broker.statistics().parked_sessions == 0 {
-            std::thread::yield_now();
-        }
+        wait_until("the session is not parked", || broker.statistics().parked_sessions > 0);
         let mut publisher = Client::v3(address, "p");
         for n in 0..150u8 {
             publisher.publish_acked("t", &[n], false);
@@ -205,12 +206,8 @@ fn a_session_of_mqtt_5_ends_when_it_expires() {
     let connect = Connect { properties: vec![17, 0, 0, 0, 1], ..Connect::v5("c") };
     let client = Client::accepted(address, &connect);
     client.disconnect();
-    while broker.statistics().parked_sessions == 0 {
-        std::thread::yield_now();
-    }
-    while broker.statistics().parked_sessions > 0 {
-        std::thread::yield_now();
-    }
+    wait_until("the session is not parked", || broker.statistics().parked_sessions > 0);
+    wait_until("the session does not expire", || broker.statistics().parked_sessions == 0);
     let (_client, connack) = Client::connect(address, &Connect { is_clean: false, ..connect });
     assert_eq!(connack.body[0], 0);
 }
@@ -351,9 +348,7 @@ fn what_the_last_member_of_a_group_left_goes_to_whoever_has_joined_since() {
     publisher.publish_acked("t", b"unacknowledged", false);
     assert_eq!(last.receive().payload5(), b"unacknowledged");
     drop(last);
-    while broker.statistics().parked_sessions == 0 {
-        std::thread::yield_now();
-    }
+    wait_until("the session is not parked", || broker.statistics().parked_sessions > 0);
     let mut heir = Client::v5(address, "heir");
     assert_eq!(heir.subscribe("$share/g/t", 1), 1);
     // Its session ends when it comes back and wants another.

@@ -13,6 +13,8 @@ mod prometheus;
 #[path = "cli_serve/refused.rs"]
 mod refused;
 mod support;
+#[path = "support/waiting.rs"]
+mod waiting;
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;

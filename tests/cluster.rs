@@ -8,6 +8,8 @@ mod mqtt;
 #[path = "support/raw_broker.rs"]
 mod raw_broker;
 mod support;
+#[path = "support/waiting.rs"]
+mod waiting;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -23,6 +25,7 @@ use nearfar::{Node, client};
 use raw_broker::{remote, remote_v3};
 use support::process::{Process, nearfar};
 use support::{MODEL, PATIENCE, Sensor, request};
+use waiting::wait_until;
 
 const REQUEST: &str = "ml/inference/request";
 const RESULTS: &str = "ml/inference/result/#";
@@ -270,10 +273,10 @@ fn two_nodes_that_read_each_others_answers_answer_once() {
             let counts = node.statistics("edge").unwrap();
             (counts.received, counts.answered, counts.answers_dropped)
         };
-        while counts(&other) != (0, 0, 1) {
+        wait_until("the answer is not dropped", || {
             assert_eq!(counts(&other).0, 0, "it answers an answer");
-            std::thread::yield_now();
-        }
+            counts(&other) == (0, 0, 1)
+        });
         assert_eq!(counts(&one), (1, 1, 0));
         // Nothing else was said.
         assert_eq!(sensor.ask("a/s", request("s", 2)).topic, "a/s");

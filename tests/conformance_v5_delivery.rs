@@ -5,10 +5,13 @@
 mod mqtt;
 #[path = "conformance/shared.rs"]
 mod shared;
+#[path = "support/waiting.rs"]
+mod waiting;
 
 use mqtt::{Client, Connect, Packet, packet, start_default, string};
 use nearfar::broker::Broker;
 use std::net::SocketAddr;
+use waiting::wait_until;
 
 const PUBACK: u8 = 0x40;
 const PUBREC: u8 = 0x50;
@@ -24,9 +27,7 @@ fn assert_disconnects(address: SocketAddr, name: &str, bytes: &[u8], reason: u8)
 }
 
 fn wait_until_parked(broker: &Broker) {
-    while broker.statistics().parked_sessions == 0 {
-        std::thread::yield_now();
-    }
+    wait_until("the session is not parked", || broker.statistics().parked_sessions > 0);
 }
 
 /// An acknowledgement with a reason code.

@@ -7,6 +7,8 @@ mod http_client;
 #[path = "support/prometheus.rs"]
 mod prometheus;
 mod support;
+#[path = "support/waiting.rs"]
+mod waiting;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -23,6 +25,7 @@ use nearfar::{Node, deployment};
 use prometheus::{Family, Sample, faults, scrape};
 use serde_json::Value;
 use support::{MODEL, Sensor, request};
+use waiting::wait_until;
 
 const REQUEST: &str = "ml/inference/request";
 const ANSWERS: [&str; 2] = ["ml/inference/result/#", "ml/inference/error/#"];
@@ -43,9 +46,9 @@ fn with_hybrid() -> Node {
     let node = Node::builder().deployment(Config::edge(), MODEL).deployment(hybrid, MODEL).start().unwrap();
     let sensor = Sensor::listening(node.mqtt_address().unwrap(), &["hybrid/ml/inference/result/#"]);
     sensor.ask("hybrid/ml/inference/request", request("press", 1));
-    while node.statistics("hybrid").unwrap().hybrid.unwrap().cloud_p95.is_none() {
-        std::thread::yield_now();
-    }
+    wait_until("the cloud never answers", || {
+        node.statistics("hybrid").unwrap().hybrid.unwrap().cloud_p95.is_some()
+    });
     node
 }
 

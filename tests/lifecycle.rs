@@ -3,6 +3,8 @@
 #[path = "support/mqtt.rs"]
 mod mqtt;
 mod support;
+#[path = "support/waiting.rs"]
+mod waiting;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -15,6 +17,7 @@ use nearfar::network::Profile;
 use nearfar::node::{NodeError, Readiness};
 use nearfar::{Node, deployment};
 use support::{MODEL, PATIENCE, Sensor, request};
+use waiting::wait_until;
 
 const REQUEST: &str = "ml/inference/request";
 const RESULTS: &str = "ml/inference/result/#";
@@ -84,9 +87,7 @@ fn stopping_answers_what_was_accepted() {
     for number in 0..100 {
         sensor.publish(REQUEST, Qos::AtLeastOnce, request("s", number));
     }
-    while node.statistics("cloud").unwrap().received < 100 {
-        std::thread::yield_now();
-    }
+    wait_until("requests never arrive", || node.statistics("cloud").unwrap().received >= 100);
     let (_, total) = node.stop().remove(0);
     assert_eq!((total.received, total.answered, total.in_flight), (100, 100, 0));
     for _ in 0..100 {
@@ -101,9 +102,7 @@ fn stopping_waits_no_longer_than_its_grace() {
     let node = Node::builder().shutdown_grace(grace).deployment(far, MODEL).start().unwrap();
     let sensor = Sensor::connect(node.mqtt_address().unwrap());
     sensor.publish(REQUEST, Qos::AtLeastOnce, request("s", 1));
-    while node.statistics("cloud").unwrap().received < 1 {
-        std::thread::yield_now();
-    }
+    wait_until("requests never arrive", || node.statistics("cloud").unwrap().received >= 1);
     let (_, total) = node.stop().remove(0);
     assert_eq!((total.received, total.answered, total.in_flight), (1, 0, 1));
     assert!(total.is_conserved());
@@ -176,9 +175,7 @@ fn requests_under_way_survive_the_restart_of_a_broker_elsewhere() {
     for number in 0..50 {
         sensor.publish(REQUEST, Qos::AtLeastOnce, request("s", number));
     }
-    while node.statistics("cloud").unwrap().received < 50 {
-        std::thread::yield_now();
-    }
+    wait_until("requests never arrive", || node.statistics("cloud").unwrap().received >= 50);
     drop(sensor);
     broker.stop(Duration::ZERO);
     let _broker = broker_on(address);

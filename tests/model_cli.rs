@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use model_support::{fixture, net, read};
+use model_support::{assert_close, fixture, net, read};
 use serde_json::Value;
 
 #[expect(clippy::unwrap_used, reason = "a helper of tests fails as a test does")]
@@ -82,6 +82,38 @@ fn convert_prints_what_it_wrote() {
 }
 
 #[test]
+fn a_converted_checkpoint_scores_as_the_checkpoint_itself_does() {
+    let directory = tempfile::tempdir().unwrap();
+    let best = directory.path().join("model_best.pth.tar");
+    std::fs::copy(fixture("pt/good/a_state_dict.pt"), &best).unwrap();
+    let more = |name: &str| fixture(&format!("pt/more/{name}.pt"));
+    let rows = read(&fixture("pt/inputs_32x32.f32"));
+    for (source, inputs) in
+        [(best.clone(), 32), (more("python2_ordered_dict_zip"), 8), (more("python2_ordered_dict_legacy"), 8)]
+    {
+        let target = directory.path().join("converted.safetensors");
+        let converted = nearfar(&["convert", text(&source), text(&target)], "");
+        assert!(converted.status.success(), "{}", String::from_utf8_lossy(&converted.stderr));
+        let lines: Vec<String> = rows.chunks(inputs).map(|row| format!("{row:?}\n")).collect();
+        let infer = |model: &Path| {
+            let output = nearfar(&["infer", text(model)], lines.concat());
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            String::from_utf8(output.stdout).unwrap()
+        };
+        let scores = infer(&target);
+        assert_eq!(scores, infer(&source), "{}", source.display());
+        let scores: Vec<f32> = scores
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).unwrap()["prediction"].as_f64().unwrap() as f32)
+            .collect();
+        assert_eq!(scores.len(), lines.len());
+        if source == best {
+            assert_close(&scores, &read(&fixture("pt/outputs_32x1.f32")), "model_best.pth.tar");
+        }
+    }
+}
+
+#[test]
 fn failures_exit_with_one() {
     let missing = nearfar(&["infer", "no/such/model", "--features", "1"], "");
     assert_eq!(missing.status.code(), Some(1));
@@ -127,15 +159,19 @@ fn shell(line: &str, argument: &Path) -> (Option<i32>, String) {
 #[test]
 fn a_full_or_closed_output_is_an_error_or_none_and_never_a_panic() {
     let model = net("deep");
-    for command in ["inspect", "infer", "convert"] {
-        let rest = if command == "convert" { "/dev/null" } else { "< /dev/null" };
-        let (_, said) = shell(&format!("\"$0\" {command} \"$1\" {rest} > /dev/full"), &model);
-        assert!(!said.contains("panicked"), "{command}: {said}");
-    }
     let (code, said) = shell("\"$0\" inspect \"$1\" > /dev/full", &model);
     assert_eq!((code, said.as_str()), (Some(1), FULL));
     let (code, said) = shell("echo '[1,2,3,4,5,6,7,8]' | \"$0\" infer \"$1\" > /dev/full", &model);
     assert_eq!((code, said.as_str()), (Some(1), FULL));
+    let (code, said) = shell("\"$0\" infer \"$1\" < /dev/null > /dev/full", &model);
+    assert_eq!((code, said.as_str()), (Some(0), ""), "nothing was to be written");
+    let directory = tempfile::tempdir().unwrap();
+    let target = directory.path().join("out.safetensors");
+    let convert = format!("\"$0\" convert \"$1\" '{}' > /dev/full", target.display());
+    let (code, said) = shell(&convert, &fixture("pt/good/f_f64.pt"));
+    assert_eq!((code, said.as_str()), (Some(1), FULL));
+    let inspected = nearfar(&["inspect", text(&target)], "");
+    assert!(inspected.status.success(), "the file is whole all the same");
     // Somebody who has read enough is no fault.
     let (code, said) = shell("{ \"$0\" inspect \"$1\"; echo $? >&2; } | true", &model);
     assert_eq!((code, said.as_str()), (Some(0), "0\n"));

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as a test does")]
 
 mod support;
+#[path = "support/waiting.rs"]
+mod waiting;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +21,7 @@ use rumqttc::v5::mqttbytes::v5::PublishProperties;
 use serde_json::json;
 use support::gate::{Gate, gated};
 use support::{Received, Sensor, assert_error};
+use waiting::wait_until;
 
 const REQUEST: &str = "ml/inference/request";
 const ANSWERS: [&str; 2] = ["ml/inference/result/#", "ml/inference/error/#"];
@@ -123,9 +126,7 @@ fn devices_have_turns_whatever_one_of_them_sends() {
     for device in ["calm1", "calm2", "calm3"] {
         ask(&sensor, device, 1, 0.5);
     }
-    while node.queued("edge").unwrap() < 53 {
-        std::thread::yield_now();
-    }
+    wait_until("requests never wait", || node.queued("edge").unwrap() >= 53);
     gate.open();
     let devices: Vec<_> =
         sensor.take(5).iter().map(|answer| answer.json()["device_id"].as_str().unwrap().to_owned()).collect();

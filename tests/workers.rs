@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as a test does")]
 
 mod support;
+#[path = "support/waiting.rs"]
+mod waiting;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -21,6 +23,7 @@ use nearfar::{Detector, Node};
 use serde_json::json;
 use support::gate::gated;
 use support::{MODEL, PATIENCE, Received, Sensor, assert_error, request};
+use waiting::wait_until;
 
 const REQUEST: &str = "ml/inference/request";
 const ANSWERS: [&str; 2] = ["ml/inference/result/#", "ml/inference/error/#"];
@@ -219,9 +222,7 @@ fn stopping_answers_what_every_worker_has_accepted() {
     for number in 0..30 {
         ask(&sensor, &format!("d{}", number % 5), number, 0.5);
     }
-    while node.statistics("edge").unwrap().received < 30 {
-        std::thread::yield_now();
-    }
+    wait_until("requests never arrive", || node.statistics("edge").unwrap().received >= 30);
     let stopping = std::thread::spawn(move || node.stop());
     gate.open();
     let (_, total) = stopping.join().unwrap().remove(0);

@@ -248,6 +248,7 @@ fn silent_sockets_of_one_address_keep_no_other_out() {
     others.iter_mut().for_each(Client::ping);
     assert!(silent[..3].iter_mut().all(|longest| longest.next().is_none()), "who has waited longest goes");
     assert!(broker.statistics().gave_way.of(Limit::Connecting) >= 3);
+    drop(silent);
     // Who has said CONNECT stays, however many come.
     let flood: Vec<_> =
         (0..280).map(|number| Client::open_from(4 + (number % 4) as u8, address, true)).collect();

@@ -7,6 +7,7 @@ use std::path::Path;
 use super::http_client::get;
 use super::mqtt::{Client, Connect, PATIENCE, packet, string};
 use super::support::process::{Process, nearfar_logging};
+use super::waiting::wait_until;
 use super::{access_files, write};
 
 /// A broker of which the log is read, and its counts.
@@ -270,9 +271,9 @@ fn a_connection_that_the_broker_ends_says_so_with_the_reason() {
     watched.assert_told("end", "keep_alive_timeout", &["client_id=\"asleep\""]);
     Client::v5(address, "polite").disconnect();
     drop(Client::v5(address, "gone"));
-    while watched.count("end", "disconnect") + watched.count("end", "lost") < 2 {
-        std::thread::yield_now();
-    }
+    wait_until("an end is not counted", || {
+        watched.count("end", "disconnect") + watched.count("end", "lost") >= 2
+    });
     watched.process.terminate();
 }
 

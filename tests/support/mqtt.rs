@@ -2,7 +2,7 @@
 #![allow(dead_code)] // each test target uses its own part
 #![allow(clippy::unwrap_used)] // helpers of tests fail by panicking
 
-use nearfar::broker::{Broker, Config};
+use nearfar::broker::{Broker, Config, raise_open_files_max};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
@@ -10,7 +10,9 @@ use std::time::Duration;
 /// Far longer than anything here takes; a test that waits this long has failed.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
+/// The tests of one target run side by side, and have their clients' sockets and the brokers' in one process.
 pub fn start(config: Config) -> (Broker, SocketAddr) {
+    raise_open_files_max().unwrap();
     let broker = Broker::start(config).unwrap();
     let address = broker.addresses()[0].1;
     (broker, address)
