@@ -134,9 +134,9 @@ pub enum ClientError {
     OutboxFull {
         /// Messages that were dropped.
         dropped: usize,
-        /// The outbox's bound.
+        /// The most messages that the outbox holds.
         outbox_messages_max: usize,
-        /// And in bytes.
+        /// The most bytes that messages in the outbox take.
         outbox_bytes_max: usize,
     },
 }

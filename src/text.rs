@@ -41,17 +41,19 @@ impl fmt::Display for TextError {
         match self {
             Self::Unreadable(cause) => write!(f, "{cause}"),
             Self::TooLarge(bytes_max) => write!(f, "found more than the {bytes_max} bytes that are read"),
-            Self::Encoding(name) => write!(
-                f,
-                "found {name}, expected UTF-8: save it as UTF-8, or convert it with `iconv -f {name} -t UTF-8`"
-            ),
+            Self::Encoding(name) => write!(f, "found {name}, expected UTF-8: {}", remedy(name)),
             Self::NotUtf8 { line, byte } => write!(
                 f,
-                "line {line}: found the byte 0x{byte:02x}, which is no UTF-8: save it as UTF-8, or convert it with `iconv -f \
-                 WINDOWS-1252 -t UTF-8`"
+                "line {line}: found the byte 0x{byte:02x}, which is no UTF-8: {}",
+                remedy("WINDOWS-1252")
             ),
         }
     }
+}
+
+/// What to do with a text in another encoding.
+pub(crate) fn remedy(encoding: &str) -> String {
+    format!("save it as UTF-8, or convert it with `iconv -f {encoding} -t UTF-8`")
 }
 
 impl std::error::Error for TextError {
@@ -96,12 +98,15 @@ pub fn read(input: impl Read, bytes_max: usize) -> Result<String, TextError> {
     if bytes.len() > bytes_max {
         return Err(TextError::TooLarge(bytes_max));
     }
-    let text = decode(&bytes)?;
-    match text.len() == bytes.len() {
-        true => String::from_utf8(bytes)
-            .map_err(|error| not_utf8(error.as_bytes(), error.utf8_error().valid_up_to())),
-        false => Ok(text.to_owned()),
+    if let Some(name) = other_encoding(&bytes) {
+        return Err(TextError::Encoding(name));
     }
+    let mut text = String::from_utf8(bytes)
+        .map_err(|error| not_utf8(error.as_bytes(), error.utf8_error().valid_up_to()))?;
+    if text.starts_with(MARK) {
+        text.drain(..MARK.len());
+    }
+    Ok(text)
 }
 
 /// `bytes` as text, without the mark.
@@ -115,8 +120,8 @@ pub fn decode(bytes: &[u8]) -> Result<&str, TextError> {
     std::str::from_utf8(bytes).map(without_mark).map_err(|error| not_utf8(bytes, error.valid_up_to()))
 }
 
-/// The same for bytes that need not be text throughout, such as a file of certificates with remarks in
-/// between.
+/// `bytes` without the mark, where they need not be text throughout: a file of certificates may have remarks
+/// of any encoding in between.
 ///
 /// # Errors
 /// [`TextError`] when they begin as another encoding does.

@@ -162,6 +162,16 @@ sensors: [{id: press, count: 5, rate_hz: 20}]
 }
 
 #[test]
+fn a_scenario_is_the_same_with_a_byte_order_mark_and_other_line_ends() {
+    let flags = ["--virtual", "--cost", "5,5"];
+    let plain = Place::with(OWN);
+    plain.run(&flags);
+    let windows = Place::with(&format!("\u{feff}{}", OWN.replace('\n', "\r\n")));
+    windows.run(&flags);
+    assert_eq!(plain.rows("results/scenario/metrics.csv"), windows.rows("results/scenario/metrics.csv"));
+}
+
+#[test]
 fn a_full_disk_is_named_and_what_was_measured_is_kept_and_told() {
     // The tables of the second repeat have no room.
     let place = Place::with(&OWN.replace("count: 4, ", "count: 20, "));

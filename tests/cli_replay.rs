@@ -144,6 +144,10 @@ fn a_replay_that_breaks_off_says_where_the_answers_so_far_are() {
     ended.assert_refused(1, &["line 31", "answers so far are in", "bearing.answers.csv.unfinished"]);
     let kept = std::fs::read_to_string(directory.path().join("bearing.answers.csv.unfinished")).unwrap();
     assert!((2..=30).contains(&kept.lines().count()), "{kept}");
+    // What is no file has no other name meanwhile.
+    let ended = replay(&file, &["--window", "1", "--out", "/dev/null"]);
+    ended.assert_refused(1, &["line 31", "answers so far are in /dev/null"]);
+    assert!(!ended.stderr.contains("unfinished"), "{}", ended.stderr);
 }
 
 #[test]

@@ -686,6 +686,11 @@ fn serve_and_broker_name_one_another_where_the_other_one_is_meant() {
     refused("broker", "[deployments.edge]\nmodel = \"m\"\n", &["[deployments]", "nearfar serve --config"]);
     refused("broker", "[remote]\nhost = \"h\"\n", &["[remote]", "nearfar serve --config"]);
     refused("broker", "network_topic = \"n\"\n", &["network_topic", "nearfar serve --config"]);
+    let file = write(directory.path(), "node.toml", "[broker]\n");
+    let mut set_elsewhere = nearfar(&["broker", "--config", &file]);
+    let ended = run(set_elsewhere.env("NEARFAR_NETWORK_TOPIC", "n"));
+    ended.assert_refused(2, &["environment (NEARFAR_*)", "network_topic"]);
+    assert!(!ended.stderr.contains(&file), "the file does not say it: {}", ended.stderr);
     for command in ["serve", "broker"] {
         refused(command, "[v4.1]\nlisten = \"127.0.0.1:0\"\n", &["line 1", "`v4`", "--broker-config"]);
     }

@@ -73,6 +73,11 @@ fi
 if with kubernetes-validate "manifests against Kubernetes' own schemas"; then
     kubernetes-validate --strict deploy/kubernetes/{deployment,service,hpa}.yaml
 fi
+# A Service called nearfar would otherwise set variables in each pod that look like keys of the configuration.
+grep -qx ' *enableServiceLinks: false' deploy/kubernetes/deployment.yaml || {
+    printf 'deploy/kubernetes/deployment.yaml: expected enableServiceLinks: false\n' >&2
+    exit 1
+}
 if with kubectl "kustomization"; then
     kubectl kustomize deploy/kubernetes >/dev/null
 fi

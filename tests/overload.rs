@@ -294,6 +294,8 @@ fn ten_times_too_much_is_answered_within_the_bounds() {
     for number in 1..REQUESTS {
         ask(&sensor, &format!("d{}", number % 10), number, 0.25);
         if number == REQUESTS / 2 {
+            let arrived = || node.statistics("edge").unwrap().received > REQUESTS as u64 / 2;
+            wait_until("half of the requests never arrive", arrived);
             gate.open();
         }
     }

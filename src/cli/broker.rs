@@ -44,18 +44,28 @@ pub fn run(args: Args) -> anyhow::Result<()> {
 
 /// A setting that has no effect here would be taken for one that has.
 fn refuse_what_serve_is_for(file: &NodeFile, path: Option<PathBuf>) -> Result<(), ConfigError> {
-    let has = [
-        ("[deployments]", !file.deployments.is_empty()),
-        ("[remote]", file.remote.is_some()),
-        ("network_topic", file.network_topic.is_some()),
-    ];
-    let Some((key, _)) = has.into_iter().find(|(_, has)| *has) else { return Ok(()) };
-    let origin = path.map_or_else(|| "environment (NEARFAR_*)".to_owned(), |path| path.display().to_string());
+    let Some(key) = first_for_serve(file) else { return Ok(()) };
+    // What the environment says, the file need not say.
+    let is_of_environment = first_for_serve(&config::without_file()?) == Some(key);
+    let origin = match path {
+        Some(path) if !is_of_environment => path.display().to_string(),
+        _ => "environment (NEARFAR_*)".to_owned(),
+    };
     let problem = format!(
         "found {key}, expected a broker alone ([broker], [http]): start it with `nearfar serve --config`, which has deployments, \
          or take that out"
     );
     Err(ConfigError::Override { origin, problem })
+}
+
+/// The first setting that is for `serve` alone.
+fn first_for_serve(file: &NodeFile) -> Option<&'static str> {
+    let has = [
+        ("[deployments]", !file.deployments.is_empty()),
+        ("[remote]", file.remote.is_some()),
+        ("network_topic", file.network_topic.is_some()),
+    ];
+    has.into_iter().find(|(_, has)| *has).map(|(key, _)| key)
 }
 
 /// Its status is told only where that was asked for: a broker alone puts nothing of its own among its clients' messages.

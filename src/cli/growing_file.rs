@@ -16,6 +16,8 @@ pub struct GrowingFile {
     /// Where it is once it is complete, if that is elsewhere.
     complete: Option<PathBuf>,
     written: u64,
+    /// It is a text, of which half a line can be told.
+    has_lines: bool,
     /// Up to the end of the last line.
     whole: u64,
     /// A write has failed. No further one is tried, because buffers above would write the same again when they are dropped.
@@ -47,7 +49,17 @@ impl GrowingFile {
 
     fn begin(path: PathBuf, complete: Option<PathBuf>) -> io::Result<Self> {
         let file = File::create(&path).map_err(|cause| named(&path, "cannot be written", &cause, ""))?;
-        Ok(Self { file, path, complete, written: 0, whole: 0, has_failed: false })
+        Ok(Self { file, path, complete, written: 0, has_lines: true, whole: 0, has_failed: false })
+    }
+
+    /// The same for what is no text: where a write fails, everything before it stays.
+    pub fn without_lines(self) -> Self {
+        Self { has_lines: false, ..self }
+    }
+
+    /// Where it is while it grows.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Nothing more comes: gives the file its name.
@@ -96,7 +108,7 @@ impl Write for GrowingFile {
             Err(cause) => {
                 self.has_failed = true;
                 // Half a line would spoil a table. What has no lines, or no length, stays as it is.
-                if self.whole > 0 {
+                if self.has_lines && self.whole > 0 {
                     self.file.set_len(self.whole).ok();
                 }
                 Err(named(&self.path, "cannot be written", &cause, KEPT))

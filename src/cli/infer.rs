@@ -9,6 +9,7 @@ use nearfar::model::Detector;
 use nearfar::text;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::output;
 
@@ -30,18 +31,16 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let mut detector = Detector::load(&args.model)?;
     let mut out = io::stdout().lock();
-    let result = match &args.features {
+    match &args.features {
         Some(features) => {
             let answer = answer(&mut detector, features, Caller::default()).map_err(anyhow::Error::msg)?;
-            write_line(&mut out, &answer)
+            output::written(write_line(&mut out, &answer))
         }
         None => {
             let mut input = text::unmarked(io::stdin().lock()).context("cannot read stdin")?;
             score_lines(&mut detector, &mut input, &mut out)
         }
-    };
-    // What failed to be written is the one error here that comes from the system as it is.
-    result.or_else(|error| error.downcast::<io::Error>().map(|error| output::written(Err(error)))?)
+    }
 }
 
 fn score_lines(
@@ -66,7 +65,12 @@ fn score_lines(
             parse(&line).and_then(|(features, caller)| answer(detector, &features, caller))
         };
         match outcome {
-            Ok(answer) => write_line(out, &answer)?,
+            Ok(answer) => {
+                let written = write_line(out, &answer);
+                if written.is_err() {
+                    return output::written(written);
+                }
+            }
             Err(problem) => {
                 failed += 1;
                 output::complain(&format!("line {number}: {problem}"));
@@ -90,16 +94,12 @@ struct Caller {
     request_id: Option<String>,
 }
 
-/// As in a request, a whole number of any form.
+/// As in a request, a whole number of any form. Its digits decide, for a float has not room for all of them.
 fn microseconds<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
-    let value = Value::deserialize(deserializer)?;
-    let expected =
-        || serde::de::Error::custom(format!("timestamp_us: expected whole microseconds, found {value}"));
-    match &value {
-        Value::Null => Ok(None),
-        Value::Number(number) => whole_number(&number.to_string()).map(Some).ok_or_else(expected),
-        _ => Err(expected()),
-    }
+    let Some(text) = Option::<&RawValue>::deserialize(deserializer)? else { return Ok(None) };
+    whole_number(text.get()).map(Some).ok_or_else(|| {
+        serde::de::Error::custom(format!("timestamp_us: expected whole microseconds, found {text}"))
+    })
 }
 
 #[derive(Serialize)]
@@ -117,8 +117,7 @@ fn parse(line: &[u8]) -> Result<(Vec<f32>, Caller), String> {
         Value::Array(features) => (features, Caller::default()),
         Value::Object(mut object) => match object.remove("features") {
             Some(Value::Array(features)) => {
-                let caller = Caller::deserialize(Value::Object(object)).map_err(|error| error.to_string())?;
-                (features, caller)
+                (features, serde_json::from_slice(line).map_err(|error| error.to_string())?)
             }
             Some(_) => return Err("features: expected an array of numbers".to_owned()),
             None => return Err("features: missing".to_owned()),
@@ -138,10 +137,10 @@ fn answer<'a>(detector: &'a mut Detector, features: &[f32], caller: Caller) -> R
     Ok(Answer { caller, prediction, anomaly: info.is_anomaly(prediction), label: info.label(prediction) })
 }
 
-fn write_line(out: &mut impl Write, answer: &Answer<'_>) -> anyhow::Result<()> {
+fn write_line(out: &mut impl Write, answer: &Answer<'_>) -> io::Result<()> {
     let mut line = serde_json::to_vec(answer)?;
     line.push(b'\n');
-    Ok(out.write_all(&line)?)
+    out.write_all(&line)
 }
 
 enum Line {
@@ -189,6 +188,67 @@ mod tests {
             (features, caller.device_id.as_deref(), caller.timestamp_us),
             (vec![0.0], Some("a"), Some(7))
         );
+    }
+
+    #[test]
+    fn a_time_is_a_whole_number_however_it_is_written_and_exactly() {
+        let time = |text: &str| {
+            let line = format!(r#"{{"features": [0], "timestamp_us": {text}}}"#);
+            parse(line.as_bytes()).map(|(_, caller)| caller.timestamp_us)
+        };
+        for (text, number) in [
+            ("1.7e15", 1_700_000_000_000_000),
+            ("1700000000000000.0", 1_700_000_000_000_000),
+            ("9007199254740993.0", 9_007_199_254_740_993),
+        ] {
+            assert_eq!(time(text), Ok(Some(number)), "{text}");
+        }
+        assert_eq!(time("null"), Ok(None));
+        for text in ["4503599627370497.25", "1.5", "\"7\"", "1e19", "[]"] {
+            let problem = time(text).unwrap_err();
+            assert!(problem.contains("timestamp_us: expected whole microseconds, found"), "{problem}");
+        }
+    }
+
+    /// Gives one line, and fails when asked for more.
+    struct Breaks(&'static [u8]);
+
+    impl io::Read for Breaks {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            match std::mem::take(&mut self.0) {
+                [] => Err(io::Error::other("the line is dead")),
+                mut rest => rest.read(buffer),
+            }
+        }
+    }
+
+    struct Double;
+
+    impl nearfar::model::Model for Double {
+        fn inputs(&self) -> usize {
+            1
+        }
+
+        fn predict(&mut self, rows: &[f32], scores: &mut Vec<f32>) -> Result<(), nearfar::model::ModelError> {
+            scores.clear();
+            scores.extend(rows.iter().map(|row| 2.0 * row));
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_told_of_the_input_and_what_cannot_be_written_of_the_output() {
+        let info = nearfar::model::ModelInfo::new("double", 1);
+        let mut detector = Detector::from_parts(info, Box::new(Double));
+        let mut score = |out: &mut dyn Write| {
+            let mut input = io::BufReader::new(Breaks(b"[0.25]\n"));
+            format!("{:#}", score_lines(&mut detector, &mut input, &mut { out }).unwrap_err())
+        };
+        let mut out = Vec::new();
+        assert_eq!(score(&mut out), "cannot read stdin: the line is dead");
+        assert!(out.starts_with(b"{\"prediction\":0.5"));
+        let full = score(&mut &mut [0; 4][..]);
+        assert!(full.starts_with("standard output cannot be written"), "{full}");
     }
 
     #[test]

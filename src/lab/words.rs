@@ -2,7 +2,7 @@
 
 use super::statistics::{Interval, Proportion};
 
-/// So many significant digits, and never an exponent.
+/// A number with so many significant digits, and never an exponent.
 pub fn number(value: f64, significant_digits: i32) -> String {
     if value.abs() < LEAST_SHOWN {
         return "0".to_owned();
@@ -16,13 +16,13 @@ pub fn number(value: f64, significant_digits: i32) -> String {
 const LEAST_SHOWN: f64 = 5e-7;
 const DECIMALS_MAX: i32 = 6;
 
-/// The same without zeros at the end, for what a person has set.
+/// A number with so many significant digits and no zeros behind its decimals, for what a person has set.
 pub fn plain(value: f64, significant_digits: i32) -> String {
     let text = number(value, significant_digits);
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
 }
 
-/// Milliseconds, or seconds from ten of them on.
+/// A duration, given in milliseconds: with its unit, which is seconds from ten of them on.
 pub fn milliseconds(ms: f64) -> String {
     if ms.abs() < 10_000.0 { format!("{} ms", number(ms, 3)) } else { format!("{} s", number(ms / 1e3, 3)) }
 }
@@ -65,7 +65,7 @@ fn between_none_and_all(percent: f64) -> String {
     format!("{percent:.decimals$}")
 }
 
-/// Three significant digits; from a thousand on a whole number in groups of three digits.
+/// A number with three significant digits; from a thousand on it is whole, in groups of three digits.
 pub fn figure(value: f64) -> String {
     if (1e3..1e15).contains(&value) { count(value.round() as usize) } else { number(value, 3) }
 }
@@ -83,7 +83,7 @@ pub fn count(number: usize) -> String {
     text
 }
 
-/// `a`, `a and b`, `a, b and c`.
+/// Things in a row, as in a sentence: `a`, `a and b`, `a, b and c`.
 pub fn list(items: &[String]) -> String {
     match items {
         [] => String::new(),

@@ -17,7 +17,7 @@ const TEXT_BYTES_MAX: usize = 65_535;
 pub struct UserProperties(Vec<u8>);
 
 impl UserProperties {
-    /// None.
+    /// An empty list, to which pairs are added with [`push`](Self::push).
     pub fn new() -> Self {
         Self::default()
     }

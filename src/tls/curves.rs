@@ -17,36 +17,27 @@ use tokio_rustls::rustls::pki_types::{
 use tokio_rustls::rustls::sign::{Signer, SigningKey, public_key_to_spki};
 use tokio_rustls::rustls::{Error, SignatureAlgorithm, SignatureScheme};
 
-pub(super) static P256_SHA512: &dyn SignatureVerificationAlgorithm = &Ecdsa {
-    name: "P-256 with SHA-512",
-    key: alg_id::ECDSA_P256,
-    signature: alg_id::ECDSA_SHA512,
-    verify: |key, message, signature| p256(key, &Sha512::digest(message), signature),
-};
-pub(super) static P384_SHA512: &dyn SignatureVerificationAlgorithm = &Ecdsa {
-    name: "P-384 with SHA-512",
-    key: alg_id::ECDSA_P384,
-    signature: alg_id::ECDSA_SHA512,
-    verify: |key, message, signature| p384(key, &Sha512::digest(message), signature),
-};
-pub(super) static P521_SHA256: &dyn SignatureVerificationAlgorithm = &Ecdsa {
-    name: "P-521 with SHA-256",
-    key: alg_id::ECDSA_P521,
-    signature: alg_id::ECDSA_SHA256,
-    verify: |key, message, signature| p521(key, &Sha256::digest(message), signature),
-};
-pub(super) static P521_SHA384: &dyn SignatureVerificationAlgorithm = &Ecdsa {
-    name: "P-521 with SHA-384",
-    key: alg_id::ECDSA_P521,
-    signature: alg_id::ECDSA_SHA384,
-    verify: |key, message, signature| p521(key, &Sha384::digest(message), signature),
-};
-pub(super) static P521_SHA512: &dyn SignatureVerificationAlgorithm = &Ecdsa {
-    name: "P-521 with SHA-512",
-    key: alg_id::ECDSA_P521,
-    signature: alg_id::ECDSA_SHA512,
-    verify: |key, message, signature| p521(key, &Sha512::digest(message), signature),
-};
+/// An algorithm: its name in code and for people, the crate of its curve, and its key, digest and signature.
+macro_rules! ecdsa {
+    ($constant:ident, $words:literal, $curve:ident, $key:ident, $digest:ident, $signature:ident) => {
+        pub(super) static $constant: &dyn SignatureVerificationAlgorithm = &Ecdsa {
+            name: $words,
+            key: alg_id::$key,
+            signature: alg_id::$signature,
+            verify: |key, message, signature| {
+                let signature = $curve::ecdsa::Signature::from_der(signature).ok()?;
+                let key = $curve::ecdsa::VerifyingKey::from_sec1_bytes(key).ok()?;
+                key.verify_prehash(&$digest::digest(message), &signature).ok()
+            },
+        };
+    };
+}
+
+ecdsa!(P256_SHA512, "P-256 with SHA-512", p256, ECDSA_P256, Sha512, ECDSA_SHA512);
+ecdsa!(P384_SHA512, "P-384 with SHA-512", p384, ECDSA_P384, Sha512, ECDSA_SHA512);
+ecdsa!(P521_SHA256, "P-521 with SHA-256", p521, ECDSA_P521, Sha256, ECDSA_SHA256);
+ecdsa!(P521_SHA384, "P-521 with SHA-384", p521, ECDSA_P521, Sha384, ECDSA_SHA384);
+ecdsa!(P521_SHA512, "P-521 with SHA-512", p521, ECDSA_P521, Sha512, ECDSA_SHA512);
 
 /// Takes public key, message and signature; gives none when they do not fit.
 type Verify = fn(&[u8], &[u8], &[u8]) -> Option<()>;
@@ -82,21 +73,6 @@ impl fmt::Debug for Ecdsa {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name)
     }
-}
-
-fn p256(key: &[u8], digest: &[u8], signature: &[u8]) -> Option<()> {
-    let signature = p256::ecdsa::Signature::from_der(signature).ok()?;
-    p256::ecdsa::VerifyingKey::from_sec1_bytes(key).ok()?.verify_prehash(digest, &signature).ok()
-}
-
-fn p384(key: &[u8], digest: &[u8], signature: &[u8]) -> Option<()> {
-    let signature = p384::ecdsa::Signature::from_der(signature).ok()?;
-    p384::ecdsa::VerifyingKey::from_sec1_bytes(key).ok()?.verify_prehash(digest, &signature).ok()
-}
-
-fn p521(key: &[u8], digest: &[u8], signature: &[u8]) -> Option<()> {
-    let signature = p521::ecdsa::Signature::from_der(signature).ok()?;
-    p521::ecdsa::VerifyingKey::from_sec1_bytes(key).ok()?.verify_prehash(digest, &signature).ok()
 }
 
 /// A private key on P-521.

@@ -13,7 +13,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use x509_parser::parse_x509_certificate;
 
 use super::recipe;
-use crate::text;
+use crate::text::{self, TextError};
 
 /// A larger file of certificates or keys is refused.
 pub const PEM_BYTES_MAX: usize = 1 << 20;
@@ -89,14 +89,20 @@ fn read(file: &Path) -> Result<Vec<u8>, String> {
         _ => return Err(format!("more than {PEM_BYTES_MAX} bytes")),
     }
     // Between sections anything may stand, in any encoding, as long as letters are single bytes.
-    text::without_mark_bytes(&bytes).map(<[u8]>::to_vec).map_err(|error| {
-        error.to_string().trim_start_matches("found ").replacen(", expected", " instead of", 1)
+    text::without_mark_bytes(&bytes).map(<[u8]>::to_vec).map_err(|error| match error {
+        TextError::Encoding(name) => format!("{name} instead of UTF-8: {}", text::remedy(name)),
+        error => error.to_string(),
     })
 }
 
-/// Whether it begins as a structure in DER does, which no text begins with.
+/// Whether it is a sequence in DER, which begins with a byte that is the digit 0 in a text.
 fn is_der(bytes: &[u8]) -> bool {
-    matches!(bytes, [0x30, 0x81..=0x84, ..] | [0x30, _, 0x02 | 0x30 | 0x06, ..])
+    match bytes {
+        // The length's own length, or a length that only the end tells: no UTF-8 goes on like that.
+        [0x30, 0x80..=0x84, ..] => true,
+        [0x30, length, 0x02 | 0x30 | 0x06, ..] => usize::from(*length) == bytes.len() - 2,
+        _ => false,
+    }
 }
 
 /// A sequence that begins with the number 3.

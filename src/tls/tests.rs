@@ -305,6 +305,8 @@ fn a_certificate_is_read_in_whatever_form_it_comes() {
         format!("\u{feff}{}", plain.replace('\n', "\r\n")),
         format!("Certificate:\n    Data: CN=M\u{fc}ller\n{plain}# and more behind\n"),
         plain.replace("CERTIFICATE", "X509 CERTIFICATE"),
+        // Which DER would begin with, too.
+        format!("000 is the first of them\n{plain}"),
         format!("{}{plain}", std::fs::read_to_string(fixture("p256-sha512.key")).unwrap()),
     ] {
         made.put("file", &content);

@@ -75,7 +75,7 @@ impl Results {
             std::fs::remove_file(directory.join(name)).with_context(at)?;
         }
         write_whole(&directory.join(SCENARIO), scenario)?;
-        let unfinished = GrowingFile::create_unfinished(&directory.join(OBSERVATIONS))?;
+        let unfinished = GrowingFile::create_unfinished(&directory.join(OBSERVATIONS))?.without_lines();
         Ok(Self {
             directory: directory.to_owned(),
             points,

@@ -1,11 +1,11 @@
 //! The recording's rows with their answers beside them, as CSV.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use csv::{StringRecord, Writer};
 use nearfar::sensors::recorded::Row;
 
-use crate::cli::growing_file::{GrowingFile, UNFINISHED};
+use crate::cli::growing_file::GrowingFile;
 use crate::cli::requester::Answer;
 
 /// The columns that are added.
@@ -15,7 +15,6 @@ const COLUMNS: [&str; 6] =
 /// Written beside its final name, and given that name once it is complete.
 pub struct AnswersFile {
     writer: Option<Writer<GrowingFile>>,
-    path: PathBuf,
     threshold: f32,
 }
 
@@ -25,7 +24,7 @@ impl AnswersFile {
         writer.write_record(header.iter().chain(COLUMNS))?;
         // A disk that is full already is better known before anything is asked.
         writer.flush()?;
-        Ok(Self { writer: Some(writer), path: path.to_owned(), threshold })
+        Ok(Self { writer: Some(writer), threshold })
     }
 
     pub fn write(&mut self, row: &Row, answer: &Answer) -> anyhow::Result<()> {
@@ -50,11 +49,13 @@ impl AnswersFile {
     /// Leaves the file as it is, without its name, because `error` came in between.
     pub fn leave(&mut self, error: anyhow::Error) -> anyhow::Error {
         // Where it cannot be written the error says so already.
-        match self.writer.take().map(|mut writer| writer.flush()) {
-            Some(Ok(())) => {
-                error.context(format!("the answers so far are in {}.{UNFINISHED}", self.path.display()))
+        let Some(mut writer) = self.writer.take() else { return error };
+        match writer.flush() {
+            Ok(()) => {
+                let place = writer.get_ref().path().display().to_string();
+                error.context(format!("the answers so far are in {place}"))
             }
-            _ => error,
+            Err(_) => error,
         }
     }
 

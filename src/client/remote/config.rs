@@ -28,22 +28,23 @@ pub struct Config {
     pub share_group: Option<String>,
     /// Which part of the devices is this node's. Default all.
     pub partition: Option<Partition>,
-    /// Seconds without traffic before a ping.
+    /// How often the broker is asked whether it is there, and how long it may hear nothing of this node; in whole seconds.
+    /// Default 30 s.
     pub keep_alive: Duration,
-    /// The longest wait between two attempts to connect.
+    /// The longest wait between two attempts to connect. Default 30 s.
     pub reconnect_wait_max: Duration,
-    /// The largest packet accepted, in bytes.
+    /// The largest packet that is accepted, in bytes. Default 1 MiB.
     pub packet_bytes_max: u32,
     /// The most received requests that are not acknowledged, which is until their answers are. The broker keeps further ones
     /// back. Default 4,096.
     pub receive_max: u16,
-    /// Received requests that wait for the intake.
+    /// The most received requests that wait for the intake of each deployment. Default 16,384.
     pub inbox_messages_max: usize,
-    /// Bytes that they take. Default 64 MiB.
+    /// The most bytes that received requests take while they wait for the intake of a deployment. Default 64 MiB.
     pub inbox_bytes_max: usize,
-    /// Answers that wait for the connection.
+    /// The most answers that wait to be sent. Default 65,536.
     pub outbox_messages_max: usize,
-    /// Bytes that they take, together with those that the broker has not acknowledged. Default 64 MiB.
+    /// The most bytes that answers take which wait to be sent, or are sent and not acknowledged by the broker. Default 64 MiB.
     pub outbox_bytes_max: usize,
 }
 

@@ -35,14 +35,19 @@ struct Set {
 }
 
 impl Set {
-    /// Key, kind, size and the first names: a loss beside the weights is a set too, and should be seen to be one.
-    fn describe(&self) -> String {
+    /// Key, kind, size and the first names. What is no set of weights, but a loss beside one, is called by its name.
+    fn describe(&self, arena: &Arena<'_>, limits: &Limits) -> String {
         const NAMES_MAX: usize = 2;
         let count = self.tensors.len();
         let names: Vec<_> =
             self.tensors.iter().take(NAMES_MAX).map(|(name, _)| Shortened(name).to_string()).collect();
         let (plural, more) =
             (if count == 1 { "" } else { "s" }, if count > NAMES_MAX { ", ..." } else { "" });
+        if self.tensors.iter().all(|(_, id)| is_number(arena, *id, limits)) {
+            let place =
+                if self.key == ROOT_KEY { String::new() } else { format!("{}.", Shortened(&self.key)) };
+            return format!("{place}{}{more} ({count} number{plural})", names.join(", "));
+        }
         format!(
             "{} ({}, {count} tensor{plural}: {}{more})",
             Shortened(&self.key),
@@ -88,7 +93,7 @@ fn choose(
     let listed = || {
         const SETS_MAX: usize = 12;
         let sets = sets.iter().take(SETS_MAX);
-        sets.map(Set::describe).collect()
+        sets.map(|set| set.describe(arena, limits)).collect()
     };
     if let Some(key) = key {
         let found = sets.iter().position(|set| set.key == key);
@@ -118,6 +123,11 @@ fn holds_weights(arena: &Arena<'_>, set: &Set, limits: &Limits) -> bool {
         // A tensor that cannot be read may be a weight: it must not vanish without an error.
         view::view(arena, *id, limits).map_or(true, |view| view.dtype.is_float() && !view.shape.is_empty())
     })
+}
+
+/// Whether a tensor is a single number without a shape, as a loss is.
+fn is_number(arena: &Arena<'_>, id: Id, limits: &Limits) -> bool {
+    view::view(arena, id, limits).is_ok_and(|view| view.shape.is_empty())
 }
 
 fn strip_prefixes(mut tensors: Vec<(String, Id)>) -> Vec<(String, Id)> {
@@ -344,4 +354,62 @@ fn is_script(arena: &Arena<'_>, id: Id) -> bool {
     let Value::Object(object) = arena.get(id) else { return false };
     let class = arena.global(object.callee);
     class.is_some_and(|(module, _)| module == "__torch__" || module.starts_with("__torch__."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::pickle;
+    use super::*;
+
+    fn text(text: &str) -> Vec<u8> {
+        [b"X", &(text.len() as u32).to_le_bytes()[..], text.as_bytes()].concat()
+    }
+
+    /// A dict of protocol 2, without its header.
+    fn dict(entries: &[(&str, Vec<u8>)]) -> Vec<u8> {
+        let entries = entries.iter().flat_map(|(key, value)| [text(key), value.clone()].concat());
+        [&b"}("[..], &entries.collect::<Vec<_>>(), b"u"].concat()
+    }
+
+    /// A tensor of two numbers, or of one that has no shape.
+    fn tensor(is_number: bool) -> Vec<u8> {
+        let (shape, stride) =
+            if is_number { (&b")"[..], &b")"[..]) } else { (&b"K\x02\x85"[..], &b"K\x01\x85"[..]) };
+        let storage =
+            [b"(", &text("storage")[..], b"ctorch\nFloatStorage\n", &text("0"), &text("cpu"), b"K\x02tQ"];
+        let hooks = b"\x89ccollections\nOrderedDict\n)R";
+        [
+            &b"ctorch._utils\n_rebuild_tensor_v2\n("[..],
+            &storage.concat(),
+            b"K\x00",
+            shape,
+            stride,
+            hooks,
+            b"tR",
+        ]
+        .concat()
+    }
+
+    #[test]
+    fn a_number_beside_sets_of_weights_is_listed_by_its_name() {
+        let weights = || dict(&[("weight", tensor(false))]);
+        let metrics = dict(&[("best", tensor(true)), ("last", tensor(true))]);
+        let all = dict(&[("loss", tensor(true)), ("a", weights()), ("b", weights()), ("metrics", metrics)]);
+        let file = [b"\x80\x02", &all[..], b"."].concat();
+        let limits = Limits::default();
+        let pickle = pickle::read(&file, &limits).unwrap();
+        let Err(CheckpointError::Ambiguous { sets }) = find(&pickle, None, &limits) else {
+            panic!("it chooses one")
+        };
+        assert_eq!(
+            sets,
+            [
+                "loss (1 number)",
+                "a (state dict, 1 tensor: weight)",
+                "b (state dict, 1 tensor: weight)",
+                "metrics.best, last (2 numbers)"
+            ]
+        );
+        assert_eq!(find(&pickle, Some("b"), &limits).unwrap().place, "state dict at b");
+    }
 }
