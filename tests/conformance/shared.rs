@@ -13,6 +13,21 @@ fn mqtt_4_8_2_1_a_share_has_a_name_and_a_filter() {
     }
 }
 
+#[test]
+fn mqtt_3_3_4_5_a_copy_of_a_shared_subscription_has_its_identifier_alone() {
+    let (_broker, address) = start_default();
+    let mut client = Client::v5(address, "c");
+    for (id, filter) in [(7, "a/+"), (8, "a/#"), (9, "$share/g/a/b"), (10, "$share/h/a/#")] {
+        client.send(&client.subscribe_bytes(filter, 0, id.into(), &[11, id]));
+        assert_eq!(client.receive().first, 0x90);
+    }
+    client.publish("a/b", b"x", 0);
+    let mut identifiers: Vec<_> = (0..3).map(|_| client.receive().properties().to_vec()).collect();
+    identifiers.sort_unstable();
+    assert_eq!(identifiers, [vec![11, 7, 11, 8], vec![11, 9], vec![11, 10]]);
+    assert_eq!(client.until_pong(), [], "there is no other copy");
+}
+
 /// Two members of one group, the first one subscribed with QoS 2 and the second with `second`.
 fn members(address: SocketAddr, first: &Connect<'_>, second: u8) -> [Client; 2] {
     let mut members = [Client::accepted(address, first), Client::v5(address, "second")];
