@@ -143,7 +143,7 @@ impl Field {
         (0..rng.random_range(1..9)).map(|_| one(rng)).collect()
     }
 
-    /// One sender submits, as an intake does; the first has a guest if there may be one.
+    /// One sender submits, as an intake does, beside another one.
     fn send(&mut self, steps: usize, feature_max: f32) {
         let others = ChaCha8Rng::seed_from_u64(self.seed + 1_000_000);
         let (pool, answer) = (self.pool.clone(), self.ended.clone());
@@ -156,20 +156,31 @@ impl Field {
             sent
         });
         let mut guest = self.pool.guest();
-        let mut ended = Vec::new();
-        for _ in 0..steps {
-            let mut jobs = Self::jobs(&mut self.rng, &mut self.sent, 0, feature_max);
-            if let Some(mut visit) = guest.as_mut().and_then(|guest| guest.enter(jobs.len())) {
-                let mut own = jobs.drain(..visit.jobs()).collect();
-                visit.run(&mut own, &mut ended);
-                ended.drain(..).for_each(|done| self.ended.send(done).unwrap());
-            }
-            self.pool.submit(&mut jobs, &mut ended);
-            ended.drain(..).for_each(|done| self.ended.send(done).unwrap());
-        }
+        (0..steps).for_each(|_| self.step(&mut guest, feature_max));
         for (sent, second) in self.sent.iter_mut().zip(second.join().unwrap()) {
             *sent += second;
         }
+        // Nothing comes after this one that could wake a worker.
+        self.step(&mut guest, feature_max);
+    }
+
+    /// Some jobs, of which the guest does what it may, if there is one. The others may come while it is there or when it has left.
+    fn step(&mut self, guest: &mut Option<Guest<(DeviceId, u32)>>, feature_max: f32) {
+        let mut jobs = Self::jobs(&mut self.rng, &mut self.sent, 0, feature_max);
+        let mut ended = Vec::new();
+        let mut visit = guest.as_mut().and_then(|guest| guest.enter(jobs.len()));
+        if let Some(visit) = &mut visit {
+            visit.run(&mut jobs.drain(..visit.jobs()).collect(), &mut ended);
+            jobs.extend(Self::jobs(&mut self.rng, &mut self.sent, 0, feature_max));
+        }
+        // What is done is on its way to its devices before others of them are.
+        ended.drain(..).for_each(|done| self.ended.send(done).unwrap());
+        if self.rng.random() {
+            drop(visit.take());
+        }
+        self.pool.submit(&mut jobs, &mut ended);
+        ended.drain(..).for_each(|done| self.ended.send(done).unwrap());
+        (0..self.rng.random_range(0..30)).for_each(|_| thread::yield_now());
     }
 
     /// Waits until every job has ended.
