@@ -128,6 +128,7 @@ pub use config::{
 pub use ended::{Ended, EndedCounts};
 pub use guard::Guard;
 pub use link::{LinkClosed, LinkPublisher, LinkSubscriber, SubscribeError};
+pub use machine::memory_bytes;
 pub use memory::{MemoryKind, MemoryUse};
 pub use open_files::{open_files_max, raise_open_files_max};
 pub use password::PASSWORD_BYTES_MAX;
@@ -321,6 +322,11 @@ impl Broker {
     /// Whether the router still runs.
     pub fn is_alive(&self) -> bool {
         self.server.cause_of_death().is_none()
+    }
+
+    /// What all that clients make it hold may take of memory: [`Limits::memory_max`], or what stands for it where none is configured.
+    pub fn memory_max(&self) -> usize {
+        self.server.bus.memory.max()
     }
 
     /// What makes no progress, in words, where something has not for [`Config::stalled_after`]: the I/O thread, the router, or whoever

@@ -30,6 +30,7 @@ use tracing::{error, info};
 pub use self::duplicates::Window;
 
 pub use self::hybrid::Hybrid;
+pub use self::in_flight_bytes::{IN_FLIGHT_BYTES_MAX, in_flight_bytes_max};
 
 use self::duplicates::Duplicates;
 use self::entrance::Entrance;
@@ -94,6 +95,8 @@ pub struct Config {
     pub workers: usize,
     /// The most requests between arrival and answer; beyond it they are refused as `OVERLOADED`. Default 65,536.
     pub in_flight_max: usize,
+    /// What those take of memory that are not small. Default 256 MiB; a node makes it less where it has little memory.
+    pub in_flight_bytes_max: usize,
     /// How long after its arrival a request may still start; later it is refused as `DEADLINE_EXCEEDED`. An MQTT 5 message
     /// expiry counts too, whichever is earlier. Default none.
     pub deadline: Option<Duration>,
@@ -148,6 +151,7 @@ impl Config {
             worker: worker::Config::default(),
             workers: 1,
             in_flight_max: 65_536,
+            in_flight_bytes_max: IN_FLIGHT_BYTES_MAX,
             deadline: None,
             members: wire::Members::default(),
             double_sigmoid: false,

@@ -255,7 +255,11 @@ impl NodeBuilder {
             network_topic: None,
             observer: self.observer,
         };
-        for (config, detector, cloud) in loaded {
+        let memory_bytes =
+            node.broker.as_ref().map_or_else(broker::memory_bytes, |broker| broker.memory_max());
+        let in_flight_bytes_max = deployment::in_flight_bytes_max(memory_bytes, loaded.len());
+        for (mut config, detector, cloud) in loaded {
+            config.in_flight_bytes_max = config.in_flight_bytes_max.min(in_flight_bytes_max);
             // On failure the node built so far is dropped, which stops it.
             let deployment = Deployment::start_with_cloud(config, detector, cloud, node.client())?;
             let deployment = Arc::new(deployment);

@@ -39,7 +39,7 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Where it is not configured, half of what there is: the rest is for models, the system, and what nobody can count.
 fn memory_max() -> usize {
-    usize::try_from(machine::memory_bytes() / 2).unwrap_or(usize::MAX)
+    machine::memory_bytes() / 2
 }
 
 /// The one link through which everything is published: one order for all, and one event for each batch.

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 /// What is taken where nothing can be found out.
 const UNKNOWN_BYTES: u64 = 1 << 30;
 
-/// The memory that this process can have, in bytes.
-pub(super) fn memory_bytes() -> u64 {
-    memory_bytes_under(Path::new("/"))
+/// The memory that this process can have, in bytes: the machine's, or its control group's if that is less. Where nothing can be found
+/// out, a gibibyte.
+pub fn memory_bytes() -> usize {
+    usize::try_from(memory_bytes_under(Path::new("/"))).unwrap_or(usize::MAX)
 }
 
 fn memory_bytes_under(root: &Path) -> u64 {

@@ -534,6 +534,7 @@ impl DeploymentSection {
             worker,
             workers: self.workers.unwrap_or(defaults.workers),
             in_flight_max: self.in_flight_max.unwrap_or(defaults.in_flight_max),
+            in_flight_bytes_max: defaults.in_flight_bytes_max,
             deadline: self.deadline_ms.map(Duration::from_millis),
             members: members(&self.members.unwrap_or_default()),
             double_sigmoid: self.compat.unwrap_or_default().double_sigmoid,

@@ -3,15 +3,19 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// What requests under way may take; a further one is answered `OVERLOADED`, without what its sender wants back with the answer.
+/// What requests under way may take where memory is plenty; beyond the bound in force a further one is answered `OVERLOADED`.
 pub const IN_FLIGHT_BYTES_MAX: usize = 256 << 20;
+
+/// What all deployments of a node may take together, in parts of the memory there is.
+const MEMORY_PARTS: usize = 8;
 
 /// A request that takes no more is bounded by the number of those in flight alone: to count it would cost all threads a shared number.
 const SMALL_BYTES: usize = 2 * 1024;
 
-/// Whether something is so small that it is not counted.
-pub fn is_small(bytes: usize) -> bool {
-    bytes <= SMALL_BYTES
+/// The bound of each of so many deployments, where their node's broker, or the process without one, may take `memory_bytes`. Each has
+/// a part of its own, so that a slow network before one of them costs no other its requests.
+pub fn in_flight_bytes_max(memory_bytes: usize, deployments: usize) -> usize {
+    (memory_bytes / MEMORY_PARTS / deployments.max(1)).min(IN_FLIGHT_BYTES_MAX)
 }
 
 /// The requests under way take as much as they may.
@@ -19,8 +23,12 @@ pub fn is_small(bytes: usize) -> bool {
 pub struct Full;
 
 /// What all of them take that are not small.
-#[derive(Debug, Clone, Default)]
-pub struct InFlightBytes(Arc<AtomicUsize>);
+#[derive(Debug, Clone)]
+pub struct InFlightBytes {
+    taken: Arc<AtomicUsize>,
+    max: usize,
+    small: usize,
+}
 
 /// The part of one, until it is dropped.
 #[derive(Debug)]
@@ -30,31 +38,39 @@ pub struct Held {
 }
 
 impl InFlightBytes {
-    /// Adds a request that takes `bytes`; nothing is held for a small one.
-    pub fn hold(&self, bytes: usize) -> Result<Option<Held>, Full> {
-        if is_small(bytes) {
-            return Ok(None);
-        }
-        let held = self.add(bytes);
-        if self.0.load(Ordering::Relaxed) > IN_FLIGHT_BYTES_MAX { Err(Full) } else { Ok(Some(held)) }
+    /// For at most so many requests, which may take `max` bytes. Where memory is short, little of it is small.
+    pub fn new(max: usize, requests_max: usize) -> Self {
+        let small = SMALL_BYTES.min(max / requests_max.max(1));
+        Self { taken: Arc::default(), max, small }
     }
 
-    fn add(&self, bytes: usize) -> Held {
-        self.0.fetch_add(bytes, Ordering::Relaxed);
-        Held { all: self.clone(), bytes }
+    pub fn max(&self) -> usize {
+        self.max
+    }
+
+    /// Adds a request that takes `bytes`; nothing is held for a small one. One that takes more than the bound alone is let in where
+    /// there is no other.
+    pub fn hold(&self, bytes: usize) -> Result<Option<Held>, Full> {
+        if bytes <= self.small {
+            return Ok(None);
+        }
+        let before = self.taken.fetch_add(bytes, Ordering::Relaxed);
+        let held = Held { all: self.clone(), bytes };
+        if before > 0 && before + bytes > self.max { Err(Full) } else { Ok(Some(held)) }
     }
 }
 
 impl Held {
     /// The part of a copy, which the bound lets pass: a simulated network makes few.
     pub fn again(&self) -> Self {
-        self.all.add(self.bytes)
+        self.all.taken.fetch_add(self.bytes, Ordering::Relaxed);
+        Self { all: self.all.clone(), bytes: self.bytes }
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.all.0.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.all.taken.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
@@ -64,13 +80,36 @@ mod tests {
 
     #[test]
     fn what_is_held_is_bounded_and_given_back() {
-        let all = InFlightBytes::default();
-        let large = all.hold(IN_FLIGHT_BYTES_MAX - 2 * SMALL_BYTES).unwrap();
+        let all = InFlightBytes::new(1 << 20, 100);
+        let large = all.hold((1 << 20) - 2 * SMALL_BYTES).unwrap();
         let other = all.hold(2 * SMALL_BYTES).unwrap();
         assert_eq!(all.hold(SMALL_BYTES + 1).err(), Some(Full));
         assert!(all.hold(SMALL_BYTES).is_ok_and(|held| held.is_none()), "a small one is not counted");
         let copy = other.as_ref().map(Held::again);
         drop((other, copy, large));
-        assert_eq!(all.0.load(Ordering::Relaxed), 0);
+        assert_eq!(all.taken.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn what_is_larger_than_the_bound_is_let_in_alone() {
+        let all = InFlightBytes::new(10_000, 1);
+        let large = all.hold(50_000).unwrap();
+        assert_eq!(all.hold(3_000).err(), Some(Full));
+        drop(large);
+        assert!(all.hold(3_000).is_ok());
+    }
+
+    #[test]
+    fn the_less_memory_there_is_the_less_is_small() {
+        let all = InFlightBytes::new(1 << 20, 10_000);
+        assert!(all.hold(104).is_ok_and(|held| held.is_none()));
+        assert!(all.hold(105).is_ok_and(|held| held.is_some()), "ten thousand of those would take more");
+    }
+
+    #[test]
+    fn deployments_share_an_eighth_of_the_memory() {
+        assert_eq!(in_flight_bytes_max(128 << 20, 1), 16 << 20);
+        assert_eq!(in_flight_bytes_max(128 << 20, 4), 4 << 20);
+        assert_eq!(in_flight_bytes_max(64 << 30, 4), IN_FLIGHT_BYTES_MAX);
     }
 }

@@ -12,7 +12,7 @@ use tracing::{Span, debug_span, info, warn};
 use super::duplicates::{Duplicates, Entry};
 use super::entrance::Entrance;
 use super::flow::{Particulars, Ticket};
-use super::in_flight_bytes::{IN_FLIGHT_BYTES_MAX, InFlightBytes, is_small};
+use super::in_flight_bytes::InFlightBytes;
 use super::outbox::{Answer, ReplyTo};
 use super::{Config, DeviceIdFrom, trace_context};
 use crate::client::Subscriber;
@@ -52,10 +52,11 @@ pub fn start(
         deadline: config.deadline,
         device_id_from: config.device_id_from,
         sequence: 0,
-        in_flight_bytes: InFlightBytes::default(),
+        in_flight_bytes: InFlightBytes::new(config.in_flight_bytes_max, config.in_flight_max),
         admitted: Vec::with_capacity(RECEIVE_BATCH_MAX),
         duplicates,
         repeated: Vec::new(),
+        refused: Vec::new(),
         loop_warnings: RateLimit::new(WARN_EVERY),
     };
     let (alive, ended) = sync_channel(0);
@@ -80,6 +81,8 @@ struct Intake {
     duplicates: Duplicates,
     /// Requests of a batch that were answered before.
     repeated: Vec<Answer>,
+    /// Requests of a batch for which there is no memory.
+    refused: Vec<(Ticket, Refusal)>,
     loop_warnings: RateLimit,
 }
 
@@ -110,6 +113,9 @@ impl Intake {
         self.entrance.repeat(&mut self.repeated);
         if !overflow.is_empty() {
             self.refuse(overflow, arrived_at);
+        }
+        if !self.refused.is_empty() {
+            self.entrance.refuse(std::mem::take(&mut self.refused));
         }
     }
 
@@ -142,7 +148,10 @@ impl Intake {
     fn enter(&mut self, message: Message, arrived_at: Instant) {
         let may_come_again = message.qos > Qos::AtMostOnce;
         let is_resent = message.is_duplicate;
-        let (ticket, request) = self.read(message, arrived_at);
+        let (mut ticket, request) = self.read(message, arrived_at);
+        if let Err(refusal) = self.hold(&mut ticket, &request) {
+            return self.refused.push((ticket, refusal));
+        }
         let Ok(features) = &request else { return self.admitted.push((ticket, request)) };
         if !may_come_again {
             return self.admitted.push((ticket, request));
@@ -172,24 +181,26 @@ impl Intake {
         };
         let mut ticket = self.ticket(caller, message, arrived_at);
         ticket.urgency = urgency;
-        let request = self.hold(&mut ticket, request);
         (ticket, request)
     }
 
     /// Counts what a request takes while it is under way, or refuses it.
-    fn hold(&self, ticket: &mut Ticket, request: Result<Vec<f32>, Refusal>) -> Result<Vec<f32>, Refusal> {
+    fn hold(&self, ticket: &mut Ticket, request: &Result<Vec<f32>, Refusal>) -> Result<(), Refusal> {
         let features = request.as_ref().map_or(0, Vec::capacity) * size_of::<f32>();
         let own = size_of::<Particulars>() + ticket.reply_to.bytes();
-        if let Ok(held) = self.in_flight_bytes.hold(own + features) {
-            ticket.held = held;
-            return request;
-        }
-        if !is_small(own) {
-            ticket.reply_to.properties = None;
-        }
-        let problem =
-            format!("the requests in flight take {IN_FLIGHT_BYTES_MAX} bytes already (IN_FLIGHT_BYTES_MAX)");
-        Err(request.err().unwrap_or_else(|| Refusal::new(ErrorCode::Overloaded, problem)))
+        let Ok(held) = self.in_flight_bytes.hold(own + features) else {
+            let bytes_max = self.in_flight_bytes.max();
+            let problem =
+                format!("the requests in flight take {bytes_max} bytes already (IN_FLIGHT_BYTES_MAX)");
+            // What is wrong with it stays wrong.
+            return Err(request
+                .as_ref()
+                .err()
+                .cloned()
+                .unwrap_or_else(|| Refusal::new(ErrorCode::Overloaded, problem)));
+        };
+        ticket.held = held;
+        Ok(())
     }
 
     /// Reads a request of the device that is called as its sender is.

@@ -1,8 +1,9 @@
 //! What a process takes of memory: with every buffer of the broker filled at once from one address, under a bound, it stays within it and
-//! serves who has little; and what is free goes back to the system.
+//! serves who has little; requests under way are bounded by it too; and what is free goes back to the system.
 
 use crate::mqtt::{Client, Connect, PATIENCE, packet, string};
 use crate::support::process::{Process, nearfar, ready_address};
+use crate::support::{MODEL, request};
 use std::fs;
 use std::io::Write;
 use std::net::SocketAddr;
@@ -136,6 +137,55 @@ fn who_fills_every_buffer_at_once_ends_nobody_else() {
     let peak = status(&process, "VmHWM");
     assert!(peak < PROCESS_BYTES_MAX, "{} MiB", peak >> 20);
     drop(held);
+    process.terminate().assert_success();
+}
+
+/// Large requests, and the memory of the broker that they come through: an eighth of it is for requests under way.
+const LARGE_REQUESTS: usize = 200;
+const SMALL_MEMORY_MAX: usize = 64 << 20;
+
+#[test]
+fn large_requests_under_way_are_bounded_by_the_memory_there_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("rumqttd.toml");
+    fs::write(&file, format!("[limits]\nmemory_max = {SMALL_MEMORY_MAX}\n")).unwrap();
+    // So far away that no answer leaves while requests come.
+    let far = ["serve", MODEL, "--cloud-latency", "3000", "--listen", "127.0.0.1:0", "--broker-config"];
+    let process = Process::start(nearfar(&far).arg(&file));
+    let address = ready_address(&process.line());
+    let mut answers = Client::v5(address, "answers");
+    assert_eq!(answers.subscribe("own/answers", 1), 1);
+    let before = status(&process, "VmRSS");
+    let mut sensor = Client::v5(address, "sensor");
+    // What goes back with the answer is kept: correlation data of 64 KiB. A megabyte of user properties is not.
+    let correlation = [&[9, 0xff, 0xff][..], &[7; 65_535]].concat();
+    let user_properties = [&[38, 0, 1, b'x', 0xc3, 0x50][..], &[b'y'; 50_000]].concat().repeat(18);
+    let properties = [&[8][..], &string("own/answers"), &correlation, &user_properties].concat();
+    let refused = thread::scope(|scope| {
+        scope.spawn(|| {
+            for n in 0..LARGE_REQUESTS {
+                let payload = request("press", n as i64);
+                let topic = "ml/inference/request";
+                let bytes = sensor.publish_bytes(topic, payload.as_bytes(), 0, 0, &properties);
+                sensor.send(&bytes);
+            }
+        });
+        let bound = format!("take {} bytes already (IN_FLIGHT_BYTES_MAX)", SMALL_MEMORY_MAX / 8);
+        let is_refused = |_: &usize| {
+            let answer = answers.receive();
+            let text = String::from_utf8_lossy(answer.payload5()).into_owned();
+            let is_refused = text.contains("\"code\"");
+            assert!(!is_refused || text.contains("OVERLOADED") && text.contains(&bound), "{text}");
+            is_refused
+        };
+        (0..LARGE_REQUESTS).filter(is_refused).count()
+    });
+    // Of the others each holds 64 KiB.
+    let most = SMALL_MEMORY_MAX / 8 / 65_535;
+    assert!(LARGE_REQUESTS - refused >= most / 2, "{refused} were refused");
+    assert!(refused > 0, "all of them were under way at once");
+    let taken = status(&process, "VmHWM") - before;
+    assert!(taken < SMALL_MEMORY_MAX as u64, "{} MiB", taken >> 20);
     process.terminate().assert_success();
 }
 
