@@ -255,7 +255,8 @@ impl Outbox {
 
     fn encode(&mut self, answer: &mut Answer, now: Instant) {
         let Self { shared, block, drafts, .. } = self;
-        let receipt = answer.ticket.reply_to.receipt.take();
+        let ReplyTo { qos, properties, receipt } = std::mem::take(&mut answer.ticket.reply_to);
+        let (response_topic, properties) = echoed(properties);
         let ticket = &answer.ticket;
         let topics = &shared.topics;
         let prefix = if answer.outcome.is_ok() { &topics.result } else { &topics.error };
@@ -268,16 +269,10 @@ impl Outbox {
                 wire::write_error(block, &ticket.caller, refusal);
             }
         });
-        let qos = ticket.reply_to.qos;
-        let mut properties = None;
-        if let Some(requested) = &ticket.reply_to.properties {
-            properties = echoed(requested);
-            if let Some(response_topic) = shared.response_topic(requested) {
-                let topic = appended(block, |block| block.extend_from_slice(response_topic.as_bytes()));
-                let properties = properties.clone();
-                let (payload, receipt) = (payload.clone(), receipt.clone());
-                drafts.push(Draft { topic, payload, qos, properties, receipt });
-            }
+        if let Some(response_topic) = response_topic.filter(|topic| shared.may_answer_on(topic)) {
+            let topic = appended(block, |block| block.extend_from_slice(response_topic.as_bytes()));
+            let (properties, payload, receipt) = (properties.clone(), payload.clone(), receipt.clone());
+            drafts.push(Draft { topic, payload, qos, properties, receipt });
         }
         drafts.push(Draft { topic, payload, qos, properties, receipt });
     }
@@ -334,24 +329,22 @@ impl Shared {
         }
     }
 
-    /// The response topic, unless it must be refused: a wildcard would address others, `$` belongs to the broker.
-    fn response_topic<'a>(&self, requested: &'a Properties) -> Option<&'a str> {
-        let topic = requested.response_topic.as_ref()?;
+    /// Whether this response topic is followed: a wildcard would address others, `$` belongs to the broker.
+    fn may_answer_on(&self, topic: &str) -> bool {
         if mqtt::is_topic_name(topic) && !topic.starts_with('$') {
-            return Some(topic);
+            return true;
         }
         self.ledger.response_topic_refused();
         debug!(topic, "response topic refused: it has a wildcard or starts with '$'");
-        None
+        false
     }
 }
 
-/// What an answer carries of its request's properties.
-fn echoed(requested: &Properties) -> Option<Box<Properties>> {
-    let correlation_data = requested.correlation_data.clone();
-    let user_properties = trace_context::echoed(requested);
-    let is_empty = correlation_data.is_none() && user_properties.is_empty();
-    (!is_empty).then(|| Box::new(Properties { correlation_data, user_properties, ..Properties::default() }))
+/// Where a request wants its answer, and what the answer carries of the request's properties, which are those that were kept.
+fn echoed(kept: Option<Box<Properties>>) -> (Option<String>, Option<Box<Properties>>) {
+    let Some(mut kept) = kept else { return (None, None) };
+    let response_topic = kept.response_topic.take();
+    (response_topic, (*kept != Properties::default()).then_some(kept))
 }
 
 /// Tells of a request's end, within its span.
