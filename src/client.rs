@@ -47,6 +47,12 @@ pub trait Client: Send + Sync {
     /// Waits until the state differs from `known`, or `wait` has passed, and returns the state then.
     fn wait_for_change(&self, known: &State, wait: Duration) -> State;
 
+    /// What makes no progress, in words, although that takes no broker: a thread of the client's, or whoever receives requests. A restart
+    /// would help.
+    fn stalled(&self) -> Option<String> {
+        None
+    }
+
     /// Says goodbye: the status becomes offline, the connection ends.
     fn close(&self);
 }

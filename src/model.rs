@@ -60,7 +60,8 @@ pub trait Model: Send {
     }
 
     /// Whether a row takes microseconds, whatever its values, so that waking another thread would cost more than the model does. Then the thread that
-    /// reads requests calls a [`replica`](Self::replica) itself while no worker is busy, and nobody watches whether it returns.
+    /// reads requests calls a [`replica`](Self::replica) itself while no worker is busy. One that does
+    /// not return then stalls the node, which says so.
     ///
     /// False, the default, for a model that may take its time.
     fn is_prompt(&self) -> bool {

@@ -8,14 +8,20 @@ mod support;
 
 use std::io::Read;
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use http_client::{Reply, ask, get};
+use nearfar::broker::Broker;
 use nearfar::client::RemoteConfig;
 use nearfar::http::{Config, HttpError, Server};
+use nearfar::model::{Model, ModelError, ModelInfo};
+use nearfar::mqtt::Qos;
 use nearfar::node::{NodeBuilder, Observer};
-use nearfar::{Node, broker, deployment};
-use support::{MODEL, PATIENCE};
+use nearfar::{Detector, Node, broker, deployment};
+use support::gate::Gate;
+use support::{MODEL, PATIENCE, Sensor};
 
 fn node() -> NodeBuilder {
     Node::builder().deployment(deployment::Config::edge(), MODEL)
@@ -102,6 +108,74 @@ fn a_node_whose_broker_comes_no_further_is_neither_until_it_does() {
     assert_becomes(server.address(), 503, "stalled: the broker's I/O thread has not come round");
     drop(until);
     assert_becomes(server.address(), 200, "ready");
+}
+
+/// A model that says it is prompt, and does not return to the intake that calls it until the gate lets it.
+struct StopsIntake(Arc<Gate>);
+
+impl Model for StopsIntake {
+    fn inputs(&self) -> usize {
+        1
+    }
+
+    fn predict(&mut self, rows: &[f32], predictions: &mut Vec<f32>) -> Result<(), ModelError> {
+        if thread::current().name().is_some_and(|name| name.starts_with("intake-")) {
+            self.0.pass(rows[0]);
+        }
+        predictions.clear();
+        predictions.extend_from_slice(rows);
+        Ok(())
+    }
+
+    fn replica(&self) -> Option<Box<dyn Model>> {
+        Some(Box::new(Self(Arc::clone(&self.0))))
+    }
+
+    fn is_prompt(&self) -> bool {
+        true
+    }
+}
+
+/// Starts `node` with a deployment whose intake is stopped by a request through the broker at `address`, and lets it go again.
+fn assert_tells_of_a_stopped_intake(node: NodeBuilder, address: Option<SocketAddr>, reason: &str) {
+    let gate = Arc::new(Gate::default());
+    let detector = Detector::from_parts(ModelInfo::new("test", 1), Box::new(StopsIntake(Arc::clone(&gate))));
+    let node = node.deployment(deployment::Config::edge(), detector).start().unwrap();
+    let server = server(node.observer());
+    node.wait_until_ready(PATIENCE).unwrap();
+    let sensor = Sensor::connect(address.or(node.mqtt_address()).unwrap());
+    let mut sent = 0;
+    // A worker may have some of them first.
+    while gate.begun().is_empty() {
+        sent += 1;
+        sensor.publish("ml/inference/request", Qos::AtMostOnce, r#"{"device_id":"a","features":[0.5]}"#);
+        while gate.begun().is_empty() && node.statistics("edge").unwrap().received < sent {
+            thread::yield_now();
+        }
+    }
+    assert_becomes(server.address(), 503, reason);
+    gate.open();
+    assert_becomes(server.address(), 200, "ready");
+    node.stop();
+}
+
+const STALLED_AFTER: Duration = Duration::from_secs(2);
+
+#[test]
+fn a_node_whose_intake_comes_no_further_is_neither_until_it_does() {
+    let config = broker::Config { stalled_after: STALLED_AFTER, ..broker::Config::loopback() };
+    let reason = "stalled: the intake of deployment edge has taken nothing from the broker";
+    assert_tells_of_a_stopped_intake(Node::builder().embedded_broker(config), None, reason);
+}
+
+#[test]
+fn a_node_whose_intake_comes_no_further_is_neither_with_a_broker_elsewhere_too() {
+    let broker = Broker::start(broker::Config::loopback()).unwrap();
+    let address = broker.addresses()[0].1;
+    let remote = RemoteConfig::new(address.ip().to_string(), address.port(), "node");
+    let remote = RemoteConfig { stalled_after: STALLED_AFTER, ..remote };
+    let reason = "stalled: the intake of deployment edge has taken nothing from the connection";
+    assert_tells_of_a_stopped_intake(Node::builder().remote_broker(remote), Some(address), reason);
 }
 
 #[test]

@@ -91,6 +91,10 @@ impl Client for InProcess {
         waited.unwrap_or_else(PoisonError::into_inner).0.clone()
     }
 
+    fn stalled(&self) -> Option<String> {
+        self.broker.stalled()
+    }
+
     fn close(&self) {
         if let Some(Announcer { status, publisher }) = &self.announcer {
             // A broker that died has nobody to tell.

@@ -11,6 +11,7 @@ mod connection;
 mod driver;
 mod link;
 mod partition;
+mod pulse;
 mod queue;
 mod receiving;
 mod routes;
@@ -28,6 +29,7 @@ use tracing::warn;
 
 pub use self::config::{Config, Protocol, Tls};
 pub use self::partition::{NotAPartition, Partition};
+use self::pulse::{Pulse, Taker};
 use self::queue::NotTaken;
 use self::routes::{Audience, Routes};
 pub use self::transport::TlsError;
@@ -52,6 +54,7 @@ struct Shared {
     phase: watch::Sender<Phase>,
     /// Wakes the connection: routes have changed, or a message has been settled.
     wake: Arc<Notify>,
+    pulse: Arc<Pulse>,
 }
 
 /// What the connection's thread is to do.
@@ -96,11 +99,12 @@ impl Client for Remote {
         filters: &[String],
         acknowledge: Acknowledge,
     ) -> Result<Conversation, ClientError> {
-        self.converse(name, filters, acknowledge, Audience::OneOfUs)
+        let taker = self.shared.pulse.watch(format!("the intake of deployment {name}"));
+        self.converse(name, filters, acknowledge, Audience::OneOfUs, Some(taker))
     }
 
     fn follow(&self, name: &str, topics: &[String]) -> Result<Conversation, ClientError> {
-        self.converse(name, topics, Acknowledge::OnReceipt, Audience::AllOfUs)
+        self.converse(name, topics, Acknowledge::OnReceipt, Audience::AllOfUs, None)
     }
 
     fn begin(&self) {
@@ -121,6 +125,11 @@ impl Client for Remote {
         let same = |state: &mut State| *state == *known;
         let waited = self.shared.changed.wait_timeout_while(self.shared.lock_state(), wait, same);
         waited.unwrap_or_else(PoisonError::into_inner).0.clone()
+    }
+
+    fn stalled(&self) -> Option<String> {
+        let config = &self.shared.config;
+        self.shared.pulse.stalled(&config.address(), config.stalled_after)
     }
 
     fn close(&self) {
@@ -146,6 +155,7 @@ impl Remote {
         filters: &[String],
         acknowledge: Acknowledge,
         audience: Audience,
+        taker: Option<Arc<Taker>>,
     ) -> Result<Conversation, ClientError> {
         let config = &self.shared.config;
         let (sender, receiver) = queue::queue(config.inbox_messages_max, config.inbox_bytes_max);
@@ -154,7 +164,7 @@ impl Remote {
         let publisher = RemotePublisher { shared: Arc::clone(&self.shared), name: name.to_owned() };
         Ok(Conversation {
             publisher: Arc::new(publisher),
-            subscriber: Box::new(RemoteSubscriber { receiver }),
+            subscriber: Box::new(RemoteSubscriber { receiver, taker }),
         })
     }
 }
@@ -234,10 +244,41 @@ impl Publisher for RemotePublisher {
 
 struct RemoteSubscriber {
     receiver: queue::Receiver,
+    /// Who receives, where that is watched.
+    taker: Option<Arc<Taker>>,
 }
 
 impl Subscriber for RemoteSubscriber {
     fn receive(&mut self, batch: &mut Vec<Message>, batch_max: usize) -> Result<bool, ClientError> {
-        Ok(self.receiver.blocking_recv_many(batch, batch_max) > 0)
+        self.taker.iter().for_each(|taker| taker.wait());
+        let count = self.receiver.blocking_recv_many(batch, batch_max);
+        self.taker.iter().for_each(|taker| taker.take());
+        Ok(count > 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_whose_thread_is_blocked_is_told_until_it_goes_on() {
+        let stalled_after = Duration::from_secs(2);
+        let remote =
+            Remote::new(Config { stalled_after, ..Config::new("here", 1883, "node") }, None).unwrap();
+        let (until, blocks) = std::sync::mpsc::channel::<()>();
+        remote.shared.runtime.spawn(async move { blocks.recv().ok() });
+        let wait_until = |is_stalled: bool| {
+            let deadline = Instant::now() + Duration::from_secs(60);
+            while remote.stalled().is_some_and(|reason| reason.contains("connection to here:1883"))
+                != is_stalled
+            {
+                assert!(Instant::now() < deadline, "{:?}", remote.stalled());
+                std::thread::yield_now();
+            }
+        };
+        wait_until(true);
+        drop(until);
+        wait_until(false);
     }
 }

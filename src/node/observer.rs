@@ -134,21 +134,14 @@ impl Seen {
             (Phase::Running, Some(client)) => match readiness(client.state()) {
                 // The broker's death ends threads too, so it comes first.
                 Readiness::Failed(reason) => Readiness::Failed(reason),
-                other => match (self.dead_thread(), other) {
-                    (Some(reason), _) => Readiness::Failed(reason),
-                    (None, Readiness::Ready) => match self.stalled() {
-                        Some(reason) => Readiness::Stalled(reason),
-                        None => self.models_readiness(),
-                    },
-                    (None, not_ready) => not_ready,
+                other => match (self.dead_thread(), client.stalled(), other) {
+                    (Some(reason), ..) => Readiness::Failed(reason),
+                    (None, Some(reason), _) => Readiness::Stalled(reason),
+                    (None, None, Readiness::Ready) => self.models_readiness(),
+                    (None, None, not_ready) => not_ready,
                 },
             },
         }
-    }
-
-    /// What in the embedded broker, or between it and the deployments, makes no progress.
-    fn stalled(&self) -> Option<String> {
-        self.broker.as_ref()?.stalled()
     }
 
     fn dead_thread(&self) -> Option<String> {

@@ -36,13 +36,14 @@ pub struct Supervisor {
     /// When the last sign of life was given, or the start last put off.
     last: Option<Instant>,
     status: String,
+    tell: fn(&[NotifyState<'_>]),
 }
 
 impl Supervisor {
     /// The one that this process's environment names, if any.
     pub fn from_environment(words: Words) -> Self {
         let feed_every = sd_notify::watchdog_enabled().map(|interval| interval / MEALS);
-        Self { words, feed_every, last: None, status: String::new() }
+        Self { words, feed_every, last: None, status: String::new(), tell }
     }
 
     /// The node starts, and what it waits for; it may take as long as it takes.
@@ -50,13 +51,13 @@ impl Supervisor {
         self.tell_status(readiness);
         if self.is_due(EXTEND_EVERY) {
             let extension_us = u32::try_from(START_EXTENSION.as_micros()).unwrap_or(u32::MAX);
-            tell(&[NotifyState::ExtendTimeoutUsec(extension_us)]);
+            (self.tell)(&[NotifyState::ExtendTimeoutUsec(extension_us)]);
         }
     }
 
     /// The node answers for the first time.
     pub fn ready(&mut self) {
-        tell(&[NotifyState::Ready]);
+        (self.tell)(&[NotifyState::Ready]);
         self.last = None;
         self.running(&Readiness::Ready);
     }
@@ -68,13 +69,13 @@ impl Supervisor {
             && !matches!(readiness, Readiness::Failed(_) | Readiness::Stalled(_))
             && self.is_due(every)
         {
-            tell(&[NotifyState::Watchdog]);
+            (self.tell)(&[NotifyState::Watchdog]);
         }
     }
 
     /// The node is about to stop.
     pub fn stopping(&mut self) {
-        tell(&[NotifyState::Stopping, NotifyState::Status(self.words.stopping)]);
+        (self.tell)(&[NotifyState::Stopping, NotifyState::Status(self.words.stopping)]);
     }
 
     fn tell_status(&mut self, readiness: &Readiness) {
@@ -86,7 +87,7 @@ impl Supervisor {
         };
         if status != self.status {
             // A reason with line breaks would say other things than its status.
-            tell(&[NotifyState::Status(&status.replace(char::is_control, " "))]);
+            (self.tell)(&[NotifyState::Status(&status.replace(char::is_control, " "))]);
             self.status = status;
         }
     }
@@ -103,5 +104,40 @@ impl Supervisor {
 fn tell(news: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(news) {
         warn!(%error, "the supervisor at NOTIFY_SOCKET cannot be told");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+
+    thread_local! {
+        /// How often the watchdog was fed.
+        static MEALS_HAD: Cell<usize> = const { Cell::new(0) };
+    }
+
+    fn count_meals(news: &[NotifyState<'_>]) {
+        let meals = news.iter().filter(|one| matches!(one, NotifyState::Watchdog)).count();
+        MEALS_HAD.set(MEALS_HAD.get() + meals);
+    }
+
+    #[test]
+    fn the_watchdog_is_not_fed_while_a_restart_would_help() {
+        let feed_every = Some(Duration::ZERO);
+        let mut supervisor =
+            Supervisor { feed_every, tell: count_meals, ..Supervisor::from_environment(Words::NODE) };
+        let why = || "why".to_owned();
+        for (readiness, meals) in [
+            (Readiness::Ready, 1),
+            (Readiness::Stalled(why()), 0),
+            (Readiness::NotReady(why()), 1),
+            (Readiness::Failed(why()), 0),
+            (Readiness::Ready, 1),
+        ] {
+            MEALS_HAD.set(0);
+            supervisor.running(&readiness);
+            assert_eq!(MEALS_HAD.get(), meals, "{readiness:?}");
+        }
     }
 }

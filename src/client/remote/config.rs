@@ -33,6 +33,9 @@ pub struct Config {
     pub keep_alive: Duration,
     /// The longest wait between two attempts to connect. Default 30 s.
     pub reconnect_wait_max: Duration,
+    /// How long the connection's thread, or the intake of a deployment, may make no progress until
+    /// [`Client::stalled`](crate::client::Client::stalled) says so. That the broker is away is something else. Default 10 s.
+    pub stalled_after: Duration,
     /// The largest packet that is accepted, in bytes. Default 1 MiB.
     pub packet_bytes_max: u32,
     /// The most received requests that are not acknowledged, which is until their answers are. The broker keeps further ones
@@ -84,6 +87,7 @@ impl Config {
             partition: None,
             keep_alive: Duration::from_secs(30),
             reconnect_wait_max: Duration::from_secs(30),
+            stalled_after: Duration::from_secs(10),
             packet_bytes_max: 1024 * 1024,
             receive_max: 4_096,
             inbox_messages_max: 16_384,

@@ -13,6 +13,7 @@ use super::codec::Incoming;
 use super::config::Config;
 use super::connection::Ended;
 use super::link::Link;
+use super::pulse::Pulse;
 use super::queue;
 use super::routes::Routes;
 use super::session::Session;
@@ -50,6 +51,7 @@ pub(super) fn start(
         changed: Condvar::new(),
         phase,
         wake: Arc::new(Notify::new()),
+        pulse: Arc::new(Pulse::new()),
     });
     let driver = Driver {
         shared: Arc::clone(&shared),
@@ -61,6 +63,7 @@ pub(super) fn start(
         announced: None,
         warnings: RateLimit::new(WARN_EVERY),
     };
+    runtime.spawn(Arc::clone(&shared.pulse).beat());
     let thread = thread::Builder::new()
         .name("mqtt-remote".to_owned())
         .spawn(move || runtime.block_on(driver.run()))?;
