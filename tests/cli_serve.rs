@@ -500,7 +500,9 @@ fn a_key_with_a_wrong_value_in_the_environment_is_refused_with_the_variable_s_na
 
 #[test]
 fn variables_of_a_service_called_nearfar_are_passed_over_and_others_are_warned_of() {
-    let mut command = nearfar_logging("info", &["serve", MODEL, FREE_PORT[0], FREE_PORT[1]]);
+    let directory = tempfile::tempdir().unwrap();
+    let file = write(directory.path(), "nearfar.toml", &format!("[deployments.press]\nmodel = {MODEL:?}\n"));
+    let mut command = nearfar_logging("info", &["serve", "--config", &file, FREE_PORT[0], FREE_PORT[1]]);
     for (name, value) in [
         ("NEARFAR_SERVICE_HOST", "10.96.0.17"),
         ("NEARFAR_SERVICE_PORT", "9464"),
@@ -514,6 +516,9 @@ fn variables_of_a_service_called_nearfar_are_passed_over_and_others_are_warned_o
         ("NEARFAR_MQTT_PORT", "tcp://[fd00::11]:1883"),
         ("NEARFAR_NODE_IDD", "SECRET"),
         ("NEARFAR_BROKER__LISTN", "127.0.0.1:0"),
+        ("NEARFAR_DEPLOYMENTS__PRES__BATCH_MAX", "1"),
+        ("NEARFAR_DEPLOYMENTS__PRESS__NETWORK__UPLINK__DELY__MS", "1"),
+        ("NEARFAR_DEPLOYMENTS__PRESS__CLOUD__POLCY", "shadow"),
     ] {
         command.env(name, value);
     }
@@ -522,8 +527,15 @@ fn variables_of_a_service_called_nearfar_are_passed_over_and_others_are_warned_o
     sensor.ask(REQUEST, request("press", 7));
     let ended = process.terminate();
     assert_eq!(ended.code, Some(0), "{ended:?}");
-    for part in ["did you mean `NEARFAR_NODE_ID`?", "did you mean `NEARFAR_BROKER__LISTEN`?"] {
-        assert!(ended.stderr.contains(part), "{}", ended.stderr);
+    for meant in [
+        "NODE_ID",
+        "BROKER__LISTEN",
+        "DEPLOYMENTS__PRESS__BATCH_MAX",
+        "DEPLOYMENTS__PRESS__NETWORK__UPLINK__DELAY__MS",
+        "DEPLOYMENTS__PRESS__CLOUD__POLICY",
+    ] {
+        let part = format!("did you mean `NEARFAR_{meant}`?");
+        assert!(ended.stderr.contains(&part), "{part}: {}", ended.stderr);
     }
     for part in ["SERVICE_", "NEARFAR_PORT", "NEARFAR_MQTT", "SECRET"] {
         assert!(!ended.stderr.contains(part), "{part}: {}", ended.stderr);

@@ -95,6 +95,7 @@ const TABLE: &[Row] = &[
             "node",
             "settings",
             "strict_toml",
+            "suggestion",
             "text",
             "wire",
             "worker",

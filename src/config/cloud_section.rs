@@ -25,6 +25,23 @@ pub struct CloudSection {
 /// Gives a file's text; or nothing, while settings are only checked.
 type Read<'a> = &'a dyn Fn(&str) -> Result<Option<String>, String>;
 
+/// What it may say.
+const KEYS: &[&str] = &[
+    "model",
+    "one_way_latency_ms",
+    "network",
+    "batch_max",
+    "queue_requests_max",
+    "queue_bytes_max",
+    "inference_timeout_ms",
+    "workers",
+    "policy",
+    "cloud_timeout_ms",
+    "recent_window_s",
+    "recent_answers_max",
+    "breaker",
+];
+
 /// The most of anything that is counted here.
 const COUNT_MAX: u64 = 1 << 40;
 
@@ -74,6 +91,7 @@ impl CloudSection {
     ) -> Result<(Hybrid, Option<PathBuf>), SettingError> {
         let path = format!("deployments.{name}.cloud");
         let mut fields = Fields::of(&self.tree, path.as_str())?;
+        fields.refuse_unknown(KEYS)?;
         let model = fields.text("model")?.map(|model| self.directory.join(model));
         let network = self.network(&mut fields, name, read)?;
         let worker = worker::Config {

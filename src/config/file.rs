@@ -16,6 +16,7 @@ use crate::http;
 use crate::mqtt;
 use crate::network::Profile;
 use crate::node::{Loop, NodeTopics, Reads, Writes};
+use crate::settings::SettingError;
 use crate::strict_toml::{self, TomlError};
 use crate::worker::{QueuePolicy, WORKERS_MAX};
 use crate::{wire, worker};
@@ -250,6 +251,17 @@ impl NodeFile {
             return Err(strict_toml::invalid(text, &key, found.to_string()));
         }
         self.remote.iter().try_for_each(|remote| remote.check(&self.deployments, text))
+    }
+
+    /// A key within a network or a cloud that nobody asks for. What else may be wrong there is for [`check`](Self::check).
+    pub(super) fn unknown_key(&self) -> Option<SettingError> {
+        let networks = self.deployments.iter().filter_map(|(name, section)| {
+            let path = format!("deployments.{name}.network");
+            section.network.as_ref()?.check(&path).err()
+        });
+        let clouds =
+            self.deployments.iter().filter_map(|(name, section)| section.cloud.as_ref()?.check(name).err());
+        networks.chain(clouds).find(|error| error.unknown_key().is_some())
     }
 
     /// Two topics with which the node would answer itself, and the key that says one of them.

@@ -30,6 +30,18 @@ impl fmt::Display for SettingError {
 
 impl std::error::Error for SettingError {}
 
+/// How the problem with a key begins that nobody asks for.
+const UNKNOWN_KEY: &str = "unknown key";
+
+impl SettingError {
+    /// Whether nobody asks for such a key. With the known one that was probably meant.
+    pub fn unknown_key(&self) -> Option<Option<&str>> {
+        let rest = self.problem.strip_prefix(UNKNOWN_KEY)?;
+        let (_, meant) = rest.split_once("; did you mean `").unzip();
+        Some(meant.and_then(|meant| meant.split('`').next()))
+    }
+}
+
 /// A table under way.
 pub struct Fields<'a> {
     path: String,
@@ -198,10 +210,23 @@ impl<'a> Fields<'a> {
     /// # Errors
     /// When there is a key that nobody has asked for so far.
     pub fn refuse_others(&self) -> Result<(), SettingError> {
-        let Some((unknown, line)) = self.others().next() else { return Ok(()) };
-        let hint = hint(unknown, &self.asked);
-        let problem = format!("unknown key, expected one of {}{hint}", self.asked.join(", "));
-        Err(SettingError { line, key: self.join(unknown), problem })
+        self.others().next().map_or(Ok(()), |(other, line)| Err(self.unknown(other, line, &self.asked)))
+    }
+
+    /// The same before the beginning: so that no key is missed where the table has no business to be there.
+    ///
+    /// # Errors
+    /// When there is a key that is none of those that can be asked for.
+    pub fn refuse_unknown(&self, known: &[&'static str]) -> Result<(), SettingError> {
+        let mut names = self.entries.iter().map(|(name, setting)| (name.as_str(), setting.line));
+        let unknown = names.find(|(name, _)| !known.contains(name));
+        unknown.map_or(Ok(()), |(name, line)| Err(self.unknown(name, line, known)))
+    }
+
+    fn unknown(&self, key: &str, line: usize, known: &[&'static str]) -> SettingError {
+        let hint = hint(key, known);
+        let problem = format!("{UNKNOWN_KEY}, expected one of {}{hint}", known.join(", "));
+        SettingError { line, key: self.join(key), problem }
     }
 
     fn join(&self, key: &str) -> String {

@@ -81,6 +81,7 @@ fn change(link: &mut LinkProfile, mut fields: Fields<'_>, read: Read<'_>) -> Res
         link.bandwidth = Some(bandwidth(section)?);
     }
     if let Some(mut section) = fields.table("reorder")? {
+        section.refuse_unknown(&["share", "held_back_ms"])?;
         let (share, held_back_ms) = (number(&mut section, "share")?, number(&mut section, "held_back_ms")?);
         link.reorder = Some(Reorder::new(share, held_back_ms).map_err(|error| named(&section, error))?);
         section.finish()?;
@@ -115,7 +116,12 @@ const MODELS: &[(&str, Model)] = &[
     ("series", Model::Series),
 ];
 
+/// What the delay of one or another model may say.
+const DELAY_KEYS: &[&str] =
+    &["model", "ms", "least_ms", "most_ms", "mean_ms", "sd_ms", "shape", "file", "plus_ms"];
+
 fn delay(mut fields: Fields<'_>, read: Read<'_>) -> Result<Delay, SettingError> {
+    fields.refuse_unknown(DELAY_KEYS)?;
     let model = fields.choice("model", MODELS)?;
     let delay = match fields.required("model", model)? {
         Model::Constant => Delay::default().plus(number(&mut fields, "ms")?).map_err(|error| {
@@ -175,6 +181,7 @@ fn loss(mut fields: Fields<'_>) -> Result<Loss, SettingError> {
 }
 
 fn bandwidth(mut fields: Fields<'_>) -> Result<Bandwidth, SettingError> {
+    fields.refuse_unknown(&["bits_per_s", "queue_bytes_max", "overhead_bytes"])?;
     let (bits_per_s, queue_bytes_max) = (fields.whole("bits_per_s")?, fields.whole("queue_bytes_max")?);
     let bandwidth = Bandwidth::new(
         fields.required("bits_per_s", bits_per_s)?,
@@ -187,6 +194,7 @@ fn bandwidth(mut fields: Fields<'_>) -> Result<Bandwidth, SettingError> {
 }
 
 fn outages(mut fields: Fields<'_>) -> Result<Outages, SettingError> {
+    fields.refuse_unknown(&["policy", "schedule", "mean_up_s", "mean_down_s"])?;
     let policies = [("wait", Policy::Wait), ("fail", Policy::Fail)];
     let policy = fields.choice("policy", &policies)?.unwrap_or_default();
     let outages = if fields.get("schedule").is_some() {

@@ -36,7 +36,10 @@ const SITES: &[(&str, Site)] = &[("edge", Site::Edge), ("cloud", Site::Cloud)];
 /// # Errors
 /// [`SettingError`] naming line and key.
 pub fn placement_config(fields: &mut Fields<'_>) -> Result<Config, SettingError> {
+    // Before the policy is missed: a misspelt key alone makes no hybrid.
+    let breaker = fields.table("breaker")?.map(breaker).transpose()?;
     let mut config = Config::new(policy(fields)?);
+    config.breaker = breaker.unwrap_or(config.breaker);
     set_ms(fields, "cloud_timeout_ms", 1.0, &mut config.cloud_timeout)?;
     if let Some(window_s) = fields.number("recent_window_s")? {
         let window_s = within(fields, "recent_window_s", window_s, 1e-3, MS_MAX / 1e3)?;
@@ -45,11 +48,21 @@ pub fn placement_config(fields: &mut Fields<'_>) -> Result<Config, SettingError>
     if let Some(answers_max) = whole(fields, "recent_answers_max", RECENT_ANSWERS_MAX as u64)? {
         config.recent_answers_max = answers_max as usize;
     }
-    if let Some(section) = fields.table("breaker")? {
-        config.breaker = breaker(section)?;
-    }
     Ok(config)
 }
+
+/// What the table of one or another policy may say.
+const POLICY_KEYS: &[&str] = &[
+    "name",
+    "answers_min",
+    "probe_share",
+    "probe_every_ms",
+    "band",
+    "edge_from",
+    "default_site",
+    "first",
+    "hedge_after_ms",
+];
 
 fn policy(fields: &mut Fields<'_>) -> Result<Policy, SettingError> {
     let Some(setting) = fields.get("policy") else {
@@ -62,6 +75,7 @@ fn policy(fields: &mut Fields<'_>) -> Result<Policy, SettingError> {
     }
     let table = fields.table("policy")?;
     let mut table = fields.required("policy", table)?;
+    table.refuse_unknown(POLICY_KEYS)?;
     let name = table.choice("name", NAMES)?;
     let policy = change(default_of(table.required("name", name)?), &mut table)?;
     table.finish()?;
