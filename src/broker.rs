@@ -36,6 +36,7 @@ mod certificates;
 mod codec;
 mod config;
 mod connection;
+mod dropped;
 mod ended;
 mod ending;
 mod fanout;
@@ -125,6 +126,7 @@ pub use config::{
     Config, ConnectionLimits, IdentitySource, Limits, Listener, OverRate, PendingPolicy, RefusedPublish,
     RefusedSubscription, RouterLimits, SegmentLimits, SharedStrategy, Tls, WebSocket, WideFilters,
 };
+pub use dropped::{Dropped, DroppedCounts};
 pub use ended::{Ended, EndedCounts};
 pub use guard::Guard;
 pub use link::{LinkClosed, LinkPublisher, LinkSubscriber, SubscribeError};

@@ -15,7 +15,7 @@ mod wait;
 mod waiting;
 
 use mqtt::{Client, Connect, PATIENCE, Packet, packet, start, trickle};
-use nearfar::broker::{Broker, Config, Limit, Limits, OverRate, PendingPolicy};
+use nearfar::broker::{Broker, Config, Dropped, Limit, Limits, OverRate, PendingPolicy};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use waiting::wait_until;
@@ -335,6 +335,7 @@ fn kept_while_away(limits: Limits, dropped: u64) -> (Option<Vec<u8>>, Broker) {
         assert!(started.elapsed() < PATIENCE, "{:?}", broker.statistics());
         std::thread::yield_now();
     }
+    assert_eq!(broker.statistics().dropped.of(Dropped::QueueFull), dropped);
     assert_eq!(broker.statistics().dropped_messages, dropped);
     bystander.assert_unmoved();
     let (mut client, connack) = Client::connect(address, &connect);

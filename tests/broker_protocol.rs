@@ -9,7 +9,7 @@ mod sys;
 mod waiting;
 
 use mqtt::{Client, Connect, PATIENCE, packet, start, start_default, string};
-use nearfar::broker::{Config, SharedStrategy};
+use nearfar::broker::{Config, Dropped, SharedStrategy};
 use nearfar::mqtt::Message;
 use waiting::wait_until;
 
@@ -381,18 +381,20 @@ fn a_packet_larger_than_the_client_takes_is_not_sent() {
     publisher.publish_acked("t", &[0; 100], false);
     publisher.publish_acked("t", b"small", false);
     assert_eq!(client.receive().payload5(), b"small");
+    assert_eq!(broker.statistics().dropped.of(Dropped::TooLarge), 1);
     assert_eq!(broker.statistics().dropped_messages, 1);
 }
 
 #[test]
 fn message_expiry_counts_down_and_drops() {
-    let (_broker, address) = start_default();
+    let (broker, address) = start_default();
     let mut client = Client::v5(address, "c");
     client.subscribe("t", 0);
     client.send(&client.publish_bytes("t", b"old", 0, 0, &[2, 0, 0, 0, 0]));
     client.send(&client.publish_bytes("t", b"new", 0, 0, &[2, 0, 0, 0, 100]));
     let got = client.receive();
     assert_eq!((got.payload5(), got.properties()), (&b"new"[..], &[2, 0, 0, 0, 100][..]));
+    assert_eq!(broker.statistics().dropped.of(Dropped::Expired), 1);
 }
 
 #[test]

@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::Path;
 
-use nearfar::broker::Cause;
+use nearfar::broker::{Cause, Dropped};
 use nearfar::deployment::{Config, Hybrid, Topics};
 use nearfar::http::{self, Server};
 use nearfar::inference::{ErrorCode, Reason, Site};
@@ -277,6 +277,15 @@ fn the_page_lists_every_reason_for_a_refusal_with_its_meaning() {
     let rows = ["connection", "publish", "subscription", "retain"].map(|what| format!("| `{what}` | `"));
     let listed = page.lines().filter(|line| rows.iter().any(|row| line.starts_with(row))).count();
     assert_eq!(listed, Cause::ALL.len(), "docs/metrics.md has reasons that there are not");
+}
+
+#[test]
+fn the_page_lists_every_reason_why_a_delivery_is_dropped() {
+    let page = read("docs/metrics.md");
+    let section = page.split("### Why deliveries are dropped").nth(1).unwrap().split("\n##").next().unwrap();
+    let listed: Vec<_> = section.lines().filter(|line| line.starts_with("| `")).collect();
+    let row = |reason: Dropped| format!("| `{}` | {} |", reason.name(), reason.meaning());
+    assert_eq!(listed, Dropped::ALL.map(row));
 }
 
 fn is_row(line: &str) -> bool {

@@ -5,6 +5,7 @@
 use super::backlog::Backlog;
 use super::batch::Batch;
 use super::config::{Config, PendingPolicy, RouterLimits, SharedStrategy};
+use super::dropped::{Dropped, Drops};
 use super::ended::{Ended, Endings};
 use super::gate::Gate;
 use super::hold::{Hold, Registration};
@@ -74,8 +75,8 @@ pub(super) struct Bus {
     pub plain_subscriptions: Total,
     pub shared_subscriptions: Total,
     pub published: AtomicU64,
-    /// Messages for which a lane had no room.
-    pub skipped: AtomicU64,
+    /// Deliveries that were dropped.
+    pub dropped: Drops,
     progress: watch::Sender<()>,
     /// What clients publish and want acknowledged is not taken any more.
     is_draining: AtomicBool,
@@ -129,7 +130,7 @@ impl Bus {
             plain_subscriptions: Total::default(),
             shared_subscriptions: Total::default(),
             published: AtomicU64::new(0),
-            skipped: AtomicU64::new(0),
+            dropped: Drops::new(),
             progress: watch::Sender::new(()),
             is_draining: AtomicBool::new(false),
             epoch: Instant::now(),
@@ -274,7 +275,7 @@ impl Bus {
                 Some(packet) => packets.push_back(packet),
                 None => {
                     is_lost = true;
-                    self.skipped.fetch_add(1, Ordering::Relaxed);
+                    self.dropped.note(Dropped::RouterFull, "", b"", 1);
                 }
             }
         };

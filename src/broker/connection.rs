@@ -4,7 +4,6 @@ use super::access::Action;
 use super::admission::{self, Seated};
 use super::awaited::Stall;
 use super::batch::Batch;
-use super::bus::lock;
 use super::catching_up::CatchingUp;
 use super::codec::Version;
 use super::config::ConnectionLimits;
@@ -40,7 +39,6 @@ use bytes::{Bytes, BytesMut};
 use std::collections::HashMap;
 use std::io::ErrorKind;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{mpsc, watch};
@@ -649,16 +647,5 @@ impl Connection {
             self.block_bytes = missing.max(block);
             self.unread.reserve(self.block_bytes);
         }
-    }
-}
-
-/// Logs that deliveries were dropped, and counts them.
-pub(super) fn note_dropped(server: &Server, client_id: &str, count: u64, why: &'static str) {
-    if count == 0 {
-        return;
-    }
-    let total = server.dropped.fetch_add(count, Ordering::Relaxed) + count;
-    if lock(&server.drop_warnings).is_due() {
-        tracing::warn!(client_id, count, total, why, "deliveries dropped");
     }
 }

@@ -1,6 +1,7 @@
 //! The end of a connection: why it comes, the last word to the client, and what becomes of its session.
 
-use super::connection::{Connection, note_dropped};
+use super::connection::Connection;
+use super::dropped::Dropped;
 use super::ended::Ended;
 use super::parked::{self, KEEP_UNITS};
 use super::publication::Publication;
@@ -190,7 +191,7 @@ impl Connection {
     }
 
     fn note_deserted(&self, dropped: u64) {
-        note_dropped(&self.server, &self.client_id, dropped, "a shared subscription lost its last member");
+        self.server.bus.dropped.note(Dropped::NoMembers, &self.client_id, b"", dropped);
     }
 }
 

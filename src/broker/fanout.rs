@@ -1,6 +1,6 @@
 //! From the router to the sessions: what comes out of the connections' lane is put into the mailboxes and groups it is for.
 
-use super::connection::note_dropped;
+use super::dropped::Dropped;
 use super::lane::{Envelope, LaneReceiver};
 use super::mailbox::Copy;
 use super::router::RouterGone;
@@ -51,16 +51,14 @@ fn distribute(server: &Server, envelope: Envelope) {
     for recipient in &targets.sessions {
         let subscriptions = recipient.subscriptions.clone();
         let is_taken = recipient.mailbox.put(Copy { publication: publication.clone(), subscriptions });
-        note_dropped(
-            server,
-            "",
-            u64::from(!is_taken),
-            "the client is slow and nobody waits for it with this",
-        );
+        if !is_taken {
+            let client_id = recipient.mailbox.standing.keeper().client_id;
+            server.bus.dropped.note(Dropped::Lagged, &client_id, &publication.topic, 1);
+        }
     }
     for group in &targets.groups {
         let dropped = group.put(publication.clone());
-        note_dropped(server, &group.name, dropped, "the members of the shared subscription are slow");
+        server.bus.dropped.note(Dropped::SlowMembers, "", &publication.topic, dropped);
     }
     if let Some(receipt) = receipt {
         receipt.settle();

@@ -1,7 +1,7 @@
 //! What a session leaves behind when it ends: another member of its shared groups gets what it has not acknowledged. It may be much, so
 //! the others on the thread have their turn in between.
 
-use super::connection::note_dropped;
+use super::dropped::Dropped;
 use super::publication::Publication;
 use super::server::Server;
 use super::session::{Delivery, Session};
@@ -32,7 +32,7 @@ pub(super) async fn end(server: &Server, client_id: &str, mut session: Box<Sessi
         dropped += u64::from(is_lost(server, delivery, slice));
         server.turns.go_on(slice, DROP_UNITS).await;
     }
-    note_dropped(server, client_id, dropped, "the last member of a shared subscription left");
+    server.bus.dropped.note(Dropped::NoMembers, client_id, b"", dropped);
     for subscription in session.take_subscriptions() {
         drop(subscription);
         server.turns.go_on(slice, CHANGE_UNITS).await;

@@ -7,6 +7,7 @@ use super::publication::Publication;
 #[cfg(test)]
 use super::shares::Owner;
 use super::standing::Standing;
+use bytes::Bytes;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use tokio::sync::Notify;
@@ -46,10 +47,27 @@ struct State {
     bytes: usize,
     charge: Charge,
     bytes_max: usize,
-    /// Dropped since the session last asked, because it lagged.
-    skipped: u64,
+    /// Dropped since the session last asked.
+    skipped: Skipped,
     /// Ever put in.
     put: u64,
+}
+
+/// Copies that were dropped.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Skipped {
+    /// Because the session lagged.
+    pub lagged: u64,
+    /// For want of memory.
+    pub for_memory: u64,
+    /// The first one's topic.
+    pub topic: Bytes,
+}
+
+impl Skipped {
+    pub fn total(&self) -> u64 {
+        self.lagged + self.for_memory
+    }
 }
 
 impl Mailbox {
@@ -60,7 +78,7 @@ impl Mailbox {
             bytes: 0,
             charge: Charge::default(),
             bytes_max: 0,
-            skipped: 0,
+            skipped: Skipped::default(),
             put: 0,
         };
         Arc::new(Self {
@@ -116,8 +134,7 @@ impl Mailbox {
         state.put += 1;
         let has_memory = state.charge.may_be(state.bytes);
         while state.has_too_much(has_memory) && state.copies.len() > 1 {
-            state.pop();
-            state.skipped += 1;
+            state.skip(has_memory);
         }
         state.note_bytes();
         self.tell_gate(&state);
@@ -134,12 +151,11 @@ impl Mailbox {
         if state.bytes < MUCH_BYTES {
             return 0;
         }
-        let (half, before) = (state.bytes / 2, state.skipped);
-        while state.bytes > half && state.pop().is_some() {
-            state.skipped += 1;
+        let (half, mut given_up) = (state.bytes / 2, 0);
+        while state.bytes > half && state.skip(false) {
+            given_up += 1;
         }
         state.copies.shrink_to_fit();
-        let given_up = state.skipped - before;
         self.tell_gate(&state);
         given_up
     }
@@ -164,8 +180,8 @@ impl Mailbox {
         (state.put, state.put - state.copies.len() as u64)
     }
 
-    /// How many copies were dropped since the last call, because the session lagged.
-    pub fn take_skipped(&self) -> u64 {
+    /// The copies that were dropped since the last call.
+    pub fn take_skipped(&self) -> Skipped {
         std::mem::take(&mut lock(&self.state).skipped)
     }
 
@@ -193,6 +209,17 @@ impl State {
         is_over || !has_memory && !self.charge.covers(self.bytes)
     }
 
+    /// Drops the oldest copy, if there is one, for want of memory or although there is some.
+    fn skip(&mut self, has_memory: bool) -> bool {
+        let Some(copy) = self.pop() else { return false };
+        if self.skipped.total() == 0 {
+            self.skipped.topic = copy.publication.topic.clone();
+        }
+        self.skipped.lagged += u64::from(has_memory);
+        self.skipped.for_memory += u64::from(!has_memory);
+        true
+    }
+
     fn note_bytes(&mut self) {
         if self.copies.is_empty() && self.copies.capacity() > KEEP_COPIES {
             self.copies = VecDeque::new();
@@ -212,7 +239,6 @@ impl State {
 mod tests {
     use super::*;
     use crate::broker::router::poll_now;
-    use bytes::Bytes;
     use rand::{RngExt, SeedableRng};
     use rand_chacha::ChaCha8Rng;
 
@@ -228,7 +254,8 @@ mod tests {
         for payload in [b"1", b"2", b"3", b"4"] {
             mailbox.put(copy(payload));
         }
-        assert_eq!((mailbox.take_skipped(), mailbox.take_skipped()), (2, 0));
+        let two = Skipped { lagged: 2, ..Skipped::default() };
+        assert_eq!((mailbox.take_skipped(), mailbox.take_skipped()), (two, Skipped::default()));
         let left: Vec<_> =
             std::iter::from_fn(|| mailbox.take()).map(|copy| copy.publication.payload.clone()).collect();
         assert_eq!(left, [&b"3"[..], b"4"]);
@@ -239,7 +266,7 @@ mod tests {
     fn one_message_fits_however_large_it_is() {
         let mailbox = Mailbox::of(1);
         mailbox.put(copy(b"larger than nothing"));
-        assert!(mailbox.take().is_some() && mailbox.take_skipped() == 0);
+        assert!(mailbox.take().is_some() && mailbox.take_skipped().total() == 0);
     }
 
     /// A connection takes as much as it likes at a time, then waits for an arrival, or for something else while it takes nothing.

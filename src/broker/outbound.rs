@@ -1,7 +1,8 @@
 //! To the client: what its mailbox, the shared groups and the session have for it.
 
 use super::config::PendingPolicy;
-use super::connection::{Connection, note_dropped};
+use super::connection::Connection;
+use super::dropped::Dropped;
 use super::inflight::Inflight;
 use super::mailbox::Copy;
 use super::member_queue::SharedDelivery;
@@ -55,8 +56,8 @@ impl Connection {
         if message.is_released {
             self.output.ack(PUBREL_FIRST, message.packet_id, Reason::SUCCESS);
         } else if !self.output.publish(&message.delivery, message.packet_id, true, self.server.bus.now_ms()) {
+            self.note_unsendable(&message.delivery);
             self.session.inflight.remove(index);
-            self.note_unsendable();
         }
     }
 
@@ -89,8 +90,10 @@ impl Connection {
     pub(super) async fn take_ready(&mut self) -> Result<(), Reason> {
         self.catch_up();
         let skipped = self.session.mailbox.take_skipped();
-        if skipped > 0 {
-            note_dropped(&self.server, &self.client_id, skipped, "the client lagged");
+        if skipped.total() > 0 {
+            let drops = &self.server.bus.dropped;
+            drops.note(Dropped::Lagged, &self.client_id, &skipped.topic, skipped.lagged);
+            drops.note(Dropped::Memory, &self.client_id, &skipped.topic, skipped.for_memory);
             if self.server.config.limits.pending_policy == PendingPolicy::Disconnect {
                 self.overrun();
             }
@@ -119,14 +122,9 @@ impl Connection {
     fn deliver_shared(&mut self, shared: SharedDelivery) {
         let SharedDelivery { subscription, publication, group } = shared;
         if self.session.subscription(subscription).is_none() {
+            let topic = publication.topic.clone();
             let dropped = u64::from(!group.give_back(publication));
-            note_dropped(
-                &self.server,
-                &self.client_id,
-                dropped,
-                "the shared subscription has no members left",
-            );
-            return;
+            return self.server.bus.dropped.note(Dropped::NoMembers, &self.client_id, &topic, dropped);
         }
         if let Some(delivery) =
             self.session.accept(&publication, &[subscription], &*self.server.config.access)
@@ -147,7 +145,7 @@ impl Connection {
     pub(super) fn emit(&mut self, delivery: Delivery) {
         if delivery.qos == Qos::AtMostOnce {
             if !self.output.publish(&delivery, 0, false, self.server.bus.now_ms()) {
-                self.note_unsendable();
+                self.note_unsendable(&delivery);
             }
             return;
         }
@@ -172,7 +170,7 @@ impl Connection {
         if self.output.publish(&delivery, packet_id, false, self.server.bus.now_ms()) {
             self.session.inflight.push_back(Inflight { packet_id, is_released: false, delivery });
         } else {
-            self.note_unsendable();
+            self.note_unsendable(&delivery);
         }
     }
 
@@ -186,16 +184,12 @@ impl Connection {
             }
             return;
         }
+        let topic = delivery.topic.clone();
         match self.session.pending.keep(delivery, limits) {
             Kept::Yes => {}
             Kept::Dropped(count, limit) => {
                 self.server.bus.reached.note(limit, &self.client_id);
-                note_dropped(
-                    &self.server,
-                    &self.client_id,
-                    count,
-                    "the client is slow and its queue is full",
-                );
+                self.server.bus.dropped.note(limit.into(), &self.client_id, &topic, count);
             }
             Kept::Ends(limit) => {
                 self.server.bus.reached.note(limit, &self.client_id);
@@ -210,8 +204,11 @@ impl Connection {
         self.session.expiry_s = 0;
     }
 
-    fn note_unsendable(&self) {
-        note_dropped(&self.server, &self.client_id, 1, "expired, or larger than the client takes");
+    fn note_unsendable(&self, delivery: &Delivery) {
+        let bus = &self.server.bus;
+        let is_expired = delivery.deadline_ms.is_some_and(|deadline_ms| deadline_ms <= bus.now_ms());
+        let reason = if is_expired { Dropped::Expired } else { Dropped::TooLarge };
+        bus.dropped.note(reason, &self.client_id, &delivery.topic, 1);
     }
 
     /// Whether something waits that the window has room for.

@@ -2,7 +2,7 @@
 
 use super::admission::{self, Seated};
 use super::config::PendingPolicy;
-use super::connection::note_dropped;
+use super::dropped::Dropped;
 use super::handover;
 use super::pending::Kept;
 use super::publication::Publication;
@@ -176,7 +176,11 @@ async fn detach(server: &Server, session: &mut Session, slice: &mut Slice) {
 fn queue_some(server: &Server, session: &mut Session, slice: &mut Slice) {
     let mailbox = session.mailbox.clone();
     let skipped = mailbox.take_skipped();
-    note_dropped(server, "", skipped, "the client is away and lagged");
+    if skipped.total() > 0 {
+        let client_id = session.standing.keeper().client_id;
+        server.bus.dropped.note(Dropped::Lagged, &client_id, &skipped.topic, skipped.lagged);
+        server.bus.dropped.note(Dropped::Memory, &client_id, &skipped.topic, skipped.for_memory);
+    }
     while session.expiry_s > 0
         && takes_more(server, session)
         && !slice.is_over()
@@ -195,26 +199,28 @@ pub(super) fn keep(
     publication: &Publication,
     subscriptions: &[usize],
 ) {
-    let mut dropped = 0;
+    let note = |session: &Session, reason, count| {
+        let client_id = session.standing.keeper().client_id;
+        server.bus.dropped.note(reason, &client_id, &publication.topic, count);
+    };
     let accepted = session.accept(publication, subscriptions, &*server.config.access);
     if let Some(delivery) = accepted.filter(|delivery| delivery.qos > Qos::AtMostOnce) {
         let kept = match session.expiry_s {
-            0 => return note_dropped(server, "", 1, "the client is gone"),
+            0 => return note(session, Dropped::SessionEnded, 1),
             _ => session.pending.keep(delivery, &server.config.limits),
         };
         match kept {
             Kept::Yes => {}
             Kept::Dropped(count, limit) => {
                 server.bus.reached.count(limit);
-                dropped += count;
+                note(session, limit.into(), count);
             }
             Kept::Ends(limit) => {
                 server.bus.reached.note(limit, "a client that is away: its session ends");
-                dropped += 1 + session.pending.len() as u64;
+                note(session, limit.into(), 1 + session.pending.len() as u64);
                 session.pending.clear();
                 session.expiry_s = 0;
             }
         }
     }
-    note_dropped(server, "", dropped, "the client is away and its queue is full");
 }

@@ -4,6 +4,7 @@ use super::acquaintances::Acquaintances;
 use super::addresses::{Addresses, Entered, Place};
 use super::bus::{Bus, RouterOutput, lock};
 use super::config::Config;
+use super::dropped::DroppedCounts;
 use super::ended::EndedCounts;
 use super::fanout;
 use super::memory::MemoryUse;
@@ -25,7 +26,7 @@ use rumqttd::Notification;
 use rumqttd::local::LinkRx;
 use rumqttd::protocol::Packet;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -54,6 +55,8 @@ pub struct Statistics {
     pub published_messages: u64,
     /// Deliveries that were dropped: the subscriber lagged, was away with a full queue, or could not take their size.
     pub dropped_messages: u64,
+    /// The same by the reason.
+    pub dropped: DroppedCounts,
     /// Bytes of messages on their way through the router's log.
     pub log_bytes: u64,
     /// Retained messages kept.
@@ -103,10 +106,8 @@ pub(super) struct Server {
     /// All sessions, by whom they are counted to.
     pub sessions: Arc<Roster>,
     pub acquaintances: Acquaintances,
-    pub dropped: AtomicU64,
     pub traffic: Arc<Traffic>,
     pub registry: Registry,
-    pub drop_warnings: Mutex<RateLimit>,
     /// For the ends of connections.
     pub turns: Turns,
     stopping: AtomicBool,
@@ -127,7 +128,6 @@ impl Server {
         let parked = Bound::new(config.limits.parked_sessions_max);
         Self {
             registry: Registry::default(),
-            drop_warnings: Mutex::new(RateLimit::new(WARN_EVERY)),
             turns: Turns::default(),
             open: watch::Sender::new(false),
             stop: watch::Sender::new(false),
@@ -139,7 +139,6 @@ impl Server {
             parked,
             sessions: Arc::default(),
             acquaintances: Acquaintances::default(),
-            dropped: AtomicU64::new(0),
             traffic: Arc::default(),
             stopping: AtomicBool::new(false),
             life: Mutex::default(),
@@ -232,6 +231,7 @@ impl Server {
             (messages, bytes, store.refused())
         };
         let refused = self.bus.refused.snapshot();
+        let dropped = self.bus.dropped.snapshot();
         let by_rules = [Cause::PublishRules, Cause::PublishReserved, Cause::PublishAnswers];
         limits_reached.set(Limit::Memory, self.bus.memory.refused.load(Ordering::Relaxed));
         let memory = self.bus.memory_use();
@@ -239,7 +239,8 @@ impl Server {
             connections: self.online.taken(),
             parked_sessions: self.parked.taken(),
             published_messages: self.bus.published.load(Ordering::Relaxed),
-            dropped_messages: self.dropped.load(Ordering::Relaxed) + self.bus.skipped.load(Ordering::Relaxed),
+            dropped_messages: dropped.total(),
+            dropped,
             log_bytes: self.bus.log_bytes(),
             retained_messages,
             retained_bytes,

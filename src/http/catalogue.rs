@@ -222,7 +222,7 @@ pub const DROPPED: Metric = metric(
     "nearfar_broker_messages_dropped_total",
     Counter,
     &[],
-    "Deliveries that were dropped: a client lagged, was away with a full queue, or could not take their size",
+    "Deliveries that were dropped, whatever the cause; nearfar_broker_deliveries_dropped_total tells them apart",
 );
 pub const LOG_BYTES: Metric =
     metric("nearfar_broker_log_bytes", Gauge, &[], "Messages on their way through the router's log");
@@ -253,6 +253,12 @@ pub const LIMITS_REACHED: Metric = metric(
     Counter,
     &["limit"],
     "How often a limit on clients was reached, by its name in docs/configuration.md or ARCHITECTURE.md",
+);
+pub const DELIVERIES_DROPPED: Metric = metric(
+    "nearfar_broker_deliveries_dropped_total",
+    Counter,
+    &["reason"],
+    "Deliveries that were dropped, by the reason; together nearfar_broker_messages_dropped_total",
 );
 pub const GAVE_WAY: Metric = metric(
     "nearfar_broker_gave_way_total",

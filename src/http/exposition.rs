@@ -95,6 +95,8 @@ fn add_broker(page: &mut Page, broker: &broker::Statistics) {
     let memory = broker.memory.iter().map(|(kind, bytes)| ([kind], bytes as f64));
     page.values(&all::MEMORY_BYTES, memory);
     page.value(&all::MEMORY_MAX_BYTES, broker.memory_max as f64);
+    let dropped = broker.dropped.iter().map(|(reason, count)| ([reason], count as f64));
+    page.values(&all::DELIVERIES_DROPPED, dropped);
     let limits = broker.limits_reached.iter().map(|(limit, count)| ([limit], count as f64));
     page.values(&all::LIMITS_REACHED, limits);
     let shared = broker::Limit::SHARED.into_iter();

@@ -290,3 +290,24 @@ fn a_flood_of_refusals_is_counted_each_and_told_of_now_and_then() {
     assert!((1..=6).contains(&lines), "{lines} lines");
     assert!(!ended.stderr.lines().any(|line| line.starts_with("fake line")), "{}", ended.stderr);
 }
+
+#[test]
+fn a_delivery_that_is_dropped_says_whose_it_was_and_why() {
+    let watched = Watched::start(&["--listen", "127.0.0.1:0"]);
+    let small = Connect { properties: vec![39, 0, 0, 0, 50], ..Connect::v5("pump-1") };
+    let mut client = Client::accepted(watched.addresses[0], &small);
+    assert_eq!(client.subscribe("own/t", 1), 1);
+    let mut publisher = Client::v5(watched.addresses[0], "pump-2");
+    for payload in [&[0; 100][..], &[0; 100], b"small"] {
+        publisher.publish_acked("own/t", payload, false);
+    }
+    assert_eq!(client.receive().payload5(), b"small");
+    let line = watched.process.complaint_with("deliveries dropped");
+    for part in ["reason=\"too_large_for_client\"", "client_id=\"pump-1\"", "topic=\"own/t\"", "WARN"] {
+        assert!(line.contains(part), "{part:?} is not in {line}");
+    }
+    let page = get(watched.http, "/metrics").body;
+    let counted = "nearfar_broker_deliveries_dropped_total{reason=\"too_large_for_client\"} 2\n";
+    assert!(page.contains(counted), "{page}");
+    watched.process.terminate();
+}
