@@ -2,7 +2,9 @@
 
 use super::filter_shares::Room;
 use super::handshake::Hello;
+use super::memory::Level;
 use super::reached::Limit;
+use super::refused::Cause;
 use super::server::Server;
 use super::shares::{Owner, Place};
 use super::standing::{Keeper, Roster, Standing, Worth};
@@ -40,8 +42,20 @@ impl Drop for Seated {
     }
 }
 
-/// A place among the clients that are online; `None` when there is none, not even of an owner who has more.
-pub(super) fn admit(server: &Server, hello: &Hello) -> Option<Place> {
+/// A place among the clients that are online.
+///
+/// # Errors
+/// Why there is none: no memory for another client of its owner, or no place, not even of an owner who has more.
+pub(super) fn admit(server: &Server, hello: &Hello) -> Result<Place, Cause> {
+    let memory = &server.bus.memory;
+    // Before anybody makes way for it.
+    if memory.level() >= Level::Full && !memory.may_grow(&hello.owner) {
+        return Err(Cause::Memory);
+    }
+    seat(server, hello).ok_or(Cause::Connections)
+}
+
+fn seat(server: &Server, hello: &Hello) -> Option<Place> {
     let (online, owner) = (&server.online, &hello.owner);
     let kept_free = if is_known(server, hello) { 0 } else { online.places_max() / RESERVED_ONE_IN };
     let own = || server.registry.take_place(&hello.client_id, hello.user.as_ref(), online);
@@ -134,4 +148,61 @@ pub(super) fn make_way<R: Ord>(
         first.tell();
         server.registry.give_way(&first.keeper(), ends_session)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::bus::Bus;
+    use super::super::codec::Version;
+    use super::super::config::{Config, Limits};
+    use super::super::memory::MemoryKind;
+    use super::super::peer::{Peer, UnderWay};
+    use super::*;
+    use std::net::{IpAddr, Ipv4Addr};
+
+    fn hello(address: IpAddr) -> Hello {
+        let listener = "v5".into();
+        let peer = Peer { address, listener, socket: 0, identity: None, under_way: UnderWay::default() };
+        Hello {
+            version: Version::V5,
+            client_id: "c".to_owned(),
+            is_clean: true,
+            keep_alive_s: 0,
+            expiry_asked_s: 0,
+            expiry_s: 0,
+            window: 1,
+            packet_bytes_max: 1_024,
+            aliases_max: 0,
+            will: None,
+            server_keep_alive_s: None,
+            user: None,
+            is_certified: false,
+            is_local: true,
+            owner: Owner::of(None, address),
+            peer,
+        }
+    }
+
+    #[test]
+    fn whoever_there_is_no_memory_for_is_refused_before_anybody_makes_way() {
+        const MEMORY_MAX: usize = 16 << 20;
+        let limits = Limits { memory_max: Some(MEMORY_MAX), ..Limits::default() };
+        let mut config = Config { limits, ..Config::without_listeners() };
+        config.router.connections_max = 4;
+        let (bus, _output) = Bus::start(&config).unwrap();
+        let server = Server::new(config, bus);
+        let [hog, other] = [2, 3].map(|host| IpAddr::from(Ipv4Addr::new(127, 0, 0, host)));
+        let other_owner = Owner::of(None, other);
+        let places: Vec<_> = (0..4).filter_map(|_| server.online.enter(&other_owner, 0)).collect();
+        let standing = Standing::new(1, other_owner.clone());
+        let _listed = server.connected.list(&other_owner, &standing);
+        let holder = server.bus.memory.holder(Owner::of(None, hog), None);
+        let _all = holder.charge(MemoryKind::Queues, MEMORY_MAX / 100 * 95);
+        assert_eq!(admit(&server, &hello(hog)).err(), Some(Cause::Memory));
+        assert!(!standing.is_told());
+        assert_eq!(admit(&server, &hello(other)).err(), Some(Cause::Connections));
+        drop(places);
+        assert!(admit(&server, &hello(other)).is_ok());
+        server.bus.end_router();
+    }
 }

@@ -60,7 +60,8 @@ impl Batch {
         }
         let mut message = RetainedMessage::of(publication, source);
         if let Some(holder) = &self.holder {
-            message.charge = Some(Arc::new(holder.charge(MemoryKind::Retained, message.bytes(&topic))));
+            let bytes = message.bytes(&topic);
+            message.charge = Some(Arc::new(holder.of_retained().charge(MemoryKind::Retained, bytes)));
         }
         Change { topic, message: Some(message) }
     }

@@ -166,11 +166,21 @@ impl Bus {
     /// What is held in memory, by kind.
     pub fn memory_use(&self) -> MemoryUse {
         let mut used = self.memory.used();
-        used.add(MemoryKind::Router, self.connections.held_bytes());
-        let links: Vec<_> = lock(&self.links).iter().filter_map(Weak::upgrade).collect();
-        links.iter().for_each(|lane| used.add(MemoryKind::Router, lane.held_bytes()));
+        used.add(MemoryKind::Router, self.router_bytes());
         used.add(MemoryKind::Sessions, self.subscriptions().remembered_bytes());
         used
+    }
+
+    fn router_bytes(&self) -> usize {
+        let links: Vec<_> = lock(&self.links).iter().filter_map(Weak::upgrade).collect();
+        self.connections.held_bytes() + links.iter().map(|lane| lane.held_bytes()).sum::<usize>()
+    }
+
+    /// Leaves what the router's log and the remembered targets take now out of the memory that there is for clients. Both have bounds of
+    /// their own, so that it need not be done for each message.
+    pub fn set_memory_aside(&self) {
+        let remembered = self.subscriptions().remembered_bytes();
+        self.memory.set_aside(self.router_bytes() + remembered);
     }
 
     pub fn subscriptions(&self) -> MutexGuard<'_, Subscriptions> {

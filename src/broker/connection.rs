@@ -13,7 +13,7 @@ use super::farewell::Farewell;
 use super::handshake::{CONNECTING_BYTES, Fault, Hello, Refusal, connack, judge, read_connect};
 use super::listing::Listing;
 use super::member_queue::MemberQueue;
-use super::memory::{Charge, Level, MemoryKind};
+use super::memory::{Charge, MemoryKind};
 use super::output::{ALIAS_BYTES, Output, Wishes};
 use super::owed::Owed;
 use super::pace::Pace;
@@ -186,11 +186,8 @@ pub(super) async fn serve<R, W>(
         Err(Refused(refusal)) => Err(refusal),
     };
     let admitted = met.and_then(|hello| match admission::admit(&server, &hello) {
-        Some(_) if server.bus.memory.level() >= Level::Full && !server.bus.memory.may_grow(&hello.owner) => {
-            Err(Refusal::of(&hello, Reason::QUOTA_EXCEEDED, Cause::Memory))
-        }
-        Some(place) => Ok((hello, place)),
-        None => Err(Refusal::of(&hello, Reason::QUOTA_EXCEEDED, Cause::Connections)),
+        Ok(place) => Ok((hello, place)),
+        Err(cause) => Err(Refusal::of(&hello, Reason::QUOTA_EXCEEDED, cause)),
     });
     match admitted {
         Ok((hello, place)) => {

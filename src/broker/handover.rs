@@ -40,6 +40,7 @@ pub(super) async fn end(server: &Server, client_id: &str, mut session: Box<Sessi
     while session.mailbox.take().is_some() {
         server.turns.go_on(slice, DROP_UNITS).await;
     }
+    session.mailbox.close();
 }
 
 /// Whether a message came by a shared group and no other member will get it.

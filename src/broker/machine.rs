@@ -12,6 +12,24 @@ pub fn memory_bytes() -> usize {
     usize::try_from(memory_bytes_under(Path::new("/"))).unwrap_or(usize::MAX)
 }
 
+/// There is less memory than the broker may take.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "memory_max is {memory_max} bytes, and this process can have {memory_bytes} (of the machine, or of its control group): the system \
+     may end it before anybody gives way; set memory_max to {} or less, or leave it out",
+    memory_bytes / 2
+)]
+pub(super) struct TooLittleMemory {
+    memory_max: usize,
+    memory_bytes: usize,
+}
+
+/// Why `memory_max` bytes cannot be had, if they cannot.
+pub(super) fn too_little_for(memory_max: usize) -> Option<TooLittleMemory> {
+    let memory_bytes = memory_bytes();
+    (memory_max > memory_bytes).then_some(TooLittleMemory { memory_max, memory_bytes })
+}
+
 fn memory_bytes_under(root: &Path) -> u64 {
     let machine = fs::read_to_string(root.join("proc/meminfo")).ok().and_then(|text| machine_bytes(&text));
     let groups = fs::read_to_string(root.join("proc/self/cgroup")).unwrap_or_default();
@@ -87,6 +105,15 @@ mod tests {
             (&[("proc/meminfo", "nonsense"), ("proc/self/cgroup", "nonsense")], UNKNOWN_BYTES),
         ] {
             assert_eq!(memory_bytes_under(root(files).path()), expected, "{files:?}");
+        }
+    }
+
+    #[test]
+    fn more_than_there_is_is_told_with_both_figures_and_what_to_do() {
+        assert_eq!(too_little_for(1 << 20), None);
+        let told = too_little_for(usize::MAX).unwrap().to_string();
+        for part in [&format!("{}", usize::MAX), &format!("{}", memory_bytes()), "set memory_max to "] {
+            assert!(told.contains(part), "{told}");
         }
     }
 

@@ -51,6 +51,8 @@ struct State {
     skipped: Skipped,
     /// Ever put in.
     put: u64,
+    /// The session has ended.
+    is_closed: bool,
 }
 
 /// Copies that were dropped.
@@ -80,6 +82,7 @@ impl Mailbox {
             bytes_max: 0,
             skipped: Skipped::default(),
             put: 0,
+            is_closed: false,
         };
         Arc::new(Self {
             session: standing.session,
@@ -121,6 +124,10 @@ impl Mailbox {
     /// taken instead: messages of the node, of the session's own client, and for a client that is away. Returns whether it was taken.
     pub fn put(&self, copy: Copy) -> bool {
         let mut state = lock(&self.state);
+        if state.is_closed {
+            // Published before the session ended, and for nobody since.
+            return true;
+        }
         let is_first = state.copies.is_empty();
         if state.is_waited_for {
             let origin = copy.publication.origin;
@@ -133,8 +140,12 @@ impl Mailbox {
         state.copies.push_back(copy);
         state.put += 1;
         let has_memory = state.charge.may_be(state.bytes);
+        let before = state.skipped.total();
         while state.has_too_much(has_memory) && state.copies.len() > 1 {
             state.skip(has_memory);
+        }
+        if !has_memory {
+            state.charge.note_refused(state.skipped.total() - before);
         }
         state.note_bytes();
         self.tell_gate(&state);
@@ -156,6 +167,7 @@ impl Mailbox {
             given_up += 1;
         }
         state.copies.shrink_to_fit();
+        state.note_bytes();
         self.tell_gate(&state);
         given_up
     }
@@ -164,8 +176,21 @@ impl Mailbox {
     pub fn take(&self) -> Option<Copy> {
         let mut state = lock(&self.state);
         let copy = state.pop();
+        state.note_bytes();
         self.tell_gate(&state);
         copy
+    }
+
+    /// The session has ended: what is left goes, and nothing more is taken, whoever still knows the mailbox.
+    pub fn close(&self) {
+        let mut state = lock(&self.state);
+        state.is_closed = true;
+        (state.copies, state.bytes) = Default::default();
+        state.note_bytes();
+    }
+
+    pub fn is_closed(&self) -> bool {
+        lock(&self.state).is_closed
     }
 
     fn tell_gate(&self, state: &State) {
@@ -227,10 +252,10 @@ impl State {
         self.charge.set(self.bytes);
     }
 
+    /// Noted once it is known how much goes: before, the charge would take for granted what there may be no memory for.
     fn pop(&mut self) -> Option<Copy> {
         let copy = self.copies.pop_front()?;
         self.bytes -= copy.publication.waiting_bytes();
-        self.note_bytes();
         Some(copy)
     }
 }
@@ -238,6 +263,7 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::broker::memory::{Memory, MemoryKind};
     use crate::broker::router::poll_now;
     use rand::{RngExt, SeedableRng};
     use rand_chacha::ChaCha8Rng;
@@ -260,6 +286,33 @@ mod tests {
             std::iter::from_fn(|| mailbox.take()).map(|copy| copy.publication.payload.clone()).collect();
         assert_eq!(left, [&b"3"[..], b"4"]);
         assert_eq!(lock(&mailbox.state).bytes, 0);
+    }
+
+    #[test]
+    fn without_memory_it_grows_by_no_message_and_what_goes_for_another_is_counted() {
+        let memory = Memory::new(1 << 20);
+        let holder = memory.holder(Owner::Node, None);
+        let _all = holder.charge(MemoryKind::Retained, 1 << 20);
+        let mailbox = Mailbox::of(1);
+        mailbox.count_to(holder.charge(MemoryKind::Queues, 0));
+        mailbox.widen(usize::MAX);
+        mailbox.put(copy(b"small"));
+        mailbox.put(copy(b"small"));
+        for _ in 0..10 {
+            mailbox.put(copy(&[7; 100_000]));
+            assert_eq!(lock(&mailbox.state).copies.len(), 1);
+        }
+        assert_eq!((mailbox.take_skipped().for_memory, memory.refused()), (11, 11));
+    }
+
+    #[test]
+    fn one_that_is_closed_holds_nothing_and_takes_nothing() {
+        let mailbox = Mailbox::of(1);
+        mailbox.widen(usize::MAX);
+        mailbox.put(copy(b"1"));
+        mailbox.close();
+        assert!(mailbox.put(copy(b"2")), "it is for nobody, rather than dropped");
+        assert_eq!((mailbox.is_empty(), lock(&mailbox.state).bytes), (true, 0));
     }
 
     #[test]

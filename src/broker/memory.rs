@@ -7,9 +7,10 @@
 use super::bus::lock;
 use super::mailbox::Mailbox;
 use super::shares::{Owner, Shares};
-use super::standing::Standing;
+use super::standing::{Keeper, Standing};
+use std::cmp::Reverse;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use tokio::sync::Notify;
 
@@ -95,13 +96,16 @@ pub(super) enum Level {
 /// The account of all.
 pub(super) struct Memory {
     max: usize,
+    /// What the broker itself takes of that for all: nobody's, so that nobody can give it up.
+    aside: AtomicUsize,
     total: AtomicUsize,
     kinds: [AtomicUsize; MemoryKind::ALL.len()],
     shares: Mutex<Shares<Owner>>,
+    /// Those who can be told to give way.
     holders: Mutex<HashMap<u64, Weak<Holder>>>,
     next_holder: AtomicU64,
-    /// What was not taken, or given up.
-    pub refused: AtomicU64,
+    /// What was not taken, or given up, and is not told as something refused.
+    refused: AtomicU64,
     /// Told when memory gets tight or fuller.
     pub pressed: Notify,
 }
@@ -111,6 +115,7 @@ impl Memory {
     pub fn new(max: usize) -> Arc<Self> {
         Arc::new(Self {
             max,
+            aside: AtomicUsize::new(0),
             total: AtomicUsize::new(0),
             kinds: Default::default(),
             shares: Mutex::default(),
@@ -125,15 +130,30 @@ impl Memory {
         self.max
     }
 
+    /// What is left of it for clients.
+    fn bound(&self) -> usize {
+        self.max - self.aside.load(Ordering::Relaxed)
+    }
+
+    /// Sets aside what the broker itself takes now, but never more than half: with less nobody would be served, whatever anybody gives up.
+    pub fn set_aside(&self, bytes: usize) {
+        let before = self.level();
+        self.aside.store(bytes.min(self.max / 2), Ordering::Relaxed);
+        if self.level() > before {
+            self.pressed.notify_one();
+        }
+    }
+
     pub fn level(&self) -> Level {
         self.level_of(self.total.load(Ordering::Relaxed))
     }
 
     fn level_of(&self, total: usize) -> Level {
+        let bound = self.bound();
         match total {
-            total if total < self.calm_bytes() => Level::Calm,
-            total if total < self.max / 10 * 9 => Level::Tight,
-            total if total < self.max => Level::Full,
+            total if total < bound / 4 * 3 => Level::Calm,
+            total if total < bound / 10 * 9 => Level::Tight,
+            total if total < bound => Level::Full,
             _ => Level::Over,
         }
     }
@@ -144,17 +164,21 @@ impl Memory {
             Level::Calm => return true,
             Level::Tight => 2,
             Level::Full => 4,
-            Level::Over => return self.refuse(),
+            Level::Over => return false,
         };
         let shares = lock(&self.shares);
         let most = shares.most().map_or(0, |(_, most)| most);
-        shares.of(owner).saturating_mul(parts) < most || self.refuse()
+        shares.of(owner).saturating_mul(parts) < most
     }
 
-    /// Counts that something was not taken, or given up, for want of memory.
-    fn refuse(&self) -> bool {
-        self.refused.fetch_add(1, Ordering::Relaxed);
-        false
+    /// Counts what was not taken, or given up, for want of memory.
+    pub fn note_refused(&self, count: u64) {
+        self.refused.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// How much was.
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
     }
 
     /// Who has most.
@@ -162,26 +186,30 @@ impl Memory {
         lock(&self.shares).most().map(|(owner, _)| owner.clone())
     }
 
-    /// The largest of those who can be told to give way, have not been, and are wanted.
-    pub fn largest(&self, is_wanted: impl Fn(&Holder) -> bool) -> Option<Arc<Holder>> {
-        let may_be_told =
-            |holder: &Arc<Holder>| holder.standing.is_some() && !holder.is_asked() && is_wanted(holder);
-        self.all_holders().into_iter().filter(may_be_told).max_by_key(|holder| holder.held())
+    /// The owner's sessions that have not been told to give way, the largest first.
+    pub fn sessions_of(&self, owner: &Owner) -> Vec<Arc<Holder>> {
+        let mut sessions = self.sessions();
+        sessions.retain(|holder| holder.owner == *owner && !holder.is_asked());
+        sessions.sort_by_cached_key(|holder| Reverse(holder.held()));
+        sessions
     }
 
-    /// What those take who have been told to give way.
+    /// What those sessions take that have been told to give way.
     pub fn asked_bytes(&self) -> usize {
-        self.all_holders().iter().filter(|holder| holder.is_asked()).map(|holder| holder.held()).sum()
+        self.sessions().iter().filter(|holder| holder.is_asked()).map(|holder| holder.held()).sum()
     }
 
-    /// A copy of the table, for a holder that ends needs it.
-    fn all_holders(&self) -> Vec<Arc<Holder>> {
-        lock(&self.holders).values().filter_map(Weak::upgrade).collect()
+    /// Those that live: what others still hold of one that has ended is not given up by telling it.
+    fn sessions(&self) -> Vec<Arc<Holder>> {
+        // A copy of the table, for a holder that ends needs it.
+        let mut holders: Vec<_> = lock(&self.holders).values().filter_map(Weak::upgrade).collect();
+        holders.retain(|holder| holder.mailbox().is_some());
+        holders
     }
 
-    /// What may be taken before it is scarce.
-    pub fn calm_bytes(&self) -> usize {
-        self.max / 4 * 3
+    /// How much must go until it is not scarce any more.
+    pub fn too_much(&self) -> usize {
+        self.total.load(Ordering::Relaxed).saturating_sub(self.bound() / 4 * 3)
     }
 
     /// What is taken of one kind.
@@ -192,11 +220,6 @@ impl Memory {
     /// Whether memory would not be scarce if so many bytes were not taken.
     pub fn is_calm_without(&self, bytes: usize) -> bool {
         self.level_of(self.total.load(Ordering::Relaxed).saturating_sub(bytes)) == Level::Calm
-    }
-
-    /// Counts what was given up.
-    pub fn note_given_up(&self, count: u64) {
-        self.refused.fetch_add(count, Ordering::Relaxed);
     }
 
     /// What is taken, by kind.
@@ -213,10 +236,13 @@ impl Memory {
             standing,
             number,
             held: AtomicUsize::new(0),
-            is_asked: AtomicBool::new(false),
+            asked: AtomicU64::new(0),
             mailbox: OnceLock::new(),
+            retained: OnceLock::new(),
         });
-        lock(&self.holders).insert(number, Arc::downgrade(&holder));
+        if holder.standing.is_some() {
+            lock(&self.holders).insert(number, Arc::downgrade(&holder));
+        }
         holder
     }
 
@@ -253,10 +279,12 @@ pub(super) struct Holder {
     pub standing: Option<Arc<Standing>>,
     number: u64,
     held: AtomicUsize,
-    /// It has been told to give way, and ends.
-    is_asked: AtomicBool,
+    /// Whom of those who had the session it was that was told to give way. 0 when nobody was.
+    asked: AtomicU64,
     /// What was published for it and it has not taken.
     mailbox: OnceLock<Weak<Mailbox>>,
+    /// For the messages of the same owner that are retained.
+    retained: OnceLock<Arc<Holder>>,
 }
 
 impl Holder {
@@ -265,12 +293,15 @@ impl Holder {
         self.held.load(Ordering::Relaxed)
     }
 
-    pub fn ask(&self) {
-        self.is_asked.store(true, Ordering::Relaxed);
+    /// The keeper of its session has been told to give way.
+    pub fn note_asked(&self, keeper: &Keeper) {
+        self.asked.store(keeper.generation, Ordering::Relaxed);
     }
 
+    /// Whether it has been told to give way, and ends. One whom another connection takes the session over from does not do it.
     pub fn is_asked(&self) -> bool {
-        self.is_asked.load(Ordering::Relaxed)
+        let asked = self.asked.load(Ordering::Relaxed);
+        asked != 0 && self.standing.as_ref().is_some_and(|standing| standing.keeper().generation == asked)
     }
 
     /// What is published for it waits there.
@@ -279,8 +310,14 @@ impl Holder {
         self.mailbox.get_or_init(|| Arc::downgrade(mailbox));
     }
 
+    /// `None` once the session has ended.
     pub fn mailbox(&self) -> Option<Arc<Mailbox>> {
-        self.mailbox.get().and_then(Weak::upgrade)
+        self.mailbox.get().and_then(Weak::upgrade).filter(|mailbox| !mailbox.is_closed())
+    }
+
+    /// Who takes what is retained of its messages: they outlive it, and are given up otherwise.
+    pub fn of_retained(&self) -> &Arc<Holder> {
+        self.retained.get_or_init(|| self.memory.holder(self.owner.clone(), None))
     }
 
     /// Whether it may take more.
@@ -327,9 +364,16 @@ impl Charge {
         self.holder.as_ref().map(|(holder, _)| holder.owner.clone()).unwrap_or_default()
     }
 
-    /// Whether it counts anywhere.
-    pub fn is_counted(&self) -> bool {
-        self.holder.is_some()
+    /// Whether this holder is whom it is counted to.
+    pub fn is_of(&self, holder: &Arc<Holder>) -> bool {
+        self.holder.as_ref().is_some_and(|(own, _)| Arc::ptr_eq(own, holder))
+    }
+
+    /// Counts what was not taken, or given up, where it would have counted.
+    pub fn note_refused(&self, count: u64) {
+        if let Some((holder, _)) = &self.holder {
+            holder.memory.note_refused(count);
+        }
     }
 
     /// Whether this is no more than what is counted already, or so little more that it is not passed on.
@@ -398,11 +442,66 @@ mod tests {
         assert!(hogs.may_be(80 * MIB) && !hogs.may_be(81 * MIB));
         hogs.set(95 * MIB);
         assert_eq!((memory.level(), hog.may_grow(), calm.may_grow()), (Level::Full, false, true));
-        let most = memory.most().unwrap();
-        let largest = memory.largest(|holder| holder.owner == most).unwrap();
-        assert_eq!(largest.owner, user("hog"));
         hogs.set(105 * MIB);
         assert_eq!((memory.level(), hog.may_grow(), calm.may_grow()), (Level::Over, false, false));
+        assert_eq!(memory.refused(), 0, "who only looks is not refused anything");
+    }
+
+    fn session(memory: &Arc<Memory>, number: u64, bytes: usize) -> (Arc<Holder>, Arc<Mailbox>, Charge) {
+        let standing = Standing::new(number, user("hog"));
+        let keeper = Keeper { client_id: "c".into(), generation: number };
+        standing.attach(keeper, 0);
+        let mailbox = Mailbox::new(standing.clone());
+        let holder = memory.holder(user("hog"), Some(standing));
+        holder.set_mailbox(&mailbox);
+        let charge = holder.charge(MemoryKind::Sessions, bytes);
+        (holder, mailbox, charge)
+    }
+
+    #[test]
+    fn only_sessions_that_live_are_told_to_give_way_or_counted_on() {
+        let memory = Memory::new(100 * MIB);
+        let (large, large_mailbox, _large) = session(&memory, 1, 30 * MIB);
+        let (small, _small_mailbox, _small) = session(&memory, 2, 10 * MIB);
+        let _of_another = memory.holder(user("calm"), None).charge(MemoryKind::Retained, MIB);
+        let numbers = || -> Vec<_> {
+            let sessions = memory.sessions_of(&user("hog")).into_iter();
+            sessions.filter_map(|own| own.standing.as_ref().map(|own| own.session)).collect()
+        };
+        assert_eq!((numbers(), memory.asked_bytes()), (vec![1, 2], 0));
+        large.note_asked(&large.standing.as_ref().unwrap().keeper());
+        assert_eq!((numbers(), memory.asked_bytes()), (vec![2], 30 * MIB));
+        large_mailbox.close();
+        assert_eq!((numbers(), memory.asked_bytes()), (vec![2], 0), "what outlives it makes no room");
+        let standing = small.standing.as_ref().unwrap();
+        small.note_asked(&standing.keeper());
+        assert_eq!((numbers(), memory.asked_bytes()), (vec![], 10 * MIB));
+        standing.attach(Keeper { client_id: "c".into(), generation: 3 }, 0);
+        assert_eq!((numbers(), memory.asked_bytes()), (vec![2], 0), "who took it over was not told");
+    }
+
+    #[test]
+    fn what_is_retained_is_counted_to_the_owner_beside_the_session() {
+        let memory = Memory::new(100 * MIB);
+        let (holder, _mailbox, _charge) = session(&memory, 1, MIB);
+        let kept = holder.of_retained().charge(MemoryKind::Retained, 5 * MIB);
+        assert_eq!((holder.held(), lock(&memory.shares).of(&user("hog"))), (MIB, 6 * MIB));
+        assert_eq!(kept.owner(), user("hog"));
+    }
+
+    #[test]
+    fn what_is_set_aside_is_not_there_for_clients_but_half_of_it_always_is() {
+        let memory = Memory::new(100 * MIB);
+        let holder = memory.holder(user("a"), None);
+        let _charge = holder.charge(MemoryKind::Queues, 60 * MIB);
+        assert_eq!((memory.level(), memory.too_much()), (Level::Calm, 0));
+        memory.set_aside(30 * MIB);
+        assert_eq!(memory.level(), Level::Tight);
+        assert!((7 * MIB..8 * MIB).contains(&memory.too_much()), "{}", memory.too_much());
+        memory.set_aside(usize::MAX);
+        drop(_charge);
+        let _charge = holder.charge(MemoryKind::Queues, 37 * MIB);
+        assert_eq!(memory.level(), Level::Calm);
     }
 
     #[test]

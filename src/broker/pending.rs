@@ -81,9 +81,11 @@ impl Pending {
         self.charge.set(self.bytes);
     }
 
-    /// Queues a message as the policy has it.
+    /// Queues a message as the policy has it. Even the only one is a copy of its own here, so that it needs memory too.
     pub fn keep(&mut self, delivery: Delivery, limits: &Limits) -> Kept {
-        let Some(limit) = self.full(limits) else {
+        let has_memory = |own: &Self| own.charge.may_be(own.bytes + delivery.bytes());
+        let full = |own: &Self| own.full(limits).or((!has_memory(own)).then_some(Limit::Memory));
+        let Some(limit) = full(self) else {
             self.push_back(delivery);
             return Kept::Yes;
         };
@@ -92,19 +94,30 @@ impl Pending {
             PendingPolicy::Disconnect => Kept::Ends(limit),
             PendingPolicy::DropOldest => {
                 let mut dropped = 0;
-                while self.full(limits).is_some() && self.pop_front().is_some() {
+                while full(self).is_some() && self.pop().is_some() {
                     dropped += 1;
                 }
-                self.push_back(delivery);
+                if full(self).is_none() {
+                    self.push_back(delivery);
+                } else {
+                    self.shrink();
+                    dropped += 1;
+                }
                 Kept::Dropped(dropped, limit)
             }
         }
     }
 
     pub fn pop_front(&mut self) -> Option<Delivery> {
+        let delivery = self.pop()?;
+        self.shrink();
+        Some(delivery)
+    }
+
+    /// The same, but what it took stays counted: for something else that takes its place.
+    fn pop(&mut self) -> Option<Delivery> {
         let delivery = self.deliveries.pop_front()?;
         self.bytes -= delivery.bytes();
-        self.shrink();
         Some(delivery)
     }
 
@@ -118,8 +131,10 @@ impl Pending {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::broker::memory::{Memory, MemoryKind};
     use crate::broker::properties::ApplicationProperties;
     use crate::broker::session::DELIVERY_BYTES;
+    use crate::broker::shares::Owner;
     use crate::mqtt::Qos;
     use bytes::Bytes;
 
@@ -164,6 +179,26 @@ mod tests {
         assert_eq!(kept(PendingPolicy::DropOldest), (dropped(), payloads("234")));
         let ends = full(Kept::Ends(Limit::PendingMessages));
         assert_eq!(kept(PendingPolicy::Disconnect), (ends, payloads("123")));
+    }
+
+    #[test]
+    fn without_memory_nothing_is_kept_but_in_the_place_of_what_was() {
+        let memory = Memory::new(1 << 20);
+        let holder = memory.holder(Owner::Node, None);
+        let all = holder.charge(MemoryKind::Retained, 1 << 20);
+        let limits = Limits { pending_policy: PendingPolicy::DropOldest, ..Limits::default() };
+        let mut pending = Pending::default();
+        pending.count_to(holder.charge(MemoryKind::Queues, 0));
+        assert_eq!(pending.keep(delivery(&[7; 100_000]), &limits), Kept::Dropped(1, Limit::Memory));
+        drop(all);
+        for _ in 0..3 {
+            assert_eq!(pending.keep(delivery(&[7; 100_000]), &limits), Kept::Yes);
+        }
+        let _all = holder.charge(MemoryKind::Retained, 1 << 20);
+        assert_eq!(pending.keep(delivery(&[7; 100_000]), &limits), Kept::Dropped(1, Limit::Memory));
+        assert_eq!(pending.keep(delivery(&[7; 150_000]), &limits), Kept::Dropped(2, Limit::Memory));
+        assert_eq!(pending.keep(delivery(&[7; 900_000]), &limits), Kept::Dropped(3, Limit::Memory));
+        assert_eq!((pending.len(), pending.bytes), (0, 0));
     }
 
     #[test]

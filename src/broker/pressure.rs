@@ -30,8 +30,9 @@ async fn relieve(server: &Server) {
     let memory = &server.bus.memory;
     // What is only remembered costs nobody anything.
     server.bus.subscriptions().forget_targets();
+    server.bus.set_memory_aside();
     if let Some(owner) = memory.most() {
-        server.bus.reached.note(Limit::Memory, format_args!("{owner}, which has most, gets no more"));
+        server.bus.reached.warn(Limit::Memory, format_args!("{owner}, which has most, gets no more"));
     }
     let mut is_giving_up = false;
     loop {
@@ -56,44 +57,50 @@ async fn relieve(server: &Server) {
 /// Has the owner with most give up the largest that it has, unless those who were told will make enough room. Whether it did.
 fn give_up(server: &Server) -> bool {
     let memory = &server.bus.memory;
-    if memory.is_calm_without(memory.asked_bytes()) {
-        return false;
-    }
     let Some(owner) = memory.most() else { return false };
-    let holder = memory.largest(|holder| holder.owner == owner);
-    let held = holder.as_ref().map_or(0, |holder| holder.held());
-    if memory.of_kind(MemoryKind::Retained) > held && server.bus.retained_store().bytes_of(&owner) > held {
-        return give_up_retained(server, &owner);
+    // And those who cannot be told, because they are leaving already.
+    let mut going = memory.asked_bytes();
+    let mut sessions = memory.sessions_of(&owner).into_iter();
+    while !memory.is_calm_without(going) {
+        let session = sessions.next();
+        let held = session.as_ref().map_or(0, |session| session.held());
+        if memory.of_kind(MemoryKind::Retained) > held && server.bus.retained_store().bytes_of(&owner) > held
+        {
+            return give_up_retained(server, &owner);
+        }
+        let Some(session) = session else { return false };
+        if give_up_session(server, &session) {
+            return true;
+        }
+        going += held;
     }
-    holder.is_some_and(|holder| give_up_session(server, &holder))
+    false
 }
 
 fn give_up_retained(server: &Server, owner: &Owner) -> bool {
     let memory = &server.bus.memory;
-    let too_much = memory.used().total().saturating_sub(memory.calm_bytes()).max(1);
-    let messages = server.bus.retained_store().give_up(owner, too_much);
-    server.bus.reached.note(Limit::Memory, format_args!("{owner}: {messages} of its retained messages go"));
-    memory.note_given_up(messages);
+    let messages = server.bus.retained_store().give_up(owner, memory.too_much().max(1));
+    server.bus.reached.warn(Limit::Memory, format_args!("{owner}: {messages} of its retained messages go"));
+    memory.note_refused(messages);
     messages > 0
 }
 
-/// The older half of what it has not taken, where that is much; otherwise all of it.
+/// The older half of what it has not taken, where that is much; otherwise all of it. `false` when it cannot be told.
 fn give_up_session(server: &Server, holder: &Holder) -> bool {
     let memory = &server.bus.memory;
     let halved = holder.mailbox().map_or(0, |mailbox| mailbox.give_up_half());
     if halved > 0 {
-        memory.note_given_up(halved);
+        memory.note_refused(halved);
         return true;
     }
     let Some(standing) = &holder.standing else { return false };
     let keeper = standing.keeper();
-    holder.ask();
-    let is_told = server.registry.give_way(&keeper, true);
-    if is_told {
-        let (owner, client_id, bytes) = (&holder.owner, &keeper.client_id, holder.held());
-        let what = format_args!("{owner}: the session of {client_id:?} ends, which takes {bytes} bytes");
-        server.bus.reached.note(Limit::Memory, what);
-        memory.note_given_up(1);
+    if !server.registry.give_way(&keeper, true) {
+        return false;
     }
-    is_told
+    holder.note_asked(&keeper);
+    let (owner, client_id, bytes) = (&holder.owner, &keeper.client_id, holder.held());
+    let what = format_args!("{owner}: the session of {client_id:?} ends, which takes {bytes} bytes");
+    server.bus.reached.note(Limit::Memory, what);
+    true
 }

@@ -158,6 +158,11 @@ impl LimitsReached {
     pub(super) fn set(&mut self, limit: Limit, count: u64) {
         self.0[limit as usize] = count;
     }
+
+    /// Adds what was counted elsewhere.
+    pub(super) fn add(&mut self, limit: Limit, count: u64) {
+        self.0[limit as usize] += count;
+    }
 }
 
 /// The counters.
@@ -178,7 +183,15 @@ impl Reached {
 
     /// Counts a limit that cost somebody something, and warns of it unless that was done a moment ago.
     pub fn note(&self, limit: Limit, who: impl Display) {
-        let total = self.count(limit);
+        self.tell(limit, self.count(limit), who);
+    }
+
+    /// Warns of a limit in the same way that is reached, but has cost nobody anything yet, or is counted elsewhere.
+    pub fn warn(&self, limit: Limit, who: impl Display) {
+        self.tell(limit, self.snapshot().of(limit), who);
+    }
+
+    fn tell(&self, limit: Limit, total: u64, who: impl Display) {
         if let Some(Told { total, held_back }) = self.reached.tell(limit as usize, total) {
             // Mostly it is a client's own name.
             let who = who.to_string();

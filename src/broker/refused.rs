@@ -72,7 +72,7 @@ causes! {
         Connecting "connecting_max" "as many sockets are open as may be" Connecting,
         ConnectionsPerAddress "connections_per_address_max" "its address has as many sockets as it may" ConnectionsPerAddress,
         Connections "connections_max" "as many clients are online as may be" Connections,
-        Memory "memory_max" "there is no memory for what it sends, or for one more client of its owner",
+        Memory "memory_max" "there is no memory for what it sends, or for one more client of its owner" Memory,
         NotTls "not_tls" "it spoke without TLS to a listener with TLS",
         Tls "tls_failed" "the TLS handshake failed",
         TlsTimeout "tls_timeout" "the TLS handshake was not over in time" ConnectTimeout,

@@ -7,6 +7,7 @@ use super::config::Config;
 use super::dropped::DroppedCounts;
 use super::ended::EndedCounts;
 use super::fanout;
+use super::machine;
 use super::memory::MemoryUse;
 use super::open_files::{Capacity, open_files_max};
 use super::pressure;
@@ -124,6 +125,9 @@ impl Server {
         if let Some(too_few_files) = too_few_files {
             tracing::warn!("{too_few_files}");
         }
+        if let Some(too_little_memory) = config.limits.memory_max.and_then(machine::too_little_for) {
+            tracing::warn!("{too_little_memory}");
+        }
         let online = Bound::new(capacity.connections_max);
         let parked = Bound::new(config.limits.parked_sessions_max);
         Self {
@@ -233,7 +237,7 @@ impl Server {
         let refused = self.bus.refused.snapshot();
         let dropped = self.bus.dropped.snapshot();
         let by_rules = [Cause::PublishRules, Cause::PublishReserved, Cause::PublishAnswers];
-        limits_reached.set(Limit::Memory, self.bus.memory.refused.load(Ordering::Relaxed));
+        limits_reached.add(Limit::Memory, self.bus.memory.refused());
         let memory = self.bus.memory_use();
         Statistics {
             connections: self.online.taken(),
@@ -359,6 +363,7 @@ async fn accept(server: Arc<Server>, entrance: Entrance, listener: TcpListener) 
 async fn beat(server: Arc<Server>) {
     // An error means that the router has ended, which its watch reports.
     while server.bus.beat().is_ok() {
+        server.bus.set_memory_aside();
         tokio::time::sleep(BEAT_EVERY).await;
     }
 }

@@ -22,7 +22,7 @@ pub(super) struct Member {
     pub queue: Arc<MemberQueue>,
     /// Says what it may have, where that may be a part of what the group gets.
     pub judge: Option<Judge>,
-    /// Whom the group is counted to, if it is the first member.
+    /// Whom the group is counted to while it is the eldest member.
     pub holder: Option<Arc<Holder>>,
 }
 
@@ -103,17 +103,18 @@ impl Group {
     /// Takes a member in, in the place of an earlier membership of its session.
     pub fn join(self: &Arc<Self>, member: Member) {
         self.leave(member.standing.session);
-        self.count_to(member.holder.as_ref());
         if self.is_waited_for {
             self.gate.guard();
         }
         lock(&self.members).list.push((member, Place::of(self)));
+        self.count_to_eldest();
     }
 
-    /// Counts what waits here to a member, unless it is counted already.
-    fn count_to(&self, holder: Option<&Arc<Holder>>) {
+    /// Counts what waits here to the member that has been there longest.
+    fn count_to_eldest(&self) {
         let mut waiting = lock(&self.waiting);
-        if let Some(holder) = holder.filter(|_| !waiting.charge.is_counted()) {
+        let eldest = lock(&self.members).list.first().and_then(|(member, _)| member.holder.clone());
+        if let Some(holder) = eldest.filter(|holder| !waiting.charge.is_of(holder)) {
             waiting.charge = holder.charge(MemoryKind::Groups, GROUP_BYTES + waiting.bytes);
         }
     }
@@ -128,10 +129,13 @@ impl Group {
             }
             stays
         });
-        if members.list.is_empty() {
+        let is_deserted = members.list.is_empty();
+        if is_deserted {
             self.gate.open();
         }
-        members.list.is_empty()
+        drop(members);
+        self.count_to_eldest();
+        is_deserted
     }
 
     pub fn has_member(&self, session: u64) -> bool {
@@ -172,6 +176,9 @@ impl Group {
             let bytes_max = if self.is_waited_for { usize::MAX } else { self.bytes_max };
             while waiting.has_too_much(bytes_max, has_memory) && waiting.pop_fresh().is_some() {
                 dropped += 1;
+            }
+            if !has_memory {
+                waiting.charge.note_refused(dropped);
             }
             waiting.note_bytes();
         }
@@ -302,14 +309,15 @@ impl Waiting {
     fn pop(&mut self) -> Option<Arc<Publication>> {
         let returned = self.returned.pop_front();
         self.bytes -= returned.as_ref().map_or(0, |publication| publication.waiting_bytes());
+        let popped = returned.or_else(|| self.pop_fresh());
         self.note_bytes();
-        returned.or_else(|| self.pop_fresh())
+        popped
     }
 
+    /// Noted once it is known how much goes: before, the charge would take for granted what there may be no memory for.
     fn pop_fresh(&mut self) -> Option<Arc<Publication>> {
         let publication = self.fresh.pop_front()?;
         self.bytes -= publication.waiting_bytes();
-        self.note_bytes();
         Some(publication)
     }
 }
@@ -338,8 +346,9 @@ impl Membership {
 
 impl Drop for Membership {
     fn drop(&mut self) {
-        if !self.has_left {
-            self.leave();
+        if !self.has_left && self.leave() {
+            // Whoever published to the group last may know it for long yet.
+            drop(self.group.take_waiting());
         }
         self.bus.shared_subscriptions.subtract(1);
         // Others may have room.

@@ -305,6 +305,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Counting<S> {
         let read = ready!(Pin::new(&mut self.stream).poll_read(context, buffer));
         self.under_way.set(self.under_way.bytes() + buffer.filled().len() - before);
         if !self.charge.may_be(self.held_bytes()) {
+            self.charge.note_refused(1);
             // The kind of what ends a connection here, rather than of a socket that is gone.
             let why = "there is no memory for a larger message (memory_max)";
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, why)));

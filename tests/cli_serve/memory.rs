@@ -2,7 +2,8 @@
 //! serves who has little; requests under way are bounded by it too; and what is free goes back to the system.
 
 use crate::mqtt::{Client, Connect, PATIENCE, packet, string};
-use crate::support::process::{Process, nearfar, ready_address};
+use crate::prometheus::scrape;
+use crate::support::process::{Process, nearfar, nearfar_logging, ready_address};
 use crate::support::{MODEL, request};
 use std::fs;
 use std::io::Write;
@@ -110,16 +111,38 @@ fn subscriptions(address: SocketAddr) -> Vec<Client> {
     held
 }
 
+/// How often something was not taken, or given up, for want of memory.
+fn memory_reached(http: SocketAddr) -> f64 {
+    let families = scrape(http);
+    let limits = families.iter().find(|family| family.name == "nearfar_broker_limits_reached_total").unwrap();
+    limits.samples.iter().find(|sample| sample.labels["limit"] == "memory_max").unwrap().value
+}
+
+#[test]
+fn more_memory_than_there_is_is_warned_of_at_the_start_with_what_to_do() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("rumqttd.toml");
+    // A tebibyte, which is the most that may be written.
+    fs::write(&file, "[limits]\nmemory_max = 1099511627776\n").unwrap();
+    let arguments = ["broker", "--listen", "127.0.0.1:0", "--broker-config"];
+    let process = Process::start(nearfar_logging("warn", &arguments).arg(&file));
+    let told = process.complaint_with("memory_max is 1099511627776 bytes");
+    assert!(told.contains("set memory_max to") && told.contains("control group"), "{told}");
+    process.line();
+    assert_eq!(process.terminate().code, Some(0));
+}
+
 #[test]
 fn who_fills_every_buffer_at_once_ends_nobody_else() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("rumqttd.toml");
     fs::write(&file, format!("[limits]\nmemory_max = {MEMORY_MAX}\nretained_bytes_max = 1000000000\n"))
         .unwrap();
-    let file = file.to_str().unwrap();
-    let process =
-        Process::start(&mut nearfar(&["broker", "--listen", "127.0.0.1:0", "--broker-config", file]));
-    let address = ready_address(&process.line());
+    let arguments = ["--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--broker-config"];
+    let process = Process::start(nearfar(&["broker"]).args(arguments).arg(&file));
+    let ready = process.line();
+    let address = ready_address(&ready);
+    let http = ready.split_once(" http=").unwrap().1.parse().unwrap();
     let mut calm = Client::open_from(CALM, address, true);
     calm.send(&Connect::v5("calm").bytes());
     assert_eq!(calm.receive().body[1], 0);
@@ -134,6 +157,8 @@ fn who_fills_every_buffer_at_once_ends_nobody_else() {
     calm.publish_acked("calm", b"still here", false);
     let received = calm.receive();
     assert_eq!(received.payload5(), b"still here");
+    let reached = memory_reached(http);
+    assert!(reached > 0.0, "it was never scarce, so this shows nothing");
     let peak = status(&process, "VmHWM");
     assert!(peak < PROCESS_BYTES_MAX, "{} MiB", peak >> 20);
     drop(held);

@@ -1,6 +1,7 @@
 //! Groups and members' queues against random schedules: whoever waits is served once there is room.
 
 use super::super::access::Action;
+use super::super::memory::Memory;
 use super::super::shares::Owner;
 use super::*;
 use crate::broker::member_queue::{MEMBER_QUEUE_BYTES, MEMBER_QUEUE_MESSAGES};
@@ -246,4 +247,32 @@ fn what_was_under_way_when_the_last_member_left_waits_for_it() {
     assert_eq!(house.lost, 0);
     let kept: Vec<_> = std::iter::from_fn(|| mailbox.take()).map(|copy| copy.subscriptions[0]).collect();
     assert_eq!(kept, [3; 10]);
+}
+
+#[test]
+fn a_group_counts_to_its_eldest_member_and_takes_no_more_than_there_is_memory_for() {
+    let memory = Memory::new(1 << 20);
+    let group = Arc::new(Group::new("g", "#", SharedStrategy::RoundRobin, BYTES_MAX));
+    let [first, second] = ["first", "second"].map(|name| memory.holder(Owner::User(name.into()), None));
+    for (session, holder) in [(1, &first), (2, &second)] {
+        let queue = Arc::new(MemberQueue::default());
+        drop(queue.close());
+        let standing = Standing::new(session, Owner::Node);
+        group.join(Member { standing, subscription: 1, queue, judge: None, holder: Some(holder.clone()) });
+    }
+    let message = |bytes| Arc::new(Publication { payload: vec![7; bytes].into(), ..Publication::default() });
+    assert_eq!(group.put(message(100_000)), 0);
+    assert!(first.held() > 100_000 && second.held() == 0);
+    group.leave(1);
+    assert!(first.held() == 0 && second.held() > 100_000);
+    let _all = first.charge(MemoryKind::Retained, 1 << 20);
+    // Each is more than those before it take.
+    for bytes in [200_000, 300_000, 400_000] {
+        assert_eq!(group.put(message(bytes)), 1);
+    }
+    assert_eq!(memory.refused(), 3);
+    assert_eq!(lock(&group.waiting).fresh.len(), 1);
+    group.leave(2);
+    drop(group.take_waiting());
+    assert_eq!(second.held(), 0);
 }
