@@ -102,7 +102,8 @@ impl Command {
         }
     }
 
-    pub fn run(self) -> anyhow::Result<()> {
+    /// `log` is the flag's value, for a node in a process of its own.
+    pub fn run(self, log: Option<&str>) -> anyhow::Result<()> {
         if let Err(error) = nearfar::broker::raise_open_files_max() {
             tracing::debug!(%error, "the limit of open files stays as it is");
         }
@@ -117,7 +118,7 @@ impl Command {
             Self::Inspect(args) => inspect::run(&args),
             Self::Convert(args) => convert::run(&args),
             Self::Passwd(args) => passwd::run(&args),
-            Self::Bench(args) => bench::run(&args),
+            Self::Bench(args) => bench::run(&args, log),
             Self::Echo => bench::echo::run(),
         }
     }

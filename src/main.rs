@@ -23,7 +23,7 @@ fn main() -> ExitCode {
             return ExitCode::from(cli::EXIT_CONFIG);
         }
     };
-    match cli.command.run() {
+    match cli.command.run(filter) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             cli::output::complain(&format!("nearfar: {error:#}"));

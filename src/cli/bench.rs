@@ -156,15 +156,15 @@ fn not_negative(text: &str) -> Result<f64, String> {
     }
 }
 
-pub fn run(args: &Args) -> anyhow::Result<()> {
+pub fn run(args: &Args, log: Option<&str>) -> anyhow::Result<()> {
     match &args.command {
-        Some(Command::Sweep(args)) => sweep::run(args),
-        None => bench(&args.bench),
+        Some(Command::Sweep(args)) => sweep::run(args, log),
+        None => bench(&args.bench, log),
     }
 }
 
-fn bench(args: &BenchArgs) -> anyhow::Result<()> {
-    let target = args.target.start()?;
+fn bench(args: &BenchArgs, log: Option<&str>) -> anyhow::Result<()> {
+    let target = args.target.start(log)?;
     let pace = match args.rate {
         Some(rate) => Pace::Rate(rate),
         None => Pace::Window(args.window.unwrap_or(WINDOW.max(args.load.connections)) as usize),
@@ -218,7 +218,7 @@ fn pace_name(pace: Pace) -> String {
 }
 
 impl TargetArgs {
-    fn start(&self) -> anyhow::Result<Target> {
+    fn start(&self, log: Option<&str>) -> anyhow::Result<Target> {
         let choice = if let Some(address) = &self.broker {
             Choice::Elsewhere { address, process: self.pid }
         } else if self.echo {
@@ -232,7 +232,7 @@ impl TargetArgs {
                 broker_config: self.broker_config.as_deref(),
             }
         };
-        Target::start(&choice)
+        Target::start(&choice, log)
     }
 
     fn name(&self) -> String {

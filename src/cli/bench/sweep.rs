@@ -86,8 +86,8 @@ impl Bracket {
     }
 }
 
-pub fn run(args: &Args) -> anyhow::Result<()> {
-    let target = args.target.start()?;
+pub fn run(args: &Args, log: Option<&str>) -> anyhow::Result<()> {
+    let target = args.target.start(log)?;
     let plan = args.load.plan(&target, &args.target)?;
     let seconds = Duration::from_secs_f64(args.seconds);
     let run_at =

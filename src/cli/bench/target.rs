@@ -75,11 +75,13 @@ impl Drop for Guard {
 }
 
 impl Target {
+    /// A node of its own logs what `log` says, or else warnings.
+    ///
     /// # Errors
     /// When the node does not start.
-    pub fn start(choice: &Choice<'_>) -> anyhow::Result<Self> {
+    pub fn start(choice: &Choice<'_>, log: Option<&str>) -> anyhow::Result<Self> {
         let mut command = Command::new(std::env::current_exe().context("this program's own path")?);
-        command.args(["--log", "warn"]);
+        command.args(["--log", log.unwrap_or("warn")]);
         let mut files = None;
         match choice {
             Choice::Elsewhere { address, process } => {
