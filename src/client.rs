@@ -11,7 +11,7 @@ use std::time::Duration;
 
 pub use in_process::InProcess;
 pub use remote::{Config as RemoteConfig, Tls as RemoteTls, TlsError as RemoteTlsError};
-pub use remote::{NotAPartition, Partition, Protocol, Remote, RemoteError};
+pub use remote::{Failures, NotAPartition, Partition, Protocol, Remote, RemoteError, Trouble};
 
 use crate::mqtt::Message;
 
@@ -50,6 +50,11 @@ pub trait Client: Send + Sync {
     /// What makes no progress, in words, although that takes no broker: a thread of the client's, or whoever receives requests. A restart
     /// would help.
     fn stalled(&self) -> Option<String> {
+        None
+    }
+
+    /// How often its connection could not be made or has ended, by the reason; `None` where there is none that could.
+    fn failures(&self) -> Option<Failures> {
         None
     }
 

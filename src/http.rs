@@ -18,10 +18,12 @@ mod exposition;
 mod hybrids;
 mod page;
 mod process;
+mod refusals;
 
 use std::convert::Infallible;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -34,11 +36,13 @@ use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
 
 use self::callers::Callers;
+use self::refusals::Refusals;
 use crate::broker;
 use crate::node::Observer;
 use crate::rate_limit::RateLimit;
 
 pub use self::answers::{LIVE, METRICS, READY};
+pub use self::refusals::Refusal;
 
 /// The port where Prometheus' exporters of this kind are looked for by default.
 pub const PORT_DEFAULT: u16 = 9464;
@@ -144,6 +148,7 @@ async fn serve(listener: TcpListener, observer: Observer, mut stopped: oneshot::
     let files_max = broker::open_files_max().unwrap_or(usize::MAX);
     let mut callers = Callers::new((files_max / FILES_PER_CONNECTION).clamp(1, CONNECTIONS_MAX));
     let mut connections = JoinSet::new();
+    let refusals = Arc::new(Refusals::default());
     let mut warnings = RateLimit::new(WARN_EVERY);
     loop {
         tokio::select! {
@@ -152,10 +157,11 @@ async fn serve(listener: TcpListener, observer: Observer, mut stopped: oneshot::
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
                     if callers.make_room(peer.ip()) {
+                        refusals.count(Refusal::ConnectionsMax);
                         // The one that was ended closes its socket when its task runs.
                         tokio::task::yield_now().await;
                     }
-                    callers.add(peer.ip(), connections.spawn(converse(stream, observer.clone())));
+                    callers.add(peer.ip(), connections.spawn(converse(stream, observer.clone(), Arc::clone(&refusals))));
                 }
                 Err(error) => {
                     // Mostly out of file descriptors. The connection stays in the system's queue, so trying again at
@@ -171,9 +177,10 @@ async fn serve(listener: TcpListener, observer: Observer, mut stopped: oneshot::
 }
 
 /// One request and its answer.
-async fn converse(stream: TcpStream, observer: Observer) {
+async fn converse(stream: TcpStream, observer: Observer, refusals: Arc<Refusals>) {
     let respond = service_fn(|request| {
-        let response = answers::answer(&request, &observer);
+        let response = answers::answer(&request, &observer, &refusals);
+        Refusal::of_status(response.status()).into_iter().for_each(|refusal| refusals.count(refusal));
         async { Ok::<_, Infallible>(response) }
     });
     // A probe or a scrape comes every few seconds, and for that a kept connection saves nothing worth its bounds.
@@ -185,7 +192,13 @@ async fn converse(stream: TcpStream, observer: Observer) {
         .serve_connection(TokioIo::new(stream), respond);
     match tokio::time::timeout(CONNECTION_TIME_MAX, connection).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => debug!(%error, "an HTTP connection ended"),
-        Err(_) => debug!("an HTTP connection took too long"),
+        Ok(Err(error)) => {
+            Refusal::of_error(&error).into_iter().for_each(|refusal| refusals.count(refusal));
+            debug!(%error, "an HTTP connection ended");
+        }
+        Err(_) => {
+            refusals.count(Refusal::Timeout);
+            debug!("an HTTP connection took too long");
+        }
     }
 }

@@ -21,7 +21,7 @@ use crate::worker;
 
 pub use self::loops::{Loop, NodeTopics, Reads, Writes};
 use self::network_topic::NetworkTopic;
-pub use self::observer::{DeploymentSnapshot, Observer, Snapshot};
+pub use self::observer::{DeploymentSnapshot, Observer, Reloads, Snapshot};
 
 /// How long a stopping node waits for accepted requests to be answered, unless told otherwise.
 pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);

@@ -18,6 +18,7 @@ mod waiting;
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
+use std::time::Instant;
 
 use mqtt::{Client, Connect};
 use nearfar::broker::{self, Broker, Listener, Tls, Users};
@@ -338,8 +339,11 @@ fn with_users_every_address_may_be_listened_on_and_a_reload_changes_them_under_w
     let directory = tempfile::tempdir().unwrap();
     let (users, rules) = access_files(directory.path(), "old");
     let arguments = ["serve", MODEL, "--listen", "0.0.0.0:0", "--users", &users, "--acl", &rules];
+    let arguments = [&arguments[..], &["--http", "127.0.0.1:0"]].concat();
     let process = Process::start(&mut nearfar_logging("info", &arguments));
-    let listening = ready_address(&process.line());
+    let ready = process.line();
+    let listening = ready_address(&ready);
+    let http = ready.split(' ').find_map(|part| part.strip_prefix("http=")).unwrap().parse().unwrap();
     let address = SocketAddr::from(([127, 0, 0, 1], listening.port()));
     let mut old =
         Client::accepted(address, &Connect { login: Some(("old", "secret")), ..Connect::v3("old") });
@@ -360,6 +364,15 @@ fn with_users_every_address_may_be_listened_on_and_a_reload_changes_them_under_w
     process.complaint_with("read again");
     assert!(may_connect(address, "new") && may_connect(address, "old"));
     old.ping();
+    let deadline = Instant::now() + support::PATIENCE;
+    loop {
+        let page = http_client::get(http, "/metrics").body;
+        let count = |outcome| format!("\nnearfar_reloads_total{{outcome=\"{outcome}\"}} 1\n");
+        if ["succeeded", "failed"].into_iter().all(|outcome| page.contains(&count(outcome))) {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{page}");
+    }
     assert_eq!(process.terminate().code, Some(0));
 }
 

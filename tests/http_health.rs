@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use http_client::{Reply, ask, get};
 use nearfar::broker::Broker;
 use nearfar::client::RemoteConfig;
-use nearfar::http::{Config, HttpError, Server};
+use nearfar::http::{Config, HttpError, Refusal, Server};
 use nearfar::model::{Model, ModelError, ModelInfo};
 use nearfar::mqtt::Qos;
 use nearfar::node::{NodeBuilder, Observer};
@@ -194,12 +194,31 @@ fn only_reading_is_possible_and_only_of_what_there_is() {
     assert_eq!(get(address, "/health/live?probe=1").status, 200);
 }
 
+/// Waits until something was refused for this reason: an answer is there before its connection has ended.
+#[track_caller]
+fn assert_refused(address: SocketAddr, refusal: Refusal) {
+    let none = format!("\nnearfar_http_refused_total{{reason=\"{}\"}} 0\n", refusal.name());
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let page = get(address, "/metrics").body;
+        if page.contains("nearfar_http_refused_total") && !page.contains(&none) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{page}");
+    }
+}
+
 #[test]
 fn what_is_no_request_is_refused() {
     let server = server(Observer::default());
     assert_eq!(ask(server.address(), "MQTT\r\n\r\n").status, 400);
     let long = format!("GET / HTTP/1.1\r\nHost: nearfar\r\nX: {}\r\n\r\n", "x".repeat(8 * 1_024));
     assert_eq!(ask(server.address(), &long).status, 431);
+    assert_eq!(get(server.address(), "/nothing").status, 404);
+    assert_eq!(ask(server.address(), "POST / HTTP/1.1\r\nHost: nearfar\r\n\r\n").status, 405);
+    for refusal in [Refusal::NotHttp, Refusal::TooLarge, Refusal::NotFound, Refusal::Method] {
+        assert_refused(server.address(), refusal);
+    }
 }
 
 #[test]
@@ -207,6 +226,7 @@ fn connections_that_say_nothing_end_and_lock_nobody_out() {
     let server = server(Observer::default());
     let mut silent: Vec<_> = (0..64).map(|_| TcpStream::connect(server.address()).unwrap()).collect();
     assert_eq!(get(server.address(), "/health/live").status, 200);
+    assert_refused(server.address(), Refusal::ConnectionsMax);
     for connection in &mut silent {
         connection.set_read_timeout(Some(PATIENCE)).unwrap();
         assert_eq!(connection.read(&mut [0; 16]).unwrap(), 0, "the server hangs up");

@@ -11,12 +11,14 @@ mod support;
 mod waiting;
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
+use std::time::Instant;
 
 use nearfar::broker::{Cause, Dropped};
+use nearfar::client::{RemoteConfig, Trouble};
 use nearfar::deployment::{Config, Hybrid, Topics};
-use nearfar::http::{self, Server};
+use nearfar::http::{self, Refusal, Server};
 use nearfar::inference::{ErrorCode, Reason, Site};
 use nearfar::mqtt::Qos;
 use nearfar::network::Profile;
@@ -24,7 +26,7 @@ use nearfar::placement::Policy;
 use nearfar::{Node, deployment};
 use prometheus::{Family, Sample, faults, scrape};
 use serde_json::Value;
-use support::{MODEL, Sensor, request};
+use support::{MODEL, PATIENCE, Sensor, request};
 use waiting::wait_until;
 
 const REQUEST: &str = "ml/inference/request";
@@ -50,6 +52,14 @@ fn with_hybrid() -> Node {
         node.statistics("hybrid").unwrap().hybrid.unwrap().cloud_p95.is_some()
     });
     node
+}
+
+/// A node whose broker elsewhere is not there.
+fn without_broker() -> Node {
+    // Bound and dropped: nobody listens there.
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let remote = RemoteConfig::new("127.0.0.1", nobody.port(), "away");
+    Node::builder().remote_broker(remote).deployment(Config::edge(), MODEL).start().unwrap()
 }
 
 fn family<'a>(families: &'a [Family], name: &str) -> &'a Family {
@@ -249,6 +259,21 @@ fn read(file: &str) -> String {
 }
 
 #[test]
+fn a_broker_that_cannot_be_reached_is_counted_by_that_reason() {
+    let node = without_broker();
+    let server = served(&node);
+    let failures = |trouble: Trouble| {
+        let families = scrape(server.address());
+        value(&families, "nearfar_remote_failures_total", &[("reason", trouble.name())])
+    };
+    let deadline = Instant::now() + PATIENCE;
+    while failures(Trouble::Unreachable) == 0.0 {
+        assert!(Instant::now() < deadline, "nothing is counted");
+    }
+    assert_eq!(failures(Trouble::Tls), 0.0);
+}
+
+#[test]
 fn the_page_lists_every_metric_with_type_labels_and_meaning() {
     if !cfg!(target_os = "linux") {
         return;
@@ -257,7 +282,11 @@ fn the_page_lists_every_metric_with_type_labels_and_meaning() {
     let server = served(&node);
     let page = read("docs/metrics.md");
     let rows: BTreeSet<_> = page.lines().filter(|line| is_row(line)).collect();
-    let expected: BTreeSet<_> = scrape(server.address()).iter().map(row).collect();
+    let away = without_broker();
+    let mut families = scrape(served(&away).address());
+    families.retain(|family| family.name.starts_with("nearfar_remote_"));
+    families.extend(scrape(server.address()));
+    let expected: BTreeSet<_> = families.iter().map(row).collect();
     let expected_rows: BTreeSet<_> = expected.iter().map(String::as_str).collect();
     let missing: Vec<_> = expected_rows.difference(&rows).collect();
     let too_many: Vec<_> = rows.difference(&expected_rows).collect();
@@ -280,12 +309,19 @@ fn the_page_lists_every_reason_for_a_refusal_with_its_meaning() {
 }
 
 #[test]
-fn the_page_lists_every_reason_why_a_delivery_is_dropped() {
+fn the_page_lists_every_other_reason_with_its_meaning() {
     let page = read("docs/metrics.md");
-    let section = page.split("### Why deliveries are dropped").nth(1).unwrap().split("\n##").next().unwrap();
-    let listed: Vec<_> = section.lines().filter(|line| line.starts_with("| `")).collect();
-    let row = |reason: Dropped| format!("| `{}` | {} |", reason.name(), reason.meaning());
-    assert_eq!(listed, Dropped::ALL.map(row));
+    let listed = |title: &str| -> Vec<String> {
+        let section = page.split(&format!("### {title}\n")).nth(1).unwrap().split("\n##").next().unwrap();
+        section.lines().filter(|line| line.starts_with("| `")).map(str::to_owned).collect()
+    };
+    let row = |name, meaning| format!("| `{name}` | {meaning} |");
+    let dropped = Dropped::ALL.map(|reason| row(reason.name(), reason.meaning()));
+    assert_eq!(listed("Why deliveries are dropped"), dropped);
+    let failed = Trouble::ALL.map(|trouble| row(trouble.name(), trouble.meaning()));
+    assert_eq!(listed("Why the connection to a broker elsewhere fails"), failed);
+    let refused = Refusal::ALL.map(|refusal| row(refusal.name(), refusal.meaning()));
+    assert_eq!(listed("Why HTTP is refused"), refused);
 }
 
 fn is_row(line: &str) -> bool {

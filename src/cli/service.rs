@@ -136,13 +136,10 @@ fn reload(node: &Node, file: Option<&ConfigFile>) {
             "told to reload, but a node behind a broker elsewhere has nothing to reload without a file"
         );
     }
-    if let Some(broker) = node.broker() {
-        // What could not be used is in the log.
-        drop(broker.reload());
-    }
-    if let Some(file) = file {
-        file.reload_networks(node);
-    }
+    // What could not be used is in the log. One that fails keeps nothing else from being read.
+    let broker_succeeds = node.broker().is_none_or(|broker| broker.reload().is_ok());
+    let networks_succeed = file.is_none_or(|file| file.reload_networks(node));
+    node.observer().note_reload(broker_succeeds && networks_succeed);
 }
 
 #[cfg(test)]

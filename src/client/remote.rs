@@ -9,6 +9,7 @@ mod codec;
 mod config;
 mod connection;
 mod driver;
+mod failures;
 mod link;
 mod partition;
 mod pulse;
@@ -28,6 +29,8 @@ use tokio::sync::{Notify, watch};
 use tracing::warn;
 
 pub use self::config::{Config, Protocol, Tls};
+use self::failures::FailureCounters;
+pub use self::failures::{Failures, Trouble};
 pub use self::partition::{NotAPartition, Partition};
 use self::pulse::{Pulse, Taker};
 use self::queue::NotTaken;
@@ -55,6 +58,7 @@ struct Shared {
     /// Wakes the connection: routes have changed, or a message has been settled.
     wake: Arc<Notify>,
     pulse: Arc<Pulse>,
+    failures: FailureCounters,
 }
 
 /// What the connection's thread is to do.
@@ -130,6 +134,10 @@ impl Client for Remote {
     fn stalled(&self) -> Option<String> {
         let config = &self.shared.config;
         self.shared.pulse.stalled(&config.address(), config.stalled_after)
+    }
+
+    fn failures(&self) -> Option<Failures> {
+        Some(self.shared.failures.snapshot())
     }
 
     fn close(&self) {

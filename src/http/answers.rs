@@ -8,6 +8,7 @@ use tracing::error;
 
 use super::exposition;
 use super::process::Process;
+use super::refusals::Refusals;
 use crate::node::{Observer, Readiness};
 
 /// Whether the process should go on: status 200, or 503 when a restart helps: it has failed, or makes no progress.
@@ -25,11 +26,11 @@ const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 type Answer = Response<Full<Bytes>>;
 
 /// Answers `request`, whose body is not read.
-pub fn answer<B>(request: &Request<B>, observer: &Observer) -> Answer {
-    let tell: fn(&Observer) -> Answer = match request.uri().path() {
-        "/" => |_| plain(StatusCode::OK, index()),
-        LIVE => live,
-        READY => ready,
+pub fn answer<B>(request: &Request<B>, observer: &Observer, refusals: &Refusals) -> Answer {
+    let tell: fn(&Observer, &Refusals) -> Answer = match request.uri().path() {
+        "/" => |_, _| plain(StatusCode::OK, index()),
+        LIVE => |observer, _| live(observer),
+        READY => |observer, _| ready(observer),
         METRICS => metrics,
         _ => {
             let known = format!("there is nothing here; there are {LIVE}, {READY} and {METRICS}\n");
@@ -37,7 +38,7 @@ pub fn answer<B>(request: &Request<B>, observer: &Observer) -> Answer {
         }
     };
     if matches!(*request.method(), Method::GET | Method::HEAD) {
-        return tell(observer);
+        return tell(observer, refusals);
     }
     let mut refused =
         plain(StatusCode::METHOD_NOT_ALLOWED, "this can only be read: GET or HEAD\n".to_owned());
@@ -76,8 +77,8 @@ fn unavailable(what: &str, reason: &str) -> Answer {
     plain(StatusCode::SERVICE_UNAVAILABLE, format!("{what}: {reason}\n"))
 }
 
-fn metrics(observer: &Observer) -> Answer {
-    match exposition::text(&observer.snapshot(), Process::this().as_ref()) {
+fn metrics(observer: &Observer, refusals: &Refusals) -> Answer {
+    match exposition::text(&observer.snapshot(), refusals, Process::this().as_ref()) {
         Ok(text) => response(StatusCode::OK, EXPOSITION, text),
         Err(cause) => {
             error!(%cause, "metrics cannot be written");

@@ -47,6 +47,25 @@ pub const MODEL: Metric = metric(
     "1, with what a deployment serves; version is empty where the model states none",
 );
 
+pub const RELOADS: Metric = metric(
+    "nearfar_reloads_total",
+    Counter,
+    &["outcome"],
+    "How often the node was told to read its files again: succeeded, or failed where something could not be used",
+);
+pub const HTTP_REFUSED: Metric = metric(
+    "nearfar_http_refused_total",
+    Counter,
+    &["reason"],
+    "What was asked over this port and not answered, by the reason",
+);
+pub const REMOTE_FAILURES: Metric = metric(
+    "nearfar_remote_failures_total",
+    Counter,
+    &["reason"],
+    "How often the connection to a broker elsewhere could not be made, or has ended, by the reason",
+);
+
 pub const RECEIVED: Metric = metric(
     "nearfar_requests_received_total",
     Counter,

@@ -6,6 +6,7 @@ use super::catalogue as all;
 use super::hybrids;
 use super::page::Page;
 use super::process::Process;
+use super::refusals::Refusals;
 use crate::broker;
 use crate::inference::{ErrorCode, Site};
 use crate::metrics::{Durations, NANOSECONDS_PER_S};
@@ -15,10 +16,22 @@ use crate::node::{DeploymentSnapshot, Readiness, Snapshot};
 ///
 /// # Errors
 /// See [`Page::into_text`].
-pub fn text(snapshot: &Snapshot, process: Option<&Process>) -> prometheus::Result<String> {
+pub fn text(
+    snapshot: &Snapshot,
+    refusals: &Refusals,
+    process: Option<&Process>,
+) -> prometheus::Result<String> {
     let mut page = Page::default();
     page.values(&all::BUILD, [([env!("CARGO_PKG_VERSION")], 1.0)]);
     page.value(&all::READY, f64::from(u8::from(snapshot.readiness == Readiness::Ready)));
+    let reloads = snapshot.reloads;
+    let reloads = [("succeeded", reloads.succeeded), ("failed", reloads.failed)];
+    page.values(&all::RELOADS, reloads.map(|(outcome, count)| ([outcome], count as f64)));
+    page.values(&all::HTTP_REFUSED, refusals.iter().map(|(reason, count)| ([reason], count as f64)));
+    if let Some(failures) = &snapshot.remote {
+        let failures = failures.iter().map(|(reason, count)| ([reason], count as f64));
+        page.values(&all::REMOTE_FAILURES, failures);
+    }
     add_deployments(&mut page, &snapshot.deployments);
     hybrids::add(&mut page, &snapshot.deployments);
     if let Some(broker) = &snapshot.broker {

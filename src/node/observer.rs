@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{Readiness, readiness};
 use crate::broker::{self, Broker};
-use crate::client::Client;
+use crate::client::{Client, Failures};
 use crate::deployment::{Deployment, View};
 use crate::metrics::Statistics;
 use crate::model::ModelInfo;
@@ -24,6 +24,7 @@ struct Seen {
     client: Option<Arc<dyn Client>>,
     broker: Option<Arc<Broker>>,
     deployments: Vec<Arc<Deployment>>,
+    reloads: Reloads,
 }
 
 #[derive(Default, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +44,19 @@ pub struct Snapshot {
     pub deployments: Vec<DeploymentSnapshot>,
     /// Its embedded broker's counts; `None` when there is none.
     pub broker: Option<broker::Statistics>,
+    /// How often the connection to a broker elsewhere failed, by the reason; `None` when there is none.
+    pub remote: Option<Failures>,
+    /// How often it was told to read its files again.
+    pub reloads: Reloads,
+}
+
+/// How often files were read again, by whether all of them could be used.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Reloads {
+    /// All could.
+    pub succeeded: u64,
+    /// Some could not; what they said before stays in force.
+    pub failed: u64,
 }
 
 /// A deployment at one moment.
@@ -86,7 +100,16 @@ impl Observer {
             readiness: seen.readiness(),
             deployments: seen.views.iter().map(deployment).collect(),
             broker: seen.broker.as_ref().map(|broker| broker.statistics()),
+            remote: seen.client.as_ref().and_then(|client| client.failures()),
+            reloads: seen.reloads,
         }
+    }
+
+    /// Counts that whoever runs the node has read its files again, and whether all of them could be used.
+    pub fn note_reload(&self, succeeded: bool) {
+        let reloads = &mut self.lock().reloads;
+        reloads.succeeded += u64::from(succeeded);
+        reloads.failed += u64::from(!succeeded);
     }
 
     pub(super) fn node_has(&self, client: &Arc<dyn Client>, broker: Option<&Arc<Broker>>) {

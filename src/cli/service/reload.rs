@@ -22,12 +22,14 @@ impl ConfigFile {
     }
 
     /// Reads the file again and makes the node's networks what it says now. Of a file that cannot be used nothing is taken.
-    pub fn reload_networks(&self, node: &Node) {
+    /// Whether all of it could be.
+    pub fn reload_networks(&self, node: &Node) -> bool {
         let read = config::read_node_file(&self.path).and_then(|file| Ok((file.networks()?, file)));
         let (networks, newer) = match read {
             Ok(read) => read,
             Err(cause) => {
-                return error!(%cause, "the configuration cannot be used; the networks stay as they are");
+                error!(%cause, "the configuration cannot be used; the networks stay as they are");
+                return false;
             }
         };
         let keys = self.contents.needs_restart(&newer);
@@ -38,6 +40,7 @@ impl ConfigFile {
                 "the configuration has changed where only a restart helps; that part is not in force"
             );
         }
+        let mut succeeds = true;
         for (deployment, profile) in networks {
             let Some(network) = node.network(&deployment) else { continue };
             match network.configure(profile) {
@@ -51,8 +54,12 @@ impl ConfigFile {
                     );
                 }
                 Ok(_) => {}
-                Err(cause) => error!(deployment, %cause, "the simulated network could not be changed"),
+                Err(cause) => {
+                    error!(deployment, %cause, "the simulated network could not be changed");
+                    succeeds = false;
+                }
             }
         }
+        succeeds
     }
 }

@@ -8,6 +8,7 @@ use tracing::{info, warn};
 use super::CLOSE_WAIT_MAX;
 use super::codec::Fate;
 use super::driver::Driver;
+use super::failures::{Failure, Trouble};
 use super::link::{Drain, Link, READ_BYTES_MIN, Written, lost, write};
 use super::queue::Waiting;
 use super::session::{Sending, settle_all};
@@ -26,7 +27,7 @@ pub(super) enum Ended {
     /// By our own goodbye.
     Left,
     /// For that reason.
-    Lost(String),
+    Lost(Failure),
 }
 
 impl Driver {
@@ -70,9 +71,9 @@ impl Driver {
             }
             tokio::select! {
                 read = reader.read_buf(input) => match read {
-                    Ok(0) => return Ended::Lost("the broker closed the connection".to_owned()),
-                    Ok(_) => if let Err(reason) = self.take_input(link).await {
-                        return Ended::Lost(reason);
+                    Ok(0) => return Ended::Lost(Trouble::Lost.because("the broker closed the connection")),
+                    Ok(_) => if let Err(failure) = self.take_input(link).await {
+                        return Ended::Lost(failure);
                     },
                     Err(cause) => return Ended::Lost(lost(cause)),
                 },
@@ -94,14 +95,15 @@ impl Driver {
                 () = sleep_until(due), if due.is_some() => {}
             }
             let now = Instant::now();
-            if let Some((_, reason)) = link.remake.take_if(|(at, _)| now >= *at) {
-                return Ended::Lost(reason);
+            if let Some((_, failure)) = link.remake.take_if(|(at, _)| now >= *at) {
+                return Ended::Lost(failure);
             }
             if let (Some(at), Some(interval)) = (ping_at, link.ping_interval)
                 && now >= at
             {
                 if link.pinged_at.is_some_and(|pinged| now >= pinged + interval) {
-                    return Ended::Lost(format!("the broker has been silent for {} s", interval.as_secs()));
+                    let reason = format!("the broker has been silent for {} s", interval.as_secs());
+                    return Ended::Lost(Trouble::Silent.because(reason));
                 }
                 ping_at = Some(link.pinged_at.unwrap_or(now) + interval);
                 link.ping(now);
@@ -134,8 +136,8 @@ impl Driver {
             && link.remake.is_none()
             && !self.shared.routes.filters().is_empty()
         {
-            let reason = "answers were lost; their requests are fetched again".to_owned();
-            link.remake = Some((Instant::now() + FETCH_AGAIN_AFTER, reason));
+            let failure = Trouble::AnswersLost.because("answers were lost; their requests are fetched again");
+            link.remake = Some((Instant::now() + FETCH_AGAIN_AFTER, failure));
         }
     }
 

@@ -12,6 +12,7 @@ use super::backoff::Backoff;
 use super::codec::Incoming;
 use super::config::Config;
 use super::connection::Ended;
+use super::failures::{Failure, FailureCounters, Trouble};
 use super::link::Link;
 use super::pulse::Pulse;
 use super::queue;
@@ -52,6 +53,7 @@ pub(super) fn start(
         phase,
         wake: Arc::new(Notify::new()),
         pulse: Arc::new(Pulse::new()),
+        failures: FailureCounters::default(),
     });
     let driver = Driver {
         shared: Arc::clone(&shared),
@@ -91,10 +93,11 @@ impl Driver {
         let mut random = rand_chacha::ChaCha8Rng::from_rng(&mut rand::rng());
         while !self.is_leaving() {
             let begun = Instant::now();
-            let reason = match self.connect_and_serve().await {
+            let Failure { trouble, reason } = match self.connect_and_serve().await {
                 Ended::Left => break,
-                Ended::Lost(reason) => reason,
+                Ended::Lost(failure) => failure,
             };
+            self.shared.failures.count(trouble);
             self.shared.routes.end_closed();
             self.announce(State::Offline(reason));
             if begun.elapsed() >= STABLE_AFTER {
@@ -121,17 +124,21 @@ impl Driver {
         };
         match connected {
             Ok(Ok(link)) => self.serve(link).await,
-            Ok(Err(reason)) => Ended::Lost(reason),
-            Err(_) => Ended::Lost(format!("no answer within {} s", CONNECT_WAIT_MAX.as_secs())),
+            Ok(Err(failure)) => Ended::Lost(failure),
+            Err(_) => {
+                let reason = format!("no answer within {} s", CONNECT_WAIT_MAX.as_secs());
+                Ended::Lost(Trouble::NoAnswer.because(reason))
+            }
         }
     }
 
     /// Makes a connection, up to the broker's word that it accepts it.
-    async fn connect(&mut self) -> Result<Link, String> {
+    async fn connect(&mut self) -> Result<Link, Failure> {
         let config = &self.shared.config;
         let stream = self.dialer.dial(config).await?;
         let mut link = Link::new(stream, config);
-        link.codec.connect(config, self.shared.status.as_ref(), &mut link.output)?;
+        let status = self.shared.status.as_ref();
+        link.codec.connect(config, status, &mut link.output).map_err(Failure::unreadable)?;
         match link.first_packet().await? {
             Incoming::ConnAck(accepted) => {
                 let window = accepted.receive_max.unwrap_or(WINDOW_MAX).min(WINDOW_MAX);
@@ -139,9 +146,13 @@ impl Driver {
                 link.accepted(config, &accepted);
                 Ok(link)
             }
-            Incoming::Refused(reason) => Err(format!("the broker refuses the connection: {reason}")),
-            Incoming::Disconnect(reason) => Err(format!("the broker ends the connection: {reason}")),
-            _ => Err("what answers there is no MQTT broker".to_owned()),
+            Incoming::Refused(reason) => {
+                Err(Trouble::Refused.because(format!("the broker refuses the connection: {reason}")))
+            }
+            Incoming::Disconnect(reason) => {
+                Err(Trouble::Disconnected.because(format!("the broker ends the connection: {reason}")))
+            }
+            _ => Err(Trouble::Protocol.because("what answers there is no MQTT broker")),
         }
     }
 

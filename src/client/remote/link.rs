@@ -7,6 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 
 use super::codec::{Accepted, Codec, Incoming};
 use super::config::Config;
+use super::failures::{Failure, Trouble};
 use super::transport::Stream;
 use crate::mqtt::{Message, Receipt};
 
@@ -39,7 +40,7 @@ pub(super) struct Link {
     /// The online status that has not been published.
     pub greeting: Option<Message>,
     /// When the connection is to be made anew, and why.
-    pub remake: Option<(Instant, String)>,
+    pub remake: Option<(Instant, Failure)>,
     /// When to give up waiting for the last acknowledgements.
     pub leave_at: Option<Instant>,
 }
@@ -79,16 +80,16 @@ impl Link {
     }
 
     /// Sends what is written and waits for the first packet.
-    pub async fn first_packet(&mut self) -> Result<Incoming, String> {
+    pub async fn first_packet(&mut self) -> Result<Incoming, Failure> {
         self.writer.write_all_buf(&mut self.output).await.map_err(lost)?;
         self.writer.flush().await.map_err(lost)?;
         loop {
-            if let Some(packet) = self.codec.read(&mut self.input)? {
+            if let Some(packet) = self.codec.read(&mut self.input).map_err(Failure::unreadable)? {
                 return Ok(packet);
             }
             self.input.reserve(READ_BYTES_MIN);
             if self.reader.read_buf(&mut self.input).await.map_err(lost)? == 0 {
-                return Err("the broker closes the connection".to_owned());
+                return Err(Trouble::Lost.because("the broker closes the connection"));
             }
         }
     }
@@ -115,8 +116,8 @@ impl Link {
     }
 }
 
-pub(super) fn lost(cause: std::io::Error) -> String {
-    format!("the connection is lost: {cause}")
+pub(super) fn lost(cause: std::io::Error) -> Failure {
+    Trouble::Lost.because(format!("the connection is lost: {cause}"))
 }
 
 /// How far [`write`] came.

@@ -7,6 +7,7 @@ use tracing::{error, warn};
 use super::arrivals::Arrived;
 use super::codec::{Fate, Incoming};
 use super::driver::Driver;
+use super::failures::{Failure, Trouble};
 use super::link::{Drain, Link};
 use super::routes::Destination;
 use crate::client::{Acknowledge, State};
@@ -14,8 +15,8 @@ use crate::mqtt::{Message, Qos, Receipt, Settlement};
 
 impl Driver {
     /// Every packet that is all there.
-    pub(super) async fn take_input(&mut self, link: &mut Link) -> Result<(), String> {
-        while let Some(packet) = link.codec.read(&mut link.input)? {
+    pub(super) async fn take_input(&mut self, link: &mut Link) -> Result<(), Failure> {
+        while let Some(packet) = link.codec.read(&mut link.input).map_err(Failure::unreadable)? {
             match packet {
                 Incoming::Publish { id, message } => self.on_publish(link, id, message).await?,
                 Incoming::TooLarge { id, qos, bytes } => {
@@ -56,10 +57,11 @@ impl Driver {
                     }
                 }
                 Incoming::Disconnect(reason) => {
-                    return Err(format!("the broker ends the connection: {reason}"));
+                    let reason = format!("the broker ends the connection: {reason}");
+                    return Err(Trouble::Disconnected.because(reason));
                 }
                 Incoming::ConnAck(_) | Incoming::Refused(_) => {
-                    return Err("the broker accepts the connection twice".to_owned());
+                    return Err(Trouble::Protocol.because("the broker accepts the connection twice"));
                 }
             }
         }
@@ -83,12 +85,13 @@ impl Driver {
             error!(broker = self.shared.config.address(), "{reason}");
             link.is_refused = true;
             // Somebody may allow it meanwhile.
-            link.remake = Some((Instant::now() + self.shared.config.reconnect_wait_max, reason.clone()));
+            let failure = Trouble::SubscriptionRefused.because(reason.clone());
+            link.remake = Some((Instant::now() + self.shared.config.reconnect_wait_max, failure));
             self.announce(State::Offline(reason));
         }
     }
 
-    async fn on_publish(&mut self, link: &mut Link, id: u16, mut message: Message) -> Result<(), String> {
+    async fn on_publish(&mut self, link: &mut Link, id: u16, mut message: Message) -> Result<(), Failure> {
         if let Drain::Asked { has_brought_some } = &mut link.drain {
             *has_brought_some = true;
         }
@@ -101,7 +104,7 @@ impl Driver {
             }
         };
         if self.session.owed() > usize::from(u16::MAX) {
-            return Err("the broker sends more messages than there are packet ids".to_owned());
+            return Err(Trouble::Protocol.because("the broker sends more messages than there are packet ids"));
         }
         let topic = String::from_utf8_lossy(&message.topic).into_owned();
         match self.shared.routes.destination(&topic, self.shared.config.partition) {

@@ -15,6 +15,7 @@ use tokio_rustls::rustls::version::{TLS12, TLS13};
 use tracing::warn;
 
 use super::config::{Config, Tls};
+use super::failures::{Failure, Trouble};
 use crate::tls::{Anchors, ServerTrust, Side, Unusable, certificates, explained, own, private_key, provider};
 
 /// What MQTT runs over.
@@ -73,12 +74,12 @@ impl Dialer {
 
     /// Connects. The files of TLS are read anew for each connection, so that a renewed certificate needs no restart; where
     /// they cannot be used, those read before are.
-    pub async fn dial(&mut self, config: &Config) -> Result<Box<dyn Stream>, String> {
+    pub async fn dial(&mut self, config: &Config) -> Result<Box<dyn Stream>, Failure> {
         let socket = TcpStream::connect((config.host.as_str(), config.port))
             .await
-            .map_err(|cause| format!("no connection: {cause}"))?;
+            .map_err(|cause| Trouble::Unreachable.because(format!("no connection: {cause}")))?;
         // Packets are gathered before they are written.
-        socket.set_nodelay(true).map_err(|cause| cause.to_string())?;
+        socket.set_nodelay(true).map_err(|cause| Trouble::Lost.because(cause.to_string()))?;
         let Some(secure) = &mut self.tls else { return Ok(Box::new(socket)) };
         match load(&secure.settings) {
             Ok(config) => secure.config = config,
@@ -89,7 +90,7 @@ impl Dialer {
         let called = name.to_str().into_owned();
         let stream = explained(Side::Dialer, connector.connect(name, socket), |cause| cause)
             .await
-            .map_err(|(_, why)| format!("no TLS with {called:?}: {why}"))?;
+            .map_err(|(_, why)| Trouble::Tls.because(format!("no TLS with {called:?}: {why}")))?;
         Ok(Box::new(stream))
     }
 }
