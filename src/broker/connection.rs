@@ -570,7 +570,8 @@ impl Connection {
     fn note_bytes(&mut self) {
         // The whole block, of which unread bytes and frames are parts: a sum that does not move with each read. A larger one, for a
         // packet that is under way, is not in memory before it is filled.
-        let block = (self.unread.len() + self.frames.len()).max(self.block_bytes.min(READ_BLOCK_BYTES_MAX));
+        let filled = if self.frames.is_empty() { READ_BLOCK_BYTES_MAX } else { usize::MAX };
+        let block = (self.unread.len() + self.frames.len()).max(self.block_bytes.min(filled));
         let aliases = self.aliases.len() * ALIAS_BYTES + self.alias_bytes;
         let waiting = self.owed.len() * OWED_BYTES + self.retained.len() * RETAINED_DELIVERY_BYTES;
         let codes = self.listing.as_ref().map_or(0, |listing| listing.codes.capacity());
@@ -636,13 +637,23 @@ impl Connection {
 
     /// Makes room for the next read: little at first, more for a client that fills it.
     fn reserve_block(&mut self) {
-        let spare = self.unread.capacity() - self.unread.len();
         let missing = self.needed_bytes.saturating_sub(self.unread.len());
-        if spare < missing.max(READ_BYTES_LEAST) {
+        if missing == 0 && self.block_bytes > READ_BLOCK_BYTES_MAX && self.frames.is_empty() {
+            // That of a large packet goes with it.
+            (self.unread, self.block_bytes) = (BytesMut::from(&self.unread[..]), 0);
+        }
+        let spare = self.unread.capacity() - self.unread.len();
+        // No more than the packet needs, so that a large one is not copied for its last bytes.
+        if spare < if missing > 0 { missing } else { READ_BYTES_LEAST } {
             let block =
                 (READS_PER_BLOCK * self.read_bytes).clamp(READ_BLOCK_BYTES_FIRST, READ_BLOCK_BYTES_MAX);
             self.block_bytes = missing.max(block);
-            self.unread.reserve(self.block_bytes);
+            if !self.unread.try_reclaim(self.block_bytes) {
+                // No `reserve`, which may take twice as much.
+                let mut block = BytesMut::with_capacity(self.unread.len() + self.block_bytes);
+                block.extend_from_slice(&self.unread);
+                self.unread = block;
+            }
         }
     }
 }

@@ -3,11 +3,16 @@
 use super::dropped::Dropped;
 use super::lane::{Envelope, LaneReceiver};
 use super::mailbox::Copy;
+use super::publication::Publication;
 use super::router::RouterGone;
 use super::server::Server;
+use super::subscriptions::Targets;
+use crate::mqtt::Qos;
 use bytes::Bytes;
 use std::sync::Arc;
 
+/// A payload that may wait and is smaller is copied, for it keeps the block that it was read in, which has twice as much.
+const OWN_BYTES_MAX: usize = 32 * 1024;
 /// Messages in a row, and sessions and groups that they are for, each time; then the sessions have their turn. One message may be for more.
 const ROUND_MESSAGES_MAX: usize = 256;
 const ROUND_RECIPIENTS_MAX: usize = 2_048;
@@ -41,10 +46,16 @@ async fn serve(server: &Server, lane: &mut LaneReceiver) -> Result<(), RouterGon
     }
 }
 
+/// Whether somebody may have it for long: to acknowledge it, or behind others.
+fn may_wait(publication: &Publication, targets: &Targets) -> bool {
+    let is_behind_others = || targets.sessions.iter().any(|recipient| recipient.mailbox.is_lagging());
+    publication.qos > Qos::AtMostOnce || !targets.groups.is_empty() || is_behind_others()
+}
+
 fn distribute(server: &Server, envelope: Envelope) {
     let Envelope { mut publication, targets, .. } = envelope;
     let receipt = publication.receipt.take();
-    if targets.sessions.iter().any(|recipient| recipient.mailbox.is_lagging()) {
+    if publication.payload.len() < OWN_BYTES_MAX && may_wait(&publication, &targets) {
         publication.payload = Bytes::copy_from_slice(&publication.payload);
     }
     let publication = Arc::new(publication);

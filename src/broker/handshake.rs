@@ -185,6 +185,8 @@ pub(super) async fn read_connect(
         match peek(buffer, limits.packet_bytes_max).map_err(|reason| Refusal::silent(reason.into()))? {
             Some(header) if buffer.len() >= header.packet_bytes() => {
                 let bytes = buffer.split_to(header.packet_bytes());
+                // A copy of what follows, so that a client that is idle does not keep the block that its CONNECT came in.
+                *buffer = BytesMut::from(&buffer[..]);
                 server.traffic.connects.add(1);
                 server.traffic.received.packets.add(1);
                 return Ok(Some(Frame { bytes, header_bytes: header.header_bytes }));

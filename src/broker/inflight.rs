@@ -9,6 +9,9 @@ use bytes::Bytes;
 use std::collections::{HashMap, VecDeque};
 use std::ops::Index;
 
+/// What one takes beside its delivery: the rest of its entry, and its number's, in tables that have grown by doubling.
+const INFLIGHT_BYTES: usize = (size_of::<(u64, Inflight)>() - size_of::<Delivery>()) / 2 * 3 + 32;
+
 /// A QoS 1 or 2 message that the client has not acknowledged to the end.
 pub(super) struct Inflight {
     pub packet_id: u16,
@@ -59,14 +62,14 @@ impl InflightMessages {
         self.numbers.insert(message.packet_id, self.next_number);
         self.messages.push_back((self.next_number, message));
         self.next_number += 1;
-        self.charge.set(self.bytes);
+        self.note_bytes();
     }
 
     pub fn remove(&mut self, index: usize) {
         if let Some((_, removed)) = self.messages.remove(index) {
             self.numbers.remove(&removed.packet_id);
             self.bytes -= removed.delivery.bytes();
-            self.charge.set(self.bytes);
+            self.note_bytes();
         }
     }
 
@@ -79,13 +82,13 @@ impl InflightMessages {
         message.delivery.topic = Bytes::new();
         message.delivery.properties = ApplicationProperties::default();
         self.bytes += message.delivery.bytes();
-        self.charge.set(self.bytes);
+        self.note_bytes();
     }
 
     /// Counts what is unacknowledged to `charge` from here on.
     pub fn count_to(&mut self, charge: Charge) {
         self.charge = charge;
-        self.charge.set(self.bytes);
+        self.note_bytes();
     }
 
     /// Copies what may still be needed of one message, so that it does not pin the large block it was read in. Returns how much that was, in
@@ -97,6 +100,10 @@ impl InflightMessages {
         };
         message.delivery.detach();
         message.delivery.bytes()
+    }
+
+    fn note_bytes(&mut self) {
+        self.charge.set(self.bytes + INFLIGHT_BYTES * self.messages.len());
     }
 }
 

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::Notify;
 
 /// A message whose receiver has this many others before it gives up the block of memory that it was read in, which is larger.
-const LAGGING_MESSAGES: usize = 256;
+const LAGGING_MESSAGES: usize = 16;
 
 /// A queue that was longer gives its memory back when it is empty.
 const KEEP_COPIES: usize = 1_024;
