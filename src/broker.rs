@@ -26,6 +26,7 @@ mod addresses;
 mod admission;
 mod ahead;
 mod argon2_hash;
+mod arrival;
 mod attempts;
 mod awaited;
 mod backlog;

@@ -1,16 +1,15 @@
-//! One client's connection: CONNECT, then a loop over socket, mailbox, shared groups, orders and time.
+//! One client's connection once it has been let in: a loop over socket, mailbox, shared groups, orders and time.
 
-use super::access::Action;
-use super::admission::{self, Seated};
+use super::arrival::Arrived;
 use super::awaited::Stall;
 use super::batch::Batch;
 use super::catching_up::CatchingUp;
 use super::codec::Version;
 use super::config::ConnectionLimits;
 use super::ended::Ended;
-use super::ending::{End, LINGER, linger};
+use super::ending::End;
 use super::farewell::Farewell;
-use super::handshake::{CONNECTING_BYTES, Fault, Hello, Refusal, connack, judge, read_connect};
+use super::handshake::Hello;
 use super::listing::Listing;
 use super::member_queue::MemberQueue;
 use super::memory::{Charge, MemoryKind};
@@ -21,13 +20,11 @@ use super::parked::until;
 use super::peer::{Peer, UnderWay};
 use super::reached::Limit;
 use super::reason::Reason;
-use super::refused::{Cause, Who};
+use super::refused::Who;
 use super::registry::Order;
 use super::server::Server;
 use super::session::Session;
-use super::shares::{Owner, Place};
 use super::silence::{Refusing, Silence};
-use super::standing::{Keeper, Listed};
 use super::subscriptions::Targets;
 use super::traffic::Tally;
 use super::turns::Queue;
@@ -40,16 +37,16 @@ use std::collections::HashMap;
 use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 /// The first read of a connection, and the least that is read at once.
 const READ_BYTES_LEAST: usize = 512;
-const READ_BLOCK_BYTES_FIRST: usize = 2 * 1024;
+pub(super) const READ_BLOCK_BYTES_FIRST: usize = 2 * 1024;
 /// A block has room for this many reads like the last one.
 const READS_PER_BLOCK: usize = 4;
-/// Blocks are not larger, because the router's log pins the blocks that its messages were read in.
+/// Blocks are not larger, because what was read into one keeps all of it.
 const READ_BLOCK_BYTES_MAX: usize = 64 * 1024;
 /// A connection that has read this much lets the others have their turn.
 const TURN_BYTES_MAX: usize = 32 * 1024;
@@ -149,179 +146,8 @@ pub(super) struct Connection {
     pub stall: Option<Stall>,
 }
 
-/// What a client has sent that nothing has been made of yet.
-struct Arrived {
-    unread: BytesMut,
-    under_way: UnderWay,
-}
-
-/// Serves one client over a stream, from CONNECT to the end.
-pub(super) async fn serve<R, W>(
-    server: Arc<Server>,
-    limits: ConnectionLimits,
-    peer: Peer,
-    mut reader: R,
-    writer: W,
-) where
-    R: AsyncRead + Unpin,
-    W: AsyncWrite + Unpin,
-{
-    let mut unread = BytesMut::with_capacity(READ_BLOCK_BYTES_FIRST);
-    let socket = server.bus.memory.holder(Owner::of(None, peer.address), None);
-    let mut charge = socket.charge(MemoryKind::Connections, CONNECTING_BYTES);
-    let met = tokio::select! {
-        met = meet(&server, &limits, &peer, &mut reader, &mut unread, &mut charge) => met,
-        () = server.stopped() => return,
-    };
-    let met = match met {
-        Ok(None) => {
-            tracing::debug!(listener = %peer.listener, peer = %peer.address, "left before CONNECT");
-            return linger(reader, writer, LINGER).await;
-        }
-        Ok(Some(hello)) => Ok(hello),
-        Err(Late(refusal)) => {
-            server.turns.take().await;
-            return note_refusal(&server, &peer, &refusal);
-        }
-        Err(Refused(refusal)) => Err(refusal),
-    };
-    let admitted = met.and_then(|hello| match admission::admit(&server, &hello) {
-        Ok(place) => Ok((hello, place)),
-        Err(cause) => Err(Refusal::of(&hello, Reason::QUOTA_EXCEEDED, cause)),
-    });
-    match admitted {
-        Ok((hello, place)) => {
-            drop((charge, socket));
-            server.addresses.note_arrived(peer.socket);
-            let arrived = Arrived { unread, under_way: peer.under_way };
-            run(server, limits, hello, arrived, reader, writer, place).await;
-        }
-        Err(refusal) => refuse(&server, &peer, &refusal, reader, writer).await,
-    }
-}
-
-/// Why a client does not come to be one.
-enum NotMet {
-    /// It has to be told.
-    Refused(Refusal),
-    /// It has had its time: the socket is closed without a word.
-    Late(Refusal),
-}
-
-use NotMet::{Late, Refused};
-
-/// Hears the client's CONNECT and judges it, in the time for both. `None` when it has left before.
-async fn meet<R>(
-    server: &Server,
-    limits: &ConnectionLimits,
-    peer: &Peer,
-    reader: &mut R,
-    unread: &mut BytesMut,
-    charge: &mut Charge,
-) -> Result<Option<Hello>, NotMet>
-where
-    R: AsyncRead + Unpin,
-{
-    let deadline = Instant::now() + limits.connect_timeout;
-    let read = tokio::time::timeout_at(deadline, read_connect(server, limits, reader, unread, charge)).await;
-    let frame = read.map_err(|_| Late(Refusal::silent(Fault::late(unread.len()))))?;
-    let Some(frame) = frame.map_err(Refused)? else { return Ok(None) };
-    match tokio::time::timeout_at(deadline, judge(server, limits, peer, &frame)).await {
-        Ok(judged) => judged.map(Some).map_err(Refused),
-        Err(_late) => Err(Late(Refusal::silent(Fault::login_late()))),
-    }
-}
-
-/// Counts and tells that the client is not let in.
-fn note_refusal(server: &Server, peer: &Peer, refusal: &Refusal) {
-    let who = peer.who(&refusal.client_id, &refusal.user);
-    server.bus.refuse(refusal.fault.cause, &refusal.fault.why, &who, "");
-}
-
-async fn refuse<R, W>(server: &Server, peer: &Peer, refusal: &Refusal, reader: R, mut writer: W)
-where
-    R: AsyncRead + Unpin,
-    W: AsyncWrite + Unpin,
-{
-    note_refusal(server, peer, refusal);
-    if !refusal.answer.is_empty() {
-        server.traffic.sent.packets.add(1);
-        server.traffic.sent.bytes.add(refusal.answer.len() as u64);
-    }
-    // The client may be gone already, and then needs no answer.
-    let _gone = writer.write_all(&refusal.answer).await;
-    linger(reader, writer, LINGER).await;
-}
-
-async fn run<R, W>(
-    server: Arc<Server>,
-    limits: ConnectionLimits,
-    mut hello: Hello,
-    arrived: Arrived,
-    mut reader: R,
-    mut writer: W,
-    place: Place,
-) where
-    R: AsyncRead + Unpin,
-    W: AsyncWrite + Unpin,
-{
-    let assigned = hello.client_id.is_empty().then(|| server.assign_client_id());
-    let client_id: Arc<str> = assigned.as_deref().unwrap_or(&hello.client_id).into();
-    let acquired = server.registry.acquire(&client_id, hello.is_clean, hello.user.as_ref(), place).await;
-    let Ok(mut acquired) = acquired else {
-        let refusal = Refusal::of(&hello, Reason::CLIENT_ID_INVALID, Cause::ClientIdOfOther);
-        return refuse(&server, &hello.peer, &refusal, reader, writer).await;
-    };
-    server.traffic.online_max.raise(server.online.taken() as u64);
-    let is_present = acquired.session.is_some();
-    let number = server.registry.next_number();
-    let fresh = || Box::new(Session::new(number, hello.owner.clone()));
-    let mut session = acquired.session.unwrap_or_else(fresh);
-    let standing = session.standing.clone();
-    let seated =
-        Seated::new(&server, Keeper { client_id: client_id.clone(), generation: acquired.generation });
-    standing.attach(seated.keeper().clone(), server.bus.now_ms());
-    session.listed.get_or_insert_with(|| server.sessions.list(&standing.owner, &standing));
-    let listed = server.connected.list(&hello.owner, &standing);
-    let online = Online { since: Instant::now(), owner: hello.owner.clone(), seated, _listed: listed };
-    session.expiry_s = hello.expiry_s;
-    session.identity = hello.identity(client_id.clone());
-    session.count_in(&server.bus.memory);
-    let answer = connack(&server, &limits, &hello, is_present, assigned);
-    let will = hello.will.take();
-    let mut connection = Connection::new(server, client_id, &limits, &hello, session, arrived);
-    connection.will = will;
-    let source = connection.source(Action::Will);
-    connection.will.iter_mut().filter(|will| will.retain).for_each(|will| will.source = source.clone());
-    if let (Some(will), Some(holder)) = (&mut connection.will, &connection.session.holder) {
-        will.count_to(holder);
-    }
-    if connection.server.config.tells_senders {
-        let sender = connection.session.identity.sender();
-        connection.will.iter_mut().for_each(|will| will.sender = Some(sender.clone()));
-    }
-    connection.output.raw(&answer);
-    let end = connection.serve_until_end(&mut reader, &mut writer, &mut acquired.orders).await;
-    drop(online);
-    connection.finish(end, acquired.generation, acquired.orders, reader, writer).await;
-}
-
-/// A client's place among those that are online, while it lives.
-struct Online {
-    since: Instant,
-    owner: Owner,
-    seated: Seated,
-    _listed: Listed,
-}
-
-impl Drop for Online {
-    fn drop(&mut self) {
-        self.seated.server.acquaintances.note(&self.owner, self.since.elapsed());
-    }
-}
-
 impl Connection {
-    fn new(
+    pub fn new(
         server: Arc<Server>,
         client_id: Arc<str>,
         limits: &ConnectionLimits,
@@ -391,7 +217,7 @@ impl Connection {
         }
     }
 
-    async fn serve_until_end<R, W>(
+    pub async fn serve_until_end<R, W>(
         &mut self,
         reader: &mut R,
         writer: &mut W,

@@ -2,8 +2,8 @@
 //! connection itself.
 
 use super::addresses::Place;
+use super::arrival;
 use super::config::{ConnectionLimits, Listener};
-use super::connection;
 use super::ending::{LINGER, linger};
 use super::first_words::Spoken;
 use super::memory::MemoryKind;
@@ -68,7 +68,7 @@ impl Arrival {
     async fn mqtt(self, stream: TcpStream) {
         let (limits, peer) = (self.limits(), self.peer(None));
         let (reader, writer) = stream.into_split();
-        connection::serve(self.server, limits, peer, reader, writer).await;
+        arrival::serve(self.server, limits, peer, reader, writer).await;
     }
 
     async fn mqtts(self, tls: Arc<TlsEntrance>, stream: TcpStream) {
@@ -100,7 +100,7 @@ impl Arrival {
     ) {
         let (limits, peer) = (self.limits(), Peer { under_way, ..self.peer(identity) });
         let (reader, writer) = tokio::io::split(stream);
-        connection::serve(self.server, limits, peer, reader, writer).await;
+        arrival::serve(self.server, limits, peer, reader, writer).await;
     }
 
     /// Performs the TLS handshake; `None` when the client is gone or was sent away.

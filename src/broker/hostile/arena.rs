@@ -1,8 +1,8 @@
 //! A broker without sockets, and what must be true of it after every run.
 
+use super::super::arrival;
 use super::super::bus::Bus;
 use super::super::config::{Config, ConnectionLimits, Limits};
-use super::super::connection;
 use super::super::peer::{Peer, UnderWay};
 use super::super::reached::LimitsReached;
 use super::super::server::{self, Server};
@@ -144,7 +144,7 @@ impl Arena {
     async fn assert_serves(&self) {
         let (mut client, server_end) = tokio::io::duplex(1_024);
         let (reader, writer) = tokio::io::split(server_end);
-        let serving = tokio::spawn(connection::serve(
+        let serving = tokio::spawn(arrival::serve(
             self.server.clone(),
             ConnectionLimits::default(),
             nobody(),
@@ -170,7 +170,7 @@ impl Arena {
             connect[1] = connect.len() as u8 - 2;
             let (mut client, server_end) = tokio::io::duplex(1_024);
             let (reader, writer) = tokio::io::split(server_end);
-            self.serve(|server, limits| connection::serve(server, limits, nobody(), reader, writer));
+            self.serve(|server, limits| arrival::serve(server, limits, nobody(), reader, writer));
             client.write_all(&connect).await.unwrap();
             assert_eq!(read_exactly(&mut client, 4).await, [0x20, 2, 0, 0]);
         }

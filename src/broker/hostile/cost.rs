@@ -229,7 +229,7 @@ async fn weigh(arena: &mut Arena, recipe: &Recipe) -> (f64, u64, Duration) {
     let (client, server_end) = tokio::io::duplex(64 * 1_024);
     let (reader, writer) = tokio::io::split(server_end);
     arena.serve(|server, limits| {
-        let future = Box::pin(super::super::connection::serve(server, limits, nobody(), reader, writer));
+        let future = Box::pin(super::super::arrival::serve(server, limits, nobody(), reader, writer));
         Weighed { future, spent: weighed }
     });
     let (mut from, mut to) = tokio::io::split(client);

@@ -1,7 +1,7 @@
 //! A client at the other end of an in-memory stream: sends whole or in pieces, reads or does not, and leaves as it likes.
 
+use super::super::arrival;
 use super::super::codec::varint;
-use super::super::connection;
 use super::super::router::poll_now;
 use super::arena::{Arena, PATIENCE, nobody};
 use rand::RngExt;
@@ -26,7 +26,7 @@ impl Peer {
     pub fn open(arena: &mut Arena) -> Self {
         let (peer, server_end) = Self::pair();
         let (reader, writer) = tokio::io::split(server_end);
-        arena.serve(|server, limits| connection::serve(server, limits, nobody(), reader, writer));
+        arena.serve(|server, limits| arrival::serve(server, limits, nobody(), reader, writer));
         peer
     }
 

@@ -1,7 +1,7 @@
 //! Tests: MQTT in WebSocket messages, through our adapter into a connection.
 
+use super::super::arrival;
 use super::super::config::{ConnectionLimits, WebSocket};
-use super::super::connection;
 use super::super::memory::Charge;
 use super::super::server::Server;
 use super::super::websocket::{HandshakeFailure, MqttStream, shake_hands};
@@ -27,7 +27,7 @@ async fn serve(server: Arc<Server>, limits: ConnectionLimits, mut stream: Duplex
         Ok(tail) => {
             let stream = MqttStream::new(stream, tail, limits.packet_bytes_max, Charge::default()).await;
             let (reader, writer) = tokio::io::split(stream);
-            connection::serve(server, limits, nobody(), reader, writer).await;
+            arrival::serve(server, limits, nobody(), reader, writer).await;
         }
         Err(HandshakeFailure::Lost(_)) => {}
         Err(HandshakeFailure::Refused { status, why, .. }) => {
