@@ -8,6 +8,7 @@
 //! Without a simulated network the delay line does not run and the worker publishes by itself. A heavy model may have several
 //! workers. A hybrid has two such ways, to the edge and to the cloud, between one intake and one outbox: see `junction`.
 
+mod crowd;
 mod duplicates;
 mod entrance;
 mod flow;

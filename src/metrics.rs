@@ -141,14 +141,14 @@ struct Counts {
 }
 
 impl Ledger {
-    /// Counts `requests` arrivals and returns how many of them may go on when at most `in_flight_max` may be in
-    /// flight; the rest are in flight too until [`end`](Self::end) counts their refusal.
-    pub fn receive(&self, requests: usize, in_flight_max: usize) -> usize {
+    /// Counts `requests` arrivals and returns how many were in flight before them. Each of them is in flight until
+    /// [`end`](Self::end) counts its answer or its refusal.
+    pub fn receive(&self, requests: usize) -> usize {
         let mut state = self.lock();
-        let room = (in_flight_max as u64).saturating_sub(state.counts.in_flight);
+        let before = state.counts.in_flight;
         state.counts.received += requests as u64;
         state.counts.in_flight += requests as u64;
-        requests.min(room as usize)
+        before as usize
     }
 
     /// Counts ended requests.
@@ -264,7 +264,7 @@ mod tests {
     #[test]
     fn every_request_is_counted_once_at_every_step() {
         let ledger = Ledger::default();
-        assert_eq!(ledger.receive(3, 2), 2);
+        assert_eq!((ledger.receive(1), ledger.receive(2)), (0, 1));
         assert!(ledger.statistics().is_conserved());
         ledger.end([Ended::Refused(ErrorCode::Overloaded)]);
         assert!(ledger.statistics().is_conserved());

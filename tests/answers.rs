@@ -176,6 +176,25 @@ fn too_many_in_flight_are_answered_overloaded_at_once() {
 }
 
 #[test]
+fn a_device_with_many_in_flight_leaves_room_for_another() {
+    let far = Profile::constant(Duration::from_secs(2));
+    let config = Config { in_flight_max: 16, ..Config::cloud().network(far) };
+    let (_node, sensor) = node(config);
+    for number in 0..20 {
+        sensor.publish(REQUEST, Qos::AtLeastOnce, request("hog", number));
+    }
+    sensor.publish(REQUEST, Qos::AtLeastOnce, request("s", 1));
+    for refused in sensor.take(6) {
+        assert_error(&refused, "ml/inference/error/hog", ErrorCode::Overloaded);
+        let error = refused.json()["error"].as_str().unwrap().to_owned();
+        assert!(error.contains("nearly 16 requests") && error.contains("its share"), "{error}");
+    }
+    let results = sensor.take(15);
+    let own = results.iter().filter(|result| result.topic == "ml/inference/result/s");
+    assert_eq!(own.count(), 1);
+}
+
+#[test]
 fn a_model_that_fails_or_panics_is_answered_internal_and_spoils_nobody_else() {
     let (node, sensor) = serve(Config::edge(), puppet());
     assert_error(&sensor.ask(REQUEST, feature(-2.0)), "ml/inference/error/p", ErrorCode::Internal);

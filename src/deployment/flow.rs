@@ -21,6 +21,7 @@ pub use self::end::End;
 pub use self::passage::Passage;
 
 use self::passage::Course;
+use super::crowd::Part;
 use super::duplicates::{Given, Identity};
 use super::in_flight_bytes::Held;
 use super::outbox::{Answer, ReplyTo};
@@ -58,6 +59,8 @@ pub struct Particulars {
     pub made: Option<Made>,
     /// Its part of what requests under way take of memory, if it is not small.
     pub held: Option<Held>,
+    /// Its place among those of its device, where there is a crowd.
+    pub place: Option<Part>,
 }
 
 impl Particulars {
@@ -85,6 +88,7 @@ impl Particulars {
             urgency: None,
             made: None,
             held: None,
+            place: None,
         }
     }
 

@@ -3,6 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::crowd::{Crowd, HasItsShare, Part};
+use crate::inference::DeviceId;
+
 /// What requests under way may take where memory is plenty; beyond the bound in force a further one is answered `OVERLOADED`.
 pub const IN_FLIGHT_BYTES_MAX: usize = 256 << 20;
 
@@ -18,7 +21,7 @@ pub fn in_flight_bytes_max(memory_bytes: usize, deployments: usize) -> usize {
     (memory_bytes / MEMORY_PARTS / deployments.max(1)).min(IN_FLIGHT_BYTES_MAX)
 }
 
-/// The requests under way take as much as they may.
+/// The requests under way, or those of this device, take as much as they may.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Full;
 
@@ -35,6 +38,8 @@ pub struct InFlightBytes {
 pub struct Held {
     all: InFlightBytes,
     bytes: usize,
+    /// What its device has of them where there is a crowd.
+    share: Option<Part>,
 }
 
 impl InFlightBytes {
@@ -50,13 +55,21 @@ impl InFlightBytes {
 
     /// Adds a request that takes `bytes`; nothing is held for a small one. One that takes more than the bound alone is let in where
     /// there is no other.
-    pub fn hold(&self, bytes: usize) -> Result<Option<Held>, Full> {
+    pub fn hold(
+        &self,
+        bytes: usize,
+        device: Option<&DeviceId>,
+        crowd: &mut Crowd,
+    ) -> Result<Option<Held>, Full> {
         if bytes <= self.small {
             return Ok(None);
         }
         let before = self.taken.fetch_add(bytes, Ordering::Relaxed);
-        let held = Held { all: self.clone(), bytes };
-        if before > 0 && before + bytes > self.max { Err(Full) } else { Ok(Some(held)) }
+        let mut held = Held { all: self.clone(), bytes, share: None };
+        if before > 0 {
+            held.share = crowd.admit(device, bytes, before).map_err(|HasItsShare| Full)?;
+        }
+        Ok(Some(held))
     }
 }
 
@@ -64,7 +77,7 @@ impl Held {
     /// The part of a copy, which the bound lets pass: a simulated network makes few.
     pub fn again(&self) -> Self {
         self.all.taken.fetch_add(self.bytes, Ordering::Relaxed);
-        Self { all: self.all.clone(), bytes: self.bytes }
+        Self { all: self.all.clone(), bytes: self.bytes, share: None }
     }
 }
 
@@ -78,13 +91,20 @@ impl Drop for Held {
 mod tests {
     use super::*;
 
+    fn hold(all: &InFlightBytes, crowd: &mut Crowd, bytes: usize) -> Result<Option<Held>, Full> {
+        all.hold(bytes, None, crowd)
+    }
+
     #[test]
     fn what_is_held_is_bounded_and_given_back() {
-        let all = InFlightBytes::new(1 << 20, 100);
-        let large = all.hold((1 << 20) - 2 * SMALL_BYTES).unwrap();
-        let other = all.hold(2 * SMALL_BYTES).unwrap();
-        assert_eq!(all.hold(SMALL_BYTES + 1).err(), Some(Full));
-        assert!(all.hold(SMALL_BYTES).is_ok_and(|held| held.is_none()), "a small one is not counted");
+        let (all, mut crowd) = (InFlightBytes::new(1 << 20, 100), Crowd::new(1 << 20));
+        let large = hold(&all, &mut crowd, 760 << 10).unwrap();
+        let other = hold(&all, &mut crowd, 100 << 10).unwrap();
+        assert_eq!(hold(&all, &mut crowd, 100 << 10).err(), Some(Full), "it has its share");
+        assert!(hold(&all, &mut crowd, SMALL_BYTES).is_ok_and(|held| held.is_none()), "it is not counted");
+        let device = DeviceId::new("another").unwrap();
+        assert!(all.hold(200 << 10, Some(&device), &mut crowd).is_err(), "there is no room");
+        assert!(all.hold(100 << 10, Some(&device), &mut crowd).is_ok());
         let copy = other.as_ref().map(Held::again);
         drop((other, copy, large));
         assert_eq!(all.taken.load(Ordering::Relaxed), 0);
@@ -92,18 +112,19 @@ mod tests {
 
     #[test]
     fn what_is_larger_than_the_bound_is_let_in_alone() {
-        let all = InFlightBytes::new(10_000, 1);
-        let large = all.hold(50_000).unwrap();
-        assert_eq!(all.hold(3_000).err(), Some(Full));
+        let (all, mut crowd) = (InFlightBytes::new(10_000, 1), Crowd::new(10_000));
+        let large = hold(&all, &mut crowd, 50_000).unwrap();
+        assert_eq!(hold(&all, &mut crowd, 3_000).err(), Some(Full));
         drop(large);
-        assert!(all.hold(3_000).is_ok());
+        assert!(hold(&all, &mut crowd, 3_000).is_ok());
     }
 
     #[test]
     fn the_less_memory_there_is_the_less_is_small() {
-        let all = InFlightBytes::new(1 << 20, 10_000);
-        assert!(all.hold(104).is_ok_and(|held| held.is_none()));
-        assert!(all.hold(105).is_ok_and(|held| held.is_some()), "ten thousand of those would take more");
+        let (all, mut crowd) = (InFlightBytes::new(1 << 20, 10_000), Crowd::new(1 << 20));
+        assert!(hold(&all, &mut crowd, 104).is_ok_and(|held| held.is_none()));
+        let held = hold(&all, &mut crowd, 105).unwrap();
+        assert!(held.is_some(), "ten thousand of those would take more");
     }
 
     #[test]

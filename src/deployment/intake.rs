@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use tracing::{Span, debug_span, info, warn};
 
+use super::crowd::Crowd;
 use super::duplicates::{Duplicates, Entry};
 use super::entrance::Entrance;
 use super::flow::{Particulars, Ticket};
@@ -52,6 +53,8 @@ pub fn start(
         deadline: config.deadline,
         device_id_from: config.device_id_from,
         sequence: 0,
+        crowd: Crowd::new(config.in_flight_max),
+        bytes_crowd: Crowd::new(config.in_flight_bytes_max),
         in_flight_bytes: InFlightBytes::new(config.in_flight_bytes_max, config.in_flight_max),
         admitted: Vec::with_capacity(RECEIVE_BATCH_MAX),
         duplicates,
@@ -77,11 +80,14 @@ struct Intake {
     entrance: Entrance,
     sequence: u64,
     in_flight_bytes: InFlightBytes,
+    /// How devices share the last requests that may be in flight, and what those may take of memory.
+    crowd: Crowd,
+    bytes_crowd: Crowd,
     admitted: Vec<(Ticket, Result<Vec<f32>, Refusal>)>,
     duplicates: Duplicates,
     /// Requests of a batch that were answered before.
     repeated: Vec<Answer>,
-    /// Requests of a batch for which there is no memory.
+    /// Requests of a batch for which there is no room.
     refused: Vec<(Ticket, Refusal)>,
     loop_warnings: RateLimit,
 }
@@ -101,19 +107,15 @@ impl Intake {
     fn take(&mut self, messages: &mut Vec<Message>) {
         self.drop_answers(messages);
         let arrived_at = Instant::now();
-        let room = self.entrance.ledger().receive(messages.len(), self.in_flight_max);
-        let overflow = messages.split_off(room);
+        let mut in_flight = self.entrance.ledger().receive(messages.len());
         for message in messages.drain(..) {
-            self.enter(message, arrived_at);
+            in_flight += usize::from(self.enter(message, arrived_at, in_flight));
             if self.admitted.len() == ADMIT_BATCH_MAX {
                 self.entrance.admit(&mut self.admitted);
             }
         }
         self.entrance.admit(&mut self.admitted);
         self.entrance.repeat(&mut self.repeated);
-        if !overflow.is_empty() {
-            self.refuse(overflow, arrived_at);
-        }
         if !self.refused.is_empty() {
             self.entrance.refuse(std::mem::take(&mut self.refused));
         }
@@ -144,26 +146,29 @@ impl Intake {
         }
     }
 
-    /// Admits a request, unless it came before.
-    fn enter(&mut self, message: Message, arrived_at: Instant) {
+    /// Admits a request beside so many that are in flight, unless it came before. Whether it is in flight now.
+    fn enter(&mut self, message: Message, arrived_at: Instant, in_flight: usize) -> bool {
         let may_come_again = message.qos > Qos::AtMostOnce;
         let is_resent = message.is_duplicate;
         let (mut ticket, request) = self.read(message, arrived_at);
-        if let Err(refusal) = self.hold(&mut ticket, &request) {
-            return self.refused.push((ticket, refusal));
+        if let Err(refusal) = self.hold(&mut ticket, &request, in_flight) {
+            self.refused.push((ticket, refusal));
+            return false;
         }
-        let Ok(features) = &request else { return self.admitted.push((ticket, request)) };
-        if !may_come_again {
-            return self.admitted.push((ticket, request));
-        }
-        match self.duplicates.enter(ticket, features, is_resent, arrived_at) {
-            Entry::New(ticket) => self.admitted.push((ticket, request)),
-            Entry::Waits => self.entrance.ledger().repeated(),
-            Entry::Known(ticket, given) => {
-                self.entrance.ledger().repeated();
-                self.repeated.push(ticket.again(&given));
+        match &request {
+            Ok(features) if may_come_again => {
+                match self.duplicates.enter(ticket, features, is_resent, arrived_at) {
+                    Entry::New(ticket) => self.admitted.push((ticket, request)),
+                    Entry::Waits => self.entrance.ledger().repeated(),
+                    Entry::Known(ticket, given) => {
+                        self.entrance.ledger().repeated();
+                        self.repeated.push(ticket.again(&given));
+                    }
+                }
             }
+            _ => self.admitted.push((ticket, request)),
         }
+        true
     }
 
     fn read(&mut self, message: Message, taken_at: Instant) -> (Ticket, Result<Vec<f32>, Refusal>) {
@@ -184,22 +189,35 @@ impl Intake {
         (ticket, request)
     }
 
-    /// Counts what a request takes while it is under way, or refuses it.
-    fn hold(&self, ticket: &mut Ticket, request: &Result<Vec<f32>, Refusal>) -> Result<(), Refusal> {
-        let features = request.as_ref().map_or(0, Vec::capacity) * size_of::<f32>();
-        let own = size_of::<Particulars>() + ticket.reply_to.bytes();
-        let Ok(held) = self.in_flight_bytes.hold(own + features) else {
-            let bytes_max = self.in_flight_bytes.max();
-            let problem =
-                format!("the requests in flight take {bytes_max} bytes already (IN_FLIGHT_BYTES_MAX)");
-            // What is wrong with it stays wrong.
-            return Err(request
-                .as_ref()
-                .err()
-                .cloned()
-                .unwrap_or_else(|| Refusal::new(ErrorCode::Overloaded, problem)));
+    /// Counts what a request takes while it is under way, or refuses it. What is wrong with it stays wrong.
+    fn hold(
+        &mut self,
+        ticket: &mut Ticket,
+        request: &Result<Vec<f32>, Refusal>,
+        in_flight: usize,
+    ) -> Result<(), Refusal> {
+        let refusal = |problem| {
+            request.as_ref().err().cloned().unwrap_or_else(|| Refusal::new(ErrorCode::Overloaded, problem))
         };
-        ticket.held = held;
+        let features = request.as_ref().map_or(0, Vec::capacity) * size_of::<f32>();
+        let bytes = size_of::<Particulars>() + ticket.reply_to.bytes() + features;
+        let device = ticket.caller.device_id.as_ref();
+        let max = self.in_flight_max;
+        if in_flight >= max {
+            return Err(refusal(format!("{max} requests are in flight already (in_flight_max)")));
+        }
+        let Ok(place) = self.crowd.admit(device, 1, in_flight) else {
+            return Err(refusal(format!(
+                "nearly {max} requests are in flight (in_flight_max), and the device has its share of them"
+            )));
+        };
+        let Ok(held) = self.in_flight_bytes.hold(bytes, device, &mut self.bytes_crowd) else {
+            let max = self.in_flight_bytes.max();
+            return Err(refusal(format!(
+                "the requests in flight take nearly {max} bytes (IN_FLIGHT_BYTES_MAX), and the device has its share of them"
+            )));
+        };
+        (ticket.place, ticket.held) = (place, held);
         Ok(())
     }
 
@@ -246,17 +264,5 @@ impl Intake {
             trace_context::continue_in(&span, properties);
         }
         span
-    }
-
-    fn refuse(&mut self, overflow: Vec<Message>, arrived_at: Instant) {
-        let message = format!("{} requests are in flight already (in_flight_max)", self.in_flight_max);
-        let refused: Vec<_> = overflow
-            .into_iter()
-            .map(|request| {
-                let (ticket, read) = self.read(request, arrived_at);
-                (ticket, read.err().unwrap_or_else(|| Refusal::new(ErrorCode::Overloaded, message.clone())))
-            })
-            .collect();
-        self.entrance.refuse(refused);
     }
 }

@@ -195,7 +195,7 @@ fn large_requests_under_way_are_bounded_by_the_memory_there_is() {
                 sensor.send(&bytes);
             }
         });
-        let bound = format!("take {} bytes already (IN_FLIGHT_BYTES_MAX)", SMALL_MEMORY_MAX / 8);
+        let bound = format!("take nearly {} bytes (IN_FLIGHT_BYTES_MAX)", SMALL_MEMORY_MAX / 8);
         let is_refused = |_: &usize| {
             let answer = answers.receive();
             let text = String::from_utf8_lossy(answer.payload5()).into_owned();

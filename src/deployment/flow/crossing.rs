@@ -129,6 +129,7 @@ fn copy_of(ticket: &Ticket) -> Particulars {
         identity: None,
         span: ticket.span.clone(),
         held: ticket.held.as_ref().map(Held::again),
+        place: None,
         ..**ticket
     }
 }

@@ -61,7 +61,7 @@ impl End {
     pub fn count_copy(&self) {
         match self {
             Self::Outbox(outbox) => {
-                outbox.ledger().receive(1, usize::MAX);
+                outbox.ledger().receive(1);
             }
             Self::Junction(junction, site) => junction.leg_copied(*site),
         }

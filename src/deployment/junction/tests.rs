@@ -153,7 +153,7 @@ impl Field {
         while sent < REQUESTS {
             let batch = self.rng.random_range(1..6).min(REQUESTS - sent);
             let mut admitted = (sent..sent + batch).map(|number| self.request(number)).collect();
-            self.ledger.receive(batch as usize, usize::MAX);
+            self.ledger.receive(batch as usize);
             self.junction.admit(&mut admitted, &mut self.flows, Duration::ZERO);
             sent += batch;
         }
