@@ -107,6 +107,15 @@ impl Node {
         }
     }
 
+    /// Waits until no more is resident than that.
+    pub fn settle_below(&self, resident_mib: f64) {
+        let started = Instant::now();
+        while self.vitals().resident_mib > resident_mib {
+            assert!(started.elapsed() < PATIENCE, "memory grows: more than {resident_mib} MiB are left");
+            std::thread::yield_now();
+        }
+    }
+
     /// How long a client takes that connects, subscribes, and gets its own message.
     pub fn serve_fresh_client(&self) -> Duration {
         let started = Instant::now();
