@@ -5,7 +5,7 @@
 //! of each kind grow from one another: whichever was at least as dear as its parent is a parent itself.
 
 use super::super::codec::put_varint;
-use super::super::work::{self, SLICE_UNITS};
+use super::super::work::{self, BYTES_PER_UNIT, SLICE_UNITS};
 use super::arena::{Arena, nobody};
 use super::mutate::{Seed, Seeds};
 use super::runtime;
@@ -20,8 +20,8 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-/// A slice, and the last piece of work in it: the largest packet's properties are gone through in one go.
-const UNITS_IN_A_ROW_MAX: u64 = 6 * SLICE_UNITS as u64;
+/// The largest packet's properties, which are gone through in one go, and a slice before and after that.
+const UNITS_IN_A_ROW_MAX: u64 = ((1 << 20) / BYTES_PER_UNIT + 2 * SLICE_UNITS) as u64;
 /// Packets of one attacker: so many, or fewer where they are large.
 const PACKETS_MAX: usize = 12;
 const BYTES: usize = 128 * 1_024;
