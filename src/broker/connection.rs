@@ -247,6 +247,7 @@ impl Connection {
         let mut refusing = Refusing::default();
         let mut holds_back = false;
         let mut could_read = true;
+        let mut is_blocked = None;
         let mut turn_bytes = 0;
         let server = self.server.clone();
         let mut queue = Queue::new(&server.turns);
@@ -281,6 +282,10 @@ impl Connection {
             refusing.note(wants_write, Instant::now);
             self.tell_traffic();
             let takes_more = self.takes_more();
+            if is_blocked != Some(!takes_more) {
+                is_blocked = Some(!takes_more);
+                self.session.mailbox.note_blocked(!takes_more);
+            }
             let wants_turn = self.wants_turn();
             if !wants_turn {
                 queue.leave();

@@ -8,11 +8,8 @@ use super::router::RouterGone;
 use super::server::Server;
 use super::subscriptions::Targets;
 use crate::mqtt::Qos;
-use bytes::Bytes;
 use std::sync::Arc;
 
-/// A payload that may wait and is smaller is copied, for it keeps the block that it was read in, which has twice as much.
-const OWN_BYTES_MAX: usize = 32 * 1024;
 /// Messages in a row, and sessions and groups that they are for, each time; then the sessions have their turn. One message may be for more.
 const ROUND_MESSAGES_MAX: usize = 256;
 const ROUND_RECIPIENTS_MAX: usize = 2_048;
@@ -55,8 +52,8 @@ fn may_wait(publication: &Publication, targets: &Targets) -> bool {
 fn distribute(server: &Server, envelope: Envelope) {
     let Envelope { mut publication, targets, .. } = envelope;
     let receipt = publication.receipt.take();
-    if publication.payload.len() < OWN_BYTES_MAX && may_wait(&publication, &targets) {
-        publication.payload = Bytes::copy_from_slice(&publication.payload);
+    if may_wait(&publication, &targets) {
+        publication.detach();
     }
     let publication = Arc::new(publication);
     for recipient in &targets.sessions {

@@ -51,6 +51,8 @@ struct State {
     skipped: Skipped,
     /// Ever put in.
     put: u64,
+    /// The client takes nothing more at present.
+    is_blocked: bool,
     /// The session has ended.
     is_closed: bool,
 }
@@ -82,6 +84,7 @@ impl Mailbox {
             bytes_max: 0,
             skipped: Skipped::default(),
             put: 0,
+            is_blocked: false,
             is_closed: false,
         };
         Arc::new(Self {
@@ -210,9 +213,23 @@ impl Mailbox {
         std::mem::take(&mut lock(&self.state).skipped)
     }
 
-    /// Whether much waits already, so that what comes now may wait for long.
+    /// Whether what comes now may wait for long: the client takes nothing, or much waits already.
     pub fn is_lagging(&self) -> bool {
-        lock(&self.state).copies.len() >= LAGGING_MESSAGES
+        let state = lock(&self.state);
+        state.is_blocked || state.copies.len() >= LAGGING_MESSAGES
+    }
+
+    /// The client takes nothing more, or goes on. What waits for the former may wait for long, and what came before much did is no copy.
+    pub fn note_blocked(&self, is_blocked: bool) {
+        let mut state = lock(&self.state);
+        if is_blocked && !state.is_blocked {
+            for copy in state.copies.iter_mut().take(LAGGING_MESSAGES) {
+                let mut own = Publication::clone(&copy.publication);
+                own.detach();
+                copy.publication = Arc::new(own);
+            }
+        }
+        state.is_blocked = is_blocked;
     }
 
     pub fn is_empty(&self) -> bool {
@@ -303,6 +320,21 @@ mod tests {
             assert_eq!(lock(&mailbox.state).copies.len(), 1);
         }
         assert_eq!((mailbox.take_skipped().for_memory, memory.refused()), (11, 11));
+    }
+
+    #[test]
+    fn what_waits_for_a_client_that_takes_nothing_keeps_no_block() {
+        let block = Bytes::from(vec![7; 64 * 1024]);
+        let mailbox = Mailbox::of(1);
+        mailbox.widen(usize::MAX);
+        let publication = Publication { payload: block.slice(10..20), ..Publication::default() };
+        mailbox.put(Copy { publication: Arc::new(publication), subscriptions: Arc::from([1]) });
+        assert!(!block.is_unique() && !mailbox.is_lagging());
+        mailbox.note_blocked(true);
+        assert!(block.is_unique() && mailbox.is_lagging());
+        mailbox.note_blocked(false);
+        assert!(!mailbox.is_lagging());
+        assert_eq!(mailbox.take().unwrap().publication.payload, [7; 10][..]);
     }
 
     #[test]
