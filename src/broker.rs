@@ -120,42 +120,46 @@ mod will;
 mod work;
 mod writing;
 
-pub use access::{Access, Action, AllowAll, Authentication, Credentials, Denied, Grant, Identity, Login};
-pub use attempts::AttemptLimits;
-pub use certificates::CertificateError;
-pub use config::{
+pub use self::access::{
+    Access, Action, AllowAll, Authentication, Credentials, Denied, Grant, Identity, Login,
+};
+pub use self::attempts::AttemptLimits;
+pub use self::certificates::CertificateError;
+pub use self::config::{
     Config, ConnectionLimits, IdentitySource, Limits, Listener, OverRate, PendingPolicy, RefusedPublish,
     RefusedSubscription, RouterLimits, SegmentLimits, SharedStrategy, Tls, WebSocket, WideFilters,
 };
-pub use dropped::{Dropped, DroppedCounts};
-pub use ended::{Ended, EndedCounts};
-pub use guard::Guard;
-pub use link::{LinkClosed, LinkPublisher, LinkSubscriber, SubscribeError};
-pub use machine::memory_bytes;
-pub use memory::{MemoryKind, MemoryUse};
-pub use open_files::{open_files_max, raise_open_files_max};
-pub use password::PASSWORD_BYTES_MAX;
-pub use reached::{Limit, LimitsReached};
-pub use refused::{Cause, RefusedCounts, What};
-pub use reload::Reload;
-pub use rules::AccessRules;
-pub use rules_file::{RULE_PATTERNS_MAX, RULES_FILE_BYTES_MAX, RULES_MAX};
-pub use server::Statistics;
-pub use settings::SettingsError;
-pub use users::{USER_BYTES_MAX, USERS_FILE_BYTES_MAX, USERS_MAX, Users, UsersError, check_user_name};
+pub use self::dropped::{Dropped, DroppedCounts};
+pub use self::ended::{Ended, EndedCounts};
+pub use self::guard::Guard;
+pub use self::link::{LinkClosed, LinkPublisher, LinkSubscriber, SubscribeError};
+pub use self::machine::memory_bytes;
+pub use self::memory::{MemoryKind, MemoryUse};
+pub use self::open_files::{open_files_max, raise_open_files_max};
+pub use self::password::PASSWORD_BYTES_MAX;
+pub use self::reached::{Limit, LimitsReached};
+pub use self::refused::{Cause, RefusedCounts, What};
+pub use self::reload::Reload;
+pub use self::rules::AccessRules;
+pub use self::rules_file::{RULE_PATTERNS_MAX, RULES_FILE_BYTES_MAX, RULES_MAX};
+pub use self::server::Statistics;
+pub use self::settings::SettingsError;
+pub use self::users::{USER_BYTES_MAX, USERS_FILE_BYTES_MAX, USERS_MAX, Users, UsersError, check_user_name};
 
-use bus::Bus;
-use server::Server;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
-use tls::TlsEntrance;
+
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::watch;
-use transport::Entrance;
+
+use self::bus::Bus;
+use self::server::Server;
+use self::tls::TlsEntrance;
+use self::transport::Entrance;
 
 /// Connections that the system queues for a listener until they are accepted.
 const ACCEPT_BACKLOG: u32 = 1_024;

@@ -9,9 +9,9 @@ mod remote;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use in_process::InProcess;
-pub use remote::{Config as RemoteConfig, Tls as RemoteTls, TlsError as RemoteTlsError};
-pub use remote::{Failures, NotAPartition, Partition, Protocol, Remote, RemoteError, Trouble};
+pub use self::in_process::InProcess;
+pub use self::remote::{Config as RemoteConfig, Tls as RemoteTls, TlsError as RemoteTlsError};
+pub use self::remote::{Failures, NotAPartition, Partition, Protocol, Remote, RemoteError, Trouble};
 
 use crate::mqtt::Message;
 

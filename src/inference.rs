@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use compact_str::CompactString;
 
-pub use whole::whole_number;
+pub use self::whole::whole_number;
 
 /// The longest device id, in bytes of UTF-8.
 pub const DEVICE_ID_BYTES_MAX: usize = 128;

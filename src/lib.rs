@@ -57,5 +57,5 @@ pub mod tls;
 pub mod wire;
 pub mod worker;
 
-pub use model::Detector;
-pub use node::Node;
+pub use self::model::Detector;
+pub use self::node::Node;

@@ -28,13 +28,13 @@ mod safetensors_file;
 mod sequence;
 mod tensors;
 
-pub use checkpoint::{CheckpointError, Limits};
-pub use config::{Activation, ConfigError, Layer, Layout, Order, Output, Returns};
-pub use convert::{ConvertError, ConvertOptions, Converted, convert};
-pub use detector::{Detector, Feature, ModelInfo};
-pub use error::LoadError;
-pub use inspect::{Inspection, inspect, inspect_set};
-pub use tensors::{Dtype, TensorInfo};
+pub use self::checkpoint::{CheckpointError, Limits};
+pub use self::config::{Activation, ConfigError, Layer, Layout, Order, Output, Returns};
+pub use self::convert::{ConvertError, ConvertOptions, Converted, convert};
+pub use self::detector::{Detector, Feature, ModelInfo};
+pub use self::error::LoadError;
+pub use self::inspect::{Inspection, inspect, inspect_set};
+pub use self::tensors::{Dtype, TensorInfo};
 
 /// A model that one thread owns and calls.
 pub trait Model: Send {

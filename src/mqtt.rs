@@ -5,8 +5,9 @@
 mod receipt;
 mod user_properties;
 
-use bytes::Bytes;
 use std::time::Instant;
+
+use bytes::Bytes;
 
 pub use self::receipt::{Receipt, Settlement};
 pub use self::user_properties::UserProperties;
@@ -192,8 +193,9 @@ pub const TOPIC_BYTES_MAX: usize = 65_535;
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
+
+    use super::*;
 
     #[test]
     fn wildcards_are_for_filters_and_fill_a_whole_level() {

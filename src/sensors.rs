@@ -5,5 +5,5 @@
 pub mod bearing;
 pub mod recorded;
 
-pub use bearing::Bearing;
-pub use recorded::Recording;
+pub use self::bearing::Bearing;
+pub use self::recorded::Recording;

@@ -4,9 +4,9 @@ mod fields;
 mod network;
 mod placement;
 
-pub use fields::{Fields, SettingError};
-pub use network::{network_or_latency, network_shape};
-pub use placement::placement_config;
+pub use self::fields::{Fields, SettingError};
+pub use self::network::{network_or_latency, network_shape};
+pub use self::placement::placement_config;
 
 /// A value and the line it stands on, from 1; 0 where the text is no longer known.
 #[derive(Debug, Clone, PartialEq)]

@@ -185,8 +185,9 @@ fn not_utf8(bytes: &[u8], at: usize) -> TextError {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::io::BufRead;
+
+    use super::*;
 
     #[test]
     fn a_text_is_the_same_with_and_without_the_mark() {

@@ -8,9 +8,9 @@ mod parse;
 mod plain;
 mod write;
 
-pub use answer::is_answer;
-pub use parse::{Limits, Rejected, parse_request, parse_request_of};
-pub use write::{Answer, Members, write_error, write_result};
+pub use self::answer::is_answer;
+pub use self::parse::{Limits, Rejected, parse_request, parse_request_of};
+pub use self::write::{Answer, Members, write_error, write_result};
 
 /// The deepest nesting of arrays and objects a payload may have (serde_json's own recursion limit).
 pub const NESTING_MAX: usize = 127;

@@ -13,7 +13,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mqtt::{Client, Connect, Packet};
 use nearfar::client::Acknowledge;
 use nearfar::deployment::{Config, Topics, Window};
 use nearfar::inference::ErrorCode;
@@ -21,9 +20,11 @@ use nearfar::model::{Model, ModelInfo};
 use nearfar::mqtt::Message;
 use nearfar::{Detector, Node};
 use serde_json::json;
-use support::gate::{Gate, gated};
-use support::{Sensor, assert_error};
-use waiting::wait_until;
+
+use self::mqtt::{Client, Connect, Packet};
+use self::support::gate::{Gate, gated};
+use self::support::{Sensor, assert_error};
+use self::waiting::wait_until;
 
 const REQUEST: &str = "ml/inference/request";
 const ANSWERS: [&str; 2] = ["ml/inference/result/#", "ml/inference/error/#"];

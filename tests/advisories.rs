@@ -1,10 +1,11 @@
 //! Keeps crates with a known security advisory out of Cargo.lock, as far as tests/fixtures/advisories.toml knows them.
 #![allow(clippy::unwrap_used)] // helpers of tests fail by panicking
 
-use semver::{Version, VersionReq};
-use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::Path;
+
+use semver::{Version, VersionReq};
+use serde::Deserialize;
 
 #[derive(Deserialize)]
 struct Known {

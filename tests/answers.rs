@@ -14,7 +14,8 @@ use nearfar::network::Profile;
 use nearfar::{Detector, Node, wire};
 use rumqttc::v5::mqttbytes::v5::PublishProperties;
 use serde_json::json;
-use support::{MODEL, Received, Sensor, assert_error, request};
+
+use self::support::{MODEL, Received, Sensor, assert_error, request};
 
 const REQUEST: &str = "ml/inference/request";
 const ANSWERS: [&str; 2] = ["ml/inference/result/#", "ml/inference/error/#"];

@@ -11,7 +11,8 @@ use nearfar::client::{Acknowledge, Client, ClientError, Conversation, Publisher,
 use nearfar::deployment::{Config, Deployment};
 use nearfar::mqtt::Message;
 use nearfar::network::Profile;
-use support::{MODEL, PATIENCE, request};
+
+use self::support::{MODEL, PATIENCE, request};
 
 /// A broker that hands over one message, and collects what is published.
 struct OneMessage {

@@ -18,8 +18,9 @@ use nearfar::mqtt::Qos;
 use nearfar::network::Profile;
 use rumqttc::v5::mqttbytes::v5::PublishProperties;
 use serde_json::json;
-use support::{MODEL, PATIENCE, Sensor, assert_error, request};
-use waiting::wait_until;
+
+use self::support::{MODEL, PATIENCE, Sensor, assert_error, request};
+use self::waiting::wait_until;
 
 const REQUEST: &str = "ml/inference/request";
 const RESULTS: &str = "ml/inference/result/#";

@@ -6,12 +6,14 @@ mod mqtt;
 #[path = "support/waiting.rs"]
 mod waiting;
 
-use mqtt::{Client, Connect, PATIENCE, packet, start, start_default};
-use nearfar::broker::{Broker, BrokerError, Config};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use waiting::wait_until;
+
+use nearfar::broker::{Broker, BrokerError, Config};
+
+use self::mqtt::{Client, Connect, PATIENCE, packet, start, start_default};
+use self::waiting::wait_until;
 
 /// A client sends a message to itself: connections are accepted, and the router routes.
 fn assert_well(broker: &Broker, address: SocketAddr) {

@@ -5,14 +5,16 @@
 #[path = "support/mqtt.rs"]
 mod mqtt;
 
-use mqtt::{Client, Connect, Packet, start};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
 use nearfar::broker::{
     AccessRules, AttemptLimits, Broker, Config, Guard, Limit, RefusedPublish, RefusedSubscription, Users,
     WideFilters,
 };
-use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+
+use self::mqtt::{Client, Connect, Packet, start};
 
 /// Devices that write their own data and read their own orders, and a chief who reads all of it.
 const RULES: &str = r#"

@@ -6,9 +6,11 @@
 #[path = "support/mqtt.rs"]
 mod mqtt;
 
-use mqtt::{Client, Connect, PATIENCE, start};
-use nearfar::broker::{Broker, BrokerError, Config};
 use std::time::Instant;
+
+use nearfar::broker::{Broker, BrokerError, Config};
+
+use self::mqtt::{Client, Connect, PATIENCE, start};
 
 #[cfg(target_os = "linux")]
 fn threads() -> usize {

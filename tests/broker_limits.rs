@@ -14,11 +14,13 @@ mod wait;
 #[path = "support/waiting.rs"]
 mod waiting;
 
-use mqtt::{Client, Connect, PATIENCE, Packet, packet, start, trickle};
-use nearfar::broker::{Broker, Config, Dropped, Limit, Limits, OverRate, PendingPolicy};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
-use waiting::wait_until;
+
+use nearfar::broker::{Broker, Config, Dropped, Limit, Limits, OverRate, PendingPolicy};
+
+use self::mqtt::{Client, Connect, PATIENCE, Packet, packet, start, trickle};
+use self::waiting::wait_until;
 
 fn with(limits: Limits) -> (Broker, SocketAddr) {
     start(Config { limits, ..Config::loopback() })

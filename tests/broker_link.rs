@@ -4,10 +4,12 @@
 #[path = "support/mqtt.rs"]
 mod mqtt;
 
-use mqtt::{Client, PATIENCE, start};
+use std::time::{Duration, Instant};
+
 use nearfar::broker::{Broker, Config, LinkClosed, LinkSubscriber, SubscribeError};
 use nearfar::mqtt::{Message, Properties, Qos};
-use std::time::{Duration, Instant};
+
+use self::mqtt::{Client, PATIENCE, start};
 
 const GRACE: Duration = Duration::from_secs(5);
 

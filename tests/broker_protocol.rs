@@ -8,10 +8,11 @@ mod sys;
 #[path = "support/waiting.rs"]
 mod waiting;
 
-use mqtt::{Client, Connect, PATIENCE, packet, start, start_default, string};
 use nearfar::broker::{Config, Dropped, SharedStrategy};
 use nearfar::mqtt::Message;
-use waiting::wait_until;
+
+use self::mqtt::{Client, Connect, PATIENCE, packet, start, start_default, string};
+use self::waiting::wait_until;
 
 const PUBACK: u8 = 0x40;
 const PUBREC: u8 = 0x50;

@@ -14,12 +14,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use mqtt::{Client, Connect};
 use nearfar::Node;
 use nearfar::client::RemoteConfig;
 use nearfar::deployment::Config;
 use nearfar::network::Profile;
-use support::{MODEL, PATIENCE, request};
+
+use self::mqtt::{Client, Connect};
+use self::support::{MODEL, PATIENCE, request};
 
 const REQUEST: &str = "ml/inference/request";
 const ROUNDS: i64 = 4;

@@ -6,17 +6,19 @@ mod certificates;
 #[path = "support/mqtt.rs"]
 mod mqtt;
 
-use certificates::{Authority, Files, Stream, named};
-use mqtt::{Client, Connect, start};
-use nearfar::broker::{
-    Access, AccessRules, AttemptLimits, Authentication, Broker, BrokerError, Config, Guard, IdentitySource,
-    Login, Tls, Users,
-};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+
+use nearfar::broker::{
+    Access, AccessRules, AttemptLimits, Authentication, Broker, BrokerError, Config, Guard, IdentitySource,
+    Login, Tls, Users,
+};
 use tokio_rustls::rustls::version::{TLS12, TLS13};
+
+use self::certificates::{Authority, Files, Stream, named};
+use self::mqtt::{Client, Connect, start};
 
 fn config(tls: Tls) -> Config {
     let mut config = Config::loopback();

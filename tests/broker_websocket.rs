@@ -8,13 +8,15 @@ mod mqtt;
 #[path = "support/websocket.rs"]
 mod websocket;
 
-use certificates::{Authority, Files};
-use mqtt::{Client, Connect, PATIENCE, packet, start, trickle};
-use nearfar::broker::{Broker, Config, Limit, Limits, Listener};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
-use websocket::{
+
+use nearfar::broker::{Broker, Config, Limit, Limits, Listener};
+
+use self::certificates::{Authority, Files};
+use self::mqtt::{Client, Connect, PATIENCE, packet, start, trickle};
+use self::websocket::{
     ACCEPT, BINARY, CLOSE, CONTINUATION, FIN, Frame, PING, PONG, TEXT, WebSocket, ask, connect, frame,
     request, request_with,
 };

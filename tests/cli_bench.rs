@@ -7,8 +7,9 @@ use base64ct::{Base64, Encoding};
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::Deserializer;
 use serde_json::Value;
-use support::MODEL;
-use support::process::{Process, nearfar, ready_address, run};
+
+use self::support::MODEL;
+use self::support::process::{Process, nearfar, ready_address, run};
 
 /// The figures of a run with `arguments`.
 fn bench(arguments: &[&str]) -> Value {

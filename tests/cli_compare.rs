@@ -6,7 +6,8 @@ use std::fmt::Write;
 use std::path::Path;
 
 use serde_json::Value;
-use support::process::{nearfar, run};
+
+use self::support::process::{nearfar, run};
 
 const HEADER: &str = "timestamp_us,device_id,placement,inference_time_ms,cloud_latency_ms,total_latency_ms\n";
 

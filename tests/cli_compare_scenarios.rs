@@ -14,9 +14,10 @@ use nearfar::features::FEATURE_NAMES;
 use parquet::file::reader::SerializedFileReader;
 use parquet::record::Row;
 use serde_json::Value;
-use support::PATIENCE;
-use support::process::{Ended, Process, nearfar, nearfar_on_a_small_disk, run};
 use tempfile::TempDir;
+
+use self::support::PATIENCE;
+use self::support::process::{Ended, Process, nearfar, nearfar_on_a_small_disk, run};
 
 /// A file as the replaced system had it, but for its duration.
 const REPLACED: &str = "\

@@ -2,7 +2,7 @@
 
 mod support;
 
-use support::process::{nearfar, nearfar_on_a_small_disk, run};
+use self::support::process::{nearfar, nearfar_on_a_small_disk, run};
 
 /// Edge and cloud, 4 bearings, 10 requests a second, 3 seconds.
 const REQUESTS: usize = 2 * 4 * 10 * 3;

@@ -12,9 +12,10 @@ use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
 
-use mqtt::{Client, Connect};
 use nearfar::broker::{self, AccessRules, AttemptLimits, Broker, Guard, Users};
-use support::process::{Ended, nearfar, run};
+
+use self::mqtt::{Client, Connect};
+use self::support::process::{Ended, nearfar, run};
 
 /// Runs `passwd` on `file` with `input` as its standard input.
 fn passwd(file: &Path, arguments: &[&str], input: impl AsRef<[u8]>) -> Ended {

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use nearfar::features::{Extractor, FEATURE_NAMES, SAMPLE_RATE_HZ, WINDOW_SAMPLES};
 use nearfar::sensors::bearing::{Bearing, Config};
-use support::process::{Ended, nearfar, nearfar_on_a_small_disk, run};
+
+use self::support::process::{Ended, nearfar, nearfar_on_a_small_disk, run};
 
 /// Rows of the small recording; in its second half a fault grows.
 const ROWS: usize = 40;

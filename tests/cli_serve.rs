@@ -20,16 +20,19 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::time::Instant;
 
-use mqtt::{Client, Connect};
 use nearfar::broker::{self, Broker, Listener, Tls, Users};
 use nearfar::config::{
     BrokerChoice, ServedDeployment, read_broker_file, read_node_file, refuse_open_listeners,
 };
 use nearfar::mqtt::Qos;
-use prometheus::scrape;
 use serde_json::json;
-use support::process::{Process, nearfar, nearfar_logging, ready_address, run, without_our_environment};
-use support::{MODEL, Sensor, request};
+
+use self::mqtt::{Client, Connect};
+use self::prometheus::scrape;
+use self::support::process::{
+    Process, nearfar, nearfar_logging, ready_address, run, without_our_environment,
+};
+use self::support::{MODEL, Sensor, request};
 
 const REQUEST: &str = "ml/inference/request";
 const RESULTS: &str = "ml/inference/result/#";

@@ -14,10 +14,10 @@ use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::Command;
 
-use http_client::get;
-use prometheus::scrape;
-use support::process::{Process, nearfar, nearfar_logging, run};
-use support::{MODEL, PATIENCE};
+use self::http_client::get;
+use self::prometheus::scrape;
+use self::support::process::{Process, nearfar, nearfar_logging, run};
+use self::support::{MODEL, PATIENCE};
 
 const FREE_PORTS: [&str; 4] = ["--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"];
 

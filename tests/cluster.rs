@@ -22,10 +22,11 @@ use nearfar::mqtt::Qos;
 use nearfar::network::Profile;
 use nearfar::node::NodeError;
 use nearfar::{Node, client};
-use raw_broker::{remote, remote_v3};
-use support::process::{Process, nearfar};
-use support::{MODEL, PATIENCE, Sensor, request};
-use waiting::wait_until;
+
+use self::raw_broker::{remote, remote_v3};
+use self::support::process::{Process, nearfar};
+use self::support::{MODEL, PATIENCE, Sensor, request};
+use self::waiting::wait_until;
 
 const REQUEST: &str = "ml/inference/request";
 const RESULTS: &str = "ml/inference/result/#";

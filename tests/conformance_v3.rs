@@ -4,9 +4,10 @@
 #[path = "support/mqtt.rs"]
 mod mqtt;
 
-use mqtt::{Client, Connect, packet, start_default, string};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
+
+use self::mqtt::{Client, Connect, packet, start_default, string};
 
 const PUBACK: u8 = 0x40;
 const PUBREC: u8 = 0x50;

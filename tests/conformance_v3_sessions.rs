@@ -4,9 +4,11 @@
 #[path = "support/mqtt.rs"]
 mod mqtt;
 
-use mqtt::{Client, Connect, packet, start, start_default, string};
-use nearfar::broker::Config;
 use std::net::SocketAddr;
+
+use nearfar::broker::Config;
+
+use self::mqtt::{Client, Connect, packet, start, start_default, string};
 
 const PUBACK: u8 = 0x40;
 const PUBREC: u8 = 0x50;

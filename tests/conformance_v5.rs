@@ -4,9 +4,11 @@
 #[path = "support/mqtt.rs"]
 mod mqtt;
 
-use mqtt::{Client, Connect, Packet, packet, start, start_default, string};
-use nearfar::broker::Config;
 use std::net::SocketAddr;
+
+use nearfar::broker::Config;
+
+use self::mqtt::{Client, Connect, Packet, packet, start, start_default, string};
 
 const PUBREC: u8 = 0x50;
 const PUBREL: u8 = 0x62;

@@ -8,10 +8,12 @@ mod shared;
 #[path = "support/waiting.rs"]
 mod waiting;
 
-use mqtt::{Client, Connect, Packet, packet, start_default, string};
-use nearfar::broker::Broker;
 use std::net::SocketAddr;
-use waiting::wait_until;
+
+use nearfar::broker::Broker;
+
+use self::mqtt::{Client, Connect, Packet, packet, start_default, string};
+use self::waiting::wait_until;
 
 const PUBACK: u8 = 0x40;
 const PUBREC: u8 = 0x50;

@@ -6,14 +6,16 @@ mod mqtt;
 #[path = "support/websocket.rs"]
 mod websocket;
 
-use cap::Cap;
-use mqtt::{Client, Connect, PATIENCE, start};
-use nearfar::broker::{Broker, Config, Limits, Listener, MemoryKind};
 use std::alloc::System;
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 use std::time::Instant;
-use websocket::WebSocket;
+
+use cap::Cap;
+use nearfar::broker::{Broker, Config, Limits, Listener, MemoryKind};
+
+use self::mqtt::{Client, Connect, PATIENCE, start};
+use self::websocket::WebSocket;
 
 #[global_allocator]
 static ALLOCATED: Cap<System> = Cap::new(System, usize::MAX);

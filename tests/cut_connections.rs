@@ -23,7 +23,8 @@ use nearfar::client::RemoteConfig;
 use nearfar::deployment::Config;
 use nearfar::mqtt::Qos;
 use rand::{RngExt, SeedableRng};
-use support::{MODEL, PATIENCE, Sensor, request};
+
+use self::support::{MODEL, PATIENCE, Sensor, request};
 
 const DEVICES: i64 = 5;
 /// Requests go on until the connection has been cut this often.

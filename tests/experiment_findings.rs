@@ -5,12 +5,13 @@ mod experiment_support;
 use std::sync::Arc;
 use std::time::Duration;
 
-use experiment_support::{TWO, answered, ms, run, simulated, unanswered};
 use nearfar::lab::findings::{
     CDF_STEPS_MAX, Findings, Options, RESAMPLES_LEAST, RESAMPLES_TOGETHER_MAX, TIME_BINS_MAX,
 };
 use nearfar::lab::observation::{Choice, End, Observation, Point, Run, Stages, Usage};
 use nearfar::lab::statistics::{Bootstrap, EnergyModel, Proportion, RESAMPLES_DEFAULT, Verdict};
+
+use self::experiment_support::{TWO, answered, ms, run, simulated, unanswered};
 
 /// Two placements: the first answers in 1, 2, 3, 4 ms; the second in 11, 12, never, 34 ms.
 fn tiny() -> Run {

@@ -6,12 +6,13 @@ mod experiment_support;
 
 use std::sync::Arc;
 
-use experiment_support::{TWO, answered, mark, ms, run, simulated, unanswered};
 use nearfar::lab::findings::{Findings, Options};
 use nearfar::lab::observation::{Choice, End, Observation, Run};
 use nearfar::lab::statistics::Bootstrap;
 use nearfar::report::{FORMAT, Report};
 use serde_json::Value;
+
+use self::experiment_support::{TWO, answered, mark, ms, run, simulated, unanswered};
 
 const COMMAND: &str = "nearfar experiment experiments/test.yaml";
 

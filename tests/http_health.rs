@@ -12,7 +12,6 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use http_client::{Reply, ask, get};
 use nearfar::broker::Broker;
 use nearfar::client::RemoteConfig;
 use nearfar::http::{Config, HttpError, Refusal, Server};
@@ -20,8 +19,10 @@ use nearfar::model::{Model, ModelError, ModelInfo};
 use nearfar::mqtt::Qos;
 use nearfar::node::{NodeBuilder, Observer};
 use nearfar::{Detector, Node, broker, deployment};
-use support::gate::Gate;
-use support::{MODEL, PATIENCE, Sensor};
+
+use self::http_client::{Reply, ask, get};
+use self::support::gate::Gate;
+use self::support::{MODEL, PATIENCE, Sensor};
 
 fn node() -> NodeBuilder {
     Node::builder().deployment(deployment::Config::edge(), MODEL)

@@ -23,10 +23,11 @@ use nearfar::mqtt::Qos;
 use nearfar::network::Profile;
 use nearfar::placement::Policy;
 use nearfar::{Node, deployment};
-use prometheus::{Family, Sample, faults, scrape};
 use serde_json::Value;
-use support::{MODEL, Sensor, request};
-use waiting::wait_until;
+
+use self::prometheus::{Family, Sample, faults, scrape};
+use self::support::{MODEL, Sensor, request};
+use self::waiting::wait_until;
 
 const REQUEST: &str = "ml/inference/request";
 const ANSWERS: [&str; 2] = ["ml/inference/result/#", "ml/inference/error/#"];

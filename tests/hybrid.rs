@@ -13,7 +13,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use mqtt::Client;
 use nearfar::deployment::{Config, Hybrid};
 use nearfar::inference::{ErrorCode, Reason, Site, Urgency};
 use nearfar::metrics::{HybridStatistics, Statistics};
@@ -24,8 +23,10 @@ use nearfar::placement::{BreakerConfig, Policy, Probing};
 use nearfar::wire::Members;
 use nearfar::{Detector, Node};
 use serde_json::{Value, json};
-use support::gate::{Gate, gated};
-use support::{PATIENCE, Received, Sensor, assert_error};
+
+use self::mqtt::Client;
+use self::support::gate::{Gate, gated};
+use self::support::{PATIENCE, Received, Sensor, assert_error};
 
 const REQUEST: &str = "ml/inference/request";
 const ANSWERS: [&str; 2] = ["ml/inference/result/#", "ml/inference/error/#"];

@@ -16,8 +16,9 @@ use nearfar::mqtt::Qos;
 use nearfar::network::Profile;
 use nearfar::node::{NodeError, Readiness};
 use nearfar::{Node, deployment};
-use support::{MODEL, PATIENCE, Sensor, request};
-use waiting::wait_until;
+
+use self::support::{MODEL, PATIENCE, Sensor, request};
+use self::waiting::wait_until;
 
 const REQUEST: &str = "ml/inference/request";
 const RESULTS: &str = "ml/inference/result/#";

@@ -11,16 +11,18 @@ mod mqtt;
 #[allow(dead_code, reason = "only the seeds are used here")]
 mod mutate;
 
-use cap::Cap;
-use mqtt::{Client, Connect, PATIENCE, start};
-use mutate::Seeds;
-use nearfar::broker::{Broker, Config, Limits};
-use rand::RngExt;
-use rand_chacha::ChaCha8Rng;
 use std::alloc::System;
 use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
+
+use cap::Cap;
+use nearfar::broker::{Broker, Config, Limits};
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
+
+use self::mqtt::{Client, Connect, PATIENCE, start};
+use self::mutate::Seeds;
 
 #[global_allocator]
 static ALLOCATED: Cap<System> = Cap::new(System, usize::MAX);

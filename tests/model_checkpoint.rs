@@ -7,9 +7,10 @@ mod model_support;
 use std::fs;
 use std::path::Path;
 
-use model_support::{fixture, read};
 use nearfar::model::{ConvertOptions, Converted, Detector, Dtype, TensorInfo, convert, inspect};
 use safetensors::SafeTensors;
+
+use self::model_support::{fixture, read};
 
 /// Name, shape, and values as f32.
 type Tensors = Vec<(String, Vec<usize>, Vec<f32>)>;

@@ -6,8 +6,9 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use model_support::{assert_close, fixture, net, read};
 use serde_json::Value;
+
+use self::model_support::{assert_close, fixture, net, read};
 
 #[expect(clippy::unwrap_used, reason = "a helper of tests fails as a test does")]
 fn nearfar(arguments: &[&str], input: impl AsRef<[u8]>) -> Output {

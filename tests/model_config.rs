@@ -6,8 +6,9 @@ mod model_support;
 
 use std::fs;
 
-use model_support::{ModelDirectory, net};
 use nearfar::model::Detector;
+
+use self::model_support::{ModelDirectory, net};
 
 /// The error of a copy of the recorded network `plain` with `change` made to its configuration's text.
 fn error_of(change: impl FnOnce(String) -> String) -> String {

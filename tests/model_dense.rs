@@ -5,9 +5,10 @@ mod model_support;
 use std::fs;
 use std::path::PathBuf;
 
-use model_support::{ModelDirectory, TOLERANCE, assert_close, f32s, fixture, net, read};
 use nearfar::model::{Detector, LoadError, Model, ModelError, ModelInfo};
 use proptest::prelude::*;
+
+use self::model_support::{ModelDirectory, TOLERANCE, assert_close, f32s, fixture, net, read};
 
 #[test]
 fn predictions_equal_those_of_pytorch() {

@@ -7,9 +7,10 @@ mod model_support;
 
 use std::path::PathBuf;
 
-use model_support::{ModelDirectory, assert_close, f32s, fixture, read};
 use nearfar::model::{Detector, Layout, ModelError, Order};
 use serde_json::{Value, json};
+
+use self::model_support::{ModelDirectory, assert_close, f32s, fixture, read};
 
 const RECORDED: [&str; 5] =
     ["cnn", "cnn_flatten", "lstm_autoencoder", "lstm_autoencoder_odd", "lstm_classifier"];

@@ -11,17 +11,18 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mqtt::{Client, Connect};
 use nearfar::broker::{self, AccessRules, AttemptLimits, Broker, Guard, Users};
 use nearfar::client::RemoteConfig;
 use nearfar::deployment::{Config, Topics};
 use nearfar::mqtt::Qos;
 use nearfar::network::Profile;
 use nearfar::{Node, wire};
-use raw_broker::remote;
 use serde_json::{Value, json};
-use support::process::{Process, nearfar_logging};
-use support::{MODEL, PATIENCE, Sensor, request};
+
+use self::mqtt::{Client, Connect};
+use self::raw_broker::remote;
+use self::support::process::{Process, nearfar_logging};
+use self::support::{MODEL, PATIENCE, Sensor, request};
 
 const REQUEST: &str = "ml/inference/request";
 const NETWORK: &str = "ml/inference/network";

@@ -10,7 +10,8 @@ use nearfar::metrics::Statistics;
 use nearfar::mqtt::Qos;
 use nearfar::network::{Bandwidth, Delay, LinkProfile, Loss, Lost, Profile, Shape};
 use nearfar::{Detector, Node};
-use support::{MODEL, Received, Sensor, request};
+
+use self::support::{MODEL, Received, Sensor, request};
 
 const REQUEST: &str = "ml/inference/request";
 const REQUESTS: i64 = 400;

@@ -19,9 +19,10 @@ use nearfar::worker::QueuePolicy;
 use nearfar::{Detector, Node};
 use rumqttc::v5::mqttbytes::v5::PublishProperties;
 use serde_json::json;
-use support::gate::{Gate, gated};
-use support::{Received, Sensor, assert_error};
-use waiting::wait_until;
+
+use self::support::gate::{Gate, gated};
+use self::support::{Received, Sensor, assert_error};
+use self::waiting::wait_until;
 
 const REQUEST: &str = "ml/inference/request";
 const ANSWERS: [&str; 2] = ["ml/inference/result/#", "ml/inference/error/#"];

@@ -13,8 +13,9 @@ use nearfar::Node;
 use nearfar::client::RemoteConfig;
 use nearfar::deployment::{Config, Topics};
 use nearfar::node::Readiness;
-use raw_broker::{NEW, Peer, RESUMED, RawBroker, Welcome, remote_v3};
-use support::{MODEL, PATIENCE, request};
+
+use self::raw_broker::{NEW, Peer, RESUMED, RawBroker, Welcome, remote_v3};
+use self::support::{MODEL, PATIENCE, request};
 
 const REQUEST: &str = "ml/inference/request";
 const RESULT: &str = "ml/inference/result/s";

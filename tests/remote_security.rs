@@ -17,15 +17,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use certificates::{Authority, Files, Identity};
-use mosquitto::mosquitto_with;
-use mqtt::{Client, Connect};
 use nearfar::Node;
 use nearfar::broker::{self, AccessRules, AttemptLimits, Broker, Guard, Listener, Users};
 use nearfar::client::{RemoteConfig, RemoteTls};
 use nearfar::deployment::Config;
 use nearfar::node::Readiness;
-use support::{MODEL, PATIENCE, request};
+
+use self::certificates::{Authority, Files, Identity};
+use self::mosquitto::mosquitto_with;
+use self::mqtt::{Client, Connect};
+use self::support::{MODEL, PATIENCE, request};
 
 /// A broker, and what keeps it and its files.
 struct Started {

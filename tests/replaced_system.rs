@@ -7,7 +7,8 @@ use std::time::Duration;
 use nearfar::deployment::{Config, Topics};
 use nearfar::network::Profile;
 use nearfar::{Detector, Node};
-use support::{INPUTS, MODEL, Sensor, request};
+
+use self::support::{INPUTS, MODEL, Sensor, request};
 
 const REQUEST: &str = "ml/inference/request";
 

@@ -6,7 +6,9 @@
 mod mqtt;
 mod support;
 
-use mqtt::{Client, Connect};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
 use nearfar::broker::{self, AccessRules, AttemptLimits, Guard, Users};
 use nearfar::client::RemoteConfig;
 use nearfar::config::read_node_file;
@@ -15,9 +17,9 @@ use nearfar::mqtt::{Message, Sender};
 use nearfar::node::NodeError;
 use nearfar::{Node, inference::ErrorCode};
 use serde_json::Value;
-use std::net::SocketAddr;
-use std::sync::Arc;
-use support::{INPUTS, MODEL, request};
+
+use self::mqtt::{Client, Connect};
+use self::support::{INPUTS, MODEL, request};
 
 const REQUEST: &str = "ml/inference/request";
 

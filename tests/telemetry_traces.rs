@@ -8,8 +8,9 @@ use std::net::TcpListener;
 use std::sync::mpsc::sync_channel;
 
 use rumqttc::v5::mqttbytes::v5::PublishProperties;
-use support::process::{Process, nearfar, ready_address, run};
-use support::{MODEL, PATIENCE, Sensor, request};
+
+use self::support::process::{Process, nearfar, ready_address, run};
+use self::support::{MODEL, PATIENCE, Sensor, request};
 
 const TRACE: [u8; 16] =
     [0x0a, 0xf7, 0x65, 0x19, 0x16, 0xcd, 0x43, 0xdd, 0x84, 0x48, 0xeb, 0x21, 0x1c, 0x80, 0x31, 0x9c];

@@ -5,8 +5,9 @@ mod support;
 use nearfar::{Node, deployment};
 use rumqttc::v5::mqttbytes::v5::PublishProperties;
 use serde_json::Value;
-use support::process::{Process, nearfar_logging, ready_address};
-use support::{MODEL, Sensor, request};
+
+use self::support::process::{Process, nearfar_logging, ready_address};
+use self::support::{MODEL, Sensor, request};
 
 const REQUEST: &str = "ml/inference/request";
 const ANSWERS: [&str; 2] = ["ml/inference/result/#", "ml/inference/error/#"];

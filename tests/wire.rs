@@ -1,10 +1,11 @@
 //! The wire contract: every member, every error a payload can cause, and payloads nobody thought of.
 
+use std::time::Duration;
+
 use nearfar::inference::{Caller, DeviceId, ErrorCode, Refusal, Stages, Urgency};
 use nearfar::wire::{Answer, Limits, parse_request, parse_request_of, write_error, write_result};
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use std::time::Duration;
 
 const INPUTS: usize = 3;
 

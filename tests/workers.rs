@@ -21,9 +21,10 @@ use nearfar::node::NodeError;
 use nearfar::worker::WORKERS_MAX;
 use nearfar::{Detector, Node};
 use serde_json::json;
-use support::gate::gated;
-use support::{MODEL, PATIENCE, Received, Sensor, assert_error, request};
-use waiting::wait_until;
+
+use self::support::gate::gated;
+use self::support::{MODEL, PATIENCE, Received, Sensor, assert_error, request};
+use self::waiting::wait_until;
 
 const REQUEST: &str = "ml/inference/request";
 const ANSWERS: [&str; 2] = ["ml/inference/result/#", "ml/inference/error/#"];

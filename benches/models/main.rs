@@ -9,9 +9,10 @@ mod model_support;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use model_support::{ModelDirectory, f32s};
 use nearfar::Detector;
 use serde_json::{Value, json};
+
+use self::model_support::{ModelDirectory, f32s};
 
 const BATCHES: [usize; 5] = [1, 8, 32, 128, 1024];
 /// Short, so that some rounds fit between two turns of other programs.

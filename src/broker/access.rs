@@ -1,13 +1,14 @@
 //! Who may connect, publish and subscribe: the seam between the front door and whoever decides.
 
-use super::reason::Reason;
-use super::refused::Cause;
-use super::sys;
-use crate::mqtt::Sender;
 use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+
+use super::reason::Reason;
+use super::refused::Cause;
+use super::sys;
+use crate::mqtt::Sender;
 
 /// What a client wants to do with a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

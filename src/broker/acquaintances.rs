@@ -1,10 +1,11 @@
 //! Owners that were online lately: they are let in where strangers are not.
 
-use super::bus::lock;
-use super::shares::Owner;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
 use std::time::Duration;
+
+use super::bus::lock;
+use super::shares::Owner;
 
 /// Owners remembered; beyond, the one that was online least lately is forgotten.
 const ACQUAINTANCES_MAX: usize = 4_096;
@@ -52,8 +53,9 @@ impl Remembered {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::net::{IpAddr, Ipv4Addr};
+
+    use super::*;
 
     fn owner(number: usize) -> Owner {
         Owner::Address(IpAddr::V4(Ipv4Addr::from_bits(number as u32)))

@@ -1,13 +1,15 @@
 //! The sockets that are open, by address, so that one of them cannot take everybody's; and those that have not said CONNECT.
 
+use std::collections::{BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex};
+
+use tokio::task::AbortHandle;
+
 use super::bus::lock;
 use super::peer::network;
 use super::refused::Cause;
 use super::shares::{Owner, Shares};
-use std::collections::{BTreeSet, HashMap};
-use std::net::IpAddr;
-use std::sync::{Arc, Mutex};
-use tokio::task::AbortHandle;
 
 /// Open sockets by address.
 pub(super) struct Addresses {

@@ -1,5 +1,8 @@
 //! Who may be online, and whose session is kept: places that all clients share, given by shares.
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
 use super::filter_shares::Room;
 use super::handshake::Hello;
 use super::memory::Level;
@@ -9,8 +12,6 @@ use super::server::Server;
 use super::shares::{Owner, Place};
 use super::standing::{Keeper, Roster, Standing, Worth};
 use super::work::Slice;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 /// One place in so many is kept for owners that the broker knows: users, those who are online or have a session, and those who
 /// were online lately. However many strangers come with one connection each, these get in.
@@ -152,13 +153,14 @@ pub(super) fn make_way<R: Ord>(
 
 #[cfg(test)]
 mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
     use super::super::bus::Bus;
     use super::super::codec::Version;
     use super::super::config::{Config, Limits};
     use super::super::memory::MemoryKind;
     use super::super::peer::{Peer, UnderWay};
     use super::*;
-    use std::net::{IpAddr, Ipv4Addr};
 
     fn hello(address: IpAddr) -> Hello {
         let listener = "v5".into();

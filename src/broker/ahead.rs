@@ -1,11 +1,12 @@
 //! Reading on while a publish waits for a slow receiver (`pending_policy = "wait"`): what the client acknowledges, and its pings, lie behind
 //! that publish, and whoever waits for this client in turn would wait for ever. Everything else keeps its order.
 
+use bytes::{Bytes, BytesMut};
+
 use super::codec::{complete, kind, peek};
 use super::connection::Connection;
 use super::reason::Reason;
 use super::wellformed;
-use bytes::{Bytes, BytesMut};
 
 /// So much is read behind a publish that waits; one packet may exceed it.
 const AHEAD_BYTES_MAX: usize = 256 * 1024;

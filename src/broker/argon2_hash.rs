@@ -5,11 +5,13 @@
 //! differs in small things that do not change the hash (padding, the order of parameters), and in one that
 //! does: without a version it is the first one.
 
-use super::hash_fields::{base64, decimal};
+use std::fmt;
+
 use argon2::{Algorithm, Argon2, AssociatedData, Params, ParamsBuilder, Version};
 use base64ct::{Base64Unpadded, Encoding};
-use std::fmt;
 use subtle::ConstantTimeEq;
+
+use super::hash_fields::{base64, decimal};
 
 /// The most memory that checking one password may take, in KiB.
 const ARGON2_MEMORY_KIB_MAX: u32 = 256 * 1_024;

@@ -1,5 +1,11 @@
 //! A client's arrival: from its first byte to its place among those that are online, or to the word that refuses it.
 
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::time::Instant;
+
 use super::access::Action;
 use super::admission::{self, Seated};
 use super::config::ConnectionLimits;
@@ -14,10 +20,6 @@ use super::server::Server;
 use super::session::Session;
 use super::shares::{Owner, Place};
 use super::standing::{Keeper, Listed};
-use bytes::BytesMut;
-use std::sync::Arc;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use tokio::time::Instant;
 
 /// What a client has sent that nothing has been made of yet.
 pub(super) struct Arrived {

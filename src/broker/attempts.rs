@@ -2,10 +2,11 @@
 //!
 //! Time is passed in, so that a test decides what it is.
 
-use super::peer::network;
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
+
+use super::peer::network;
 
 /// How many logins may fail, and how fast that is forgotten.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

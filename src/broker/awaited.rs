@@ -1,10 +1,12 @@
 //! A client that others wait for when they publish (`pending_policy = "wait"`): it must go on taking, or it is let go.
 
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
 use super::config::PendingPolicy;
 use super::connection::Connection;
 use super::gate::Gate;
-use std::sync::Arc;
-use tokio::time::Instant;
 
 /// Since when a client takes nothing although others wait for it.
 #[derive(Debug, Clone, Copy)]

@@ -1,5 +1,8 @@
 //! Publishes gathered for the router, with what they change in the retained store.
 
+use std::sync::Arc;
+use std::time::Instant;
+
 use super::lane::Load;
 use super::memory::{Holder, MemoryKind};
 use super::publication::Publication;
@@ -7,8 +10,6 @@ use super::refused::Cause;
 use super::retained::{Change, NotKept, RetainedMessage};
 use super::source::Source;
 use super::subscriptions::Targets;
-use std::sync::Arc;
-use std::time::Instant;
 
 /// Publishes on their way to the router.
 #[derive(Default)]

@@ -2,6 +2,16 @@
 //!
 //! Who gets a message is decided here when it is published; the router carries it there, in order.
 
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use rumqttd::local::{LinkRx, LinkTx};
+use rumqttd::protocol::{Packet, PingReq};
+use tokio::sync::watch;
+
 use super::backlog::Backlog;
 use super::batch::Batch;
 use super::config::{Config, PendingPolicy, RouterLimits, SharedStrategy};
@@ -25,14 +35,6 @@ use super::sys;
 use super::traffic::Total;
 use super::turnstile::Visit;
 use super::work::Slice;
-use bytes::Bytes;
-use rumqttd::local::{LinkRx, LinkTx};
-use rumqttd::protocol::{Packet, PingReq};
-use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::{Duration, Instant};
-use tokio::sync::watch;
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)

@@ -1,10 +1,11 @@
 //! The retained messages that a connection's subscriptions still get: taken from the store as the client takes them, not before.
 
+use std::collections::VecDeque;
+
 use super::connection::Connection;
 use super::output::HIGH_BYTES;
 use super::retained::RetainedMessage;
 use super::session::{Delivery, Session};
-use std::collections::VecDeque;
 
 /// Units of work for a message to the client, beside what its bytes take.
 const DELIVERY_UNITS: usize = 5;

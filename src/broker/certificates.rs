@@ -1,13 +1,15 @@
 //! A listener's certificates and key: read, checked against each other, and made into what rustls serves with.
 
-use super::config::Tls;
-use crate::tls::{Anchors, ClientTrust, Facts, Unusable, certificates, own, private_key, provider};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::version::{TLS12, TLS13};
+
+use super::config::Tls;
+use crate::tls::{Anchors, ClientTrust, Facts, Unusable, certificates, own, private_key, provider};
 
 /// A file of a listener's TLS that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,8 +105,9 @@ impl Named<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use rcgen::{CertificateParams, DnType, KeyPair, date_time_ymd};
+
+    use super::*;
 
     #[test]
     fn certificates_out_of_their_time_are_warned_of() {

@@ -3,10 +3,11 @@
 //! A frame is complete before any codec sees it. PUBLISH and the acknowledgements are read and written by us, without a copy and
 //! without taking their properties apart; the other packets go through rumqttd's codecs.
 
-use super::reason::Reason;
-use super::wellformed;
 use bytes::{BufMut, BytesMut};
 use rumqttd::protocol::{Packet, Protocol, v4::V4, v5::V5};
+
+use super::reason::Reason;
+use super::wellformed;
 
 /// Packet types, the high four bits of a packet's first byte.
 pub(super) mod kind {
@@ -151,8 +152,9 @@ pub(super) fn decode(frame: &[u8], version: Version) -> Result<Packet, Reason> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
+
+    use super::*;
 
     const MAX: usize = 1 << 16;
 

@@ -1,15 +1,16 @@
 //! What a broker is built from: listeners, queues, and a bound for everything a client can make grow.
 
-use super::access::{Access, AllowAll};
-use super::attempts::AttemptLimits;
-use super::reached::Limit;
-use super::reload::Reload;
-use crate::mqtt::filter_matches;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+
+use super::access::{Access, AllowAll};
+use super::attempts::AttemptLimits;
+use super::reached::Limit;
+use super::reload::Reload;
+use crate::mqtt::filter_matches;
 
 /// MQTT's registered port.
 const MQTT_PORT: u16 = 1883;

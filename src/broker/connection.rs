@@ -1,5 +1,15 @@
 //! One client's connection once it has been let in: a loop over socket, mailbox, shared groups, orders and time.
 
+use std::collections::HashMap;
+use std::io::ErrorKind;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+
 use super::arrival::Arrived;
 use super::awaited::Stall;
 use super::batch::Batch;
@@ -32,14 +42,6 @@ use super::turnstile::Visit;
 use super::will::Will;
 use super::work::Slice;
 use super::writing::write_some;
-use bytes::{Bytes, BytesMut};
-use std::collections::HashMap;
-use std::io::ErrorKind;
-use std::sync::Arc;
-use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
-use tokio::sync::{mpsc, watch};
-use tokio::time::Instant;
 
 /// The first read of a connection, and the least that is read at once.
 const READ_BYTES_LEAST: usize = 512;

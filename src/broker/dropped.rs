@@ -138,8 +138,9 @@ impl Drops {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::collections::HashSet;
+
+    use super::*;
 
     #[test]
     fn every_reason_has_a_name_and_a_counter_of_its_own() {

@@ -188,8 +188,9 @@ impl Endings {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::collections::HashSet;
+
+    use super::*;
 
     #[test]
     fn every_way_has_a_name_and_a_counter_of_its_own() {

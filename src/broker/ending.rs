@@ -1,5 +1,11 @@
 //! The end of a connection: why it comes, the last word to the client, and what becomes of its session.
 
+use std::collections::HashSet;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::{mpsc, oneshot};
+
 use super::connection::Connection;
 use super::dropped::Dropped;
 use super::ended::Ended;
@@ -12,10 +18,6 @@ use super::shared::Heir;
 use super::shares::Owner;
 use super::subscribing::CHANGE_UNITS;
 use super::work::Slice;
-use std::collections::HashSet;
-use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::sync::{mpsc, oneshot};
 
 /// How long a client may take to read the last packet to it.
 pub(super) const LINGER: Duration = Duration::from_secs(1);

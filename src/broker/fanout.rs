@@ -1,5 +1,7 @@
 //! From the router to the sessions: what comes out of the connections' lane is put into the mailboxes and groups it is for.
 
+use std::sync::Arc;
+
 use super::dropped::Dropped;
 use super::lane::{Envelope, LaneReceiver};
 use super::mailbox::Copy;
@@ -8,7 +10,6 @@ use super::router::RouterGone;
 use super::server::Server;
 use super::subscriptions::Targets;
 use crate::mqtt::Qos;
-use std::sync::Arc;
 
 /// Messages in a row, and sessions and groups that they are for, each time; then the sessions have their turn. One message may be for more.
 const ROUND_MESSAGES_MAX: usize = 256;

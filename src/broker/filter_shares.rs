@@ -1,9 +1,10 @@
 //! Whose the filters are that are subscribed to: each is counted to the session that made it, until that leaves it to another.
 
-use super::shares::{Owner, Shares};
-use super::standing::Standing;
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
+
+use super::shares::{Owner, Shares};
+use super::standing::Standing;
 
 /// Whether there is room for another filter.
 #[derive(Debug, PartialEq, Eq)]
@@ -80,8 +81,9 @@ impl FilterShares {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::sync::Arc;
+
+    use super::*;
 
     fn address(host: u8) -> Owner {
         Owner::Address([10, 0, 0, host].into())

@@ -5,11 +5,12 @@
 //! receiver that is away, nor for itself. Two that wait for each other could wait for ever, because what they acknowledge lies behind what
 //! they publish: so they are [read ahead](super::ahead), and a receiver that waits itself is waited for only once twice as much lies before it.
 
-use super::bus::lock;
-use super::turnstile::Place;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+
+use super::bus::lock;
+use super::turnstile::Place;
 
 /// The gate before one queue. It stands open unless it is [guarded](Self::guard).
 #[derive(Default)]

@@ -1,16 +1,17 @@
 //! The guard at the front door: users, access rules and failed logins become decisions.
 
+use std::io;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Instant;
+
 use super::access::{Access, Action, Authentication, Credentials, Denied, Grant, Identity, Login};
 use super::attempts::{AttemptLimits, Attempts};
 use super::bus::lock;
 use super::logins::Logins;
 use super::rules::AccessRules;
 use super::users::Users;
-use std::io;
-use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::Instant;
 
 /// Names and topics of rules that are looked at in a tenth of a microsecond.
 const PATTERNS_PER_UNIT: usize = 4;

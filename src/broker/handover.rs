@@ -1,6 +1,8 @@
 //! What a session leaves behind when it ends: another member of its shared groups gets what it has not acknowledged. It may be much, so
 //! the others on the thread have their turn in between.
 
+use std::sync::Arc;
+
 use super::dropped::Dropped;
 use super::publication::Publication;
 use super::server::Server;
@@ -8,7 +10,6 @@ use super::session::{Delivery, Session};
 use super::subscribing::CHANGE_UNITS;
 use super::work::Slice;
 use crate::mqtt::Qos;
-use std::sync::Arc;
 
 /// Units of work to drop a message that waits.
 const DROP_UNITS: usize = 2;

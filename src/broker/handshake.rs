@@ -1,5 +1,14 @@
 //! CONNECT: read, judged, and answered.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use bytes::{BufMut, BytesMut};
+use rumqttd::protocol::{
+    ConnAck, ConnAckProperties, Connect, ConnectProperties, ConnectReturnCode, Packet, Protocol, v5::V5,
+};
+use tokio::io::{AsyncRead, AsyncReadExt};
+
 use super::access::{Credentials, Identity, Login};
 use super::codec::{self, Version, kind, peek, u16_at};
 use super::config::ConnectionLimits;
@@ -14,13 +23,6 @@ use super::server::Server;
 use super::shares::Owner;
 use super::will::Will;
 use super::work::{BYTES_PER_UNIT, Slice};
-use bytes::{BufMut, BytesMut};
-use rumqttd::protocol::{
-    ConnAck, ConnAckProperties, Connect, ConnectProperties, ConnectReturnCode, Packet, Protocol, v5::V5,
-};
-use std::borrow::Cow;
-use std::sync::Arc;
-use tokio::io::{AsyncRead, AsyncReadExt};
 
 /// A CONNACK with every property but the assigned client id is not larger, and neither is that property. Clients that take
 /// less are refused.

@@ -1,10 +1,11 @@
 //! Subscribing while nothing is published, so that it falls between two messages.
 
+use std::sync::{Arc, MutexGuard};
+
 use super::bus::{Bus, Ingress};
 use super::retained::Walk;
 use super::shared::{Group, Member, Membership};
 use super::subscriptions::Subscriber;
-use std::sync::{Arc, MutexGuard};
 
 /// While it lives nothing can be published: what is subscribed to comes between two publishes, together with the retained
 /// messages of that moment.

@@ -17,15 +17,17 @@ mod rules_grammar;
 mod users;
 mod websocket;
 
-use arena::Arena;
-use mutate::{Seeds, mutate};
-use packets::{Speaker, connect};
-use peer::Peer;
-use rand::RngExt;
-use rand_chacha::ChaCha8Rng;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
+
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
 use tokio::runtime::Runtime;
+
+use self::arena::Arena;
+use self::mutate::{Seeds, mutate};
+use self::packets::{Speaker, connect};
+use self::peer::Peer;
 
 /// A broker serves this many seeds before the next one takes its place, so that its full tables do not hide the rest.
 const SEEDS_PER_BROKER: u64 = 250;

@@ -1,10 +1,11 @@
 //! The name in a client's certificate.
 
-use super::config::IdentitySource;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 use x509_parser::extensions::GeneralName;
 use x509_parser::parse_x509_certificate;
 use x509_parser::prelude::X509Certificate;
+
+use super::config::IdentitySource;
 
 /// A longer name in a certificate is refused.
 const IDENTITY_BYTES_MAX: usize = 256;
@@ -51,8 +52,9 @@ fn subject_alt_name<'a>(certificate: &'a X509Certificate<'_>) -> Result<&'a str,
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use rcgen::{CertificateParams, DnType, KeyPair, SanType};
+
+    use super::*;
 
     fn certificate(common_names: &[&str], alternatives: Vec<SanType>) -> CertificateDer<'static> {
         let mut params = CertificateParams::default();

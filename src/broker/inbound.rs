@@ -1,5 +1,9 @@
 //! From the client: packets taken apart, judged, and handed to the router.
 
+use bytes::Bytes;
+use rumqttd::protocol::{DisconnectReasonCode, Packet};
+use tokio::time::Instant;
+
 use super::access::Action;
 use super::bus::Obstacle;
 use super::codec::{self, Header, Version, complete, kind, peek, u16_at, varint};
@@ -17,9 +21,6 @@ use super::reason::Reason;
 use super::refused::Cause;
 use super::wellformed;
 use crate::mqtt::{Qos, is_topic_name};
-use bytes::Bytes;
-use rumqttd::protocol::{DisconnectReasonCode, Packet};
-use tokio::time::Instant;
 
 /// Publishes handed to the router in one go.
 const BATCH_MESSAGES_MAX: usize = 512;

@@ -2,12 +2,14 @@
 //!
 //! A client may have 65,535 of them and acknowledge them in any order, so each is found by its packet id without a look at the others.
 
+use std::collections::{HashMap, VecDeque};
+use std::ops::Index;
+
+use bytes::Bytes;
+
 use super::memory::Charge;
 use super::properties::ApplicationProperties;
 use super::session::Delivery;
-use bytes::Bytes;
-use std::collections::{HashMap, VecDeque};
-use std::ops::Index;
 
 /// What one takes beside its delivery: the rest of its entry, and its number's, in tables that have grown by doubling.
 const INFLIGHT_BYTES: usize = (size_of::<(u64, Inflight)>() - size_of::<Delivery>()) / 2 * 3 + 32;

@@ -5,6 +5,16 @@
 //! the whole block of memory that its connection read it in. A lane counts what went in and what came out, so that publishers stop before the
 //! router's log, which forgets silently, is full.
 
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use rumqttd::local::LinkRx;
+use rumqttd::protocol::{Packet, Publish};
+use rumqttd::{Forward, Notification};
+
 use super::bus::lock;
 use super::config::SegmentLimits;
 use super::publication::Publication;
@@ -12,14 +22,6 @@ use super::pulse::Beat;
 use super::router::{LinkControl, RouterGone, poll_now};
 use super::subscriptions::Targets;
 use super::turnstile::{Turnstile, Visit};
-use bytes::Bytes;
-use rumqttd::local::LinkRx;
-use rumqttd::protocol::{Packet, Publish};
-use rumqttd::{Forward, Notification};
-use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
 
 /// A message on its way, and who gets it.
 pub(super) struct Envelope {

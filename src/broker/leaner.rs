@@ -93,8 +93,9 @@ impl<'a> Body<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
+
+    use super::*;
 
     const PAIR: &[u8] = &[38, 0, 1, b'k', 0, 0];
 

@@ -1,5 +1,9 @@
 //! In-process clients: publish and subscribe without a socket, and without losing a message.
 
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
 use super::BrokerError;
 use super::batch::Batch;
 use super::bus::{Bus, lock};
@@ -13,9 +17,6 @@ use super::router::RouterGone;
 use super::subscriptions::Subscriber;
 use super::work::Slice;
 use crate::mqtt::{Message, TOPIC_BYTES_MAX, is_topic_filter};
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
 
 /// A large batch is published in parts of this size.
 const PUSH_BYTES: u64 = 128 * 1024;

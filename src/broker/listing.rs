@@ -2,13 +2,14 @@
 //!
 //! All are gone through twice. A fault ends the connection, so it must be found before the session has any of the subscriptions.
 
+use bytes::Bytes;
+
 use super::codec::{Version, kind, peek};
 use super::reason::Reason;
 use super::topic::parse_filter;
 use super::wellformed::{self, ListHead};
 use super::work::Slice;
 use crate::mqtt::Qos;
-use bytes::Bytes;
 
 /// No local, of a SUBSCRIBE's options.
 const NO_LOCAL: u8 = 0b100;

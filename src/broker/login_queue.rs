@@ -1,11 +1,12 @@
 //! Passwords that wait to be checked. Each address has its turn, so that one that tries many keeps no other from logging in.
 
-use super::bus::lock;
-use super::peer::network;
-use super::shares::Shares;
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::{Condvar, Mutex, PoisonError};
+
+use super::bus::lock;
+use super::peer::network;
+use super::shares::Shares;
 
 /// What waits, by address.
 pub(super) struct LoginQueue<T> {
@@ -98,11 +99,13 @@ impl<T> State<T> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use proptest::prelude::*;
     use std::sync::{Arc, mpsc};
     use std::thread;
     use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
 
     fn address(host: u8) -> IpAddr {
         [10, 0, 0, host].into()

@@ -3,16 +3,18 @@
 //! The I/O thread never hashes, and neither does the thread that makes router links. What was right once is remembered, so
 //! that a thousand devices that come back at once are not a thousand hashes.
 
-use super::bus::lock;
-use super::login_queue::{Busy, LoginQueue};
-use super::password::StoredPassword;
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
 use std::collections::{HashSet, VecDeque};
 use std::io;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
 use tokio::sync::oneshot;
+
+use super::bus::lock;
+use super::login_queue::{Busy, LoginQueue};
+use super::password::StoredPassword;
 
 /// Logins that wait to be checked; for a further one the last of the address with most of them is told to come again, or itself.
 const LOGINS_WAITING_MAX: usize = 64;

@@ -1,5 +1,11 @@
 //! What was published for one session and not taken by it yet, bounded in bytes.
 
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+
 use super::bus::lock;
 use super::gate::Gate;
 use super::memory::Charge;
@@ -7,10 +13,6 @@ use super::publication::Publication;
 #[cfg(test)]
 use super::shares::Owner;
 use super::standing::Standing;
-use bytes::Bytes;
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex};
-use tokio::sync::Notify;
 
 /// A message whose receiver has this many others before it gives up the block of memory that it was read in, which is larger.
 const LAGGING_MESSAGES: usize = 16;
@@ -279,11 +281,12 @@ impl State {
 
 #[cfg(test)]
 mod tests {
+    use rand::{RngExt, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
+
     use super::*;
     use crate::broker::memory::{Memory, MemoryKind};
     use crate::broker::router::poll_now;
-    use rand::{RngExt, SeedableRng};
-    use rand_chacha::ChaCha8Rng;
 
     fn copy(payload: &'static [u8]) -> Copy {
         let publication = Publication { payload: Bytes::from_static(payload), ..Publication::default() };

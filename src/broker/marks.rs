@@ -57,9 +57,10 @@ pub(super) fn overlap(one: &[Mark], other: &[Mark]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::mqtt::{filters_overlap, is_topic_filter};
-    use proptest::prelude::*;
 
     #[test]
     fn levels_agree_where_they_are_equal_or_one_is_a_plus() {

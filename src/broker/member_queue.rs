@@ -3,13 +3,15 @@
 //! All groups of a session share this queue. Room is offered to the groups that found none, by turns and one message each, whichever
 //! group's message made it: so a busy group neither keeps another one out nor leaves it waiting for ever.
 
-use super::bus::lock;
-use super::publication::Publication;
-use super::shared::Group;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
+
 use tokio::sync::Notify;
+
+use super::bus::lock;
+use super::publication::Publication;
+use super::shared::Group;
 
 /// Messages that wait for one member; when all members are full, the group keeps them.
 pub(super) const MEMBER_QUEUE_MESSAGES: usize = 64;

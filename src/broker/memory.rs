@@ -4,15 +4,17 @@
 //! every message cost no lock and touch nothing that is shared. Who is told to give something up is said here; how it is done
 //! is in `pressure`.
 
-use super::bus::lock;
-use super::mailbox::Mailbox;
-use super::shares::{Owner, Shares};
-use super::standing::{Keeper, Standing};
 use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
+
 use tokio::sync::Notify;
+
+use super::bus::lock;
+use super::mailbox::Mailbox;
+use super::shares::{Owner, Shares};
+use super::standing::{Keeper, Standing};
 
 /// A change of less is not passed on, nor is one of less than a part of what a buffer takes already.
 const STEP_BYTES: usize = 4 * 1024;

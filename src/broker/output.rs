@@ -1,12 +1,14 @@
 //! What is written to one client: encoded packets, one after the other, and how much of them has gone out.
 
+use std::collections::HashMap;
+
+use bytes::{BufMut, Bytes};
+
 use super::codec::{Version, kind, put_varint, varint_bytes};
 use super::properties::Told;
 use super::reason::Reason;
 use super::session::Delivery;
 use super::traffic::Tally;
-use bytes::{BufMut, Bytes};
-use std::collections::HashMap;
 
 /// Nothing more is taken for a client above this many unwritten bytes.
 pub(super) const HIGH_BYTES: usize = 256 * 1024;

@@ -1,9 +1,10 @@
 //! Which of a session's filters a message may match together: each of them is looked at for it, although the client gets one copy for
 //! the plain ones, and each of a group brings a copy of its own.
 
+use std::collections::HashMap;
+
 use super::marks::{self, Mark};
 use super::work::Slice;
-use std::collections::HashMap;
 
 /// Filters that are compared for one unit of work.
 const FILTERS_PER_UNIT: usize = 2;

@@ -3,15 +3,17 @@
 //! Most may be given at once. That of a request waits until the request has been answered, and those behind it wait for it, for
 //! MQTT wants them in order (MQTT 5, 4.6). Where the answer goes to the same client, it is written first.
 
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use tokio::sync::Notify;
+
 use super::connection::Connection;
 use super::output::{PUBACK_FIRST, PUBREC_FIRST};
 use super::reason::Reason;
 use crate::broker::codec::Version;
 use crate::mqtt::{Qos, Receipt, Settlement};
-use std::collections::{HashSet, VecDeque};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
-use tokio::sync::Notify;
 
 /// Whether what a publish waits for has come.
 #[derive(Default)]

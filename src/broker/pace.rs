@@ -1,6 +1,7 @@
 //! How fast one client may publish: so many messages a second, and a burst on top after a quiet time.
 
 use std::time::Duration;
+
 use tokio::time::Instant;
 
 /// A bucket that fills with time and gives up one message's worth for each publish.

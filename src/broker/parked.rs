@@ -1,5 +1,11 @@
 //! Sessions whose client is away: kept until it comes back or they expire, queueing what it must not miss.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
 use super::admission::{self, Seated};
 use super::config::PendingPolicy;
 use super::dropped::Dropped;
@@ -15,10 +21,6 @@ use super::standing::Keeper;
 use super::will::Will;
 use super::work::Slice;
 use crate::mqtt::Qos;
-use std::sync::Arc;
-use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
-use tokio::time::Instant;
 
 /// Units of work to keep a message for an absent client, beside what its bytes take.
 pub(super) const KEEP_UNITS: usize = 5;

@@ -2,12 +2,14 @@
 //!
 //! A stored password says how much work it is to check, and the file may come from anywhere, so that work has a bound.
 
-use super::argon2_hash::Argon2Hash;
-use super::hash_fields::{base64, decimal};
+use std::fmt;
+
 use base64ct::{Base64, Encoding};
 use sha2::{Digest, Sha512};
-use std::fmt;
 use subtle::ConstantTimeEq;
+
+use super::argon2_hash::Argon2Hash;
+use super::hash_fields::{base64, decimal};
 
 /// The longest password that is stored, in bytes.
 pub const PASSWORD_BYTES_MAX: usize = 1_024;

@@ -1,9 +1,10 @@
 //! Who is at the other end of a connection, as far as the connection itself tells.
 
-use super::refused::Who;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::refused::Who;
 
 /// The other end of a connection.
 #[derive(Debug, Clone)]

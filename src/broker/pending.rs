@@ -1,10 +1,11 @@
 //! What waits for one client, bounded in messages and bytes, and what happens when there is no room.
 
+use std::collections::VecDeque;
+
 use super::config::{Limits, PendingPolicy};
 use super::memory::Charge;
 use super::reached::Limit;
 use super::session::Delivery;
-use std::collections::VecDeque;
 
 /// A queue that was longer gives its memory back when it is empty.
 const KEEP_DELIVERIES: usize = 128;
@@ -130,13 +131,14 @@ impl Pending {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
     use crate::broker::memory::{Memory, MemoryKind};
     use crate::broker::properties::ApplicationProperties;
     use crate::broker::session::DELIVERY_BYTES;
     use crate::broker::shares::Owner;
     use crate::mqtt::Qos;
-    use bytes::Bytes;
 
     fn limits(pending_policy: PendingPolicy) -> Limits {
         Limits {

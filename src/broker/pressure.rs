@@ -5,12 +5,13 @@
 //! is little the session; and so on with what is the largest then, until less than three quarters are taken. So nobody loses anything
 //! while somebody else has more.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use super::memory::{Holder, Level, MemoryKind};
 use super::reached::Limit;
 use super::server::Server;
 use super::shares::Owner;
-use std::sync::Arc;
-use std::time::Duration;
 
 /// How long those who have been told may take before others are.
 const PATIENCE: Duration = Duration::from_millis(20);

@@ -4,12 +4,14 @@
 //! block of bytes: checked in one pass without taking it apart, shared by all who hold the message, and written by copying it.
 //! What is the broker's own (expiry, topic alias) is taken out.
 
+use std::sync::Arc;
+
+use bytes::{BufMut, Bytes};
+use rumqttd::protocol::LastWillProperties;
+
 use super::reason::Reason;
 use super::wellformed::{self, text};
 use crate::mqtt::{Properties, UserProperties, is_topic_name};
-use bytes::{BufMut, Bytes};
-use rumqttd::protocol::LastWillProperties;
-use std::sync::Arc;
 
 const PAYLOAD_FORMAT: u8 = 1;
 const EXPIRY: u8 = 2;

@@ -1,10 +1,12 @@
 //! A message inside the broker: as it was published, and what must be known of it beside what the router carries.
 
+use std::time::Instant;
+
+use bytes::Bytes;
+
 use super::memory::ALLOCATION_BYTES;
 use super::properties::ApplicationProperties;
 use crate::mqtt::{Qos, Receipt, Sender};
-use bytes::Bytes;
-use std::time::Instant;
 
 /// What a message on its way takes of every bound in bytes beside its topic, payload and properties: more than the router's log counts
 /// for its frame.

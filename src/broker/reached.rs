@@ -1,8 +1,9 @@
 //! How often each limit was reached: its one name, its counter, and a warning now and then.
 
+use std::fmt::Display;
+
 use super::shares::Owner;
 use super::tally::{Shown, Tally, Told};
-use std::fmt::Display;
 
 /// A bound on what clients can do. What happens at each is in the documentation of the field of the same name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -229,8 +230,9 @@ impl Reached {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::collections::HashSet;
+
+    use super::*;
 
     #[test]
     fn every_limit_has_a_name_and_a_counter_of_its_own() {

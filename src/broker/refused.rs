@@ -1,8 +1,9 @@
 //! What clients are refused: each cause has a counter, and a line in the log that names the client.
 
+use std::net::IpAddr;
+
 use super::reached::Limit;
 use super::tally::{Tally, Told, shown};
-use std::net::IpAddr;
 
 /// Lines of one cause in a row, before further ones are held back for a while.
 const LINES_AT_ONCE: u32 = 3;
@@ -225,8 +226,9 @@ impl Refused {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::collections::HashSet;
+
+    use super::*;
 
     #[test]
     fn every_cause_has_a_name_and_a_counter_of_its_own() {

@@ -1,15 +1,17 @@
 //! Who owns each client id: a connection, or the keeper of a session whose client is away.
 
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+
 use super::bus::lock;
 use super::reason::Reason;
 use super::session::Session;
 use super::shares::{Bound, Place};
 use super::standing::Keeper;
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
 
 /// How long the previous owner of a client id may take to hand its session over.
 const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(10);

@@ -1,5 +1,9 @@
 //! The retained messages: each topic's last known value, in memory, bounded in number and bytes.
 
+use std::sync::Arc;
+
+use bytes::Bytes;
+
 use super::access::Access;
 use super::marks::Mark;
 use super::memory::{ALLOCATION_BYTES, Charge};
@@ -14,8 +18,6 @@ use super::tree::Tree;
 use super::walk::{Position, walk};
 use super::work::{SLICE_UNITS, Slice};
 use crate::mqtt::{Qos, filter_matches};
-use bytes::Bytes;
-use std::sync::Arc;
 
 /// Messages that a walk is given at once.
 const GATHERED_MESSAGES_MAX: usize = 64;

@@ -1,7 +1,8 @@
 //! Whose the retained messages are, and which of each owner's has been there longest.
 
-use super::shares::{Owner, Shares};
 use std::collections::{BTreeMap, HashMap};
+
+use super::shares::{Owner, Shares};
 
 /// What each owner has retained.
 #[derive(Default)]

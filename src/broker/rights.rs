@@ -1,5 +1,7 @@
 //! A connected client's rights: asked for before the router sees anything, and asked for again when the rules have changed.
 
+use std::sync::Arc;
+
 use super::access::{Action, Grant};
 use super::codec::Version;
 use super::config::RefusedPublish;
@@ -8,7 +10,6 @@ use super::reason::Reason;
 use super::refused::Cause;
 use super::source::Source;
 use super::tally::Shown;
-use std::sync::Arc;
 
 /// Filters that a topic is matched with for one unit of work.
 const FILTERS_PER_UNIT: usize = 8;

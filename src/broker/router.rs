@@ -4,20 +4,22 @@
 //! grows with clients, filters and topics. It gets at most one event for each batch of packets, and `Disconnect` exactly once
 //! from each link, as the last thing.
 
-use super::bus::lock;
-use super::config::{Config, SegmentLimits};
-use super::lane::{Lane, LaneLimits, LaneReceiver};
-use rumqttd::local::{LinkBuilder, LinkRx, LinkTx};
-use rumqttd::protocol::{
-    Disconnect, DisconnectReasonCode, Filter, Packet, QoS, RetainForwardRule, Subscribe,
-};
-use rumqttd::{Notification, RouterConfig, SegmentConfig, Strategy};
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
+
+use rumqttd::local::{LinkBuilder, LinkRx, LinkTx};
+use rumqttd::protocol::{
+    Disconnect, DisconnectReasonCode, Filter, Packet, QoS, RetainForwardRule, Subscribe,
+};
+use rumqttd::{Notification, RouterConfig, SegmentConfig, Strategy};
+
+use super::bus::lock;
+use super::config::{Config, SegmentLimits};
+use super::lane::{Lane, LaneLimits, LaneReceiver};
 
 /// Links of the router: one for each in-process link, the ingress, and the connections' own.
 const LINKS_MAX: usize = 1_024;

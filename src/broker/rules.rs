@@ -182,9 +182,10 @@ fn is_level(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::mqtt::{filter_matches, is_topic_filter};
-    use proptest::prelude::*;
 
     fn who(user: &str, client_id: &str) -> Identity {
         Identity {

@@ -1,10 +1,11 @@
 //! `acl.toml` becomes access rules, strictly: what is misspelt or makes no sense is an error with line and key.
 
+use serde::Deserialize;
+use toml::Spanned;
+
 use super::access::Action;
 use super::rules::{AccessRules, NamePattern, Rule, TopicPattern};
 use crate::strict_toml::{self, TomlError};
-use serde::Deserialize;
-use toml::Spanned;
 
 /// The largest file of access rules that is read, in bytes.
 pub const RULES_FILE_BYTES_MAX: usize = 1 << 20;
@@ -147,8 +148,9 @@ fn names(
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
+
+    use super::*;
 
     #[test]
     fn every_fault_is_named_with_line_and_key() {

@@ -1,5 +1,17 @@
 //! What all connections share, the accept loops, and the watch over the router.
 
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rumqttd::Notification;
+use rumqttd::local::LinkRx;
+use rumqttd::protocol::Packet;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
 use super::acquaintances::Acquaintances;
 use super::addresses::{Addresses, Entered, Place};
 use super::bus::{Bus, RouterOutput, lock};
@@ -23,16 +35,6 @@ use super::traffic::Traffic;
 use super::transport::{self, Entrance};
 use super::turns::{self, Turns};
 use crate::rate_limit::RateLimit;
-use rumqttd::Notification;
-use rumqttd::local::LinkRx;
-use rumqttd::protocol::Packet;
-use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
-use tokio::net::TcpListener;
-use tokio::sync::watch;
-use tokio::task::JoinSet;
 
 /// How often the router is asked for a sign of life.
 const PING_EVERY: Duration = Duration::from_secs(1);

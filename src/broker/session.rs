@@ -2,6 +2,12 @@
 //!
 //! All of MQTT's quality of service is here; the router knows none of it.
 
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+
 use super::access::{Access, Identity, may_read};
 use super::hold::Registration;
 use super::inflight::InflightMessages;
@@ -19,10 +25,6 @@ use super::standing::{Listed, Standing, Worth};
 use super::traffic::{Held, Holding, Traffic};
 use super::work::Slice;
 use crate::mqtt::{Qos, filter_matches};
-use bytes::Bytes;
-use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
-use tokio::sync::Notify;
 
 /// What a session takes beside its client id and what it holds: itself, its mailbox, the task that keeps it, and its places in tables.
 const SESSION_BYTES: usize = 4 * 1024 + 512;

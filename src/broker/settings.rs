@@ -6,19 +6,21 @@ mod options;
 mod tls;
 mod websocket;
 
-use super::config::{
-    Config, ConnectionLimits, Listener, PACKET_BYTES_LEAST, SEGMENT_BYTES_LEAST, SEGMENTS_LEAST,
-    SegmentLimits, SharedStrategy,
-};
-use crate::suggestion;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::ops::{Range, RangeInclusive};
 use std::path::Path;
 use std::time::Duration;
+
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
+
+use super::config::{
+    Config, ConnectionLimits, Listener, PACKET_BYTES_LEAST, SEGMENT_BYTES_LEAST, SEGMENTS_LEAST,
+    SegmentLimits, SharedStrategy,
+};
+use crate::suggestion;
 
 const ROOT_KEYS: &[&str] = &["id", "router", "v4", "v5", "limits", "ws", "options"];
 const ROUTER_KEYS: &[&str] = &[

@@ -91,9 +91,10 @@ fn read_queues(table: &Table<'_>, limits: &mut Limits) -> Result<(), SettingsErr
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::super::{AttemptLimits, Config};
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn every_key_sets_the_limit_of_its_name() {

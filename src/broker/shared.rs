@@ -1,5 +1,8 @@
 //! Shared subscriptions: each message goes to one member of a group that is online.
 
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
 use super::access::{Access, Identity, may_read};
 use super::bus::{Bus, lock};
 use super::config::SharedStrategy;
@@ -9,8 +12,6 @@ use super::member_queue::{MemberQueue, Place, SharedDelivery};
 use super::memory::{Charge, Holder, MemoryKind};
 use super::publication::Publication;
 use super::standing::Standing;
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex};
 
 /// Messages that members gave back and that wait for another member; more are dropped.
 const RETURNED_MESSAGES_MAX: usize = 2_048;

@@ -4,13 +4,14 @@
 //! gives way to whoever has less, until the two are level. Two that are level take nothing from each other, so that no two of
 //! them can keep exchanging the same place; if everybody has little, the bound is full for everybody.
 
-use super::bus::lock;
-use super::peer::network;
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
+
+use super::bus::lock;
+use super::peer::network;
 
 /// Whom something is counted to. Cheap to clone.
 ///
@@ -164,8 +165,9 @@ impl Drop for Place {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
+
+    use super::*;
 
     fn address(text: &str) -> IpAddr {
         text.parse().unwrap()

@@ -5,6 +5,7 @@
 //! [`BYTES_PER_S_LEAST`] of them a second. The same holds in the other direction, for what a client takes.
 
 use std::time::Duration;
+
 use tokio::time::Instant;
 
 /// The slowest line that keeps a connection by the bytes of packets under way.

@@ -1,9 +1,10 @@
 //! Who published a retained message, so that it is not delivered any more once its publisher has lost the right to publish it.
 
-use super::access::{Access, Action, Identity};
-use super::memory::ALLOCATION_BYTES;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::access::{Access, Action, Identity};
+use super::memory::ALLOCATION_BYTES;
 
 /// The publisher of one message.
 pub(super) struct Source {
@@ -44,8 +45,9 @@ fn judgement(version: u64, is_allowed: bool) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::sync::atomic::AtomicU64;
+
+    use super::*;
 
     /// Allows what it is told to, and counts how often it is asked.
     #[derive(Default)]

@@ -1,11 +1,12 @@
 //! What is known of each session outside of it: whose it is, how long it idles, and what would be lost with it. So the one is
 //! found that goes first when its owner has to give way.
 
-use super::bus::lock;
-use super::shares::Owner;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+
+use super::bus::lock;
+use super::shares::Owner;
 
 /// What would be lost with a session: who has to give way loses what is worth least first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,5 +1,7 @@
 //! SUBSCRIBE and UNSUBSCRIBE: subscriptions made, changed and ended, and the retained messages that come with them.
 
+use bytes::Bytes;
+
 use super::access::Grant;
 use super::admission;
 use super::codec::Version;
@@ -16,7 +18,6 @@ use super::subscriptions::Subscriber;
 use super::sys;
 use super::topic::{Subscribed, parse_filter};
 use crate::mqtt::Qos;
-use bytes::Bytes;
 
 /// What 3.1.1 answers for every filter that it refuses.
 const FAILURE_311: u8 = 0x80;

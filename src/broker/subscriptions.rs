@@ -1,5 +1,11 @@
 //! Who has subscribed to what, as a tree of topic levels, and who therefore gets what is published to a topic.
 
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+
 use super::filter_shares::{FilterShares, Room};
 use super::gate::Gate;
 use super::lane::Lane;
@@ -9,10 +15,6 @@ use super::standing::Standing;
 use super::tree::Tree;
 use super::work::Slice;
 use crate::mqtt::filter_matches;
-use bytes::Bytes;
-use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Topics whose targets are remembered.
 const REMEMBERED_TOPICS_MAX: usize = 4_096;
@@ -411,10 +413,11 @@ fn sort(found: Vec<&Subscriber>, version: u64) -> Targets {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::broker::config::SharedStrategy;
     use crate::broker::shares::Owner;
-    use proptest::prelude::*;
 
     fn found(subscriptions: &mut Subscriptions, topic: &str) -> Vec<usize> {
         let targets = subscriptions.targets(&Bytes::copy_from_slice(topic.as_bytes()), &mut Slice::new());

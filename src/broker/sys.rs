@@ -6,13 +6,15 @@
 
 mod load;
 
-use super::server::Server;
-use super::traffic::Way;
-use load::Load;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
+
 use tokio::time::{Instant, MissedTickBehavior};
+
+use self::load::Load;
+use super::server::Server;
+use super::traffic::Way;
 
 /// The level that the broker's own topics begin with.
 const ROOT: &str = "$SYS";

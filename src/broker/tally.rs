@@ -1,11 +1,12 @@
 //! Events of several kinds: each kind counted, and told of now and then.
 
-use super::bus::lock;
-use crate::rate_limit::RateLimit;
 use std::fmt;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+
+use super::bus::lock;
+use crate::rate_limit::RateLimit;
 
 /// A kind of event that comes again and again is told of for a moment, then not until this has passed.
 const TELL_EVERY: Duration = Duration::from_secs(10);

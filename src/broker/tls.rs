@@ -1,5 +1,12 @@
 //! TLS at a listener: the handshake, the client's name, and certificates that change while the broker runs.
 
+use std::sync::{Arc, Mutex};
+
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::server::TlsStream;
+
 use super::bus::lock;
 use super::certificates::{self, CertificateError};
 use super::config::Tls;
@@ -7,11 +14,6 @@ use super::identity;
 use super::refused::Cause;
 use super::reload::Reload;
 use crate::tls::{Side, explained};
-use std::sync::{Arc, Mutex};
-use tokio::net::TcpStream;
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
-use tokio_rustls::server::TlsStream;
 
 /// A listener's TLS.
 pub(super) struct TlsEntrance {

@@ -1,6 +1,14 @@
 //! From an accepted socket to a stream that speaks MQTT: TLS and WebSocket where the listener has them, then the
 //! connection itself.
 
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
+
 use super::addresses::Place;
 use super::arrival;
 use super::config::{ConnectionLimits, Listener};
@@ -13,12 +21,6 @@ use super::server::Server;
 use super::shares::Owner;
 use super::tls::{Admitted, NotAdmitted, TlsEntrance};
 use super::websocket::{self, HandshakeFailure, MqttStream};
-use std::net::IpAddr;
-use std::sync::Arc;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
-use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout_at};
 
 /// A listener as its connections see it.
 pub(super) struct Entrance {

@@ -1,9 +1,10 @@
 //! A tree of topic levels in which a stretch without branches is one node: it has at most twice as many nodes as values, however
 //! many levels those have, and a stretch is compared as a whole.
 
+use std::collections::BTreeMap;
+
 use super::marks::{self, HASH, Mark};
 use super::work::Slice;
-use std::collections::BTreeMap;
 
 /// Values by topic or filter. The wildcards `+` and `#` are levels like any other.
 pub(super) struct Tree<T> {
@@ -231,8 +232,9 @@ impl<T> Drop for Tree<T> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
+
+    use super::*;
 
     impl<T> Tree<T> {
         /// Every node has its reason.

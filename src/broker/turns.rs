@@ -1,10 +1,12 @@
 //! Turns for work that nobody waits for, such as the end of a connection, and for work that is long: when a thousand clients leave
 //! at once, or ten ask for much, the others are served in between.
 
-use super::work::{SLICE_UNITS, Slice};
 use std::future::poll_fn;
 use std::pin::Pin;
+
 use tokio::sync::{Semaphore, SemaphorePermit};
+
+use super::work::{SLICE_UNITS, Slice};
 
 /// How many pieces of such work are done each time all tasks that are ready have run.
 pub(super) const PER_ROUND: usize = 8;
@@ -104,12 +106,14 @@ impl<'a> Queue<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use rand::{RngExt, SeedableRng};
-    use rand_chacha::ChaCha8Rng;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use rand::{RngExt, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
     use tokio::sync::mpsc;
+
+    use super::*;
 
     #[tokio::test]
     async fn others_run_between_the_rounds() {

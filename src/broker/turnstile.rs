@@ -3,13 +3,15 @@
 //! Who has more to send than that waits again, behind the others. So nobody is before another by more than a turn, however much it
 //! sends, and a thousand connections are not all woken for the room of a few.
 
-use super::bus::lock;
-use super::gate::Gate;
-use super::lane::Lane;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
+
 use tokio::sync::Notify;
+
+use super::bus::lock;
+use super::gate::Gate;
+use super::lane::Lane;
 
 /// Those who wait before one lane. There are at most as many as there are connections.
 #[derive(Default)]

@@ -1,10 +1,11 @@
 //! The users file: one `user:hash` a line. Blank lines, and lines that begin with `#`, are left alone.
 
-use super::password::StoredPassword;
-use crate::text;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+
+use super::password::StoredPassword;
+use crate::text;
 
 /// The largest users file that is read, in bytes.
 pub const USERS_FILE_BYTES_MAX: usize = 16 << 20;
@@ -171,8 +172,9 @@ pub fn check_user_name(name: &str) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
+
+    use super::*;
 
     const HASH: &str = "$7$1$c2FsdHNhbHQ=$aGFzaGhhc2g=";
 

@@ -1,10 +1,11 @@
 //! Going through a tree of topics by a filter, a slice at a time: where a slice ended is a topic, so that the tree may change in between.
 
+use std::cmp::Ordering;
+use std::ops::Bound;
+
 use super::marks::{self, HASH, Mark, PLUS};
 use super::tree::{Node, Tree, split_level};
 use super::work::Slice;
-use std::cmp::Ordering;
-use std::ops::Bound;
 
 /// How far a walk is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -214,9 +215,10 @@ fn compare<'a>(stretch: Option<&str>, mut topic: Option<&'a str>) -> Way<'a> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::mqtt::{filter_matches, is_topic_filter};
-    use proptest::prelude::*;
 
     fn tree<'a>(topics: impl IntoIterator<Item = &'a str>) -> Tree<()> {
         let mut tree = Tree::default();

@@ -2,17 +2,12 @@
 //!
 //! Packets and messages need not begin or end together, so the stream knows no packets. A text message ends it.
 
-use super::config::WebSocket;
-use super::first_words::Spoken;
-use super::memory::Charge;
-use super::peer::UnderWay;
-use super::refused::Cause;
-use super::tally::Shown;
-use bytes::{Buf, Bytes, BytesMut};
-use futures_util::{Sink, Stream};
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes, BytesMut};
+use futures_util::{Sink, Stream};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::machine::TryParse;
@@ -22,6 +17,13 @@ use tokio_tungstenite::tungstenite::http::{HeaderValue, StatusCode};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
+
+use super::config::WebSocket;
+use super::first_words::Spoken;
+use super::memory::Charge;
+use super::peer::UnderWay;
+use super::refused::Cause;
+use super::tally::Shown;
 
 /// The subprotocol [MQTT-6.0.0-3].
 const SUBPROTOCOL: &str = "mqtt";

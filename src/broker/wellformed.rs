@@ -3,9 +3,10 @@
 //! The codec takes text with NULs, properties that come twice, blocks that are longer than they say, and bytes that follow
 //! the end of a packet. It runs after these checks and reads what they let through.
 
+use std::ops::Range;
+
 use super::codec::{self, Version, kind};
 use super::reason::Reason;
-use std::ops::Range;
 
 /// How a property's value is written.
 #[derive(Clone, Copy)]
@@ -274,8 +275,9 @@ impl<'a> Reader<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
+
+    use super::*;
 
     #[test]
     fn a_property_comes_once_and_only_where_it_belongs() {

@@ -1,5 +1,10 @@
 //! A client's will: what is published for it when it goes without saying goodbye.
 
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rumqttd::protocol::{LastWill, LastWillProperties};
+
 use super::access::{Action, Identity};
 use super::memory::{Charge, Holder, MemoryKind};
 use super::properties::ApplicationProperties;
@@ -9,9 +14,6 @@ use super::server::Server;
 use super::source::Source;
 use super::tally::Shown;
 use crate::mqtt::{Qos, Sender};
-use bytes::Bytes;
-use rumqttd::protocol::{LastWill, LastWillProperties};
-use std::sync::Arc;
 
 /// What a will takes of memory beside what it says.
 const WILL_BYTES: usize = 256;

@@ -4,6 +4,7 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::task::Poll;
+
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 /// What one write did.

@@ -144,8 +144,9 @@ fn reload(node: &Node, file: Option<&ConfigFile>) {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use nearfar::{broker, deployment};
+
+    use super::*;
 
     #[test]
     fn a_node_that_dies_ends_the_program_with_a_status_of_its_own() {

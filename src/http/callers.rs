@@ -47,8 +47,9 @@ impl Callers {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use tokio::task::JoinSet;
+
+    use super::*;
 
     fn address(host: u8) -> IpAddr {
         [10, 0, 0, host].into()

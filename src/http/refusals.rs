@@ -94,8 +94,9 @@ impl Refusals {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::collections::HashSet;
+
+    use super::*;
 
     #[test]
     fn every_reason_has_a_name_and_a_counter_of_its_own() {

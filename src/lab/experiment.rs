@@ -7,11 +7,11 @@ mod recording;
 mod timetable;
 mod turns;
 
-pub use fleet::{Fleet, FleetError, with_devices};
-pub use inputs::{Inputs, WINDOWS_MAX};
-pub use recording::{ROWS_MAX, RecordedRow, RecordingFault, read_recording};
-pub use timetable::{Due, Group, Pace, Timetable, requests_expected};
-pub use turns::Turns;
+pub use self::fleet::{Fleet, FleetError, with_devices};
+pub use self::inputs::{Inputs, WINDOWS_MAX};
+pub use self::recording::{ROWS_MAX, RecordedRow, RecordingFault, read_recording};
+pub use self::timetable::{Due, Group, Pace, Timetable, requests_expected};
+pub use self::turns::Turns;
 
 #[cfg(test)]
 mod tests;

@@ -15,19 +15,21 @@ mod selection;
 
 use std::time::Duration;
 
-pub use accuracy::{Accuracy, DetectionFindings};
-pub use answer::{Answer, FURTHER_MAX};
-pub use consumption::Consumption;
-pub use contrast::Contrast;
-pub use curve::{CDF_STEPS_MAX, TIME_BINS_MAX, TimeBin};
-pub use lateness::{
+pub use self::accuracy::{Accuracy, DetectionFindings};
+pub use self::answer::{Answer, FURTHER_MAX};
+pub use self::consumption::Consumption;
+pub use self::contrast::Contrast;
+pub use self::curve::{CDF_STEPS_MAX, TIME_BINS_MAX, TimeBin};
+pub use self::lateness::{
     LATENESS_INTERVAL_SHARE_MAX, LATENESS_LATENCY_SHARE_MAX, LATENESS_MEDIAN_SHARE_MAX, Lateness,
 };
-pub use placement::{ChoiceCount, Counts, DeadlineMisses, PlacementFindings, RepeatFindings, StageFindings};
+pub use self::placement::{
+    ChoiceCount, Counts, DeadlineMisses, PlacementFindings, RepeatFindings, StageFindings,
+};
 
+use self::selection::Selection;
 use super::observation::Run;
 use super::statistics::{Bootstrap, EnergyModel};
-use selection::Selection;
 
 /// How findings are made.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]

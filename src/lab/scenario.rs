@@ -14,7 +14,7 @@ use std::time::Duration;
 use crate::network::Profile;
 use crate::placement;
 
-pub use document::{Document, SWEEP_POINTS_MAX, ScenarioError};
+pub use self::document::{Document, SWEEP_POINTS_MAX, ScenarioError};
 
 /// An experiment.
 #[derive(Debug, Clone, PartialEq)]

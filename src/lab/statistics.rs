@@ -11,10 +11,10 @@ mod normal;
 mod proportion;
 mod samples;
 
-pub use bootstrap::{Bootstrap, Interval, MEAN_GROUPS_MAX, RESAMPLES_DEFAULT};
-pub use classification::{Confusion, Detection, detection_delay, disagreements, roc_auc};
-pub use difference::{Difference, Verdict};
-pub use energy::EnergyModel;
-pub use kolmogorov_smirnov::ks_distance;
-pub use proportion::{Proportion, deadline_misses};
-pub use samples::{PERCENTILES, Samples, Summary};
+pub use self::bootstrap::{Bootstrap, Interval, MEAN_GROUPS_MAX, RESAMPLES_DEFAULT};
+pub use self::classification::{Confusion, Detection, detection_delay, disagreements, roc_auc};
+pub use self::difference::{Difference, Verdict};
+pub use self::energy::EnergyModel;
+pub use self::kolmogorov_smirnov::ks_distance;
+pub use self::proportion::{Proportion, deadline_misses};
+pub use self::samples::{PERCENTILES, Samples, Summary};

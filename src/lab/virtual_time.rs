@@ -17,9 +17,9 @@ mod simulation;
 
 use std::time::Duration;
 
-pub use cost::CostModel;
-pub use path::Path;
-pub use simulation::simulate;
+pub use self::cost::CostModel;
+pub use self::path::Path;
+pub use self::simulation::simulate;
 
 use super::experiment::{Fleet, Group};
 use super::scenario::{Arrivals, HybridPlacement, Placement, Scenario};

@@ -18,9 +18,9 @@ mod state_dict;
 mod value;
 mod view;
 
-pub use limits::Limits;
-use limits::Over;
-pub(super) use pickle::PROTO;
+pub use self::limits::Limits;
+use self::limits::Over;
+pub(super) use self::pickle::PROTO;
 
 use super::foreign;
 use super::tensors::RawTensor;

@@ -11,15 +11,16 @@ mod shape;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-pub(super) use layers::expected_tensors;
-pub use layers::{Activation, Layer, Returns};
 use serde::Deserialize;
-pub use shape::{Layout, Order};
-pub(super) use shape::{Shape, shape_after, windows};
 
+pub(super) use self::layers::expected_tensors;
+pub use self::layers::{Activation, Layer, Returns};
+pub use self::shape::{Layout, Order};
+pub(super) use self::shape::{Shape, shape_after, windows};
+
+use self::locate::line_of;
 use super::detector::Feature;
 use super::normalise::Normalisation;
-use locate::line_of;
 
 /// The name of the file that describes a model, in the model's directory.
 pub(super) const CONFIG_FILE: &str = "config.json";

@@ -7,8 +7,8 @@
 mod frame;
 mod scale;
 
-pub use frame::{Frame, HEIGHT, WIDTH, deadline_line};
-pub use scale::Scale;
+pub use self::frame::{Frame, HEIGHT, WIDTH, deadline_line};
+pub use self::scale::Scale;
 
 use maud::{Markup, html};
 

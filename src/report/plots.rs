@@ -6,11 +6,11 @@ mod stages;
 mod sweep;
 mod timeline;
 
-pub use accuracy::accuracy;
-pub use latency::{latency, latency_file};
-pub use stages::stages;
-pub use sweep::{Curve, curves};
-pub use timeline::timeline;
+pub use self::accuracy::accuracy;
+pub use self::latency::{latency, latency_file};
+pub use self::stages::stages;
+pub use self::sweep::{Curve, curves};
+pub use self::timeline::timeline;
 
 use maud::{Markup, html};
 

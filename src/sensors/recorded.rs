@@ -12,13 +12,13 @@ mod columns;
 mod error;
 mod parquet;
 
-pub use columns::{Columns, FeatureColumns};
-pub use error::{RecordingError, Suggestion};
+pub use self::columns::{Columns, FeatureColumns};
+pub use self::error::{RecordingError, Suggestion};
 
+use self::columns::{Chosen, Time};
 use self::parquet::ParquetRows;
 use crate::inference::whole_number;
 use crate::text::{self, Unmarked};
-use columns::{Chosen, Time};
 
 /// The longest row, and the longest header, in bytes; without it, one unclosed quote would swallow the file.
 pub const RECORD_BYTES_MAX: usize = 1 << 20;

@@ -3,7 +3,6 @@
 use std::net::IpAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::names::of_oid;
 use time::OffsetDateTime;
 use x509_parser::der_parser::oid::Oid;
 use x509_parser::extensions::GeneralName;
@@ -11,6 +10,8 @@ use x509_parser::parse_x509_certificate;
 use x509_parser::prelude::{X509Certificate, X509Name, X509Version};
 use x509_parser::public_key::PublicKey;
 use x509_parser::time::ASN1Time;
+
+use super::names::of_oid;
 
 /// A longer name of a stranger's certificate is cut.
 const NAME_CHARACTERS_MAX: usize = 200;

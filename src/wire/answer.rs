@@ -51,10 +51,11 @@ fn has_shape(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::inference::{Caller, DeviceId, ErrorCode, Refusal, Stages};
     use crate::wire::{Answer, write_error, write_result};
-    use std::time::Duration;
 
     fn result(full: bool) -> Vec<u8> {
         let time = Duration::from_millis(1);

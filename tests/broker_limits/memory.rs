@@ -1,11 +1,13 @@
 //! Memory for all: whoever has most gives way when it gets scarce, and the others lose nothing.
 
-use crate::mqtt::{Client, Connect, PATIENCE, start};
-use crate::{empty_user_properties, reached};
-use nearfar::broker::{Broker, Config, Limit, Limits, MemoryKind};
 use std::io::Write;
 use std::net::SocketAddr;
 use std::time::Instant;
+
+use nearfar::broker::{Broker, Config, Limit, Limits, MemoryKind};
+
+use crate::mqtt::{Client, Connect, PATIENCE, start};
+use crate::{empty_user_properties, reached};
 
 const MIB: usize = 1 << 20;
 /// The addresses of who takes everything, and of who has little.

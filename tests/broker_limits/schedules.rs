@@ -1,14 +1,16 @@
 //! Clients that publish, read and acknowledge when they like, against queues that are always full: whoever waits for room, for a window or
 //! for its turn is served once there is some, and nothing that was acknowledged is lost.
 
-use super::mqtt::{Client, Connect, PATIENCE, start};
-use nearfar::broker::{Config, Limits, SharedStrategy};
-use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::net::SocketAddr;
 use std::time::Instant;
+
+use nearfar::broker::{Config, Limits, SharedStrategy};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use super::mqtt::{Client, Connect, PATIENCE, start};
 
 const TOPICS: [&str; 4] = ["a", "b/1", "b/2", "c"];
 const PLAIN: [&str; 4] = ["a", "b/+", "#", "+/2"];

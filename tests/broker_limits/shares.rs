@@ -1,11 +1,13 @@
 //! What all clients share and one of them takes whole: others get their part of it all the same, and lose nothing.
 
-use crate::mqtt::{Client, Connect, PATIENCE, Packet, start};
-use crate::reached;
-use nearfar::broker::{Access, Authentication, Broker, Config, Limit, Limits, Login};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
+
+use nearfar::broker::{Access, Authentication, Broker, Config, Limit, Limits, Login};
+
+use crate::mqtt::{Client, Connect, PATIENCE, Packet, start};
+use crate::reached;
 
 /// Believes whoever says a name, so that no test waits for a password's hash.
 struct Gullible;

@@ -1,11 +1,13 @@
 //! `pending_policy = "wait"`: publishers wait for whoever is slow, and nothing that was acknowledged is lost.
 
-use super::mqtt::{Client, Connect, PATIENCE, Packet, start};
-use nearfar::broker::{Broker, Config, Limit, Limits, PendingPolicy};
-use nearfar::mqtt::Message;
 use std::net::SocketAddr;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+
+use nearfar::broker::{Broker, Config, Limit, Limits, PendingPolicy};
+use nearfar::mqtt::Message;
+
+use super::mqtt::{Client, Connect, PATIENCE, Packet, start};
 
 const PAYLOAD_BYTES: usize = 40;
 

@@ -1,11 +1,13 @@
 //! What the broker tells of itself below `$SYS/broker/`: who is told what, and that it is so.
 
-use super::mqtt::{Client, Connect, PATIENCE, Packet, packet, start, string};
-use nearfar::broker::{AccessRules, AttemptLimits, Broker, Config, Guard, Users, WideFilters};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use nearfar::broker::{AccessRules, AttemptLimits, Broker, Config, Guard, Users, WideFilters};
+
+use super::mqtt::{Client, Connect, PATIENCE, Packet, packet, start, string};
 
 /// Often, so that a test need not wait for it.
 const INTERVAL: Duration = Duration::from_millis(20);

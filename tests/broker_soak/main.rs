@@ -23,9 +23,9 @@ use std::sync::mpsc::sync_channel;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use broker::Node;
-use device::{Device, Times};
-use mqtt::{Client, Connect};
+use self::broker::Node;
+use self::device::{Device, Times};
+use self::mqtt::{Client, Connect};
 
 /// Requests of the device before the abuse begins.
 const CALM_REQUESTS: usize = 100;

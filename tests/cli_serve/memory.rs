@@ -1,15 +1,16 @@
 //! What a process takes of memory: with every buffer of the broker filled at once from one address, under a bound, it stays within it and
 //! serves who has little; requests under way are bounded by it too; and what is free goes back to the system.
 
-use crate::mqtt::{Client, Connect, PATIENCE, packet, string};
-use crate::prometheus::scrape;
-use crate::support::process::{Process, nearfar, nearfar_logging, ready_address};
-use crate::support::{MODEL, request};
 use std::fs;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::thread;
 use std::time::{Duration, Instant};
+
+use crate::mqtt::{Client, Connect, PATIENCE, packet, string};
+use crate::prometheus::scrape;
+use crate::support::process::{Process, nearfar, nearfar_logging, ready_address};
+use crate::support::{MODEL, request};
 
 /// What the broker may hold, and what the process may take, which has a program, its threads and an allocator beside that.
 const MEMORY_MAX: usize = 96 << 20;

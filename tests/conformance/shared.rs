@@ -1,8 +1,9 @@
 //! The statements of MQTT 5 about shared subscriptions, and what members owe each other beyond them.
 
+use std::net::SocketAddr;
+
 use super::mqtt::{Client, Connect, packet, start_default, string};
 use super::{PUBACK, ack, assert_disconnects, wait_until_parked};
-use std::net::SocketAddr;
 
 #[test]
 fn mqtt_4_8_2_1_a_share_has_a_name_and_a_filter() {

@@ -2,17 +2,19 @@
 #![allow(dead_code)] // each test target uses its own part
 #![allow(clippy::unwrap_used)] // helpers of tests fail by panicking
 
-use crate::mqtt::PATIENCE;
-use nearfar::broker::Tls;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, SanType};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use nearfar::broker::Tls;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, SanType};
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 use tokio_rustls::rustls::{
     ClientConfig, ClientConnection, RootCertStore, StreamOwned, SupportedProtocolVersion,
 };
+
+use crate::mqtt::PATIENCE;
 
 /// A TLS client's side of a connection; the handshake happens with the first byte.
 pub type Stream = StreamOwned<ClientConnection, TcpStream>;

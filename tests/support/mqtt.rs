@@ -2,10 +2,11 @@
 #![allow(dead_code)] // each test target uses its own part
 #![allow(clippy::unwrap_used)] // helpers of tests fail by panicking
 
-use nearfar::broker::{Broker, Config, raise_open_files_max};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
+
+use nearfar::broker::{Broker, Config, raise_open_files_max};
 
 /// Far longer than anything here takes; a test that waits this long has failed.
 pub const PATIENCE: Duration = Duration::from_secs(20);

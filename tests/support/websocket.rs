@@ -2,10 +2,11 @@
 #![allow(dead_code)] // each test target uses its own part
 #![allow(clippy::unwrap_used)] // helpers of tests fail by panicking
 
-use crate::mqtt::PATIENCE;
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+
+use crate::mqtt::PATIENCE;
 
 pub const CONTINUATION: u8 = 0;
 pub const TEXT: u8 = 1;

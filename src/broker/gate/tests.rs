@@ -1,7 +1,8 @@
 //! A gate against random schedules: whoever waits passes once there is room, in the order of coming.
 
-use super::*;
 use proptest::prelude::*;
+
+use super::*;
 
 const BYTES_MAX: usize = 40;
 

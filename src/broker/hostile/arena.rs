@@ -1,19 +1,21 @@
 //! A broker without sockets, and what must be true of it after every run.
 
+use std::future::Future;
+use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Once};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
+
 use super::super::arrival;
 use super::super::bus::Bus;
 use super::super::config::{Config, ConnectionLimits, Limits};
 use super::super::peer::{Peer, UnderWay};
 use super::super::reached::LimitsReached;
 use super::super::server::{self, Server};
-use std::future::Future;
-use std::net::Ipv4Addr;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Once};
-use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
-use tokio::sync::watch;
-use tokio::task::{JoinHandle, JoinSet};
 
 /// Far longer than anything here takes; a broker that needs this long has failed.
 pub const PATIENCE: Duration = Duration::from_secs(20);

@@ -4,13 +4,6 @@
 //! Work is counted ([`work`](super::super::work)), so that a seed finds the same on every machine; microseconds are told beside it. The packets
 //! of each kind grow from one another: whichever was at least as dear as its parent is a parent itself.
 
-use super::super::codec::put_varint;
-use super::super::work::{self, BYTES_PER_UNIT, SLICE_UNITS};
-use super::arena::{Arena, nobody};
-use super::mutate::{Seed, Seeds};
-use super::runtime;
-use rand::RngExt;
-use rand_chacha::ChaCha8Rng;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
@@ -18,7 +11,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
+
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::super::codec::put_varint;
+use super::super::work::{self, BYTES_PER_UNIT, SLICE_UNITS};
+use super::arena::{Arena, nobody};
+use super::mutate::{Seed, Seeds};
+use super::runtime;
 
 /// The largest packet's properties, which are gone through in one go, and a slice before and after that.
 const UNITS_IN_A_ROW_MAX: u64 = ((1 << 20) / BYTES_PER_UNIT + 2 * SLICE_UNITS) as u64;

@@ -1,8 +1,9 @@
 //! Valid MQTT packets of every kind, and some that only a wrong client would send, from a small world of names.
 
-use super::super::codec::{Version, put_varint};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
+
+use super::super::codec::{Version, put_varint};
 
 const CLIENT_IDS: [&str; 6] = ["", "a", "b", "c", "$x/+", "ü"];
 const TOPICS: [&str; 10] = ["t", "t/u", "t/u/v", "s/0", "s/1", "ü/x", "\u{1}", "$SYS/x", "", "t/+"];

@@ -1,12 +1,13 @@
 //! A client at the other end of an in-memory stream: sends whole or in pieces, reads or does not, and leaves as it likes.
 
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+
 use super::super::arrival;
 use super::super::codec::varint;
 use super::super::router::poll_now;
 use super::arena::{Arena, PATIENCE, nobody};
-use rand::RngExt;
-use rand_chacha::ChaCha8Rng;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
 /// What the stream holds in each direction: little, so that the broker meets clients that do not read.
 const STREAM_BYTES: usize = 4 * 1_024;

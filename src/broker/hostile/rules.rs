@@ -1,13 +1,14 @@
 //! Tests: access rules that somebody damaged are read or refused, and none lets a client have what it denies.
 
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
+
 use super::super::access::{Action, Identity};
 use super::super::rules::AccessRules;
 use super::mutate::mutate_text;
 use super::rules_grammar::{ACTIONS, Rules, filter, identity, universe};
 use super::text_campaign;
 use crate::mqtt::filter_matches;
-use rand::RngExt;
-use rand_chacha::ChaCha8Rng;
 
 /// Clients that are asked about, for each file, and filters for each client.
 const CLIENTS: usize = 3;

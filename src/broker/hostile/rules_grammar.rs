@@ -1,9 +1,10 @@
 //! Valid access rules from a small grammar, as text and as what the text means for one topic.
 
-use super::super::access::{Action, Identity};
-use crate::mqtt::{filter_matches, is_topic_filter};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
+
+use super::super::access::{Action, Identity};
+use crate::mqtt::{filter_matches, is_topic_filter};
 
 pub const ACTIONS: [Action; 3] = [Action::Publish, Action::Subscribe, Action::Will];
 /// Users and client ids; those with wildcards and slashes must not become levels.

@@ -1,10 +1,11 @@
 //! Tests: a users file that somebody damaged is read or refused, and no password in it takes long to check.
 
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
+
 use super::super::users::Users;
 use super::mutate::mutate_text;
 use super::text_campaign;
-use rand::RngExt;
-use rand_chacha::ChaCha8Rng;
 
 /// What a file may ask for; the reader's own bounds, written down a second time.
 const ITERATIONS_MAX: u64 = 1_000_000;

@@ -1,5 +1,12 @@
 //! Tests: MQTT in WebSocket messages, through our adapter into a connection.
 
+use std::cell::Cell;
+use std::sync::Arc;
+
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
+use tokio::io::DuplexStream;
+
 use super::super::arrival;
 use super::super::config::{ConnectionLimits, WebSocket};
 use super::super::memory::Charge;
@@ -12,11 +19,6 @@ use super::frames::{carrying, odd_frame, odd_request, request};
 use super::mutate::mutate;
 use super::packets::{Speaker, plain_connect};
 use super::peer::Peer;
-use rand::RngExt;
-use rand_chacha::ChaCha8Rng;
-use std::cell::Cell;
-use std::sync::Arc;
-use tokio::io::DuplexStream;
 
 /// From here on a campaign is long enough to say how far its clients got.
 const CONNECTIONS_TELLING: u32 = 100;

@@ -1,8 +1,9 @@
 //! The table `[options]` of `rumqttd.toml`: what this broker does beside rumqttd, in Mosquitto's words where it has some.
 
+use std::time::Duration;
+
 use super::super::config::Config;
 use super::{SettingsError, Table};
-use std::time::Duration;
 
 const KEYS: &[&str] = &["sys_interval_s", "check_retain_source"];
 

@@ -1,9 +1,10 @@
 //! `[v4.NAME.tls]`: rumqttd's keys for rustls, and one of our own, `identity`.
 
+use std::path::{Path, PathBuf};
+
 use super::{SettingsError, Table, Value, line};
 use crate::broker::certificates::{self, CertificateError};
 use crate::broker::config::{IdentitySource, Tls};
-use std::path::{Path, PathBuf};
 
 const TLS_KEYS: &[&str] = &["certpath", "keypath", "capath", "identity"];
 

@@ -1,9 +1,11 @@
 //! `[ws.NAME]`: a listener for MQTT over WebSocket, with one key of our own, `allowed_origins`.
 
+use std::path::Path;
+
+use tokio_tungstenite::tungstenite::http::Uri;
+
 use super::{LISTENER_KEYS, SettingsError, Table, Value, read_listener_table};
 use crate::broker::config::{Listener, WebSocket};
-use std::path::Path;
-use tokio_tungstenite::tungstenite::http::Uri;
 
 /// Origins that one listener may name.
 const ORIGINS_MAX: usize = 1_000;

@@ -1,13 +1,15 @@
 //! Groups and members' queues against random schedules: whoever waits is served once there is room.
 
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use proptest::prelude::*;
+
 use super::super::access::Action;
 use super::super::memory::Memory;
 use super::super::shares::Owner;
 use super::*;
 use crate::broker::member_queue::{MEMBER_QUEUE_BYTES, MEMBER_QUEUE_MESSAGES};
-use bytes::Bytes;
-use proptest::prelude::*;
-use std::collections::BTreeMap;
 
 const GROUPS: usize = 5;
 const MEMBERS: usize = 4;

@@ -289,8 +289,9 @@ pub fn payload(
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::time::Duration;
+
+    use super::*;
 
     const ERRORS: &str = "error/";
 

@@ -109,8 +109,9 @@ fn tell(news: &[NotifyState<'_>]) {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::cell::Cell;
+
+    use super::*;
 
     thread_local! {
         /// How often the watchdog was fed.

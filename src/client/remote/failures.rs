@@ -123,8 +123,9 @@ impl FailureCounters {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::collections::HashSet;
+
+    use super::*;
 
     #[test]
     fn every_kind_has_a_name_and_a_counter_of_its_own() {
