@@ -1,10 +1,11 @@
-//! The library without the command line: one node serves a model at the edge and in the cloud, a client asks both.
+//! The library without the command line: one node serves a model at the edge and in
+//! the cloud, a client asks both.
 //!
 //! ```text
 //! cargo run --example edge_vs_cloud
 //! ```
-//! Nothing else has to run. The same request gives the same prediction at both; only the way there differs. To ask a
-//! node that runs by itself (`nearfar serve models/anomaly_detector`), see `sensor.rs`.
+//! Nothing else has to run. The same request gives the same prediction at both; only the way there
+//! differs. To ask a node that runs by itself (`nearfar serve models/anomaly_detector`), see `sensor.rs`.
 
 use std::error::Error;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! A vibration sensor: raw samples of a bearing become windows, windows become 32 features, features a request.
+//! A vibration sensor: raw samples of a bearing become windows, windows become 32
+//! features, features a request.
 //!
 //! The bearing is simulated; put your accelerometer's samples in place of `bearing.window(..)`.
 //! ```text

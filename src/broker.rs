@@ -1,8 +1,9 @@
 //! The embedded MQTT broker: 3.1.1 and 5 on every listener, and in-process links beside them.
 //!
-//! rumqttd's router carries messages; everything that a client can send meets our own front door first, which owns subscriptions,
-//! quality of service, sessions, retained messages, wills and every limit. Whatever a client sends is handled, refused by the
-//! standard's means, or ends that one connection. It runs on two threads of its own, and ends with [`Broker::stop`].
+//! rumqttd's router carries messages; everything that a client can send meets our own front
+//! door first, which owns subscriptions, quality of service, sessions, retained messages, wills
+//! and every limit. Whatever a client sends is handled, refused by the standard's means, or
+//! ends that one connection. It runs on two threads of its own, and ends with [`Broker::stop`].
 //!
 //! ```no_run
 //! use nearfar::broker::{Broker, Config};
@@ -241,14 +242,16 @@ impl Broker {
     /// Binds every listener, starts the router and the I/O thread, and returns when clients can connect.
     ///
     /// # Errors
-    /// [`BrokerError`] when an address cannot be had, a limit makes no sense, or the system has no thread left.
+    /// [`BrokerError`] when an address cannot be had, a limit makes no sense, or the
+    /// system has no thread left.
     pub fn start(config: Config) -> Result<Self, BrokerError> {
         let broker = Self::bind(config)?;
         broker.open();
         Ok(broker)
     }
 
-    /// The same, but clients that connect wait until [`open`](Self::open): in-process links can subscribe before the first message.
+    /// The same, but clients that connect wait until [`open`](Self::open): in-process
+    /// links can subscribe before the first message.
     ///
     /// # Errors
     /// As [`start`](Self::start).
@@ -301,7 +304,8 @@ impl Broker {
         &self.endpoints
     }
 
-    /// An in-process client, without a socket. Its messages are never lost to lag: publishing connections wait for it.
+    /// An in-process client, without a socket. Its messages are never lost to lag:
+    /// publishing connections wait for it.
     ///
     /// # Errors
     /// [`BrokerError::Router`] when the router has ended or takes no more links.
@@ -310,9 +314,9 @@ impl Broker {
         link::link(&self.server.bus, false)
     }
 
-    /// The same for one that answers: each QoS 1 or 2 message that it receives has a receipt, and its publisher is acknowledged
-    /// when that is settled; if it is dropped instead, the publisher is refused (3.1.1: disconnected), so that it may send the
-    /// message again.
+    /// The same for one that answers: each QoS 1 or 2 message that it receives has a receipt,
+    /// and its publisher is acknowledged when that is settled; if it is dropped instead, the
+    /// publisher is refused (3.1.1: disconnected), so that it may send the message again.
     ///
     /// # Errors
     /// As [`link`](Self::link).
@@ -321,7 +325,8 @@ impl Broker {
         link::link(&self.server.bus, true)
     }
 
-    /// Takes no more publishes that want an acknowledgement: their clients send them again, elsewhere or later. Before a node stops.
+    /// Takes no more publishes that want an acknowledgement: their clients send them
+    /// again, elsewhere or later. Before a node stops.
     pub fn drain(&self) {
         self.server.bus.drain();
     }
@@ -331,19 +336,20 @@ impl Broker {
         self.server.cause_of_death().is_none()
     }
 
-    /// What all that clients make it hold may take of memory: [`Limits::memory_max`], or what stands for it where none is configured.
+    /// What all that clients make it hold may take of memory: [`Limits::memory_max`], or
+    /// what stands for it where none is configured.
     pub fn memory_max(&self) -> usize {
         self.server.bus.memory.max()
     }
 
-    /// What makes no progress, in words, where something has not for [`Config::stalled_after`]: the I/O thread, the router, or whoever
-    /// receives at a link that is [watched](LinkSubscriber::watch).
+    /// What makes no progress, in words, where something has not for [`Config::stalled_after`]: the
+    /// I/O thread, the router, or whoever receives at a link that is [watched](LinkSubscriber::watch).
     pub fn stalled(&self) -> Option<String> {
         self.server.bus.stalled(self.server.config.stalled_after)
     }
 
-    /// Calls `tell` with the cause when the router ends although nobody stopped the broker; at once when it has. From then on
-    /// nothing is delivered, and clients are told that the server is unavailable.
+    /// Calls `tell` with the cause when the router ends although nobody stopped the broker; at once when
+    /// it has. From then on nothing is delivered, and clients are told that the server is unavailable.
     pub fn on_death(&self, tell: impl FnOnce(String) + Send + 'static) {
         self.server.on_death(Box::new(tell));
     }
@@ -353,8 +359,8 @@ impl Broker {
         self.server.statistics()
     }
 
-    /// Reads the listeners' certificates and everything in [`Config::reloads`] again; connections that exist go on. What cannot
-    /// be used stays as it was.
+    /// Reads the listeners' certificates and everything in [`Config::reloads`] again;
+    /// connections that exist go on. What cannot be used stays as it was.
     ///
     /// # Errors
     /// What is wrong, a line for each. The rest was read again all the same.
@@ -367,8 +373,8 @@ impl Broker {
         if faults.is_empty() { Ok(()) } else { Err(faults.join("\n")) }
     }
 
-    /// Delivers what was published before, says goodbye to every client (reason 0x8B to those of MQTT 5), waits for them at
-    /// most `grace`, and ends the broker's threads. In-process links end too.
+    /// Delivers what was published before, says goodbye to every client (reason 0x8B to those of MQTT
+    /// 5), waits for them at most `grace`, and ends the broker's threads. In-process links end too.
     pub fn stop(mut self, grace: Duration) {
         self.end(grace);
     }
@@ -401,7 +407,8 @@ impl Drop for Broker {
 }
 
 fn runtime() -> io::Result<Runtime> {
-    // One thread: it keeps each client's packets in order without locks, and was measured faster than several.
+    // One thread: it keeps each client's packets in order without locks, and was
+    // measured faster than several.
     tokio::runtime::Builder::new_current_thread().enable_all().build()
 }
 

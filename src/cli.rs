@@ -28,15 +28,18 @@ pub const EXIT_CONFIG: u8 = 2;
 const EXIT_FAILURE: u8 = 1;
 /// Exit status when the node died under us and a supervisor should start it again (BSD's EX_SOFTWARE).
 const EXIT_NODE_DIED: u8 = 70;
-/// Exit status when accepted requests were left behind: their senders may have to send them again (BSD's EX_TEMPFAIL).
+/// Exit status when accepted requests were left behind: their senders may have to
+/// send them again (BSD's EX_TEMPFAIL).
 const EXIT_LEFT_BEHIND: u8 = 75;
 
-/// An MQTT broker and an ML inference node in one binary: put a model next to your sensors, and measure what distance costs.
+/// An MQTT broker and an ML inference node in one binary: put a model next to your
+/// sensors, and measure what distance costs.
 #[derive(Parser)]
 #[command(version, about, max_term_width = 110)]
 pub struct Cli {
-    /// What is logged to standard error, such as info, debug or nearfar=debug [default: RUST_LOG, or info for serve
-    /// and broker, and warnings for the others]. The router within the broker logs only where it is named, as in debug,rumqttd=info
+    /// What is logged to standard error, such as info, debug or nearfar=debug [default:
+    /// RUST_LOG, or info for serve and broker, and warnings for the others]. The router
+    /// within the broker logs only where it is named, as in debug,rumqttd=info
     #[arg(long, global = true, value_name = "FILTER")]
     pub log: Option<String>,
     /// How log lines look
@@ -74,7 +77,8 @@ pub enum Command {
     Broker(broker::Args),
     /// Measure answers a second and latency, of a node of its own or of a broker elsewhere
     Bench(Box<bench::Args>),
-    /// Run an experiment with placements, or take measurements of them, and compare: with confidence intervals and a verdict
+    /// Run an experiment with placements, or take measurements of them, and compare:
+    /// with confidence intervals and a verdict
     Compare(Box<compare::Args>),
     /// Ask a running node whether it answers; the exit status tells
     Health(health::Args),

@@ -1,4 +1,5 @@
-//! The local client: how a deployment reaches a broker. It carries bytes and topics, and knows no model and no JSON.
+//! The local client: how a deployment reaches a broker. It carries bytes and topics,
+//! and knows no model and no JSON.
 //!
 //! One trait, two implementations: [`InProcess`] over the embedded broker's own link, [`Remote`] to a broker
 //! elsewhere, in rumqttc's packets. A deployment cannot tell them apart.
@@ -17,12 +18,12 @@ use crate::mqtt::Message;
 
 /// A node's connection to one broker.
 pub trait Client: Send + Sync {
-    /// Subscribes to `filters` under `name`, and opens the two halves of a conversation. Requests that want an acknowledgement
-    /// get it when `acknowledge` says.
+    /// Subscribes to `filters` under `name`, and opens the two halves of a conversation.
+    /// Requests that want an acknowledgement get it when `acknowledge` says.
     ///
     /// # Errors
-    /// [`ClientError`] when the broker is gone or refuses. A broker that is merely away for now is no error: see
-    /// [`state`](Self::state).
+    /// [`ClientError`] when the broker is gone or refuses. A broker that is merely away
+    /// for now is no error: see [`state`](Self::state).
     fn open(
         &self,
         name: &str,
@@ -30,15 +31,15 @@ pub trait Client: Send + Sync {
         acknowledge: Acknowledge,
     ) -> Result<Conversation, ClientError>;
 
-    /// The same for messages that are for every node alike, so that no share group and no partition keeps some of them away. They are
-    /// acknowledged when they have come.
+    /// The same for messages that are for every node alike, so that no share group and
+    /// no partition keeps some of them away. They are acknowledged when they have come.
     ///
     /// # Errors
     /// As [`open`](Self::open).
     fn follow(&self, name: &str, topics: &[String]) -> Result<Conversation, ClientError>;
 
-    /// Every conversation is open: requests may come. Before this no broker elsewhere is connected to, because it may have
-    /// kept requests for a conversation that is not open yet.
+    /// Every conversation is open: requests may come. Before this no broker elsewhere is
+    /// connected to, because it may have kept requests for a conversation that is not open yet.
     fn begin(&self) {}
 
     /// Whether requests can arrive now.
@@ -47,13 +48,14 @@ pub trait Client: Send + Sync {
     /// Waits until the state differs from `known`, or `wait` has passed, and returns the state then.
     fn wait_for_change(&self, known: &State, wait: Duration) -> State;
 
-    /// What makes no progress, in words, although that takes no broker: a thread of the client's, or whoever receives requests. A restart
-    /// would help.
+    /// What makes no progress, in words, although that takes no broker: a thread of the
+    /// client's, or whoever receives requests. A restart would help.
     fn stalled(&self) -> Option<String> {
         None
     }
 
-    /// How often its connection could not be made or has ended, by the reason; `None` where there is none that could.
+    /// How often its connection could not be made or has ended, by the reason; `None`
+    /// where there is none that could.
     fn failures(&self) -> Option<Failures> {
         None
     }
@@ -65,8 +67,8 @@ pub trait Client: Send + Sync {
 /// When a QoS 1 or 2 request is acknowledged to its sender.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Acknowledge {
-    /// When it has been answered: it carries a [`Receipt`](crate::mqtt::Receipt), which the answer takes back. If the node fails
-    /// before, the sender sends it again.
+    /// When it has been answered: it carries a [`Receipt`](crate::mqtt::Receipt), which
+    /// the answer takes back. If the node fails before, the sender sends it again.
     #[default]
     OnAnswer,
     /// When the broker has it.
@@ -83,9 +85,9 @@ pub struct Conversation {
 
 /// Sends messages.
 pub trait Publisher: Send + Sync {
-    /// Hands every message to the broker, in order, and leaves `batch` empty. A message's receipt is settled once the broker has
-    /// it for good. Waits at most `wait` for room in a full
-    /// outbox; the intake thread must not wait at all.
+    /// Hands every message to the broker, in order, and leaves `batch` empty. A
+    /// message's receipt is settled once the broker has it for good. Waits at most
+    /// `wait` for room in a full outbox; the intake thread must not wait at all.
     ///
     /// # Errors
     /// [`ClientError`] when some could not be handed over; they are gone.

@@ -1,6 +1,7 @@
 //! What a person configures: a file, the environment and flags become the pieces a node is built from, once.
 //!
-//! Every other module has a plain `Config` of its own and never reads files or the environment; this one composes them.
+//! Every other module has a plain `Config` of its own and never reads files or the
+//! environment; this one composes them.
 
 mod access_files;
 mod cloud_section;

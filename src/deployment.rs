@@ -1,12 +1,14 @@
-//! A deployment joins a model, a simulated network and topics: requests come in, each leaves as one result or error.
+//! A deployment joins a model, a simulated network and topics: requests come in,
+//! each leaves as one result or error.
 //!
 //! ```text
 //! intake ──▶ uplink ──▶ queue ──▶ worker ──▶ downlink ──▶ outbox
 //! (thread)   (delay     (bounded) (thread)   (delay       (encodes,
 //!             line)                           line)        publishes)
 //! ```
-//! Without a simulated network the delay line does not run and the worker publishes by itself. A heavy model may have several
-//! workers. A hybrid has two such ways, to the edge and to the cloud, between one intake and one outbox: see `junction`.
+//! Without a simulated network the delay line does not run and the worker publishes
+//! by itself. A heavy model may have several workers. A hybrid has two such ways, to
+//! the edge and to the cloud, between one intake and one outbox: see `junction`.
 
 mod crowd;
 mod duplicates;
@@ -91,31 +93,35 @@ pub struct Config {
     pub wire: wire::Limits,
     /// Bounds of the workers and their queues.
     pub worker: worker::Config,
-    /// How many threads call the model, each a copy of its own; between 1 and [`WORKERS_MAX`]. More than one is for heavy models and machines with cores to spare. Answers to one
-    /// device keep the order of its requests; those to different devices may overtake one another. Default 1.
+    /// How many threads call the model, each a copy of its own; between 1 and [`WORKERS_MAX`]. More
+    /// than one is for heavy models and machines with cores to spare. Answers to one device keep
+    /// the order of its requests; those to different devices may overtake one another. Default 1.
     pub workers: usize,
-    /// The most requests between arrival and answer; beyond it they are refused as `OVERLOADED`. Default 65,536.
+    /// The most requests between arrival and answer; beyond it they are refused as
+    /// `OVERLOADED`. Default 65,536.
     pub in_flight_max: usize,
-    /// What those take of memory that are not small. Default 256 MiB; a node makes it less where it has little memory.
+    /// What those take of memory that are not small. Default 256 MiB; a node makes it
+    /// less where it has little memory.
     pub in_flight_bytes_max: usize,
-    /// How long after its arrival a request may still start; later it is refused as `DEADLINE_EXCEEDED`. An MQTT 5 message
-    /// expiry counts too, whichever is earlier. Default none.
+    /// How long after its arrival a request may still start; later it is refused as
+    /// `DEADLINE_EXCEEDED`. An MQTT 5 message expiry counts too, whichever is earlier. Default none.
     pub deadline: Option<Duration>,
     /// Members of a result beyond the six of the contract.
     pub members: wire::Members,
-    /// Applies a second sigmoid to every prediction, as the replaced system's cloud service did by mistake; only for
-    /// comparing with baselines that were recorded with it.
+    /// Applies a second sigmoid to every prediction, as the replaced system's cloud service
+    /// did by mistake; only for comparing with baselines that were recorded with it.
     pub double_sigmoid: bool,
     /// Whose word a request's device id is. Default the payload's.
     pub device_id_from: DeviceIdFrom,
-    /// Whether all requests of a device must come to this deployment, in their order, so that no share group can have them.
-    /// Default false.
+    /// Whether all requests of a device must come to this deployment, in their order, so
+    /// that no share group can have them. Default false.
     pub ordered: bool,
     /// When a QoS 1 or 2 request is acknowledged. Default when it has been answered.
     pub acknowledge: Acknowledge,
     /// How far back a QoS 1 or 2 request that comes again is known, and gets the same answer.
     pub duplicates: Window,
-    /// The cloud of a hybrid, which chooses between it and the edge for each request. Default none: one site answers all of them.
+    /// The cloud of a hybrid, which chooses between it and the edge for each request.
+    /// Default none: one site answers all of them.
     pub hybrid: Option<Box<Hybrid>>,
 }
 
@@ -256,11 +262,12 @@ pub struct Deployment {
 }
 
 impl Deployment {
-    /// Starts the deployment's threads and subscribes to its request topics. The cloud of a hybrid has a copy of the same model.
+    /// Starts the deployment's threads and subscribes to its request topics. The cloud
+    /// of a hybrid has a copy of the same model.
     ///
     /// # Errors
-    /// [`DeploymentError`] when there cannot be as many workers, a thread cannot be started, or the broker refuses the
-    /// subscription.
+    /// [`DeploymentError`] when there cannot be as many workers, a thread cannot be
+    /// started, or the broker refuses the subscription.
     pub fn start(config: Config, detector: Detector, client: &dyn Client) -> Result<Self, DeploymentError> {
         Self::start_with_cloud(config, detector, None, client)
     }
@@ -396,8 +403,8 @@ impl Deployment {
         self.publisher.stop_receiving();
     }
 
-    /// Waits until `deadline` for every accepted request to be answered, then ends. Returns the final counts; what is in
-    /// flight in them was left behind.
+    /// Waits until `deadline` for every accepted request to be answered, then ends.
+    /// Returns the final counts; what is in flight in them was left behind.
     pub fn finish(mut self, deadline: Instant) -> Statistics {
         self.stop_receiving();
         // The intake ends once the broker has confirmed the end of the subscription.

@@ -1,7 +1,8 @@
 //! Vibration features: 32 numbers, 16 for each of two axes, that summarise one window of raw acceleration.
 //!
-//! They are the inputs of the shipped detector. The window's mean is taken away first, so an accelerometer's offset
-//! and gravity do not matter. With `x` the window without its mean and `s` its standard deviation (population):
+//! They are the inputs of the shipped detector. The window's mean is taken away
+//! first, so an accelerometer's offset and gravity do not matter. With `x` the
+//! window without its mean and `s` its standard deviation (population):
 //!
 //! | feature | definition | unit |
 //! |---|---|---|
@@ -10,8 +11,8 @@
 //! | `crest`, `shape` | `peak / rms`, `rms / mean_abs` | 1 |
 //! | `band_A_B` | `sqrt(4/n² · sum of abs(X)² over A <= f < B)`, `X` the real FFT of `x` times a symmetric Hann window | g |
 //!
-//! The definitions fit any unit of acceleration; the detector was trained on g. A window that does not vibrate at all
-//! has 0 for every feature, the dimensionless ones included.
+//! The definitions fit any unit of acceleration; the detector was trained on g. A window
+//! that does not vibrate at all has 0 for every feature, the dimensionless ones included.
 
 use std::f64::consts::TAU;
 use std::fmt;
@@ -73,16 +74,16 @@ pub const FEATURE_UNITS: [&str; FEATURES] = [
     "g", "g", "g", "g", "1", "1", "1", "1", "g", "g", "g", "g", "g", "g", "g", "g",
 ];
 
-/// Where one band ends and the next begins. The last band includes its upper edge, which is the Nyquist frequency at
-/// [`SAMPLE_RATE_HZ`].
+/// Where one band ends and the next begins. The last band includes its upper edge,
+/// which is the Nyquist frequency at [`SAMPLE_RATE_HZ`].
 const BAND_EDGES_HZ: [f64; 9] = [0.0, 200.0, 500.0, 1_000.0, 2_000.0, 4_000.0, 6_400.0, 9_600.0, 12_800.0];
 const BANDS: usize = BAND_EDGES_HZ.len() - 1;
 
 /// A deviation this small beside the offset it rides on is rounding, not vibration.
 const ROUNDING: f64 = 1e-12;
 
-/// Computes the features of windows of one length; owns the FFT's plan and every buffer, so that a call allocates
-/// nothing.
+/// Computes the features of windows of one length; owns the FFT's plan and every
+/// buffer, so that a call allocates nothing.
 ///
 /// ```
 /// use nearfar::features::{Extractor, FEATURE_NAMES, SAMPLE_RATE_HZ, WINDOW_SAMPLES};
@@ -111,8 +112,8 @@ impl Extractor {
     /// A band above half the sample rate is always 0; what lies above 12.8 kHz is in no band.
     ///
     /// # Errors
-    /// [`FeatureError::Window`] unless there are 2 to [`WINDOW_SAMPLES_MAX`] samples, [`FeatureError::SampleRate`]
-    /// unless the rate is finite and above 0.
+    /// [`FeatureError::Window`] unless there are 2 to [`WINDOW_SAMPLES_MAX`] samples,
+    /// [`FeatureError::SampleRate`] unless the rate is finite and above 0.
     pub fn new(samples: usize, sample_rate_hz: f64) -> Result<Self, FeatureError> {
         if !(2..=WINDOW_SAMPLES_MAX).contains(&samples) {
             return Err(FeatureError::Window { samples });
@@ -138,12 +139,12 @@ impl Extractor {
         self.centred.len()
     }
 
-    /// Computes the features of one window: the horizontal axis `h` and the vertical axis `v`, in g, in the order of
-    /// [`FEATURE_NAMES`]. The arithmetic is f64; every feature is finite.
+    /// Computes the features of one window: the horizontal axis `h` and the vertical axis `v`,
+    /// in g, in the order of [`FEATURE_NAMES`]. The arithmetic is f64; every feature is finite.
     ///
     /// # Errors
-    /// [`FeatureError::Length`] when an axis is not [`samples`](Self::samples) long, [`FeatureError::NonFinite`] when
-    /// a sample is NaN or infinite.
+    /// [`FeatureError::Length`] when an axis is not [`samples`](Self::samples) long,
+    /// [`FeatureError::NonFinite`] when a sample is NaN or infinite.
     pub fn extract(&mut self, h: &[f32], v: &[f32]) -> Result<[f32; FEATURES], FeatureError> {
         self.check(Axis::H, h)?;
         self.check(Axis::V, v)?;

@@ -1,6 +1,7 @@
 //! Health and metrics over HTTP, on a port of their own: for probes, Prometheus and people.
 //!
-//! It only tells: nothing can be changed here, and no device, topic or payload is named. Whoever reaches the port may read it.
+//! It only tells: nothing can be changed here, and no device, topic or payload is
+//! named. Whoever reaches the port may read it.
 //!
 //! ```no_run
 //! use nearfar::{Node, deployment, http};
@@ -164,8 +165,8 @@ async fn serve(listener: TcpListener, observer: Observer, mut stopped: oneshot::
                     callers.add(peer.ip(), connections.spawn(converse(stream, observer.clone(), Arc::clone(&refusals))));
                 }
                 Err(error) => {
-                    // Mostly out of file descriptors. The connection stays in the system's queue, so trying again at
-                    // once would spin.
+                    // Mostly out of file descriptors. The connection stays in the system's queue, so
+                    // trying again at once would spin.
                     if warnings.is_due() {
                         warn!(%error, "cannot accept a connection for health and metrics");
                     }
@@ -183,7 +184,8 @@ async fn converse(stream: TcpStream, observer: Observer, refusals: Arc<Refusals>
         Refusal::of_status(response.status()).into_iter().for_each(|refusal| refusals.count(refusal));
         async { Ok::<_, Infallible>(response) }
     });
-    // A probe or a scrape comes every few seconds, and for that a kept connection saves nothing worth its bounds.
+    // A probe or a scrape comes every few seconds, and for that a kept connection saves
+    // nothing worth its bounds.
     let connection = http1::Builder::new()
         .keep_alive(false)
         .timer(TokioTimer::new())

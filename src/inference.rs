@@ -18,8 +18,8 @@ pub const REQUEST_ID_BYTES_MAX: usize = 128;
 
 /// A device's name, fit to stand as one level of a topic.
 ///
-/// 1 to 128 bytes of UTF-8 without `/`, `+`, `#`, NUL or control characters, not starting with `$`: anything else
-/// would let one device write to another's topics.
+/// 1 to 128 bytes of UTF-8 without `/`, `+`, `#`, NUL or control characters, not
+/// starting with `$`: anything else would let one device write to another's topics.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct DeviceId(CompactString);
 
@@ -64,7 +64,8 @@ pub struct Caller {
     pub request_id: Option<String>,
 }
 
-/// One valid request: as many finite numbers as the model has inputs, in the units the model's `config.json` names.
+/// One valid request: as many finite numbers as the model has inputs, in the units
+/// the model's `config.json` names.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Request {
     /// Who asks.
@@ -144,7 +145,8 @@ impl fmt::Display for Site {
     }
 }
 
-/// Why a hybrid placement has a request answered where it does. The names on the wire are a contract with clients.
+/// Why a hybrid placement has a request answered where it does. The names on the
+/// wire are a contract with clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Reason {
     /// The site was expected to answer in time, or did before the other one was asked.

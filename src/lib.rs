@@ -1,4 +1,5 @@
-//! An MQTT broker and an ML inference node in one: put a model next to your sensors, and measure what distance costs.
+//! An MQTT broker and an ML inference node in one: put a model next to your sensors,
+//! and measure what distance costs.
 //!
 //! Requests flow in one direction:
 //! ```text
@@ -26,10 +27,11 @@
 //! assert!((0.0..=1.0).contains(&probability));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
-//! The modules, in reading order: [`inference`] (the vocabulary), [`wire`] (JSON), [`mqtt`] (messages and topics), [`model`],
-//! [`network`] (delays), [`worker`] (batching), [`placement`] (which site answers), [`broker`], [`client`], [`deployment`] (joins them), [`node`] (composes
-//! deployments), [`http`] (health and metrics), [`config`], [`features`] and [`sensors`] (where requests come from), [`lab`] (what
-//! experiments say), [`report`] (the same as a page and as JSON).
+//! The modules, in reading order: [`inference`] (the vocabulary), [`wire`] (JSON), [`mqtt`]
+//! (messages and topics), [`model`], [`network`] (delays), [`worker`] (batching), [`placement`]
+//! (which site answers), [`broker`], [`client`], [`deployment`] (joins them), [`node`] (composes
+//! deployments), [`http`] (health and metrics), [`config`], [`features`] and [`sensors`] (where
+//! requests come from), [`lab`] (what experiments say), [`report`] (the same as a page and as JSON).
 
 pub mod broker;
 pub mod client;

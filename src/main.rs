@@ -6,8 +6,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-/// Gives what is free back to the system within some seconds, from a thread of its own. glibc's allocator, which the library and
-/// other systems keep, holds what lies below the last piece that is in use for ever.
+/// Gives what is free back to the system within some seconds, from a thread of its own. glibc's allocator,
+/// which the library and other systems keep, holds what lies below the last piece that is in use for ever.
 #[cfg(all(target_os = "linux", target_env = "gnu", any(target_arch = "x86_64", target_arch = "aarch64")))]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;

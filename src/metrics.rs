@@ -1,6 +1,7 @@
 //! The ledger of requests: what came, how each ended, how long it took.
 //!
-//! `received = answered + errors by code + in flight` holds at every moment, because all of it changes under one lock.
+//! `received = answered + errors by code + in flight` holds at every moment, because
+//! all of it changes under one lock.
 
 mod histogram;
 mod hybrid;
@@ -28,9 +29,11 @@ pub struct Statistics {
     pub undelivered: u64,
     /// Response topics that were refused; the request's result went to its ordinary topic only.
     pub response_topics_refused: u64,
-    /// Answers that came on a request topic, the deployment's own or another's: they were dropped, and are counted as nothing else.
+    /// Answers that came on a request topic, the deployment's own or another's: they
+    /// were dropped, and are counted as nothing else.
     pub answers_dropped: u64,
-    /// QoS 1 and 2 requests that came again and were given the answer of the first time; they are received and answered too.
+    /// QoS 1 and 2 requests that came again and were given the answer of the first time;
+    /// they are received and answered too.
     pub repeated: u64,
     /// How often the simulated network was changed.
     pub network_changes: u64,
@@ -141,8 +144,8 @@ struct Counts {
 }
 
 impl Ledger {
-    /// Counts `requests` arrivals and returns how many were in flight before them. Each of them is in flight until
-    /// [`end`](Self::end) counts its answer or its refusal.
+    /// Counts `requests` arrivals and returns how many were in flight before them. Each
+    /// of them is in flight until [`end`](Self::end) counts its answer or its refusal.
     pub fn receive(&self, requests: usize) -> usize {
         let mut state = self.lock();
         let before = state.counts.in_flight;

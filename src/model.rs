@@ -1,12 +1,14 @@
-//! What a model is to the rest of the node: rows of features in, probabilities out. No tensor type leaves here.
+//! What a model is to the rest of the node: rows of features in, probabilities out.
+//! No tensor type leaves here.
 //!
 //! ```text
 //!  MODEL path ──▶ load ──▶ config (config.json) ─────────┐    (normalise inside)
 //!                   ├────▶ checkpoint (.pt, safely) ──┐  ├──▶ network ──▶ Detector
 //!                   └────▶ safetensors ───────────────┴──┘    (dense, conv, lstm, sequence)
 //! ```
-//! [`Detector`] is a loaded model with what is known about it, [`convert`] turns a PyTorch checkpoint into safetensors,
-//! [`inspect`] describes a model for people. Nothing here knows MQTT, JSON payloads or an async runtime.
+//! [`Detector`] is a loaded model with what is known about it, [`convert`] turns a
+//! PyTorch checkpoint into safetensors, [`inspect`] describes a model for people.
+//! Nothing here knows MQTT, JSON payloads or an async runtime.
 
 mod checkpoint;
 mod config;
@@ -43,25 +45,26 @@ pub trait Model: Send {
 
     /// Scores a batch of feature vectors.
     ///
-    /// `rows` is row-major f32 `(batch, inputs)`, in the units the model's `config.json` names; normalisation happens
-    /// inside. `predictions` is cleared and receives one probability in `[0, 1]` per row, in the order of the rows.
-    /// A row whose output is not finite, or is not in `[0, 1]` where the model promises a probability, receives NaN:
-    /// it is refused alone, and does not spoil its batch.
+    /// `rows` is row-major f32 `(batch, inputs)`, in the units the model's `config.json` names;
+    /// normalisation happens inside. `predictions` is cleared and receives one probability in `[0, 1]`
+    /// per row, in the order of the rows. A row whose output is not finite, or is not in `[0, 1]` where
+    /// the model promises a probability, receives NaN: it is refused alone, and does not spoil its batch.
     ///
     /// # Errors
     /// When `rows` is not a whole number of rows, or the forward pass fails.
     fn predict(&mut self, rows: &[f32], predictions: &mut Vec<f32>) -> Result<(), ModelError>;
 
-    /// Another instance that answers alike, for one more thread. What never changes, such as weights, is best shared.
+    /// Another instance that answers alike, for one more thread. What never changes,
+    /// such as weights, is best shared.
     ///
     /// `None`, the default, for a model of which there can be only one; it cannot have several workers.
     fn replica(&self) -> Option<Box<dyn Model>> {
         None
     }
 
-    /// Whether a row takes microseconds, whatever its values, so that waking another thread would cost more than the model does. Then the thread that
-    /// reads requests calls a [`replica`](Self::replica) itself while no worker is busy. One that does
-    /// not return then stalls the node, which says so.
+    /// Whether a row takes microseconds, whatever its values, so that waking another thread would cost
+    /// more than the model does. Then the thread that reads requests calls a [`replica`](Self::replica)
+    /// itself while no worker is busy. One that does not return then stalls the node, which says so.
     ///
     /// False, the default, for a model that may take its time.
     fn is_prompt(&self) -> bool {

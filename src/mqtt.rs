@@ -56,7 +56,8 @@ pub struct Message {
     pub is_duplicate: bool,
     /// Received: when the broker took it from its publisher's connection, where that is known.
     pub received_at: Option<Instant>,
-    /// Received: what its publisher waits for. Published: whose publisher waits for this message, as its answer.
+    /// Received: what its publisher waits for. Published: whose publisher waits for this
+    /// message, as its answer.
     pub receipt: Option<Receipt>,
 }
 
@@ -93,7 +94,8 @@ pub struct Properties {
     pub user_properties: UserProperties,
 }
 
-/// Whether `topic` may be published to: not empty, no wildcard, no NUL, at most 65,535 bytes (MQTT 3.1.1, 4.7).
+/// Whether `topic` may be published to: not empty, no wildcard, no NUL, at most
+/// 65,535 bytes (MQTT 3.1.1, 4.7).
 pub fn is_topic_name(topic: &str) -> bool {
     !topic.is_empty()
         && topic.len() <= TOPIC_BYTES_MAX
@@ -178,7 +180,8 @@ pub fn levels_cover<'a, 'b>(
     loop {
         match (outer.next(), inner.next()) {
             (Some("#"), _) | (None, None) => return true,
-            // `+/#` is every topic there is, for each has a first level. Further down `a/#` is also `a`, which `a/+/#` is not.
+            // `+/#` is every topic there is, for each has a first level. Further down `a/#` is
+            // also `a`, which `a/+/#` is not.
             (Some("+"), Some("#")) => return is_first && outer.next() == Some("#"),
             (Some("+"), Some(_)) => {}
             (Some(a), Some(b)) if a == b => {}
@@ -224,8 +227,8 @@ mod tests {
         }
     }
 
-    /// Every topic of up to five levels, each one of `a`, `b` or empty. The empty topic is among them: no client may name it,
-    /// but `/#` and `+` match it.
+    /// Every topic of up to five levels, each one of `a`, `b` or empty. The empty topic
+    /// is among them: no client may name it, but `/#` and `+` match it.
     fn topics() -> Vec<String> {
         let mut topics = vec![String::new(), "a".to_owned(), "b".to_owned()];
         let mut longest = topics.clone();

@@ -1,4 +1,5 @@
-//! The simulated network: what happens to each message on its way, and the line that keeps it for as long as that takes.
+//! The simulated network: what happens to each message on its way, and the line that
+//! keeps it for as long as that takes.
 
 mod bandwidth;
 mod chain;

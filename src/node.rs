@@ -113,7 +113,8 @@ pub enum NodeError {
         "deployment {0:?} takes device ids from the clients that send requests, and a broker elsewhere does not tell who they are"
     )]
     SendersUnknown(String),
-    /// A deployment needs all requests of a device in order, and a share group gives them to any of its members.
+    /// A deployment needs all requests of a device in order, and a share group gives
+    /// them to any of its members.
     #[error(
         "deployment {0:?} is ordered, and requests of one device go to any member of share group {1:?}: take devices by partition instead"
     )]
@@ -165,7 +166,8 @@ impl NodeBuilder {
         self
     }
 
-    /// Where the node's status goes: `{topic}/{node_id}`. Default `ml/inference/status`, and nowhere for a broker alone.
+    /// Where the node's status goes: `{topic}/{node_id}`. Default `ml/inference/status`,
+    /// and nowhere for a broker alone.
     pub fn status_topic(mut self, topic: impl Into<String>) -> Self {
         self.status_topic = Some(topic.into());
         self
@@ -195,9 +197,9 @@ impl NodeBuilder {
         self
     }
 
-    /// Adds a hybrid deployment, which has one model at the edge and another one in the cloud. Without a
-    /// [`hybrid`](deployment::Config::hybrid) in `config` it has the default one. With [`deployment`](Self::deployment) both sites
-    /// have the same model.
+    /// Adds a hybrid deployment, which has one model at the edge and another one in the
+    /// cloud. Without a [`hybrid`](deployment::Config::hybrid) in `config` it has the
+    /// default one. With [`deployment`](Self::deployment) both sites have the same model.
     pub fn hybrid(
         mut self,
         mut config: deployment::Config,
@@ -215,15 +217,15 @@ impl NodeBuilder {
         self
     }
 
-    /// Lets whoever may publish on `{topic}/{deployment}` change the simulated network of that deployment while the node runs: see
-    /// `docs/networks.md`. Default: nobody.
+    /// Lets whoever may publish on `{topic}/{deployment}` change the simulated network
+    /// of that deployment while the node runs: see `docs/networks.md`. Default: nobody.
     pub fn network_topic(mut self, topic: impl Into<String>) -> Self {
         self.network_topic = Some(topic.into());
         self
     }
 
-    /// Lets `observer` watch the node from now on: of use to whoever must answer for the node before it has started.
-    /// [`Node::observer`] is enough for everybody else.
+    /// Lets `observer` watch the node from now on: of use to whoever must answer for the
+    /// node before it has started. [`Node::observer`] is enough for everybody else.
     pub fn observer(mut self, observer: &Observer) -> Self {
         self.observer = observer.clone();
         self
@@ -231,8 +233,8 @@ impl NodeBuilder {
 
     /// Loads every model, starts the broker, then the deployments.
     ///
-    /// With an embedded broker the node is ready when this returns; with a broker elsewhere it may still be connecting:
-    /// see [`Node::wait_until_ready`].
+    /// With an embedded broker the node is ready when this returns; with a broker
+    /// elsewhere it may still be connecting: see [`Node::wait_until_ready`].
     ///
     /// # Errors
     /// [`NodeError`]; nothing is left running.
@@ -393,8 +395,8 @@ impl Node {
         NodeBuilder::default()
     }
 
-    /// The first listener of the embedded broker that takes MQTT over plain TCP; `None` when it has none, or the broker runs
-    /// elsewhere.
+    /// The first listener of the embedded broker that takes MQTT over plain TCP; `None`
+    /// when it has none, or the broker runs elsewhere.
     pub fn mqtt_address(&self) -> Option<SocketAddr> {
         self.endpoints().iter().find(|endpoint| endpoint.scheme == "mqtt").map(|endpoint| endpoint.address)
     }
@@ -487,8 +489,8 @@ impl Node {
         }
     }
 
-    /// Stops: no new requests, accepted ones are answered for at most `shutdown_grace`, then the broker ends. Returns every
-    /// deployment's final counts; requests still in flight in them were left behind.
+    /// Stops: no new requests, accepted ones are answered for at most `shutdown_grace`, then the broker
+    /// ends. Returns every deployment's final counts; requests still in flight in them were left behind.
     pub fn stop(mut self) -> Vec<(String, Statistics)> {
         let deadline = Instant::now() + self.shutdown_grace;
         self.observer.node_stops();

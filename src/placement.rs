@@ -1,8 +1,9 @@
-//! Which of two sites, the edge or the cloud, answers a request: the policies, and what they know of the cloud.
+//! Which of two sites, the edge or the cloud, answers a request: the policies, and
+//! what they know of the cloud.
 //!
-//! Nothing here waits, sends or looks at a clock: times are arguments, and what is to be done is a value that is returned. For each
-//! request there is a [`Course`]; the [`Chooser`] begins it and is told how each site's leg of it has ended. A [`Table`] holds the
-//! requests under way and does what comes of that.
+//! Nothing here waits, sends or looks at a clock: times are arguments, and what is to be done is a value
+//! that is returned. For each request there is a [`Course`]; the [`Chooser`] begins it and is told how
+//! each site's leg of it has ended. A [`Table`] holds the requests under way and does what comes of that.
 
 mod breaker;
 mod chooser;
@@ -26,8 +27,8 @@ pub use self::table::{Ends, Request, Table};
 pub struct Config {
     /// Who answers.
     pub policy: Policy,
-    /// How long the cloud may be silent about a request before the edge is asked too, and the cloud counts as having failed.
-    /// Default 1 s.
+    /// How long the cloud may be silent about a request before the edge is asked too,
+    /// and the cloud counts as having failed. Default 1 s.
     pub cloud_timeout: Duration,
     /// The cloud's answers that count as recent: no older than this. Default 30 s.
     pub recent_window: Duration,
@@ -81,7 +82,8 @@ pub enum Policy {
     Shadow,
 }
 
-/// How the cloud is kept in sight while the edge answers. A probe is a copy: the edge answers its request all the same.
+/// How the cloud is kept in sight while the edge answers. A probe is a copy: the
+/// edge answers its request all the same.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Probing {
     /// With fewer recent answers of the cloud than this, every request is a probe. Default 20.
@@ -118,7 +120,8 @@ impl Policy {
     }
 }
 
-/// The policy's name, and in brackets the parameters that say where requests go, such as `hedged (edge first, cloud after 20 ms)`.
+/// The policy's name, and in brackets the parameters that say where requests go,
+/// such as `hedged (edge first, cloud after 20 ms)`.
 impl fmt::Display for Policy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())?;

@@ -17,7 +17,8 @@ impl RateLimit {
         Self::bursts(every, 1)
     }
 
-    /// Lets `at_once` events through in each interval: the first of several that come together are of interest each.
+    /// Lets `at_once` events through in each interval: the first of several that come
+    /// together are of interest each.
     pub fn bursts(every: Duration, at_once: u32) -> Self {
         Self { every, at_once, began: None, passed: 0, held_back: 0 }
     }

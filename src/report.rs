@@ -1,7 +1,9 @@
-//! An experiment as a page for people and as JSON for programs. It shows what `lab::findings` found and computes no figure of its own.
+//! An experiment as a page for people and as JSON for programs. It shows what
+//! `lab::findings` found and computes no figure of its own.
 //!
-//! The page is one file: its style and its drawings are inside, it needs no script and asks no network, and it follows the reader's
-//! light or dark setting. Every text from a scenario is escaped. The same run gives the same bytes.
+//! The page is one file: its style and its drawings are inside, it needs no script
+//! and asks no network, and it follows the reader's light or dark setting. Every
+//! text from a scenario is escaped. The same run gives the same bytes.
 
 mod asked;
 mod details;
@@ -17,10 +19,11 @@ mod tables;
 use crate::lab::findings::Findings;
 use crate::lab::observation::Run;
 
-/// The version of `summary.json`: it changes when a member changes its meaning or goes, not when one is added.
+/// The version of `summary.json`: it changes when a member changes its meaning or
+/// goes, not when one is added.
 pub const FORMAT: u32 = 1;
-/// The most points of the sweeps that have tables and drawings of their own; all of them are in the table of the sweeps, up to
-/// [`SWEEP_ROWS_MAX`], and in `summary.json`.
+/// The most points of the sweeps that have tables and drawings of their own; all of them
+/// are in the table of the sweeps, up to [`SWEEP_ROWS_MAX`], and in `summary.json`.
 pub const POINTS_DRAWN_MAX: usize = 4;
 /// The most rows of the table of the sweeps.
 pub const SWEEP_ROWS_MAX: usize = 300;
@@ -57,7 +60,8 @@ impl Report<'_> {
         summary::summary(self)
     }
 
-    /// The distribution of the latencies of the first point as an SVG file of its own; nothing when nothing was answered.
+    /// The distribution of the latencies of the first point as an SVG file of its own;
+    /// nothing when nothing was answered.
     pub fn latency_svg(&self) -> Option<String> {
         let point = self.findings.points.first()?;
         Some(plots::latency_file(point)?.into_string())

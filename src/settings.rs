@@ -1,4 +1,5 @@
-//! Settings as a tree, from TOML or YAML alike, and a reader that forgets nothing: a key that nobody asked for is an error.
+//! Settings as a tree, from TOML or YAML alike, and a reader that forgets nothing: a
+//! key that nobody asked for is an error.
 
 mod fields;
 mod network;

@@ -1,4 +1,5 @@
-//! TOML read strictly: a wrong or misspelt key is an error that names line, key, what was found and what is expected.
+//! TOML read strictly: a wrong or misspelt key is an error that names line, key,
+//! what was found and what is expected.
 
 use std::fmt;
 
@@ -62,7 +63,8 @@ fn suggest(problem: &str) -> Option<String> {
     unknown_key(problem)?.1.map(str::to_owned)
 }
 
-/// The unknown key that serde's `problem` is about, and the known one that it most resembles; none for other problems.
+/// The unknown key that serde's `problem` is about, and the known one that it most
+/// resembles; none for other problems.
 ///
 /// serde words it as: unknown field `x`, expected one of `a`, `b`.
 pub fn unknown_key(problem: &str) -> Option<(&str, Option<&str>)> {
@@ -107,7 +109,8 @@ fn line_of_key(text: &str, key: &str) -> usize {
             return number + 1;
         }
     }
-    // A key that is not written out stands in its table, or its value was computed: the nearest parent says most.
+    // A key that is not written out stands in its table, or its value was computed: the
+    // nearest parent says most.
     key.rsplit_once('.').map_or(1, |(parent, _)| line_of_key(text, parent))
 }
 

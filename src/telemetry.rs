@@ -1,5 +1,5 @@
-//! Logs: structured, on standard error, filtered by `--log` or `RUST_LOG`. With the feature `opentelemetry` also traces, to a
-//! collector that OpenTelemetry's own environment variables name.
+//! Logs: structured, on standard error, filtered by `--log` or `RUST_LOG`. With the feature
+//! `opentelemetry` also traces, to a collector that OpenTelemetry's own environment variables name.
 
 #[cfg(feature = "opentelemetry")]
 mod traces;
@@ -25,8 +25,8 @@ pub enum LogFormat {
 pub const SERVICE_FILTER: &str = "warn,nearfar=info";
 /// What a command that ends by itself logs: what is wrong.
 pub const COMMAND_FILTER: &str = "warn";
-/// Stands before every filter: rumqttd's router logs only where it is named. It would report every client, and spells out the
-/// topic of every message for its spans, which takes longer than the message does.
+/// Stands before every filter: rumqttd's router logs only where it is named. It would report every client,
+/// and spells out the topic of every message for its spans, which takes longer than the message does.
 const ROUTER_FILTER: &str = "rumqttd=off";
 
 /// Holds a filter where none is given.
@@ -54,8 +54,9 @@ pub enum TelemetryError {
     Traces(String),
 }
 
-/// Starts logging: `write` puts lines on standard error, or elsewhere. `filter` is in `RUST_LOG`'s syntax, levels for all or for targets, and wins over it,
-/// and both over `default`. With the feature `opentelemetry` spans go to the collector that `OTEL_EXPORTER_OTLP_ENDPOINT` or
+/// Starts logging: `write` puts lines on standard error, or elsewhere. `filter` is in `RUST_LOG`'s
+/// syntax, levels for all or for targets, and wins over it, and both over `default`. With the
+/// feature `opentelemetry` spans go to the collector that `OTEL_EXPORTER_OTLP_ENDPOINT` or
 /// `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` names; without either, or without the feature, to none.
 ///
 /// # Errors
@@ -101,7 +102,8 @@ impl io::Write for Lines {
     }
 }
 
-/// Makes `span` part of the trace that a request says it belongs to (W3C Trace Context). Where no traces are sent, nothing.
+/// Makes `span` part of the trace that a request says it belongs to (W3C Trace
+/// Context). Where no traces are sent, nothing.
 pub fn continue_trace(span: &Span, traceparent: Option<&str>, tracestate: Option<&str>) {
     #[cfg(feature = "opentelemetry")]
     traces::set_parent(span, traceparent, tracestate);

@@ -1,6 +1,7 @@
 //! JSON to vocabulary and back: the members, sizes and shapes of requests, results and errors.
 //!
-//! The names and meanings are a contract with clients that exist; see `docs/wire.md`. Topics are not known here.
+//! The names and meanings are a contract with clients that exist; see
+//! `docs/wire.md`. Topics are not known here.
 
 mod answer;
 mod diagnose;

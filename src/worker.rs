@@ -1,12 +1,14 @@
-//! The workers of one model: they take whatever arrived while they were busy (natural batching), and answer all of it.
+//! The workers of one model: they take whatever arrived while they were busy
+//! (natural batching), and answer all of it.
 //!
 //! ```text
 //!  submit ──▶ lanes (one a device, bounded) ──▶ worker (a thread with a model) ──▶ answer
 //!                └── watch: what is late, and workers that hang ───────────────────┘
 //! ```
-//! There is no batching timer: an idle node answers at once, a busy one batches by itself. Devices have turns, so one that
-//! floods waits for itself. Whatever becomes of a job, it ends in one [`Done`]: from the model, or from [`Pool::submit`] when
-//! there is no room, or at its deadline, or when the model fails, panics or takes too long.
+//! There is no batching timer: an idle node answers at once, a busy one batches by
+//! itself. Devices have turns, so one that floods waits for itself. Whatever becomes of
+//! a job, it ends in one [`Done`]: from the model, or from [`Pool::submit`] when there
+//! is no room, or at its deadline, or when the model fails, panics or takes too long.
 
 mod guest;
 mod health;
@@ -36,8 +38,8 @@ pub struct Config {
     pub queue_policy: QueuePolicy,
     /// The most rows in one forward pass. Default 128, where a small network's cost per row is flat.
     pub batch_max: usize,
-    /// How long one forward pass may take. Beyond it its requests are refused as `INTERNAL` and another worker takes the place
-    /// of the one that hangs. Default 10 s; `None` for as long as it likes.
+    /// How long one forward pass may take. Beyond it its requests are refused as `INTERNAL` and another
+    /// worker takes the place of the one that hangs. Default 10 s; `None` for as long as it likes.
     pub inference_timeout: Option<Duration>,
 }
 
@@ -53,8 +55,8 @@ impl Default for Config {
     }
 }
 
-/// Who gives way when the queue is full. Whatever the policy, a device that has less than its share of the queue waiting (the
-/// bound divided by the devices that wait) loses nothing to one that has more.
+/// Who gives way when the queue is full. Whatever the policy, a device that has less than its share of
+/// the queue waiting (the bound divided by the devices that wait) loses nothing to one that has more.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum QueuePolicy {
     /// The newest request: the sender hears of it at once. What waits is served.
@@ -62,7 +64,8 @@ pub enum QueuePolicy {
     Refuse,
     /// The oldest request: new readings are worth more than old ones.
     DropOldest,
-    /// A device's newer request takes the place of the one that waits, full or not, which is answered `SUPERSEDED`.
+    /// A device's newer request takes the place of the one that waits, full or not,
+    /// which is answered `SUPERSEDED`.
     LatestPerDevice,
 }
 

@@ -1,4 +1,5 @@
-//! An acknowledged request is an answered request: when the embedded broker acknowledges, and what becomes of one that comes again.
+//! An acknowledged request is an answered request: when the embedded broker
+//! acknowledges, and what becomes of one that comes again.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as a test does")]
 
@@ -256,7 +257,8 @@ fn a_stopping_node_acknowledges_what_it_has_answered_and_nothing_else() {
     publish(&mut client, QOS_1, 1, &payload(1, 0.5));
     gate.wait_until_begun(&[0.5]);
     let stopping = std::thread::spawn(move || node.stop());
-    // Messages to nobody are acknowledged at once, until the node takes no more. If this gives up too early, the rest holds too.
+    // Messages to nobody are acknowledged at once, until the node takes no more. If
+    // this gives up too early, the rest holds too.
     let mut late = Client::v5(address, "late");
     late.stream.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
     loop {

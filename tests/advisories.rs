@@ -1,4 +1,5 @@
-//! Keeps crates with a known security advisory out of Cargo.lock, as far as tests/fixtures/advisories.toml knows them.
+//! Keeps crates with a known security advisory out of Cargo.lock, as far as
+//! tests/fixtures/advisories.toml knows them.
 #![allow(clippy::unwrap_used)] // helpers of tests fail by panicking
 
 use std::collections::BTreeMap;

@@ -1,4 +1,5 @@
-//! An answer for every request: bad ones, many at once, too many, and those that ask for an answer of their own.
+//! An answer for every request: bad ones, many at once, too many, and those that ask
+//! for an answer of their own.
 
 mod support;
 
@@ -30,7 +31,8 @@ fn serve(config: Config, detector: Detector) -> (Node, Sensor) {
     (node, sensor)
 }
 
-/// A model of one input that does what the input says: -1 panics, -2 fails, -3 answers NaN, others wait for a permit.
+/// A model of one input that does what the input says: -1 panics, -2 fails, -3
+/// answers NaN, others wait for a permit.
 struct Puppet {
     permits: Option<Receiver<()>>,
 }

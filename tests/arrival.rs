@@ -1,4 +1,5 @@
-//! When a request arrived is the broker's word: the simulated uplink, and the time that the answer tells, count from there.
+//! When a request arrived is the broker's word: the simulated uplink, and the time
+//! that the answer tells, count from there.
 
 mod support;
 

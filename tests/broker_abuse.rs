@@ -1,4 +1,5 @@
-//! What stops rumqttd's own broker, tried on ours: nothing of it may stop or disturb it. One test for each row of the list.
+//! What stops rumqttd's own broker, tried on ours: nothing of it may stop or disturb
+//! it. One test for each row of the list.
 #![allow(clippy::unwrap_used)] // helpers of tests fail by panicking
 
 #[path = "support/mqtt.rs"]
@@ -215,8 +216,8 @@ fn an_idle_connection_disturbs_nobody_and_is_timed_out() {
     assert_eq!((silent.next(), halfway.next()), (None, None));
 }
 
-/// Fewer file descriptors than connections: the limit cannot be lowered for one test alone, so the same path is taken
-/// by more sockets than the broker serves.
+/// Fewer file descriptors than connections: the limit cannot be lowered for one test
+/// alone, so the same path is taken by more sockets than the broker serves.
 #[test]
 fn more_sockets_than_the_broker_serves_are_closed_and_it_goes_on() {
     let mut config = Config::loopback();
@@ -260,8 +261,8 @@ fn a_router_that_dies_all_the_same_is_reported_and_clients_are_told() {
     assert!(hears.try_recv().is_ok(), "who asks late is told at once");
 }
 
-/// What is set aside while a SUBSCRIBE is answered, and brings no write when its turn comes, does not keep what follows it
-/// waiting for something else to happen.
+/// What is set aside while a SUBSCRIBE is answered, and brings no write when its
+/// turn comes, does not keep what follows it waiting for something else to happen.
 #[test]
 fn messages_set_aside_behind_a_subscribe_are_taken_to_the_last() {
     const OWN: usize = 900;
@@ -288,7 +289,8 @@ fn messages_set_aside_behind_a_subscribe_are_taken_to_the_last() {
     client.send(&client.publish_bytes("own", b"", 0, 0, &[]).repeat(OWN));
     client.publish("heard", b"last", 0);
     assert_eq!(other.receive().topic(), "heard");
-    // The publish behind the SUBSCRIBE waits for its answer, and the acknowledgement that makes room waits behind the publish.
+    // The publish behind the SUBSCRIBE waits for its answer, and the acknowledgement
+    // that makes room waits behind the publish.
     let rest = [
         client.subscribe_bytes("new", 0, 9, &[]),
         client.publish_bytes("own", b"", 0, 0, &[]),
@@ -381,7 +383,8 @@ fn an_old_retained_message_never_follows_a_new_one_however_slowly_a_client_reads
         publisher.publish_acked(&format!("r/{n:04}"), &[b'o'; 4_096], true);
     }
     let mut client = Client::v3(address, "c");
-    // More than the system's buffers take, so that the broker is not through with it when the next ones are published.
+    // More than the system's buffers take, so that the broker is not through with it
+    // when the next ones are published.
     client.send(&client.subscribe_bytes("r/#", 0, 1, &[]));
     assert_eq!(client.receive().first, 0x90);
     for n in [0, TOPICS / 2, TOPICS - 1] {

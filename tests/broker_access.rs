@@ -123,7 +123,8 @@ fn the_right_password_lets_in_and_every_other_is_refused_with_the_standards_code
     assert_eq!(guarded.broker.statistics().refused_connections, 12);
 }
 
-/// Lines as others write them, each for the password "pump-secret": `mosquitto_passwd` 2.1 by default, and with `-H sha512-pbkdf2`.
+/// Lines as others write them, each for the password "pump-secret":
+/// `mosquitto_passwd` 2.1 by default, and with `-H sha512-pbkdf2`.
 const WRITTEN_BY_OTHERS: [&str; 2] = [
     "pump:$argon2id$v=19$m=47104,t=1,p=1$AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8gISIjJCUmJygpKissLS4vMDEyMzQ1Njc4OTo7PD0+Pw$E1i0tKm5i8TY+wrAl01Q7qgOA3TzfHJDsKgH8p9Vys3XwacS9S1QugzmdOPeYYQMDGGEpgiX8g1r0yQq+FNUnQ",
     "pump:$7$1000$AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8gISIjJCUmJygpKissLS4vMDEyMzQ1Njc4OTo7PD0+Pw==$Gd/YZqm4y86gf9aRzuVVj+SYSTWMtJSA1jNgWgsBVtDppawRsD3Dm8hxU9hrJXl11bUlwHN9Nj6o6kuTFO3Q6w==",
@@ -263,7 +264,8 @@ fn a_subscription_is_allowed_only_if_all_that_it_can_bring_is() {
 fn a_refused_subscription_says_why_or_does_not() {
     let config = Config { refused_subscription: RefusedSubscription::Unspecified, ..Config::loopback() };
     let (_broker, address) = start(config);
-    // Topics that start with a dollar are nobody's, with rules or without, but for what the broker tells of itself.
+    // Topics that start with a dollar are nobody's, with rules or without, but for what
+    // the broker tells of itself.
     assert_eq!(Client::v5(address, "new").subscribe("$other/#", 0), 0x80);
     assert_eq!(guarded().client(Connect::v5("new"), "press").subscribe("#", 0), 0x87);
 }
@@ -445,7 +447,8 @@ fn a_rule_that_takes_a_part_away_withholds_it_from_then_on() {
     assert_eq!(next(&mut client), "3");
 }
 
-/// The retained messages that a new client of the chief's is given, and a new in-process subscriber; both get the same.
+/// The retained messages that a new client of the chief's is given, and a new
+/// in-process subscriber; both get the same.
 fn retained(guarded: &Guarded) -> Vec<String> {
     let mut chief = guarded.client(Connect::v3("reader"), "chief");
     assert_eq!(chief.subscribe("data/#", 0), 0);

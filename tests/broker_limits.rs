@@ -1,4 +1,5 @@
-//! Every limit, reached: the client that reaches it is told by the standard's means, it is counted, and nobody else notices.
+//! Every limit, reached: the client that reaches it is told by the standard's means,
+//! it is counted, and nobody else notices.
 #![allow(clippy::unwrap_used)] // helpers of tests fail by panicking
 
 #[path = "broker_limits/memory.rs"]
@@ -172,7 +173,8 @@ fn one_client_has_so_many_subscriptions_that_overlap() {
     let mut client = Client::v5(address, "c");
     let codes = ["x/1", "x/2", "x/3", "x/+", "+/1", "x/#", "+/2", "x/9", "x/+"]
         .map(|filter| client.subscribe(filter, 0));
-    // Names do not count against each other, nor does what no topic falls under twice, nor a subscription made again.
+    // Names do not count against each other, nor does what no topic falls under twice,
+    // nor a subscription made again.
     assert_eq!(codes, [0, 0, 0, 0, 0, 0x97, 0, 0, 0]);
     assert_eq!(client.subscribe("$share/group/x/#", 0), 0x97, "a group has a copy of its own");
     assert_eq!(client.subscribe("$share/group/y/2", 0), 0, "one other matches it");
@@ -315,8 +317,8 @@ fn unreleased_publishes_and_aliases_beyond_the_bounds_end_their_connection() {
     bystander.assert_unmoved();
 }
 
-/// What a session that was away gets on its return, of ten messages of 100 bytes of which so many are dropped; `None` when the
-/// session is gone.
+/// What a session that was away gets on its return, of ten messages of 100 bytes of
+/// which so many are dropped; `None` when the session is gone.
 fn kept_while_away(limits: Limits, dropped: u64) -> (Option<Vec<u8>>, Broker) {
     let (broker, address) = with(limits);
     let bystander = Bystander::new(address);
@@ -483,7 +485,8 @@ fn a_client_that_reads_nothing_is_not_read_from_and_then_disconnected() {
     bystander.assert_unmoved();
 }
 
-/// A large PUBLISH, a byte at a time: far more than a client with a keep-alive of a second can send before that is over.
+/// A large PUBLISH, a byte at a time: far more than a client with a keep-alive of a
+/// second can send before that is over.
 fn drops() -> impl Iterator<Item = Vec<u8>> {
     let publish = packet(0x30, &[&[0, 1, b't'][..], &[0; 10_000]].concat());
     publish.into_iter().take(100).map(|byte| vec![byte])
@@ -525,7 +528,8 @@ fn a_large_packet_on_a_slow_line_outlives_keep_alive_and_packet_timeout() {
     let (_broker, address) = with(limits);
     let mut slow = Client::accepted(address, &Connect { keep_alive_s: 1, ..Connect::v3("slow") });
     slow.subscribe("t", 0);
-    // Some 8 kB a second, for three seconds: the chunks are far enough apart that it takes longer than each of the limits.
+    // Some 8 kB a second, for three seconds: the chunks are far enough apart that it
+    // takes longer than each of the limits.
     let publish = packet(0x30, &[&[0, 1, b't'][..], &[7; 24_000]].concat());
     let (most, last) = publish.split_at(23_200);
     assert!(!trickle(&slow.stream, most.chunks(800).map(<[u8]>::to_vec)), "it is cut off");
@@ -564,8 +568,8 @@ fn what_waited_for_a_client_with_a_wide_window_comes_before_what_is_published_wh
     }
 }
 
-/// The router's answer to a SUBSCRIBE comes behind messages that there is no room for, and what would make room stands behind
-/// a PUBLISH that waits for that answer.
+/// The router's answer to a SUBSCRIBE comes behind messages that there is no room
+/// for, and what would make room stands behind a PUBLISH that waits for that answer.
 #[test]
 fn a_full_queue_keeps_nobody_from_subscribing_and_publishing() {
     let mut config = Config::loopback();

@@ -1,5 +1,5 @@
-//! A Mosquitto that is stopped and started while requests are under way: none is without an answer, and every device's come in
-//! order. Skipped where it is not installed.
+//! A Mosquitto that is stopped and started while requests are under way: none is without
+//! an answer, and every device's come in order. Skipped where it is not installed.
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as a test does")]
 
 #[path = "support/mosquitto.rs"]
@@ -73,7 +73,8 @@ fn send_round(address: SocketAddr, round: i64) {
 fn all_answers_survive(config: impl Fn(SocketAddr) -> RemoteConfig) {
     let Some(mut broker) = mosquitto::mosquitto() else { return };
     let address = broker.address();
-    // Some of a round are with the simulated network when the broker goes, some are answered, some have not been fetched.
+    // Some of a round are with the simulated network when the broker goes, some are
+    // answered, some have not been fetched.
     let far = Config::edge().network(Profile::constant(Duration::from_millis(30)));
     let node = Node::builder().remote_broker(RemoteConfig { receive_max: 60, ..config(address) });
     let node = node.deployment(far, MODEL).start().unwrap();

@@ -42,7 +42,8 @@ fn assert_served<S: Read + Write>(client: &mut Client<S>) {
 /// The handshake, and a CONNECT whose answer never comes; returns what the client's TLS says about it.
 fn refusal(mut stream: Stream) -> String {
     let said = stream.write_all(&Connect::v5("c").bytes()).and_then(|()| stream.flush());
-    // In TLS 1.3 a client that lacks a certificate is told after its own part of the handshake, when it reads.
+    // In TLS 1.3 a client that lacks a certificate is told after its own part of the
+    // handshake, when it reads.
     let heard = said.and_then(|()| stream.read_exact(&mut [0]));
     heard.expect_err("the broker answers").to_string()
 }

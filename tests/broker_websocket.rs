@@ -1,4 +1,5 @@
-//! MQTT over WebSocket: the handshake, messages and packets that begin and end where they like, and what ends a connection.
+//! MQTT over WebSocket: the handshake, messages and packets that begin and end where
+//! they like, and what ends a connection.
 #![allow(clippy::unwrap_used)] // helpers of tests fail by panicking
 
 #[path = "support/certificates.rs"]

@@ -1,4 +1,5 @@
-//! `nearfar compare` on existing measurements: a table for people, JSON for programs, and errors that say where.
+//! `nearfar compare` on existing measurements: a table for people, JSON for
+//! programs, and errors that say where.
 
 mod support;
 

@@ -1,4 +1,5 @@
-//! `nearfar compare SCENARIO`: what is asked is done, every request is accounted for, and whatever happens, what was measured is kept.
+//! `nearfar compare SCENARIO`: what is asked is done, every request is accounted
+//! for, and whatever happens, what was measured is kept.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as a test does")]
 

@@ -1,4 +1,5 @@
-//! `nearfar serve` and `nearfar broker` as a user calls them: what they print, what they answer, how they end, and how they refuse.
+//! `nearfar serve` and `nearfar broker` as a user calls them: what they print, what
+//! they answer, how they end, and how they refuse.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as a test does")]
 

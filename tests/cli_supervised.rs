@@ -1,4 +1,5 @@
-//! `nearfar serve` under those who watch it: systemd's notification socket, probes over HTTP, and `nearfar health`.
+//! `nearfar serve` under those who watch it: systemd's notification socket, probes
+//! over HTTP, and `nearfar health`.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as a test does")]
 

@@ -1,4 +1,5 @@
-//! The statements of MQTT 3.1.1 that bind a server, each test named after one; `docs/conformance.md` lists them all.
+//! The statements of MQTT 3.1.1 that bind a server, each test named after one;
+//! `docs/conformance.md` lists them all.
 #![allow(clippy::unwrap_used)] // helpers of tests fail by panicking
 
 #[path = "support/mqtt.rs"]

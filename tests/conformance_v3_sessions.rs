@@ -1,4 +1,5 @@
-//! The statements of MQTT 3.1.1 about subscriptions, sessions and delivery; `conformance_v3.rs` has the others.
+//! The statements of MQTT 3.1.1 about subscriptions, sessions and delivery;
+//! `conformance_v3.rs` has the others.
 #![allow(clippy::unwrap_used)] // helpers of tests fail by panicking
 
 #[path = "support/mqtt.rs"]

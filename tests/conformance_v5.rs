@@ -1,4 +1,5 @@
-//! The statements of MQTT 5 about form, CONNECT and properties, each test named after one; `docs/conformance.md` lists them all.
+//! The statements of MQTT 5 about form, CONNECT and properties, each test named
+//! after one; `docs/conformance.md` lists them all.
 #![allow(clippy::unwrap_used)] // helpers of tests fail by panicking
 
 #[path = "support/mqtt.rs"]
@@ -233,7 +234,8 @@ fn mqtt_3_1_2_8_a_delayed_will_comes_no_later_than_its_session_ends() {
     let (_broker, address) = start_default();
     let mut watcher = Client::v5(address, "w");
     watcher.subscribe("will", 0);
-    // A minute of delay, but the session ends with the connection, then after a second, then by a clean start.
+    // A minute of delay, but the session ends with the connection, then after a second,
+    // then by a clean start.
     let delayed = |properties: Vec<u8>| Connect {
         will: Some(("will", b"gone", 0, false, vec![24, 0, 0, 0, 60])),
         properties,

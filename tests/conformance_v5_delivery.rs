@@ -1,4 +1,5 @@
-//! The statements of MQTT 5 about publishing, subscriptions, sessions and delivery; `conformance_v5.rs` has the others.
+//! The statements of MQTT 5 about publishing, subscriptions, sessions and delivery;
+//! `conformance_v5.rs` has the others.
 #![allow(clippy::unwrap_used)] // helpers of tests fail by panicking
 
 #[path = "support/mqtt.rs"]
@@ -37,7 +38,8 @@ fn ack(first: u8, packet_id: u16, reason: u8) -> Vec<u8> {
     packet(first, &[&packet_id.to_be_bytes()[..], &[reason]].concat())
 }
 
-/// Waits until nothing is retained on `clock` any more: a message there tells without a sleep of ours that its time is over.
+/// Waits until nothing is retained on `clock` any more: a message there tells
+/// without a sleep of ours that its time is over.
 fn wait_until_the_clock_has_expired(address: SocketAddr) {
     loop {
         let mut reader = Client::v5(address, "clock");
@@ -88,7 +90,8 @@ fn mqtt_3_3_2_6_the_expiry_interval_is_what_is_left_and_what_has_expired_is_not_
         publisher.send(&publisher.publish_bytes("t", payload, 2, 1, &[2, 0, 0, 0, expiry_s]));
         assert_eq!(publisher.receive().first, PUBACK);
     }
-    // A message of one second, published now and awaited, tells without a sleep of ours that its second is over.
+    // A message of one second, published now and awaited, tells without a sleep of ours
+    // that its second is over.
     publisher.send(&publisher.publish_bytes("clock", b"x", 1, 0, &[2, 0, 0, 0, 1]));
     publisher.ping();
     wait_until_the_clock_has_expired(address);

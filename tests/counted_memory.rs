@@ -1,4 +1,5 @@
-//! What the broker says that it holds, beside what an allocator that counts says: in a process of its own, for that counts everything.
+//! What the broker says that it holds, beside what an allocator that counts says: in
+//! a process of its own, for that counts everything.
 #![allow(clippy::unwrap_used)] // helpers of tests fail by panicking
 
 #[path = "support/mqtt.rs"]
@@ -26,7 +27,8 @@ const AT_ONCE: usize = 500;
 const LOGGED_BYTES: usize = 3 << 20;
 /// What is counted may be so many times what is taken, and the other way round;
 const RATIO_MAX: f64 = 1.5;
-/// beside as much as the router's log differs by, which has one segment more or less, and tables that nobody is counted for.
+/// beside as much as the router's log differs by, which has one segment more or
+/// less, and tables that nobody is counted for.
 const SLACK_BYTES: f64 = 1e6;
 
 /// No bound but the one on memory.
@@ -102,7 +104,8 @@ fn tiny(n: usize) -> String {
     format!("t/{n}")
 }
 
-/// A broker with a listener for WebSocket as well, behind the plain one, where one client may have much unacknowledged.
+/// A broker with a listener for WebSocket as well, behind the plain one, where one
+/// client may have much unacknowledged.
 fn config() -> Config {
     let mut config = Config { limits: unbounded(), ..Config::loopback() };
     config.router.segment_bytes_max = 16 << 20;
@@ -126,8 +129,8 @@ fn grown<T>(broker: &Broker, fill: impl FnOnce() -> T) -> (T, impl Fn() -> (f64,
     (held, grown)
 }
 
-/// Waits until what is counted is what is taken, for what has ended is given back a moment later. `warm` publishes as `fill` does. What that
-/// returns lives until then.
+/// Waits until what is counted is what is taken, for what has ended is given back a
+/// moment later. `warm` publishes as `fill` does. What that returns lives until then.
 fn compare<T>(
     name: &str,
     warm: impl FnOnce(SocketAddr),
@@ -185,7 +188,8 @@ fn readers(address: SocketAddr, count: usize, qos: u8, properties: &[u8]) -> Vec
     (0..count).map(reader).collect()
 }
 
-/// Members of a group that have much waiting: a message that each was given and has not acknowledged, and the rest in the group.
+/// Members of a group that have much waiting: a message that each was given and has
+/// not acknowledged, and the rest in the group.
 fn members(address: SocketAddr) -> Vec<Client> {
     let member = |n: usize| {
         let properties = vec![33, 0, 1];
@@ -233,7 +237,8 @@ fn unacknowledged(address: SocketAddr) -> Vec<Client> {
     readers
 }
 
-/// Each small message to somebody comes behind a large one to nobody, with which it shares what it was read into.
+/// Each small message to somebody comes behind a large one to nobody, with which it
+/// shares what it was read into.
 fn unacknowledged_behind_large_ones(address: SocketAddr) -> Vec<Client> {
     let readers = readers(address, 10, 1, &[]);
     publish_behind_large_ones(address, 300);

@@ -1,5 +1,5 @@
-//! A node whose connection to its broker is cut again and again, in the middle of packets: every request is answered, and every
-//! device's first answers come in order. The cuts are drawn from a seed.
+//! A node whose connection to its broker is cut again and again, in the middle of packets: every
+//! request is answered, and every device's first answers come in order. The cuts are drawn from a seed.
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as a test does")]
 
 #[path = "support/mosquitto.rs"]

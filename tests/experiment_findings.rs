@@ -1,4 +1,5 @@
-//! What is said of an experiment: figures against those computed by hand, every observation accounted for, and the answer.
+//! What is said of an experiment: figures against those computed by hand, every
+//! observation accounted for, and the answer.
 
 mod experiment_support;
 
@@ -208,7 +209,8 @@ fn a_hybrid_s_bytes_are_those_of_every_leg_that_its_choices_tell_of() {
 #[test]
 fn accuracy_is_that_of_results_and_says_what_had_none() {
     let mut run = run(TWO);
-    // The truth turns at the fourth of eight inputs; the alarm comes one later, at 40 ms, and its answer 5 ms after that.
+    // The truth turns at the fourth of eight inputs; the alarm comes one later, at 40
+    // ms, and its answer 5 ms after that.
     for input in 0..8 {
         let (truth, alarm) = (input >= 3, input >= 4);
         let scored = Observation {

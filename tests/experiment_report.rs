@@ -1,4 +1,5 @@
-//! The page and `summary.json`: complete, escaped, deterministic, bounded, and with a drawing for what is there and nothing else.
+//! The page and `summary.json`: complete, escaped, deterministic, bounded, and with
+//! a drawing for what is there and nothing else.
 //!
 //! With `NEARFAR_PAGES=DIRECTORY` the pages of these tests are written there, to be looked at.
 
@@ -282,7 +283,8 @@ fn degenerate_runs_have_a_page_that_says_so() {
 
 #[test]
 fn a_page_stays_small_whatever_it_is_made_of() {
-    // Twelve placements and a sweep of 200 points, each with marks and losses: as many drawings and rows as there can be.
+    // Twelve placements and a sweep of 200 points, each with marks and losses: as many
+    // drawings and rows as there can be.
     let places: String = (0..14)
         .map(|at| format!("  - {{name: place-{at}, model: models/anomaly_detector, network: wifi}}\n"))
         .collect();

@@ -1,4 +1,5 @@
-//! The 32 features: against the recorded bearings where their data is present, and against what analysis gives.
+//! The 32 features: against the recorded bearings where their data is present, and
+//! against what analysis gives.
 
 #![allow(clippy::unwrap_used, reason = "a helper that cannot go on ends its test")]
 

@@ -137,7 +137,8 @@ impl Model for StopsIntake {
     }
 }
 
-/// Starts `node` with a deployment whose intake is stopped by a request through the broker at `address`, and lets it go again.
+/// Starts `node` with a deployment whose intake is stopped by a request through the
+/// broker at `address`, and lets it go again.
 fn assert_tells_of_a_stopped_intake(node: NodeBuilder, address: Option<SocketAddr>, reason: &str) {
     let gate = Arc::new(Gate::default());
     let detector = Detector::from_parts(ModelInfo::new("test", 1), Box::new(StopsIntake(Arc::clone(&gate))));

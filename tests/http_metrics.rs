@@ -1,4 +1,5 @@
-//! /metrics as Prometheus reads it: true to the format and its naming rules, to the page that lists them, and to the ledger.
+//! /metrics as Prometheus reads it: true to the format and its naming rules, to the
+//! page that lists them, and to the ledger.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as a test does")]
 

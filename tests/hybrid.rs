@@ -1,4 +1,5 @@
-//! Hybrid placements: each policy, a cloud that fails, and that a request stays one request however many sites are asked.
+//! Hybrid placements: each policy, a cloud that fails, and that a request stays one
+//! request however many sites are asked.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as a test does")]
 
@@ -72,7 +73,8 @@ struct Field {
     is_cloud_broken: Arc<AtomicBool>,
 }
 
-/// A cloud without a network, so that only gates decide what is first, and for which a loaded machine has patience.
+/// A cloud without a network, so that only gates decide what is first, and for which
+/// a loaded machine has patience.
 fn cloud(policy: Policy) -> Hybrid {
     let mut hybrid = Hybrid { network: Profile::NONE, ..Hybrid::new(policy) };
     hybrid.placement.cloud_timeout = PATIENCE;
@@ -195,7 +197,8 @@ fn by_deadline_the_cloud_answers_once_it_is_known_to_be_in_time_and_the_edge_whi
     field.until("silent", |_, hybrid| hybrid.cloud_p95 == Some(Duration::MAX));
     assert_made(&field.ask(3, 0.25), "edge", "probe", 0.25);
     field.cloud.open();
-    // What the cloud owes comes too late to count; every request is a probe, until three are answered in time.
+    // What the cloud owes comes too late to count; every request is a probe, until
+    // three are answered in time.
     let deadline = Instant::now() + PATIENCE;
     let in_time = (4..).map(|number| field.ask(number, 0.25)).find(|answer| {
         assert!(Instant::now() < deadline, "the cloud never has the requests");

@@ -1,7 +1,7 @@
 //! Keeps the import table: which of our modules may use which, and which crates a module must never know.
 //!
-//! The table stands twice, here and in ARCHITECTURE.md, and a test keeps the two equal. It is a text search, not a compiler:
-//! comments are left out, everything else counts.
+//! The table stands twice, here and in ARCHITECTURE.md, and a test keeps the two equal.
+//! It is a text search, not a compiler: comments are left out, everything else counts.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as a test does")]
 
@@ -317,8 +317,8 @@ impl fmt::Display for Row {
     }
 }
 
-/// Every use of another item of the crate: its line, and the first name behind `crate::`, or behind as many `super::` as
-/// lead to the crate's root from a file that is `depth` modules deep.
+/// Every use of another item of the crate: its line, and the first name behind `crate::`, or
+/// behind as many `super::` as lead to the crate's root from a file that is `depth` modules deep.
 fn edges(text: &str, depth: usize) -> Vec<(usize, String)> {
     let code = without_comments(text);
     let mut found = Vec::new();
@@ -364,7 +364,8 @@ fn targets(code: &str, start: usize, found: &mut Vec<(usize, String)>) {
     }
 }
 
-/// Whether `at` is inside a `mod name { ... }` of the file; formatted code begins and ends those in the first column.
+/// Whether `at` is inside a `mod name { ... }` of the file; formatted code begins
+/// and ends those in the first column.
 fn is_in_inline_module(code: &str, at: usize) -> bool {
     let first_column = code[..at].lines().rev().find(|line| {
         line.starts_with('}') || (line.ends_with('{') && line.starts_with(|c: char| c.is_alphabetic()))

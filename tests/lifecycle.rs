@@ -1,4 +1,5 @@
-//! Nodes come and go: many in one process, drained stops, brokers that die, and brokers elsewhere that come back.
+//! Nodes come and go: many in one process, drained stops, brokers that die, and
+//! brokers elsewhere that come back.
 
 #[path = "support/mqtt.rs"]
 mod mqtt;

@@ -1,8 +1,8 @@
-//! A search for harm to memory: what a few clients can do so that the broker takes more than it counts. In a process of its own, for its
-//! allocator counts everything.
+//! A search for harm to memory: what a few clients can do so that the broker takes
+//! more than it counts. In a process of its own, for its allocator counts everything.
 //!
-//! Seeded and bounded as the searches in `src/broker/hostile` are. What clients do grows from what was worst before. The broker runs on threads
-//! of its own, so a seed repeats what clients do, not every interleaving.
+//! Seeded and bounded as the searches in `src/broker/hostile` are. What clients do grows from what was worst
+//! before. The broker runs on threads of its own, so a seed repeats what clients do, not every interleaving.
 #![allow(clippy::unwrap_used)] // helpers of tests fail by panicking
 
 #[path = "support/mqtt.rs"]
@@ -29,12 +29,15 @@ static ALLOCATED: Cap<System> = Cap::new(System, usize::MAX);
 
 /// What is taken may be so many times what is counted,
 const RATIO_MAX: f64 = 1.5;
-/// and so much beside that: the router's buffers and tables, of which it gives nothing back, and this test's own.
+/// and so much beside that: the router's buffers and tables, of which it gives
+/// nothing back, and this test's own.
 const SLACK_BYTES: f64 = 2e6;
-/// Parties of clients, and how many each has, which all do the same: what is missing for one shows with several.
+/// Parties of clients, and how many each has, which all do the same: what is missing
+/// for one shows with several.
 const SLOTS: usize = 4;
 const CLIENTS_EACH: usize = 6;
-/// How often a client does something in a row, with so many bytes at most, and how long it waits for a broker that does not read.
+/// How often a client does something in a row, with so many bytes at most, and how
+/// long it waits for a broker that does not read.
 const TIMES_MAX: usize = 100;
 const BYTES_MAX: usize = 1 << 19;
 const WRITE_TIMEOUT: Duration = Duration::from_millis(50);
@@ -67,7 +70,8 @@ enum Act {
         qos: u8,
         is_shared: bool,
     },
-    /// For another party, or where that is beyond them for nobody; each behind so many bytes to nobody, sent together.
+    /// For another party, or where that is beyond them for nobody; each behind so many
+    /// bytes to nobody, sent together.
     Publish {
         whose: usize,
         levels: usize,
@@ -293,7 +297,8 @@ fn settled(broker: &Broker) -> (usize, usize) {
     before
 }
 
-/// Bytes that are counted and that are taken more than before the steps. What connections leave that have ended may take a moment.
+/// Bytes that are counted and that are taken more than before the steps. What
+/// connections leave that have ended may take a moment.
 fn grown(steps: &[Step]) -> (f64, f64) {
     let (broker, address) = start(unbounded());
     let (counted_before, taken_before) = settled(&broker);

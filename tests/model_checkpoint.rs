@@ -1,4 +1,5 @@
-//! PyTorch checkpoints: however the weights were saved, the same tensors come out; hostile files end in one clear error.
+//! PyTorch checkpoints: however the weights were saved, the same tensors come out;
+//! hostile files end in one clear error.
 
 #![allow(clippy::unwrap_used, reason = "a helper of tests fails as a test does")]
 

@@ -1,4 +1,5 @@
-//! Dense networks: predictions equal those that PyTorch recorded, batched equals single, and whatever does not fit is refused.
+//! Dense networks: predictions equal those that PyTorch recorded, batched equals
+//! single, and whatever does not fit is refused.
 
 mod model_support;
 

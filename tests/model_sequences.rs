@@ -1,5 +1,5 @@
-//! Convolutional networks and LSTMs: predictions equal those that PyTorch recorded, batched equals single, and whatever
-//! does not fit is refused with its line and key.
+//! Convolutional networks and LSTMs: predictions equal those that PyTorch recorded,
+//! batched equals single, and whatever does not fit is refused with its line and key.
 
 #![allow(clippy::unwrap_used, reason = "a helper of tests fails as a test does")]
 
@@ -62,7 +62,8 @@ fn one_bad_row_does_not_spoil_its_batch() {
             detector.predict_batch(&rows, &mut predictions).unwrap();
             assert_close(&predictions[..1], &[good], name);
             assert!(predictions[2].is_finite(), "{name}");
-            // An infinite feature saturates a gate, as in PyTorch; in a reconstruction it is an infinite error.
+            // An infinite feature saturates a gate, as in PyTorch; in a reconstruction it is an
+            // infinite error.
             if bad.is_nan() || name.starts_with("lstm_autoencoder") {
                 assert!(predictions[1].is_nan(), "{name} {bad}");
                 assert!(matches!(detector.predict(&rows[inputs..2 * inputs]), Err(ModelError::Output)));

@@ -1,4 +1,5 @@
-//! The shipped model: what `convert` makes of the `.pt` is what is committed, and it ranks real bearings as its README says.
+//! The shipped model: what `convert` makes of the `.pt` is what is committed, and it
+//! ranks real bearings as its README says.
 
 use std::path::{Path, PathBuf};
 
@@ -45,7 +46,8 @@ fn bearings_it_had_not_seen_are_ranked_with_a_mean_auc_of_0_96_at_least() {
     assert!(mean >= 0.96, "mean {mean:.4} of {areas:?}");
 }
 
-/// The share of (healthy, failing) pairs of rows that the scores order rightly; ties count half (Mann-Whitney U).
+/// The share of (healthy, failing) pairs of rows that the scores order rightly; ties
+/// count half (Mann-Whitney U).
 fn roc_auc(detector: &mut Detector, file: &Path) -> f64 {
     let columns = Columns::named(FEATURE_NAMES).label("life_fraction");
     let (mut healthy, mut failing) = (Vec::new(), Vec::new());

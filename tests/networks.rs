@@ -1,4 +1,5 @@
-//! Simulated networks that lose, duplicate and delay: every request is still accounted for, and the same seed repeats itself.
+//! Simulated networks that lose, duplicate and delay: every request is still
+//! accounted for, and the same seed repeats itself.
 
 mod support;
 

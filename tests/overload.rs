@@ -1,4 +1,5 @@
-//! Too much, too late, and models that misbehave: every request is answered all the same, and the node goes on.
+//! Too much, too late, and models that misbehave: every request is answered all the
+//! same, and the node goes on.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as a test does")]
 

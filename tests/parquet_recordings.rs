@@ -1,4 +1,5 @@
-//! Recordings in Parquet: read as a CSV of the same columns would be, and refused in words where they are broken.
+//! Recordings in Parquet: read as a CSV of the same columns would be, and refused in
+//! words where they are broken.
 
 #![allow(clippy::unwrap_used, reason = "a helper that cannot go on ends its test")]
 

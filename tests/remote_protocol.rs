@@ -1,4 +1,5 @@
-//! What a node says to a broker elsewhere, packet by packet: when it acknowledges, what it sends again, how it leaves.
+//! What a node says to a broker elsewhere, packet by packet: when it acknowledges,
+//! what it sends again, how it leaves.
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as a test does")]
 
 #[path = "support/mqtt.rs"]
@@ -229,7 +230,8 @@ fn a_stopped_member_of_a_share_group_takes_what_is_its_own_and_ends_its_session(
     let stopping = std::thread::spawn(move || node.stop());
     let unsubscribe = peer.client.receive();
     assert_eq!(unsubscribe.first, 0xa2);
-    // What was queued for this member goes nowhere else: before the acknowledgement, behind it, and as it makes room.
+    // What was queued for this member goes nowhere else: before the acknowledgement,
+    // behind it, and as it makes room.
     peer.request(REQUEST, &request("s", 1), 11, false);
     peer.client.send(&mqtt::packet(0xb0, &[unsubscribe.body[0], unsubscribe.body[1], 0, 0]));
     peer.request(REQUEST, &request("s", 2), 12, false);

@@ -1,4 +1,5 @@
-//! Where requests come from: simulated bearings against the shipped detector, and recorded files, good and hostile.
+//! Where requests come from: simulated bearings against the shipped detector, and
+//! recorded files, good and hostile.
 
 #![allow(clippy::unwrap_used, reason = "a helper that cannot go on ends its test")]
 

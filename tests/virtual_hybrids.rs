@@ -173,7 +173,8 @@ fn a_silent_cloud_opens_the_breaker_which_closes_after_the_outage() {
         // Three of these come at the moment when one of those does, and wait for it.
         (E, Reason::BreakerOpen, 2 * EDGE, 3),
         (E, Reason::BreakerOpen, EDGE, 7),
-        // A probe is answered by the edge. It fails after 0.3 s, and the next one comes 2 s later, and then 4 s.
+        // A probe is answered by the edge. It fails after 0.3 s, and the next one comes 2 s
+        // later, and then 4 s.
         (E, Reason::Probe, EDGE, 1),
         (E, Reason::BreakerOpen, EDGE, 22),
         (E, Reason::Probe, EDGE, 1),

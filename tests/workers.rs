@@ -1,4 +1,5 @@
-//! Several workers for one model: what runs at the same time, whose order is kept, and that nothing else changes.
+//! Several workers for one model: what runs at the same time, whose order is kept,
+//! and that nothing else changes.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as a test does")]
 

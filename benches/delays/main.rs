@@ -1,7 +1,9 @@
 //! How exact the delay line is: `cargo bench --bench delays`.
 //!
-//! Printed is the error of delay lines that carry 10,000 messages and have nothing else to do, once as a way there and back of
-//! constant delay and once as one line with jitter, beside what the system's own timer makes of a millisecond. What is left of it in a node under load shows `nearfar bench --cloud-latency 50 --rate 50000`.
+//! Printed is the error of delay lines that carry 10,000 messages and have nothing else
+//! to do, once as a way there and back of constant delay and once as one line with
+//! jitter, beside what the system's own timer makes of a millisecond. What is left of
+//! it in a node under load shows `nearfar bench --cloud-latency 50 --rate 50000`.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,8 +20,8 @@ fn main() {
 const RATE: u64 = 100;
 const LASTS_MS: u64 = 2_000;
 
-/// Sends 100 entries a millisecond over one delay line, each for a time between 0 and 200 ms that was decided before: 10,000 are under
-/// way. They leave in another order than they came.
+/// Sends 100 entries a millisecond over one delay line, each for a time between 0 and 200 ms
+/// that was decided before: 10,000 are under way. They leave in another order than they came.
 fn with_jitter() {
     let delay = Delay::uniform(0.0, 200.0).expect("these are delays");
     let uplink = LinkProfile { delay, ..LinkProfile::default() };
@@ -60,8 +62,8 @@ fn every_millisecond(mut act: impl FnMut(Instant)) {
     }
 }
 
-/// Sends 100 entries a millisecond over two delay lines of 50 ms, as a request goes up and its answer down: 10,000 are under way.
-/// Nothing else runs, so this is the lines' own error.
+/// Sends 100 entries a millisecond over two delay lines of 50 ms, as a request goes up and
+/// its answer down: 10,000 are under way. Nothing else runs, so this is the lines' own error.
 fn there_and_back() {
     const ONE_WAY: Duration = Duration::from_millis(50);
     let (up, down) = (DelayLine::<Instant>::new(20_000), DelayLine::<Instant>::new(20_000));

@@ -1,7 +1,8 @@
 //! What a call of each kind of model costs, on one thread: `cargo bench --bench models`.
 //!
-//! Prints `model batch microseconds` in lines, the least of many rounds: what the machine's other work leaves undisturbed.
-//! `benches/peers/peers.py` measures the same models in PyTorch and ONNX Runtime, and the ratios.
+//! Prints `model batch microseconds` in lines, the least of many rounds: what the
+//! machine's other work leaves undisturbed. `benches/peers/peers.py` measures the
+//! same models in PyTorch and ONNX Runtime, and the ratios.
 
 #[path = "../../tests/model_support/mod.rs"]
 mod model_support;

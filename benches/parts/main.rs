@@ -1,7 +1,8 @@
 //! What each part costs alone: `cargo bench --bench parts`.
 //!
-//! Reading a request and writing a result, the model on a batch, a delay line, and the broker between two links in this
-//! process. Criterion prints times and compares them with the run before; on shared machines read the ratios.
+//! Reading a request and writing a result, the model on a batch, a delay line, and
+//! the broker between two links in this process. Criterion prints times and compares
+//! them with the run before; on shared machines read the ratios.
 
 use std::hint::black_box;
 use std::sync::mpsc::sync_channel;
@@ -78,7 +79,8 @@ fn thinking(criterion: &mut Criterion) {
     }
 }
 
-/// Entries that are due at once, so that only the line's own work is measured, and the thread's wake-up for each burst.
+/// Entries that are due at once, so that only the line's own work is measured, and
+/// the thread's wake-up for each burst.
 fn delaying(criterion: &mut Criterion) {
     let line = DelayLine::<usize>::new(4_096);
     let (finish, finished) = sync_channel(64);

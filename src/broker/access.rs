@@ -118,26 +118,28 @@ pub trait Access: Send + Sync {
         Box::pin(std::future::ready(Ok(login.certificate.map(Arc::from))))
     }
 
-    /// Whether a connected client may do this. The answer is kept while the topic and [`version`](Self::version) stay.
+    /// Whether a connected client may do this. The answer is kept while the topic and
+    /// [`version`](Self::version) stay.
     fn authorize(&self, who: &Identity, action: Action, topic: &str) -> bool {
         let _ = (who, action, topic);
         true
     }
 
-    /// How much of `filter` a connected client may subscribe to. Where it is [`Grant::Some`], [`authorize`](Self::authorize) is asked
-    /// for each topic.
+    /// How much of `filter` a connected client may subscribe to. Where it is
+    /// [`Grant::Some`], [`authorize`](Self::authorize) is asked for each topic.
     fn grant(&self, who: &Identity, filter: &str) -> Grant {
         if self.authorize(who, Action::Subscribe, filter) { Grant::All } else { Grant::None }
     }
 
-    /// How much of `filter`, which is about what the broker tells of itself below `$SYS`, a connected client may read. By default clients
-    /// of this machine may read all of it, and others nothing.
+    /// How much of `filter`, which is about what the broker tells of itself below `$SYS`, a connected
+    /// client may read. By default clients of this machine may read all of it, and others nothing.
     fn grant_sys(&self, who: &Identity, filter: &str) -> Grant {
         let _ = filter;
         if who.is_local { Grant::All } else { Grant::None }
     }
 
-    /// About how long an answer takes, in tenths of a microsecond: whoever has many questions lets others have their turn in between.
+    /// About how long an answer takes, in tenths of a microsecond: whoever has many
+    /// questions lets others have their turn in between.
     fn effort(&self) -> usize {
         1
     }
@@ -164,7 +166,8 @@ pub(super) fn may_read(access: &dyn Access, who: &Identity, topic: &[u8]) -> boo
     }
 }
 
-/// The default: everyone may do everything, and clients of this machine may read what the broker tells of itself.
+/// The default: everyone may do everything, and clients of this machine may read
+/// what the broker tells of itself.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct AllowAll;
 

@@ -1,4 +1,5 @@
-//! The sockets that are open, by address, so that one of them cannot take everybody's; and those that have not said CONNECT.
+//! The sockets that are open, by address, so that one of them cannot take
+//! everybody's; and those that have not said CONNECT.
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
@@ -52,8 +53,9 @@ impl Addresses {
         Arc::new(Self { state: Mutex::default(), each_max, sockets_max })
     }
 
-    /// A place for a socket of `peer`. Where all are taken, a socket that has not said CONNECT is closed for it: of the address that
-    /// has most of those, if that is more than this one has, the one that has waited longest.
+    /// A place for a socket of `peer`. Where all are taken, a socket that has not said
+    /// CONNECT is closed for it: of the address that has most of those, if that is more
+    /// than this one has, the one that has waited longest.
     ///
     /// # Errors
     /// Why there is no place.

@@ -13,8 +13,9 @@ use super::shares::{Owner, Place};
 use super::standing::{Keeper, Roster, Standing, Worth};
 use super::work::Slice;
 
-/// One place in so many is kept for owners that the broker knows: users, those who are online or have a session, and those who
-/// were online lately. However many strangers come with one connection each, these get in.
+/// One place in so many is kept for owners that the broker knows: users, those who
+/// are online or have a session, and those who were online lately. However many
+/// strangers come with one connection each, these get in.
 const RESERVED_ONE_IN: usize = 20;
 
 /// Units of work to find the session that goes first.
@@ -46,7 +47,8 @@ impl Drop for Seated {
 /// A place among the clients that are online.
 ///
 /// # Errors
-/// Why there is none: no memory for another client of its owner, or no place, not even of an owner who has more.
+/// Why there is none: no memory for another client of its owner, or no place, not
+/// even of an owner who has more.
 pub(super) fn admit(server: &Server, hello: &Hello) -> Result<Place, Cause> {
     let memory = &server.bus.memory;
     // Before anybody makes way for it.
@@ -93,15 +95,17 @@ pub(super) fn keep(server: &Server, standing: &Standing) -> Option<Place> {
         given_way.map(|_| server.bus.reached.note_gave_way(Limit::ParkedSessions, hog, owner))
     };
     let hog = parked.gives_way(owner);
-    // Among an owner's own sessions only one that is worth less gives way: whoever floods the broker with sessions that nothing
-    // waits for ends no session of his neighbours behind the same address that has subscribed to something, or holds messages.
+    // Among an owner's own sessions only one that is worth less gives way: whoever floods
+    // the broker with sessions that nothing waits for ends no session of his neighbours
+    // behind the same address that has subscribed to something, or holds messages.
     hog.and_then(|hog| gives_way(&hog, None)).or_else(|| gives_way(owner, Some(standing.worth())))?;
     parked.enter(owner, 0)
 }
 
-/// Whether the session of `newcomer` may subscribe to `filter`, or to it in a group. Where there is room for another filter only without somebody else's,
-/// a session of whoever has most ends, and all of its filters with it: a session that goes on with a part of its subscriptions would
-/// be a lie to its client, whereas one that has ended is told, or finds no session when it comes back.
+/// Whether the session of `newcomer` may subscribe to `filter`, or to it in a group. Where there is
+/// room for another filter only without somebody else's, a session of whoever has most ends, and
+/// all of its filters with it: a session that goes on with a part of its subscriptions would be a
+/// lie to its client, whereas one that has ended is told, or finds no session when it comes back.
 pub(super) fn makes_room_for(
     server: &Server,
     newcomer: &Standing,

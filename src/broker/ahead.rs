@@ -1,5 +1,6 @@
-//! Reading on while a publish waits for a slow receiver (`pending_policy = "wait"`): what the client acknowledges, and its pings, lie behind
-//! that publish, and whoever waits for this client in turn would wait for ever. Everything else keeps its order.
+//! Reading on while a publish waits for a slow receiver (`pending_policy = "wait"`):
+//! what the client acknowledges, and its pings, lie behind that publish, and whoever
+//! waits for this client in turn would wait for ever. Everything else keeps its order.
 
 use bytes::{Bytes, BytesMut};
 

@@ -1,4 +1,5 @@
-//! A client's arrival: from its first byte to its place among those that are online, or to the word that refuses it.
+//! A client's arrival: from its first byte to its place among those that are online,
+//! or to the word that refuses it.
 
 use std::sync::Arc;
 

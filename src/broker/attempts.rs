@@ -39,8 +39,8 @@ impl Attempts {
         Self { limits, clean_at: HashMap::new(), cleanest_first: BTreeSet::new() }
     }
 
-    /// Whether `peer` may try now. The attempt counts as failed until [`succeeded`](Self::succeeded) says otherwise: a burst
-    /// of attempts at once must not pass before the first of them has failed.
+    /// Whether `peer` may try now. The attempt counts as failed until [`succeeded`](Self::succeeded)
+    /// says otherwise: a burst of attempts at once must not pass before the first of them has failed.
     pub fn begin(&mut self, peer: IpAddr, now: Instant) -> bool {
         let address = network(peer);
         let clean_at = self.clean_at.get(&address).copied().unwrap_or(now).max(now);
@@ -63,8 +63,8 @@ impl Attempts {
         self.set(address, earlier.filter(|earlier| *earlier > now));
     }
 
-    /// Forgets the addresses that are clean, or else the one that is nearest to it: to be forgotten harms nobody, and whoever
-    /// fails from many addresses only makes room among his own.
+    /// Forgets the addresses that are clean, or else the one that is nearest to it: to be forgotten
+    /// harms nobody, and whoever fails from many addresses only makes room among his own.
     fn make_room(&mut self, now: Instant) {
         while let Some(&(clean_at, cleanest)) = self.cleanest_first.first() {
             let is_clean = clean_at <= now;

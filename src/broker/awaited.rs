@@ -1,4 +1,5 @@
-//! A client that others wait for when they publish (`pending_policy = "wait"`): it must go on taking, or it is let go.
+//! A client that others wait for when they publish (`pending_policy = "wait"`): it
+//! must go on taking, or it is let go.
 
 use std::sync::Arc;
 

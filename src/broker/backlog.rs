@@ -1,7 +1,7 @@
 //! How far the router is behind what was published, so that publishers wait in time.
 //!
-//! The router answers a ping when it has read what came before it and turns to its subscribers. Left alone it would go on
-//! taking publishes, up to 500 batches of them, before it serves anyone.
+//! The router answers a ping when it has read what came before it and turns to its subscribers.
+//! Left alone it would go on taking publishes, up to 500 batches of them, before it serves anyone.
 
 use std::collections::VecDeque;
 

@@ -49,7 +49,8 @@ impl Batch {
         self.publications.push((publication, targets));
     }
 
-    /// What a retained publish changes. What there is no memory for is not kept; the topic's old value goes all the same.
+    /// What a retained publish changes. What there is no memory for is not kept; the
+    /// topic's old value goes all the same.
     fn change(&mut self, publication: &Publication, source: Option<Arc<Source>>) -> Change {
         let topic = String::from_utf8_lossy(&publication.topic).into_owned();
         if publication.payload.is_empty() {

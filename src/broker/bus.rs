@@ -40,7 +40,8 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Where it is not configured, half of what there is: the rest is for models, the system, and what nobody can count.
+/// Where it is not configured, half of what there is: the rest is for models, the
+/// system, and what nobody can count.
 fn memory_max() -> usize {
     machine::memory_bytes() / 2
 }
@@ -53,11 +54,12 @@ pub(super) struct Ingress {
     backlog: Backlog,
 }
 
-/// The router's public face within the broker. Locks are taken in the order ingress, subscriptions or retained.
+/// The router's public face within the broker. Locks are taken in the order ingress,
+/// subscriptions or retained.
 pub(super) struct Bus {
     router: Router,
-    /// Whether the router has been told to end. Held while a link is made: the router must answer that first, for nobody
-    /// would wake the one who waits for it.
+    /// Whether the router has been told to end. Held while a link is made: the router
+    /// must answer that first, for nobody would wake the one who waits for it.
     is_ended: Mutex<bool>,
     ingress: Mutex<Ingress>,
     /// The way to all connections.
@@ -178,8 +180,8 @@ impl Bus {
         self.connections.held_bytes() + links.iter().map(|lane| lane.held_bytes()).sum::<usize>()
     }
 
-    /// Leaves what the router's log and the remembered targets take now out of the memory that there is for clients. Both have bounds of
-    /// their own, so that it need not be done for each message.
+    /// Leaves what the router's log and the remembered targets take now out of the memory that there
+    /// is for clients. Both have bounds of their own, so that it need not be done for each message.
     pub fn set_memory_aside(&self) {
         let remembered = self.subscriptions().remembered_bytes();
         self.memory.set_aside(self.router_bytes() + remembered);
@@ -213,8 +215,8 @@ impl Bus {
         self.limits.lag_bytes(filter)
     }
 
-    /// What is in the way of a message of `bytes` to these, behind what a connection holds and is about to send: a receiver that publishers
-    /// wait for, or the first of the lanes that has no room.
+    /// What is in the way of a message of `bytes` to these, behind what a connection holds and is
+    /// about to send: a receiver that publishers wait for, or the first of the lanes that has no room.
     pub fn refuses(
         &self,
         targets: &Targets,
@@ -365,7 +367,8 @@ impl Bus {
         self.progress.subscribe()
     }
 
-    /// Publishes one message, and waits for nothing. `source` is kept with it where it is retained, and it is counted to `holder` then.
+    /// Publishes one message, and waits for nothing. `source` is kept with it where it
+    /// is retained, and it is counted to `holder` then.
     pub fn publish(
         &self,
         publication: Publication,
@@ -385,7 +388,8 @@ impl Bus {
         not_kept.into_iter().for_each(|NotKept { topic, cause }| self.refuse(cause, "", who, &topic));
     }
 
-    /// Publishes what the broker tells of itself, topics and payloads: kept for those who subscribe later, and counted as nobody's.
+    /// Publishes what the broker tells of itself, topics and payloads: kept for those
+    /// who subscribe later, and counted as nobody's.
     pub fn tell(&self, changes: Vec<(String, String)>) -> Result<(), RouterGone> {
         let mut ingress = lock(&self.ingress);
         if ingress.is_ended {
@@ -415,7 +419,8 @@ impl Bus {
         Hold::new(self, lock(&self.ingress))
     }
 
-    /// What is published from now on no longer goes to this link: its subscriptions, which are dropped here, have ended.
+    /// What is published from now on no longer goes to this link: its subscriptions,
+    /// which are dropped here, have ended.
     pub fn close(&self, lane: &Lane, registrations: Vec<Registration>) {
         {
             let mut ingress = lock(&self.ingress);
@@ -435,7 +440,8 @@ impl Bus {
         lock(if sys::is_about_the_broker(filter) { &self.own } else { &self.retained })
     }
 
-    /// Counts and tells that something is refused, also as the limit that was reached. `why` may be empty, and `topic` too.
+    /// Counts and tells that something is refused, also as the limit that was reached.
+    /// `why` may be empty, and `topic` too.
     pub fn refuse(&self, cause: Cause, why: &str, who: &Who<'_>, topic: &str) {
         if let Some(limit) = cause.limit() {
             self.reached.count(limit);

@@ -1,4 +1,5 @@
-//! The retained messages that a connection's subscriptions still get: taken from the store as the client takes them, not before.
+//! The retained messages that a connection's subscriptions still get: taken from the
+//! store as the client takes them, not before.
 
 use std::collections::VecDeque;
 
@@ -53,8 +54,8 @@ impl Connection {
         !self.retained.is_empty() && self.output.unwritten().len() < HIGH_BYTES && self.has_pending_room()
     }
 
-    /// Sends retained messages until the slice is over, as long as there is room. Live messages wait behind them: an old value must
-    /// not follow a new one.
+    /// Sends retained messages until the slice is over, as long as there is room. Live
+    /// messages wait behind them: an old value must not follow a new one.
     pub(super) fn catch_up(&mut self) {
         while self.may_catch_up() && !self.slice.is_over() {
             let Some(&id) = self.retained.walking.front() else { return };

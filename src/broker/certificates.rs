@@ -1,4 +1,5 @@
-//! A listener's certificates and key: read, checked against each other, and made into what rustls serves with.
+//! A listener's certificates and key: read, checked against each other, and made
+//! into what rustls serves with.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -69,8 +70,8 @@ pub(super) fn load(tls: &Tls) -> Result<Loaded, CertificateError> {
             builder.with_client_cert_verifier(trust)
         }
     };
-    // A session is resumed without another look at the client's certificate. That is sound because what remembers sessions
-    // belongs to this very configuration: after a reload every client is looked at again.
+    // A session is resumed without another look at the client's certificate. That is sound because what
+    // remembers sessions belongs to this very configuration: after a reload every client is looked at again.
     let config = builder.with_cert_resolver(Arc::new(own));
     Ok(Loaded { config: Arc::new(config), warnings })
 }
@@ -91,7 +92,8 @@ impl Named<'_> {
         certificates(self.file).map_err(|found| self.wrong(found))
     }
 
-    /// A sentence for each certificate that is not valid now. Clients will refuse it, but a clock may be wrong too.
+    /// A sentence for each certificate that is not valid now. Clients will refuse it,
+    /// but a clock may be wrong too.
     fn out_of_date(&self, certificates: &[CertificateDer<'_>]) -> Vec<String> {
         let file = self.file.display();
         let all = certificates.iter().filter_map(|certificate| Facts::of(certificate));

@@ -1,7 +1,7 @@
 //! Framing: where packets begin and end, and the numbers in them.
 //!
-//! A frame is complete before any codec sees it. PUBLISH and the acknowledgements are read and written by us, without a copy and
-//! without taking their properties apart; the other packets go through rumqttd's codecs.
+//! A frame is complete before any codec sees it. PUBLISH and the acknowledgements are read and written by us,
+//! without a copy and without taking their properties apart; the other packets go through rumqttd's codecs.
 
 use bytes::{BufMut, BytesMut};
 use rumqttd::protocol::{Packet, Protocol, v4::V4, v5::V5};
@@ -100,7 +100,8 @@ pub(super) fn complete(bytes: &[u8], packet_bytes_max: usize) -> Complete {
     Complete { bytes: at, next }
 }
 
-/// Reads a variable byte integer (MQTT 5, 1.5.5): its value and its length; `None` when more bytes are needed.
+/// Reads a variable byte integer (MQTT 5, 1.5.5): its value and its length; `None`
+/// when more bytes are needed.
 pub(super) fn varint(bytes: &[u8]) -> Result<Option<(usize, usize)>, Reason> {
     let mut value = 0;
     for (index, &byte) in bytes.iter().take(4).enumerate() {

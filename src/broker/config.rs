@@ -25,7 +25,8 @@ pub(super) const SEGMENTS_LEAST: usize = 2;
 /// Room for a CONNECT with an ordinary client id.
 pub(super) const PACKET_BYTES_LEAST: usize = 64;
 
-/// A broker's configuration. The default is one listener on 127.0.0.1:1883, open to everyone who can reach it.
+/// A broker's configuration. The default is one listener on 127.0.0.1:1883, open to
+/// everyone who can reach it.
 #[derive(Clone)]
 pub struct Config {
     /// Where it listens; each listener speaks MQTT 3.1.1 and 5. None is fine: in-process links need none.
@@ -46,16 +47,18 @@ pub struct Config {
     pub refused_subscription: RefusedSubscription,
     /// What becomes of a subscription of which the rules allow a part.
     pub wide_filters: WideFilters,
-    /// Whether a retained message is withheld from new subscriptions once whoever published it may not publish to its topic any more.
+    /// Whether a retained message is withheld from new subscriptions once whoever
+    /// published it may not publish to its topic any more.
     pub check_retain_source: bool,
     /// How often the broker tells of itself below `$SYS/broker/`; zero for never.
     pub sys_interval: Duration,
-    /// How long a part of the broker, or the intake of a deployment, may make no progress until [`Broker::stalled`](super::Broker::stalled)
-    /// says so.
+    /// How long a part of the broker, or the intake of a deployment, may make no
+    /// progress until [`Broker::stalled`](super::Broker::stalled) says so.
     pub stalled_after: Duration,
 }
 
-/// What an MQTT 5 client is told of a subscription that the rules refuse. In 3.1.1 the code is 0x80 either way.
+/// What an MQTT 5 client is told of a subscription that the rules refuse. In 3.1.1
+/// the code is 0x80 either way.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum RefusedSubscription {
     /// That it may not: 0x87.
@@ -65,8 +68,8 @@ pub enum RefusedSubscription {
     Unspecified,
 }
 
-/// What becomes of a publish that the rules refuse when its client speaks MQTT 3.1.1, which has no code for it. In MQTT 5 the
-/// client is told with reason 0x87.
+/// What becomes of a publish that the rules refuse when its client speaks MQTT
+/// 3.1.1, which has no code for it. In MQTT 5 the client is told with reason 0x87.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum RefusedPublish {
     /// It is dropped, counted, and acknowledged.
@@ -160,7 +163,8 @@ impl Listener {
     }
 }
 
-/// A listener's TLS: files that are read when the broker starts and at every [`Broker::reload`](super::Broker::reload).
+/// A listener's TLS: files that are read when the broker starts and at every
+/// [`Broker::reload`](super::Broker::reload).
 ///
 /// TLS 1.2 and 1.3 are spoken, nothing older.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -171,7 +175,8 @@ pub struct Tls {
     pub key: PathBuf,
     /// PEM: with it every client must show a certificate that one of these authorities has signed.
     pub client_authorities: Option<PathBuf>,
-    /// Which name in a client's certificate is its user name, whatever its CONNECT says; none leaves it to CONNECT.
+    /// Which name in a client's certificate is its user name, whatever its CONNECT says;
+    /// none leaves it to CONNECT.
     pub identity: Option<IdentitySource>,
 }
 
@@ -189,8 +194,8 @@ pub enum IdentitySource {
 pub struct WebSocket {
     /// Pages of these origins may connect, such as `https://plant.example`; empty for those of any.
     ///
-    /// A browser lets every page that its user opens connect to every address that it reaches. Clients that are no browsers
-    /// name no origin, and are not kept out by this.
+    /// A browser lets every page that its user opens connect to every address that it
+    /// reaches. Clients that are no browsers name no origin, and are not kept out by this.
     pub allowed_origins: Vec<String>,
 }
 
@@ -203,9 +208,9 @@ pub struct ConnectionLimits {
     pub packet_bytes_max: usize,
     /// How many QoS 1 and 2 messages may be unacknowledged towards it, unless it asks for fewer.
     pub inflight_messages_max: u16,
-    /// The longest keep-alive of an MQTT 5 client, in seconds: one that asks for longer is told this one. By default as long as
-    /// MQTT can say, so that every client has its own. 3.1.1 clients, which cannot be told, and clients without keep-alive
-    /// have their own in any case.
+    /// The longest keep-alive of an MQTT 5 client, in seconds: one that asks for longer is told
+    /// this one. By default as long as MQTT can say, so that every client has its own. 3.1.1
+    /// clients, which cannot be told, and clients without keep-alive have their own in any case.
     pub keep_alive_max_s: u16,
 }
 
@@ -222,8 +227,9 @@ impl Default for ConnectionLimits {
 
 /// What the router and the queues behind it may hold.
 ///
-/// A subscriber may lag by `segments_max` segments of `segment_bytes_max`; beyond that it loses its oldest messages (counted in
-/// [`Statistics`](super::Statistics)). In-process links never do, because publishers wait for them at less than half of that.
+/// A subscriber may lag by `segments_max` segments of `segment_bytes_max`; beyond that it
+/// loses its oldest messages (counted in [`Statistics`](super::Statistics)). In-process
+/// links never do, because publishers wait for them at less than half of that.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RouterLimits {
     /// Clients online at once.
@@ -280,7 +286,8 @@ pub struct SegmentLimits {
     pub segments_max: usize,
 }
 
-/// What becomes of a subscription whose filter matches topics that the rules allow and others that they do not.
+/// What becomes of a subscription whose filter matches topics that the rules allow
+/// and others that they do not.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum WideFilters {
     /// It is refused, so that its client knows.
@@ -305,14 +312,17 @@ pub enum SharedStrategy {
 /// Bounds on what clients can make grow.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// Distinct filters subscribed to, those of each shared group for themselves; SUBSCRIBE is refused beyond with 0x97 (0x80 in 3.1.1).
+    /// Distinct filters subscribed to, those of each shared group for themselves;
+    /// SUBSCRIBE is refused beyond with 0x97 (0x80 in 3.1.1).
     pub filters_max: usize,
     /// Subscriptions of one client.
     pub subscriptions_per_client_max: usize,
-    /// Subscriptions of one client, with wildcards or of shared groups, that some topic under a new one falls under as well: so that
-    /// one message never means thousands of copies; SUBSCRIBE is refused beyond with 0x97 (0x80 in 3.1.1).
+    /// Subscriptions of one client, with wildcards or of shared groups, that some topic
+    /// under a new one falls under as well: so that one message never means thousands of
+    /// copies; SUBSCRIBE is refused beyond with 0x97 (0x80 in 3.1.1).
     pub overlapping_subscriptions_max: usize,
-    /// Messages that wait for one client's window; at the bound [`pending_policy`](Self::pending_policy) says what happens.
+    /// Messages that wait for one client's window; at the bound
+    /// [`pending_policy`](Self::pending_policy) says what happens.
     pub pending_messages_max: usize,
     /// Sessions kept for clients that are away.
     pub parked_sessions_max: usize,
@@ -320,31 +330,35 @@ pub struct Limits {
     pub session_expiry_max_s: u32,
     /// Retained messages.
     pub retained_messages_max: usize,
-    /// What the retained messages take of memory, in bytes: topics, payloads, properties and what it takes to keep them.
+    /// What the retained messages take of memory, in bytes: topics, payloads, properties
+    /// and what it takes to keep them.
     pub retained_bytes_max: usize,
-    /// What all that clients make the broker hold may take of memory, in bytes; by default half of the machine's, or of the control
-    /// group's if that is less. What happens when it gets scarce: docs/security.md.
+    /// What all that clients make the broker hold may take of memory, in bytes; by
+    /// default half of the machine's, or of the control group's if that is less. What
+    /// happens when it gets scarce: docs/security.md.
     pub memory_max: Option<usize>,
     /// Unacknowledged QoS 1 and 2 publishes of one client (the Receive Maximum it is told).
     pub receive_max: u16,
     /// Topic aliases of one client.
     pub topic_aliases_max: u16,
-    /// A client that takes nothing of what is written to it for this long is disconnected. What it takes more slowly than 500 bytes a
-    /// second counts for as much less.
+    /// A client that takes nothing of what is written to it for this long is disconnected.
+    /// What it takes more slowly than 500 bytes a second counts for as much less.
     pub write_timeout: Duration,
-    /// A client that has begun a packet and not ended it for this long is disconnected (0x97). Bytes of it buy time, 500 of them a
-    /// second, so that large packets come through on slow lines; keep-alive counts the same way.
+    /// A client that has begun a packet and not ended it for this long is disconnected
+    /// (0x97). Bytes of it buy time, 500 of them a second, so that large packets come
+    /// through on slow lines; keep-alive counts the same way.
     pub packet_timeout: Duration,
     /// Sockets of one address (of IPv6, of one /64 network); a further one is closed at once.
     pub connections_per_address_max: usize,
     /// The longest client id; a CONNECT with a longer one is refused with 0x85 (2 in 3.1.1).
     pub client_id_bytes_max: usize,
-    /// The longest topic name or filter; a publish with a longer one is acknowledged with 0x90 and dropped, a subscription
-    /// is refused with 0x8F (0x80 in 3.1.1).
+    /// The longest topic name or filter; a publish with a longer one is acknowledged
+    /// with 0x90 and dropped, a subscription is refused with 0x8F (0x80 in 3.1.1).
     pub topic_bytes_max: usize,
     /// The most levels of a topic name or filter; beyond, as with `topic_bytes_max`.
     pub topic_levels_max: usize,
-    /// Unacknowledged QoS 1 and 2 messages to one client, in bytes; the message that exceeds it is the last one sent.
+    /// Unacknowledged QoS 1 and 2 messages to one client, in bytes; the message that
+    /// exceeds it is the last one sent.
     pub inflight_bytes_max: usize,
     /// The bytes that wait for one client's window; the message that exceeds it is the last one in.
     pub pending_bytes_max: usize,
@@ -358,27 +372,29 @@ pub struct Limits {
     pub publish_over_rate: OverRate,
     /// A client that has not read this many bytes is not read from, until it has or `write_timeout` is over.
     pub unread_bytes_max: usize,
-    /// Failed logins of one address, for a [`Guard`](super::Guard); CONNECT is refused beyond with 0x97 (3 in 3.1.1).
+    /// Failed logins of one address, for a [`Guard`](super::Guard); CONNECT is refused
+    /// beyond with 0x97 (3 in 3.1.1).
     pub failed_logins: AttemptLimits,
 }
 
 /// What happens when the queue of a client that is slow or away is full.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum PendingPolicy {
-    /// A client that is online lags: what comes meanwhile waits, and the oldest of it is lost where that is more than it may lag
-    /// by. For a client that is away, the newest message is dropped.
+    /// A client that is online lags: what comes meanwhile waits, and the oldest of it is lost where
+    /// that is more than it may lag by. For a client that is away, the newest message is dropped.
     #[default]
     Hold,
     /// The message that has waited longest is dropped.
     DropOldest,
     /// The message that has just come is dropped.
     DropNewest,
-    /// Clients that publish wait for a client that is online: they are not read from, and their acknowledgements come later, until it has
-    /// taken what it has. One that takes nothing for `write_timeout` while others wait is disconnected (0x97). For a client that is
-    /// away the newest message is dropped, and so it is of what the node itself publishes.
+    /// Clients that publish wait for a client that is online: they are not read from, and
+    /// their acknowledgements come later, until it has taken what it has. One that takes
+    /// nothing for `write_timeout` while others wait is disconnected (0x97). For a client that
+    /// is away the newest message is dropped, and so it is of what the node itself publishes.
     Wait,
-    /// The session ends, so that nothing is missed unnoticed: a client that is online is disconnected (0x97), also when it
-    /// lags by more than it may; one that was away finds no session.
+    /// The session ends, so that nothing is missed unnoticed: a client that is online is disconnected
+    /// (0x97), also when it lags by more than it may; one that was away finds no session.
     Disconnect,
 }
 
@@ -392,7 +408,8 @@ impl PendingPolicy {
 /// What happens to a client that publishes faster than it may.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum OverRate {
-    /// It is not read from until it may publish again, so that TCP slows it down. Its silence meanwhile does not count.
+    /// It is not read from until it may publish again, so that TCP slows it down. Its
+    /// silence meanwhile does not count.
     #[default]
     SlowDown,
     /// It is disconnected (0x96).

@@ -1,4 +1,5 @@
-//! One client's connection once it has been let in: a loop over socket, mailbox, shared groups, orders and time.
+//! One client's connection once it has been let in: a loop over socket, mailbox,
+//! shared groups, orders and time.
 
 use std::collections::HashMap;
 use std::io::ErrorKind;
@@ -52,13 +53,15 @@ const READS_PER_BLOCK: usize = 4;
 const READ_BLOCK_BYTES_MAX: usize = 64 * 1024;
 /// A connection that has read this much lets the others have their turn.
 const TURN_BYTES_MAX: usize = 32 * 1024;
-/// Keep-alive, a packet's time and the write timeout are looked at at least this often, and at most that often.
+/// Keep-alive, a packet's time and the write timeout are looked at at least this
+/// often, and at most that often.
 const TICK_MAX: Duration = Duration::from_secs(10);
 const TICK_LEAST: Duration = Duration::from_millis(1);
 
 /// What a connection takes of memory beside what it holds: its task and its places in tables.
 const CONNECTION_BYTES: usize = 12 * 1024;
-/// What an acknowledgement that is owed takes, and a retained message on its way, which is shared with the store.
+/// What an acknowledgement that is owed takes, and a retained message on its way,
+/// which is shared with the store.
 const OWED_BYTES: usize = 64;
 const RETAINED_DELIVERY_BYTES: usize = 256;
 
@@ -401,8 +404,8 @@ impl Connection {
 
     /// Notes what the connection holds.
     fn note_bytes(&mut self) {
-        // The whole block, of which unread bytes and frames are parts: a sum that does not move with each read. A larger one, for a
-        // packet that is under way, is not in memory before it is filled.
+        // The whole block, of which unread bytes and frames are parts: a sum that does not move with
+        // each read. A larger one, for a packet that is under way, is not in memory before it is filled.
         let filled = if self.frames.is_empty() { READ_BLOCK_BYTES_MAX } else { usize::MAX };
         let block = (self.unread.len() + self.frames.len()).max(self.block_bytes.min(filled));
         let aliases = self.aliases.len() * ALIAS_BYTES + self.alias_bytes;
@@ -434,8 +437,8 @@ impl Connection {
         self.silence.note_under_way(bytes, now);
     }
 
-    /// Ends the connection of a client that has sent no whole packet for too long. It is asked while the client is read from: otherwise
-    /// its silence does not count.
+    /// Ends the connection of a client that has sent no whole packet for too long. It is
+    /// asked while the client is read from: otherwise its silence does not count.
     fn check_silence(&mut self) -> Result<(), Reason> {
         let now = Instant::now();
         self.note_arrived(now);

@@ -110,8 +110,8 @@ impl Drops {
         Self(Tally::new(LINES_AT_ONCE))
     }
 
-    /// Counts deliveries to a client, of which the first had this topic; either may be empty where it is not known. Tells of them, unless
-    /// that was done a moment ago.
+    /// Counts deliveries to a client, of which the first had this topic; either may be
+    /// empty where it is not known. Tells of them, unless that was done a moment ago.
     pub fn note(&self, reason: Dropped, client_id: &str, topic: &[u8], count: u64) {
         if count == 0 {
             return;

@@ -1,4 +1,5 @@
-//! How connections of clients that were let in end: each way has a counter, and what was not the client's wish a line in the log.
+//! How connections of clients that were let in end: each way has a counter, and what
+//! was not the client's wish a line in the log.
 
 use super::reached::Limit;
 use super::reason::Reason;
@@ -164,8 +165,8 @@ impl Endings {
         Self(Tally::new(LINES_AT_ONCE))
     }
 
-    /// Counts a connection that has ended, and tells of it if that was not the client's wish, unless it was done often enough a moment
-    /// ago.
+    /// Counts a connection that has ended, and tells of it if that was not the client's
+    /// wish, unless it was done often enough a moment ago.
     pub fn note(&self, ended: Ended, who: &Who<'_>) {
         let total = self.0.count(ended as usize);
         let (reason, address) = (ended.name(), who.address.map(tracing::field::display));

@@ -136,12 +136,14 @@ impl Connection {
             self.server.traffic.sent.add(&mut self.output.sent);
             linger(reader, writer, patience).await;
         } else if is_goodbye {
-            // TLS and WebSocket have a word for the end, and a WebSocket client answers it: to a closed socket that is an error.
+            // TLS and WebSocket have a word for the end, and a WebSocket client answers it: to
+            // a closed socket that is an error.
             linger(reader, writer, patience).await;
         }
     }
 
-    /// Gives up the places in shared groups; what waits here for this client goes to another member, or stays in the session.
+    /// Gives up the places in shared groups; what waits here for this client goes to
+    /// another member, or stays in the session.
     ///
     /// It may be much, so the others have their turn in between.
     async fn leave_groups(&mut self, slice: &mut Slice) {
@@ -183,7 +185,8 @@ impl Connection {
         }
     }
 
-    /// Keeps a message of a shared group in the session, if that outlives the connection and still has the subscription.
+    /// Keeps a message of a shared group in the session, if that outlives the connection
+    /// and still has the subscription.
     fn keeps(&mut self, member_of: &HashSet<usize>, subscription: usize, publication: &Publication) -> bool {
         let is_kept = self.session.expiry_s > 0 && member_of.contains(&subscription);
         if is_kept {
@@ -197,7 +200,8 @@ impl Connection {
     }
 }
 
-/// Closes our half and reads the client out for a moment, so that the last packet to it is not lost to a reset.
+/// Closes our half and reads the client out for a moment, so that the last packet to
+/// it is not lost to a reset.
 pub(super) async fn linger<R, W>(mut reader: R, mut writer: W, at_most: Duration)
 where
     R: AsyncRead + Unpin,

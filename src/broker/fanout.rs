@@ -1,4 +1,5 @@
-//! From the router to the sessions: what comes out of the connections' lane is put into the mailboxes and groups it is for.
+//! From the router to the sessions: what comes out of the connections' lane is put
+//! into the mailboxes and groups it is for.
 
 use std::sync::Arc;
 
@@ -11,7 +12,8 @@ use super::server::Server;
 use super::subscriptions::Targets;
 use crate::mqtt::Qos;
 
-/// Messages in a row, and sessions and groups that they are for, each time; then the sessions have their turn. One message may be for more.
+/// Messages in a row, and sessions and groups that they are for, each time; then the
+/// sessions have their turn. One message may be for more.
 const ROUND_MESSAGES_MAX: usize = 256;
 const ROUND_RECIPIENTS_MAX: usize = 2_048;
 

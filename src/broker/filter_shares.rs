@@ -1,4 +1,5 @@
-//! Whose the filters are that are subscribed to: each is counted to the session that made it, until that leaves it to another.
+//! Whose the filters are that are subscribed to: each is counted to the session that
+//! made it, until that leaves it to another.
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
@@ -31,7 +32,8 @@ impl FilterShares {
         Self { filters_max, by_owner: Shares::default(), by_session: HashMap::new() }
     }
 
-    /// Counts a filter to the session. What a session makes that has to go is not counted any more: it goes too.
+    /// Counts a filter to the session. What a session makes that has to go is not
+    /// counted any more: it goes too.
     pub fn add(&mut self, maker: &Standing) {
         if !maker.is_evicted() {
             maker.filters.fetch_add(1, Ordering::Relaxed);
@@ -110,7 +112,8 @@ mod tests {
         shares.evict(&hogs[1]);
         shares.evict(&hogs[1]);
         assert_eq!((shares.by_owner.total(), shares.room(&hogs[0])), (4, Room::Free));
-        // What is still there of it when it ends is not taken away twice, and what it makes until then is not counted.
+        // What is still there of it when it ends is not taken away twice, and what it makes
+        // until then is not counted.
         shares.add(&hogs[1]);
         (0..7).for_each(|_| shares.subtract(&hogs[1]));
         assert_eq!(shares.by_owner.total(), 4);

@@ -19,7 +19,8 @@ impl Spoken {
     pub fn by(first: u8) -> Self {
         match first {
             0x16 => Self::Tls,
-            // HTTP's methods are written in capitals. None of the bytes is one that MQTT can begin with: its CONNECT is 0x10.
+            // HTTP's methods are written in capitals. None of the bytes is one that MQTT can
+            // begin with: its CONNECT is 0x10.
             b'A'..=b'Z' => Self::Http,
             _ if first == kind::CONNECT << 4 => Self::Connect,
             _ => Self::Other,

@@ -1,9 +1,12 @@
-//! Where publishers wait for a receiver that is slow, with `pending_policy = "wait"`: a session, or a shared group.
+//! Where publishers wait for a receiver that is slow, with
+//! `pending_policy = "wait"`: a session, or a shared group.
 //!
-//! While the receiver's queue is full nobody who publishes to it goes on. When half of what was too much has been taken, those who wait are
-//! let in by turns, first come, first served, each for what there is room for. A publisher never waits for a
-//! receiver that is away, nor for itself. Two that wait for each other could wait for ever, because what they acknowledge lies behind what
-//! they publish: so they are [read ahead](super::ahead), and a receiver that waits itself is waited for only once twice as much lies before it.
+//! While the receiver's queue is full nobody who publishes to it goes on. When half of
+//! what was too much has been taken, those who wait are let in by turns, first come, first
+//! served, each for what there is room for. A publisher never waits for a receiver that is
+//! away, nor for itself. Two that wait for each other could wait for ever, because what
+//! they acknowledge lies behind what they publish: so they are [read ahead](super::ahead),
+//! and a receiver that waits itself is waited for only once twice as much lies before it.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -102,7 +105,8 @@ impl Gate {
         state.has_room() && if state.is_guest(place) { state.turn_bytes > 0 } else { !is_crowded }
     }
 
-    /// Whoever has its turn sends a message. What it has sent takes a while to come to the queue, so its turn is counted here.
+    /// Whoever has its turn sends a message. What it has sent takes a while to come to
+    /// the queue, so its turn is counted here.
     pub fn pass(&self, place: &Arc<Place>, bytes: usize) {
         let mut state = lock(&self.state);
         if state.is_guest(place) {

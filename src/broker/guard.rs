@@ -54,7 +54,8 @@ impl Guard {
         })
     }
 
-    /// The same guard, which lets in everyone who says nothing of who they are. The rules hold for them as for nobody's clients.
+    /// The same guard, which lets in everyone who says nothing of who they are. The
+    /// rules hold for them as for nobody's clients.
     #[must_use]
     pub fn admitting_anonymous(self) -> Self {
         Self { admits_anonymous: true, ..self }
@@ -103,7 +104,8 @@ impl Guard {
 impl Access for Guard {
     fn authenticate<'a>(&'a self, login: Login<'a>) -> Authentication<'a> {
         Box::pin(async move {
-            // An authority has checked who it is. Whether it is one of the users matters only where it says a password.
+            // An authority has checked who it is. Whether it is one of the users matters only
+            // where it says a password.
             if let Some(name) = login.certificate {
                 return Ok(Some(name.into()));
             }

@@ -1,5 +1,5 @@
-//! What a session leaves behind when it ends: another member of its shared groups gets what it has not acknowledged. It may be much, so
-//! the others on the thread have their turn in between.
+//! What a session leaves behind when it ends: another member of its shared groups gets what it
+//! has not acknowledged. It may be much, so the others on the thread have their turn in between.
 
 use std::sync::Arc;
 
@@ -16,8 +16,9 @@ const DROP_UNITS: usize = 2;
 /// To give it to another member.
 const GIVE_UNITS: usize = 10;
 
-/// Ends a session: gives back what came by shared groups and is not acknowledged, and ends the subscriptions. A QoS 2 message that the
-/// client was sent stays with it, for another member must not get it a second time (MQTT 5, 4.8.2).
+/// Ends a session: gives back what came by shared groups and is not acknowledged,
+/// and ends the subscriptions. A QoS 2 message that the client was sent stays with
+/// it, for another member must not get it a second time (MQTT 5, 4.8.2).
 pub(super) async fn end(server: &Server, client_id: &str, mut session: Box<Session>, slice: &mut Slice) {
     // It has room for others' filters from here on, however long it takes until its own are gone.
     server.bus.subscriptions().evict(&session.standing);

@@ -24,8 +24,8 @@ use super::shares::Owner;
 use super::will::Will;
 use super::work::{BYTES_PER_UNIT, Slice};
 
-/// A CONNACK with every property but the assigned client id is not larger, and neither is that property. Clients that take
-/// less are refused.
+/// A CONNACK with every property but the assigned client id is not larger, and
+/// neither is that property. Clients that take less are refused.
 const CONNACK_BYTES_MAX: usize = 24;
 const ASSIGNED_ID_BYTES_MAX: usize = 37;
 
@@ -170,7 +170,8 @@ pub(super) struct Frame {
     header_bytes: usize,
 }
 
-/// Reads from `input` until there is a CONNECT. What follows it stays in `buffer`. `None` when the client has left before.
+/// Reads from `input` until there is a CONNECT. What follows it stays in `buffer`.
+/// `None` when the client has left before.
 pub(super) async fn read_connect(
     server: &Server,
     limits: &ConnectionLimits,
@@ -187,7 +188,8 @@ pub(super) async fn read_connect(
         match peek(buffer, limits.packet_bytes_max).map_err(|reason| Refusal::silent(reason.into()))? {
             Some(header) if buffer.len() >= header.packet_bytes() => {
                 let bytes = buffer.split_to(header.packet_bytes());
-                // A copy of what follows, so that a client that is idle does not keep the block that its CONNECT came in.
+                // A copy of what follows, so that a client that is idle does not keep the block
+                // that its CONNECT came in.
                 *buffer = BytesMut::from(&buffer[..]);
                 server.traffic.connects.add(1);
                 server.traffic.received.packets.add(1);

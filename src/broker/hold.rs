@@ -7,8 +7,8 @@ use super::retained::Walk;
 use super::shared::{Group, Member, Membership};
 use super::subscriptions::Subscriber;
 
-/// While it lives nothing can be published: what is subscribed to comes between two publishes, together with the retained
-/// messages of that moment.
+/// While it lives nothing can be published: what is subscribed to comes between two
+/// publishes, together with the retained messages of that moment.
 pub(super) struct Hold<'a> {
     bus: &'a Arc<Bus>,
     _ingress: MutexGuard<'a, Ingress>,

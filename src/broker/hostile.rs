@@ -1,9 +1,9 @@
-//! Tests: whatever bytes clients send, in whatever order, the broker lives, leaves nothing behind and serves the next one.
-//! Whatever stands in an operator's files is read as it is meant, or refused.
+//! Tests: whatever bytes clients send, in whatever order, the broker lives, leaves nothing behind and
+//! serves the next one. Whatever stands in an operator's files is read as it is meant, or refused.
 //!
-//! Seeded and bounded. `NEARFAR_FUZZ_ITERATIONS` says how many seeds each target tries, `NEARFAR_FUZZ_SEED` the first one; a
-//! failure names its seed. The router runs on a thread of its own, so a seed repeats what clients do, not every
-//! interleaving. [`mutate`] and [`Seeds`] know nothing of MQTT.
+//! Seeded and bounded. `NEARFAR_FUZZ_ITERATIONS` says how many seeds each target tries,
+//! `NEARFAR_FUZZ_SEED` the first one; a failure names its seed. The router runs on a thread of its own, so
+//! a seed repeats what clients do, not every interleaving. [`mutate`] and [`Seeds`] know nothing of MQTT.
 
 mod answers;
 mod arena;
@@ -29,7 +29,8 @@ use self::mutate::{Seeds, mutate};
 use self::packets::{Speaker, connect};
 use self::peer::Peer;
 
-/// A broker serves this many seeds before the next one takes its place, so that its full tables do not hide the rest.
+/// A broker serves this many seeds before the next one takes its place, so that its
+/// full tables do not hide the rest.
 const SEEDS_PER_BROKER: u64 = 250;
 /// Far longer than reading one of these texts takes, even where other tests keep the machine busy.
 const TEXT_TIME_MAX: Duration = Duration::from_secs(30);
@@ -66,7 +67,8 @@ fn campaign(name: &str, iterations_default: u64, one: impl AsyncFn(&mut Arena, &
     );
 }
 
-/// Runs `one` for every seed, where there is nothing but a text to be read: none may take longer than [`TEXT_TIME_MAX`].
+/// Runs `one` for every seed, where there is nothing but a text to be read: none may
+/// take longer than [`TEXT_TIME_MAX`].
 fn text_campaign(name: &str, iterations_default: u64, mut one: impl FnMut(&mut ChaCha8Rng)) {
     let started = Instant::now();
     let (mut tried, mut longest) = (0, Duration::ZERO);

@@ -25,8 +25,8 @@ use crate::mqtt::{Qos, is_topic_name};
 /// Publishes handed to the router in one go.
 const BATCH_MESSAGES_MAX: usize = 512;
 
-/// Packets of one client that are dealt with in a row. A full block has fewer that carry anything, so this is for the very small ones that
-/// come behind a large one.
+/// Packets of one client that are dealt with in a row. A full block has fewer that
+/// carry anything, so this is for the very small ones that come behind a large one.
 const PACKETS_IN_A_ROW_MAX: usize = 4_096;
 
 /// Units of work to keep a message, beside what its bytes take.
@@ -247,8 +247,8 @@ impl Connection {
         Ok(Progress::Done)
     }
 
-    /// Whether a publish of `bytes` to the present route may join the batch. A batch that is in its way goes out first. Otherwise it waits
-    /// for room.
+    /// Whether a publish of `bytes` to the present route may join the batch. A batch
+    /// that is in its way goes out first. Otherwise it waits for room.
     fn has_room(&mut self, bytes: usize) -> Result<bool, Reason> {
         let refuses = |connection: &mut Self| {
             let Self { server, route, batch, visit, session, .. } = connection;
@@ -364,7 +364,8 @@ impl Connection {
         Ok(expiry_s.map(|s| self.server.bus.now_ms() + u64::from(s) * 1_000))
     }
 
-    /// Looks the topic up, unless it is the last one again. Returns why the client may not publish to it, if it may not.
+    /// Looks the topic up, unless it is the last one again. Returns why the client may
+    /// not publish to it, if it may not.
     fn route(&mut self, topic: &Bytes) -> Result<Option<Cause>, Reason> {
         let version = self.server.bus.version();
         let access = &self.server.config.access;

@@ -1,6 +1,7 @@
 //! What a client has not acknowledged to the end, counted in messages and bytes.
 //!
-//! A client may have 65,535 of them and acknowledge them in any order, so each is found by its packet id without a look at the others.
+//! A client may have 65,535 of them and acknowledge them in any order, so each is
+//! found by its packet id without a look at the others.
 
 use std::collections::{HashMap, VecDeque};
 use std::ops::Index;
@@ -11,7 +12,8 @@ use super::memory::Charge;
 use super::properties::ApplicationProperties;
 use super::session::Delivery;
 
-/// What one takes beside its delivery: the rest of its entry, and its number's, in tables that have grown by doubling.
+/// What one takes beside its delivery: the rest of its entry, and its number's, in
+/// tables that have grown by doubling.
 const INFLIGHT_BYTES: usize = (size_of::<(u64, Inflight)>() - size_of::<Delivery>()) / 2 * 3 + 32;
 
 /// A QoS 1 or 2 message that the client has not acknowledged to the end.
@@ -93,8 +95,8 @@ impl InflightMessages {
         self.note_bytes();
     }
 
-    /// Copies what may still be needed of one message, so that it does not pin the large block it was read in. Returns how much that was, in
-    /// bytes.
+    /// Copies what may still be needed of one message, so that it does not pin the large
+    /// block it was read in. Returns how much that was, in bytes.
     pub fn detach(&mut self, index: usize) -> usize {
         let Some((_, message)) = self.messages.get_mut(index).filter(|(_, message)| !message.is_released)
         else {

@@ -1,9 +1,10 @@
 //! A way through the router: to the connections together, or to one in-process link.
 //!
-//! The router carries a stand-in for each message, in order; the message itself waits beside the router, in the same order, and takes its
-//! place where it comes out. For the router's log keeps what it carried until it is full of newer, and would keep with each small payload
-//! the whole block of memory that its connection read it in. A lane counts what went in and what came out, so that publishers stop before the
-//! router's log, which forgets silently, is full.
+//! The router carries a stand-in for each message, in order; the message itself waits beside
+//! the router, in the same order, and takes its place where it comes out. For the router's log
+//! keeps what it carried until it is full of newer, and would keep with each small payload the
+//! whole block of memory that its connection read it in. A lane counts what went in and what
+//! came out, so that publishers stop before the router's log, which forgets silently, is full.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -67,8 +68,8 @@ impl std::ops::AddAssign for Load {
 /// What the router keeps of a message in its log beside the bytes that it counts.
 const LOGGED_BYTES: usize = 245;
 
-/// Totals since the start. In cache lines of their own (two, for processors fetch the neighbour too): one thread adds to what was sent
-/// while another adds to what was taken.
+/// Totals since the start. In cache lines of their own (two, for processors fetch the
+/// neighbour too): one thread adds to what was sent while another adds to what was taken.
 #[derive(Default)]
 #[repr(align(128))]
 struct Total {
@@ -98,7 +99,8 @@ pub(super) struct LaneLimits {
     pub copies_max: u64,
     /// And one of them while this many of its own messages are.
     pub share_max: u64,
-    /// Whoever waited is let in for at least so many messages, if it has them: to be woken costs more than one.
+    /// Whoever waited is let in for at least so many messages, if it has them: to be
+    /// woken costs more than one.
     pub turn_least: u64,
 }
 
@@ -170,7 +172,8 @@ impl Lane {
         self.outstanding().bytes
     }
 
-    /// What its messages take of memory, about: those on their way, and those that the router's log still holds.
+    /// What its messages take of memory, about: those on their way, and those that the
+    /// router's log still holds.
     pub fn held_bytes(&self) -> usize {
         let (messages, bytes) = (self.sent_messages(), self.sent.bytes.load(Ordering::Relaxed));
         // As many of the last ones as fit into the log.
@@ -181,8 +184,8 @@ impl Lane {
         logged as usize + share(messages) * LOGGED_BYTES
     }
 
-    /// Whether a connection may send a message behind what it `holds` and is about to send: in its turn, or when nobody waits. One
-    /// always may when there is nothing before it, however large it is.
+    /// Whether a connection may send a message behind what it `holds` and is about to send: in its
+    /// turn, or when nobody waits. One always may when there is nothing before it, however large it is.
     pub fn admits(&self, held: Load, message: Load, visit: &mut Visit) -> bool {
         let has_turn = visit.has_turn(self);
         let mut before = self.outstanding();
@@ -196,7 +199,8 @@ impl Lane {
         has_room && (has_turn || !self.turnstile.is_crowded()) || !self.is_received.load(Ordering::Acquire)
     }
 
-    /// Lets in those who wait when there is room and message number `message` has been taken, now or as soon as that is so.
+    /// Lets in those who wait when there is room and message number `message` has been
+    /// taken, now or as soon as that is so.
     pub fn await_message(&self, message: u64) {
         self.awaited_message.fetch_min(message, Ordering::SeqCst);
         // There may be room since, made by a thread that saw nobody waiting.
@@ -206,8 +210,8 @@ impl Lane {
         }
     }
 
-    /// The same for whoever publishes within the process: it is bounded in bytes alone, so that it gets through where connections
-    /// press.
+    /// The same for whoever publishes within the process: it is bounded in bytes alone,
+    /// so that it gets through where connections press.
     fn has_room(&self) -> bool {
         if self.has_room_now() {
             return true;
@@ -244,8 +248,8 @@ impl Lane {
         }
     }
 
-    /// Sends a message: returns what the router has to carry, or nothing where its log would forget something for it, which only
-    /// publishers that do not wait can bring about. The bus's ingress is held.
+    /// Sends a message: returns what the router has to carry, or nothing where its log would forget
+    /// something for it, which only publishers that do not wait can bring about. The bus's ingress is held.
     pub fn send(&self, publication: Publication, targets: Arc<Targets>) -> Option<Packet> {
         let load = Load::of(publication.bytes(), &targets);
         let before = self.outstanding().bytes;
@@ -255,7 +259,8 @@ impl Lane {
         Some(self.carry(Envelope { publication, targets, kind: Kind::Message, load }))
     }
 
-    /// The last thing that is sent: the receiver is told that nothing comes any more. The bus's ingress is held.
+    /// The last thing that is sent: the receiver is told that nothing comes any more.
+    /// The bus's ingress is held.
     pub fn end(&self) -> Packet {
         self.carry_no_message(Kind::End)
     }
@@ -292,7 +297,8 @@ impl Lane {
         self.taken.messages.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Lets publishers go on that wait, when there is room again: half of it, so that they do not wait again at once.
+    /// Lets publishers go on that wait, when there is room again: half of it, so that
+    /// they do not wait again at once.
     pub fn frees_publishers(&self) {
         let is_free = || self.outstanding().bytes <= self.log_bytes / 4;
         if self.is_awaited.load(Ordering::SeqCst)
@@ -325,7 +331,8 @@ impl Lane {
         if awaited == NOBODY || !self.has_passed(awaited) {
             return false;
         }
-        // Those who were let in have as good as sent: nobody is called for the room that one message after the other leaves.
+        // Those who were let in have as good as sent: nobody is called for the room that
+        // one message after the other leaves.
         let left = self.outstanding();
         let copies = left.copies + self.turnstile.granted();
         left.bytes <= self.log_bytes / 4 && copies <= self.limits.copies_max / 2
@@ -353,11 +360,13 @@ impl Lane {
     }
 }
 
-/// What the router's log counts for a message: as much as the lane does, but no more than this, for the log holds nothing of it.
+/// What the router's log counts for a message: as much as the lane does, but no more
+/// than this, for the log holds nothing of it.
 const STAND_IN_BYTES_MAX: usize = 16 * 1024;
 static STAND_IN: [u8; STAND_IN_BYTES_MAX] = [0; STAND_IN_BYTES_MAX];
 
-/// What the log counts beside it: the lane's topic and some lengths. A message never counts for more there than in the lane.
+/// What the log counts beside it: the lane's topic and some lengths. A message never
+/// counts for more there than in the lane.
 const FRAME_BYTES: usize = 32;
 
 fn stand_in(load_bytes: u64) -> Bytes {

@@ -1,5 +1,5 @@
-//! CONNECT and DISCONNECT as they would be without their user properties, for the codec, which makes two strings of each: one packet may
-//! have 200,000 of them.
+//! CONNECT and DISCONNECT as they would be without their user properties, for the
+//! codec, which makes two strings of each: one packet may have 200,000 of them.
 //!
 //! Nobody here reads them but those of a will, which stay as they were written.
 
@@ -17,7 +17,8 @@ pub(super) struct Lean {
     pub will_pairs: Vec<u8>,
 }
 
-/// Takes the user properties out of a whole CONNECT or DISCONNECT, and checks the properties. The rest is as it was.
+/// Takes the user properties out of a whole CONNECT or DISCONNECT, and checks the
+/// properties. The rest is as it was.
 pub(super) fn lean(frame: &[u8], version: Version) -> Result<Lean, Reason> {
     let header = peek(frame, usize::MAX)?.ok_or(Reason::MALFORMED)?;
     let mut body = Body { left: Reader::new(&frame[header.header_bytes..]), own: Vec::new() };

@@ -121,11 +121,12 @@ impl Shared {
 }
 
 impl LinkPublisher {
-    /// Publishes every message of `batch`, in order, and empties it. Waits while the connections have much before them, but
-    /// never for a subscriber.
+    /// Publishes every message of `batch`, in order, and empties it. Waits while the
+    /// connections have much before them, but never for a subscriber.
     ///
-    /// RETAIN, QoS and properties are honoured. A message's receipt is settled when the message is on its way to everybody. A message whose topic is not a topic name, or starts with `$`, is dropped
-    /// with a log line; returns how many were.
+    /// RETAIN, QoS and properties are honoured. A message's receipt is settled when the
+    /// message is on its way to everybody. A message whose topic is not a topic name, or
+    /// starts with `$`, is dropped with a log line; returns how many were.
     ///
     /// # Errors
     /// [`LinkClosed`] when the broker has stopped; the batch is emptied all the same.
@@ -133,8 +134,8 @@ impl LinkPublisher {
         self.publish_within(batch, Duration::MAX)
     }
 
-    /// The same, but waits at most `wait`. Publishers that do not wait can outrun the connections; then messages are dropped,
-    /// and counted in [`Statistics`](super::Statistics).
+    /// The same, but waits at most `wait`. Publishers that do not wait can outrun the
+    /// connections; then messages are dropped, and counted in [`Statistics`](super::Statistics).
     ///
     /// # Errors
     /// As [`publish`](Self::publish).
@@ -153,7 +154,8 @@ impl LinkPublisher {
         Ok(refused)
     }
 
-    /// Whether the connections have so little before them that some more messages are published without waiting, and none is dropped.
+    /// Whether the connections have so little before them that some more messages are
+    /// published without waiting, and none is dropped.
     pub fn has_room(&self) -> bool {
         self.bus.connections.has_room_now()
     }
@@ -185,7 +187,8 @@ impl LinkPublisher {
         Ok(())
     }
 
-    /// Ends the subscription: the subscriber still gets everything published before, then its `receive` says so.
+    /// Ends the subscription: the subscriber still gets everything published before,
+    /// then its `receive` says so.
     pub fn close(&self) {
         self.shared.close(&self.bus);
     }
@@ -199,8 +202,8 @@ fn is_publishable(topic: &[u8]) -> bool {
 }
 
 impl LinkSubscriber {
-    /// Subscribes to filters (`$share` is not for in-process links). Retained messages under them are received first. A message
-    /// that several filters match is received once.
+    /// Subscribes to filters (`$share` is not for in-process links). Retained messages under
+    /// them are received first. A message that several filters match is received once.
     ///
     /// # Errors
     /// [`SubscribeError`]; filters before the refused one stay subscribed.
@@ -252,18 +255,19 @@ impl LinkSubscriber {
         self.retained.pop_front()
     }
 
-    /// From now on whoever receives here is watched under this name: [`Broker::stalled`](super::Broker::stalled) says so when nothing is received
-    /// for too long.
+    /// From now on whoever receives here is watched under this name:
+    /// [`Broker::stalled`](super::Broker::stalled) says so when nothing is received for too long.
     pub fn watch(&self, name: &str) {
         // The first name stays.
         let _known = self.shared.lane.watched.set(name.to_owned());
     }
 
-    /// Waits for at least one message, and appends all that is ready to `batch`, at most `batch_max` messages.
+    /// Waits for at least one message, and appends all that is ready to `batch`, at most
+    /// `batch_max` messages.
     ///
-    /// `false` when the link was closed and everything published before has been received. A message's `qos` is its
-    /// publish's; `retain` is set only on what was retained before the subscription; an expired message is delivered
-    /// with 0 seconds left, so that its sender can be answered.
+    /// `false` when the link was closed and everything published before has been received. A message's
+    /// `qos` is its publish's; `retain` is set only on what was retained before the subscription; an
+    /// expired message is delivered with 0 seconds left, so that its sender can be answered.
     ///
     /// # Errors
     /// [`LinkClosed`] when the broker has stopped.

@@ -1,6 +1,8 @@
-//! The filters of a SUBSCRIBE or UNSUBSCRIBE, read from its frame one after the other: there may be a quarter of a million of them.
+//! The filters of a SUBSCRIBE or UNSUBSCRIBE, read from its frame one after the
+//! other: there may be a quarter of a million of them.
 //!
-//! All are gone through twice. A fault ends the connection, so it must be found before the session has any of the subscriptions.
+//! All are gone through twice. A fault ends the connection, so it must be found
+//! before the session has any of the subscriptions.
 
 use bytes::Bytes;
 
@@ -14,7 +16,8 @@ use crate::mqtt::Qos;
 /// No local, of a SUBSCRIBE's options.
 const NO_LOCAL: u8 = 0b100;
 
-/// How often a filter's bytes are gone through each time the list is: for its text, its form, and its depth or its name.
+/// How often a filter's bytes are gone through each time the list is: for its text,
+/// its form, and its depth or its name.
 pub(super) const PASSES: usize = 3;
 
 /// One filter of the list.

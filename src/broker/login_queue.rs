@@ -1,4 +1,5 @@
-//! Passwords that wait to be checked. Each address has its turn, so that one that tries many keeps no other from logging in.
+//! Passwords that wait to be checked. Each address has its turn, so that one that
+//! tries many keeps no other from logging in.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
@@ -39,8 +40,8 @@ impl<T> LoginQueue<T> {
         Self { waiting_max, state: Mutex::new(state), news: Condvar::new() }
     }
 
-    /// Puts `login` behind the others of its address. Where too many wait, the one that came last from the address with most is
-    /// dropped for it.
+    /// Puts `login` behind the others of its address. Where too many wait, the one that
+    /// came last from the address with most is dropped for it.
     pub fn put(&self, peer: IpAddr, login: T) -> Result<(), Busy> {
         let address = network(peer);
         let mut state = lock(&self.state);

@@ -1,7 +1,7 @@
 //! Passwords are checked on a thread of their own, because that takes tens of milliseconds on purpose.
 //!
-//! The I/O thread never hashes, and neither does the thread that makes router links. What was right once is remembered, so
-//! that a thousand devices that come back at once are not a thousand hashes.
+//! The I/O thread never hashes, and neither does the thread that makes router links. What was right
+//! once is remembered, so that a thousand devices that come back at once are not a thousand hashes.
 
 use std::collections::{HashSet, VecDeque};
 use std::io;
@@ -16,7 +16,8 @@ use super::bus::lock;
 use super::login_queue::{Busy, LoginQueue};
 use super::password::StoredPassword;
 
-/// Logins that wait to be checked; for a further one the last of the address with most of them is told to come again, or itself.
+/// Logins that wait to be checked; for a further one the last of the address with
+/// most of them is told to come again, or itself.
 const LOGINS_WAITING_MAX: usize = 64;
 /// Right logins that are remembered; beyond, the oldest is forgotten.
 const REMEMBERED_LOGINS_MAX: usize = 4_096;

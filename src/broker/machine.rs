@@ -1,4 +1,5 @@
-//! How much memory there is for this process: the machine's, or its control group's if that is less. Linux only.
+//! How much memory there is for this process: the machine's, or its control group's
+//! if that is less. Linux only.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,8 +7,8 @@ use std::path::{Path, PathBuf};
 /// What is taken where nothing can be found out.
 const UNKNOWN_BYTES: u64 = 1 << 30;
 
-/// The memory that this process can have, in bytes: the machine's, or its control group's if that is less. Where nothing can be found
-/// out, a gibibyte.
+/// The memory that this process can have, in bytes: the machine's, or its control
+/// group's if that is less. Where nothing can be found out, a gibibyte.
 pub fn memory_bytes() -> usize {
     usize::try_from(memory_bytes_under(Path::new("/"))).unwrap_or(usize::MAX)
 }
@@ -44,7 +45,8 @@ fn machine_bytes(meminfo: &str) -> Option<u64> {
     Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1_024)
 }
 
-/// Where the limits of the process's control groups and of all above them stand, by what `/proc/self/cgroup` says.
+/// Where the limits of the process's control groups and of all above them stand, by
+/// what `/proc/self/cgroup` says.
 ///
 /// In a container the path is often that of the host, which is not there; the limit is in the root then.
 fn limit_files(groups: &str) -> Vec<PathBuf> {

@@ -14,7 +14,8 @@ use super::publication::Publication;
 use super::shares::Owner;
 use super::standing::Standing;
 
-/// A message whose receiver has this many others before it gives up the block of memory that it was read in, which is larger.
+/// A message whose receiver has this many others before it gives up the block of
+/// memory that it was read in, which is larger.
 const LAGGING_MESSAGES: usize = 16;
 
 /// A queue that was longer gives its memory back when it is empty.
@@ -125,8 +126,9 @@ impl Mailbox {
         self.gate.note(state.bytes, state.bytes_max);
     }
 
-    /// Puts a copy in. Where there is no room the oldest ones go; if publishers wait for the session, what nobody waited with is not
-    /// taken instead: messages of the node, of the session's own client, and for a client that is away. Returns whether it was taken.
+    /// Puts a copy in. Where there is no room the oldest ones go; if publishers wait for the
+    /// session, what nobody waited with is not taken instead: messages of the node, of the
+    /// session's own client, and for a client that is away. Returns whether it was taken.
     pub fn put(&self, copy: Copy) -> bool {
         let mut state = lock(&self.state);
         if state.is_closed {
@@ -221,7 +223,8 @@ impl Mailbox {
         state.is_blocked || state.copies.len() >= LAGGING_MESSAGES
     }
 
-    /// The client takes nothing more, or goes on. What waits for the former may wait for long, and what came before much did is no copy.
+    /// The client takes nothing more, or goes on. What waits for the former may wait for
+    /// long, and what came before much did is no copy.
     pub fn note_blocked(&self, is_blocked: bool) {
         let mut state = lock(&self.state);
         if is_blocked && !state.is_blocked {
@@ -271,7 +274,8 @@ impl State {
         self.charge.set(self.bytes);
     }
 
-    /// Noted once it is known how much goes: before, the charge would take for granted what there may be no memory for.
+    /// Noted once it is known how much goes: before, the charge would take for granted
+    /// what there may be no memory for.
     fn pop(&mut self) -> Option<Copy> {
         let copy = self.copies.pop_front()?;
         self.bytes -= copy.publication.waiting_bytes();
@@ -357,7 +361,8 @@ mod tests {
         assert!(mailbox.take().is_some() && mailbox.take_skipped().total() == 0);
     }
 
-    /// A connection takes as much as it likes at a time, then waits for an arrival, or for something else while it takes nothing.
+    /// A connection takes as much as it likes at a time, then waits for an arrival, or
+    /// for something else while it takes nothing.
     #[test]
     fn whatever_is_left_lying_is_found_when_more_is_taken() {
         for seed in 0..300u64 {

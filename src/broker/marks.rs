@@ -1,7 +1,8 @@
 //! Topic levels as numbers, so that long names are compared many levels at a time.
 //!
-//! Equal levels have equal marks. Others may have too, once in four thousand million, so whoever must be sure compares the text
-//! of what has agreed. Nobody can choose such levels, because the marks of each process are others.
+//! Equal levels have equal marks. Others may have too, once in four thousand
+//! million, so whoever must be sure compares the text of what has agreed. Nobody can
+//! choose such levels, because the marks of each process are others.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::LazyLock;
@@ -33,7 +34,8 @@ pub(super) fn marks(levels: &str) -> impl Iterator<Item = Mark> {
     levels.split('/').map(mark)
 }
 
-/// Whether each level of one agrees with the same of the other: both are equal, or one is `+`. Given as many of both.
+/// Whether each level of one agrees with the same of the other: both are equal, or
+/// one is `+`. Given as many of both.
 pub(super) fn agree(ones: &[Mark], others: &[Mark]) -> bool {
     let mut blocks = ones.chunks(BLOCK_MARKS).zip(others.chunks(BLOCK_MARKS));
     // Without a way out within a block, so that a block is a few instructions.

@@ -1,7 +1,8 @@
 //! What waits for one member of shared groups, and the groups that wait for room there.
 //!
-//! All groups of a session share this queue. Room is offered to the groups that found none, by turns and one message each, whichever
-//! group's message made it: so a busy group neither keeps another one out nor leaves it waiting for ever.
+//! All groups of a session share this queue. Room is offered to the groups that
+//! found none, by turns and one message each, whichever group's message made it: so
+//! a busy group neither keeps another one out nor leaves it waiting for ever.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -56,8 +57,8 @@ impl Place {
 }
 
 impl MemberQueue {
-    /// Puts a message in, where there is room and no other group waits for it, or this one `has_turn`. Otherwise the message comes
-    /// back, and its group waits at `place`, unless the queue is closed.
+    /// Puts a message in, where there is room and no other group waits for it, or this one `has_turn`.
+    /// Otherwise the message comes back, and its group waits at `place`, unless the queue is closed.
     pub fn offer(
         &self,
         delivery: SharedDelivery,

@@ -1,8 +1,9 @@
-//! One bound over all that a broker holds in memory: what each buffer takes, counted to whom it belongs, and who gives way.
+//! One bound over all that a broker holds in memory: what each buffer takes, counted
+//! to whom it belongs, and who gives way.
 //!
-//! Every buffer has a [`Charge`] and tells it what it takes. A charge passes on changes that matter only, so that the small queues of
-//! every message cost no lock and touch nothing that is shared. Who is told to give something up is said here; how it is done
-//! is in `pressure`.
+//! Every buffer has a [`Charge`] and tells it what it takes. A charge passes on changes that
+//! matter only, so that the small queues of every message cost no lock and touch nothing that
+//! is shared. Who is told to give something up is said here; how it is done is in `pressure`.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -89,7 +90,8 @@ pub(super) enum Level {
     Calm,
     /// From three quarters on. Who has half as much as the one who has most, or more, gets no more.
     Tight,
-    /// From nine tenths on. So does who has a quarter; and the one who has most gives something up, until it is calm.
+    /// From nine tenths on. So does who has a quarter; and the one who has most gives
+    /// something up, until it is calm.
     Full,
     /// All of it. Nobody gets more.
     Over,
@@ -137,7 +139,8 @@ impl Memory {
         self.max - self.aside.load(Ordering::Relaxed)
     }
 
-    /// Sets aside what the broker itself takes now, but never more than half: with less nobody would be served, whatever anybody gives up.
+    /// Sets aside what the broker itself takes now, but never more than half: with less
+    /// nobody would be served, whatever anybody gives up.
     pub fn set_aside(&self, bytes: usize) {
         let before = self.level();
         self.aside.store(bytes.min(self.max / 2), Ordering::Relaxed);
@@ -300,7 +303,8 @@ impl Holder {
         self.asked.store(keeper.generation, Ordering::Relaxed);
     }
 
-    /// Whether it has been told to give way, and ends. One whom another connection takes the session over from does not do it.
+    /// Whether it has been told to give way, and ends. One whom another connection takes
+    /// the session over from does not do it.
     pub fn is_asked(&self) -> bool {
         let asked = self.asked.load(Ordering::Relaxed);
         asked != 0 && self.standing.as_ref().is_some_and(|standing| standing.keeper().generation == asked)

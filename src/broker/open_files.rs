@@ -4,7 +4,8 @@ use std::fmt;
 
 /// Sockets that have not said CONNECT yet, beyond the clients that may be online.
 const CONNECTING_MAX: usize = 256;
-/// Files and sockets kept for everything else: health and metrics, files that are read again, listeners, links to other brokers.
+/// Files and sockets kept for everything else: health and metrics, files that are
+/// read again, listeners, links to other brokers.
 const KEPT_FILES: usize = 128;
 
 /// How many files and sockets the process may have open; `None` where there is no limit or none is known.
@@ -18,7 +19,8 @@ pub fn open_files_max() -> Option<usize> {
     None
 }
 
-/// Lets the process have as many files and sockets as the system allows it to: for a program of its own, at its start.
+/// Lets the process have as many files and sockets as the system allows it to: for a
+/// program of its own, at its start.
 ///
 /// The usual limit of 1,024 is there for programs that wait with `select`, which cannot count further.
 ///
@@ -51,7 +53,8 @@ pub(super) struct TooFewFiles {
 }
 
 impl Capacity {
-    /// What is left of `connections_max` clients where so many files may be open; and, where that is less, why.
+    /// What is left of `connections_max` clients where so many files may be open; and,
+    /// where that is less, why.
     pub fn within(connections_max: usize, files_max: Option<usize>) -> (Self, Option<TooFewFiles>) {
         let sockets_max = connections_max.saturating_add(CONNECTING_MAX);
         let all = Self { connections_max, sockets_max };

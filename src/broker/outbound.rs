@@ -118,7 +118,8 @@ impl Connection {
         Ok(())
     }
 
-    /// Delivers a message from a shared group, unless the client has left the group: then another member gets it.
+    /// Delivers a message from a shared group, unless the client has left the group:
+    /// then another member gets it.
     fn deliver_shared(&mut self, shared: SharedDelivery) {
         let SharedDelivery { subscription, publication, group } = shared;
         if self.session.subscription(subscription).is_none() {

@@ -128,7 +128,8 @@ impl Output {
         self.bytes.extend_from_slice(&PINGRESP);
     }
 
-    /// A server's DISCONNECT, with the reason in words where the client takes a packet of that size; 3.1.1 has none.
+    /// A server's DISCONNECT, with the reason in words where the client takes a packet
+    /// of that size; 3.1.1 has none.
     pub fn goodbye(&mut self, reason: Reason) {
         if self.wishes.version == Version::V311 {
             return;
@@ -145,8 +146,8 @@ impl Output {
         self.bytes.extend_from_slice(&properties);
     }
 
-    /// Adds a PUBLISH. `false` when it has expired or is larger than the client takes: it is dropped. What was sent before
-    /// does not expire any more (MQTT 5, 4.3.3).
+    /// Adds a PUBLISH. `false` when it has expired or is larger than the client takes:
+    /// it is dropped. What was sent before does not expire any more (MQTT 5, 4.3.3).
     pub fn publish(&mut self, delivery: &Delivery, packet_id: u16, is_dup: bool, now_ms: u64) -> bool {
         let expiry_s = match delivery.deadline_ms {
             Some(deadline) if deadline <= now_ms && !is_dup => return false,

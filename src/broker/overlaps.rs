@@ -1,5 +1,5 @@
-//! Which of a session's filters a message may match together: each of them is looked at for it, although the client gets one copy for
-//! the plain ones, and each of a group brings a copy of its own.
+//! Which of a session's filters a message may match together: each of them is looked at for it,
+//! although the client gets one copy for the plain ones, and each of a group brings a copy of its own.
 
 use std::collections::HashMap;
 

@@ -1,7 +1,9 @@
-//! The acknowledgements that a client is owed for its publishes: in the order of those, each as soon as it may be given.
+//! The acknowledgements that a client is owed for its publishes: in the order of
+//! those, each as soon as it may be given.
 //!
-//! Most may be given at once. That of a request waits until the request has been answered, and those behind it wait for it, for
-//! MQTT wants them in order (MQTT 5, 4.6). Where the answer goes to the same client, it is written first.
+//! Most may be given at once. That of a request waits until the request has been
+//! answered, and those behind it wait for it, for MQTT wants them in order (MQTT 5,
+//! 4.6). Where the answer goes to the same client, it is written first.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
@@ -57,7 +59,8 @@ struct Acknowledgement {
     packet_id: u16,
     qos: Qos,
     when: When,
-    /// How much the client must have been given first: all that was in its mailbox when its publish was answered.
+    /// How much the client must have been given first: all that was in its mailbox when
+    /// its publish was answered.
     behind: Option<u64>,
 }
 
@@ -90,8 +93,8 @@ impl Owed {
         self.queue.push_back(Acknowledgement { packet_id, qos, when, behind: None });
     }
 
-    /// The next one that may be given to a client that has been given so much from its mailbox, into which so much was put; and how what
-    /// it waited for has ended.
+    /// The next one that may be given to a client that has been given so much from its
+    /// mailbox, into which so much was put; and how what it waited for has ended.
     fn next(&mut self, put: u64, given: u64) -> Option<(u16, Qos, Result<Reason, Lost>)> {
         let first = self.queue.front_mut()?;
         let end = match &first.when {
@@ -112,7 +115,8 @@ impl Owed {
         Some(next)
     }
 
-    /// The QoS 2 publishes that still wait: their client asks for those acknowledgements again, on its next connection.
+    /// The QoS 2 publishes that still wait: their client asks for those acknowledgements
+    /// again, on its next connection.
     pub fn unanswered(&mut self) -> impl Iterator<Item = (u16, Arc<Answered>)> {
         self.exactly_once.clear();
         self.queue.drain(..).filter_map(|owed| match owed.when {
@@ -137,7 +141,8 @@ impl Connection {
     /// Gives what may be given.
     ///
     /// # Errors
-    /// When a request is lost and the client cannot be told so but by the end of the connection: then it sends it again.
+    /// When a request is lost and the client cannot be told so but by the end of the
+    /// connection: then it sends it again.
     pub(super) fn give_owed(&mut self) -> Result<(), Reason> {
         if self.owed.is_empty() {
             return Ok(());
@@ -149,7 +154,8 @@ impl Connection {
             let reason = match end {
                 Ok(reason) => reason,
                 Err(Lost) if self.server.bus.is_draining() => {
-                    // The client sends it again elsewhere or later, with all behind it; a refusal would keep it from that.
+                    // The client sends it again elsewhere or later, with all behind it; a refusal would
+                    // keep it from that.
                     self.owed = Owed::default();
                     return Ok(());
                 }

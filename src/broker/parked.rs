@@ -159,8 +159,8 @@ pub(super) async fn until(instant: Option<Instant>) {
     }
 }
 
-/// Whether what comes for an absent client is queued. Where publishers wait for clients that are online, what they were told is sure
-/// lies in the mailbox behind a full queue, and stays there.
+/// Whether what comes for an absent client is queued. Where publishers wait for clients that are
+/// online, what they were told is sure lies in the mailbox behind a full queue, and stays there.
 fn takes_more(server: &Server, session: &Session) -> bool {
     let limits = &server.config.limits;
     limits.pending_policy != PendingPolicy::Wait || session.pending.full(limits).is_none()

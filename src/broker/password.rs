@@ -1,6 +1,8 @@
-//! Passwords as they are stored: argon2, which we write, and what Mosquitto writes or wrote: PBKDF2 and SHA-512.
+//! Passwords as they are stored: argon2, which we write, and what Mosquitto writes
+//! or wrote: PBKDF2 and SHA-512.
 //!
-//! A stored password says how much work it is to check, and the file may come from anywhere, so that work has a bound.
+//! A stored password says how much work it is to check, and the file may come from
+//! anywhere, so that work has a bound.
 
 use std::fmt;
 

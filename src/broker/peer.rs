@@ -43,7 +43,8 @@ impl Peer {
     }
 }
 
-/// What limits count as one address: in IPv6 the /64 network, of which a single host has all of the addresses.
+/// What limits count as one address: in IPv6 the /64 network, of which a single host
+/// has all of the addresses.
 pub(super) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => address.into(),

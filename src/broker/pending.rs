@@ -82,7 +82,8 @@ impl Pending {
         self.charge.set(self.bytes);
     }
 
-    /// Queues a message as the policy has it. Even the only one is a copy of its own here, so that it needs memory too.
+    /// Queues a message as the policy has it. Even the only one is a copy of its own
+    /// here, so that it needs memory too.
     pub fn keep(&mut self, delivery: Delivery, limits: &Limits) -> Kept {
         let has_memory = |own: &Self| own.charge.may_be(own.bytes + delivery.bytes());
         let full = |own: &Self| own.full(limits).or((!has_memory(own)).then_some(Limit::Memory));

@@ -10,8 +10,9 @@ const ROUTER_THREAD: &str = "router-0";
 
 /// A payload that ends the thread of the router which drops it.
 ///
-/// The router holds a sender to its own channel, so it never ends by itself, and it offers no event for it. Unwinding
-/// from a drop on its thread ends it; `resume_unwind` does not call the panic hook, so nothing is printed.
+/// The router holds a sender to its own channel, so it never ends by itself, and it
+/// offers no event for it. Unwinding from a drop on its thread ends it;
+/// `resume_unwind` does not call the panic hook, so nothing is printed.
 struct Poison;
 
 impl AsRef<[u8]> for Poison {

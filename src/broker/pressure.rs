@@ -1,9 +1,9 @@
 //! What is given up when memory gets scarce: by whom, and in which order.
 //!
-//! From three quarters of the bound on, whoever has most gets no more (see `memory`). From nine tenths on it gives up: its retained
-//! messages where they are more than its largest session holds; else the older half of what that session has not taken yet, or if that
-//! is little the session; and so on with what is the largest then, until less than three quarters are taken. So nobody loses anything
-//! while somebody else has more.
+//! From three quarters of the bound on, whoever has most gets no more (see `memory`). From nine tenths on it
+//! gives up: its retained messages where they are more than its largest session holds; else the older half of
+//! what that session has not taken yet, or if that is little the session; and so on with what is the largest
+//! then, until less than three quarters are taken. So nobody loses anything while somebody else has more.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,7 +55,8 @@ async fn relieve(server: &Server) {
     }
 }
 
-/// Has the owner with most give up the largest that it has, unless those who were told will make enough room. Whether it did.
+/// Has the owner with most give up the largest that it has, unless those who were
+/// told will make enough room. Whether it did.
 fn give_up(server: &Server) -> bool {
     let memory = &server.bus.memory;
     let Some(owner) = memory.most() else { return false };
@@ -86,7 +87,8 @@ fn give_up_retained(server: &Server, owner: &Owner) -> bool {
     messages > 0
 }
 
-/// The older half of what it has not taken, where that is much; otherwise all of it. `false` when it cannot be told.
+/// The older half of what it has not taken, where that is much; otherwise all of it.
+/// `false` when it cannot be told.
 fn give_up_session(server: &Server, holder: &Holder) -> bool {
     let memory = &server.bus.memory;
     let halved = holder.mailbox().map_or(0, |mailbox| mailbox.give_up_half());

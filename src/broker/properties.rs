@@ -1,8 +1,8 @@
 //! The application's properties of a PUBLISH, as its publisher wrote them.
 //!
-//! What the broker passes on unchanged (payload format, content type, response topic, correlation data, user properties) stays one
-//! block of bytes: checked in one pass without taking it apart, shared by all who hold the message, and written by copying it.
-//! What is the broker's own (expiry, topic alias) is taken out.
+//! What the broker passes on unchanged (payload format, content type, response topic, correlation data, user
+//! properties) stays one block of bytes: checked in one pass without taking it apart, shared by all who hold
+//! the message, and written by copying it. What is the broker's own (expiry, topic alias) is taken out.
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! A message inside the broker: as it was published, and what must be known of it beside what the router carries.
+//! A message inside the broker: as it was published, and what must be known of it
+//! beside what the router carries.
 
 use std::time::Instant;
 
@@ -8,13 +9,14 @@ use super::memory::ALLOCATION_BYTES;
 use super::properties::ApplicationProperties;
 use crate::mqtt::{Qos, Receipt, Sender};
 
-/// What a message on its way takes of every bound in bytes beside its topic, payload and properties: more than the router's log counts
-/// for its frame.
+/// What a message on its way takes of every bound in bytes beside its topic, payload
+/// and properties: more than the router's log counts for its frame.
 const MESSAGE_BYTES: usize = 64;
 /// A payload that is not smaller stays in its block.
 const DETACHED_BYTES_MAX: usize = 32 * 1024;
 
-/// The same where it waits: itself behind two counters, its place in a queue that has grown by doubling, and its parts' allocations.
+/// The same where it waits: itself behind two counters, its place in a queue that
+/// has grown by doubling, and its parts' allocations.
 const WAITING_BYTES: usize = size_of::<Publication>() + 16 + 48 + 2 * ALLOCATION_BYTES;
 
 /// A message as it was published.
@@ -46,13 +48,14 @@ impl Publication {
         message_bytes(&self.topic, &self.payload, &self.properties)
     }
 
-    /// What it takes of memory where it waits for one receiver. Topic and payload count for each, although they may be shared.
+    /// What it takes of memory where it waits for one receiver. Topic and payload count
+    /// for each, although they may be shared.
     pub fn waiting_bytes(&self) -> usize {
         WAITING_BYTES + self.topic.len() + self.payload.len() + self.properties.bytes()
     }
 
-    /// Copies the payload, so that a message that waits does not keep the block that it was read in. That of a large one has twice as much
-    /// at most.
+    /// Copies the payload, so that a message that waits does not keep the block that it
+    /// was read in. That of a large one has twice as much at most.
     pub fn detach(&mut self) {
         if self.payload.len() < DETACHED_BYTES_MAX {
             self.payload = Bytes::copy_from_slice(&self.payload);

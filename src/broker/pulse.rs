@@ -1,7 +1,9 @@
-//! Signs of progress: beats that go where messages go, so that what no longer comes round is noticed, whatever it says of itself.
+//! Signs of progress: beats that go where messages go, so that what no longer comes
+//! round is noticed, whatever it says of itself.
 //!
-//! A beat goes round the I/O thread, another through the router and back, and one through the router to each watched in-process link, whose
-//! owner takes it as it takes messages. Nothing here asks a clock: the time is an argument, in milliseconds of the bus's clock.
+//! A beat goes round the I/O thread, another through the router and back, and one through
+//! the router to each watched in-process link, whose owner takes it as it takes messages.
+//! Nothing here asks a clock: the time is an argument, in milliseconds of the bus's clock.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;

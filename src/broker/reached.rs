@@ -5,7 +5,8 @@ use std::fmt::Display;
 use super::shares::Owner;
 use super::tally::{Shown, Tally, Told};
 
-/// A bound on what clients can do. What happens at each is in the documentation of the field of the same name.
+/// A bound on what clients can do. What happens at each is in the documentation of
+/// the field of the same name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Limit {
     /// Clients online.
@@ -36,7 +37,8 @@ pub enum Limit {
     RetainedBytes,
     /// Sessions of clients that are away.
     ParkedSessions,
-    /// Memory for all that the broker holds; counted when something is not taken, or given up, for want of it.
+    /// Memory for all that the broker holds; counted when something is not taken, or
+    /// given up, for want of it.
     Memory,
     /// Unacknowledged messages to a client; counted when one has to wait.
     InflightMessages,
@@ -187,7 +189,8 @@ impl Reached {
         self.tell(limit, self.count(limit), who);
     }
 
-    /// Warns of a limit in the same way that is reached, but has cost nobody anything yet, or is counted elsewhere.
+    /// Warns of a limit in the same way that is reached, but has cost nobody anything
+    /// yet, or is counted elsewhere.
     pub fn warn(&self, limit: Limit, who: impl Display) {
         self.tell(limit, self.snapshot().of(limit), who);
     }
@@ -200,8 +203,8 @@ impl Reached {
         }
     }
 
-    /// Counts what `hog`, who has most of what a limit bounds, gave up for `newcomer`, and warns of it unless that was done a
-    /// moment ago.
+    /// Counts what `hog`, who has most of what a limit bounds, gave up for `newcomer`,
+    /// and warns of it unless that was done a moment ago.
     pub fn note_gave_way(&self, limit: Limit, hog: &Owner, newcomer: &Owner) {
         let total = self.gave_way.count(limit as usize);
         if let Some(Told { total, held_back }) = self.gave_way.tell(limit as usize, total) {

@@ -190,8 +190,8 @@ impl Refused {
         Self(Tally::new(LINES_AT_ONCE))
     }
 
-    /// Counts a refusal, and tells of it unless that was done often enough a moment ago. `topic` is what it was about, if it was about
-    /// one; `why` may say more than the cause does.
+    /// Counts a refusal, and tells of it unless that was done often enough a moment ago. `topic`
+    /// is what it was about, if it was about one; `why` may say more than the cause does.
     pub fn note(&self, cause: Cause, why: &str, who: &Who<'_>, topic: &str) {
         let total = self.0.count(cause as usize);
         let Some(Told { total, held_back }) = self.0.tell(cause as usize, total) else { return };

@@ -26,7 +26,8 @@ pub(super) enum Order {
         is_clean: bool,
         reply: oneshot::Sender<Option<Box<Session>>>,
     },
-    /// What it takes is needed by somebody who has less: a connection ends, and a session whose client is away.
+    /// What it takes is needed by somebody who has less: a connection ends, and a
+    /// session whose client is away.
     GiveWay {
         /// Of a connection the session too.
         ends_session: bool,
@@ -67,8 +68,8 @@ impl Registry {
         self.generations.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// Becomes the owner of `client_id`; the previous one is told to hand over, and waited for. One user's session, and
-    /// what waits in it, is never handed to another user.
+    /// Becomes the owner of `client_id`; the previous one is told to hand over, and waited
+    /// for. One user's session, and what waits in it, is never handed to another user.
     pub async fn acquire(
         &self,
         client_id: &Arc<str>,
@@ -106,8 +107,8 @@ impl Registry {
         lock(&self.owners).get(client_id).is_some_and(|owner| owner.user.as_ref() == user)
     }
 
-    /// The place among those of `bound` that this user's client has under the same id: the newcomer is the same client, and its old
-    /// connection ends.
+    /// The place among those of `bound` that this user's client has under the same id:
+    /// the newcomer is the same client, and its old connection ends.
     pub fn take_place(&self, client_id: &str, user: Option<&Arc<str>>, bound: &Arc<Bound>) -> Option<Place> {
         let mut owners = lock(&self.owners);
         let owner = owners.get_mut(client_id).filter(|owner| owner.user.as_ref() == user)?;
@@ -123,7 +124,8 @@ impl Registry {
         }
     }
 
-    /// Tells an owner to give way. Its place is free at once. `false` when it has been told already, or is the owner no more.
+    /// Tells an owner to give way. Its place is free at once. `false` when it has been
+    /// told already, or is the owner no more.
     pub fn give_way(&self, keeper: &Keeper, ends_session: bool) -> bool {
         let mut owners = lock(&self.owners);
         let owner = owners.get_mut(&keeper.client_id).filter(|owner| owner.generation == keeper.generation);
@@ -132,7 +134,8 @@ impl Registry {
         })
     }
 
-    /// Gives `client_id` up. `false` when another owner has it already: then an order to hand over is in the queue.
+    /// Gives `client_id` up. `false` when another owner has it already: then an order to
+    /// hand over is in the queue.
     pub fn release(&self, client_id: &str, generation: u64) -> bool {
         let mut owners = lock(&self.owners);
         let is_ours = owners.get(client_id).is_some_and(|owner| owner.generation == generation);

@@ -27,8 +27,8 @@ const GATHERED_BYTES_MAX: usize = 256 * 1024;
 /// Messages that are given up for another one at most, so that a large one costs no more time than others.
 const GIVEN_UP_MAX: usize = 64;
 
-/// What keeping a message takes beside topic, payload and properties: its place in the store, which may split another, the one among its
-/// owner's, and their allocations.
+/// What keeping a message takes beside topic, payload and properties: its place in the
+/// store, which may split another, the one among its owner's, and their allocations.
 const KEPT_BYTES: usize = 260 + 6 * ALLOCATION_BYTES;
 /// And for each level of the topic.
 const LEVEL_BYTES: usize = size_of::<Mark>();
@@ -70,7 +70,8 @@ impl RetainedMessage {
     pub fn bytes(&self, topic: &str) -> usize {
         let source = self.source.as_ref().map_or(0, |source| source.bytes());
         let levels = 1 + topic.bytes().filter(|&byte| byte == b'/').count();
-        // The topic is kept among its owner's; of the tree, where topics share what they begin with, its levels count.
+        // The topic is kept among its owner's; of the tree, where topics share what they
+        // begin with, its levels count.
         let names = topic.len() + LEVEL_BYTES * levels;
         KEPT_BYTES + names + self.payload.len() + self.properties.bytes() + source
     }
@@ -125,7 +126,8 @@ struct Stored {
 
 /// The way of one subscription through what was retained when it began.
 ///
-/// What changes after that is published to the subscription as well, so the walk passes it over: an old value never follows a new one.
+/// What changes after that is published to the subscription as well, so the walk
+/// passes it over: an old value never follows a new one.
 #[derive(Debug, Clone)]
 pub(super) struct Walk {
     position: Position,
@@ -223,7 +225,8 @@ impl RetainedStore {
         }
     }
 
-    /// Gives up the oldest messages of whoever has most, as far as that is somebody who has more than `newcomer` then has.
+    /// Gives up the oldest messages of whoever has most, as far as that is somebody who
+    /// has more than `newcomer` then has.
     fn make_room(&mut self, newcomer: &Owner, bytes: usize) -> Option<GaveWay> {
         let mut gave_way = None;
         for _ in 0..GIVEN_UP_MAX {
@@ -247,7 +250,8 @@ impl RetainedStore {
         self.shares.bytes_of(owner)
     }
 
-    /// Drops the oldest messages of `owner` that take `bytes` or a little more, or all of them, but a few at a time. Returns how many.
+    /// Drops the oldest messages of `owner` that take `bytes` or a little more, or all
+    /// of them, but a few at a time. Returns how many.
     pub fn give_up(&mut self, owner: &Owner, bytes: usize) -> u64 {
         let least = self.bytes.saturating_sub(bytes);
         let mut given_up = 0;
@@ -276,7 +280,8 @@ impl RetainedStore {
         Walk { position: Position::Start, changes: self.changes }
     }
 
-    /// The next messages under a filter that have not expired, as far as the slice goes; what has expired is removed.
+    /// The next messages under a filter that have not expired, as far as the slice goes;
+    /// what has expired is removed.
     pub fn gather(
         &mut self,
         filter: &str,

@@ -1,4 +1,5 @@
-//! A connected client's rights: asked for before the router sees anything, and asked for again when the rules have changed.
+//! A connected client's rights: asked for before the router sees anything, and asked
+//! for again when the rules have changed.
 
 use std::sync::Arc;
 
@@ -17,8 +18,8 @@ const FILTERS_PER_UNIT: usize = 8;
 impl Connection {
     /// Judges the client and its subscriptions again if the rules have changed. An error ends the connection.
     ///
-    /// Called before anything is delivered or accepted, and at every tick for a client with which nothing happens. It may be long, so
-    /// the others have their turn in between.
+    /// Called before anything is delivered or accepted, and at every tick for a client with
+    /// which nothing happens. It may be long, so the others have their turn in between.
     pub(super) async fn review_rights(&mut self) -> Result<(), Reason> {
         // They may change again meanwhile.
         while self.has_stale_rights() {
@@ -64,8 +65,8 @@ impl Connection {
         self.server.turns.go_on(&mut self.slice, units).await;
     }
 
-    /// Whether the client may have answers to its publish sent to `topic`: only where it may publish itself, because whoever
-    /// answers does so on its behalf.
+    /// Whether the client may have answers to its publish sent to `topic`: only where it
+    /// may publish itself, because whoever answers does so on its behalf.
     pub(super) fn may_be_answered_on(&mut self, topic: Option<&str>) -> bool {
         let Some(topic) = topic else { return true };
         let access = &self.server.config.access;
@@ -89,8 +90,9 @@ impl Connection {
             .then(|| Source::new(&self.session.identity, action, config.access.version()))
     }
 
-    /// Counts a publish that is refused, and says how it goes on: 3.1.1 has no way to tell the client, so it is either acknowledged
-    /// as if nothing had happened, or the connection ends where the rules were what refused it.
+    /// Counts a publish that is refused, and says how it goes on: 3.1.1 has no way to
+    /// tell the client, so it is either acknowledged as if nothing had happened, or the
+    /// connection ends where the rules were what refused it.
     pub(super) fn refuse_publish(&self, cause: Cause, topic: &[u8]) -> Result<(), Reason> {
         self.server.bus.refuse(cause, "", &self.who(), &String::from_utf8_lossy(topic));
         let is_forbidden = cause.limit().is_none();

@@ -1,8 +1,9 @@
-//! The router behind a narrow door: how it is started, the lanes by which messages come out of it, and how packets go in.
+//! The router behind a narrow door: how it is started, the lanes by which messages
+//! come out of it, and how packets go in.
 //!
-//! It only ever knows a lane for all connections together and one for each in-process link, so that neither its memory nor its work
-//! grows with clients, filters and topics. It gets at most one event for each batch of packets, and `Disconnect` exactly once
-//! from each link, as the last thing.
+//! It only ever knows a lane for all connections together and one for each in-process link, so that
+//! neither its memory nor its work grows with clients, filters and topics. It gets at most one event
+//! for each batch of packets, and `Disconnect` exactly once from each link, as the last thing.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -34,9 +35,11 @@ const CONNECTIONS_LANE: LaneLimits = LaneLimits {
 };
 /// Messages before an in-process link while which connections that publish wait.
 const LINK_COPIES_MAX: u64 = 1_024;
-/// Messages of one connection there while which it waits, so that what others publish is not long behind one that floods.
+/// Messages of one connection there while which it waits, so that what others
+/// publish is not long behind one that floods.
 const LINK_SHARE_MAX: u64 = 256;
-/// Where many wait, one that is let in may send this many at once: waking it costs as much as two messages or three.
+/// Where many wait, one that is let in may send this many at once: waking it costs
+/// as much as two messages or three.
 const LINK_TURN_LEAST: u64 = 8;
 /// The lane of the connections is the first one.
 const CONNECTIONS_SLOT: usize = 1;
@@ -56,8 +59,8 @@ pub(super) fn poll_now<F: Future>(future: F) -> Option<F::Output> {
     }
 }
 
-/// Lets `push` hand packets to the router, with at most one event, and none while an earlier one is unprocessed: the router takes
-/// the whole buffer for each event.
+/// Lets `push` hand packets to the router, with at most one event, and none while an
+/// earlier one is unprocessed: the router takes the whole buffer for each event.
 pub(super) fn push_with(tx: &mut LinkTx, push: impl FnOnce(&mut VecDeque<Packet>)) -> Result<(), RouterGone> {
     let last = {
         let mut buffer = tx.buffer();
@@ -81,8 +84,8 @@ fn disconnect_packet() -> Packet {
     Packet::Disconnect(Disconnect { reason_code: DisconnectReasonCode::NormalDisconnection }, None)
 }
 
-/// The numbers that name the router's lanes, with how many messages each has carried. They are used again, because the router
-/// frees none.
+/// The numbers that name the router's lanes, with how many messages each has
+/// carried. They are used again, because the router frees none.
 #[derive(Default)]
 struct Slots {
     free: Vec<(usize, u64)>,

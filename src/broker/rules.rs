@@ -1,5 +1,5 @@
-//! Access rules: who may publish to, subscribe to, and leave a will on which topics. The first rule that matches decides, and
-//! what no rule matches is denied.
+//! Access rules: who may publish to, subscribe to, and leave a will on which topics.
+//! The first rule that matches decides, and what no rule matches is denied.
 
 use super::access::{Action, Grant, Identity};
 use super::sys;
@@ -45,8 +45,8 @@ enum Level {
 }
 
 impl AccessRules {
-    /// Whether `who` may do this. Every topic that a subscription could bring must be allowed, by one rule, and none of them
-    /// denied by an earlier one.
+    /// Whether `who` may do this. Every topic that a subscription could bring must be
+    /// allowed, by one rule, and none of them denied by an earlier one.
     pub fn allow(&self, who: &Identity, action: Action, topic: &str) -> bool {
         let mut concerned =
             self.rules.iter().filter(|rule| rule.actions.contains(&action) && rule.is_about(who));

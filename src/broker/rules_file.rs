@@ -1,4 +1,5 @@
-//! `acl.toml` becomes access rules, strictly: what is misspelt or makes no sense is an error with line and key.
+//! `acl.toml` becomes access rules, strictly: what is misspelt or makes no sense is
+//! an error with line and key.
 
 use serde::Deserialize;
 use toml::Spanned;
@@ -11,7 +12,8 @@ use crate::strict_toml::{self, TomlError};
 pub const RULES_FILE_BYTES_MAX: usize = 1 << 20;
 /// The most rules in a file.
 pub const RULES_MAX: usize = 1_000;
-/// The most names and topics in all rules together. Each is looked at when a client publishes to another topic.
+/// The most names and topics in all rules together. Each is looked at when a client
+/// publishes to another topic.
 pub const RULE_PATTERNS_MAX: usize = 10_000;
 
 #[derive(Deserialize)]

@@ -56,7 +56,8 @@ pub struct Statistics {
     pub parked_sessions: usize,
     /// Messages published, by clients and links.
     pub published_messages: u64,
-    /// Deliveries that were dropped: the subscriber lagged, was away with a full queue, or could not take their size.
+    /// Deliveries that were dropped: the subscriber lagged, was away with a full queue,
+    /// or could not take their size.
     pub dropped_messages: u64,
     /// The same by the reason.
     pub dropped: DroppedCounts,
@@ -302,8 +303,8 @@ pub(super) async fn run(
     pressure.abort();
 }
 
-/// Accepts connections from when the broker is open until it is stopped, then waits for them to end. What comes earlier waits in the
-/// system's queue.
+/// Accepts connections from when the broker is open until it is stopped, then waits
+/// for them to end. What comes earlier waits in the system's queue.
 async fn accept(server: Arc<Server>, entrance: Entrance, listener: TcpListener) {
     let entrance = Arc::new(entrance);
     let settings = &entrance.listener;
@@ -325,7 +326,8 @@ async fn accept(server: Arc<Server>, entrance: Entrance, listener: TcpListener) 
             Ok((stream, peer)) => {
                 // Without a place it is closed at once.
                 if let Some(place) = server.place_for(&entrance, peer.ip()) {
-                    // Without it small packets wait for the client's acknowledgement; a client that is gone needs none.
+                    // Without it small packets wait for the client's acknowledgement; a client that is
+                    // gone needs none.
                     let _gone = stream.set_nodelay(true);
                     tracing::trace!(listener = %settings.name, %peer, "accepted");
                     transport::spawn(
@@ -339,8 +341,8 @@ async fn accept(server: Arc<Server>, entrance: Entrance, listener: TcpListener) 
                 }
             }
             Err(error) => {
-                // Mostly out of file descriptors. The connection stays in the system's queue, so trying again at once
-                // would spin.
+                // Mostly out of file descriptors. The connection stays in the system's queue, so
+                // trying again at once would spin.
                 if warnings.is_due() {
                     tracing::warn!(listener = %settings.name, %error, "cannot accept a connection");
                 }

@@ -26,15 +26,18 @@ use super::traffic::{Held, Holding, Traffic};
 use super::work::Slice;
 use crate::mqtt::{Qos, filter_matches};
 
-/// What a session takes beside its client id and what it holds: itself, its mailbox, the task that keeps it, and its places in tables.
+/// What a session takes beside its client id and what it holds: itself, its mailbox,
+/// the task that keeps it, and its places in tables.
 const SESSION_BYTES: usize = 4 * 1024 + 512;
-/// What a subscription takes beside its filter's text: itself, its places in the session's tables and in the tree.
+/// What a subscription takes beside its filter's text: itself, its places in the
+/// session's tables and in the tree.
 const SUBSCRIPTION_BYTES: usize = 1_200;
 /// The filter's text is kept by the session, by its registration, and in the tree, twice.
 const FILTER_COPIES: usize = 4;
 /// A level's marks in the tree and among the filters that may overlap.
 const LEVEL_BYTES: usize = 8;
-/// The id of a QoS 2 publish that is not released, in a table that has grown by doubling; and with what it waits for.
+/// The id of a QoS 2 publish that is not released, in a table that has grown by
+/// doubling; and with what it waits for.
 const RECEIVING_BYTES: usize = 3;
 const UNANSWERED_BYTES: usize = 96;
 
@@ -71,7 +74,8 @@ pub(super) struct Subscription {
     pub walk: Option<Walk>,
 }
 
-/// What a delivery takes beside its parts: itself in a queue that has grown by doubling, and the allocations of topic and payload.
+/// What a delivery takes beside its parts: itself in a queue that has grown by
+/// doubling, and the allocations of topic and payload.
 pub(super) const DELIVERY_BYTES: usize = size_of::<Delivery>() / 2 * 3 + 2 * ALLOCATION_BYTES;
 
 /// A message on its way to a client.
@@ -113,7 +117,8 @@ pub(super) struct Session {
     overlaps: Overlaps,
     next_subscription: usize,
     pub inflight: InflightMessages,
-    /// How many at the end of `inflight` the client has not been sent on this connection: its window had no room.
+    /// How many at the end of `inflight` the client has not been sent on this
+    /// connection: its window had no room.
     pub unsent: usize,
     pub pending: Pending,
     last_packet_id: u16,
@@ -261,8 +266,8 @@ impl Session {
             .filter_map(|(filter, id)| Some((filter.as_str(), self.subscriptions.get(id)?.path.as_str())))
     }
 
-    /// Looks at the first message that waits for the client. It goes to the end of the queue, or away where no subscription asks for it any more
-    /// or `access` does not let the client have it.
+    /// Looks at the first message that waits for the client. It goes to the end of the queue, or
+    /// away where no subscription asks for it any more or `access` does not let the client have it.
     pub fn review_pending(&mut self, access: &dyn Access) {
         let Some(delivery) = self.pending.pop_front() else { return };
         let name = std::str::from_utf8(&delivery.topic).unwrap_or_default();
@@ -280,7 +285,8 @@ impl Session {
         self.subscriptions.len()
     }
 
-    /// Whether some topic under `path` falls under as many as `count` subscriptions with wildcards or of groups.
+    /// Whether some topic under `path` falls under as many as `count` subscriptions with
+    /// wildcards or of groups.
     pub fn overlaps(&self, path: &str, count: usize, slice: &mut Slice) -> bool {
         self.overlaps.reach(count, path, slice)
     }
@@ -289,7 +295,8 @@ impl Session {
         self.by_filter.contains_key(filter)
     }
 
-    /// Adds a subscription, or changes the options of the one with the same filter. `filter` is the client's spelling.
+    /// Adds a subscription, or changes the options of the one with the same filter.
+    /// `filter` is the client's spelling.
     pub fn upsert(&mut self, filter: &str, path: &str, group: Option<&str>, options: Options) -> usize {
         if let Some(&id) = self.by_filter.get(filter)
             && let Some(known) = self.subscriptions.get_mut(&id)
@@ -344,8 +351,8 @@ impl Session {
         std::mem::take(&mut self.subscriptions).into_values()
     }
 
-    /// What this client gets of a message that came for some of its subscriptions; `None` when nothing, because they have ended,
-    /// do not want it, or may not have it, which `access` knows.
+    /// What this client gets of a message that came for some of its subscriptions; `None` when
+    /// nothing, because they have ended, do not want it, or may not have it, which `access` knows.
     pub fn accept(
         &self,
         publication: &Publication,

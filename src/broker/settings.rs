@@ -1,6 +1,7 @@
 //! `rumqttd.toml`: rumqttd's own configuration format, read into ours.
 //!
-//! Keys keep rumqttd's meaning. A key that is unknown, or that this broker does not honour, is an error that names it.
+//! Keys keep rumqttd's meaning. A key that is unknown, or that this broker does not
+//! honour, is an error that names it.
 
 mod options;
 mod tls;
@@ -91,8 +92,8 @@ impl fmt::Display for SettingsError {
 impl std::error::Error for SettingsError {}
 
 impl Config {
-    /// Reads rumqttd's format. What is left out has this broker's default; each `[v4.*]` and `[v5.*]` is a listener, and
-    /// every listener speaks both versions. Paths are relative to the current directory.
+    /// Reads rumqttd's format. What is left out has this broker's default; each `[v4.*]` and `[v5.*]` is
+    /// a listener, and every listener speaks both versions. Paths are relative to the current directory.
     ///
     /// # Errors
     /// [`SettingsError`] for the first thing that is wrong, certificates included.

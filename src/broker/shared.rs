@@ -158,8 +158,8 @@ impl Group {
         lock(&self.members).heir = Some(heir);
     }
 
-    /// Gives a message to a member, or keeps it until one has room. Returns how many were dropped for that, the oldest; or because
-    /// the last member has left since the message was published.
+    /// Gives a message to a member, or keeps it until one has room. Returns how many were dropped
+    /// for that, the oldest; or because the last member has left since the message was published.
     pub fn put(self: &Arc<Self>, publication: Arc<Publication>) -> u64 {
         if self.is_deserted() {
             return self.put_aside(publication);
@@ -222,7 +222,8 @@ impl Group {
         }
     }
 
-    /// Gives a message to a member with room; hands it back when there is none. What none of the members may have is for nobody.
+    /// Gives a message to a member with room; hands it back when there is none. What
+    /// none of the members may have is for nobody.
     pub fn dispatch(self: &Arc<Self>, publication: Arc<Publication>) -> Option<Arc<Publication>> {
         self.offer(publication, None)
     }
@@ -260,8 +261,8 @@ impl Group {
         (!is_for_nobody).then_some(publication)
     }
 
-    /// Takes a message back from a member that leaves; it goes to another one. `false` when it is dropped, because no member
-    /// is left or too many such messages wait.
+    /// Takes a message back from a member that leaves; it goes to another one. `false`
+    /// when it is dropped, because no member is left or too many such messages wait.
     pub fn give_back(self: &Arc<Self>, publication: Arc<Publication>) -> bool {
         if self.is_deserted() {
             return false;
@@ -315,7 +316,8 @@ impl Waiting {
         popped
     }
 
-    /// Noted once it is known how much goes: before, the charge would take for granted what there may be no memory for.
+    /// Noted once it is known how much goes: before, the charge would take for granted
+    /// what there may be no memory for.
     fn pop_fresh(&mut self) -> Option<Arc<Publication>> {
         let publication = self.fresh.pop_front()?;
         self.bytes -= publication.waiting_bytes();
@@ -337,8 +339,8 @@ impl Membership {
         Self { bus, group, session, has_left: false }
     }
 
-    /// Gives the place up, but lets nothing go out that waits in the group: that comes when the value is dropped. Whether nobody is
-    /// left in the group.
+    /// Gives the place up, but lets nothing go out that waits in the group: that comes
+    /// when the value is dropped. Whether nobody is left in the group.
     pub fn leave(&mut self) -> bool {
         self.has_left = true;
         self.bus.subscriptions().leave(&self.group, self.session)

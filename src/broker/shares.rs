@@ -1,8 +1,10 @@
-//! Shares of what all clients have in common: who has how much of a bound, and who gives way when it is reached.
+//! Shares of what all clients have in common: who has how much of a bound, and who
+//! gives way when it is reached.
 //!
-//! A bound that all share is nobody's until it is full: one owner may use all of it while no other needs it. Then whoever has most
-//! gives way to whoever has less, until the two are level. Two that are level take nothing from each other, so that no two of
-//! them can keep exchanging the same place; if everybody has little, the bound is full for everybody.
+//! A bound that all share is nobody's until it is full: one owner may use all of it while no
+//! other needs it. Then whoever has most gives way to whoever has less, until the two are
+//! level. Two that are level take nothing from each other, so that no two of them can keep
+//! exchanging the same place; if everybody has little, the bound is full for everybody.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
@@ -15,9 +17,10 @@ use super::peer::network;
 
 /// Whom something is counted to. Cheap to clone.
 ///
-/// A user where the client has proved to be one: however many devices it has, they are one party. Otherwise the network address,
-/// not the client id: whoever attacks invents as many client ids as he likes, but he answers from the addresses that he
-/// has. Many devices behind one address are one party too, which costs them nothing until another party needs what they have.
+/// A user where the client has proved to be one: however many devices it has, they are one party.
+/// Otherwise the network address, not the client id: whoever attacks invents as many client ids
+/// as he likes, but he answers from the addresses that he has. Many devices behind one address
+/// are one party too, which costs them nothing until another party needs what they have.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Owner {
     /// The node itself: in-process links.
@@ -85,7 +88,8 @@ impl<K: Clone + Eq + Hash + Ord> Shares<K> {
         self.set(owner, self.of(owner).saturating_sub(amount));
     }
 
-    /// Who gives up `amount` so that `newcomer` gets it: whoever has most, if that is no less than the newcomer's afterwards.
+    /// Who gives up `amount` so that `newcomer` gets it: whoever has most, if that is no
+    /// less than the newcomer's afterwards.
     pub fn gives_way(&self, newcomer: &K, amount: usize) -> Option<K> {
         let (owner, most) = self.most()?;
         let afterwards = self.of(newcomer).saturating_add(amount);

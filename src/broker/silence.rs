@@ -1,8 +1,10 @@
-//! How long a client has been silent: the clock of its keep-alive, and of the time that a packet has to be whole.
+//! How long a client has been silent: the clock of its keep-alive, and of the time
+//! that a packet has to be whole.
 //!
-//! What counts is whole packets (MQTT 5, 3.1.2.10), not bytes: a client that sends one byte now and then is silent. But a client may send
-//! nothing else while a packet is under way, and a large one takes long on a slow line, so its bytes buy time:
-//! [`BYTES_PER_S_LEAST`] of them a second. The same holds in the other direction, for what a client takes.
+//! What counts is whole packets (MQTT 5, 3.1.2.10), not bytes: a client that sends one byte
+//! now and then is silent. But a client may send nothing else while a packet is under way,
+//! and a large one takes long on a slow line, so its bytes buy time: [`BYTES_PER_S_LEAST`]
+//! of them a second. The same holds in the other direction, for what a client takes.
 
 use std::time::Duration;
 
@@ -99,8 +101,8 @@ mod tests {
     const KEEP_ALIVE: Duration = Duration::from_secs(90);
     const TIMEOUT: Duration = Duration::from_secs(60);
 
-    /// A client that sends so many bytes of one packet every half second: after how many seconds its keep-alive and its packet's time
-    /// are over, if within `until`.
+    /// A client that sends so many bytes of one packet every half second: after how many
+    /// seconds its keep-alive and its packet's time are over, if within `until`.
     fn ends_after(bytes_each: usize, until: u64) -> [Option<u64>; 2] {
         let start = Instant::now();
         let mut silence = Silence::new(start);

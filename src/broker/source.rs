@@ -1,4 +1,5 @@
-//! Who published a retained message, so that it is not delivered any more once its publisher has lost the right to publish it.
+//! Who published a retained message, so that it is not delivered any more once its
+//! publisher has lost the right to publish it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,7 +11,8 @@ use super::memory::ALLOCATION_BYTES;
 pub(super) struct Source {
     who: Identity,
     action: Action,
-    /// The last judgement: twice the rules' version that it was made by, and one more where the rules allowed it.
+    /// The last judgement: twice the rules' version that it was made by, and one more
+    /// where the rules allowed it.
     judged: AtomicU64,
 }
 

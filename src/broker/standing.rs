@@ -1,5 +1,5 @@
-//! What is known of each session outside of it: whose it is, how long it idles, and what would be lost with it. So the one is
-//! found that goes first when its owner has to give way.
+//! What is known of each session outside of it: whose it is, how long it idles, and what
+//! would be lost with it. So the one is found that goes first when its owner has to give way.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
@@ -27,7 +27,8 @@ pub(super) enum Worth {
 pub(super) struct Standing {
     /// The session's number.
     pub session: u64,
-    /// Whom what it takes is counted to, from its beginning to its end: a client that comes back from elsewhere moves nothing.
+    /// Whom what it takes is counted to, from its beginning to its end: a client that
+    /// comes back from elsewhere moves nothing.
     pub owner: Owner,
     /// Of those who had the client id, the one that has the session now.
     keeper: Mutex<Keeper>,
@@ -135,7 +136,8 @@ impl Roster {
         Listed { roster: self.clone(), owner: owner.clone(), session: standing.session }
     }
 
-    /// Those of `owner`'s sessions that have a rank: the one with the least first, and among those that have the same the one that idles longest.
+    /// Those of `owner`'s sessions that have a rank: the one with the least first, and
+    /// among those that have the same the one that idles longest.
     pub fn ranked<R: Ord>(&self, owner: &Owner, rank: impl Fn(&Standing) -> Option<R>) -> Vec<Arc<Standing>> {
         let listing = lock(&self.0);
         let mut ranked: Vec<_> = listing

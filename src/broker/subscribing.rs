@@ -1,4 +1,5 @@
-//! SUBSCRIBE and UNSUBSCRIBE: subscriptions made, changed and ended, and the retained messages that come with them.
+//! SUBSCRIBE and UNSUBSCRIBE: subscriptions made, changed and ended, and the
+//! retained messages that come with them.
 
 use bytes::Bytes;
 
@@ -128,7 +129,8 @@ impl Connection {
             }
             return Ok(options.qos);
         }
-        // Nothing is published between the subscription and what it finds retained, and for no longer: others wait for that.
+        // Nothing is published between the subscription and what it finds retained, and for
+        // no longer: others wait for that.
         let server = self.server.clone();
         let hold = server.bus.hold();
         if is_new {
@@ -159,8 +161,8 @@ impl Connection {
         let config = &self.server.config;
         let who = &self.session.identity;
         if sys::is_about_the_broker(filter) {
-            // Always taken, and withheld from those who may not read it: there are clients that subscribe to `#` and `$SYS/#` in one
-            // packet, and give up both if one of them is refused.
+            // Always taken, and withheld from those who may not read it: there are clients that
+            // subscribe to `#` and `$SYS/#` in one packet, and give up both if one of them is refused.
             return if config.access.grant_sys(who, filter) == Grant::All { Grant::All } else { Grant::Some };
         }
         match config.access.grant(who, filter) {

@@ -1,4 +1,5 @@
-//! Who has subscribed to what, as a tree of topic levels, and who therefore gets what is published to a topic.
+//! Who has subscribed to what, as a tree of topic levels, and who therefore gets
+//! what is published to a topic.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -122,7 +123,8 @@ impl Targets {
     }
 }
 
-/// Who has subscribed to one filter. As such it counts once, and once more for each group, which brings a copy of every message.
+/// Who has subscribed to one filter. As such it counts once, and once more for each
+/// group, which brings a copy of every message.
 struct Subscribed {
     filter: Box<str>,
     subscribers: BTreeMap<Key, Subscriber>,
@@ -132,7 +134,8 @@ struct Subscribed {
     group_makers: BTreeMap<Box<str>, Maker>,
 }
 
-/// The session that a filter is counted to: who made it, or one to whom that left it. `None` where that is no client's.
+/// The session that a filter is counted to: who made it, or one to whom that left
+/// it. `None` where that is no client's.
 type Maker = Option<Arc<Standing>>;
 
 impl Subscribed {
@@ -245,7 +248,8 @@ impl Subscriptions {
         })
     }
 
-    /// Whether a session may subscribe to `filter`, which is no more than another subscriber where it, or its group, has some already.
+    /// Whether a session may subscribe to `filter`, which is no more than another
+    /// subscriber where it, or its group, has some already.
     pub fn room(&self, filter: &str, group: Option<&str>, newcomer: &Standing) -> Room {
         match self.shares.room(newcomer) {
             Room::Free => Room::Free,
@@ -285,7 +289,8 @@ impl Subscriptions {
         self.note_change();
     }
 
-    /// A session has left a filter, or a group, that others are still subscribed to: one of them has it counted now.
+    /// A session has left a filter, or a group, that others are still subscribed to: one
+    /// of them has it counted now.
     fn pass_on(&mut self, filter: &str, group: Option<&str>, session: u64) {
         let Some(subscribed) = self.tree.get_mut(filter) else { return };
         let maker = subscribed.maker(group).and_then(|maker| maker.as_ref());

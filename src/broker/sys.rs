@@ -1,8 +1,9 @@
-//! What the broker tells of itself below `$SYS/broker/`: the names and meanings that Mosquitto has made usual, so that what watches
-//! Mosquitto watches this broker too.
+//! What the broker tells of itself below `$SYS/broker/`: the names and meanings that
+//! Mosquitto has made usual, so that what watches Mosquitto watches this broker too.
 //!
-//! The values are retained messages of the broker's own, in a store of their own: no client's bound and no client's count knows of
-//! them. Each is published when it has changed, at QoS 0: a client that is away must not find its queue full of old figures.
+//! The values are retained messages of the broker's own, in a store of their own: no
+//! client's bound and no client's count knows of them. Each is published when it has
+//! changed, at QoS 0: a client that is away must not find its queue full of old figures.
 
 mod load;
 
@@ -138,7 +139,8 @@ struct Told {
 }
 
 impl Told {
-    /// What is to be told at this moment, `elapsed` after the last one: topics and payloads of what has changed.
+    /// What is to be told at this moment, `elapsed` after the last one: topics and
+    /// payloads of what has changed.
     fn changes(&mut self, now: &Moment, uptime: Duration, elapsed: Duration) -> Vec<(String, String)> {
         let mut changes = Vec::new();
         self.note(&mut changes, "version", concat!("nearfar version ", env!("CARGO_PKG_VERSION")).to_owned());

@@ -59,7 +59,8 @@ impl<const KINDS: usize> Tally<KINDS> {
 /// Characters of a client's text that are shown.
 const SHOWN_CHARS_MAX: usize = 120;
 
-/// A text that a client chose, as a log line may show it: quoted, without line breaks of its own, and not endless.
+/// A text that a client chose, as a log line may show it: quoted, without line
+/// breaks of its own, and not endless.
 pub(super) struct Shown<'a>(pub &'a str);
 
 impl fmt::Debug for Shown<'_> {

@@ -1,4 +1,5 @@
-//! What goes over all connections, counted: plain numbers while a connection works, added to the totals once a round.
+//! What goes over all connections, counted: plain numbers while a connection works,
+//! added to the totals once a round.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

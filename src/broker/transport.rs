@@ -1,5 +1,5 @@
-//! From an accepted socket to a stream that speaks MQTT: TLS and WebSocket where the listener has them, then the
-//! connection itself.
+//! From an accepted socket to a stream that speaks MQTT: TLS and WebSocket where the
+//! listener has them, then the connection itself.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -43,7 +43,8 @@ struct Arrival {
     deadline: Instant,
 }
 
-/// Serves a socket in a task of its own, the handshake included: nothing that a client does there keeps others waiting.
+/// Serves a socket in a task of its own, the handshake included: nothing that a
+/// client does there keeps others waiting.
 pub(super) fn spawn(
     connections: &mut JoinSet<()>,
     server: Arc<Server>,
@@ -56,7 +57,8 @@ pub(super) fn spawn(
     let tls = entrance.tls.clone();
     let (addresses, socket) = (server.addresses.clone(), place.number);
     let arrival = Arrival { server, entrance, address, _place: place, socket, deadline };
-    // A task of another type for each kind, so that a plain connection does not take the memory of the largest.
+    // A task of another type for each kind, so that a plain connection does not take
+    // the memory of the largest.
     let task = match (tls, arrival.entrance.listener.websocket.is_some()) {
         (None, false) => connections.spawn(arrival.mqtt(stream)),
         (Some(tls), false) => connections.spawn(arrival.mqtts(tls, stream)),

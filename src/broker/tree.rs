@@ -1,5 +1,5 @@
-//! A tree of topic levels in which a stretch without branches is one node: it has at most twice as many nodes as values, however
-//! many levels those have, and a stretch is compared as a whole.
+//! A tree of topic levels in which a stretch without branches is one node: it has at most twice
+//! as many nodes as values, however many levels those have, and a stretch is compared as a whole.
 
 use std::collections::BTreeMap;
 
@@ -155,7 +155,8 @@ impl<T> Tree<T> {
         Some(steps)
     }
 
-    /// The values of a tree of filters that match `topic` by their marks, so that the caller looks at the text again.
+    /// The values of a tree of filters that match `topic` by their marks, so that the
+    /// caller looks at the text again.
     pub fn find<'a>(&'a self, topic: &str, slice: &mut Slice, mut found: impl FnMut(&'a T)) {
         let levels: Vec<_> = topic.split('/').collect();
         let marks: Vec<_> = marks::marks(topic).collect();
@@ -184,7 +185,8 @@ impl<T> Tree<T> {
 }
 
 impl Stretch {
-    /// How many of a topic's levels lead to the end of this stretch of a filter, if `at` lead to its beginning.
+    /// How many of a topic's levels lead to the end of this stretch of a filter, if `at`
+    /// lead to its beginning.
     fn follow(&self, topic: &[Mark], at: usize) -> Option<usize> {
         let (fixed, end) = match self.marks.split_last() {
             Some((&HASH, fixed)) => (fixed, topic.len()),

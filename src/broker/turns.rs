@@ -1,5 +1,5 @@
-//! Turns for work that nobody waits for, such as the end of a connection, and for work that is long: when a thousand clients leave
-//! at once, or ten ask for much, the others are served in between.
+//! Turns for work that nobody waits for, such as the end of a connection, and for work that is long:
+//! when a thousand clients leave at once, or ten ask for much, the others are served in between.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -16,7 +16,8 @@ pub(super) struct Turns {
     places: Semaphore,
     /// The place of whoever has more to do than a piece.
     long: Semaphore,
-    /// The same for those whose last slice has lasted long: they do not wait behind those who use up one after the other.
+    /// The same for those whose last slice has lasted long: they do not wait behind
+    /// those who use up one after the other.
     calm: Semaphore,
 }
 
@@ -27,8 +28,8 @@ impl Default for Turns {
 }
 
 impl Turns {
-    /// Waits for a place, and then until every other task that is ready has run. First come, first served. All pieces of a round are a slice
-    /// together.
+    /// Waits for a place, and then until every other task that is ready has run. First
+    /// come, first served. All pieces of a round are a slice together.
     pub async fn take(&self) -> Slice {
         // It is never closed, so it always gives.
         let _place = self.places.acquire().await;
@@ -36,8 +37,9 @@ impl Turns {
         Slice::of(SLICE_UNITS / PER_ROUND)
     }
 
-    /// The same before each slice of work that is long, behind `last`. There is one place, and one for those who ask for little, so that however
-    /// many have such work, those who have none wait for two slices a round.
+    /// The same before each slice of work that is long, behind `last`. There is one
+    /// place, and one for those who ask for little, so that however many have such work,
+    /// those who have none wait for two slices a round.
     pub async fn slice(&self, last: &Slice) -> Slice {
         self.place(last.is_calm()).await.begin().await
     }
@@ -82,8 +84,8 @@ impl<'a> Queue<'a> {
         Self { turns, waiting: None }
     }
 
-    /// Waits for the place that comes behind `last`. May be dropped and asked for again; a slice begins outside of that, where nothing that is
-    /// ready keeps the task from letting others run.
+    /// Waits for the place that comes behind `last`. May be dropped and asked for again; a slice
+    /// begins outside of that, where nothing that is ready keeps the task from letting others run.
     pub async fn place(&mut self, last: &Slice) -> Place<'a> {
         let turns = self.turns;
         let is_calm = last.is_calm();

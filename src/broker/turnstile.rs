@@ -1,7 +1,8 @@
-//! Connections that wait for room on a lane, let in by turns: first come, first served, each for its part of the room.
+//! Connections that wait for room on a lane, let in by turns: first come, first
+//! served, each for its part of the room.
 //!
-//! Who has more to send than that waits again, behind the others. So nobody is before another by more than a turn, however much it
-//! sends, and a thousand connections are not all woken for the room of a few.
+//! Who has more to send than that waits again, behind the others. So nobody is before another by more than
+//! a turn, however much it sends, and a thousand connections are not all woken for the room of a few.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -17,7 +18,8 @@ use super::lane::Lane;
 #[derive(Default)]
 pub(super) struct Turnstile {
     waiting: Mutex<VecDeque<Arc<Place>>>,
-    /// How many of them wait for room, to be seen without the lock. The others wait for messages of their own.
+    /// How many of them wait for room, to be seen without the lock. The others wait for
+    /// messages of their own.
     ready: AtomicUsize,
     /// Messages that those who were let in may still send.
     granted: AtomicU64,
@@ -81,10 +83,10 @@ impl Turnstile {
         self.granted.load(Ordering::SeqCst)
     }
 
-    /// Lets in as many as there is room for, in messages, of those whose own messages are behind message number `taken`. Each has an
-    /// equal part of the room, but at least `turn_least`, and no more than it has messages; `fits` says
-    /// whether there is room for so many bytes beside those of everyone let in before. Returns the message that the next of those
-    /// who still wait is waiting for.
+    /// Lets in as many as there is room for, in messages, of those whose own messages are behind message
+    /// number `taken`. Each has an equal part of the room, but at least `turn_least`, and no more than
+    /// it has messages; `fits` says whether there is room for so many bytes beside those of everyone let
+    /// in before. Returns the message that the next of those who still wait is waiting for.
     pub fn let_in(
         &self,
         mut room: u64,
@@ -241,8 +243,8 @@ impl Visit {
         self.own.messages += messages;
     }
 
-    /// Waits at a lane that has no room for a message of so many bytes, one of so many `messages`. One that waits there already keeps its place, and
-    /// one whose turn is not over is the first again.
+    /// Waits at a lane that has no room for a message of so many bytes, one of so many `messages`. One
+    /// that waits there already keeps its place, and one whose turn is not over is the first again.
     pub fn wait_at(&mut self, lane: &Arc<Lane>, bytes: u64, messages: u64) {
         let keeps_its_place = self.is_at(lane) && self.place.is_queued.load(Ordering::SeqCst);
         if !keeps_its_place {

@@ -95,8 +95,8 @@ impl Users {
         Some((name, &self.passwords[user.index]))
     }
 
-    /// Some user's password, the same for the same `number`: what an unknown user's password is checked against, so that it
-    /// takes as long as a known one's.
+    /// Some user's password, the same for the same `number`: what an unknown user's
+    /// password is checked against, so that it takes as long as a known one's.
     pub(super) fn decoy(&self, number: u64) -> Option<&StoredPassword> {
         let count = u64::try_from(self.passwords.len()).ok().filter(|&count| count > 0)?;
         usize::try_from(number % count).ok().and_then(|index| self.passwords.get(index))
@@ -105,7 +105,8 @@ impl Users {
     /// `text`, a users file, with this user's password set or changed; everything else stays as it is.
     ///
     /// # Errors
-    /// [`UsersError`] when the file, the name or the password cannot be used; `line` is where the user's line would stand.
+    /// [`UsersError`] when the file, the name or the password cannot be used; `line` is
+    /// where the user's line would stand.
     pub fn with_password(text: &str, name: &str, password: &str) -> Result<String, UsersError> {
         let text = text::without_mark(text);
         let users = Self::parse(text)?;

@@ -1,4 +1,5 @@
-//! Going through a tree of topics by a filter, a slice at a time: where a slice ended is a topic, so that the tree may change in between.
+//! Going through a tree of topics by a filter, a slice at a time: where a slice
+//! ended is a topic, so that the tree may change in between.
 
 use std::cmp::Ordering;
 use std::ops::Bound;
@@ -88,7 +89,8 @@ impl Filter<'_> {
     }
 }
 
-/// Goes on with a walk by `filter` until the slice is over, `visit` has had enough, or everything has been looked at.
+/// Goes on with a walk by `filter` until the slice is over, `visit` has had enough,
+/// or everything has been looked at.
 pub(super) fn walk<'t, T>(
     tree: &'t Tree<T>,
     filter: &str,
@@ -226,7 +228,8 @@ mod tests {
         tree
     }
 
-    /// Everything that a walk finds in slices of at most so many topics and so many units, while `change` changes the tree in between.
+    /// Everything that a walk finds in slices of at most so many topics and so many
+    /// units, while `change` changes the tree in between.
     fn found(
         tree: &mut Tree<()>,
         filter: &str,

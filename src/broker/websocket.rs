@@ -1,6 +1,7 @@
 //! MQTT in WebSocket messages (MQTT 5, section 6): the handshake, and a stream of bytes over binary messages.
 //!
-//! Packets and messages need not begin or end together, so the stream knows no packets. A text message ends it.
+//! Packets and messages need not begin or end together, so the stream knows no
+//! packets. A text message ends it.
 
 use std::io;
 use std::pin::Pin;
@@ -51,7 +52,8 @@ pub(super) enum HandshakeFailure {
     Refused { cause: Cause, status: Option<StatusCode>, why: String },
 }
 
-/// Performs a server's part of the handshake, and answers a refusal with its reason. Returns what came behind the request.
+/// Performs a server's part of the handshake, and answers a refusal with its reason.
+/// Returns what came behind the request.
 pub(super) async fn shake_hands<S>(stream: &mut S, rules: &WebSocket) -> Result<BytesMut, HandshakeFailure>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -150,7 +152,8 @@ pub(super) struct MqttStream<S> {
     under_way: UnderWay,
 }
 
-/// Counts what comes in from the client, for nothing else tells how much of a message is here before it is whole.
+/// Counts what comes in from the client, for nothing else tells how much of a
+/// message is here before it is whole.
 struct Counting<S> {
     stream: S,
     under_way: UnderWay,
@@ -176,7 +179,8 @@ impl<S> MqttStream<S>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    /// A stream whose handshake is done, and after which `tail` has come already. What it holds is counted to `charge`.
+    /// A stream whose handshake is done, and after which `tail` has come already. What
+    /// it holds is counted to `charge`.
     pub async fn new(stream: S, tail: BytesMut, packet_bytes_max: usize, charge: Charge) -> Self {
         let under_way = UnderWay::default();
         under_way.set(tail.len());

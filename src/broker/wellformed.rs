@@ -1,7 +1,8 @@
-//! The form of a client's packet, as far as the codec lets it pass: text, properties, reserved bits, and nothing left over.
+//! The form of a client's packet, as far as the codec lets it pass: text,
+//! properties, reserved bits, and nothing left over.
 //!
-//! The codec takes text with NULs, properties that come twice, blocks that are longer than they say, and bytes that follow
-//! the end of a packet. It runs after these checks and reads what they let through.
+//! The codec takes text with NULs, properties that come twice, blocks that are longer than they say, and
+//! bytes that follow the end of a packet. It runs after these checks and reads what they let through.
 
 use std::ops::Range;
 
@@ -41,7 +42,8 @@ const IDENTIFIER: u8 = 11;
 pub(super) const USER: u8 = 38;
 pub(super) const CONNECT_PROPERTIES: &[u8] = &[17, 21, 22, 23, 25, 33, 34, 38, 39];
 pub(super) const WILL_PROPERTIES: &[u8] = &[1, 2, 3, 8, 9, 24, 38];
-// A subscription identifier from a client is known here and refused as a protocol error by the one who reads it.
+// A subscription identifier from a client is known here and refused as a protocol
+// error by the one who reads it.
 const PUBLISH_PROPERTIES: &[u8] = &[1, 2, 3, 8, 9, 11, 35, 38];
 const ACK_PROPERTIES: &[u8] = &[31, 38];
 const SUBSCRIBE_PROPERTIES: &[u8] = &[IDENTIFIER, 38];
@@ -64,8 +66,8 @@ pub(super) fn check(frame: &[u8], version: Version) -> Result<(), Reason> {
     body.end()
 }
 
-/// Checks the properties of a PUBLISH, without their length, and shows `see` each: its number, its value as it is written, and where
-/// in `block` both stand.
+/// Checks the properties of a PUBLISH, without their length, and shows `see` each:
+/// its number, its value as it is written, and where in `block` both stand.
 pub(super) fn publish_properties<'a>(
     block: &'a [u8],
     see: impl FnMut(u8, &'a [u8], Range<usize>),

@@ -1,11 +1,12 @@
-//! Work that may be long is counted and cut into slices, so that the others on the same thread have their turn.
+//! Work that may be long is counted and cut into slices, so that the others on the
+//! same thread have their turn.
 //!
 //! It is counted, not timed: the same packets are cut at the same places whatever else the machine does.
 
 use std::time::{Duration, Instant};
 
-/// The units of a slice. A unit is some tenths of a microsecond, such as a look into a map. With 1,000 a device beside ten clients that asked
-/// for as much as they could waited twice as long.
+/// The units of a slice. A unit is some tenths of a microsecond, such as a look into a map. With
+/// 1,000 a device beside ten clients that asked for as much as they could waited twice as long.
 pub(super) const SLICE_UNITS: usize = 400;
 /// Bytes that are copied, hashed or checked for one unit.
 pub(super) const BYTES_PER_UNIT: usize = 256;

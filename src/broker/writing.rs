@@ -1,4 +1,5 @@
-//! Writing to a stream that may hold back what it took, as TLS and WebSocket do; a TCP socket holds back nothing.
+//! Writing to a stream that may hold back what it took, as TLS and WebSocket do; a
+//! TCP socket holds back nothing.
 
 use std::future::poll_fn;
 use std::io;

@@ -54,7 +54,8 @@ struct BenchArgs {
     /// Closed loop: as many requests in flight as this, over all connections [default: 100]
     #[arg(long, value_name = "N", conflicts_with = "rate", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     window: Option<u32>,
-    /// Open loop: as many requests a second as this, whatever comes back; latency counts from when a request was due
+    /// Open loop: as many requests a second as this, whatever comes back; latency counts
+    /// from when a request was due
     #[arg(long, value_name = "R", value_parser = positive)]
     rate: Option<f64>,
     /// How long to measure [default: 10]
@@ -77,7 +78,8 @@ struct BenchArgs {
 /// What is measured.
 #[derive(clap::Args)]
 struct TargetArgs {
-    /// A broker that runs already, with a node behind it [default: a node of our own, in a process of its own]
+    /// A broker that runs already, with a node behind it [default: a node of our own, in
+    /// a process of its own]
     #[arg(long, value_name = "HOST[:PORT]", conflicts_with_all = ["echo", "model", "config", "cloud_latency", "broker_config"])]
     broker: Option<String>,
     /// The process whose processor time and memory are reported with --broker

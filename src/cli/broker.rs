@@ -20,7 +20,8 @@ pub struct Args {
     /// The name that status_topic ends with, where the file has one [default: the host's name]
     #[arg(long, value_name = "NAME")]
     node_id: Option<String>,
-    /// Serve health and metrics over HTTP here, such as 127.0.0.1:9464; port 0 takes a free one [default: not at all]
+    /// Serve health and metrics over HTTP here, such as 127.0.0.1:9464; port 0 takes a
+    /// free one [default: not at all]
     #[arg(long, value_name = "ADDRESS")]
     http: Option<SocketAddr>,
 }
@@ -68,7 +69,8 @@ fn first_for_serve(file: &NodeFile) -> Option<&'static str> {
     has.into_iter().find(|(_, has)| *has).map(|(key, _)| key)
 }
 
-/// Its status is told only where that was asked for: a broker alone puts nothing of its own among its clients' messages.
+/// Its status is told only where that was asked for: a broker alone puts nothing of
+/// its own among its clients' messages.
 fn builder(config: ServeConfig, tells_status: bool) -> NodeBuilder {
     let mut builder = Node::builder().broker_alone().node_id(config.node_id);
     if tells_status {

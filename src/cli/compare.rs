@@ -1,4 +1,5 @@
-//! `nearfar compare`: what measurements of placements say, and how sure that is; of an experiment that it runs, or of files.
+//! `nearfar compare`: what measurements of placements say, and how sure that is; of
+//! an experiment that it runs, or of files.
 
 mod asked;
 mod calibration;
@@ -30,8 +31,8 @@ use nearfar::lab::statistics::Bootstrap;
 
 use super::output;
 
-/// Run the experiment that a scenario describes, or take existing measurements, and compare placements: means and percentiles with
-/// confidence intervals, and whether the difference means anything
+/// Run the experiment that a scenario describes, or take existing measurements, and compare placements:
+/// means and percentiles with confidence intervals, and whether the difference means anything
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("measurements").required(true).multiple(true))]
 pub struct Args {
@@ -40,8 +41,8 @@ pub struct Args {
     scenario: Option<PathBuf>,
     #[command(flatten)]
     running: Running,
-    /// Measurements of one or more placements, with the columns timestamp_us, device_id, placement, inference_time_ms,
-    /// cloud_latency_ms and total_latency_ms; may be given several times
+    /// Measurements of one or more placements, with the columns timestamp_us, device_id, placement,
+    /// inference_time_ms, cloud_latency_ms and total_latency_ms; may be given several times
     #[arg(long, value_name = "FILE", group = "measurements")]
     csv: Vec<PathBuf>,
     /// The same of the placement edge alone
@@ -62,8 +63,8 @@ pub struct Args {
     /// How often samples are drawn anew for the intervals
     #[arg(long, value_name = "N", default_value = "2000", value_parser = clap::value_parser!(u32).range(100..=100_000))]
     resamples: u32,
-    /// What those draws come from: the same seed gives the same intervals [default: 0]. With a scenario, what everything is drawn
-    /// from, in place of its own seed
+    /// What those draws come from: the same seed gives the same intervals [default: 0].
+    /// With a scenario, what everything is drawn from, in place of its own seed
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
     /// One JSON object instead of a table
@@ -86,18 +87,21 @@ struct Running {
     /// Say what would be run and what is wrong with it, and run nothing
     #[arg(long, requires = "scenario")]
     dry_run: bool,
-    /// On a simulated clock: in seconds, and the same every time but for the cost of forward passes, which is measured
+    /// On a simulated clock: in seconds, and the same every time but for the cost of
+    /// forward passes, which is measured
     #[arg(long = "virtual", requires = "scenario")]
     is_virtual: bool,
     /// So many devices in all, in the shares that the scenario's sensors have
     #[arg(long, value_name = "N", requires = "is_virtual", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     devices: Option<u32>,
-    /// What a forward pass takes in virtual time, in microseconds, instead of measuring it: for each pass, and for each of its rows.
-    /// For one placement with its name in front, and for a hybrid's cloud with NAME/cloud; may be given several times
+    /// What a forward pass takes in virtual time, in microseconds, instead of measuring
+    /// it: for each pass, and for each of its rows. For one placement with its name in
+    /// front, and for a hybrid's cloud with NAME/cloud; may be given several times
     #[arg(long, value_name = "[SITE=]PER_BATCH_US,PER_ROW_US", requires = "is_virtual")]
     cost: Vec<cost::CostFlag>,
-    /// What the way through client and broker takes in virtual time, in microseconds: one number, or quantiles from the least to the
-    /// most. For one placement, or a hybrid's cloud, as --cost. Without it and without --cost it is measured in two seconds by the clock
+    /// What the way through client and broker takes in virtual time, in microseconds: one
+    /// number, or quantiles from the least to the most. For one placement, or a hybrid's cloud,
+    /// as --cost. Without it and without --cost it is measured in two seconds by the clock
     #[arg(long, value_name = "[SITE=]US[,US...]", requires = "is_virtual")]
     path: Vec<cost::PathFlag>,
 }

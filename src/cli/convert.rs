@@ -10,7 +10,8 @@ use super::output;
 /// Convert a PyTorch checkpoint (.pt) to safetensors, without running anything that is in it
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The checkpoint: a state dict, a training or Lightning checkpoint, a whole module, or a TorchScript archive
+    /// The checkpoint: a state dict, a training or Lightning checkpoint, a whole module,
+    /// or a TorchScript archive
     source: PathBuf,
     /// The .safetensors file to write; it appears whole or not at all
     target: PathBuf,

@@ -1,4 +1,5 @@
-//! `nearfar demo`: a broker, an edge and a cloud deployment, and simulated bearings, in one process, for some seconds.
+//! `nearfar demo`: a broker, an edge and a cloud deployment, and simulated bearings,
+//! in one process, for some seconds.
 
 mod devices;
 mod metrics_file;

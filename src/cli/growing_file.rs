@@ -1,4 +1,5 @@
-//! A file that grows while something runs: whatever happens, an error names it, and what was written before is kept.
+//! A file that grows while something runs: whatever happens, an error names it, and
+//! what was written before is kept.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -20,7 +21,8 @@ pub struct GrowingFile {
     has_lines: bool,
     /// Up to the end of the last line.
     whole: u64,
-    /// A write has failed. No further one is tried, because buffers above would write the same again when they are dropped.
+    /// A write has failed. No further one is tried, because buffers above would write
+    /// the same again when they are dropped.
     has_failed: bool,
 }
 

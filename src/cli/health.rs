@@ -1,4 +1,5 @@
-//! `nearfar health`: asks a running node whether it answers, for supervisors that run a command, such as Docker's HEALTHCHECK.
+//! `nearfar health`: asks a running node whether it answers, for supervisors that
+//! run a command, such as Docker's HEALTHCHECK.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};

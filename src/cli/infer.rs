@@ -21,8 +21,8 @@ const LINE_BYTES_MAX: usize = 1 << 20;
 pub struct Args {
     /// A directory with config.json and weights, a .safetensors file, or a .pt file
     model: PathBuf,
-    /// One row of plain features, separated by commas. Without it, JSON lines are read from stdin: an array of numbers, or
-    /// an object with "features"; "device_id", "timestamp_us" and "request_id" are echoed
+    /// One row of plain features, separated by commas. Without it, JSON lines are read from stdin: an array
+    /// of numbers, or an object with "features"; "device_id", "timestamp_us" and "request_id" are echoed
     #[arg(long, value_delimiter = ',', allow_hyphen_values = true)]
     features: Option<Vec<f32>>,
 }

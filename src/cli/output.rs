@@ -1,4 +1,5 @@
-//! Standard output, which may be closed at any time (`nearfar infer ... | head`), and standard error. Either may be on a full disk.
+//! Standard output, which may be closed at any time (`nearfar infer ... | head`),
+//! and standard error. Either may be on a full disk.
 
 use std::io::{self, ErrorKind, Write};
 
@@ -24,7 +25,8 @@ pub fn written(result: io::Result<()>) -> anyhow::Result<()> {
     }
 }
 
-/// Says something on standard error. Where that cannot be written nobody is left to be told, and it is no reason to end.
+/// Says something on standard error. Where that cannot be written nobody is left to
+/// be told, and it is no reason to end.
 pub fn complain(text: &str) {
     writeln!(io::stderr().lock(), "{text}").ok();
 }

@@ -78,8 +78,8 @@ fn first_line(input: impl Read) -> anyhow::Result<String> {
     read().context("the password on standard input cannot be read")
 }
 
-/// Replaces the file in one step, so that nobody ever reads half of it. It belongs to whom it belonged to, and only its owner
-/// can read it.
+/// Replaces the file in one step, so that nobody ever reads half of it. It belongs
+/// to whom it belonged to, and only its owner can read it.
 fn replace(file: &Path, text: &str, is_new: bool) -> anyhow::Result<()> {
     let directory = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let write = || -> io::Result<()> {

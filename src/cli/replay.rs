@@ -38,11 +38,12 @@ pub struct Args {
     /// Column with the truth about a row; detections are counted for each of its values
     #[arg(long, value_name = "COLUMN")]
     label: Option<String>,
-    /// Where the answers go, beside the rows; until all are there it has .unfinished behind its name [default: FILE with
-    /// .answers.csv]
+    /// Where the answers go, beside the rows; until all are there it has .unfinished
+    /// behind its name [default: FILE with .answers.csv]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// Model of the embedded node, and where feature names and threshold come from [default: the shipped detector]
+    /// Model of the embedded node, and where feature names and threshold come from
+    /// [default: the shipped detector]
     #[arg(long, value_name = "MODEL")]
     model: Option<PathBuf>,
     /// Send to the node behind this broker instead of starting one
@@ -143,7 +144,8 @@ struct Replay<'a> {
     args: &'a Args,
     requester: Requester,
     request_topic: String,
-    /// Rows without an answer, and answered ones behind them, by their number: written in the recording's order.
+    /// Rows without an answer, and answered ones behind them, by their number: written
+    /// in the recording's order.
     waiting: BTreeMap<u64, (Row, Option<Answer>)>,
     answers: AnswersFile,
     alarm: AlarmRule,

@@ -1,4 +1,5 @@
-//! The client's side of the wire: sends requests to a node through its broker and pairs the answers with them.
+//! The client's side of the wire: sends requests to a node through its broker and
+//! pairs the answers with them.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

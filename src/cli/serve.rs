@@ -38,7 +38,8 @@ pub struct Args {
     /// The node's name, the last level of its status topic [default: the host's name]
     #[arg(long, value_name = "NAME")]
     node_id: Option<String>,
-    /// Serve health and metrics over HTTP here, such as 127.0.0.1:9464; port 0 takes a free one [default: not at all]
+    /// Serve health and metrics over HTTP here, such as 127.0.0.1:9464; port 0 takes a
+    /// free one [default: not at all]
     #[arg(long, value_name = "ADDRESS")]
     http: Option<SocketAddr>,
 }

@@ -1,5 +1,5 @@
-//! A node as a service, for `serve` and `broker` alike: the ready line, signals, health over HTTP, whoever watches the process, and
-//! the end.
+//! A node as a service, for `serve` and `broker` alike: the ready line, signals,
+//! health over HTTP, whoever watches the process, and the end.
 
 pub mod flags;
 pub mod reload;

@@ -1,7 +1,7 @@
 //! A broker elsewhere: what the node sees of it. The connection itself is in [`driver`].
 //!
-//! A request is acknowledged only when the broker has acknowledged its answer. What that promises, and what it does not, is in
-//! `docs/cluster.md`.
+//! A request is acknowledged only when the broker has acknowledged its answer. What
+//! that promises, and what it does not, is in `docs/cluster.md`.
 
 mod arrivals;
 mod backoff;
@@ -85,8 +85,8 @@ pub enum RemoteError {
 }
 
 impl Remote {
-    /// Prepares a connection that announces `status` where there is one. It is made once [`Client::begin`] is called, and
-    /// whether the broker answers is for [`Client::state`] to say.
+    /// Prepares a connection that announces `status` where there is one. It is made once
+    /// [`Client::begin`] is called, and whether the broker answers is for [`Client::state`] to say.
     ///
     /// # Errors
     /// [`RemoteError`] when a file of TLS cannot be used, or the operating system starts no more threads.

@@ -1,4 +1,5 @@
-//! The files that say who may do what: read here, when a node starts and whenever it is told to read them again.
+//! The files that say who may do what: read here, when a node starts and whenever it
+//! is told to read them again.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,8 +9,8 @@ use crate::broker::{self, AccessRules, Guard, Listener, Reload, Users, UsersErro
 use crate::broker::{RULES_FILE_BYTES_MAX, USERS_FILE_BYTES_MAX};
 use crate::text;
 
-/// Puts a guard in front of `broker`, which lets in whom `users` names and allows them what `rules` says, or makes sure that
-/// it needs none. Both files are read again when the broker is told to reload.
+/// Puts a guard in front of `broker`, which lets in whom `users` names and allows them what `rules`
+/// says, or makes sure that it needs none. Both files are read again when the broker is told to reload.
 ///
 /// # Errors
 /// [`ConfigError`] naming file, line and key, or the key that contradicts another.

@@ -1,5 +1,5 @@
-//! `[deployments.NAME.cloud]`: what makes a deployment a hybrid, and what the cloud has in place of the edge's. How a request's site is
-//! chosen is read by the `settings` module.
+//! `[deployments.NAME.cloud]`: what makes a deployment a hybrid, and what the cloud has in
+//! place of the edge's. How a request's site is chosen is read by the `settings` module.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -68,8 +68,8 @@ impl CloudSection {
         Some((Hybrid { network: Profile::NONE, ..hybrid }, model))
     }
 
-    /// The cloud of the deployment `name`, and its model's path if it has a model of its own. Bounds that it does not name are those
-    /// of the `edge`.
+    /// The cloud of the deployment `name`, and its model's path if it has a model of its
+    /// own. Bounds that it does not name are those of the `edge`.
     pub(super) fn into_config(
         self,
         name: &str,

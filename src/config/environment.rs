@@ -134,7 +134,8 @@ impl Variables {
 fn unknown(name: &str, value: &str) -> Option<String> {
     let alone = config::Map::from_iter([(name.to_owned(), value.to_owned())]);
     let message = with("", alone).err()?;
-    // Alone it makes tables on the way to its key, and such a one where something else belongs has no key below it.
+    // Alone it makes tables on the way to its key, and such a one where something else
+    // belongs has no key below it.
     let is_unknown = message.starts_with("unknown field") || message.starts_with("invalid type: map");
     is_unknown.then(|| hint(&message))
 }

@@ -54,7 +54,8 @@ pub struct BrokerSection {
     pub listen: Option<SocketAddr>,
     /// Accepts listeners that other machines can reach although there are no users.
     pub allow_anonymous: Option<bool>,
-    /// A users file, as `nearfar passwd` writes it, relative to this file. With one, only its users may connect.
+    /// A users file, as `nearfar passwd` writes it, relative to this file. With one,
+    /// only its users may connect.
     pub users: Option<PathBuf>,
     /// A file of access rules, relative to this file. Users need one.
     pub access_rules: Option<PathBuf>,
@@ -66,7 +67,8 @@ pub struct BrokerSection {
     pub wide_filters: Option<WideFilters>,
 }
 
-/// What becomes of a subscription whose filter matches topics that the rules allow and others that they do not.
+/// What becomes of a subscription whose filter matches topics that the rules allow
+/// and others that they do not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WideFilters {
@@ -144,11 +146,13 @@ pub struct DeploymentSection {
     pub inference_timeout_ms: Option<u64>,
     /// The most requests between arrival and answer.
     pub in_flight_max: Option<usize>,
-    /// Milliseconds from arrival after which a request that has not started is refused as `DEADLINE_EXCEEDED`.
+    /// Milliseconds from arrival after which a request that has not started is refused
+    /// as `DEADLINE_EXCEEDED`.
     pub deadline_ms: Option<u64>,
     /// When a QoS 1 or 2 request is acknowledged. Default `on_answer`.
     pub acknowledge: Option<AcknowledgeName>,
-    /// Seconds after its answer for which a QoS 1 or 2 request that comes again gets the same answer; 0 for none. Default 60.
+    /// Seconds after its answer for which a QoS 1 or 2 request that comes again gets the
+    /// same answer; 0 for none. Default 60.
     pub duplicates_s: Option<u64>,
     /// The most answered requests that are known again. Default 32,768.
     pub duplicates_requests_max: Option<usize>,
@@ -253,7 +257,8 @@ impl NodeFile {
         self.remote.iter().try_for_each(|remote| remote.check(&self.deployments, text))
     }
 
-    /// A key within a network or a cloud that nobody asks for. What else may be wrong there is for [`check`](Self::check).
+    /// A key within a network or a cloud that nobody asks for. What else may be wrong
+    /// there is for [`check`](Self::check).
     pub(super) fn unknown_key(&self) -> Option<SettingError> {
         let networks = self.deployments.iter().filter_map(|(name, section)| {
             let path = format!("deployments.{name}.network");
@@ -279,7 +284,8 @@ impl NodeFile {
         Some((self.key_of(&found), found))
     }
 
-    /// What has to be changed: the topics that are read where the file names them, and else what is written there.
+    /// What has to be changed: the topics that are read where the file names them, and
+    /// else what is written there.
     fn key_of(&self, found: &Loop) -> String {
         let of = |name: &str, key: &str| format!("deployments.{name}.{key}");
         match (&found.reads, &found.writes) {
@@ -325,8 +331,8 @@ impl NodeFile {
         self.deployments.iter().map(network).collect()
     }
 
-    /// What `newer` says otherwise and cannot be changed while a node runs, by key or section. What a broker's files say is not
-    /// looked at: the broker reads those again by itself.
+    /// What `newer` says otherwise and cannot be changed while a node runs, by key or section.
+    /// What a broker's files say is not looked at: the broker reads those again by itself.
     pub fn needs_restart(&self, newer: &Self) -> Vec<String> {
         let mut keys: Vec<_> = [
             ("node_id", self.node_id == newer.node_id),

@@ -1,5 +1,5 @@
-//! `[deployments.NAME.network]`: a simulated network that is more than a latency. What it may say is the `settings` module's
-//! business; here it is taken out of the file as it stands.
+//! `[deployments.NAME.network]`: a simulated network that is more than a latency. What it may
+//! say is the `settings` module's business; here it is taken out of the file as it stands.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,5 @@
-//! A part of a file as it stands, read without knowing what it may say; lines are found again by their keys when they are needed.
+//! A part of a file as it stands, read without knowing what it may say; lines are
+//! found again by their keys when they are needed.
 
 use std::fmt;
 

@@ -1,7 +1,9 @@
-//! The last quarter of a bound, of which each device gets a share: whoever has taken the rest leaves room for others.
+//! The last quarter of a bound, of which each device gets a share: whoever has taken
+//! the rest leaves room for others.
 //!
-//! Until three quarters are taken nobody is counted, so that it costs nothing where there is no crowd. From then on a device may have no
-//! more than is left beside it: alone half of the last quarter, and however much it takes, the next one finds room.
+//! Until three quarters are taken nobody is counted, so that it costs nothing where
+//! there is no crowd. From then on a device may have no more than is left beside it:
+//! alone half of the last quarter, and however much it takes, the next one finds room.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,7 +11,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::inference::DeviceId;
 
-/// Those who have nothing any more are forgotten when there are twice as many as the last time, and at least so many.
+/// Those who have nothing any more are forgotten when there are twice as many as the
+/// last time, and at least so many.
 const FORGET_FROM: usize = 64;
 
 /// What devices have of the last quarter. Requests that do not say whose they are share as one device.
@@ -37,7 +40,8 @@ impl Crowd {
         Self { max, taken: HashMap::new(), forget_at: FORGET_FROM }
     }
 
-    /// Lets `device` take `amount` of the bound, of which all devices have taken `taken`. Nothing is counted while there is no crowd.
+    /// Lets `device` take `amount` of the bound, of which all devices have taken
+    /// `taken`. Nothing is counted while there is no crowd.
     pub fn admit(
         &mut self,
         device: Option<&DeviceId>,

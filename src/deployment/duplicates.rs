@@ -1,4 +1,5 @@
-//! Requests that come again: a sender that was not acknowledged sends its request a second time, and gets the same answer.
+//! Requests that come again: a sender that was not acknowledged sends its request a
+//! second time, and gets the same answer.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, Hash, RandomState};
@@ -14,8 +15,8 @@ use crate::inference::{Made, Refusal, Stages};
 pub struct Window {
     /// For how long after its answer a request is known. Default 60 s; zero for not at all.
     pub duration: Duration,
-    /// The most answered requests that are known, about 200 bytes each; beyond it the one that was answered first is forgotten.
-    /// Default 32,768.
+    /// The most answered requests that are known, about 200 bytes each; beyond it the
+    /// one that was answered first is forgotten. Default 32,768.
     pub requests_max: usize,
 }
 
@@ -95,7 +96,8 @@ impl Duplicates {
         Self { shared }
     }
 
-    /// Looks a valid request up, and notes it where it is new. `is_resent`: MQTT says that it may have been sent before.
+    /// Looks a valid request up, and notes it where it is new. `is_resent`: MQTT says
+    /// that it may have been sent before.
     pub fn enter(&self, mut ticket: Ticket, features: &[f32], is_resent: bool, now: Instant) -> Entry {
         let Some(shared) = &self.shared else { return Entry::New(ticket) };
         let Some(identity) = shared.identity(&ticket, features) else { return Entry::New(ticket) };
@@ -120,7 +122,8 @@ impl Duplicates {
         Entry::New(ticket)
     }
 
-    /// Notes how requests were answered. Returns the answers to those that have come again meanwhile: the same ones.
+    /// Notes how requests were answered. Returns the answers to those that have come
+    /// again meanwhile: the same ones.
     pub fn answered(&self, answered: Vec<(Identity, Given)>, now: Instant) -> Vec<Answer> {
         let mut again = Vec::new();
         let Some(shared) = self.shared.as_ref().filter(|_| !answered.is_empty()) else { return again };
@@ -136,7 +139,8 @@ impl Duplicates {
         again
     }
 
-    /// Forgets a request that is under way and will not be answered. Returns those that have come again meanwhile.
+    /// Forgets a request that is under way and will not be answered. Returns those that
+    /// have come again meanwhile.
     pub fn forget(&self, identity: Identity) -> Vec<Ticket> {
         let Some(shared) = &self.shared else { return Vec::new() };
         let mut state = shared.lock();
@@ -152,8 +156,9 @@ impl Duplicates {
 }
 
 impl Shared {
-    /// What tells a request from others: its device, its time and its name, or its correlation data; and its features, for a
-    /// device without a clock may give every reading the same time. `None` for a request that says nothing of itself.
+    /// What tells a request from others: its device, its time and its name, or its
+    /// correlation data; and its features, for a device without a clock may give every
+    /// reading the same time. `None` for a request that says nothing of itself.
     fn identity(&self, ticket: &Ticket, features: &[f32]) -> Option<Identity> {
         let caller = &ticket.caller;
         let properties = ticket.reply_to.properties.as_deref();

@@ -1,4 +1,5 @@
-//! Where the intake's requests go in: straight into the one flow of a deployment, or into a hybrid's junction.
+//! Where the intake's requests go in: straight into the one flow of a deployment, or
+//! into a hybrid's junction.
 
 use std::time::Duration;
 

@@ -26,7 +26,8 @@ use super::duplicates::{Given, Identity};
 use super::in_flight_bytes::Held;
 use super::outbox::{Answer, ReplyTo};
 
-/// A request on its way through the deployment, without its features. It changes hands often, so that all it says is in a box.
+/// A request on its way through the deployment, without its features. It changes
+/// hands often, so that all it says is in a box.
 pub type Ticket = Box<Particulars>;
 
 /// What a [`Ticket`] says.
@@ -175,7 +176,8 @@ impl Flow {
         }
     }
 
-    /// The same for the intake thread, which must not wait: what does not fit the outbox is dropped and counted.
+    /// The same for the intake thread, which must not wait: what does not fit the outbox
+    /// is dropped and counted.
     pub fn without_waiting(self) -> Self {
         Self { publish_wait_max: Duration::ZERO, ..self }
     }
@@ -192,8 +194,8 @@ impl Flow {
         self.end.ledger()
     }
 
-    /// Admitted requests, in order of arrival: onto the uplink, or straight to the model. The `guest` calls it on this thread where
-    /// that is quicker.
+    /// Admitted requests, in order of arrival: onto the uplink, or straight to the
+    /// model. The `guest` calls it on this thread where that is quicker.
     pub fn admit(
         &mut self,
         admitted: &mut Vec<(Ticket, Result<Vec<f32>, Refusal>)>,
@@ -234,8 +236,8 @@ impl Flow {
         self.end.send(&mut leaving, self.publish_wait_max);
     }
 
-    /// Parcels whose time under way is over: requests to the model, which the `guest` calls on this thread where that is quicker,
-    /// answers to `departures`.
+    /// Parcels whose time under way is over: requests to the model, which the `guest`
+    /// calls on this thread where that is quicker, answers to `departures`.
     pub fn on_due(
         &mut self,
         due: &mut Vec<Parcel>,
@@ -273,7 +275,8 @@ impl Flow {
         self.send_back();
     }
 
-    /// Counts the forward pass. One that failed and was tried again row by row counts once, with its last row's time.
+    /// Counts the forward pass. One that failed and was tried again row by row counts
+    /// once, with its last row's time.
     fn count_batch(&self, done: &[Done<Ticket>]) {
         // Those whose deadline had passed were not part of it.
         let rows = done.iter().filter(|done| !done.inference.is_zero());
@@ -332,7 +335,8 @@ impl Flow {
         }
     }
 
-    /// Gathers an answer for the way back. A deadline is kept where the request came in: word of it has no way to go.
+    /// Gathers an answer for the way back. A deadline is kept where the request came in:
+    /// word of it has no way to go.
     fn answer(&mut self, ticket: Ticket, outcome: Outcome) {
         let is_late = matches!(&outcome, Err(refusal) if refusal.code == ErrorCode::DeadlineExceeded);
         let gathered = if is_late { &mut self.late } else { &mut self.answers };
@@ -358,8 +362,8 @@ impl Flow {
         let now = Instant::now();
         let parcels = self.answers.drain(..).map(|mut answer| {
             answer.ticket.network += one_way;
-            // As if the uplink had been exact; but an answer does not overtake another on the link, whichever of
-            // several workers made it.
+            // As if the uplink had been exact; but an answer does not overtake another on the
+            // link, whichever of several workers made it.
             (now + one_way.saturating_sub(answer.ticket.late), Parcel::Down(answer, now))
         });
         let full = passage.line().send_in_order(parcels);
@@ -390,7 +394,8 @@ fn expired_on_the_way() -> Refusal {
     Refusal::new(ErrorCode::DeadlineExceeded, "its deadline passed on the way to the model")
 }
 
-/// The most requests that the thread which brings them does itself; more are done sooner by workers that share them.
+/// The most requests that the thread which brings them does itself; more are done
+/// sooner by workers that share them.
 const DONE_AT_ONCE_MAX: usize = 512;
 
 /// How long a stage waits for room in the outbox of a slow broker before answers are dropped and counted.

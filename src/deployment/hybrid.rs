@@ -1,4 +1,5 @@
-//! What makes a deployment a hybrid: a second site, the cloud, and a policy that chooses between both for each request.
+//! What makes a deployment a hybrid: a second site, the cloud, and a policy that
+//! chooses between both for each request.
 
 use std::io;
 use std::sync::Arc;
@@ -94,7 +95,8 @@ pub struct Beyond {
 }
 
 impl Beyond {
-    /// Starts them for the deployment `name`, where `edge` is the way to the edge and `network` lies before the cloud.
+    /// Starts them for the deployment `name`, where `edge` is the way to the edge and
+    /// `network` lies before the cloud.
     pub fn start(
         name: &str,
         edge: &Flow,

@@ -1,4 +1,5 @@
-//! What the requests under way in a deployment take of memory: bounded, whatever they carry and however long a simulated network keeps them.
+//! What the requests under way in a deployment take of memory: bounded, whatever
+//! they carry and however long a simulated network keeps them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -6,17 +7,20 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::crowd::{Crowd, HasItsShare, Part};
 use crate::inference::DeviceId;
 
-/// What requests under way may take where memory is plenty; beyond the bound in force a further one is answered `OVERLOADED`.
+/// What requests under way may take where memory is plenty; beyond the bound in
+/// force a further one is answered `OVERLOADED`.
 pub const IN_FLIGHT_BYTES_MAX: usize = 256 << 20;
 
 /// What all deployments of a node may take together, in parts of the memory there is.
 const MEMORY_PARTS: usize = 8;
 
-/// A request that takes no more is bounded by the number of those in flight alone: to count it would cost all threads a shared number.
+/// A request that takes no more is bounded by the number of those in flight alone:
+/// to count it would cost all threads a shared number.
 const SMALL_BYTES: usize = 2 * 1024;
 
-/// The bound of each of so many deployments, where their node's broker, or the process without one, may take `memory_bytes`. Each has
-/// a part of its own, so that a slow network before one of them costs no other its requests.
+/// The bound of each of so many deployments, where their node's broker, or the
+/// process without one, may take `memory_bytes`. Each has a part of its own, so that
+/// a slow network before one of them costs no other its requests.
 pub fn in_flight_bytes_max(memory_bytes: usize, deployments: usize) -> usize {
     (memory_bytes / MEMORY_PARTS / deployments.max(1)).min(IN_FLIGHT_BYTES_MAX)
 }
@@ -43,7 +47,8 @@ pub struct Held {
 }
 
 impl InFlightBytes {
-    /// For at most so many requests, which may take `max` bytes. Where memory is short, little of it is small.
+    /// For at most so many requests, which may take `max` bytes. Where memory is short,
+    /// little of it is small.
     pub fn new(max: usize, requests_max: usize) -> Self {
         let small = SMALL_BYTES.min(max / requests_max.max(1));
         Self { taken: Arc::default(), max, small }
@@ -53,8 +58,8 @@ impl InFlightBytes {
         self.max
     }
 
-    /// Adds a request that takes `bytes`; nothing is held for a small one. One that takes more than the bound alone is let in where
-    /// there is no other.
+    /// Adds a request that takes `bytes`; nothing is held for a small one. One that
+    /// takes more than the bound alone is let in where there is no other.
     pub fn hold(
         &self,
         bytes: usize,

@@ -1,4 +1,5 @@
-//! The intake thread: drains the subscription, reads payloads, and admits what the bound on requests in flight allows.
+//! The intake thread: drains the subscription, reads payloads, and admits what the
+//! bound on requests in flight allows.
 //!
 //! It never waits for anything downstream: a subscriber that lags loses messages in the broker.
 
@@ -121,7 +122,8 @@ impl Intake {
         }
     }
 
-    /// Drops answers, of this node or another one: to answer them too would never end. They are no requests, and not counted as such.
+    /// Drops answers, of this node or another one: to answer them too would never end.
+    /// They are no requests, and not counted as such.
     fn drop_answers(&mut self, messages: &mut Vec<Message>) {
         let before = messages.len();
         messages.retain_mut(|message| {
@@ -146,7 +148,8 @@ impl Intake {
         }
     }
 
-    /// Admits a request beside so many that are in flight, unless it came before. Whether it is in flight now.
+    /// Admits a request beside so many that are in flight, unless it came before.
+    /// Whether it is in flight now.
     fn enter(&mut self, message: Message, arrived_at: Instant, in_flight: usize) -> bool {
         let may_come_again = message.qos > Qos::AtMostOnce;
         let is_resent = message.is_duplicate;

@@ -1,13 +1,15 @@
-//! Where a hybrid's two sites meet: holds each request until one of its legs has answered it, whatever becomes of the other.
+//! Where a hybrid's two sites meet: holds each request until one of its legs has
+//! answered it, whatever becomes of the other.
 //!
 //! ```text
 //!            ┌──▶ edge: flow ──┐
 //! junction ──┤                 ├──▶ junction ──▶ outbox
 //!            └──▶ cloud: flow ─┘
 //! ```
-//! A leg is a request as one site sees it: it carries neither receipt nor identity, so that nothing that becomes of it is seen
-//! outside. What the legs' ends mean is decided by the `placement` module; here it is done. No leg is sent with the lock held, and
-//! none by the thread that brings a leg's end: the [dispatcher](Dispatcher) sends those that follow from one.
+//! A leg is a request as one site sees it: it carries neither receipt nor identity, so that
+//! nothing that becomes of it is seen outside. What the legs' ends mean is decided by the
+//! `placement` module; here it is done. No leg is sent with the lock held, and none by the thread
+//! that brings a leg's end: the [dispatcher](Dispatcher) sends those that follow from one.
 
 mod dispatcher;
 mod request;
@@ -79,7 +81,8 @@ impl Junction {
         &self.shared
     }
 
-    /// Takes admitted requests, and sends their first legs to `flows`, those to edge and cloud. What is no request is refused at once.
+    /// Takes admitted requests, and sends their first legs to `flows`, those to edge and
+    /// cloud. What is no request is refused at once.
     pub fn admit(
         &mut self,
         admitted: &mut Vec<(Ticket, Result<Vec<f32>, Refusal>)>,
@@ -104,7 +107,8 @@ impl Junction {
         self.outbox.send(&mut refused, wait);
     }
 
-    /// Legs of `site` have ended. What that ends is published, waiting at most `wait` for room towards the broker.
+    /// Legs of `site` have ended. What that ends is published, waiting at most `wait`
+    /// for room towards the broker.
     pub fn legs_ended(&mut self, site: Site, legs: &mut Vec<Answer>, wait: Duration) {
         if legs.is_empty() {
             return;

@@ -1,4 +1,5 @@
-//! The simulated network of a running deployment: what was configured, what somebody has put in its place, and how it changes.
+//! The simulated network of a running deployment: what was configured, what somebody
+//! has put in its place, and how it changes.
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -37,7 +38,8 @@ struct State {
 pub struct Change {
     /// How often the network has been changed since the deployment started.
     pub revision: u64,
-    /// Whether this changed it. False when the same one was in force already, or is not the configured one for now.
+    /// Whether this changed it. False when the same one was in force already, or is not
+    /// the configured one for now.
     pub is_new: bool,
     /// Whether the configured network is in force now.
     pub is_configured: bool,
@@ -55,7 +57,8 @@ pub enum ChangeError {
 }
 
 impl NetworkControl {
-    /// Starts the threads that `network` needs for the `flow` of `deployment`, called after `threads`. Its workers serve already.
+    /// Starts the threads that `network` needs for the `flow` of `deployment`, called
+    /// after `threads`. Its workers serve already.
     pub(super) fn start(deployment: &str, threads: &str, network: &Profile, flow: &Flow) -> io::Result<Self> {
         let mut state = State {
             threads: threads.to_owned(),
@@ -143,8 +146,8 @@ impl State {
         self.instead.as_ref().unwrap_or(&self.configured)
     }
 
-    /// Puts the wanted network in force. A delay line that runs goes on running: answers that it carries must stay behind one
-    /// another whatever comes after.
+    /// Puts the wanted network in force. A delay line that runs goes on running: answers
+    /// that it carries must stay behind one another whatever comes after.
     fn exchange(&mut self) -> io::Result<()> {
         if self.stages.is_empty() {
             self.start_line()?;

@@ -26,14 +26,16 @@ const WARN_EVERY: Duration = Duration::from_secs(10);
 pub struct ReplyTo {
     /// The request's own QoS, which its answer gets too.
     pub qos: Qos,
-    /// MQTT 5 response topic, correlation data and trace: what the answer needs of the request's properties, and nothing else.
+    /// MQTT 5 response topic, correlation data and trace: what the answer needs of the
+    /// request's properties, and nothing else.
     pub properties: Option<Box<Properties>>,
     /// What its sender waits for.
     pub receipt: Option<Receipt>,
 }
 
 impl ReplyTo {
-    /// For a request with these properties, of which it keeps what the answer needs: the request may be under way for long.
+    /// For a request with these properties, of which it keeps what the answer needs: the
+    /// request may be under way for long.
     pub fn new(qos: Qos, properties: Option<Box<Properties>>, receipt: Option<Receipt>) -> Self {
         let properties = properties.and_then(|mut own| {
             *own = Properties {
@@ -75,8 +77,8 @@ impl Answer {
 
 /// Encodes and publishes; each thread has its own buffers.
 ///
-/// The topics and payloads of a batch stand in one block that its messages share: the broker clones each of them once
-/// for every subscriber, which then costs a count instead of an allocation.
+/// The topics and payloads of a batch stand in one block that its messages share: the broker clones
+/// each of them once for every subscriber, which then costs a count instead of an allocation.
 pub struct Outbox {
     shared: Arc<Shared>,
     block: Vec<u8>,
@@ -213,7 +215,8 @@ impl Outbox {
             }
             self.messages.clear();
         }
-        // Not before they have left: whoever comes again from here on is answered by another thread, behind them.
+        // Not before they have left: whoever comes again from here on is answered by
+        // another thread, behind them.
         let mut again = self.shared.duplicates.answered(may_come_again, now);
         self.send(&mut again, wait);
     }
@@ -237,8 +240,9 @@ impl Outbox {
         bytes
     }
 
-    /// Ends requests of which the simulated network has lost every trace: nothing is published, for them or for those that have come
-    /// again meanwhile. Their senders' own publishes did arrive; whoever asks again later is a new request.
+    /// Ends requests of which the simulated network has lost every trace: nothing is
+    /// published, for them or for those that have come again meanwhile. Their senders'
+    /// own publishes did arrive; whoever asks again later is a new request.
     pub fn lose(&self, lost: impl IntoIterator<Item = Ticket>) {
         let mut ended = Vec::new();
         for ticket in lost {
@@ -340,7 +344,8 @@ impl Shared {
     }
 }
 
-/// Where a request wants its answer, and what the answer carries of the request's properties, which are those that were kept.
+/// Where a request wants its answer, and what the answer carries of the request's
+/// properties, which are those that were kept.
 fn echoed(kept: Option<Box<Properties>>) -> (Option<String>, Option<Box<Properties>>) {
     let Some(mut kept) = kept else { return (None, None) };
     let response_topic = kept.response_topic.take();

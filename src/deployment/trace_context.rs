@@ -11,7 +11,8 @@ use crate::telemetry;
 const NAMES: [&str; 2] = [PARENT, STATE];
 const PARENT: &str = "traceparent";
 const STATE: &str = "tracestate";
-/// The longest value that goes back; the standard wants no more of a `tracestate`, and a `traceparent` has 55 bytes.
+/// The longest value that goes back; the standard wants no more of a `tracestate`,
+/// and a `traceparent` has 55 bytes.
 const VALUE_BYTES_MAX: usize = 512;
 
 /// The request's place in its trace.

@@ -42,8 +42,8 @@ impl View {
         self.workers.len() + self.cloud.as_ref().map_or(0, |cloud| cloud.workers.len())
     }
 
-    /// How the model's workers are doing. Of a hybrid's cloud only what has happened so far: whether it can be relied on now is the
-    /// circuit breaker's business.
+    /// How the model's workers are doing. Of a hybrid's cloud only what has happened so
+    /// far: whether it can be relied on now is the circuit breaker's business.
     pub fn health(&self) -> worker::Health {
         let mut health = self.workers.health();
         if let Some(cloud) = &self.cloud {

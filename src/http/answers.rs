@@ -11,7 +11,8 @@ use super::process::Process;
 use super::refusals::Refusals;
 use crate::node::{Observer, Readiness};
 
-/// Whether the process should go on: status 200, or 503 when a restart helps: it has failed, or makes no progress.
+/// Whether the process should go on: status 200, or 503 when a restart helps: it has
+/// failed, or makes no progress.
 pub const LIVE: &str = "/health/live";
 /// Whether requests are answered: status 200, or 503 with the reason.
 pub const READY: &str = "/health/ready";

@@ -1,4 +1,5 @@
-//! The connections that are open, by who calls: nobody keeps others from asking after the node's health by holding all of them.
+//! The connections that are open, by who calls: nobody keeps others from asking
+//! after the node's health by holding all of them.
 
 use std::net::IpAddr;
 
@@ -21,9 +22,9 @@ impl Callers {
         Self { open: Vec::new(), connections_max }
     }
 
-    /// Makes room for one more from `address`. When all connections are taken, the oldest of the address that has most ends for it, or
-    /// its own oldest if that is this one: what is asked for is answered at once, so that an old connection is one that asks for
-    /// nothing. Whether one ends.
+    /// Makes room for one more from `address`. When all connections are taken, the oldest of the
+    /// address that has most ends for it, or its own oldest if that is this one: what is asked for is
+    /// answered at once, so that an old connection is one that asks for nothing. Whether one ends.
     pub fn make_room(&mut self, address: IpAddr) -> bool {
         self.open.retain(|caller| !caller.task.is_finished());
         if self.open.len() < self.connections_max {

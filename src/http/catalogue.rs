@@ -1,6 +1,7 @@
 //! Every metric: its name, type, labels and meaning, once. `docs/metrics.md` is held equal to it by a test.
 //!
-//! Names follow Prometheus' rules: base units, `_total` for counters. No label has values that clients choose.
+//! Names follow Prometheus' rules: base units, `_total` for counters. No label has
+//! values that clients choose.
 
 /// A metric.
 pub struct Metric {

@@ -20,7 +20,8 @@ impl Page {
         self.values(metric, [([], value)]);
     }
 
-    /// Adds a counter or gauge: for each sample the values of its labels, in the catalogue's order, and its own.
+    /// Adds a counter or gauge: for each sample the values of its labels, in the
+    /// catalogue's order, and its own.
     pub fn values<'a, L: IntoIterator<Item = &'a str>>(
         &mut self,
         metric: &Metric,

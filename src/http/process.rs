@@ -3,7 +3,8 @@
 use std::fs;
 use std::time::Duration;
 
-/// Linux counts processor time for programs in hundredths of a second (USER_HZ) on every architecture that we build for.
+/// Linux counts processor time for programs in hundredths of a second (USER_HZ) on
+/// every architecture that we build for.
 const TICKS_PER_S: f64 = 100.0;
 
 /// What this process has used so far.
@@ -35,7 +36,8 @@ impl Process {
     }
 
     fn read(own: &str, status: &str, limits: &str, system: &str, open_files: u64) -> Option<Self> {
-        // The fields after the program's name, which ends with the last bracket; the name may hold blanks and brackets.
+        // The fields after the program's name, which ends with the last bracket; the name
+        // may hold blanks and brackets.
         let fields: Vec<&str> = own.rsplit(')').next()?.split_ascii_whitespace().collect();
         let ticks = |field: usize| fields.get(field)?.parse::<f64>().ok();
         let boot_s: f64 = value(system, "btime ")?.parse().ok()?;

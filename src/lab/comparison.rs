@@ -58,8 +58,9 @@ pub struct Options {
 }
 
 impl Comparison {
-    /// Compares the placements that `measurements` name. Pairs are measurements of the same device and time stamp; without at
-    /// least half of them in pairs, placements are compared as a whole. Nothing when there are no measurements.
+    /// Compares the placements that `measurements` name. Pairs are measurements of the
+    /// same device and time stamp; without at least half of them in pairs, placements
+    /// are compared as a whole. Nothing when there are no measurements.
     pub fn of(measurements: &[Measurement], options: &Options) -> Option<Self> {
         let mut groups: Vec<(&str, Vec<&Measurement>)> = Vec::new();
         for measurement in measurements {
@@ -123,8 +124,8 @@ fn contrast(
     })
 }
 
-/// By how much the second of two groups differs: over pairs, or as a whole when fewer than half of the smaller group has a
-/// counterpart.
+/// By how much the second of two groups differs: over pairs, or as a whole when
+/// fewer than half of the smaller group has a counterpart.
 pub(super) fn difference(
     (first, second): (&Samples, &Samples),
     pairs: &[(f64, f64)],
@@ -137,8 +138,8 @@ pub(super) fn difference(
     paired.unwrap_or_else(|| Difference::unpaired(first, second, margin, bootstrap))
 }
 
-/// Total latencies of the same device and time stamp, in the order of the first. A stamp that comes several times is paired in
-/// the order it comes.
+/// Total latencies of the same device and time stamp, in the order of the first. A
+/// stamp that comes several times is paired in the order it comes.
 fn pairs(first: &[&Measurement], second: &[&Measurement]) -> Vec<(f64, f64)> {
     let mut waiting: HashMap<(&str, i64), Vec<f64>> = HashMap::with_capacity(second.len());
     for measurement in second.iter().rev() {

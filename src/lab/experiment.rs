@@ -1,5 +1,5 @@
-//! The plan of an experiment: who asks when, with what, and at which placement first. Seeded, and without a clock: whoever runs it, by
-//! the clock or on a simulated one, asks the same.
+//! The plan of an experiment: who asks when, with what, and at which placement first. Seeded,
+//! and without a clock: whoever runs it, by the clock or on a simulated one, asks the same.
 
 mod fleet;
 mod inputs;

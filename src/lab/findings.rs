@@ -1,8 +1,9 @@
-//! What an experiment says: every figure of every placement at every point of the sweeps, and the answer in a sentence.
+//! What an experiment says: every figure of every placement at every point of the
+//! sweeps, and the answer in a sentence.
 //!
-//! Repeats are pooled, neighbours in a repeat staying neighbours. What was due within the warm-up does not count, except in what
-//! is used of a machine, which is known of whole repeats only. Times are in milliseconds unless their name says otherwise. The same
-//! run and the same options give the same findings.
+//! Repeats are pooled, neighbours in a repeat staying neighbours. What was due within the warm-up does not
+//! count, except in what is used of a machine, which is known of whole repeats only. Times are in
+//! milliseconds unless their name says otherwise. The same run and the same options give the same findings.
 
 mod accuracy;
 mod answer;
@@ -69,8 +70,9 @@ pub struct PointFindings {
     pub contrasts: Vec<Contrast>,
 }
 
-/// The most resamples of all points and placements together, for each figure: with more than a hundred of those, each has fewer
-/// than the default. A sweep of a thousand points is for its curves, not for the last digit of an interval.
+/// The most resamples of all points and placements together, for each figure: with
+/// more than a hundred of those, each has fewer than the default. A sweep of a
+/// thousand points is for its curves, not for the last digit of an interval.
 pub const RESAMPLES_TOGETHER_MAX: usize = 200_000;
 /// The fewest resamples of a figure.
 pub const RESAMPLES_LEAST: usize = 200;
@@ -89,8 +91,8 @@ impl Findings {
         Self { options, points, answer }
     }
 
-    /// The points at which only `key` differs from the first one, with its values, rising: what a curve over that key is drawn
-    /// from. Empty for a key that is not varied.
+    /// The points at which only `key` differs from the first one, with its values, rising:
+    /// what a curve over that key is drawn from. Empty for a key that is not varied.
     pub fn along(&self, key: &str) -> Vec<(f64, &PointFindings)> {
         along(&self.points, key)
     }

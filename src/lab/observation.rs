@@ -1,6 +1,8 @@
-//! What an experiment leaves behind: an observation for every input and placement, and what is known of the run as a whole.
+//! What an experiment leaves behind: an observation for every input and placement,
+//! and what is known of the run as a whole.
 //!
-//! Whoever runs experiments, by the clock or on a simulated one, produces this; whoever computes figures or draws them starts here.
+//! Whoever runs experiments, by the clock or on a simulated one, produces this;
+//! whoever computes figures or draws them starts here.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,8 +11,8 @@ use super::scenario::Scenario;
 use super::virtual_time::CostModel;
 use crate::inference::Site;
 
-/// The most observations of one experiment, so that they fit in memory: 3.2 GB, and 7 GB in all while figures are
-/// made of them.
+/// The most observations of one experiment, so that they fit in memory: 3.2 GB, and
+/// 7 GB in all while figures are made of them.
 pub const OBSERVATIONS_MAX: usize = 20_000_000;
 
 /// What became of one input at one placement.
@@ -24,13 +26,15 @@ pub struct Observation {
     pub placement: u16,
     /// The device, an index of [`Run::devices`].
     pub device: u32,
-    /// The input's number in its point and repeat, from 0. Observations of the same point, repeat and input are pairs.
+    /// The input's number in its point and repeat, from 0. Observations of the same
+    /// point, repeat and input are pairs.
     pub input: u32,
     /// When the request was due, since its repeat began, the warm-up included. Latency counts from here.
     pub due: Duration,
     /// How much later it was sent: the generator's own lateness.
     pub sent_late: Duration,
-    /// From when it was due to when its answer, or word of its refusal or loss, had arrived. `None` when nothing ever came.
+    /// From when it was due to when its answer, or word of its refusal or loss, had
+    /// arrived. `None` when nothing ever came.
     pub total: Option<Duration>,
     /// How it ended.
     pub end: End,
@@ -115,7 +119,8 @@ pub struct Run {
 pub enum Clock {
     /// Everything was measured as it happened.
     Real,
-    /// Time was simulated, and a forward pass took what the placement's cost model says, in the order of the placements.
+    /// Time was simulated, and a forward pass took what the placement's cost model says,
+    /// in the order of the placements.
     Virtual(Vec<BySite<Cost>>),
 }
 

@@ -1,6 +1,7 @@
 //! `observations.parquet`: every observation of an experiment, as a table for notebooks.
 //!
-//! Times are whole nanoseconds, so that nothing is rounded. Columns that may be empty are null where nothing is known.
+//! Times are whole nanoseconds, so that nothing is rounded. Columns that may be
+//! empty are null where nothing is known.
 
 use std::io::Write;
 use std::sync::Arc;

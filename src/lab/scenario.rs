@@ -1,8 +1,9 @@
 //! What an experiment is: placements, networks, sensors, and what is varied; from a scenario file.
 //!
-//! Two forms are read, and may be mixed. The replaced system's (`simulation`, `ml_inference`, `network`, `nodes`) means what it
-//! meant, and what of it cannot be done is said by name. Our own adds `placements`, `networks`, `sensors`, `load` and `sweep`.
-//! An unknown key is an error with its line; nothing is dropped in silence.
+//! Two forms are read, and may be mixed. The replaced system's (`simulation`,
+//! `ml_inference`, `network`, `nodes`) means what it meant, and what of it cannot be
+//! done is said by name. Our own adds `placements`, `networks`, `sensors`, `load` and
+//! `sweep`. An unknown key is an error with its line; nothing is dropped in silence.
 
 mod document;
 mod own;
@@ -52,7 +53,8 @@ pub struct Placement {
     pub threshold: Option<f64>,
     /// The network between the sensors and the model.
     pub network: Profile,
-    /// The cloud of a hybrid, of which `model` and `network` are the edge's; none for a placement at one site.
+    /// The cloud of a hybrid, of which `model` and `network` are the edge's; none for a
+    /// placement at one site.
     pub hybrid: Option<HybridPlacement>,
 }
 
@@ -61,7 +63,8 @@ pub struct Placement {
 pub struct HybridPlacement {
     /// The cloud's model, as the file spells it; without one the edge's.
     pub model: Option<PathBuf>,
-    /// Scores of the cloud at or above it are anomalies. Without one its own model's, or, where it has the edge's model, the edge's.
+    /// Scores of the cloud at or above it are anomalies. Without one its own model's,
+    /// or, where it has the edge's model, the edge's.
     pub threshold: Option<f64>,
     /// The network between the sensors and the cloud.
     pub network: Profile,
@@ -75,7 +78,8 @@ impl HybridPlacement {
         self.model.as_ref().unwrap_or(&edge.model)
     }
 
-    /// The cloud's threshold, as far as the scenario says one: the cloud's own, or that of the model that it shares with the edge.
+    /// The cloud's threshold, as far as the scenario says one: the cloud's own, or that
+    /// of the model that it shares with the edge.
     pub fn threshold_beside(&self, edge: &Placement) -> Option<f64> {
         self.threshold.or(edge.threshold.filter(|_| self.model.is_none()))
     }

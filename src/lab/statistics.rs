@@ -1,4 +1,5 @@
-//! Statistics of latencies, decisions and labels. Pure: samples in, figures out, every random draw from a seed.
+//! Statistics of latencies, decisions and labels. Pure: samples in, figures out,
+//! every random draw from a seed.
 //!
 //! Figures come with the method and its source, because they are meant to be published.
 

@@ -7,9 +7,11 @@
 //!  a hybrid's: sensors ──▶ meeting ┤                                ├──▶ meeting ──▶ record
 //!                                  └──▶ cloud: uplink to downlink ──┘
 //! ```
-//! Networks decide as they do for a node. The queue is the node's own: a lane for each device, served in turn, with the same shares of its
-//! room and the same policies, and a worker takes whatever has come while it was busy. What a forward pass takes is not measured but said by a [`CostModel`], which whoever shows
-//! figures from here has to state. Memory grows with devices and with what is under way, not with requests or with time.
+//! Networks decide as they do for a node. The queue is the node's own: a lane for each
+//! device, served in turn, with the same shares of its room and the same policies, and a
+//! worker takes whatever has come while it was busy. What a forward pass takes is not
+//! measured but said by a [`CostModel`], which whoever shows figures from here has to state.
+//! Memory grows with devices and with what is under way, not with requests or with time.
 
 mod cost;
 mod path;
@@ -37,7 +39,8 @@ pub struct Experiment {
     pub arrivals: Arrivals,
     /// How long requests are sent; what is under way then comes to its end.
     pub duration: Duration,
-    /// What arrivals are drawn from: with the same seed they are the same on every network and with every model.
+    /// What arrivals are drawn from: with the same seed they are the same on every
+    /// network and with every model.
     pub seed: u64,
     /// The network between the devices and the model; of a hybrid, and so in the two below, the edge's.
     pub network: Profile,
@@ -60,8 +63,8 @@ pub struct Hybrid {
     pub network: Profile,
     /// The cloud's model and its queue.
     pub worker: WorkerModel,
-    /// What else takes time on the way of what the cloud answers. It is added to a request's time, and no part of what the hybrid
-    /// knows of the cloud's.
+    /// What else takes time on the way of what the cloud answers. It is added to a
+    /// request's time, and no part of what the hybrid knows of the cloud's.
     pub path: Path,
     /// How it chooses.
     pub placement: placement::Config,
@@ -74,7 +77,8 @@ pub struct Hybrid {
 }
 
 impl Hybrid {
-    /// The cloud of a scenario's placement, with the thresholds of edge and cloud, and nothing else on the way.
+    /// The cloud of a scenario's placement, with the thresholds of edge and cloud, and
+    /// nothing else on the way.
     pub fn of(
         cloud: &HybridPlacement,
         worker: WorkerModel,
@@ -132,7 +136,8 @@ pub struct Record {
     pub sent_at: Duration,
     /// When its answer arrived, or would have.
     pub ended_at: Duration,
-    /// On the way to the model; of a hybrid, here and below, of the leg whose answer it is. What was tried before is in no part.
+    /// On the way to the model; of a hybrid, here and below, of the leg whose answer it
+    /// is. What was tried before is in no part.
     pub uplink: Duration,
     /// Waiting for a worker.
     pub queue: Duration,
@@ -201,8 +206,8 @@ impl Totals {
 }
 
 impl Experiment {
-    /// The experiment that a scenario describes, for one of its placements and the devices of its `fleet`; of a hybrid, for the edge
-    /// alone.
+    /// The experiment that a scenario describes, for one of its placements and the
+    /// devices of its `fleet`; of a hybrid, for the edge alone.
     pub fn of(scenario: &Scenario, fleet: &Fleet, placement: &Placement, worker: WorkerModel) -> Self {
         Self {
             groups: fleet.groups.clone(),

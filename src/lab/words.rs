@@ -27,7 +27,8 @@ pub fn milliseconds(ms: f64) -> String {
     if ms.abs() < 10_000.0 { format!("{} ms", number(ms, 3)) } else { format!("{} s", number(ms / 1e3, 3)) }
 }
 
-/// A value and its interval, such as `41.2` and `40.9 to 41.5`, with as many decimals as the interval is sure of.
+/// A value and its interval, such as `41.2` and `40.9 to 41.5`, with as many
+/// decimals as the interval is sure of.
 pub fn estimate(value: f64, interval: Interval) -> (String, String) {
     let half = (interval.high - interval.low) / 2.0;
     if !half.is_finite() || half < LEAST_SHOWN {

@@ -1,7 +1,8 @@
 //! YAML as a tree of settings with their lines.
 //!
-//! Plain scalars are read by YAML 1.2's core schema, and `yes`, `no`, `on` and `off` as true and false, as the replaced system's
-//! reader did. Anchors, aliases and tags are refused: no scenario needs them, and aliases can make a small file enormous.
+//! Plain scalars are read by YAML 1.2's core schema, and `yes`, `no`, `on` and `off`
+//! as true and false, as the replaced system's reader did. Anchors, aliases and tags
+//! are refused: no scenario needs them, and aliases can make a small file enormous.
 
 use saphyr_parser::{Event, Parser, ScalarStyle, StrInput};
 

@@ -23,8 +23,8 @@ const MICROSECOND_NS: u64 = 1_000;
 const MILLISECOND_NS: u64 = 1_000_000;
 const SECOND_NS: u64 = 1_000_000_000;
 
-/// What divides values, and a way to find a value's bucket without looking at all of it: several values of each request are
-/// counted, under a lock.
+/// What divides values, and a way to find a value's bucket without looking at all of
+/// it: several values of each request are counted, under a lock.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Bounds<const N: usize> {
     upper: [u64; N],

@@ -1,4 +1,5 @@
-//! What a hybrid deployment counts beside its requests: which site made the answers, and what became of those that were not needed.
+//! What a hybrid deployment counts beside its requests: which site made the answers,
+//! and what became of those that were not needed.
 
 use std::time::Duration;
 
@@ -61,7 +62,7 @@ pub struct HybridStatistics {
     pub breaker: &'static str,
     /// How often it has opened.
     pub breaker_openings: u64,
-    /// The 95th percentile of the cloud's recent answer times; none without recent answers, [`Duration::MAX`] when more than one in
-    /// twenty did not come.
+    /// The 95th percentile of the cloud's recent answer times; none without recent
+    /// answers, [`Duration::MAX`] when more than one in twenty did not come.
     pub cloud_p95: Option<Duration>,
 }

@@ -4,9 +4,10 @@
 //!  bytes ─┬─ zip archive ──▶ data.pkl ─┐
 //!         └─ legacy stream ────────────┴─▶ pickle machine ──▶ arena of inert values ──▶ sets of tensors ──▶ copies
 //! ```
-//! A pickle is a program that may call anything. Here it builds plain values in an arena: a class or a function is only
-//! its name, and a call is only a note that it was asked for. What looks like a rebuilt tensor is then read as numbers.
-//! Sharing costs nothing, because values refer to each other by index; nothing here recurses as deep as its input asks.
+//! A pickle is a program that may call anything. Here it builds plain values in an arena: a
+//! class or a function is only its name, and a call is only a note that it was asked for.
+//! What looks like a rebuilt tensor is then read as numbers. Sharing costs nothing, because
+//! values refer to each other by index; nothing here recurses as deep as its input asks.
 
 mod archive;
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! `config.json`: what a model's weights cannot say about themselves.
 //!
-//! The text is parsed strictly (an unknown key is an error with a suggestion), then checked as a whole; every error
-//! names the file, the line and the key.
+//! The text is parsed strictly (an unknown key is an error with a suggestion), then
+//! checked as a whole; every error names the file, the line and the key.
 
 mod layers;
 mod locate;
@@ -40,8 +40,8 @@ pub enum Output {
     Probability,
     /// One number; one sigmoid makes it a probability.
     Logit,
-    /// The input once more, as an autoencoder does: with `error` the mean of the squared differences to the normalised
-    /// input, the probability is `1 / (1 + exp(-(error - midpoint) / scale))`.
+    /// The input once more, as an autoencoder does: with `error` the mean of the squared differences
+    /// to the normalised input, the probability is `1 / (1 + exp(-(error - midpoint) / scale))`.
     Reconstruction {
         /// The error that is as likely an anomaly as not.
         midpoint: f64,

@@ -1,7 +1,7 @@
 //! Convolutions over time: a window of samples is one row of a product.
 //!
-//! With the channels of a sample side by side, the windows of a sequence are overlapping pieces of memory, so that nothing
-//! is copied before the product, unless zeros must be put around the sequence.
+//! With the channels of a sample side by side, the windows of a sequence are overlapping pieces of
+//! memory, so that nothing is copied before the product, unless zeros must be put around the sequence.
 
 use super::config::windows;
 use super::operation::RowsLayer;

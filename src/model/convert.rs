@@ -13,7 +13,8 @@ use super::{LoadError, safetensors_file};
 /// How to convert.
 #[derive(Debug, Clone, Default)]
 pub struct ConvertOptions {
-    /// The dtype of every floating point tensor in the result; each keeps its own when absent. Integers stay integers.
+    /// The dtype of every floating point tensor in the result; each keeps its own when
+    /// absent. Integers stay integers.
     pub dtype: Option<Dtype>,
     /// The key of the set of tensors that is meant, in a checkpoint that holds more than one.
     pub key: Option<String>,
@@ -131,7 +132,8 @@ fn write_atomically(target: &Path, bytes: &[u8]) -> io::Result<()> {
     readable_by_others(&file)?;
     file.as_file().sync_all()?;
     file.persist(target).map_err(|error| error.error)?;
-    // The rename is on the disk once its directory is; where directories cannot be opened there is nothing to flush.
+    // The rename is on the disk once its directory is; where directories cannot be
+    // opened there is nothing to flush.
     if let Ok(directory) = fs::File::open(directory) {
         directory.sync_all()?;
     }

@@ -106,8 +106,8 @@ pub(super) fn activate(x: &Tensor, activation: Activation) -> candle_core::Resul
     }
 }
 
-/// ReLU and its leaky form. candle's own turn NaN into 0, so that an overflow would look like a healthy answer;
-/// PyTorch's, and this one, keep it.
+/// ReLU and its leaky form. candle's own turn NaN into 0, so that an overflow would
+/// look like a healthy answer; PyTorch's, and this one, keep it.
 struct Rectifier {
     negative_slope: f32,
 }

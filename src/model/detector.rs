@@ -107,12 +107,13 @@ pub struct Detector {
 }
 
 impl Detector {
-    /// Loads, checks and warms up the model at `path`: a directory with `config.json` and weights, a `.safetensors` file
-    /// or a `.pt` file.
+    /// Loads, checks and warms up the model at `path`: a directory with `config.json`
+    /// and weights, a `.safetensors` file or a `.pt` file.
     ///
-    /// A `config.json` beside a file is used when it names that file. Without one, pairs of `*.weight` and `*.bias` are
-    /// read as dense layers with ReLU between them and one sigmoid at the end. The hash, every shape, every missing or
-    /// unused tensor and the golden vector are checked: a detector that loads answers as its author's did.
+    /// A `config.json` beside a file is used when it names that file. Without one, pairs
+    /// of `*.weight` and `*.bias` are read as dense layers with ReLU between them and
+    /// one sigmoid at the end. The hash, every shape, every missing or unused tensor and
+    /// the golden vector are checked: a detector that loads answers as its author's did.
     ///
     /// # Errors
     /// [`LoadError`], naming the file and what was expected of it.
@@ -138,8 +139,9 @@ impl Detector {
     /// Scores one row of `inputs` features, in plain units; returns a probability in `[0, 1]`.
     ///
     /// # Errors
-    /// [`ModelError::Features`] for a row of another length, [`ModelError::Output`] when the model's answer is no
-    /// probability (features that are not finite have that effect), [`ModelError::Forward`] when the forward pass fails.
+    /// [`ModelError::Features`] for a row of another length, [`ModelError::Output`] when
+    /// the model's answer is no probability (features that are not finite have that
+    /// effect), [`ModelError::Forward`] when the forward pass fails.
     pub fn predict(&mut self, features: &[f32]) -> Result<f32, ModelError> {
         let inputs = self.model.inputs();
         if features.len() != inputs {

@@ -1,4 +1,5 @@
-//! Why a model cannot be loaded. Every message names the file and both sides: what was expected, what was found.
+//! Why a model cannot be loaded. Every message names the file and both sides: what
+//! was expected, what was found.
 
 use std::io;
 use std::path::PathBuf;

@@ -1,4 +1,5 @@
-//! Guesses the layers of a network from the names and shapes of its tensors, where no `config.json` states them.
+//! Guesses the layers of a network from the names and shapes of its tensors, where
+//! no `config.json` states them.
 //!
 //! Pairs of `*.weight` and `*.bias` become dense layers with ReLU between them and one sigmoid at the end.
 

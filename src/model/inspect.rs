@@ -32,8 +32,8 @@ pub fn inspect(path: impl AsRef<Path>) -> Result<Inspection, LoadError> {
     inspect_set(path, None)
 }
 
-/// Describes one set of tensors in the checkpoint at `path`: that at `key`, where it holds more than one. Without a key it is
-/// [`inspect`].
+/// Describes one set of tensors in the checkpoint at `path`: that at `key`, where it
+/// holds more than one. Without a key it is [`inspect`].
 ///
 /// # Errors
 /// [`LoadError`] when the weights cannot be found or read, or there is no such set.

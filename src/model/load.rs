@@ -1,4 +1,5 @@
-//! From a path to a model that is proven to answer: find the files, check the hash and every tensor, warm up, verify.
+//! From a path to a model that is proven to answer: find the files, check the hash
+//! and every tensor, warm up, verify.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
@@ -108,7 +109,8 @@ pub(super) fn find_weights(path: &Path) -> Result<PathBuf, LoadError> {
     if path.is_dir() { only_weights_in(path) } else { Ok(path.to_owned()) }
 }
 
-/// Reads a file of weights of either kind, told by its name's end; of a checkpoint, the set of tensors at `key`.
+/// Reads a file of weights of either kind, told by its name's end; of a checkpoint,
+/// the set of tensors at `key`.
 pub(super) fn read_weights(path: &Path, key: Option<&str>) -> Result<Weights, LoadError> {
     let kind = extension(path);
     // A checkpoint by any of the names that people give it: `.pth.tar` is not always an archive.

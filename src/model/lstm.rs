@@ -4,9 +4,9 @@
 //!  [i f g o] = W_ih x_t + b_ih + W_hh h + b_hh
 //!  c = sigmoid(f) c + sigmoid(i) tanh(g)        h = sigmoid(o) tanh(c)
 //! ```
-//! A step is one product for all rows and all gates, of `[x_t | h]` with both weights side by side, and one pass over the
-//! gates in vectors. Where the input is the same at each sample, its part of the gates is computed once. The hidden numbers
-//! are filled up to whole vectors with zeros, which stay zeros.
+//! A step is one product for all rows and all gates, of `[x_t | h]` with both weights side by side, and
+//! one pass over the gates in vectors. Where the input is the same at each sample, its part of the gates
+//! is computed once. The hidden numbers are filled up to whole vectors with zeros, which stay zeros.
 
 use pulp::{Arch, Simd, WithSimd};
 
@@ -48,7 +48,8 @@ pub(super) struct LstmWeights {
 }
 
 impl Lstm {
-    /// An LSTM over `samples` samples; when the input is `repeated`, each row is one sample that stands for all of them.
+    /// An LSTM over `samples` samples; when the input is `repeated`, each row is one
+    /// sample that stands for all of them.
     pub fn new(weights: &LstmWeights, samples: usize, repeated: bool, returns: Returns) -> Self {
         let arch = Arch::new();
         let hidden = weights.bias.len() / 4;
@@ -69,8 +70,8 @@ impl Lstm {
     }
 }
 
-/// Puts matrices of `4 hidden` rows, each with its width and the width that it gets, side by side, and fills each gate's
-/// rows up to `padded`.
+/// Puts matrices of `4 hidden` rows, each with its width and the width that it gets,
+/// side by side, and fills each gate's rows up to `padded`.
 fn spread(matrices: &[(&[f32], usize, usize)], hidden: usize, padded: usize) -> Vec<f32> {
     let mut all = Vec::new();
     for row in 0..4 * padded {
@@ -191,7 +192,8 @@ fn step<S: Simd>(simd: S, [i, f, g, o]: [S::f32s; 4], cell: S::f32s) -> (S::f32s
 
 /// `e^-x`, with `x` clamped to `GATE_MAX` both ways; NaN stays NaN. The relative error is below 2e-7.
 ///
-/// `x = n ln 2 + r`, so that `e^x = 2^n e^r` with `|r| <= ln 2 / 2`, where eight terms of the series are exact enough.
+/// `x = n ln 2 + r`, so that `e^x = 2^n e^r` with `|r| <= ln 2 / 2`, where eight
+/// terms of the series are exact enough.
 #[inline(always)]
 fn exp_minus<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     /// 1.5 * 2^23: added to a small number, it leaves the nearest integer in the lowest bits.

@@ -1,7 +1,8 @@
 //! A chain of layers on candle: a row of features in, a probability out.
 //!
-//! Layers that have weights, and those for sequences, are candle operations of ours, each in a file of its own. A batch is
-//! worked through in blocks of rows, so that what goes from layer to layer stays in the processor's cache.
+//! Layers that have weights, and those for sequences, are candle operations of ours,
+//! each in a file of its own. A batch is worked through in blocks of rows, so that
+//! what goes from layer to layer stays in the processor's cache.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,7 +22,8 @@ use super::{Model, ModelError};
 /// The numbers between two layers that a block of rows may have: 256 KiB, a part of the second-level cache.
 const BLOCK_VALUES: usize = 1 << 16;
 
-/// Multiplications for a row of a network that is called at once rather than by another thread: some microseconds.
+/// Multiplications for a row of a network that is called at once rather than by
+/// another thread: some microseconds.
 const PROMPT_PRODUCTS_MAX: usize = 1 << 14;
 
 /// A network ready to be called. Clones share their weights.
@@ -64,7 +66,8 @@ pub(super) struct Description<'a> {
 }
 
 impl Network {
-    /// Builds the network that `described` states, from `values`, which [`super::load`] has checked against its layers.
+    /// Builds the network that `described` states, from `values`, which [`super::load`]
+    /// has checked against its layers.
     pub fn new(described: Description<'_>, values: &mut Values) -> Result<Self, ModelError> {
         let Description { inputs, layout, normalisation, layers, output } = described;
         let mut builder = Builder { layout, values, shape: Shape::of_input(inputs, layout), widest: inputs };

@@ -1,4 +1,5 @@
-//! The input transform: `x -> log(|x| + offset) -> (x - mean) / std -> clamp to [-clip, clip]`, every part optional.
+//! The input transform: `x -> log(|x| + offset) -> (x - mean) / std -> clamp to [-clip, clip]`,
+//! every part optional.
 //!
 //! It travels with the model, so that clients send plain features in their own units.
 

@@ -1,7 +1,8 @@
 //! Layers of ours as candle operations: plain numbers in, plain numbers out.
 //!
-//! Between layers a tensor is `(batch, values of a row)`. A sequence is kept with its channels side by side, sample after
-//! sample, whatever the order in which it came: the windows of a convolution are then one piece of memory each.
+//! Between layers a tensor is `(batch, values of a row)`. A sequence is kept with
+//! its channels side by side, sample after sample, whatever the order in which it
+//! came: the windows of a convolution are then one piece of memory each.
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Shape};
 

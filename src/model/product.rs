@@ -1,9 +1,10 @@
-//! `x * weight + bias`, the arithmetic of every layer here that has weights, with the widest vectors that the processor has.
+//! `x * weight + bias`, the arithmetic of every layer here that has weights, with
+//! the widest vectors that the processor has.
 //!
-//! candle's own product asks the operating system for the number of cores at each call (80 µs), and candle copies the
-//! windows of a convolution before it multiplies. Here weights are arranged once, at load, and windows are read in place.
-//! The instructions are chosen when the model is built, through pulp, which gemm below candle uses as well: one binary
-//! runs on any processor.
+//! candle's own product asks the operating system for the number of cores at each call (80 µs),
+//! and candle copies the windows of a convolution before it multiplies. Here weights are arranged
+//! once, at load, and windows are read in place. The instructions are chosen when the model is
+//! built, through pulp, which gemm below candle uses as well: one binary runs on any processor.
 
 use std::ops::Range;
 
@@ -58,7 +59,8 @@ pub(super) fn lanes(arch: Arch) -> usize {
 }
 
 impl Product {
-    /// Arranges `weight`, `(outputs, depth)` and row-major as PyTorch has it, and `bias`, a number for each output.
+    /// Arranges `weight`, `(outputs, depth)` and row-major as PyTorch has it, and
+    /// `bias`, a number for each output.
     pub fn new(weight: &[f32], bias: &[f32]) -> Self {
         let arch = Arch::new();
         let lanes = lanes(arch);
@@ -87,8 +89,8 @@ impl Product {
         self.outputs
     }
 
-    /// Multiplies `rows` into `products`, which has `outputs` numbers for each row; with `rectify`, what is below zero
-    /// becomes zero, and NaN stays.
+    /// Multiplies `rows` into `products`, which has `outputs` numbers for each row; with
+    /// `rectify`, what is below zero becomes zero, and NaN stays.
     pub fn multiply(&self, rows: Rows<'_>, start: Start<'_>, rectify: bool, products: &mut [f32]) {
         self.arch.dispatch(Multiply { product: self, rows, start, rectify, products });
     }

@@ -1,4 +1,5 @@
-//! The safetensors format: read through the crate's safe, buffered interface (never mapped), written in the model's order.
+//! The safetensors format: read through the crate's safe, buffered interface (never
+//! mapped), written in the model's order.
 
 use ::safetensors::SafeTensors;
 use serde_json::{Map, Value, json};
@@ -40,8 +41,9 @@ pub(super) fn parse(file: &[u8]) -> Result<Vec<RawTensor>, String> {
 
 /// A safetensors file with `tensors`.
 ///
-/// Wider elements come first, so that every tensor is aligned; among those of one width the order stays, which lets a
-/// reader without a `config.json` see the layers in the model's own order. (The crate's writer sorts by name.)
+/// Wider elements come first, so that every tensor is aligned; among those of one
+/// width the order stays, which lets a reader without a `config.json` see the layers
+/// in the model's own order. (The crate's writer sorts by name.)
 pub(super) fn serialise(tensors: &[RawTensor]) -> Vec<u8> {
     let mut ordered: Vec<&RawTensor> = tensors.iter().collect();
     ordered.sort_by_key(|tensor| std::cmp::Reverse(tensor.info.dtype.bytes()));

@@ -1,14 +1,17 @@
-//! The answer that a message's publisher waits for: its acknowledgement, sent when the work that the message asks for is done.
+//! The answer that a message's publisher waits for: its acknowledgement, sent when
+//! the work that the message asks for is done.
 
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Stands for an acknowledgement that has not been given. A request carries one from its broker to the worker; the answer
-/// carries it back, and the broker (or the client of a broker elsewhere) settles it once that answer is in safe hands.
+/// Stands for an acknowledgement that has not been given. A request carries one from
+/// its broker to the worker; the answer carries it back, and the broker (or the
+/// client of a broker elsewhere) settles it once that answer is in safe hands.
 ///
-/// A message may have several receivers, each with a clone. The acknowledgement is given when the last clone is gone: a good
-/// one if each was [settled](Self::settle), a bad one if any was merely dropped, for then somebody's work was lost.
+/// A message may have several receivers, each with a clone. The acknowledgement is
+/// given when the last clone is gone: a good one if each was [settled](Self::settle),
+/// a bad one if any was merely dropped, for then somebody's work was lost.
 pub struct Receipt {
     promise: Arc<Promise>,
     is_settled: bool,
@@ -32,7 +35,8 @@ struct Promise {
 type Keep = Box<dyn FnOnce(Settlement) + Send + Sync>;
 
 impl Receipt {
-    /// A receipt that calls `keep` once, on whichever thread the last clone ends. It must not wait for anything.
+    /// A receipt that calls `keep` once, on whichever thread the last clone ends. It
+    /// must not wait for anything.
     pub fn new(keep: impl FnOnce(Settlement) + Send + Sync + 'static) -> Self {
         let promise = Promise { is_lost: AtomicBool::new(false), keep: Some(Box::new(keep)) };
         Self { promise: Arc::new(promise), is_settled: false }

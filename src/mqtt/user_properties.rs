@@ -1,7 +1,7 @@
 //! User properties: the name-value pairs of an MQTT 5 message, kept as MQTT writes them.
 //!
-//! A pair may be as small as five bytes in a packet. As two strings it would take ten times that, so that a packet of a megabyte
-//! would become ten of memory for everyone who holds the message.
+//! A pair may be as small as five bytes in a packet. As two strings it would take ten times that,
+//! so that a packet of a megabyte would become ten of memory for everyone who holds the message.
 
 use std::fmt;
 

@@ -1,4 +1,5 @@
-//! A link that carries so many bits a second, with a queue in front of it that holds so many bytes and drops what comes then.
+//! A link that carries so many bits a second, with a queue in front of it that holds
+//! so many bytes and drops what comes then.
 
 use std::time::Duration;
 
@@ -28,8 +29,9 @@ pub enum Sent {
 }
 
 impl Bandwidth {
-    /// `bits_per_s` at least 1; a message that finds the link idle is always taken, one that has to wait only when the bytes
-    /// before it and its own are at most `queue_bytes_max`. Every message counts `overhead_bytes` more than its topic and
+    /// `bits_per_s` at least 1; a message that finds the link idle is always taken, one
+    /// that has to wait only when the bytes before it and its own are at most
+    /// `queue_bytes_max`. Every message counts `overhead_bytes` more than its topic and
     /// payload: what lies below, such as 40 for the headers of TCP and IPv4.
     ///
     /// # Errors

@@ -1,9 +1,10 @@
 //! A two-state Markov chain whose state at any step can be asked for, in any order.
 //!
-//! A chain that is walked from its start has a memory, and two threads that walk it disturb each other. Here each step has a
-//! random number of its own, and the state at a step is found by looking back to the last step whose number decides the state
-//! whatever it was before (the coupling of Propp and Wilson, "Exact sampling with coupled Markov chains", 1996). For states that
-//! last n steps on average that is a walk of about n.
+//! A chain that is walked from its start has a memory, and two threads that walk it
+//! disturb each other. Here each step has a random number of its own, and the state at a
+//! step is found by looking back to the last step whose number decides the state whatever
+//! it was before (the coupling of Propp and Wilson, "Exact sampling with coupled Markov
+//! chains", 1996). For states that last n steps on average that is a walk of about n.
 
 use super::parameter::ParameterError;
 use super::random::{Purpose, Stream};
@@ -25,8 +26,8 @@ impl Chain {
     /// Both are probabilities.
     ///
     /// # Errors
-    /// When together they are so small that a state would last for tens of thousands of steps, or so large that the state
-    /// does little but alternate.
+    /// When together they are so small that a state would last for tens of thousands of
+    /// steps, or so large that the state does little but alternate.
     pub fn new(enter: f64, leave: f64, parameter: &'static str) -> Result<Self, ParameterError> {
         if (MIXING_MIN..=2.0 - MIXING_MIN).contains(&(enter + leave)) {
             return Ok(Self { enter, leave });
@@ -57,7 +58,8 @@ impl Chain {
             if number >= decides_good {
                 return flipped;
             }
-            // The state is what it was before, or its opposite where the bad state is likelier to be entered than kept.
+            // The state is what it was before, or its opposite where the bad state is likelier
+            // to be entered than kept.
             flipped ^= self.enter > stay;
         }
         (Stream::new(key, purpose, 0).unit() < self.bad_share()) != flipped

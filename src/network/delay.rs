@@ -53,8 +53,8 @@ impl Delay {
         Ok(Self::from(Model::Uniform { least, most }))
     }
 
-    /// A normal distribution truncated at zero: samples below it are drawn again. `mean_ms` and `sd_ms` are those of the
-    /// distribution before it is truncated.
+    /// A normal distribution truncated at zero: samples below it are drawn again.
+    /// `mean_ms` and `sd_ms` are those of the distribution before it is truncated.
     ///
     /// # Errors
     /// When one is no delay.
@@ -150,7 +150,8 @@ impl Model {
     }
 }
 
-/// How often a normal sample below zero is drawn again. As the mean is not below zero, each try fails at most every second time.
+/// How often a normal sample below zero is drawn again. As the mean is not below
+/// zero, each try fails at most every second time.
 const TRUNCATION_TRIES_MAX: u32 = 64;
 
 #[cfg(test)]

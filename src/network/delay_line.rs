@@ -1,7 +1,7 @@
 //! The delay line: one thread that hands every entry on when it is due, however many are under way.
 //!
-//! It waits on a condition variable, whose timed wait is accurate to tens of microseconds on Linux; an async runtime's
-//! timer has a resolution of a millisecond, which is more than the error we allow.
+//! It waits on a condition variable, whose timed wait is accurate to tens of microseconds on Linux;
+//! an async runtime's timer has a resolution of a millisecond, which is more than the error we allow.
 
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -12,8 +12,9 @@ use tracing::debug;
 
 use super::schedule::Schedule;
 
-/// A sending end of a delay line. Clones feed the same line; the line's thread ends when [`close`](Self::close) is
-/// called and everything under way has been delivered, or at once after [`abandon`](Self::abandon).
+/// A sending end of a delay line. Clones feed the same line; the line's thread ends
+/// when [`close`](Self::close) is called and everything under way has been
+/// delivered, or at once after [`abandon`](Self::abandon).
 pub struct DelayLine<T> {
     shared: Arc<Shared<T>>,
 }
@@ -42,7 +43,8 @@ struct State<T> {
 pub struct DelayLineFull<T>(pub Vec<T>);
 
 impl<T: Send + 'static> DelayLine<T> {
-    /// An empty line that carries at most `in_flight_max` entries. Nothing is delivered before [`run`](Self::run).
+    /// An empty line that carries at most `in_flight_max` entries. Nothing is delivered
+    /// before [`run`](Self::run).
     pub fn new(in_flight_max: usize) -> Self {
         let state = State { schedule: Schedule::default(), last_due: None, closed: false };
         Self { shared: Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new(), in_flight_max }) }
@@ -76,7 +78,8 @@ impl<T: Send + 'static> DelayLine<T> {
         self.put(entries, |_, due| due)
     }
 
-    /// The same, but none of the entries leaves before one that was sent this way earlier: it waits until that one is due.
+    /// The same, but none of the entries leaves before one that was sent this way
+    /// earlier: it waits until that one is due.
     ///
     /// # Errors
     /// As [`send`](Self::send).
@@ -87,7 +90,8 @@ impl<T: Send + 'static> DelayLine<T> {
         self.put(entries, |last_due, due| *last_due.insert(last_due.map_or(due, |last| due.max(last))))
     }
 
-    /// Puts entries on the line, each at the instant that `adjust` makes of the last one sent in order and its own.
+    /// Puts entries on the line, each at the instant that `adjust` makes of the last one
+    /// sent in order and its own.
     fn put(
         &self,
         entries: impl IntoIterator<Item = (Instant, T)>,
@@ -113,7 +117,8 @@ impl<T: Send + 'static> DelayLine<T> {
         if refused.is_empty() { Ok(()) } else { Err(DelayLineFull(refused)) }
     }
 
-    /// Shows `look` every entry under way with when it is due, in no order. Nobody sends meanwhile, so it must be quick.
+    /// Shows `look` every entry under way with when it is due, in no order. Nobody sends
+    /// meanwhile, so it must be quick.
     pub fn look_through(&self, mut look: impl FnMut(Instant, &T)) {
         self.shared.lock().schedule.iter().for_each(|(due, value)| look(due, value));
     }
@@ -169,8 +174,9 @@ impl<T> Shared<T> {
     }
 }
 
-/// Linux lets a thread's timed waits end late by its timer slack, 50 microseconds, so that it wakes up less often; see proc(5). Without it a
-/// message's delay is nearer to what was decided. Where it cannot be changed the wait is as exact as the system makes it.
+/// Linux lets a thread's timed waits end late by its timer slack, 50 microseconds, so that
+/// it wakes up less often; see proc(5). Without it a message's delay is nearer to what was
+/// decided. Where it cannot be changed the wait is as exact as the system makes it.
 fn ask_for_exact_waits() {
     let Ok(task) = std::fs::read_link("/proc/thread-self") else { return };
     let Some(id) = task.file_name() else { return };

@@ -1,7 +1,8 @@
 //! What a link does to a message: when it arrives, whether it is lost, whether it arrives twice.
 //!
-//! A decision depends on the profile, its seed, and the message's number; on its size where the profile has a bandwidth, and on
-//! the time where it has a bandwidth, outages or a time series. Times are arguments. A message takes its steps in this order, as
+//! A decision depends on the profile, its seed, and the message's number; on its size
+//! where the profile has a bandwidth, and on the time where it has a bandwidth, outages
+//! or a time series. Times are arguments. A message takes its steps in this order, as
 //! Linux's netem does: loss, outage, queue and transmission, delay, holding back.
 
 use std::collections::HashMap;
@@ -72,8 +73,8 @@ impl Link {
         Self { uplink: one_way(Direction::Uplink), downlink: one_way(Direction::Downlink), shape }
     }
 
-    /// The same behind another network, which messages of some parties have not left yet: nothing of such a party arrives before
-    /// the time that `uplink` or `downlink` has for it, counted since this link began.
+    /// The same behind another network, which messages of some parties have not left yet: nothing of such a
+    /// party arrives before the time that `uplink` or `downlink` has for it, counted since this link began.
     pub fn following(
         shape: Arc<Shape>,
         uplink: HashMap<u64, Duration>,
@@ -85,7 +86,8 @@ impl Link {
         link
     }
 
-    /// Decides what becomes of a message. Where there is a bandwidth, messages must come in the order they are sent.
+    /// Decides what becomes of a message. Where there is a bandwidth, messages must come
+    /// in the order they are sent.
     pub fn decide(&self, direction: Direction, letter: Letter) -> Verdict {
         match direction {
             Direction::Uplink => self.uplink.decide(&self.shape.uplink, letter),
@@ -148,8 +150,8 @@ impl OneWay {
                 return arrives + reorder.held_back.mul_f64(1.0 - chance.unit());
             }
         }
-        // Even where the delay is constant: an earlier network may have had another, and answers of one batch are sent out of
-        // order by as much as the delay line was late with their requests.
+        // Even where the delay is constant: an earlier network may have had another, and answers of
+        // one batch are sent out of order by as much as the delay line was late with their requests.
         self.lock().in_order(letter.party, letter.at, arrives)
     }
 

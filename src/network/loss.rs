@@ -18,8 +18,9 @@ pub enum Loss {
 
 /// A link that is good or bad, and loses messages with a probability of its own in each state.
 ///
-/// E. N. Gilbert, "Capacity of a burst-noise channel", 1960 (a good state that loses nothing); E. O. Elliott, "Estimates of error
-/// rates for codes on burst-noise channels", 1963. The state may change with every message.
+/// E. N. Gilbert, "Capacity of a burst-noise channel", 1960 (a good state that loses
+/// nothing); E. O. Elliott, "Estimates of error rates for codes on burst-noise
+/// channels", 1963. The state may change with every message.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct GilbertElliott {
     states: Chain,
@@ -36,8 +37,8 @@ impl Loss {
         share("probability", probability).map(Self::Independent)
     }
 
-    /// Bursts: a good link turns bad with `good_to_bad` before each message and good again with `bad_to_good`, so that a bad
-    /// spell lasts `1 / bad_to_good` messages on average.
+    /// Bursts: a good link turns bad with `good_to_bad` before each message and good again
+    /// with `bad_to_good`, so that a bad spell lasts `1 / bad_to_good` messages on average.
     ///
     /// # Errors
     /// When one of the four is no probability, or the states practically never change.
@@ -120,7 +121,8 @@ mod tests {
             let loss = Loss::gilbert_elliott(enter, leave, 0.0, 1.0).unwrap();
             let lost = lost(loss, key);
             let mean = loss.mean();
-            // The variance of a Markov chain's share is (1+r)/(1-r) times that of independent draws, r its correlation.
+            // The variance of a Markov chain's share is (1+r)/(1-r) times that of independent
+            // draws, r its correlation.
             let correlation = 1.0 - enter - leave;
             let inflation = (1.0 + correlation) / (1.0 - correlation);
             let error = (mean * (1.0 - mean) * inflation / MESSAGES as f64).sqrt();
@@ -145,7 +147,8 @@ mod tests {
             let mean = lost.iter().sum::<f64>() / lost.len() as f64;
             let covariance =
                 lost.windows(2).map(|pair| (pair[0] - mean) * (pair[1] - mean)).sum::<f64>() / lost.len() as f64;
-            // States that stay alike with correlation r from one message to the next; losses within them are independent.
+            // States that stay alike with correlation r from one message to the next; losses
+            // within them are independent.
             let (bad, correlation) = (enter / (enter + leave), 1.0 - enter - leave);
             let of_states = bad * (1.0 - bad) * more_in_bad * more_in_bad;
             let of_losses = loss.mean() * (1.0 - loss.mean()) - of_states;

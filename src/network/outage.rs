@@ -82,8 +82,8 @@ impl Outages {
         Ok(Self { policy, times: Times::Scheduled(windows) })
     }
 
-    /// A link that is up and down by turns, for times that are geometric with these means, in seconds: a two-state Markov
-    /// chain, whose step is a 64th of the shorter mean.
+    /// A link that is up and down by turns, for times that are geometric with these means,
+    /// in seconds: a two-state Markov chain, whose step is a 64th of the shorter mean.
     ///
     /// # Errors
     /// When a mean is no time, or one is more than 10,000 times the other.

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-/// The longest delay that a model may decide for one message: a minute, beyond which requests wait longer than most clients do.
-/// Longer samples are cut to it.
+/// The longest delay that a model may decide for one message: a minute, beyond which
+/// requests wait longer than most clients do. Longer samples are cut to it.
 pub const DELAY_MAX: Duration = Duration::from_secs(60);
 
 /// A parameter that a model cannot have.

@@ -1,8 +1,8 @@
 //! Networks with names, each with the source of its figures.
 //!
-//! A preset has what its source gives and nothing more: none of them loses messages, because losses depend on the place and the
-//! day more than on the technology. Where a source gives round trips, a direction has half of them. What the source does not
-//! give, mostly the shape between two percentiles, is ours and said to be.
+//! A preset has what its source gives and nothing more: none of them loses messages, because losses depend on
+//! the place and the day more than on the technology. Where a source gives round trips, a direction has half
+//! of them. What the source does not give, mostly the shape between two percentiles, is ours and said to be.
 
 use std::time::Duration;
 

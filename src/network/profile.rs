@@ -63,7 +63,8 @@ pub struct LinkProfile {
 }
 
 impl Shape {
-    /// When one direction is down until `until`, since the link began: from when and until when, the first thousand times.
+    /// When one direction is down until `until`, since the link began: from when and
+    /// until when, the first thousand times.
     pub fn outages(&self, direction: Direction, until: Duration) -> Vec<(Duration, Duration)> {
         let profile = match direction {
             Direction::Uplink => &self.uplink,
@@ -80,8 +81,8 @@ pub enum Lost {
     /// It hears nothing, as with a network that says nothing.
     #[default]
     Silence,
-    /// It gets an error `NETWORK_LOST` when the message would have arrived: no network does that, but a client without a
-    /// timeout of its own can be compared with it.
+    /// It gets an error `NETWORK_LOST` when the message would have arrived: no network
+    /// does that, but a client without a timeout of its own can be compared with it.
     Report,
 }
 

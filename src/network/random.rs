@@ -1,7 +1,8 @@
-//! Where chance comes from: a stream of numbers for every message and purpose, each a function of the link's key alone.
+//! Where chance comes from: a stream of numbers for every message and purpose, each
+//! a function of the link's key alone.
 //!
-//! Nothing is drawn in sequence from one message to the next, so that what happens to a message depends neither on which others
-//! were asked about nor on the order in which threads ask.
+//! Nothing is drawn in sequence from one message to the next, so that what happens to a message
+//! depends neither on which others were asked about nor on the order in which threads ask.
 
 use std::convert::Infallible;
 
@@ -9,7 +10,8 @@ use rand::TryRng;
 
 use super::profile::Direction;
 
-/// What a number decides; each purpose has streams of its own, so that a change of one model leaves the others' decisions alone.
+/// What a number decides; each purpose has streams of its own, so that a change of
+/// one model leaves the others' decisions alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
     /// How long a message is under way.
@@ -41,7 +43,8 @@ pub fn key(seed: u64, link: &str, direction: Direction) -> u64 {
     mix(mix(seed ^ mix(name)).wrapping_add(direction))
 }
 
-/// SplitMix64: a counter and a mixing function (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014).
+/// SplitMix64: a counter and a mixing function (Steele, Lea and Flood, "Fast
+/// splittable pseudorandom number generators", 2014).
 #[derive(Debug, Clone)]
 pub struct Stream {
     state: u64,

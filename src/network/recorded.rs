@@ -29,7 +29,8 @@ pub struct RecordedError {
 }
 
 impl Samples {
-    /// One delay in milliseconds a line. Empty lines and lines that begin with `#` are left out, and so is a first line of words.
+    /// One delay in milliseconds a line. Empty lines and lines that begin with `#` are
+    /// left out, and so is a first line of words.
     ///
     /// # Errors
     /// [`RecordedError`] for the first line that is no delay, or when there is none.
@@ -46,7 +47,8 @@ impl Samples {
 }
 
 impl TimeSeries {
-    /// A time in seconds and a delay in milliseconds a line, with a comma between them; times rise, and count from the first.
+    /// A time in seconds and a delay in milliseconds a line, with a comma between them;
+    /// times rise, and count from the first.
     ///
     /// # Errors
     /// [`RecordedError`] for the first line that is neither, or when there is none.
@@ -67,8 +69,8 @@ impl TimeSeries {
         Ok(Self { points })
     }
 
-    /// The delay measured last at `at`. When the series is over it begins anew, its last value having lasted as long as the
-    /// one before it.
+    /// The delay measured last at `at`. When the series is over it begins anew, its last
+    /// value having lasted as long as the one before it.
     pub fn at(&self, at: Duration) -> Duration {
         let period = self.period().as_nanos();
         let within =

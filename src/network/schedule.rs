@@ -6,9 +6,9 @@ use std::time::Instant;
 
 /// Entries ordered by when they are due; those due at the same instant leave in the order they came.
 ///
-/// With a constant latency they come in that order, or nearly: the two directions of a link take turns. So each entry is put behind
-/// the last one of a run where that keeps the run in order, at a cost that does not depend on how many are under way, and on
-/// a heap otherwise.
+/// With a constant latency they come in that order, or nearly: the two directions of a link
+/// take turns. So each entry is put behind the last one of a run where that keeps the run in
+/// order, at a cost that does not depend on how many are under way, and on a heap otherwise.
 pub struct Schedule<T> {
     runs: [VecDeque<Entry<T>>; RUNS],
     others: BinaryHeap<Reverse<Entry<T>>>,
@@ -42,7 +42,8 @@ impl<T> Schedule<T> {
         let first = self.next_due().is_none_or(|next| due < next);
         self.sequence += 1;
         let entry = Entry { due, sequence: self.sequence, value };
-        // Of the runs that it may follow the one that ends last, so that the others stay open for what is due earlier.
+        // Of the runs that it may follow the one that ends last, so that the others stay
+        // open for what is due earlier.
         let last_due = |run: &VecDeque<Entry<T>>| run.back().map(|last| last.due);
         let open = self.runs.iter_mut().filter(|run| last_due(run).is_none_or(|last| last <= due));
         match open.max_by_key(|run| last_due(run)) {

@@ -7,8 +7,8 @@ use super::profile::{LinkProfile, Lost, Profile};
 use super::random::Purpose;
 
 impl Profile {
-    /// What the network is like, such as `50 ms each way`. Delays that vary are described by the delays themselves: median, and
-    /// between which 90 % of them lie, of a few thousand that are drawn for it.
+    /// What the network is like, such as `50 ms each way`. Delays that vary are described by the delays
+    /// themselves: median, and between which 90 % of them lie, of a few thousand that are drawn for it.
     pub fn words(&self) -> String {
         let Some(shape) = self.shape() else {
             return match self.as_constant() {

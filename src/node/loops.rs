@@ -1,5 +1,5 @@
-//! Refuses a node that would read what it writes itself. An answer is no request, so it would be answered with an error, which would be
-//! read and answered again, for ever.
+//! Refuses a node that would read what it writes itself. An answer is no request, so it
+//! would be answered with an error, which would be read and answered again, for ever.
 
 use std::fmt;
 

@@ -1,4 +1,5 @@
-//! The network topic: whoever may publish on it changes the simulated networks of the node's deployments while they run.
+//! The network topic: whoever may publish on it changes the simulated networks of
+//! the node's deployments while they run.
 
 mod wish;
 

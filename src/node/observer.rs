@@ -1,4 +1,5 @@
-//! A node as seen from outside its own thread: whether it answers, and its counts, from before it starts until after it has ended.
+//! A node as seen from outside its own thread: whether it answers, and its counts,
+//! from before it starts until after it has ended.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

@@ -1,4 +1,5 @@
-//! The circuit breaker: leaves a cloud alone that has failed several times in a row, and looks now and then whether it is back.
+//! The circuit breaker: leaves a cloud alone that has failed several times in a row,
+//! and looks now and then whether it is back.
 
 use std::time::{Duration, Instant};
 
@@ -51,7 +52,8 @@ pub struct BreakerChange {
     pub wait: Duration,
 }
 
-/// What was let through, to report on. What was let through before the last change of state has nothing to say any more.
+/// What was let through, to report on. What was let through before the last change
+/// of state has nothing to say any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Permit(u64);
 
@@ -117,8 +119,8 @@ impl Breaker {
         self.change.take()
     }
 
-    /// Whether a request may go to the cloud at `now`. A probe that is never reported on is followed by another one, after the same
-    /// wait.
+    /// Whether a request may go to the cloud at `now`. A probe that is never reported on
+    /// is followed by another one, after the same wait.
     pub fn pass(&mut self, now: Instant) -> Pass {
         if self.state == BreakerState::Closed {
             return Pass::Free(Permit(self.epoch));

@@ -33,7 +33,8 @@ pub enum Sites {
 pub struct Counts {
     /// Legs sent to edge and cloud.
     pub asked: [u64; 2],
-    /// Answers and errors of edge and cloud that came when the request had its answer already, or not for it: copies not counted.
+    /// Answers and errors of edge and cloud that came when the request had its answer
+    /// already, or not for it: copies not counted.
     pub dropped: [u64; 2],
     /// Legs of the cloud that failed: lost, refused, or silent for too long.
     pub cloud_failures: u64,
@@ -61,8 +62,9 @@ pub struct Chooser {
     config: Config,
     /// The thresholds of edge and cloud.
     thresholds: [f32; 2],
-    /// The time that the cloud must have had at least to be to blame for a deadline that passed: half of what a request has, for an
-    /// escalation comes to it late, and a sender's own message expiry may be too short for any cloud.
+    /// The time that the cloud must have had at least to be to blame for a deadline that
+    /// passed: half of what a request has, for an escalation comes to it late, and a
+    /// sender's own message expiry may be too short for any cloud.
     patience: Duration,
     recent: Recent,
     breaker: Breaker,
@@ -73,8 +75,8 @@ pub struct Chooser {
 }
 
 impl Chooser {
-    /// One that knows nothing of the cloud yet. `thresholds` are those of edge and cloud, `deadline` is the one that every request
-    /// has.
+    /// One that knows nothing of the cloud yet. `thresholds` are those of edge and
+    /// cloud, `deadline` is the one that every request has.
     pub fn new(config: Config, thresholds: [f32; 2], deadline: Option<Duration>) -> Self {
         Self {
             config,
@@ -211,7 +213,8 @@ impl Chooser {
         course
     }
 
-    /// One site; the edge where the breaker keeps the cloud back. What the breaker lets through to try the cloud is a copy.
+    /// One site; the edge where the breaker keeps the cloud back. What the breaker lets
+    /// through to try the cloud is a copy.
     fn at(&mut self, site: Site, reason: Reason, asked: Asked, now: Instant) -> Course {
         if site == Site::Edge {
             return Course::new(Mode::One(site), reason);

@@ -127,7 +127,8 @@ impl Course {
         self.legs[site as usize]
     }
 
-    /// Whether the cloud's leg is not there to answer the request: it has no deadline, so that its time can be measured.
+    /// Whether the cloud's leg is not there to answer the request: it has no deadline,
+    /// so that its time can be measured.
     pub fn is_copy(&self) -> bool {
         self.mode == Mode::Copied
     }
@@ -137,12 +138,14 @@ impl Course {
         self.is_answered
     }
 
-    /// Whether there is nothing more to learn either: the cloud's answer is measured also when it comes too late.
+    /// Whether there is nothing more to learn either: the cloud's answer is measured
+    /// also when it comes too late.
     pub fn is_over(&self) -> bool {
         self.is_answered && !matches!(self.leg(Site::Cloud), Leg::Asked(_))
     }
 
-    /// When [`Chooser::timed_out`](super::Chooser::timed_out) must be called, unless something happens before.
+    /// When [`Chooser::timed_out`](super::Chooser::timed_out) must be called, unless
+    /// something happens before.
     pub fn next_due(&self, cloud_timeout: Duration) -> Option<Instant> {
         let timeout = match self.leg(Site::Cloud) {
             Leg::Asked(since) => Some(self.give_up_at(since, cloud_timeout)),
@@ -151,7 +154,8 @@ impl Course {
         self.hedge_at.into_iter().chain(timeout).min()
     }
 
-    /// When the cloud counts as silent. An escalation ends at the request's deadline too: the edge's answer is at hand.
+    /// When the cloud counts as silent. An escalation ends at the request's deadline
+    /// too: the edge's answer is at hand.
     pub(super) fn give_up_at(&self, since: Instant, cloud_timeout: Duration) -> Instant {
         let at = since + cloud_timeout;
         match (self.mode, self.deadline) {
@@ -160,7 +164,8 @@ impl Course {
         }
     }
 
-    /// What is to be done now. `may_ask_cloud` tells whether the breaker lets something through, and is asked at most once.
+    /// What is to be done now. `may_ask_cloud` tells whether the breaker lets something
+    /// through, and is asked at most once.
     pub(super) fn decide(&mut self, may_ask_cloud: impl FnOnce() -> bool) -> Step {
         if self.is_answered {
             return Step::Wait;

@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// The cloud's last answers, no older than a window and no more than a bound. One that did not come counts as later than any
-/// deadline.
+/// The cloud's last answers, no older than a window and no more than a bound. One
+/// that did not come counts as later than any deadline.
 #[derive(Debug)]
 pub struct Recent {
     window: Duration,
@@ -36,8 +36,8 @@ impl Recent {
         self.answers.len()
     }
 
-    /// The 95th percentile at `now`, nearest rank: no more than one answer in twenty took longer. [`Duration::MAX`] when more than
-    /// one in twenty did not come; `None` without answers.
+    /// The 95th percentile at `now`, nearest rank: no more than one answer in twenty took longer.
+    /// [`Duration::MAX`] when more than one in twenty did not come; `None` without answers.
     pub fn p95(&mut self, now: Instant) -> Option<Duration> {
         self.forget(now);
         let rank = (self.sorted.len() * 95).div_ceil(100);

@@ -1,7 +1,8 @@
-//! The requests of a hybrid that are under way: their courses, what their legs have said, and when to look at them again.
+//! The requests of a hybrid that are under way: their courses, what their legs have
+//! said, and when to look at them again.
 //!
-//! A leg is a request as one site sees it. What a request, a leg and an answer are is for whoever sends them to say: a node, or an
-//! experiment on a simulated clock.
+//! A leg is a request as one site sees it. What a request, a leg and an answer are
+//! is for whoever sends them to say: a node, or an experiment on a simulated clock.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Instant;
@@ -114,7 +115,8 @@ impl<R: Request> Table<R> {
         self.held.insert(number, held);
     }
 
-    /// A leg of request `number` has ended, or a copy of it that the network made. The first word of a site counts.
+    /// A leg of request `number` has ended, or a copy of it that the network made. The
+    /// first word of a site counts.
     pub fn leg_ended(
         &mut self,
         site: Site,
@@ -233,7 +235,8 @@ impl<R: Request> Table<R> {
 }
 
 impl<R: Request> Held<R> {
-    /// The request as `site` sees it, sent at `now`. None once it has been answered. What is sent to measure the cloud has no deadline.
+    /// The request as `site` sees it, sent at `now`. None once it has been answered.
+    /// What is sent to measure the cloud has no deadline.
     fn leg(&self, site: Site, now: Instant) -> Option<R::Leg> {
         let request = self.request.as_ref()?;
         let is_measured = site == Site::Cloud && self.course.is_copy();

@@ -361,7 +361,8 @@ fn plays() -> impl Strategy<Value = Play> {
     )
 }
 
-/// Plays a request from `now` on, and returns how often it was answered or lost, and how often each site was asked.
+/// Plays a request from `now` on, and returns how often it was answered or lost, and
+/// how often each site was asked.
 fn play(chooser: &mut Chooser, play: &Play, mut now: Instant) -> (u32, [u32; 2]) {
     let deadline = play.deadline_ms.map(|ms| now + ms * MS);
     let urgency = Urgency::ALL.get(play.urgency).copied();
@@ -435,7 +436,8 @@ impl Request for Played {
     }
 }
 
-/// Plays requests side by side, the next one so many milliseconds after the one before, and returns how often each ended.
+/// Plays requests side by side, the next one so many milliseconds after the one
+/// before, and returns how often each ended.
 fn play_together(table: &mut Table<Played>, plays: &[(u32, Play)]) -> Vec<u32> {
     let mut now = Instant::now();
     let mut next_at = now;

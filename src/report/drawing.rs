@@ -1,8 +1,8 @@
 //! Axes, ticks and lines as inline SVG.
 //!
-//! Our own, and small, because colours have to follow the reader's light or dark setting: every colour here is a class of the page's
-//! style. The common library for plots, `plotters`, writes colours into each element; `poloto`, which is styled by classes, has
-//! had nineteen incompatible versions.
+//! Our own, and small, because colours have to follow the reader's light or dark setting: every colour
+//! here is a class of the page's style. The common library for plots, `plotters`, writes colours into
+//! each element; `poloto`, which is styled by classes, has had nineteen incompatible versions.
 
 mod frame;
 mod scale;

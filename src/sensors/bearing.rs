@@ -2,16 +2,17 @@
 //!
 //! A snapshot is the sum of two things, on each axis:
 //! - the shaft's harmonics (imbalance at 1x, misalignment at 2x and 3x);
-//! - the structure's answer to what happens in the contact: a few resonances, all driven by one excitation. In a
-//!   sound bearing that is the noise of rolling, as loud as the load of the moment. A fault adds a blow each time a
-//!   ball passes it, and roughens the raceways, which makes the noise louder.
+//! - the structure's answer to what happens in the contact: a few resonances, all driven by one excitation.
+//!   In a sound bearing that is the noise of rolling, as loud as the load of the moment. A fault adds a
+//!   blow each time a ball passes it, and roughens the raceways, which makes the noise louder.
 //!
-//! The model of a fault (blows at the defect's frequency, with a little slip, through the structure's resonances,
-//! modulated by the load) is the usual one: R. B. Randall and J. Antoni, "Rolling element bearing diagnostics: a
-//! tutorial", Mechanical Systems and Signal Processing 25 (2011) 485-520. The default resonances give the loudness,
-//! the bands and the kurtosis that sound bearings had on FEMTO-ST's PRONOSTIA platform, the ones the shipped detector
-//! learnt from. How hard a ruined bearing strikes was chosen so that the shipped detector finds it, and sisters differ
-//! less than real bearings do: what a detector reaches here shows that a node works, not how good the detector is.
+//! The model of a fault (blows at the defect's frequency, with a little slip, through the structure's
+//! resonances, modulated by the load) is the usual one: R. B. Randall and J. Antoni, "Rolling element
+//! bearing diagnostics: a tutorial", Mechanical Systems and Signal Processing 25 (2011) 485-520. The
+//! default resonances give the loudness, the bands and the kurtosis that sound bearings had on
+//! FEMTO-ST's PRONOSTIA platform, the ones the shipped detector learnt from. How hard a ruined bearing
+//! strikes was chosen so that the shipped detector finds it, and sisters differ less than real
+//! bearings do: what a detector reaches here shows that a node works, not how good the detector is.
 
 use std::f64::consts::TAU;
 
@@ -21,10 +22,11 @@ use rand_distr::{Distribution, StandardNormal, StandardUniform};
 
 use crate::features::{SAMPLE_RATE_HZ, WINDOW_SAMPLES};
 
-/// Samples simulated before a window begins, so that the resonances have settled: five times as long as the slowest
-/// default resonance takes to decay by 1/e.
+/// Samples simulated before a window begins, so that the resonances have settled:
+/// five times as long as the slowest default resonance takes to decay by 1/e.
 const SETTLING_SAMPLES: usize = 800;
-/// How much two bearings of one make differ in loudness on one axis, as the standard deviation of its logarithm.
+/// How much two bearings of one make differ in loudness on one axis, as the standard
+/// deviation of its logarithm.
 const UNIT_SPREAD: f64 = 0.08;
 /// How much one bearing's loudness differs from window to window, likewise.
 const WINDOW_SPREAD: f64 = 0.04;
@@ -45,13 +47,14 @@ pub struct Geometry {
 }
 
 impl Geometry {
-    /// How often balls pass one point of the outer race (BPFO), in Hz, when the inner race turns at `shaft_hz`:
-    /// `n/2 · f · (1 - d/D · cos φ)` (Randall and Antoni 2011, equation 1).
+    /// How often balls pass one point of the outer race (BPFO), in Hz, when the inner race turns
+    /// at `shaft_hz`: `n/2 · f · (1 - d/D · cos φ)` (Randall and Antoni 2011, equation 1).
     pub fn outer_race_hz(&self, shaft_hz: f64) -> f64 {
         f64::from(self.balls) / 2.0 * shaft_hz * (1.0 - self.ratio())
     }
 
-    /// How often balls pass one point of the inner race (BPFI), in Hz: `n/2 · f · (1 + d/D · cos φ)` (equation 2).
+    /// How often balls pass one point of the inner race (BPFI), in Hz:
+    /// `n/2 · f · (1 + d/D · cos φ)` (equation 2).
     pub fn inner_race_hz(&self, shaft_hz: f64) -> f64 {
         f64::from(self.balls) / 2.0 * shaft_hz * (1.0 + self.ratio())
     }
@@ -66,7 +69,8 @@ impl Geometry {
 pub enum Fault {
     /// On the outer race, which stands still: every blow meets about the same load.
     OuterRace,
-    /// On the inner race, which turns: blows grow and fade as the fault passes through the load, once a revolution.
+    /// On the inner race, which turns: blows grow and fade as the fault passes through
+    /// the load, once a revolution.
     InnerRace,
 }
 
@@ -186,8 +190,8 @@ pub struct Window {
 
 /// One simulated bearing.
 ///
-/// Its windows are snapshots, as a sensor takes them now and then. Each is a function of the configuration, the seed,
-/// the window's number and its severity, so the severity of one does not change the next.
+/// Its windows are snapshots, as a sensor takes them now and then. Each is a function of the configuration,
+/// the seed, the window's number and its severity, so the severity of one does not change the next.
 ///
 /// ```
 /// use nearfar::features::{Extractor, SAMPLE_RATE_HZ, WINDOW_SAMPLES};
@@ -216,8 +220,8 @@ impl Bearing {
         Self { config, seed, windows: 0, loudness }
     }
 
-    /// The next window, with a fault of `severity` between 0 (none) and 1 (ruined). What lies outside is taken as the
-    /// nearer end, NaN as 0.
+    /// The next window, with a fault of `severity` between 0 (none) and 1 (ruined). What
+    /// lies outside is taken as the nearer end, NaN as 0.
     pub fn window(&mut self, severity: f64) -> Window {
         let severity = if severity > 0.0 { severity.min(1.0) } else { 0.0 };
         self.windows += 1;
@@ -306,8 +310,9 @@ fn axis_samples(
 impl Resonance {
     /// Adds this resonance's answer to `excitation`.
     ///
-    /// A second-order band-pass, half the difference between its input and an all-pass of it, so that its power gain
-    /// for white noise is exactly `(1 - r²) / 2`, with `r` the radius of its poles; the scale makes that `rms_g²`.
+    /// A second-order band-pass, half the difference between its input and an all-pass
+    /// of it, so that its power gain for white noise is exactly `(1 - r²) / 2`, with `r`
+    /// the radius of its poles; the scale makes that `rms_g²`.
     fn ring(&self, excitation: &[f64], sum: &mut [f64]) {
         let tangent = (TAU / 2.0 * self.bandwidth_hz.clamp(0.0, SAMPLE_RATE_HZ / 4.0) / SAMPLE_RATE_HZ).tan();
         let radius_squared = (1.0 - tangent) / (1.0 + tangent);
@@ -336,8 +341,8 @@ fn uniform(random: &mut ChaCha8Rng) -> f64 {
 pub struct FaultProgress {
     /// The part of the life that passes without a fault.
     pub onset_fraction: f64,
-    /// The severity with which the fault begins, above 0; from there it grows exponentially to 1 at the end of the
-    /// life.
+    /// The severity with which the fault begins, above 0; from there it grows
+    /// exponentially to 1 at the end of the life.
     pub onset_severity: f64,
 }
 

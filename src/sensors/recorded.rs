@@ -1,6 +1,7 @@
 //! Recorded files: rows of features from a CSV with a header, or from Parquet, one at a time.
 //!
-//! A file may be far larger than memory: a recording holds one row and never more than [`RECORD_BYTES_MAX`] of it.
+//! A file may be far larger than memory: a recording holds one row and never more
+//! than [`RECORD_BYTES_MAX`] of it.
 
 use std::fs::File;
 use std::io::{self, BufRead, Read};
@@ -26,9 +27,11 @@ pub const RECORD_BYTES_MAX: usize = 1 << 20;
 /// One row of a recorded file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Row {
-    /// The line on which it begins, from 1; the header is line 1. In Parquet the first row is 2, as if there were lines.
+    /// The line on which it begins, from 1; the header is line 1. In Parquet the first
+    /// row is 2, as if there were lines.
     pub line: u64,
-    /// Its time, from a column `timestamp_us` (integer microseconds) or `time_s` (seconds); absent without either.
+    /// Its time, from a column `timestamp_us` (integer microseconds) or `time_s`
+    /// (seconds); absent without either.
     pub timestamp_us: Option<i64>,
     /// The chosen columns, in the order asked for; every one is finite.
     pub features: Vec<f32>,
@@ -154,7 +157,8 @@ fn read_csv(
         Ok(false) => return Ok(None),
         Err(error) => return Err(explain(path, line, error)),
     }
-    // The line on which it begins. The reader's own answer counts blank lines before a record to it; where it ended is certain.
+    // The line on which it begins. The reader's own answer counts blank lines before a
+    // record to it; where it ended is certain.
     let breaks = bytes.iter().flatten().filter(|byte| **byte == b'\n').count() as u64;
     let line = reader.position().line().saturating_sub(breaks + 1);
     if bytes.len() != header.len() {
@@ -224,8 +228,9 @@ fn explain(path: &Path, line: u64, error: csv::Error) -> RecordingError {
     }
 }
 
-/// Reads no more than is `left`, so that one row cannot take all memory. Every line leaves it with a line feed as its
-/// only end, so that lines can be counted: carriage returns are left out, a missing last line feed is added.
+/// Reads no more than is `left`, so that one row cannot take all memory. Every line
+/// leaves it with a line feed as its only end, so that lines can be counted:
+/// carriage returns are left out, a missing last line feed is added.
 struct Lines<R> {
     inner: R,
     left: usize,

@@ -205,7 +205,8 @@ impl<'a> Fields<'a> {
         self.refuse_others()
     }
 
-    /// The same before the end: where one key may stand for another, a misspelt one is named rather than the other missed.
+    /// The same before the end: where one key may stand for another, a misspelt one is
+    /// named rather than the other missed.
     ///
     /// # Errors
     /// When there is a key that nobody has asked for so far.

@@ -11,8 +11,9 @@ use crate::network::{
 /// Gives a file's text; or nothing, while settings are only checked.
 type Read<'a> = &'a dyn Fn(&str) -> Result<Option<String>, String>;
 
-/// The network that the table `setting` at `path` describes; its link is called `link` unless the table says otherwise. `read`
-/// gives the text of a file of recorded delays, or nothing while the settings are only checked.
+/// The network that the table `setting` at `path` describes; its link is called
+/// `link` unless the table says otherwise. `read` gives the text of a file of
+/// recorded delays, or nothing while the settings are only checked.
 ///
 /// # Errors
 /// [`SettingError`] naming line and key.

@@ -30,8 +30,8 @@ const NAMES: &[(&str, Name)] = &[
 
 const SITES: &[(&str, Site)] = &[("edge", Site::Edge), ("cloud", Site::Cloud)];
 
-/// Takes `policy`, which is a name or a table with a `name`, `cloud_timeout_ms`, `recent_window_s`, `recent_answers_max` and `breaker`
-/// out of a table.
+/// Takes `policy`, which is a name or a table with a `name`, `cloud_timeout_ms`,
+/// `recent_window_s`, `recent_answers_max` and `breaker` out of a table.
 ///
 /// # Errors
 /// [`SettingError`] naming line and key.

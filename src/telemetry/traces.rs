@@ -1,7 +1,8 @@
 //! Traces to an OpenTelemetry collector: a span for each request.
 //!
-//! Everything about them is set by OpenTelemetry's own environment variables: where they go, how many are sampled, and how many
-//! may wait to be sent (`OTEL_BSP_MAX_QUEUE_SIZE`, 2,048; what comes beyond that is dropped).
+//! Everything about them is set by OpenTelemetry's own environment variables: where
+//! they go, how many are sampled, and how many may wait to be sent
+//! (`OTEL_BSP_MAX_QUEUE_SIZE`, 2,048; what comes beyond that is dropped).
 
 use std::io::IsTerminal;
 

@@ -1,4 +1,5 @@
-//! Knows an answer from a request, so that a node that is brought its own answers, or another node's, does not answer them.
+//! Knows an answer from a request, so that a node that is brought its own answers,
+//! or another node's, does not answer them.
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -32,12 +33,14 @@ impl Shape {
     }
 }
 
-/// Whether a payload is a result or an error, of this node or another one: it has the members that all of them have, and no features.
+/// Whether a payload is a result or an error, of this node or another one: it has
+/// the members that all of them have, and no features.
 ///
-/// Nothing else tells them from requests everywhere: a broker in between may be one of MQTT 3.1.1, which carries no properties, and the
-/// answer may be that of another node.
+/// Nothing else tells them from requests everywhere: a broker in between may be one of
+/// MQTT 3.1.1, which carries no properties, and the answer may be that of another node.
 pub fn is_answer(payload: &[u8]) -> bool {
-    // Features come last in most requests, and nothing that ends so is an answer. This is asked of every message, so it is quick.
+    // Features come last in most requests, and nothing that ends so is an answer. This
+    // is asked of every message, so it is quick.
     if payload.ends_with(b"]}") || payload.len() > ANSWER_BYTES_MAX {
         return false;
     }

@@ -1,7 +1,7 @@
 //! Why a payload that the fast path refused is no request, in the words of the wire contract.
 //!
-//! The slow path: it reads the whole payload into a JSON value, so that a device id beside a broken member is still
-//! found and the error reaches its device.
+//! The slow path: it reads the whole payload into a JSON value, so that a device id
+//! beside a broken member is still found and the error reaches its device.
 
 use std::borrow::Cow;
 
@@ -108,10 +108,12 @@ fn kind(value: &Value) -> &'static str {
     }
 }
 
-/// `text` with every bare token that is a number but not a finite one replaced by 0, and the first such token.
+/// `text` with every bare token that is a number but not a finite one replaced by 0,
+/// and the first such token.
 ///
-/// Python's and JavaScript's encoders write `NaN`, `Infinity` and `-Infinity`, which JSON does not have, and any encoder
-/// may write `1e999`. Clients are owed the right code for them, so they are told apart from plain bad JSON here.
+/// Python's and JavaScript's encoders write `NaN`, `Infinity` and `-Infinity`, which
+/// JSON does not have, and any encoder may write `1e999`. Clients are owed the right
+/// code for them, so they are told apart from plain bad JSON here.
 fn without_non_finite(text: &str) -> (Cow<'_, str>, Option<&str>) {
     let mut clean = String::new();
     let mut first = None;

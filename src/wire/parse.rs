@@ -1,7 +1,8 @@
 //! A request payload becomes a [`Request`], in one pass and without copying what is not kept.
 //!
-//! Nearly all are in the plain form, which is [read](super::plain) in a third of the time. The others are read by serde_json, which here
-//! only accepts; when it fails, [`diagnose`](super::diagnose) looks again to say what was wrong.
+//! Nearly all are in the plain form, which is [read](super::plain) in a third of the
+//! time. The others are read by serde_json, which here only accepts; when it fails,
+//! [`diagnose`](super::diagnose) looks again to say what was wrong.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -41,8 +42,8 @@ pub struct Rejected {
 /// Reads a request for a model with `inputs` features.
 ///
 /// # Errors
-/// [`Rejected`] with `INVALID_JSON`, `INVALID_DEVICE_ID`, `SHAPE_MISMATCH` or `NON_FINITE`, carrying whatever of the
-/// caller could be read, so that the error reaches the device it belongs to.
+/// [`Rejected`] with `INVALID_JSON`, `INVALID_DEVICE_ID`, `SHAPE_MISMATCH` or `NON_FINITE`, carrying
+/// whatever of the caller could be read, so that the error reaches the device it belongs to.
 pub fn parse_request(payload: &[u8], inputs: usize, limits: Limits) -> Result<Request, Box<Rejected>> {
     parse(payload, inputs, limits, None)
 }
@@ -50,7 +51,8 @@ pub fn parse_request(payload: &[u8], inputs: usize, limits: Limits) -> Result<Re
 /// The same where it is known which device asks: the payload must say so too, or say nothing.
 ///
 /// # Errors
-/// As [`parse_request`], and `INVALID_DEVICE_ID` when the payload names another device. The error is always `device`'s.
+/// As [`parse_request`], and `INVALID_DEVICE_ID` when the payload names another
+/// device. The error is always `device`'s.
 pub fn parse_request_of(
     device: &DeviceId,
     payload: &[u8],
@@ -261,8 +263,8 @@ impl<'de> Visitor<'de> for FeaturesVisitor {
     }
 }
 
-/// A member that may be anything. Walked rather than skipped, so that the nesting limit and UTF-8 hold in it too. Of what stands
-/// there only a word for an urgency is kept.
+/// A member that may be anything. Walked rather than skipped, so that the nesting limit
+/// and UTF-8 hold in it too. Of what stands there only a word for an urgency is kept.
 struct Skipped(Option<Urgency>);
 
 impl<'de> Deserialize<'de> for Skipped {

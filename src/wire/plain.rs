@@ -1,14 +1,16 @@
-//! The form in which nearly every request comes, read in one go: four known members in any order, strings without escapes, numbers of
-//! no more digits than an integer holds.
+//! The form in which nearly every request comes, read in one go: four known members in
+//! any order, strings without escapes, numbers of no more digits than an integer holds.
 //!
-//! Whatever else may stand in a request is left to serde_json, and so is every judgement: what is read here serde_json would read as
-//! the same, to the last bit. It takes a third of the time, most of which is that of reading numbers.
+//! Whatever else may stand in a request is left to serde_json, and so is every
+//! judgement: what is read here serde_json would read as the same, to the last bit.
+//! It takes a third of the time, most of which is that of reading numbers.
 
 use std::borrow::Cow;
 
 use super::parse::{DEVICE_ID, Draft, FEATURES, MEMBERS, REQUEST_ID, TIMESTAMP_US};
 
-/// The members of a request in the plain form; `None` for any other, right or wrong. Room is made for so many features.
+/// The members of a request in the plain form; `None` for any other, right or wrong.
+/// Room is made for so many features.
 pub(super) fn read(payload: &[u8], features_expected: usize) -> Option<Draft<'_>> {
     let mut text = Text { rest: payload };
     let mut draft = Draft::default();
@@ -88,7 +90,8 @@ impl<'a> Text<'a> {
     fn numbers(&mut self, expected: usize) -> Option<Vec<f32>> {
         self.expect(b'[')?;
         self.skip_space();
-        // A request of another model may promise little memory here, and then have much: no more than its text could hold.
+        // A request of another model may promise little memory here, and then have much: no
+        // more than its text could hold.
         let mut numbers = Vec::with_capacity(expected.min(self.rest.len() / 2));
         loop {
             // Rounded twice, as by whoever reads with serde_json, numpy or PyTorch.
@@ -144,7 +147,8 @@ impl<'a> Text<'a> {
     }
 }
 
-/// Appends the decimal digits of `text` from `at` to `digits`, and says where they end. More than [`DIGITS_MAX`] of them make nonsense.
+/// Appends the decimal digits of `text` from `at` to `digits`, and says where they
+/// end. More than [`DIGITS_MAX`] of them make nonsense.
 #[inline(always)]
 fn read_digits(text: &[u8], mut at: usize, digits: &mut u64) -> usize {
     while let Some(digit @ b'0'..=b'9') = text.get(at) {

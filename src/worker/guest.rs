@@ -1,7 +1,8 @@
-//! A guest among the workers: the thread that brings requests calls the model itself while every worker is idle.
+//! A guest among the workers: the thread that brings requests calls the model itself
+//! while every worker is idle.
 //!
-//! Waking a worker takes longer than a small model. A guest is only for models that are prompt, because nobody watches it, and while it
-//! is at work no worker is, so that each device keeps its order.
+//! Waking a worker takes longer than a small model. A guest is only for models that are prompt, because
+//! nobody watches it, and while it is at work no worker is, so that each device keeps its order.
 
 use std::sync::Arc;
 
@@ -28,8 +29,8 @@ impl<C> Guest<C> {
         Self { shared, worker }
     }
 
-    /// Begins a visit for as many of `jobs` as are one batch, if there are any, every worker is idle and nothing waits. What was
-    /// done must be on its way to its devices when the visit is dropped.
+    /// Begins a visit for as many of `jobs` as are one batch, if there are any, every worker is idle
+    /// and nothing waits. What was done must be on its way to its devices when the visit is dropped.
     pub fn enter(&mut self, jobs: usize) -> Option<Visit<'_, C>> {
         let jobs = jobs.min(self.shared.config.batch_max);
         // Not made before it is let in: a visit that ends lets out.

@@ -3,8 +3,8 @@
 /// The state of a model's workers, and what has become of some.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Health {
-    /// Why the model cannot be relied on now: it failed `FAILURES_MAX` times in a row, or hangs. It is tried all the same, and one
-    /// success clears this.
+    /// Why the model cannot be relied on now: it failed `FAILURES_MAX` times in a row,
+    /// or hangs. It is tried all the same, and one success clears this.
     pub failing: Option<String>,
     /// Workers that were replaced, because their model panicked or hung.
     pub workers_replaced: u64,

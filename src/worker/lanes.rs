@@ -1,8 +1,8 @@
 //! What waits for the model: a lane for each device, served in turn. Pure: no lock, no clock, no thread.
 //!
-//! Each lane keeps the order of its device. A worker takes one job of each lane after the other, so that a device that floods
-//! waits for itself. When there is no room, the device that has more than its share of it loses a job. A node's workers and the
-//! simulated clock use the same lanes.
+//! Each lane keeps the order of its device. A worker takes one job of each lane after the other,
+//! so that a device that floods waits for itself. When there is no room, the device that has more
+//! than its share of it loses a job. A node's workers and the simulated clock use the same lanes.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
@@ -136,8 +136,8 @@ impl<J: Waits> Lanes<J> {
         self.append(lane, job, bytes);
     }
 
-    /// Takes up to `count` jobs, one of each lane in turn. Their lanes, added to `held`, are for nobody else until they are
-    /// [released](Self::release).
+    /// Takes up to `count` jobs, one of each lane in turn. Their lanes, added to `held`,
+    /// are for nobody else until they are [released](Self::release).
     pub fn take(&mut self, count: usize, batch: &mut Vec<J>, held: &mut Vec<usize>) {
         for _ in 0..count {
             let Some(lane) = self.next_turn(held) else { break };
@@ -208,8 +208,8 @@ impl<J: Waits> Lanes<J> {
         self.requests >= self.bounds.requests_max || self.bytes + bytes > self.bounds.bytes_max
     }
 
-    /// Whose job goes for one of `lane` with `bytes`; `None` when that one must not come in. A lane within its share never
-    /// loses to another: then there is one that has more than its share.
+    /// Whose job goes for one of `lane` with `bytes`; `None` when that one must not come in. A lane
+    /// within its share never loses to another: then there is one that has more than its share.
     fn victim(&mut self, lane: usize, bytes: usize) -> Option<usize> {
         let own = &self.lanes[lane];
         let devices = self.occupied + usize::from(own.jobs.is_empty());

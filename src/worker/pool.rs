@@ -1,7 +1,7 @@
 //! One queue and the workers of one model behind it.
 //!
-//! Requests of one device that are with the model are all with one worker, until they are answered: that keeps their order.
-//! Requests of different devices may overtake one another.
+//! Requests of one device that are with the model are all with one worker, until they are
+//! answered: that keeps their order. Requests of different devices may overtake one another.
 
 use std::hash::{BuildHasher, RandomState};
 use std::io;
@@ -106,7 +106,8 @@ impl<C: Send + 'static> Pool<C> {
         Self { shared: Arc::new(shared) }
     }
 
-    /// Appends `jobs`, and empties it. Those that there is no room for, or that had to make room, are in `ended`.
+    /// Appends `jobs`, and empties it. Those that there is no room for, or that had to
+    /// make room, are in `ended`.
     pub fn submit(&self, jobs: &mut Vec<Job<C>>, ended: &mut Vec<Done<C>>) {
         if jobs.is_empty() {
             return;
@@ -159,7 +160,8 @@ impl<C: Send + 'static> Pool<C> {
         }
     }
 
-    /// A guest for a thread that submits; `None` where the model is not prompt, or there can be only one of it.
+    /// A guest for a thread that submits; `None` where the model is not prompt, or there
+    /// can be only one of it.
     pub fn guest(&self) -> Option<Guest<C>> {
         let model = self.shared.lock().spare.as_ref()?.replica()?;
         model.is_prompt().then(|| Guest::new(Arc::clone(&self.shared), model))
@@ -192,8 +194,9 @@ impl<C: Send + 'static> Pool<C> {
         self.shared.watched.notify_one();
     }
 
-    /// Starts a thread for each of `models`, and one that watches them. `answer` is called with jobs that have ended, those of one
-    /// device in order of arrival. The thread of one worker is called `model-NAME`, those of several `model-NAME-1` and so on.
+    /// Starts a thread for each of `models`, and one that watches them. `answer` is called
+    /// with jobs that have ended, those of one device in order of arrival. The thread of
+    /// one worker is called `model-NAME`, those of several `model-NAME-1` and so on.
     ///
     /// # Errors
     /// When the operating system starts no more threads; those that were started end when the pool is closed.
@@ -215,7 +218,8 @@ impl<C: Send + 'static> Pool<C> {
         Ok(())
     }
 
-    /// Waits for the threads of a closed pool to end, but not for a model that hangs. False when one of them has panicked.
+    /// Waits for the threads of a closed pool to end, but not for a model that hangs.
+    /// False when one of them has panicked.
     pub fn join(&self) -> bool {
         let threads = std::mem::take(&mut *self.shared.lock_threads());
         let ending = threads.into_iter().filter(|(slot, _)| !slot.is_hung());
@@ -278,8 +282,8 @@ impl<C> Shared<C> {
         self.threads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gives back the lanes of the last batch, waits for jobs and takes a fair part of them; false when the pool is closed and
-    /// nothing is left for this worker.
+    /// Gives back the lanes of the last batch, waits for jobs and takes a fair part of
+    /// them; false when the pool is closed and nothing is left for this worker.
     pub fn take(&self, held: &mut Vec<usize>, batch: &mut Vec<Job<C>>) -> bool {
         let mut state = self.lock();
         state.lanes.release(held);

@@ -115,7 +115,8 @@ impl<C> Worker<C> {
         }
     }
 
-    /// Ends `jobs`, and empties it: what a worker does again and again, on a thread that is no worker's and out of sight of the watch.
+    /// Ends `jobs`, and empties it: what a worker does again and again, on a thread that
+    /// is no worker's and out of sight of the watch.
     pub fn run_once(&mut self, jobs: &mut Vec<Job<C>>, ended: &mut Vec<Done<C>>) {
         let taken_at = Instant::now();
         refuse_late(jobs, taken_at, ended);
@@ -210,7 +211,8 @@ impl<C> Worker<C> {
         Ok((running, result, inference))
     }
 
-    /// Counts a failure, unless its rows are tried again. A model that panicked may be in any state, so another takes its place.
+    /// Counts a failure, unless its rows are tried again. A model that panicked may be
+    /// in any state, so another takes its place.
     fn note_failure(&mut self, failure: &Failure, rows: usize) {
         if rows == 1 {
             self.shared.note_failure(&failure.cause);

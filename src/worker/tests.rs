@@ -1,4 +1,5 @@
-//! A pool against random schedules: every job ends once, whatever becomes of workers, and each device's answers keep their order.
+//! A pool against random schedules: every job ends once, whatever becomes of
+//! workers, and each device's answers keep their order.
 
 use std::collections::BTreeMap;
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -164,7 +165,8 @@ impl Field {
         self.step(&mut guest, feature_max);
     }
 
-    /// Some jobs, of which the guest does what it may, if there is one. The others may come while it is there or when it has left.
+    /// Some jobs, of which the guest does what it may, if there is one. The others may
+    /// come while it is there or when it has left.
     fn step(&mut self, guest: &mut Option<Guest<(DeviceId, u32)>>, feature_max: f32) {
         let mut jobs = Self::jobs(&mut self.rng, &mut self.sent, 0, feature_max);
         let mut ended = Vec::new();

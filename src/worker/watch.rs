@@ -1,4 +1,5 @@
-//! The watch over a model's workers: answers what is late when it is late, and replaces a worker whose model does not return.
+//! The watch over a model's workers: answers what is late when it is late, and
+//! replaces a worker whose model does not return.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,7 +11,8 @@ use super::running::{Running, Slot};
 use super::{Done, Job};
 use crate::inference::{ErrorCode, Refusal};
 
-/// The most threads that are left behind in a model that does not return; with so many, none is replaced any more.
+/// The most threads that are left behind in a model that does not return; with so
+/// many, none is replaced any more.
 const ABANDONED_MAX: usize = 8;
 
 /// The watch's thread.

@@ -158,8 +158,8 @@ fn numbers(packets: &[crate::mqtt::Packet]) -> Vec<usize> {
     packets.iter().filter(|packet| packet.kind() == 3).filter_map(number).map(|n| n as usize).collect()
 }
 
-/// Others take what is left of a bound of 32 MiB when a hog has 19 of it, until somebody has to give something up; then nothing of
-/// theirs is missing.
+/// Others take what is left of a bound of 32 MiB when a hog has 19 of it, until
+/// somebody has to give something up; then nothing of theirs is missing.
 fn press(broker: &Broker, address: SocketAddr) {
     for host in PRESSING {
         let mut client = connect(host, address, &Connect::v5(&format!("pressing-{host}"))).unwrap();

@@ -1,5 +1,6 @@
-//! Clients that publish, read and acknowledge when they like, against queues that are always full: whoever waits for room, for a window or
-//! for its turn is served once there is some, and nothing that was acknowledged is lost.
+//! Clients that publish, read and acknowledge when they like, against queues that
+//! are always full: whoever waits for room, for a window or for its turn is served
+//! once there is some, and nothing that was acknowledged is lost.
 
 use std::collections::BTreeMap;
 use std::io::Read;

@@ -1,4 +1,5 @@
-//! What all clients share and one of them takes whole: others get their part of it all the same, and lose nothing.
+//! What all clients share and one of them takes whole: others get their part of it
+//! all the same, and lose nothing.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -63,7 +64,8 @@ impl Who {
         client.disconnect();
     }
 
-    /// Comes back to its session, where so many messages wait: their payloads. `None` when the session is gone.
+    /// Comes back to its session, where so many messages wait: their payloads. `None`
+    /// when the session is gone.
     fn come_back(self, address: SocketAddr, client_id: &str, waiting: usize) -> Option<Vec<Vec<u8>>> {
         let (mut client, connack) = self.try_connect(address, Connect::v5(client_id).persistent());
         assert_eq!(connack.body[1], 0, "{connack:?}");

@@ -162,7 +162,8 @@ fn a_client_never_waits_for_itself() {
     }
 }
 
-/// Publishes to `topic`, with at most twenty messages unacknowledged as most clients do, and acknowledges what comes meanwhile.
+/// Publishes to `topic`, with at most twenty messages unacknowledged as most clients
+/// do, and acknowledges what comes meanwhile.
 fn talk(mut client: Client, topic: &str, messages: usize) {
     let bytes = publishes(&client, topic, 0, messages as u32);
     let mut unsent = bytes.chunks_exact(bytes.len() / messages);

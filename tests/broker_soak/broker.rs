@@ -10,8 +10,8 @@ use crate::support::process::{Ended, Process, ready_address, without_our_environ
 
 /// No wait is longer; reaching it is a failure.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// A fresh client is served in far less, unless something is wrong. The aim of 100 ms is printed, not asserted: the
-/// machine may be busy with something else.
+/// A fresh client is served in far less, unless something is wrong. The aim of 100
+/// ms is printed, not asserted: the machine may be busy with something else.
 const FRESH_CLIENT_MAX: Duration = Duration::from_secs(5);
 
 /// The thread that makes router links ends only after ten idle seconds.
@@ -80,7 +80,8 @@ impl Node {
         let status = self.read("status");
         let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("it has memory");
         let kib: f64 = resident.trim().trim_end_matches(" kB").parse().expect("a number of kilobytes");
-        // The fields after the program's name, which ends with the last bracket: user and system time, in hundredths.
+        // The fields after the program's name, which ends with the last bracket: user and
+        // system time, in hundredths.
         let stat = self.read("stat");
         let fields: Vec<&str> = stat.rsplit(')').next().expect("a split has a part").split(' ').collect();
         let hundredths: u64 = [fields[12], fields[13]].iter().map(|text| text.parse::<u64>().unwrap()).sum();

@@ -22,7 +22,8 @@ fn subscribe(filters: impl Iterator<Item = String>) -> Vec<u8> {
     packet(0x82, &body)
 }
 
-/// Each attacker says this, and waits for the SUBACK of all of it, or to be ended: together they take more filters than there are.
+/// Each attacker says this, and waits for the SUBACK of all of it, or to be ended:
+/// together they take more filters than there are.
 fn attack(address: SocketAddr, bytes: &[u8]) {
     let mut attackers: Vec<_> =
         (0..ATTACKERS).map(|n| Client::v3(address, &format!("attacker-{n}"))).collect();

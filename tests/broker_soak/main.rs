@@ -1,9 +1,11 @@
-//! Abuse as bounded commands: a node in a process of its own is abused twice over while a device goes on asking.
+//! Abuse as bounded commands: a node in a process of its own is abused twice over
+//! while a device goes on asking.
 //!
-//! Afterwards a fresh client is served, no socket and no thread is left, and memory has not grown from one time to the next.
-//! Printed with `--nocapture`: how long the fresh client took, and the device's p99 under abuse against its calm one.
-//! `NEARFAR_SOAK` multiplies the sizes (default 1), `NEARFAR_SOAK_PROGRAM` is another build of the program, such as the release:
-//! only that one's times mean anything. One scenario runs at a time.
+//! Afterwards a fresh client is served, no socket and no thread is left, and memory has not
+//! grown from one time to the next. Printed with `--nocapture`: how long the fresh client
+//! took, and the device's p99 under abuse against its calm one. `NEARFAR_SOAK` multiplies
+//! the sizes (default 1), `NEARFAR_SOAK_PROGRAM` is another build of the program, such as
+//! the release: only that one's times mean anything. One scenario runs at a time.
 #![cfg(target_os = "linux")] // what a process holds is read from /proc
 #![allow(clippy::unwrap_used)] // helpers of tests fail by panicking
 
@@ -31,7 +33,8 @@ use self::mqtt::{Client, Connect};
 const CALM_REQUESTS: usize = 100;
 /// Its requests while there is abuse: rounds go on until so many were answered.
 const ABUSED_REQUESTS: usize = 100;
-/// Memory that may come and go between two equal rounds: pools of the allocator, buffers that were a little fuller.
+/// Memory that may come and go between two equal rounds: pools of the allocator,
+/// buffers that were a little fuller.
 const RESIDENT_SLACK_MIB: f64 = 24.0;
 /// Nothing here makes a node larger than this.
 const RESIDENT_MAX_MIB: f64 = 400.0;
@@ -57,8 +60,8 @@ fn scaled_sockets(count: usize, at_most: usize) -> usize {
     scaled(count).min(at_most).min(descriptors.saturating_sub(SPARE_DESCRIPTORS))
 }
 
-/// Runs `abuse` on processor time that nobody else wants: abusers bring machines of their own, and must not take the node's or
-/// the device's.
+/// Runs `abuse` on processor time that nobody else wants: abusers bring machines of
+/// their own, and must not take the node's or the device's.
 fn stand_back(abuse: impl Fn() + Sync) {
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -340,7 +343,8 @@ fn more_sockets_than_file_descriptors_leave_some_for_the_rest() {
     // The system completes connections whatever the node does with them, so none of these fails here.
     let mut crowd: Vec<_> = (0..100).map(|_| Client::open(node.address(), false)).collect();
     for client in &mut crowd {
-        // Those that the node has are given up after half a second, and others come in their place; it may have closed this one.
+        // Those that the node has are given up after half a second, and others come in
+        // their place; it may have closed this one.
         client.stream.write_all(&Connect::v3("").bytes()).ok();
     }
     let (mut crowded, started) = (node.vitals(), Instant::now());

@@ -1,4 +1,5 @@
-//! A broker elsewhere and the nodes behind it fail one after the other; what was acknowledged to senders is answered in the end.
+//! A broker elsewhere and the nodes behind it fail one after the other; what was
+//! acknowledged to senders is answered in the end.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -59,8 +60,8 @@ fn fail(
 ) {
     let at = random.random_range(0..members.len());
     let member = &mut members[at];
-    // Mosquitto 2.0 forgets shared subscriptions when it is stopped: what it acknowledges until the first member has subscribed again
-    // is lost, with clients of its own too. So a group's broker stays.
+    // Mosquitto 2.0 forgets shared subscriptions when it is stopped: what it acknowledges until the
+    // first member has subscribed again is lost, with clients of its own too. So a group's broker stays.
     let failures = if member.group.is_some() { 5 } else { 6 };
     match random.random_range(0..failures) {
         0 | 1 => member.restart(directory),

@@ -21,7 +21,8 @@ struct State {
     answers: BTreeMap<u64, String>,
     /// Answers that came more than once.
     repeated: u64,
-    /// The largest number that was answered, and answers to smaller ones that came for the first time behind it.
+    /// The largest number that was answered, and answers to smaller ones that came for
+    /// the first time behind it.
     last: u64,
     out_of_order: u64,
 }
@@ -83,7 +84,8 @@ impl Ledger {
         (1..=state.acknowledged).all(|number| state.answers.contains_key(&number))
     }
 
-    /// Waits until every acknowledged request has its answer. Returns what came: acknowledged, repeated, out of order.
+    /// Waits until every acknowledged request has its answer. Returns what came:
+    /// acknowledged, repeated, out of order.
     #[track_caller]
     pub fn settle(&self) -> (u64, u64, u64) {
         let missing =

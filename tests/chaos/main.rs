@@ -1,4 +1,5 @@
-//! Everything fails, again and again, while senders keep a ledger: every acknowledged request has one answer, and none is missing.
+//! Everything fails, again and again, while senders keep a ledger: every
+//! acknowledged request has one answer, and none is missing.
 //!
 //! `NEARFAR_CHAOS_ROUNDS` says how many failures there are (3 otherwise), `NEARFAR_CHAOS_SEED` which ones.
 

@@ -1,4 +1,5 @@
-//! A sender that never gives up: what is not acknowledged it sends again on its next connection, as MQTT wants.
+//! A sender that never gives up: what is not acknowledged it sends again on its next
+//! connection, as MQTT wants.
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
@@ -59,8 +60,8 @@ impl Sender {
         Self { ledger, is_over, thread: Some(thread) }
     }
 
-    /// Sends nothing new any more, and ends once everything has been acknowledged and answered. Returns what came: acknowledged,
-    /// repeated, out of order.
+    /// Sends nothing new any more, and ends once everything has been acknowledged and
+    /// answered. Returns what came: acknowledged, repeated, out of order.
     pub fn finish(mut self) -> (u64, u64, u64) {
         self.is_over.store(true, Ordering::Relaxed);
         self.thread.take().unwrap().join().expect("the sender found nothing wrong");

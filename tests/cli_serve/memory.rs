@@ -1,5 +1,6 @@
-//! What a process takes of memory: with every buffer of the broker filled at once from one address, under a bound, it stays within it and
-//! serves who has little; requests under way are bounded by it too; and what is free goes back to the system.
+//! What a process takes of memory: with every buffer of the broker filled at once from
+//! one address, under a bound, it stays within it and serves who has little; requests
+//! under way are bounded by it too; and what is free goes back to the system.
 
 use std::fs;
 use std::io::Write;
@@ -12,7 +13,8 @@ use crate::prometheus::scrape;
 use crate::support::process::{Process, nearfar, nearfar_logging, ready_address};
 use crate::support::{MODEL, request};
 
-/// What the broker may hold, and what the process may take, which has a program, its threads and an allocator beside that.
+/// What the broker may hold, and what the process may take, which has a program, its
+/// threads and an allocator beside that.
 const MEMORY_MAX: usize = 96 << 20;
 const PROCESS_BYTES_MAX: u64 = 256 << 20;
 /// Addresses: of who takes everything, and of who has little.
@@ -47,7 +49,8 @@ fn subscribed(address: SocketAddr, connect: &Connect<'_>, filter: &str) -> Optio
     Some(client)
 }
 
-/// Sessions that are away, that do not read, that share, and that leave long wills, all for what comes below `flood/`.
+/// Sessions that are away, that do not read, that share, and that leave long wills,
+/// all for what comes below `flood/`.
 fn receivers(address: SocketAddr) -> Vec<Client> {
     let mut held = Vec::new();
     for n in 0..40 {
@@ -166,7 +169,8 @@ fn who_fills_every_buffer_at_once_ends_nobody_else() {
     process.terminate().assert_success();
 }
 
-/// Large requests, and the memory of the broker that they come through: an eighth of it is for requests under way.
+/// Large requests, and the memory of the broker that they come through: an eighth of
+/// it is for requests under way.
 const LARGE_REQUESTS: usize = 200;
 const SMALL_MEMORY_MAX: usize = 64 << 20;
 
@@ -183,7 +187,8 @@ fn large_requests_under_way_are_bounded_by_the_memory_there_is() {
     assert_eq!(answers.subscribe("own/answers", 1), 1);
     let before = status(&process, "VmRSS");
     let mut sensor = Client::v5(address, "sensor");
-    // What goes back with the answer is kept: correlation data of 64 KiB. A megabyte of user properties is not.
+    // What goes back with the answer is kept: correlation data of 64 KiB. A megabyte of
+    // user properties is not.
     let correlation = [&[9, 0xff, 0xff][..], &[7; 65_535]].concat();
     let user_properties = [&[38, 0, 1, b'x', 0xc3, 0x50][..], &[b'y'; 50_000]].concat().repeat(18);
     let properties = [&[8][..], &string("own/answers"), &correlation, &user_properties].concat();

@@ -75,8 +75,8 @@ pub const TWO: &str = "simulation: {duration_s: 10, seed: 7}\nplacements:\n  - {
                        - {name: cloud, model: models/anomaly_detector, network: cloud-region}\n\
                        sensors: [{id: press, count: 4, rate_hz: 5}]\n";
 
-/// A run on a simulated clock, of every point and repeat of a scenario, with decisions that depend on the input alone, the truth
-/// besides when `has_truth`, and outages as marks.
+/// A run on a simulated clock, of every point and repeat of a scenario, with decisions that
+/// depend on the input alone, the truth besides when `has_truth`, and outages as marks.
 pub fn simulated(text: &str, has_truth: bool) -> Run {
     let document = Document::parse("test.yaml", text).unwrap();
     let whole = scenario(text);

@@ -57,7 +57,8 @@ impl ModelDirectory {
         Self(directory)
     }
 
-    /// A network of linear layers with ReLU between them: `widths` features into each, one number out of the last.
+    /// A network of linear layers with ReLU between them: `widths` features into each,
+    /// one number out of the last.
     pub fn random(widths: &[usize], seed: u64) -> Self {
         let (mut layers, mut tensors) = (Vec::new(), Vec::new());
         for (at, &inputs) in widths.iter().enumerate() {

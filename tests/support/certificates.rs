@@ -62,7 +62,8 @@ impl Authority {
         self.0.pem()
     }
 
-    /// Connects over TCP to a listener whose certificate must be this authority's, with a certificate or without.
+    /// Connects over TCP to a listener whose certificate must be this authority's, with
+    /// a certificate or without.
     pub fn connect(&self, address: SocketAddr, identity: Option<&Identity>) -> Stream {
         self.connect_with(address, identity, tokio_rustls::rustls::DEFAULT_VERSIONS)
     }

@@ -1,5 +1,5 @@
-//! A Mosquitto of a test's own, where one is installed: on a free port of the loopback interface, with its files in a directory
-//! that goes with it.
+//! A Mosquitto of a test's own, where one is installed: on a free port of the
+//! loopback interface, with its files in a directory that goes with it.
 #![allow(dead_code, reason = "every test target uses its own part")]
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as a test does")]
 
@@ -21,11 +21,13 @@ pub struct Mosquitto {
     child: Option<Child>,
 }
 
-/// What every configuration says beside its listener: no bound that a test could reach, and the state on disk at the end.
+/// What every configuration says beside its listener: no bound that a test could
+/// reach, and the state on disk at the end.
 const SETTINGS: &str =
     "user root\nlog_dest stderr\npersistence true\nmax_queued_messages 0\nmax_inflight_messages 0\n";
 
-/// A broker that lets everybody in; none where Mosquitto is not installed, which is said so that nobody overlooks it.
+/// A broker that lets everybody in; none where Mosquitto is not installed, which is
+/// said so that nobody overlooks it.
 pub fn mosquitto() -> Option<Mosquitto> {
     mosquitto_with("allow_anonymous true\n", |_| {})
 }

@@ -172,7 +172,8 @@ impl<'a> Connect<'a> {
     }
 }
 
-/// Sends one chunk after the other, a tenth of a second apart, until the broker says something or closes the connection. Whether it did.
+/// Sends one chunk after the other, a tenth of a second apart, until the broker says
+/// something or closes the connection. Whether it did.
 pub fn trickle(mut socket: &TcpStream, chunks: impl IntoIterator<Item = Vec<u8>>) -> bool {
     socket.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
     let is_answered = chunks.into_iter().any(|chunk| {

@@ -50,7 +50,8 @@ pub fn nearfar_logging(filter: &str, arguments: &[&str]) -> Command {
 /// The same where no file may grow beyond so many bytes, as on a disk that is nearly full.
 pub fn nearfar_on_a_small_disk(kib: u32, arguments: &[&str]) -> Command {
     let mut command = Command::new("sh");
-    // The limit is in blocks of 512 bytes. Without the trap the system would end the program instead of telling it.
+    // The limit is in blocks of 512 bytes. Without the trap the system would end the
+    // program instead of telling it.
     let script = format!("trap '' XFSZ; ulimit -f {}; exec \"$0\" \"$@\"", 2 * kib);
     without_our_environment(&mut command).args(["-c", &script, env!("CARGO_BIN_EXE_nearfar")]);
     command.args(["--log", "off"]).args(arguments);
@@ -134,8 +135,8 @@ impl Process {
         self.wait()
     }
 
-    /// Asks the program to end again and again, as an impatient user does, until it has. The system may make one of two
-    /// signals that come together, so two alone would not do.
+    /// Asks the program to end again and again, as an impatient user does, until it has. The
+    /// system may make one of two signals that come together, so two alone would not do.
     #[track_caller]
     pub fn terminate_impatiently(self) -> Ended {
         while self.signal("TERM") && self.lines.recv_timeout(IMPATIENCE) == Err(RecvTimeoutError::Timeout) {}
@@ -189,7 +190,8 @@ impl Ended {
         assert_eq!((self.code, self.stderr.as_str()), (Some(0), ""), "{self:?}");
     }
 
-    /// Asserts that the program printed nothing but one sentence on standard error, with all of `parts` in it.
+    /// Asserts that the program printed nothing but one sentence on standard error, with
+    /// all of `parts` in it.
     #[track_caller]
     pub fn assert_refused(&self, code: i32, parts: &[&str]) {
         assert_eq!(self.code, Some(code), "{self:?}");

@@ -1,4 +1,5 @@
-//! What the broker says to a WebSocket client, taken apart and checked: it may be cut off, but must be sound up to there.
+//! What the broker says to a WebSocket client, taken apart and checked: it may be
+//! cut off, but must be sound up to there.
 
 use super::peer::take_packet;
 

@@ -38,8 +38,8 @@ pub struct Arena {
     pub packets: u64,
 }
 
-/// The broker's own tasks: the server, the watches over its router and its memory, the way out of the router, its beat, and what tells of
-/// the broker.
+/// The broker's own tasks: the server, the watches over its router and its memory,
+/// the way out of the router, its beat, and what tells of the broker.
 const OWN_TASKS: usize = 6;
 
 /// A client that connects from this machine and proves no name.
@@ -163,7 +163,8 @@ impl Arena {
         tokio::time::timeout(PATIENCE, serving).await.expect("it ends").expect("it does not panic");
     }
 
-    /// Ends every session that is kept, checks that no task and no subscription is left of any, and stops the broker.
+    /// Ends every session that is kept, checks that no task and no subscription is left
+    /// of any, and stops the broker.
     pub async fn stop(mut self) {
         for id in ["a", "b", "c", "$x/+", "ü"] {
             let mut connect = b"\x10\x00\x00\x04MQTT\x04\x02\x00\x00".to_vec();

@@ -1,8 +1,9 @@
-//! A search for the dearest packets: what a client can send so that the thread of all clients has the most to do for each byte, or the most in
-//! one go.
+//! A search for the dearest packets: what a client can send so that the thread of
+//! all clients has the most to do for each byte, or the most in one go.
 //!
-//! Work is counted ([`work`](super::super::work)), so that a seed finds the same on every machine; microseconds are told beside it. The packets
-//! of each kind grow from one another: whichever was at least as dear as its parent is a parent itself.
+//! Work is counted ([`work`](super::super::work)), so that a seed finds the same on
+//! every machine; microseconds are told beside it. The packets of each kind grow from
+//! one another: whichever was at least as dear as its parent is a parent itself.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -29,7 +30,8 @@ const PACKETS_MAX: usize = 12;
 const BYTES: usize = 128 * 1_024;
 /// Packets that come before those.
 const PROLOGUE_MAX: usize = 200;
-/// The most levels that a name has as a rule, what topics may have with the usual bounds, and what there is room for.
+/// The most levels that a name has as a rule, what topics may have with the usual
+/// bounds, and what there is room for.
 const LEVELS: [usize; 4] = [20, 20, 130, 30_000];
 /// What is left of the largest packet beside what its recipe fills it with.
 const SPARE_BYTES: usize = 4_096;
@@ -263,7 +265,8 @@ async fn weigh(arena: &mut Arena, recipe: &Recipe) -> (f64, u64, Duration) {
 /// What was the dearest of one kind: a byte, the most in a row, and how long that took.
 type Dearest = BTreeMap<&'static str, (f64, u64, Duration, Recipe)>;
 
-/// With the usual bounds a seed takes as long as a dozen others, so that an unoptimised build tries no more there whatever is asked for.
+/// With the usual bounds a seed takes as long as a dozen others, so that an
+/// unoptimised build tries no more there whatever is asked for.
 const USUAL_SEEDS_MAX: usize = if cfg!(debug_assertions) { 400 } else { usize::MAX };
 
 async fn search(arena: &mut Arena, seeds: impl Iterator<Item = Seed>) -> Dearest {

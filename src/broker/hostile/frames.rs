@@ -1,4 +1,5 @@
-//! What a WebSocket client sends: handshakes and frames, as they should be and as only a wrong client writes them.
+//! What a WebSocket client sends: handshakes and frames, as they should be and as
+//! only a wrong client writes them.
 
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
@@ -58,7 +59,8 @@ fn request_with(path: &str, version: &str, headers: &str) -> Vec<u8> {
     .into_bytes()
 }
 
-/// Valid frames that carry `bytes`: in one message or several, whole or in fragments, with control frames anywhere between.
+/// Valid frames that carry `bytes`: in one message or several, whole or in
+/// fragments, with control frames anywhere between.
 pub fn carrying(bytes: &[u8], rng: &mut ChaCha8Rng) -> Vec<Vec<u8>> {
     let mut frames = Vec::new();
     let mut rest = bytes;

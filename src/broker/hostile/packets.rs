@@ -1,4 +1,5 @@
-//! Valid MQTT packets of every kind, and some that only a wrong client would send, from a small world of names.
+//! Valid MQTT packets of every kind, and some that only a wrong client would send,
+//! from a small world of names.
 
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;

@@ -1,4 +1,5 @@
-//! A client at the other end of an in-memory stream: sends whole or in pieces, reads or does not, and leaves as it likes.
+//! A client at the other end of an in-memory stream: sends whole or in pieces, reads
+//! or does not, and leaves as it likes.
 
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
@@ -107,7 +108,8 @@ impl Peer {
             let (first, body) = (packet[0], &packet[2..]);
             let id = match first >> 4 {
                 3 if first & 6 != 0 => {
-                    // The topic's length, the topic, and then the packet id; a longer packet has a longer length field.
+                    // The topic's length, the topic, and then the packet id; a longer packet has a
+                    // longer length field.
                     let body = &packet[1 + varint(&packet[1..]).unwrap().unwrap().1..];
                     let at = 2 + usize::from(u16::from_be_bytes([body[0], body[1]]));
                     [body[at], body[at + 1]]

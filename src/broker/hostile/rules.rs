@@ -66,7 +66,8 @@ fn mutated_rules_are_read_or_refused_with_a_line() {
     println!("mutated rules: {read} files read, {refused} refused, {allowed} filters allowed");
 }
 
-/// How many of some filters the client may subscribe to. Each of them brings only topics that are allowed one by one.
+/// How many of some filters the client may subscribe to. Each of them brings only
+/// topics that are allowed one by one.
 fn count_allowed(rules: &AccessRules, who: &Identity, universe: &[String], rng: &mut ChaCha8Rng) -> usize {
     let filters = (0..FILTERS).map(|_| filter(rng));
     let allowed = filters.filter(|filter| rules.allow(who, Action::Subscribe, filter)).collect::<Vec<_>>();

@@ -57,7 +57,8 @@ fn users_files_are_read_or_refused_with_a_line_and_ask_for_bounded_work() {
     println!("users: {read} files read, {refused} refused, {checked} passwords checked");
 }
 
-/// Every user is found again with bounded work, and can be taken out. Returns how many passwords were checked.
+/// Every user is found again with bounded work, and can be taken out. Returns how
+/// many passwords were checked.
 fn assert_sound(users: &Users, text: &str) -> u32 {
     let text = crate::text::without_mark(text);
     let mut checked = 0;

@@ -252,7 +252,8 @@ struct Crossing {
 }
 
 impl Crossing {
-    /// What a schedule names: a sender's new messages, what the receivers take, senders that are woken, and some that leave.
+    /// What a schedule names: a sender's new messages, what the receivers take, senders
+    /// that are woken, and some that leave.
     fn act(&mut self, (what, sender, number): (u8, usize, u64)) {
         let (own, at) = &mut self.senders[sender];
         match what {

@@ -1,4 +1,5 @@
-//! The table `[options]` of `rumqttd.toml`: what this broker does beside rumqttd, in Mosquitto's words where it has some.
+//! The table `[options]` of `rumqttd.toml`: what this broker does beside rumqttd, in
+//! Mosquitto's words where it has some.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! Moving averages over one, five and fifteen minutes, as Mosquitto computes them: what comes in a minute, of which older minutes
-//! count for exponentially less.
+//! Moving averages over one, five and fifteen minutes, as Mosquitto computes them:
+//! what comes in a minute, of which older minutes count for exponentially less.
 
 use std::time::Duration;
 

@@ -9,7 +9,8 @@ use super::load::Plan;
 use super::packets::{self, Incoming, Template, Version};
 use super::session::{Session, Speech, payload};
 
-/// A connection with more devices than this subscribes to the answers of all devices: brokers bound a client's subscriptions.
+/// A connection with more devices than this subscribes to the answers of all
+/// devices: brokers bound a client's subscriptions.
 const DEVICES_NAMED_MAX: usize = 400;
 /// Filters in one SUBSCRIBE.
 const FILTERS_AT_ONCE: usize = 100;

@@ -107,7 +107,8 @@ struct Shared {
     progress: Notify,
 }
 
-/// Connects, runs, and disconnects. `at_start` is called when the warm-up is over, and `at_end` after the last answer.
+/// Connects, runs, and disconnects. `at_start` is called when the warm-up is over,
+/// and `at_end` after the last answer.
 ///
 /// # Errors
 /// When a connection cannot be made, or ends.
@@ -237,8 +238,8 @@ impl Shared {
         self.is_over.get() || self.budget.get() == 0
     }
 
-    /// Takes one request's worth of what may still be sent. What was due in the warm-up, and is only sent after it, is no part
-    /// of that.
+    /// Takes one request's worth of what may still be sent. What was due in the warm-up,
+    /// and is only sent after it, is no part of that.
     fn may_send(&self, due: Instant, tally: &Tally) -> bool {
         if self.is_spent() {
             return false;

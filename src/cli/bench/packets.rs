@@ -1,8 +1,10 @@
-//! The few MQTT packets of a load generator, written and read by hand: a client library would be its bottleneck.
+//! The few MQTT packets of a load generator, written and read by hand: a client
+//! library would be its bottleneck.
 
 use anyhow::{Context, bail, ensure};
 
-/// The digits of a request's number: as wide as a time stamp in microseconds, so that every request is as long as the next.
+/// The digits of a request's number: as wide as a time stamp in microseconds, so
+/// that every request is as long as the next.
 pub const STAMP_DIGITS: usize = 16;
 /// The first number. The rest of the digits count.
 pub const STAMP_FIRST: u64 = 1_000_000_000_000_000;

@@ -16,7 +16,8 @@ use crate::cli::growing_file::GrowingFile;
 use super::load::Outcome;
 use super::target::Usage;
 
-/// Points of the percentile distribution in each half of what is left of it, as HdrHistogram's own tools print.
+/// Points of the percentile distribution in each half of what is left of it, as
+/// HdrHistogram's own tools print.
 const TICKS_PER_HALF_DISTANCE: u32 = 5;
 
 /// The figures of one run. Names are those of the JSON.
@@ -150,7 +151,8 @@ impl Report {
     }
 }
 
-/// Writes the percentile distribution of `latency_ns`, in milliseconds, in the text format of HdrHistogram's plotter.
+/// Writes the percentile distribution of `latency_ns`, in milliseconds, in the text
+/// format of HdrHistogram's plotter.
 ///
 /// # Errors
 /// When the file cannot be written.

@@ -36,7 +36,8 @@ impl Usage {
     }
 }
 
-/// Linux counts processor time for programs in hundredths of a second (USER_HZ) on every architecture that we build for.
+/// Linux counts processor time for programs in hundredths of a second (USER_HZ) on
+/// every architecture that we build for.
 const TICKS_PER_S: f64 = 100.0;
 
 /// What is to be measured.

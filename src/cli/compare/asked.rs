@@ -81,8 +81,8 @@ impl Asked {
         Ok(scenario)
     }
 
-    /// The same for a short while, with at most `devices_max`, at its own pace or, where there is one, at `another_pace` in requests a
-    /// second.
+    /// The same for a short while, with at most `devices_max`, at its own pace or, where
+    /// there is one, at `another_pace` in requests a second.
     pub fn shortened(&self, duration: Duration, devices_max: u32, another_pace: Option<f64>) -> Scenario {
         let mut scenario = self.scenario.clone();
         let devices = scenario.sensors.iter().map(|sensor| sensor.count).sum::<u32>();

@@ -17,20 +17,24 @@ use super::repeat::{Preparation, Repeat};
 use super::results::Results;
 use super::{live, models, simulated};
 
-/// How long it is measured at most. In two seconds the machine is often faster or slower than in the ten after them.
+/// How long it is measured at most. In two seconds the machine is often faster or
+/// slower than in the ten after them.
 const DURATION_MAX: Duration = Duration::from_secs(10);
-/// Requests before that do not count: everything is used for the first time. It is no different from the rest after a tenth of a second.
+/// Requests before that do not count: everything is used for the first time. It is
+/// no different from the rest after a tenth of a second.
 const WARM_UP: Duration = Duration::from_millis(500);
-/// The most devices that are used for it. Their number makes no difference, and each has inputs to be simulated.
+/// The most devices that are used for it. Their number makes no difference, and each
+/// has inputs to be simulated.
 const DEVICES_MAX: u32 = 1_000;
-/// The most requests a second to all placements together: the way is to be seen, not a client that has more to do than it can.
+/// The most requests a second to all placements together: the way is to be seen, not
+/// a client that has more to do than it can.
 const REQUESTS_PER_S_MAX: f64 = 4_000.0;
 
 /// The fewest, so that there are some at all.
 const REQUESTS_PER_S_MIN: f64 = 5.0;
 
-/// What is run by the clock, for a while: the scenario of `whole`, with its placements and at its pace. A way that is rarely gone is
-/// longer, for the processor has gone to rest.
+/// What is run by the clock, for a while: the scenario of `whole`, with its placements and
+/// at its pace. A way that is rarely gone is longer, for the processor has gone to rest.
 pub fn scenario(asked: &Asked, whole: &Repeat) -> Scenario {
     let Scenario { duration, placements, .. } = &whole.scenario;
     let own_pace = requests_expected(&whole.fleet.groups, *duration) / duration.as_secs_f64();
@@ -42,9 +46,9 @@ pub fn scenario(asked: &Asked, whole: &Repeat) -> Scenario {
     asked.shortened(*duration.min(&(WARM_UP + DURATION_MAX)), DEVICES_MAX, another_pace)
 }
 
-/// Runs `scenario` by the clock, and once more on the simulated one, where nothing takes time but what `costs` says: what the latter does
-/// not explain of a request's total is the time of its way. Whatever a node really waits for, threads that wake up and caches that are cold,
-/// is in it.
+/// Runs `scenario` by the clock, and once more on the simulated one, where nothing takes time but
+/// what `costs` says: what the latter does not explain of a request's total is the time of its
+/// way. Whatever a node really waits for, threads that wake up and caches that are cold, is in it.
 ///
 /// # Errors
 /// As of any run.
@@ -64,7 +68,8 @@ pub fn paths(
     let simulated = simulated::run(&repeat, placed, costs, Duration::ZERO, &mut results("simulated")?)?;
     let placements = &repeat.scenario.placements;
     let mut samples = vec![[Vec::new(), Vec::new()]; placements.len()];
-    // Both are in the order of placements and inputs; by the clock those are missing that an interrupted run has not sent.
+    // Both are in the order of placements and inputs; by the clock those are missing
+    // that an interrupted run has not sent.
     let mut simulated = simulated.observations.iter();
     for one in &measured.observations {
         let same = |other: &&Observation| (other.placement, other.input) == (one.placement, one.input);
@@ -102,7 +107,8 @@ fn by_site(placement: &Placement, samples: [Vec<Duration>; 2]) -> BySite<Path> {
     }
 }
 
-/// What is left of a total by the clock. The network is the one that the request had, which depends on when it was sent.
+/// What is left of a total by the clock. The network is the one that the request
+/// had, which depends on when it was sent.
 fn unexplained(by_the_clock: &Observation, simulated: &Observation) -> Option<Duration> {
     let are_answered = [by_the_clock, simulated].iter().all(|one| one.end == End::Answered);
     let explained = by_the_clock.stages.network + simulated.stages.queue + simulated.stages.inference;

@@ -16,7 +16,8 @@ use super::{Args, options, table};
 use crate::cli::growing_file::write_whole;
 use crate::cli::output;
 
-/// Writes `report.html`, `summary.json` and the picture of the latencies into `directory`, and prints what `run` says.
+/// Writes `report.html`, `summary.json` and the picture of the latencies into
+/// `directory`, and prints what `run` says.
 ///
 /// # Errors
 /// When something cannot be written or printed.

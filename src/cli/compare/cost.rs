@@ -1,5 +1,5 @@
-//! What takes time on a simulated clock that is not simulated, forward passes and the way through client and broker: as the user says, or
-//! as it is measured at the start.
+//! What takes time on a simulated clock that is not simulated, forward passes and the
+//! way through client and broker: as the user says, or as it is measured at the start.
 
 use std::fmt::Write;
 use std::str::FromStr;
@@ -108,12 +108,14 @@ fn said<T: Clone>(
 const MICROSECONDS_MAX: f64 = 60e6;
 /// How many rows are measured in one pass.
 const ROWS: [usize; 8] = [1, 2, 4, 8, 16, 32, 64, 128];
-/// Passes that are measured of each, of which the middle one counts: now and then the system takes the processor away.
+/// Passes that are measured of each, of which the middle one counts: now and then
+/// the system takes the processor away.
 const PASSES: usize = 25;
 /// Passes before them, so that the model is warm.
 const WARM_UP_PASSES: usize = 5;
 
-/// What every site's forward passes take. A cloud of which nothing is said, and that has the edge's model, is like the edge.
+/// What every site's forward passes take. A cloud of which nothing is said, and that
+/// has the edge's model, is like the edge.
 ///
 /// # Errors
 /// When a flag names no site, or a model cannot be called.

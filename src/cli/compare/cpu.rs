@@ -3,11 +3,12 @@
 use std::path::Path;
 use std::time::Duration;
 
-/// What a deployment's threads are called before its name, which goes on with `-cloud` where they are those of a hybrid's cloud.
+/// What a deployment's threads are called before its name, which goes on with
+/// `-cloud` where they are those of a hybrid's cloud.
 const STAGES: [&str; 6] = ["intake-", "network-", "publish-", "model-", "watch-", "dispatch-"];
 
-/// What the threads of the deployment whose name begins with `prefix` have used so far; `None` where that cannot be had. A thread's name
-/// is cut after 15 bytes, so the prefix has to be short.
+/// What the threads of the deployment whose name begins with `prefix` have used so far; `None`
+/// where that cannot be had. A thread's name is cut after 15 bytes, so the prefix has to be short.
 pub fn of_threads(prefix: &str) -> Option<Duration> {
     let mut total = Duration::ZERO;
     for task in std::fs::read_dir("/proc/self/task").ok()? {

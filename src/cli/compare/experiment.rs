@@ -1,4 +1,5 @@
-//! Runs a scenario: every point of its sweeps, every repeat, every placement; writes results as they come, and concludes.
+//! Runs a scenario: every point of its sweeps, every repeat, every placement; writes
+//! results as they come, and concludes.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -23,7 +24,8 @@ use crate::cli::{output, progress};
 /// Runs the scenario in `file`, or says what would be run.
 ///
 /// # Errors
-/// When the scenario cannot be used, something fails on the way, or the user ended it; what was measured before is kept.
+/// When the scenario cannot be used, something fails on the way, or the user ended
+/// it; what was measured before is kept.
 pub fn run(args: &Args, file: &Path) -> anyhow::Result<()> {
     let asked = Asked::read(args, file)?;
     say_remarks(&asked);

@@ -10,10 +10,11 @@ use nearfar::placement::Policy;
 
 use super::models::Thresholds;
 
-/// The deployment of a hybrid, of which `edge` says everything but the cloud. Its results say where they were made and why.
+/// The deployment of a hybrid, of which `edge` says everything but the cloud. Its
+/// results say where they were made and why.
 ///
-/// It keeps the scenario's `deadline` only where its policy goes by one. Any other would gain nothing by it, and late requests would end as
-/// errors that are results at all other placements.
+/// It keeps the scenario's `deadline` only where its policy goes by one. Any other would gain
+/// nothing by it, and late requests would end as errors that are results at all other placements.
 pub fn deployment(mut edge: Config, hybrid: &HybridPlacement, deadline: Option<Duration>) -> Config {
     edge.members.placement = true;
     edge.members.reason = true;

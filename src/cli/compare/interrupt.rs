@@ -1,4 +1,5 @@
-//! Ctrl-C and SIGTERM: the first one ends the experiment and keeps what was measured, the second one ends the process.
+//! Ctrl-C and SIGTERM: the first one ends the experiment and keeps what was
+//! measured, the second one ends the process.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,5 +1,5 @@
-//! A repeat by the clock: one node in this process, a deployment for each placement, and one MQTT connection over TCP that asks all of
-//! them.
+//! A repeat by the clock: one node in this process, a deployment for each placement,
+//! and one MQTT connection over TCP that asks all of them.
 
 mod collector;
 mod generator;
@@ -23,7 +23,8 @@ use super::results::Results;
 use super::{cpu, hybrids};
 use crate::cli::requester::Requester;
 
-/// From the moment when everything stands to the first moment at which a request may be due: both threads are there by then.
+/// From the moment when everything stands to the first moment at which a request may
+/// be due: both threads are there by then.
 const LEAD: Duration = Duration::from_millis(50);
 /// Requests that were sent and that the collector has not seen yet.
 const SENT_MAX: usize = 65_536;
@@ -47,8 +48,8 @@ impl Clock {
     }
 }
 
-/// Runs `repeat`. Answers are written to `results` as they come. When the user `is_stopping`, no more requests are sent, and what is
-/// under way is waited for.
+/// Runs `repeat`. Answers are written to `results` as they come. When the user
+/// `is_stopping`, no more requests are sent, and what is under way is waited for.
 ///
 /// # Errors
 /// When the node does not start, the connection breaks, or results cannot be written.
@@ -130,8 +131,8 @@ fn usages(repeat: &Repeat, before: &[Option<Duration>]) -> Vec<Usage> {
     before.iter().zip(used(repeat)).enumerate().map(usage).collect()
 }
 
-/// What identifies a request in its answer: the input's number and nothing else, because every repeat has a node and a connection of its
-/// own, and the answer's topic tells the placement.
+/// What identifies a request in its answer: the input's number and nothing else, because every
+/// repeat has a node and a connection of its own, and the answer's topic tells the placement.
 fn request_id(input: usize) -> String {
     input.to_string()
 }

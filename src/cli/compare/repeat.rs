@@ -1,4 +1,5 @@
-//! One repeat of an experiment: everything that is decided before its clock starts, and what became of each input.
+//! One repeat of an experiment: everything that is decided before its clock starts,
+//! and what became of each input.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -88,7 +89,8 @@ impl Repeat {
         }
     }
 
-    /// When the links are down while requests are sent; `link_ahead` is how long before the repeat's clock the links' began.
+    /// When the links are down while requests are sent; `link_ahead` is how long before
+    /// the repeat's clock the links' began.
     pub fn outages(&self, link_ahead: Duration) -> Vec<Mark> {
         let mut marks = Vec::new();
         for (at, placement) in self.scenario.placements.iter().enumerate() {

@@ -1,4 +1,5 @@
-//! The directory of results: files that grow while an experiment runs, so that whatever happens, what was measured is there.
+//! The directory of results: files that grow while an experiment runs, so that
+//! whatever happens, what was measured is there.
 
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
@@ -158,7 +159,8 @@ impl Results {
 
     /// Everything is over.
     pub fn finish(mut self) -> anyhow::Result<()> {
-        // A table that is full says so again; the observations that are in their file are finished all the same.
+        // A table that is full says so again; the observations that are in their file are
+        // finished all the same.
         let flushed = self.flush();
         let unfinished = self.observations.finish()?.into_inner().map_err(|error| error.into_error())?;
         unfinished.complete()?;

@@ -1,4 +1,5 @@
-//! The simulated fleet: each device on its own thread makes raw vibration, computes features and asks both placements.
+//! The simulated fleet: each device on its own thread makes raw vibration, computes
+//! features and asks both placements.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,8 +13,8 @@ use nearfar::sensors::bearing::{self, Bearing, FaultProgress};
 
 use crate::cli::requester::{RequestBody, Sender};
 
-/// What a request's id says: which window of which device it is, when it left, and whether the bearing was sound. It comes
-/// back with the answer, so nothing has to be remembered.
+/// What a request's id says: which window of which device it is, when it left, and whether
+/// the bearing was sound. It comes back with the answer, so nothing has to be remembered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Stamp {
     pub device: u32,
@@ -138,7 +139,8 @@ struct Device {
 
 /// The share of the demo after which a failing bearing's fault begins to grow.
 const FAULT_ONSET: f64 = 0.3;
-/// How severe it is then. The detector finds the simulated faults from about 0.5 on, so the last quarter shows them.
+/// How severe it is then. The detector finds the simulated faults from about 0.5 on,
+/// so the last quarter shows them.
 const FAULT_ONSET_SEVERITY: f64 = 0.1;
 
 impl Device {

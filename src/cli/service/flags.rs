@@ -8,7 +8,8 @@ use nearfar::config::{BrokerSection, ConfigError, NodeFile};
 /// What flags say of the embedded broker.
 #[derive(clap::Args)]
 pub struct BrokerFlags {
-    /// Where the embedded broker listens; port 0 takes a free one, named in the ready line [default: 127.0.0.1:1883]
+    /// Where the embedded broker listens; port 0 takes a free one, named in the ready
+    /// line [default: 127.0.0.1:1883]
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
     /// The embedded broker's configuration, in rumqttd's own format [default: built in]

@@ -1,4 +1,5 @@
-//! The configuration file of a running node, read again: simulated networks change, everything else needs a restart.
+//! The configuration file of a running node, read again: simulated networks change,
+//! everything else needs a restart.
 
 use std::path::{Path, PathBuf};
 
@@ -6,7 +7,8 @@ use nearfar::Node;
 use nearfar::config::{self, ConfigError, NodeFile};
 use tracing::{error, info, warn};
 
-/// The file, and what it said when the node started: what needs a restart is named at every reload until there is one.
+/// The file, and what it said when the node started: what needs a restart is named
+/// at every reload until there is one.
 pub struct ConfigFile {
     path: PathBuf,
     contents: NodeFile,
@@ -21,8 +23,8 @@ impl ConfigFile {
         &self.contents
     }
 
-    /// Reads the file again and makes the node's networks what it says now. Of a file that cannot be used nothing is taken.
-    /// Whether all of it could be.
+    /// Reads the file again and makes the node's networks what it says now. Of a file
+    /// that cannot be used nothing is taken. Whether all of it could be.
     pub fn reload_networks(&self, node: &Node) -> bool {
         let read = config::read_node_file(&self.path).and_then(|file| Ok((file.networks()?, file)));
         let (networks, newer) = match read {

@@ -1,6 +1,8 @@
-//! Tells systemd how the service is, where it asks for that (`Type=notify`, `WatchdogSec=`); elsewhere all of it does nothing.
+//! Tells systemd how the service is, where it asks for that (`Type=notify`,
+//! `WatchdogSec=`); elsewhere all of it does nothing.
 //!
-//! The watchdog is fed as long as a restart would not help: while the node answers, and while it waits for a broker elsewhere.
+//! The watchdog is fed as long as a restart would not help: while the node answers,
+//! and while it waits for a broker elsewhere.
 
 use std::time::{Duration, Instant};
 

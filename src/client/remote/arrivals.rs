@@ -15,7 +15,8 @@ pub struct Arrivals {
     /// The last message that came with a packet id. There are 65,535 of those.
     seen: HashMap<u16, Seen>,
     next_number: u64,
-    /// Messages that will not be acknowledged on this connection; the broker still counts them as unacknowledged.
+    /// Messages that will not be acknowledged on this connection; the broker still
+    /// counts them as unacknowledged.
     lost: usize,
     hasher: RandomState,
 }
@@ -42,7 +43,8 @@ pub enum Arrived {
 }
 
 impl Arrivals {
-    /// A connection begins. The broker sends again what was not acknowledged; without the session it does not know it any more.
+    /// A connection begins. The broker sends again what was not acknowledged; without
+    /// the session it does not know it any more.
     pub fn connected(&mut self, is_resumed: bool) {
         self.waiting.clear();
         self.lost = 0;
@@ -51,7 +53,8 @@ impl Arrivals {
             self.seen.clear();
             return;
         }
-        // What was lost is to be done again, and what the broker has not sent again under its packet id never comes.
+        // What was lost is to be done again, and what the broker has not sent again under
+        // its packet id never comes.
         let fates = &mut self.fates;
         self.seen.retain(|_, seen| fates.get(&seen.number) != Some(&Some(Settlement::Lost)));
         let known: HashSet<u64> = self.seen.values().map(|seen| seen.number).collect();
@@ -84,8 +87,8 @@ impl Arrivals {
         }
     }
 
-    /// The next message to acknowledge: they go in the order in which they came [MQTT-4.6.0-2], without those whose answers
-    /// were lost, which the broker is to deliver again.
+    /// The next message to acknowledge: they go in the order in which they came [MQTT-4.6.0-2],
+    /// without those whose answers were lost, which the broker is to deliver again.
     pub fn next_acknowledgement(&mut self) -> Option<(u16, Qos)> {
         loop {
             let Arrival { number, id, qos } = *self.waiting.front()?;

@@ -1,4 +1,5 @@
-//! How long to wait before the next attempt: doubling, bounded, with jitter, so that a fleet does not come back at once.
+//! How long to wait before the next attempt: doubling, bounded, with jitter, so that
+//! a fleet does not come back at once.
 
 use std::time::Duration;
 

@@ -1,8 +1,8 @@
 //! Packets as the connection sees them, whichever version of MQTT they are written in.
 //!
-//! rumqttc's codecs read and write them. Its event loop is not used: it sends unacknowledged messages again in the order of
-//! their packet ids instead of their own, forgets them when the broker has no session, cannot end a session, and speaks TLS
-//! only through a certificate verifier with open advisories.
+//! rumqttc's codecs read and write them. Its event loop is not used: it sends unacknowledged messages
+//! again in the order of their packet ids instead of their own, forgets them when the broker has no
+//! session, cannot end a session, and speaks TLS only through a certificate verifier with open advisories.
 
 mod v3;
 mod v5;
@@ -24,8 +24,8 @@ pub enum Incoming {
         id: u16,
         message: Message,
     },
-    /// A message that is not taken in, and how large its packet is. Only a 3.1.1 broker sends it: one that speaks MQTT 5 has
-    /// been told how much we take.
+    /// A message that is not taken in, and how large its packet is. Only a 3.1.1 broker
+    /// sends it: one that speaks MQTT 5 has been told how much we take.
     TooLarge {
         id: u16,
         qos: Qos,
@@ -43,7 +43,8 @@ pub enum Incoming {
     Disconnect(String),
 }
 
-/// What the broker says about a connection that it accepts. Its limits are MQTT 5's; a 3.1.1 broker keeps its own to itself.
+/// What the broker says about a connection that it accepts. Its limits are MQTT 5's;
+/// a 3.1.1 broker keeps its own to itself.
 #[derive(Debug, Default)]
 pub struct Accepted {
     pub session_present: bool,

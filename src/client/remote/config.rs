@@ -14,40 +14,43 @@ pub struct Config {
     pub port: u16,
     /// The version of MQTT that is spoken. Default 5.
     pub protocol: Protocol,
-    /// MQTT client id; unique among the broker's clients, and the same at the next start, so that the node finds its session
-    /// and what waits there for it.
+    /// MQTT client id; unique among the broker's clients, and the same at the next
+    /// start, so that the node finds its session and what waits there for it.
     pub client_id: String,
     /// User name and password, where the broker wants them.
     pub credentials: Option<(String, String)>,
     /// TLS; none for plain TCP.
     pub tls: Option<Tls>,
-    /// How long the broker keeps the session of a node that is away; zero for no session. A 3.1.1 broker decides for itself.
-    /// Default one hour.
+    /// How long the broker keeps the session of a node that is away; zero for no
+    /// session. A 3.1.1 broker decides for itself. Default one hour.
     pub session_expiry: Duration,
     /// The group whose members share the requests: filters are subscribed to as `$share/GROUP/FILTER`.
     pub share_group: Option<String>,
     /// Which part of the devices is this node's. Default all.
     pub partition: Option<Partition>,
-    /// How often the broker is asked whether it is there, and how long it may hear nothing of this node; in whole seconds.
-    /// Default 30 s.
+    /// How often the broker is asked whether it is there, and how long it may hear
+    /// nothing of this node; in whole seconds. Default 30 s.
     pub keep_alive: Duration,
     /// The longest wait between two attempts to connect. Default 30 s.
     pub reconnect_wait_max: Duration,
-    /// How long the connection's thread, or the intake of a deployment, may make no progress until
-    /// [`Client::stalled`](crate::client::Client::stalled) says so. That the broker is away is something else. Default 10 s.
+    /// How long the connection's thread, or the intake of a deployment, may make no
+    /// progress until [`Client::stalled`](crate::client::Client::stalled) says so. That
+    /// the broker is away is something else. Default 10 s.
     pub stalled_after: Duration,
     /// The largest packet that is accepted, in bytes. Default 1 MiB.
     pub packet_bytes_max: u32,
-    /// The most received requests that are not acknowledged, which is until their answers are. The broker keeps further ones
-    /// back. Default 4,096.
+    /// The most received requests that are not acknowledged, which is until their
+    /// answers are. The broker keeps further ones back. Default 4,096.
     pub receive_max: u16,
     /// The most received requests that wait for the intake of each deployment. Default 16,384.
     pub inbox_messages_max: usize,
-    /// The most bytes that received requests take while they wait for the intake of a deployment. Default 64 MiB.
+    /// The most bytes that received requests take while they wait for the intake of a
+    /// deployment. Default 64 MiB.
     pub inbox_bytes_max: usize,
     /// The most answers that wait to be sent. Default 65,536.
     pub outbox_messages_max: usize,
-    /// The most bytes that answers take which wait to be sent, or are sent and not acknowledged by the broker. Default 64 MiB.
+    /// The most bytes that answers take which wait to be sent, or are sent and not
+    /// acknowledged by the broker. Default 64 MiB.
     pub outbox_bytes_max: usize,
 }
 
@@ -102,8 +105,8 @@ impl Config {
         !self.session_expiry.is_zero()
     }
 
-    /// Whether what is still at the broker is for others once this node stops, or for nobody. Otherwise it waits for this
-    /// node's next start.
+    /// Whether what is still at the broker is for others once this node stops, or for
+    /// nobody. Otherwise it waits for this node's next start.
     pub(super) fn leaves_for_good(&self) -> bool {
         self.share_group.is_some() || !self.keeps_session()
     }

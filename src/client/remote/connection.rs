@@ -1,4 +1,5 @@
-//! One connection, from the broker's acceptance to its end: reads and writes at the same time, and hands messages on.
+//! One connection, from the broker's acceptance to its end: reads and writes at the
+//! same time, and hands messages on.
 
 use std::time::{Duration, Instant};
 
@@ -19,7 +20,8 @@ use crate::mqtt::{Qos, Settlement};
 const PUBLISH_BATCH_MAX: usize = 256;
 /// The longest wait for the last words to leave.
 const GOODBYE_WAIT_MAX: Duration = Duration::from_secs(1);
-/// After this long a connection with messages whose answers were lost is made anew, so that the broker delivers them again.
+/// After this long a connection with messages whose answers were lost is made anew,
+/// so that the broker delivers them again.
 const FETCH_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// How a connection ended.

@@ -29,7 +29,8 @@ pub(super) struct Link {
     /// Filters asked for on this connection.
     pub subscribed: Vec<String>,
     pub suback: Option<(u16, Vec<String>)>,
-    /// Which version of the routes these subscriptions are of; none while an answer to one of them is still to be seen to.
+    /// Which version of the routes these subscriptions are of; none while an answer to
+    /// one of them is still to be seen to.
     pub routes_seen: Option<usize>,
     pub unsuback: Option<u16>,
     pub is_refused: bool,
@@ -45,8 +46,8 @@ pub(super) struct Link {
     pub leave_at: Option<Instant>,
 }
 
-/// Unsubscribed, but the broker may have messages for us that it has queued before: they all come when we acknowledge, and
-/// none is left when one round of asking brings none.
+/// Unsubscribed, but the broker may have messages for us that it has queued before: they
+/// all come when we acknowledge, and none is left when one round of asking brings none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Drain {
     No,
@@ -127,7 +128,8 @@ pub(super) enum Written {
     All,
 }
 
-/// Writes some of `output`; flushes when nothing is left of it. May be dropped half way: nothing is written twice or lost.
+/// Writes some of `output`; flushes when nothing is left of it. May be dropped half
+/// way: nothing is written twice or lost.
 pub(super) async fn write(
     writer: &mut WriteHalf<Box<dyn Stream>>,
     output: &mut BytesMut,

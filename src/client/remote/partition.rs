@@ -1,4 +1,5 @@
-//! Which of several nodes has a device, by a hash of its topic level. The hash is a promise: docs/cluster.md spells it out.
+//! Which of several nodes has a device, by a hash of its topic level. The hash is a
+//! promise: docs/cluster.md spells it out.
 
 use std::fmt;
 use std::str::FromStr;
@@ -21,16 +22,18 @@ pub const PARTS_MAX: u64 = 1_024;
 pub struct NotAPartition(String);
 
 impl Partition {
-    /// Whether this part has the device whose level in its topic is `level`: 64-bit FNV-1a of the level's bytes, its two halves
-    /// combined by exclusive or, modulo the number of parts, is one less than the part's number.
+    /// Whether this part has the device whose level in its topic is `level`: 64-bit
+    /// FNV-1a of the level's bytes, its two halves combined by exclusive or, modulo the
+    /// number of parts, is one less than the part's number.
     pub fn has(self, level: &str) -> bool {
-        // The low bits alone are a mere parity of the names' low bits: two parts would not share `s11`, `s22`, `s33`.
+        // The low bits alone are a mere parity of the names' low bits: two parts would not
+        // share `s11`, `s22`, `s33`.
         let hash = fnv_1a(level.as_bytes());
         ((hash >> 32) ^ (hash & 0xffff_ffff)) % self.parts == self.number - 1
     }
 
-    /// The same for a topic that `filter` matches; the device's level is where the filter's first `+` is. What matches a
-    /// filter without one belongs to the first part.
+    /// The same for a topic that `filter` matches; the device's level is where the
+    /// filter's first `+` is. What matches a filter without one belongs to the first part.
     pub fn has_topic(self, filter: &str, topic: &str) -> bool {
         match filter.split('/').zip(topic.split('/')).find(|(filter, _)| *filter == "+") {
             Some((_, level)) => self.has(level),

@@ -9,7 +9,8 @@ use crate::mqtt::{Message, Properties};
 /// What a message takes beside its parts: itself in a queue, and its parts' allocations.
 const MESSAGE_BYTES: usize = size_of::<Waiting>() + 64;
 
-/// A queue for so many messages, which together take so many bytes. A message that takes more than that alone is let in where there is no other.
+/// A queue for so many messages, which together take so many bytes. A message that
+/// takes more than that alone is let in where there is no other.
 pub fn queue(messages_max: usize, bytes_max: usize) -> (Sender, Receiver) {
     let (sender, receiver) = mpsc::channel(messages_max);
     let bytes_max = bytes_max.min(Semaphore::MAX_PERMITS);
@@ -70,7 +71,8 @@ impl Sender {
         })
     }
 
-    /// Whether so many messages fit and half of the queue is free beside them, for others may fill it meanwhile.
+    /// Whether so many messages fit and half of the queue is free beside them, for
+    /// others may fill it meanwhile.
     pub fn has_ample_room_for(&self, messages: usize) -> bool {
         self.sender.capacity() >= messages + self.messages_max / 2
             && self.room.available_permits() >= self.bytes_max / 2
@@ -86,7 +88,8 @@ impl Sender {
 pub struct Receiver(mpsc::Receiver<Waiting>);
 
 impl Receiver {
-    /// Up to `batch_max` messages with the room that they take; waits for the first one. How many came: none at the end.
+    /// Up to `batch_max` messages with the room that they take; waits for the first one.
+    /// How many came: none at the end.
     pub async fn recv_many(&mut self, batch: &mut Vec<Waiting>, batch_max: usize) -> usize {
         self.0.recv_many(batch, batch_max).await
     }

@@ -115,8 +115,8 @@ impl Driver {
                     if acknowledge == Acknowledge::OnReceipt {
                         message.receipt.take().into_iter().for_each(Receipt::settle);
                     }
-                    // The intake only drains and never waits for us, so this waits for it at most a moment. A conversation
-                    // that has just ended leaves the message to the broker, with its receipt.
+                    // The intake only drains and never waits for us, so this waits for it at most a moment.
+                    // A conversation that has just ended leaves the message to the broker, with its receipt.
                     let _is_ended = !receiver.send(message).await;
                 }
                 // Each receiver has a receipt of its own; ours is one too many.

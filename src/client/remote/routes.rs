@@ -53,8 +53,8 @@ impl Routes {
     /// Adds a conversation.
     ///
     /// # Errors
-    /// When a filter overlaps another conversation's without being the same: the broker may then send a message twice,
-    /// and nobody could tell the copies from two requests.
+    /// When a filter overlaps another conversation's without being the same: the broker
+    /// may then send a message twice, and nobody could tell the copies from two requests.
     pub fn add(
         &self,
         name: &str,

@@ -1,5 +1,5 @@
-//! What an MQTT session is on our side, without any I/O: messages that the broker has not acknowledged, messages that we have
-//! not acknowledged, and in which order both go.
+//! What an MQTT session is on our side, without any I/O: messages that the broker has
+//! not acknowledged, messages that we have not acknowledged, and in which order both go.
 
 use std::collections::{HashSet, VecDeque};
 
@@ -41,8 +41,8 @@ pub enum Sending<'a> {
 }
 
 impl Session {
-    /// A connection begins. Everything unacknowledged is sent again, in its order; in a new session it is sent as new, so that
-    /// it is not lost with the old one.
+    /// A connection begins. Everything unacknowledged is sent again, in its order; in a
+    /// new session it is sent as new, so that it is not lost with the old one.
     pub fn connected(&mut self, window: usize, is_resumed: bool) {
         self.window = window.max(1);
         self.under_way = 0;
@@ -75,7 +75,8 @@ impl Session {
         if self.under_way < self.outgoing.len() { 0 } else { self.window.saturating_sub(self.outgoing.len()) }
     }
 
-    /// Keeps a message of QoS 1 or 2 until it is acknowledged; returns its packet id. There must be [`room`](Self::room).
+    /// Keeps a message of QoS 1 or 2 until it is acknowledged; returns its packet id.
+    /// There must be [`room`](Self::room).
     pub fn publish(&mut self, message: impl Into<Waiting>) -> (u16, &Message) {
         let id = self.new_id();
         self.ids.insert(id);

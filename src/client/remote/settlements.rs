@@ -1,4 +1,5 @@
-//! What has become of received messages: told by whoever holds their receipts, read by the connection's thread.
+//! What has become of received messages: told by whoever holds their receipts, read
+//! by the connection's thread.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -6,8 +7,8 @@ use tokio::sync::Notify;
 
 use crate::mqtt::{Receipt, Settlement};
 
-/// The settlements that nobody has read. Which connection a message came on does not matter here: it is acknowledged where the
-/// broker has delivered it last, and nowhere if the broker does not deliver it again.
+/// The settlements that nobody has read. Which connection a message came on does not matter here: it is
+/// acknowledged where the broker has delivered it last, and nowhere if the broker does not deliver it again.
 pub struct Settlements {
     /// Each received message ends once, so there are never more of them than receipts.
     ended: Mutex<Vec<(u64, Settlement)>>,

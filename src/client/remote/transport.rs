@@ -72,8 +72,8 @@ impl Dialer {
         Ok(Self { tls: Some(Secure { settings, name, config }) })
     }
 
-    /// Connects. The files of TLS are read anew for each connection, so that a renewed certificate needs no restart; where
-    /// they cannot be used, those read before are.
+    /// Connects. The files of TLS are read anew for each connection, so that a renewed
+    /// certificate needs no restart; where they cannot be used, those read before are.
     pub async fn dial(&mut self, config: &Config) -> Result<Box<dyn Stream>, Failure> {
         let socket = TcpStream::connect((config.host.as_str(), config.port))
             .await

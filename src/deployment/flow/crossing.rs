@@ -1,7 +1,8 @@
-//! The way through a simulated network that is more than a constant latency: messages may be lost, and may arrive twice.
+//! The way through a simulated network that is more than a constant latency:
+//! messages may be lost, and may arrive twice.
 //!
-//! A copy that the network makes is a request of its own from there on, counted as received and ended like any other: the ledger
-//! says what the far end saw.
+//! A copy that the network makes is a request of its own from there on, counted as
+//! received and ended like any other: the ledger says what the far end saw.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;

@@ -1,5 +1,6 @@
-//! Answers that leave the delay line: a few are published by the line's own thread, for another one is slower to wake; many by another,
-//! because encoding and publishing thousands takes milliseconds, and others become due meanwhile.
+//! Answers that leave the delay line: a few are published by the line's own thread,
+//! for another one is slower to wake; many by another, because encoding and
+//! publishing thousands takes milliseconds, and others become due meanwhile.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

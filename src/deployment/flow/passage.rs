@@ -11,7 +11,8 @@ use crate::network::{Delay, DelayLine, Link, LinkProfile, Profile, Shape};
 
 /// What lies between a deployment's sensors and its model.
 pub struct Passage {
-    /// Whether the delay line runs. Before it does, messages go straight on, and this is all that they ask for.
+    /// Whether the delay line runs. Before it does, messages go straight on, and this is
+    /// all that they ask for.
     is_simulated: AtomicBool,
     /// Read for a batch of messages at a time; written when the network is exchanged.
     in_force: RwLock<InForce>,
@@ -27,13 +28,15 @@ pub struct InForce {
 
 /// How messages pass.
 pub enum Course {
-    /// All with the same latency, in order. Only at the start, when nothing can be under way with another one.
+    /// All with the same latency, in order. Only at the start, when nothing can be under
+    /// way with another one.
     Constant(Duration),
     Shaped(Crossing),
 }
 
 impl Passage {
-    /// A passage through `profile`, of at most `in_flight_max` messages at a time, which is as many requests as the intake admits.
+    /// A passage through `profile`, of at most `in_flight_max` messages at a time, which
+    /// is as many requests as the intake admits.
     pub fn new(profile: &Profile, in_flight_max: usize) -> Self {
         let course = match profile.shape() {
             Some(shape) => Course::Shaped(Crossing::new(shape)),
@@ -60,14 +63,15 @@ impl Passage {
         &self.line
     }
 
-    /// The network in force. It stays so while this is held: whoever decides about messages holds it until they are on the line.
+    /// The network in force. It stays so while this is held: whoever decides about
+    /// messages holds it until they are on the line.
     pub fn in_force(&self) -> RwLockReadGuard<'_, InForce> {
         // No code that can panic runs under the lock when it is written.
         self.in_force.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts `profile` in force, and returns how often the network has been exchanged now. What is under way stays under way as it
-    /// was decided, and nothing of the same device arrives before it.
+    /// Puts `profile` in force, and returns how often the network has been exchanged now. What is
+    /// under way stays under way as it was decided, and nothing of the same device arrives before it.
     pub fn exchange(&self, profile: &Profile) -> u64 {
         let shape = profile.shape().map_or_else(|| Arc::new(constant(profile)), Arc::clone);
         let mut in_force = self.in_force.write().unwrap_or_else(PoisonError::into_inner);

@@ -1,4 +1,5 @@
-//! The dispatcher: one thread that sends the legs which follow from others, and looks at requests whose time has come.
+//! The dispatcher: one thread that sends the legs which follow from others, and
+//! looks at requests whose time has come.
 
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};

@@ -1,4 +1,5 @@
-//! A junction with its flows and threads against random schedules: every request ends once, whatever becomes of its legs.
+//! A junction with its flows and threads against random schedules: every request
+//! ends once, whatever becomes of its legs.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};

@@ -45,8 +45,8 @@ pub enum FleetError {
 }
 
 impl Fleet {
-    /// The devices of `scenario`; `recordings` has the rows of every recorded sensor, in the order of all sensors. Where the scenario
-    /// has a load, every device has an equal share of it.
+    /// The devices of `scenario`; `recordings` has the rows of every recorded sensor, in the order
+    /// of all sensors. Where the scenario has a load, every device has an equal share of it.
     ///
     /// # Errors
     /// [`FleetError`] when there is no sensor, an id cannot be one or is there twice, or rows have no times.
@@ -97,7 +97,8 @@ fn device_ids(sensors: &[Sensor]) -> Result<Vec<Arc<str>>, FleetError> {
     Ok(ids)
 }
 
-/// The same sensors, `devices` of them in all, in the shares that they have now; one whose share is less than a device may have none.
+/// The same sensors, `devices` of them in all, in the shares that they have now; one
+/// whose share is less than a device may have none.
 pub fn with_devices(sensors: &[Sensor], devices: u32) -> Vec<Sensor> {
     let all: u64 = sensors.iter().map(|sensor| u64::from(sensor.count)).sum();
     let (mut before, mut given) = (0, 0);

@@ -1,7 +1,7 @@
 //! What is asked: the features of every request, made before anything is timed.
 //!
-//! Simulating a bearing takes longer than many a model does, and would disturb what is measured. So a bounded number of windows is
-//! simulated beforehand, and they come again where an experiment has more requests.
+//! Simulating a bearing takes longer than many a model does, and would disturb what is measured. So a bounded
+//! number of windows is simulated beforehand, and they come again where an experiment has more requests.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -43,8 +43,8 @@ pub struct Due {
     pub row: u32,
 }
 
-/// Every request of an experiment in the order in which they are due. The same seed gives the same; memory grows with devices, not with
-/// requests.
+/// Every request of an experiment in the order in which they are due. The same seed
+/// gives the same; memory grows with devices, not with requests.
 pub struct Timetable<'a> {
     groups: &'a [Group],
     arrivals: Arrivals,

@@ -4,8 +4,8 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
-/// The order of the placements for one input after the other: shuffled, so that none is always first and whatever comes with being first
-/// or last is shared by all.
+/// The order of the placements for one input after the other: shuffled, so that none
+/// is always first and whatever comes with being first or last is shared by all.
 pub struct Turns {
     rng: ChaCha8Rng,
     order: Vec<usize>,

@@ -7,7 +7,8 @@ use super::placement::latency_ms;
 use super::selection::Chosen;
 use crate::lab::statistics::{Confusion, Proportion, Samples, detection_delay, roc_auc};
 
-/// How right a placement's decisions are. Requests without a result decide nothing, and count in `anomalies_unanswered` alone.
+/// How right a placement's decisions are. Requests without a result decide nothing,
+/// and count in `anomalies_unanswered` alone.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Accuracy {
     /// Decisions against the truth.
@@ -20,16 +21,16 @@ pub struct Accuracy {
     pub detection: Option<DetectionFindings>,
 }
 
-/// How soon anomalies were found: one for each device and repeat that has one, from the first request that the truth calls an
-/// anomaly on.
+/// How soon anomalies were found: one for each device and repeat that has one, from
+/// the first request that the truth calls an anomaly on.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct DetectionFindings {
     /// How many there were.
     pub anomalies: usize,
     /// How many of them an alarm followed.
     pub found: usize,
-    /// From when the first anomalous request was due to when the first alarm arrived, in seconds: mean, median and greatest of
-    /// those that were found.
+    /// From when the first anomalous request was due to when the first alarm arrived, in
+    /// seconds: mean, median and greatest of those that were found.
     pub delay_s: Option<[f64; 3]>,
     /// Alarms of those devices before the anomaly began.
     pub false_alarms_before: usize,
@@ -58,7 +59,8 @@ impl Accuracy {
         })
     }
 
-    /// The share of all anomalies that were found, those without a result included; nothing without an anomaly.
+    /// The share of all anomalies that were found, those without a result included;
+    /// nothing without an anomaly.
     pub fn recall_of_all(&self) -> Option<Proportion> {
         let Confusion { true_positives, false_negatives, .. } = self.confusion;
         let all = true_positives + false_negatives + self.anomalies_unanswered;

@@ -1,4 +1,5 @@
-//! The answer in a sentence, and what has to be said beside it. Computed from the findings: it says no more than they do.
+//! The answer in a sentence, and what has to be said beside it. Computed from the
+//! findings: it says no more than they do.
 
 mod single;
 mod sweep;

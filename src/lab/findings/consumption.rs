@@ -19,8 +19,9 @@ pub struct Consumption {
     pub request_bytes: u64,
     /// The same of answers.
     pub answer_bytes: u64,
-    /// Those of both that a simulated network carried; at a placement without a network none did. A hybrid's legs are reckoned from
-    /// where and why each result was made: one that is not the result's counts as much as the one that is.
+    /// Those of both that a simulated network carried; at a placement without a network
+    /// none did. A hybrid's legs are reckoned from where and why each result was made:
+    /// one that is not the result's counts as much as the one that is.
     pub network_bytes: u64,
     /// Processor time of the placement's own threads; nothing when it is not known of every repeat.
     pub cpu: Option<Duration>,

@@ -7,7 +7,8 @@ use crate::lab::comparison::difference;
 use crate::lab::observation::Observation;
 use crate::lab::statistics::{Difference, Proportion, Samples, disagreements, ks_distance};
 
-/// A placement against the first. Differences are its own figures less the first's, over pairs of the same point, repeat and input.
+/// A placement against the first. Differences are its own figures less the first's,
+/// over pairs of the same point, repeat and input.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Contrast {
     /// The first placement.

@@ -1,4 +1,5 @@
-//! What plots are drawn from: distributions and courses in time, thinned so that they stay small whatever they are made of.
+//! What plots are drawn from: distributions and courses in time, thinned so that
+//! they stay small whatever they are made of.
 
 use std::time::Duration;
 
@@ -33,7 +34,8 @@ pub fn cdf(latencies: &Samples, sent: usize) -> Vec<(f64, f64)> {
     if sorted.len() <= CDF_STEPS_MAX {
         return (1..=sorted.len()).map(step).collect();
     }
-    // Ranks at equal distances, and as many again that halve the distance to the end, because tails are what is looked for.
+    // Ranks at equal distances, and as many again that halve the distance to the end,
+    // because tails are what is looked for.
     let even = CDF_STEPS_MAX - TAIL_STEPS;
     let mut ranks: Vec<_> = (0..even).map(|at| 1 + at * (sorted.len() - 1) / (even - 1)).collect();
     let mut left = sorted.len() / even;
@@ -46,7 +48,8 @@ pub fn cdf(latencies: &Samples, sent: usize) -> Vec<(f64, f64)> {
     ranks.into_iter().map(step).collect()
 }
 
-/// Steps that are spent on the slowest requests: three quarters to the power of so many reach from a million to one.
+/// Steps that are spent on the slowest requests: three quarters to the power of so
+/// many reach from a million to one.
 const TAIL_STEPS: usize = 50;
 
 /// The first repeat through its time.

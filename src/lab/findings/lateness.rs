@@ -13,17 +13,18 @@ pub struct Lateness {
     pub p99: f64,
     /// All of them.
     pub max: f64,
-    /// Whether the generator made more than [`LATENESS_LATENCY_SHARE_MAX`] of the latency, of the medians or of the 99th percentiles; or
-    /// the load was another than asked for, `p99` being more than [`LATENESS_INTERVAL_SHARE_MAX`] of the mean time from one request
-    /// to the next, and more than [`LATENESS_MEDIAN_SHARE_MAX`] of the median latency.
+    /// Whether the generator made more than [`LATENESS_LATENCY_SHARE_MAX`] of the latency, of
+    /// the medians or of the 99th percentiles; or the load was another than asked for, `p99`
+    /// being more than [`LATENESS_INTERVAL_SHARE_MAX`] of the mean time from one request to
+    /// the next, and more than [`LATENESS_MEDIAN_SHARE_MAX`] of the median latency.
     pub is_considerable: bool,
 }
 
-/// The share of the latency that the generator's lateness may be. To wake up takes a tenth of a millisecond, which is a quarter of the
-/// latency of a small model at the edge and says nothing of the load.
+/// The share of the latency that the generator's lateness may be. To wake up takes a tenth of a millisecond,
+/// which is a quarter of the latency of a small model at the edge and says nothing of the load.
 pub const LATENESS_LATENCY_SHARE_MAX: f64 = 1.0 / 3.0;
-/// The share of the mean time between two requests that the 99th percentile of the lateness may be: from there on, requests come
-/// together that should not.
+/// The share of the mean time between two requests that the 99th percentile of the
+/// lateness may be: from there on, requests come together that should not.
 pub const LATENESS_INTERVAL_SHARE_MAX: f64 = 0.5;
 /// The share of the median latency up to which requests that come together do not matter.
 pub const LATENESS_MEDIAN_SHARE_MAX: f64 = 0.1;

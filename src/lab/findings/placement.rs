@@ -22,8 +22,8 @@ pub struct PlacementFindings {
     pub counts: Counts,
     /// From when requests were due to their answers; of requests with a result alone. Nothing without any.
     pub latency_ms: Option<Summary>,
-    /// The share of all requests, with a result or not, that had a result within so many milliseconds: times and shares, both
-    /// rising, at most [`CDF_STEPS_MAX`](super::CDF_STEPS_MAX).
+    /// The share of all requests, with a result or not, that had a result within so many
+    /// milliseconds: times and shares, both rising, at most [`CDF_STEPS_MAX`](super::CDF_STEPS_MAX).
     pub cdf: Vec<(f64, f64)>,
     /// Where the time of requests with a result went.
     pub stages: Option<StageFindings>,

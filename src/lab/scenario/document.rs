@@ -54,7 +54,8 @@ impl Document {
         Ok(scenario)
     }
 
-    /// The same with other numbers at some keys. Items of a list are found by their `id` or `name`, or by their number from 0.
+    /// The same with other numbers at some keys. Items of a list are found by their `id`
+    /// or `name`, or by their number from 0.
     ///
     /// # Errors
     /// [`ScenarioError`] when there is no number at a key.
@@ -85,7 +86,8 @@ impl Document {
         Ok(changed)
     }
 
-    /// Every combination of what `sweeps` vary, the last of them varying fastest; one empty point without any.
+    /// Every combination of what `sweeps` vary, the last of them varying fastest; one
+    /// empty point without any.
     ///
     /// # Errors
     /// [`ScenarioError`] when there are more than [`SWEEP_POINTS_MAX`].

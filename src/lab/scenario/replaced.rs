@@ -1,8 +1,10 @@
-//! The replaced system's form: `ml_inference`, `network` and `nodes`, with the same keys and the same meaning.
+//! The replaced system's form: `ml_inference`, `network` and `nodes`, with the same
+//! keys and the same meaning.
 //!
-//! There, sensors, a gateway, a broker and the model were processes and containers that a coordinator started. Here a node is all
-//! of them but the sensors. So a sensor becomes a sensor, a placement's `latency_ms` and the links between sensors and gateway
-//! become the placement's network, and everything else is named in a remark.
+//! There, sensors, a gateway, a broker and the model were processes and containers
+//! that a coordinator started. Here a node is all of them but the sensors. So a sensor
+//! becomes a sensor, a placement's `latency_ms` and the links between sensors and
+//! gateway become the placement's network, and everything else is named in a remark.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

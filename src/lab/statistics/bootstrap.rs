@@ -1,14 +1,16 @@
 //! Confidence intervals by resampling.
 //!
-//! - **Mean**: the bias-corrected and accelerated interval (BCa; B. Efron, "Better bootstrap confidence intervals", 1987). What is
-//!   measured one after another is not independent, so blocks of neighbours are drawn, around the end to the beginning (the
-//!   circular block bootstrap; D. N. Politis and J. P. Romano, 1992), as long as the cube root of the number of samples.
-//!   Beyond [`MEAN_GROUPS_MAX`] samples neighbours are averaged first, in groups of one size, and the groups' means are resampled
-//!   in their place. The mean stays what it is, and blocks become longer rather than shorter, so that an interval stays as wide as
-//!   it should be, or becomes a little wider; and its cost stays the same for any number of samples.
-//! - **Quantile**: the percentile interval. A quantile of a resample is one of the samples, or lies between two; which ones follows
-//!   order statistics of uniform numbers, and those are drawn directly from their beta distributions, so that the interval costs
-//!   the same for any number of samples and is that of resampling.
+//! - **Mean**: the bias-corrected and accelerated interval (BCa; B. Efron, "Better bootstrap confidence
+//!   intervals", 1987). What is measured one after another is not independent, so blocks of neighbours are
+//!   drawn, around the end to the beginning (the circular block bootstrap; D. N. Politis and J. P. Romano,
+//!   1992), as long as the cube root of the number of samples. Beyond [`MEAN_GROUPS_MAX`] samples neighbours
+//!   are averaged first, in groups of one size, and the groups' means are resampled in their place. The mean
+//!   stays what it is, and blocks become longer rather than shorter, so that an interval stays as wide as it
+//!   should be, or becomes a little wider; and its cost stays the same for any number of samples.
+//! - **Quantile**: the percentile interval. A quantile of a resample is one of the
+//!   samples, or lies between two; which ones follows order statistics of uniform
+//!   numbers, and those are drawn directly from their beta distributions, so that the
+//!   interval costs the same for any number of samples and is that of resampling.
 
 use std::borrow::Cow;
 
@@ -34,8 +36,8 @@ pub struct Bootstrap {
     pub level: f64,
     /// What every draw comes from.
     pub seed: u64,
-    /// How many neighbours are drawn at once for a mean; none for the cube root of the number of samples, 1 for samples that
-    /// do not depend on one another.
+    /// How many neighbours are drawn at once for a mean; none for the cube root of the
+    /// number of samples, 1 for samples that do not depend on one another.
     pub block: Option<usize>,
 }
 
@@ -68,7 +70,8 @@ impl Bootstrap {
         self.corrected(&means, mean(&groups), acceleration(&groups, self.block_of(groups.len())))
     }
 
-    /// An interval for the difference of two means, the second less the first, that were measured apart: the percentile interval.
+    /// An interval for the difference of two means, the second less the first, that were
+    /// measured apart: the percentile interval.
     pub fn of_mean_difference(&self, first: &[f64], second: &[f64]) -> Interval {
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
         let first = self.means(&groups(first), &mut rng);
@@ -163,7 +166,8 @@ fn groups(measured: &[f64]) -> Cow<'_, [f64]> {
 
 /// How much the variance of the mean changes with the mean itself, from leaving out one block after another.
 fn acceleration(measured: &[f64], block: usize) -> f64 {
-    // Leaving out a block changes the mean by an amount that is proportional to the block's own deviation, whatever the block.
+    // Leaving out a block changes the mean by an amount that is proportional to the
+    // block's own deviation, whatever the block.
     let whole = mean(measured);
     let deviations = measured.chunks(block).map(|block| {
         block.iter().map(|sample| sample - whole).sum::<f64>() / (measured.len() - block.len()).max(1) as f64
@@ -240,7 +244,8 @@ mod tests {
 
     #[test]
     fn intervals_hold_the_true_value_as_often_as_they_say() {
-        // 95 % of 400 is 380, with a standard deviation of 4.4; bootstrap intervals of 150 skewed samples are a little short.
+        // 95 % of 400 is 380, with a standard deviation of 4.4; bootstrap intervals of 150
+        // skewed samples are a little short.
         let mean = coverage(400, exponential, |bootstrap, samples| bootstrap.of_mean(&samples), 1.0);
         assert!((362..=395).contains(&mean), "{mean}");
         let quantile =
@@ -251,7 +256,8 @@ mod tests {
 
     #[test]
     fn neighbours_that_resemble_each_other_widen_the_interval() {
-        // An autoregressive series with a coefficient of 0.6 has a mean twice as uncertain as its samples suggest.
+        // An autoregressive series with a coefficient of 0.6 has a mean twice as uncertain
+        // as its samples suggest.
         let series = |rng: &mut ChaCha8Rng| {
             let mut last = 0.0;
             let next = |_| {

@@ -40,8 +40,8 @@ impl Confusion {
         ratio(self.true_positives, self.true_positives + self.false_negatives)
     }
 
-    /// The harmonic mean of both (C. J. van Rijsbergen, Information Retrieval, 1979); nothing when there was neither an alarm nor an
-    /// anomaly.
+    /// The harmonic mean of both (C. J. van Rijsbergen, Information Retrieval, 1979);
+    /// nothing when there was neither an alarm nor an anomaly.
     pub fn f1(self) -> Option<f64> {
         let wrong = self.false_positives + self.false_negatives;
         ratio(2 * self.true_positives, 2 * self.true_positives + wrong)
@@ -52,9 +52,10 @@ fn ratio(part: usize, whole: usize) -> Option<f64> {
     (whole > 0).then(|| part as f64 / whole as f64)
 }
 
-/// The area under the receiver operating characteristic: how probable it is that an anomaly scores higher than what is none,
-/// equal scores counting half. By the rank sum of Mann and Whitney with mean ranks for ties (J. A. Hanley and B. J. McNeil, 1982).
-/// Nothing when only one kind is there, or a score is not a number.
+/// The area under the receiver operating characteristic: how probable it is that an
+/// anomaly scores higher than what is none, equal scores counting half. By the rank
+/// sum of Mann and Whitney with mean ranks for ties (J. A. Hanley and B. J. McNeil,
+/// 1982). Nothing when only one kind is there, or a score is not a number.
 pub fn roc_auc(scores: &[(f64, bool)]) -> Option<f64> {
     let mut sorted = scores.to_vec();
     if sorted.iter().any(|(score, _)| score.is_nan()) {
@@ -93,8 +94,9 @@ pub struct Detection {
     pub false_alarms: usize,
 }
 
-/// How long after its `onset` an anomaly was found: `decisions` are a device's, each with its time, times rising. An alarm counts
-/// once `consecutive` decisions in a row, at least 1, are alarms; its time is that of the last of them.
+/// How long after its `onset` an anomaly was found: `decisions` are a device's, each
+/// with its time, times rising. An alarm counts once `consecutive` decisions in a
+/// row, at least 1, are alarms; its time is that of the last of them.
 pub fn detection_delay(decisions: &[(f64, bool)], onset: f64, consecutive: usize) -> Detection {
     let (mut in_a_row, mut detection) = (0, Detection { delay: None, false_alarms: 0 });
     for (at, is_alarm) in decisions {

@@ -28,8 +28,9 @@ pub enum Verdict {
 }
 
 impl Difference {
-    /// Compares pairs of what was measured for the same input, in the order of measurement. Differences of at most `margin` do not
-    /// matter, such as the resolution of a clock. Nothing when there are no pairs or one is not finite.
+    /// Compares pairs of what was measured for the same input, in the order of
+    /// measurement. Differences of at most `margin` do not matter, such as the
+    /// resolution of a clock. Nothing when there are no pairs or one is not finite.
     pub fn paired(pairs: &[(f64, f64)], margin: f64, bootstrap: &Bootstrap) -> Option<Self> {
         let differences: Vec<_> = pairs.iter().map(|(first, second)| second - first).collect();
         if differences.is_empty() || !differences.iter().all(|difference| difference.is_finite()) {
@@ -40,8 +41,8 @@ impl Difference {
         Some(Self { pairs: Some(pairs.len()), mean: mean(&differences), interval, verdict })
     }
 
-    /// Compares what was measured for different inputs: the difference of the means, each resampled on its own. It takes many more
-    /// samples to find the same difference.
+    /// Compares what was measured for different inputs: the difference of the means, each
+    /// resampled on its own. It takes many more samples to find the same difference.
     pub fn unpaired(first: &Samples, second: &Samples, margin: f64, bootstrap: &Bootstrap) -> Self {
         let interval = bootstrap.of_mean_difference(first.measured(), second.measured());
         let verdict = Verdict::of(interval, margin);

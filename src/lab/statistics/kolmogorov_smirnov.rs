@@ -2,8 +2,8 @@
 
 use super::samples::Samples;
 
-/// The two-sample Kolmogorov-Smirnov distance: the greatest difference between the shares of both that are at most some value.
-/// Between 0 and 1.
+/// The two-sample Kolmogorov-Smirnov distance: the greatest difference between the
+/// shares of both that are at most some value. Between 0 and 1.
 pub fn ks_distance(one: &Samples, other: &Samples) -> f64 {
     let (one, other) = (one.sorted(), other.sorted());
     let (mut i, mut j, mut distance) = (0, 0, 0.0_f64);

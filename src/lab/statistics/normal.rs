@@ -5,7 +5,8 @@ pub fn cdf(z: f64) -> f64 {
     libm::erfc(-z / std::f64::consts::SQRT_2) / 2.0
 }
 
-/// The value that is not exceeded with probability `p`, by halving; exact to some 1e-12. `p` outside (0, 1) is cut to it.
+/// The value that is not exceeded with probability `p`, by halving; exact to some
+/// 1e-12. `p` outside (0, 1) is cut to it.
 pub fn quantile(p: f64) -> f64 {
     let (mut low, mut high) = (-Z_MAX, Z_MAX);
     for _ in 0..HALVINGS {

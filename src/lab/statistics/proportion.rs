@@ -18,8 +18,8 @@ impl Proportion {
         self.cases as f64 / self.all as f64
     }
 
-    /// E. B. Wilson's score interval, "Probable inference, the law of succession, and statistical inference", 1927, which is
-    /// sound for few cases and for none.
+    /// E. B. Wilson's score interval, "Probable inference, the law of succession, and
+    /// statistical inference", 1927, which is sound for few cases and for none.
     pub fn interval(self, level: f64) -> Interval {
         if self.all == 0 {
             return Interval { low: 0.0, high: 1.0 };

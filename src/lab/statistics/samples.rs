@@ -67,8 +67,9 @@ impl Samples {
         (squares / (self.count().max(2) - 1) as f64).sqrt()
     }
 
-    /// The quantile for a share in `[0, 1]`: linear between the two samples next to it. Definition 7 of R. J. Hyndman and Y. Fan,
-    /// "Sample quantiles in statistical packages", 1996, which R, NumPy and spreadsheets use.
+    /// The quantile for a share in `[0, 1]`: linear between the two samples next to it.
+    /// Definition 7 of R. J. Hyndman and Y. Fan, "Sample quantiles in statistical
+    /// packages", 1996, which R, NumPy and spreadsheets use.
     pub fn quantile(&self, share: f64) -> f64 {
         let (below, weight) = position(self.count(), share);
         let at = |index: usize| self.sorted.get(index).or(self.sorted.last()).copied().unwrap_or(f64::NAN);

@@ -18,8 +18,8 @@ impl CostModel {
         self.per_batch.saturating_add(self.per_row.saturating_mul(rows))
     }
 
-    /// The model closest to measured passes, each a number of rows and its time, by least squares; neither part is below zero.
-    /// Nothing without a measurement.
+    /// The model closest to measured passes, each a number of rows and its time, by
+    /// least squares; neither part is below zero. Nothing without a measurement.
     pub fn fit(measured: &[(usize, Duration)]) -> Option<Self> {
         let count = measured.len() as f64;
         let sums = measured

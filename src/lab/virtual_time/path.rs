@@ -2,20 +2,20 @@
 
 use std::time::Duration;
 
-/// How many quantiles stand for measured samples: every two-hundredth. Between the last two of fewer the slowest request of all would make
-/// many slow ones, and the mean longer by a tenth.
+/// How many quantiles stand for measured samples: every two-hundredth. Between the last two of
+/// fewer the slowest request of all would make many slow ones, and the mean longer by a tenth.
 const STEPS: usize = 200;
 
-/// How long requests are on the way between client and model, simulated networks, queue and forward pass not counted: a distribution by
-/// its quantiles, between which it is linear.
+/// How long requests are on the way between client and model, simulated networks, queue and
+/// forward pass not counted: a distribution by its quantiles, between which it is linear.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Path {
     quantiles: Vec<Duration>,
 }
 
 impl Path {
-    /// The distribution with these quantiles, at equal distances from the least to the most; one is a constant, none is no time. They are
-    /// sorted.
+    /// The distribution with these quantiles, at equal distances from the least to the
+    /// most; one is a constant, none is no time. They are sorted.
     pub fn new(mut quantiles: Vec<Duration>) -> Self {
         quantiles.sort_unstable();
         Self { quantiles }

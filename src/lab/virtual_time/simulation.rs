@@ -21,8 +21,9 @@ use crate::inference::Site;
 use crate::lab::experiment::{Due, Timetable};
 use crate::network::{Direction, Lost};
 
-/// Simulates `experiment` and hands out what became of each request as soon as that is known. `score` is what the model of a site says
-/// to a request's input; none where that is no number. A placement of one site is the edge.
+/// Simulates `experiment` and hands out what became of each request as soon as that
+/// is known. `score` is what the model of a site says to a request's input; none
+/// where that is no number. A placement of one site is the edge.
 pub fn simulate(
     experiment: &Experiment,
     score: &dyn Fn(Site, &Due) -> Option<f32>,
@@ -164,7 +165,8 @@ impl<'a> Simulation<'a> {
         }
     }
 
-    /// Sends the legs of a hybrid that follow from what has happened, and hands out the requests that have ended.
+    /// Sends the legs of a hybrid that follow from what has happened, and hands out the
+    /// requests that have ended.
     fn settle(&mut self, now: Duration) {
         while let Some(meeting) = &mut self.meeting {
             let ((answered, lost), outgoing) = (meeting.take_ends(), meeting.take_outgoing());
@@ -231,7 +233,8 @@ impl<'a> Simulation<'a> {
         }
     }
 
-    /// An answer onto the downlink. Word of a deadline that has passed has no way to go: that is kept where requests come in.
+    /// An answer onto the downlink. Word of a deadline that has passed has no way to go:
+    /// that is kept where requests come in.
     fn send_back(&mut self, now: Duration, leg: Leg) {
         if leg.end == End::Expired {
             return self.come_back(now, now, leg);

@@ -15,7 +15,8 @@ fn every(devices: u32, rate_hz: f64) -> Group {
     Group { devices, pace: Pace::Every { rate_hz } }
 }
 
-/// One worker that takes one request after the other, 1 ms each, and `devices` that together send `load` of what it can do.
+/// One worker that takes one request after the other, 1 ms each, and `devices` that
+/// together send `load` of what it can do.
 fn experiment(devices: u32, load: f64, duration_s: u64) -> Experiment {
     Experiment {
         groups: vec![every(devices, load * 1_000.0 / f64::from(devices))],
@@ -55,7 +56,8 @@ fn mean_s(records: &[Record], of: impl Fn(&Record) -> Duration) -> f64 {
 
 #[test]
 fn waiting_is_what_queueing_theory_says() {
-    // M/D/1: the mean wait is D * rho / (2 (1 - rho)), by Pollaczek and Khinchine (L. Kleinrock, Queueing Systems 1, 1975).
+    // M/D/1: the mean wait is D * rho / (2 (1 - rho)), by Pollaczek and Khinchine (L.
+    // Kleinrock, Queueing Systems 1, 1975).
     for (load, tolerance) in [(0.3, 0.03), (0.6, 0.04), (0.8, 0.08)] {
         let (records, totals) = records(&experiment(100, load, 120));
         let expected_s = 1e-3 * load / (2.0 * (1.0 - load));

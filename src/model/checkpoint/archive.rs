@@ -1,4 +1,5 @@
-//! The zip archive that PyTorch writes since 1.6, and that TorchScript always was: `NAME/data.pkl` and `NAME/data/KEY`.
+//! The zip archive that PyTorch writes since 1.6, and that TorchScript always was:
+//! `NAME/data.pkl` and `NAME/data/KEY`.
 
 use std::borrow::Cow;
 use std::io::{Cursor, Read};
@@ -78,7 +79,8 @@ impl Archive<'_, '_> {
         let entry = self.zip.by_index(index).map_err(|error| damaged(error.to_string()))?;
         let bound = if name.ends_with(".pkl") { "pickle_bytes_max" } else { "tensor_bytes_max" };
         self.limits.check("an entry", bound, entry.size(), bytes_max)?;
-        // The size that the directory states is not to be trusted with memory that the file does not have itself.
+        // The size that the directory states is not to be trusted with memory that the file
+        // does not have itself.
         let expected = entry.size().min(self.file_bytes);
         let mut content = Vec::with_capacity(usize::try_from(expected).unwrap_or(0));
         entry.take(bytes_max + 1).read_to_end(&mut content).map_err(|error| damaged(unreadable(&error)))?;

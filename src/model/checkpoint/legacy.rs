@@ -1,4 +1,5 @@
-//! The format before PyTorch 1.6: five pickles in a row, then the storages' bytes, each after its count of elements.
+//! The format before PyTorch 1.6: five pickles in a row, then the storages' bytes,
+//! each after its count of elements.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -57,7 +58,8 @@ pub(super) fn read(file: &[u8], key: Option<&str>, limits: &Limits) -> Result<Ch
     })
 }
 
-/// Whether the magic number stands where it is written: behind PROTO, perhaps FRAME, and LONG1 with its length.
+/// Whether the magic number stands where it is written: behind PROTO, perhaps FRAME,
+/// and LONG1 with its length.
 fn begins_with_magic(file: &[u8]) -> bool {
     const WITHIN_BYTES: usize = 32;
     file[..file.len().min(WITHIN_BYTES)].windows(MAGIC.len()).any(|window| window == MAGIC)

@@ -35,8 +35,8 @@ pub struct Limits {
     pub tensor_bytes_max: u64,
     /// All tensors together.
     pub total_bytes_max: u64,
-    /// All tensors together, as a multiple of the file's size (beyond the first 64 MiB): tensors may share a storage
-    /// or repeat it, and a small file could ask for any amount that way.
+    /// All tensors together, as a multiple of the file's size (beyond the first 64 MiB): tensors
+    /// may share a storage or repeat it, and a small file could ask for any amount that way.
     pub sharing_factor_max: u64,
 }
 

@@ -256,8 +256,8 @@ impl<'a> Machine<'a, '_> {
         self.push(Value::Object(Box::new(object)))
     }
 
-    /// The entries of a dict that is made of nothing, of another dict, or of a list of pairs, which is how Python 2 pickled an
-    /// `OrderedDict`.
+    /// The entries of a dict that is made of nothing, of another dict, or of a list of
+    /// pairs, which is how Python 2 pickled an `OrderedDict`.
     fn dict_of(&self, args: Id) -> Option<Vec<(Id, Id)>> {
         match self.arena.elements(args)? {
             [] => Some(Vec::new()),

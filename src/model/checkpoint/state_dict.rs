@@ -1,4 +1,5 @@
-//! Finds the sets of tensors in what a pickle built: flat and nested state dicts, whole modules, TorchScript objects.
+//! Finds the sets of tensors in what a pickle built: flat and nested state dicts,
+//! whole modules, TorchScript objects.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -35,7 +36,8 @@ struct Set {
 }
 
 impl Set {
-    /// Key, kind, size and the first names. What is no set of weights, but a loss beside one, is called by its name.
+    /// Key, kind, size and the first names. What is no set of weights, but a loss beside
+    /// one, is called by its name.
     fn describe(&self, arena: &Arena<'_>, limits: &Limits) -> String {
         const NAMES_MAX: usize = 2;
         let count = self.tensors.len();
@@ -148,7 +150,8 @@ struct Walk<'p, 'a> {
 }
 
 impl<'a> Walk<'_, 'a> {
-    /// Every set of tensors below `root`, outermost first. Each container is entered once, however many share it.
+    /// Every set of tensors below `root`, outermost first. Each container is entered
+    /// once, however many share it.
     fn sets(&mut self, root: Id) -> Result<Vec<Set>, Over> {
         let mut sets = Vec::new();
         let mut seen = HashSet::new();
@@ -249,7 +252,8 @@ impl<'a> Walk<'_, 'a> {
     /// Parameters, buffers and modules of a module, by name.
     fn members(&mut self, module: Id) -> Result<Vec<(Cow<'a, str>, Id)>, Over> {
         let Some(state) = state(self.arena, module) else { return Ok(Vec::new()) };
-        // A module may be met again under any number of names, and finding its parts takes a look at each attribute.
+        // A module may be met again under any number of names, and finding its parts takes
+        // a look at each attribute.
         self.steps += self.arena.entries(state).map_or(0, |attributes| attributes.len() as u64);
         self.step()?;
         if is_script(self.arena, module) {
@@ -269,7 +273,8 @@ impl<'a> Walk<'_, 'a> {
         Ok(members)
     }
 
-    /// The texts in a set: a list, or the call `set([...])` of protocols before 4. An attribute's name is short.
+    /// The texts in a set: a list, or the call `set([...])` of protocols before 4. An
+    /// attribute's name is short.
     fn texts(&self, set: Id) -> HashSet<&'a str> {
         let elements = match self.arena.get(set) {
             Value::Object(object) => {
@@ -295,7 +300,8 @@ impl<'a> Walk<'_, 'a> {
         self.limits.check("the number of tensors", "tensors_max", self.tensors, self.limits.tensors_max)
     }
 
-    /// `prefix` and `name` together, unless that is too long: the file may repeat one long key at no cost to itself.
+    /// `prefix` and `name` together, unless that is too long: the file may repeat one
+    /// long key at no cost to itself.
     fn joined(&mut self, prefix: &str, name: &str) -> Result<String, Over> {
         let bytes = (prefix.len() + name.len()) as u64;
         self.limits.check("a name", "name_bytes_max", bytes, self.limits.name_bytes_max)?;
@@ -349,7 +355,8 @@ fn state(arena: &Arena<'_>, id: Id) -> Option<Id> {
     }
 }
 
-/// Whether the class of `id` was compiled by TorchScript: all of its attributes are parameters, buffers or modules.
+/// Whether the class of `id` was compiled by TorchScript: all of its attributes are
+/// parameters, buffers or modules.
 fn is_script(arena: &Arena<'_>, id: Id) -> bool {
     let Value::Object(object) = arena.get(id) else { return false };
     let class = arena.global(object.callee);

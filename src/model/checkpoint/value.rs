@@ -1,4 +1,5 @@
-//! The inert values that a pickle builds, in an arena: they refer to each other by index, so that sharing costs nothing.
+//! The inert values that a pickle builds, in an arena: they refer to each other by
+//! index, so that sharing costs nothing.
 
 use std::fmt;
 

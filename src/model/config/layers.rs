@@ -60,8 +60,8 @@ pub enum Layer {
         /// Whether `{name}.weight` and `{name}.bias` exist.
         affine: bool,
     },
-    /// A convolution over the samples of a sequence, as PyTorch's `Conv1d` with one group and no dilation: weight
-    /// `(outputs, inputs, kernel)`, bias `(outputs)`.
+    /// A convolution over the samples of a sequence, as PyTorch's `Conv1d` with one
+    /// group and no dilation: weight `(outputs, inputs, kernel)`, bias `(outputs)`.
     Conv1d {
         /// The tensors' prefix.
         name: String,
@@ -92,8 +92,8 @@ pub enum Layer {
     /// A sequence as plain features, in the order that the model's layout has.
     Flatten,
     /// An LSTM of one layer and one direction from a state of zeros, as PyTorch's: `{name}.weight_ih_l0`
-    /// `(4 hidden, inputs)`, `{name}.weight_hh_l0` `(4 hidden, hidden)`, `{name}.bias_ih_l0` and `{name}.bias_hh_l0`
-    /// `(4 hidden)`, each with the gates in the order input, forget, cell, output.
+    /// `(4 hidden, inputs)`, `{name}.weight_hh_l0` `(4 hidden, hidden)`, `{name}.bias_ih_l0` and
+    /// `{name}.bias_hh_l0` `(4 hidden)`, each with the gates in the order input, forget, cell, output.
     Lstm {
         /// The tensors' prefix.
         name: String,

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use serde_json::value::RawValue;
 
-/// The line, from 1, of the value at `path` such as `layers[2].in`; of its nearest ancestor when it is absent.
+/// The line, from 1, of the value at `path` such as `layers[2].in`; of its nearest
+/// ancestor when it is absent.
 pub(super) fn line_of(text: &str, path: &str) -> usize {
     let Ok(mut value) = serde_json::from_str::<&RawValue>(text) else { return 1 };
     for step in path.split(['.', '[']).filter(|step| !step.is_empty()) {

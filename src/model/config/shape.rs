@@ -12,7 +12,8 @@ use super::{Layer, Returns};
 pub enum Order {
     /// All samples of the first channel, then those of the second: what PyTorch's convolutions take.
     ChannelsSamples,
-    /// All channels of the first sample, then those of the second: what PyTorch's LSTM takes with `batch_first`.
+    /// All channels of the first sample, then those of the second: what PyTorch's LSTM
+    /// takes with `batch_first`.
     SamplesChannels,
 }
 
@@ -89,8 +90,8 @@ impl fmt::Display for Shape {
     }
 }
 
-/// What `layer` makes of `shape`; absent where it cannot take it: a layer for sequences met a row without an order in
-/// time, or the other way round, or a window is longer than the sequence.
+/// What `layer` makes of `shape`; absent where it cannot take it: a layer for sequences met a row
+/// without an order in time, or the other way round, or a window is longer than the sequence.
 pub(in crate::model) fn shape_after(layer: &Layer, shape: Shape) -> Option<Shape> {
     use Shape::{Flat, Sequence};
     Some(match (layer, shape) {
@@ -111,7 +112,8 @@ pub(in crate::model) fn shape_after(layer: &Layer, shape: Shape) -> Option<Shape
     })
 }
 
-/// How many windows of `kernel` samples there are, `stride` apart, in `samples` with `padding` more on either side.
+/// How many windows of `kernel` samples there are, `stride` apart, in `samples` with
+/// `padding` more on either side.
 pub(in crate::model) fn windows(
     samples: usize,
     kernel: usize,

@@ -18,7 +18,8 @@ const INTERVALS: f64 = 5.0;
 const DECADES_MAX: i32 = 6;
 
 impl Scale {
-    /// An axis from 0, or a logarithmic one where values are far apart. Values that are not finite do not count.
+    /// An axis from 0, or a logarithmic one where values are far apart. Values that are
+    /// not finite do not count.
     pub fn of(values: impl IntoIterator<Item = f64>) -> Self {
         let (mut least, mut most) = (f64::INFINITY, f64::NEG_INFINITY);
         for value in values.into_iter().filter(|value| value.is_finite()) {

@@ -18,7 +18,8 @@ struct Dot {
     f1: f64,
 }
 
-/// Median latency and F1 of every placement at every point, with the Pareto front; nothing where the truth is not known.
+/// Median latency and F1 of every placement at every point, with the Pareto front;
+/// nothing where the truth is not known.
 pub fn accuracy(findings: &Findings, id: &str) -> Option<Markup> {
     let first = findings.points.first()?;
     let mut dots: Vec<_> = findings.points.iter().flat_map(dots_of).collect();

@@ -9,8 +9,8 @@ use crate::lab::words::{self, plain};
 use crate::report::MARKS_DRAWN_MAX;
 use crate::report::drawing::{Frame, SERIES, Scale, line_class, tenths};
 
-/// Median and 95th percentile over time, marks shaded; nothing with fewer than two bins. `marks` are those of the point's first
-/// repeat, with their placements' names.
+/// Median and 95th percentile over time, marks shaded; nothing with fewer than two
+/// bins. `marks` are those of the point's first repeat, with their placements' names.
 pub fn timeline(point: &PointFindings, marks: &[(&Mark, &str)], id: &str) -> Option<Markup> {
     let placements = drawn(point);
     let latencies =

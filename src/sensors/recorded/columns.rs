@@ -38,8 +38,8 @@ impl Columns {
         Self { features: FeatureColumns::Named(names), label: None }
     }
 
-    /// As a person writes them: `a,b,c`, or `first..last` for a range. Blanks around names do not matter; that a
-    /// column exists is checked when a file is opened.
+    /// As a person writes them: `a,b,c`, or `first..last` for a range. Blanks around
+    /// names do not matter; that a column exists is checked when a file is opened.
     pub fn parse(text: &str) -> Self {
         let Some((first, last)) = text.split_once("..") else {
             return Self::named(text.split(',').map(str::trim));

@@ -1,6 +1,7 @@
 //! Rows of a Parquet file, as the text that a CSV would have.
 //!
-//! Read are files without nested columns, plain or compressed with Snappy, which is what most tools write unless told otherwise.
+//! Read are files without nested columns, plain or compressed with Snappy, which is
+//! what most tools write unless told otherwise.
 
 use std::fs::File;
 use std::io::Read;

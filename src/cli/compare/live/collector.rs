@@ -1,4 +1,5 @@
-//! The half that listens: answers are stamped, written and kept until the repeat is over, which is when nothing can come any more.
+//! The half that listens: answers are stamped, written and kept until the repeat is
+//! over, which is when nothing can come any more.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError};
@@ -22,8 +23,8 @@ use crate::cli::requester::{Answer, Requester};
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// Answers taken before it looks at everything else.
 const ANSWERS_BATCH_MAX: usize = 1_024;
-/// How long after the last request answers are waited for at most: what a network holds back in both directions, and some more for the
-/// model.
+/// How long after the last request answers are waited for at most: what a network
+/// holds back in both directions, and some more for the model.
 const LAST_ANSWERS_WAIT_MAX: Duration = Duration::from_secs(2 * DELAY_MAX.as_secs() + 10);
 /// How long the node may do nothing at all with requests that it has, before they are given up.
 const STANDSTILL_MAX: Duration = Duration::from_secs(10);
@@ -60,14 +61,15 @@ pub struct Collector<'a> {
     stage: Stage,
 }
 
-/// How far the repeat is. A fence is a message that this sends to its own connection through the broker: when it is back, so is
-/// everything that the broker had before it.
+/// How far the repeat is. A fence is a message that this sends to its own connection
+/// through the broker: when it is back, so is everything that the broker had before it.
 enum Stage {
     /// Requests are being sent.
     Sending,
     /// The last request is sent; the fence behind it is under way.
     LastRequest { since: Instant },
-    /// The node has every request; it is waited for until it has none. Of each placement, what it has received and has under way.
+    /// The node has every request; it is waited for until it has none. Of each
+    /// placement, what it has received and has under way.
     Draining { since: Instant, seen: Vec<(u64, u64)>, changed_at: Instant },
     /// The node has ended every request; the fence behind its answers is under way or back.
     LastAnswer { since: Instant, is_back: bool },

@@ -29,7 +29,8 @@ pub struct Generator<'a> {
 }
 
 impl Generator<'_> {
-    /// Ends after the last request, or when the other end of `stopped` is gone. Every request is told to `sent`.
+    /// Ends after the last request, or when the other end of `stopped` is gone. Every
+    /// request is told to `sent`.
     pub fn run(self, stopped: &Receiver<()>, sent: &SyncSender<Sent>) -> anyhow::Result<()> {
         let Self { repeat, clock, topics, .. } = &self;
         let mut turns = Turns::new(repeat.scenario.seed, topics.len());

@@ -27,7 +27,8 @@ pub struct Large {
     pub bytes: usize,
 }
 
-/// The message at the head of `input`, if it is too large and so much of it is there that it can be acknowledged.
+/// The message at the head of `input`, if it is too large and so much of it is there
+/// that it can be acknowledged.
 pub fn too_large(input: &[u8], bytes_max: u32) -> Option<Large> {
     let first = *input.first()?;
     let (mut body_bytes, mut header_bytes) = (0, 1);

@@ -55,8 +55,8 @@ impl Asked {
 }
 
 impl Leg {
-    /// What is known of a request whose answer this is, and has arrived at `ended_at` but for what the way through client and broker
-    /// takes.
+    /// What is known of a request whose answer this is, and has arrived at `ended_at`
+    /// but for what the way through client and broker takes.
     pub fn record(&self, made: Option<Made>, ended_at: Duration, path: Duration) -> Record {
         Record {
             number: self.asked.number,

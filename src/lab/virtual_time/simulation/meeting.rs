@@ -1,4 +1,5 @@
-//! Where a hybrid's two sites meet, as in a node: the node's own table of requests under way, on a simulated clock.
+//! Where a hybrid's two sites meet, as in a node: the node's own table of requests
+//! under way, on a simulated clock.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,8 @@ use crate::placement::{Chooser, Ends, LegEnd, Table};
 /// The requests of a hybrid that are under way.
 pub struct Meeting {
     table: Table<Asked>,
-    /// What is simulated begins here: choosing goes by differences of times alone, so it does not matter when that is.
+    /// What is simulated begins here: choosing goes by differences of times alone, so it
+    /// does not matter when that is.
     base: Instant,
     ends: Ends<Asked>,
 }
