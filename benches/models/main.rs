@@ -4,8 +4,9 @@
 //! machine's other work leaves undisturbed. `benches/peers/peers.py` measures the
 //! same models in PyTorch and ONNX Runtime, and the ratios.
 
-#[path = "../../tests/model_support/mod.rs"]
-mod model_support;
+#[path = "../../tests/support/models.rs"]
+#[allow(dead_code, clippy::unwrap_used, reason = "helpers of the tests, of which a part is used here")]
+mod models;
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -13,7 +14,7 @@ use std::time::{Duration, Instant};
 use nearfar::Detector;
 use serde_json::{Value, json};
 
-use self::model_support::{ModelDirectory, f32s};
+use self::models::{ModelDirectory, f32s};
 
 const BATCHES: [usize; 5] = [1, 8, 32, 128, 1024];
 /// Short, so that some rounds fit between two turns of other programs.

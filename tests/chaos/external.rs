@@ -7,10 +7,10 @@ use std::path::Path;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
-use crate::mosquitto::{Mosquitto, mosquitto};
 use crate::proxy::Proxy;
 use crate::sender::Sender;
 use crate::support::MODEL;
+use crate::support::mosquitto::{Mosquitto, mosquitto};
 use crate::support::process::{Process, nearfar};
 use crate::{random, rounds};
 

@@ -2,20 +2,20 @@
 //! acknowledged request has one answer, and none is missing.
 //!
 //! `NEARFAR_CHAOS_ROUNDS` says how many failures there are (3 otherwise), `NEARFAR_CHAOS_SEED` which ones.
-
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as a test does")]
 
-#[path = "../support/mosquitto.rs"]
-mod mosquitto;
-#[path = "../support/mqtt.rs"]
-mod mqtt;
 #[path = "../support/mod.rs"]
 mod support;
 
+/// Nodes with a broker of their own.
 mod embedded;
+/// Nodes on a Mosquitto, both of which fail.
 mod external;
+/// What was asked, acknowledged and answered.
 mod ledger;
+/// A connection that can be cut.
 mod proxy;
+/// Asks, and asks again until there is an answer.
 mod sender;
 
 use rand::SeedableRng;

@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::ledger::Ledger;
-use crate::mqtt::{Client, Connect, Packet};
+use crate::support::mqtt::{Client, Connect, Packet};
 
 /// Requests that it has unacknowledged at most.
 const WINDOW: usize = 16;

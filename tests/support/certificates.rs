@@ -1,6 +1,4 @@
 //! Certificates that a test makes for itself, and a client that speaks TLS with them.
-#![allow(dead_code)] // each test target uses its own part
-#![allow(clippy::unwrap_used)] // helpers of tests fail by panicking
 
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -14,7 +12,7 @@ use tokio_rustls::rustls::{
     ClientConfig, ClientConnection, RootCertStore, StreamOwned, SupportedProtocolVersion,
 };
 
-use crate::mqtt::PATIENCE;
+use super::mqtt::PATIENCE;
 
 /// A TLS client's side of a connection; the handshake happens with the first byte.
 pub type Stream = StreamOwned<ClientConnection, TcpStream>;

@@ -1,5 +1,4 @@
 //! A model that does what the test lets it do, and when.
-#![allow(clippy::unwrap_used, reason = "helpers of tests fail as a test does")]
 
 use std::sync::{Arc, Condvar, Mutex};
 

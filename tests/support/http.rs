@@ -1,10 +1,9 @@
 //! A GET over a connection of its own, as a probe sends it.
-#![allow(dead_code, reason = "every test target uses its own part")]
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
-use super::support::PATIENCE;
+use super::PATIENCE;
 
 /// An answer.
 #[derive(Debug)]

@@ -1,8 +1,19 @@
-//! What the node's tests share: a sensor that speaks MQTT 5 over TCP, and small builders.
-#![allow(dead_code, reason = "every test target uses its own part")]
+//! What tests share, of which each binary includes all of it once. In this file: a sensor that speaks MQTT 5
+//! over TCP, and small builders.
+#![allow(dead_code, reason = "each test binary uses its own part")]
 
+pub mod certificates;
+pub mod experiments;
 pub mod gate;
+pub mod http;
+pub mod models;
+pub mod mosquitto;
+pub mod mqtt;
 pub mod process;
+pub mod prometheus;
+pub mod raw_broker;
+pub mod waiting;
+pub mod websocket;
 
 use std::net::SocketAddr;
 use std::sync::mpsc::{Receiver, sync_channel};

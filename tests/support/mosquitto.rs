@@ -1,7 +1,5 @@
 //! A Mosquitto of a test's own, where one is installed: on a free port of the
 //! loopback interface, with its files in a directory that goes with it.
-#![allow(dead_code, reason = "every test target uses its own part")]
-#![allow(clippy::unwrap_used, reason = "helpers of tests fail as a test does")]
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};

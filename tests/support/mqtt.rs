@@ -1,6 +1,4 @@
 //! A client that says exactly the bytes a test wants said, on a blocking socket.
-#![allow(dead_code)] // each test target uses its own part
-#![allow(clippy::unwrap_used)] // helpers of tests fail by panicking
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};

@@ -1,11 +1,9 @@
 //! A reader for Prometheus' text format, and the rules of Prometheus' own checker.
-#![allow(dead_code, reason = "every test target uses its own part")]
-#![allow(clippy::unwrap_used, reason = "helpers of tests fail as a test does")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
-use super::http_client::get;
+use super::http::get;
 
 /// One metric of a scrape.
 #[derive(Debug, Default)]

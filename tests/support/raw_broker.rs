@@ -1,13 +1,11 @@
 //! A broker that says exactly the bytes a test wants said, to one node at a time.
-#![allow(dead_code, reason = "every test target uses its own part")]
-#![allow(clippy::unwrap_used, reason = "helpers of tests fail as a test does")]
 
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
 use nearfar::client::{Protocol, RemoteConfig};
 
-use crate::mqtt::{Client, PATIENCE, Packet, packet};
+use super::mqtt::{Client, PATIENCE, Packet, packet};
 
 pub struct RawBroker {
     listener: TcpListener,

@@ -1,12 +1,10 @@
 //! A WebSocket client written by hand, so that a test says exactly the frames it wants said.
-#![allow(dead_code)] // each test target uses its own part
-#![allow(clippy::unwrap_used)] // helpers of tests fail by panicking
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
-use crate::mqtt::PATIENCE;
+use super::mqtt::PATIENCE;
 
 pub const CONTINUATION: u8 = 0;
 pub const TEXT: u8 = 1;

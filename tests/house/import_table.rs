@@ -1,0 +1,397 @@
+//! Keeps the import table: which of our modules may use which, and which crates a module must never know.
+//!
+//! The table stands twice, here and in ARCHITECTURE.md, and a test keeps the two equal.
+//! It is a text search, not a compiler: comments are left out, everything else counts.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// What one top-level module may import of ours, and which words must not stand in its code.
+struct Row {
+    module: &'static str,
+    may_import: May,
+    /// Beginnings of identifiers: `candle` covers `candle_core` and `candle_nn`.
+    must_never_know: &'static [&'static str],
+}
+
+/// Which modules may be imported.
+enum May {
+    Only(&'static [&'static str]),
+    AllBut(&'static [&'static str]),
+}
+
+use May::{AllBut, Only};
+
+const TABLE: &[Row] = &[
+    row("inference", Only(&[]), &["tokio", "serde", "candle", "rumqtt", "mqtt"]),
+    row("features", Only(&[]), &["tokio", "serde", "candle", "rumqtt", "mqtt"]),
+    row("mqtt", Only(&[]), &["tokio", "serde", "candle", "rumqtt"]),
+    row("network", Only(&[]), &["tokio", "serde", "candle", "rumqtt", "mqtt"]),
+    row("rate_limit", Only(&[]), &["tokio", "candle", "rumqtt", "mqtt"]),
+    row("suggestion", Only(&[]), &["tokio", "serde", "candle", "rumqtt", "mqtt"]),
+    row("strict_toml", Only(&["suggestion"]), &["tokio", "candle", "rumqtt", "mqtt"]),
+    row("tls", Only(&["text"]), &["serde", "candle", "rumqtt", "clap"]),
+    row("text", Only(&[]), &["tokio", "serde", "candle", "rumqtt", "mqtt"]),
+    row(
+        "placement",
+        Only(&["inference"]),
+        &["tokio", "serde", "candle", "rumqtt", "mqtt", "thread", "Mutex"],
+    ),
+    row(
+        "settings",
+        Only(&["inference", "network", "placement", "strict_toml", "suggestion"]),
+        &["tokio", "serde", "candle", "rumqtt", "mqtt"],
+    ),
+    row("telemetry", Only(&[]), &["tokio", "candle", "mqtt"]),
+    row("metrics", Only(&["inference"]), &["tokio", "serde", "candle", "rumqtt", "mqtt"]),
+    row("wire", Only(&["inference"]), &["tokio", "candle", "rumqtt", "mqtt", "topic"]),
+    row("model", Only(&["inference", "suggestion", "text"]), &["tokio", "rumqtt", "mqtt"]),
+    row("worker", Only(&["inference", "model"]), &["tokio", "serde", "candle", "rumqtt", "mqtt"]),
+    row(
+        "broker",
+        Only(&["mqtt", "rate_limit", "strict_toml", "suggestion", "text", "tls"]),
+        &["serde_json", "candle"],
+    ),
+    row("client", Only(&["broker", "mqtt", "rate_limit", "tls"]), &["serde_json", "candle"]),
+    row(
+        "deployment",
+        Only(&[
+            "client",
+            "inference",
+            "metrics",
+            "model",
+            "mqtt",
+            "network",
+            "placement",
+            "rate_limit",
+            "telemetry",
+            "wire",
+            "worker",
+        ]),
+        &["rumqtt", "clap", "http"],
+    ),
+    row(
+        "http",
+        Only(&["broker", "inference", "metrics", "node", "rate_limit"]),
+        &["serde", "candle", "rumqtt", "mqtt", "clap"],
+    ),
+    row("node", AllBut(&["cli", "config", "http", "lab", "report"]), &["clap", "candle", "rumqtt"]),
+    row(
+        "sensors",
+        Only(&["features", "inference", "suggestion", "text"]),
+        &["tokio", "candle", "rumqtt", "mqtt"],
+    ),
+    row(
+        "config",
+        Only(&[
+            "broker",
+            "client",
+            "deployment",
+            "http",
+            "mqtt",
+            "network",
+            "node",
+            "settings",
+            "strict_toml",
+            "suggestion",
+            "text",
+            "wire",
+            "worker",
+        ]),
+        &["tokio", "candle", "clap"],
+    ),
+    row(
+        "lab",
+        Only(&[
+            "features",
+            "inference",
+            "network",
+            "placement",
+            "sensors",
+            "settings",
+            "strict_toml",
+            "suggestion",
+            "text",
+            "worker",
+        ]),
+        &["tokio", "serde", "candle", "rumqtt", "clap"],
+    ),
+    row("report", Only(&["lab"]), &["tokio", "candle", "rumqtt", "mqtt", "clap"]),
+    row("cli", AllBut(&[]), &["candle", "rumqtt"]),
+];
+
+/// Edges that the table allows in one file alone: importing module, imported module, file.
+const ONLY_IN: &[(&str, &str, &str)] = &[("client", "broker", "src/client/in_process.rs")];
+
+const fn row(module: &'static str, may_import: May, must_never_know: &'static [&'static str]) -> Row {
+    Row { module, may_import, must_never_know }
+}
+
+#[test]
+fn every_module_imports_only_what_the_table_allows() {
+    let faults: Vec<_> = sources().iter().flat_map(forbidden_edges).collect();
+    assert!(faults.is_empty(), "{}", list(&faults));
+}
+
+#[test]
+fn no_module_mentions_what_it_must_never_know() {
+    let faults: Vec<_> = sources().iter().flat_map(forbidden_words).collect();
+    assert!(faults.is_empty(), "{}", list(&faults));
+}
+
+#[test]
+fn every_module_has_a_row() {
+    let mut missing: Vec<_> =
+        sources().into_iter().map(|source| source.module).filter(|module| find(module).is_none()).collect();
+    missing.dedup();
+    assert!(
+        missing.is_empty(),
+        "modules without a row: {}; add one to TABLE in tests/house/import_table.rs and to the import table in ARCHITECTURE.md",
+        missing.join(", ")
+    );
+}
+
+#[test]
+fn the_architecture_page_shows_the_same_table() {
+    let page = std::fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let missing: Vec<_> = TABLE
+        .iter()
+        .map(Row::to_string)
+        .filter(|row| !page.lines().any(|line| line == row))
+        .map(|row| format!("ARCHITECTURE.md lacks the line\n  {row}"))
+        .collect();
+    assert!(missing.is_empty(), "{}", missing.join("\n"));
+    let heading = "| module | may import | must never know |";
+    let rows =
+        page.lines().skip_while(|line| *line != heading).skip(2).take_while(|line| line.starts_with('|'));
+    assert_eq!(rows.count(), TABLE.len(), "ARCHITECTURE.md has another number of rows under {heading:?}");
+}
+
+#[test]
+fn the_search_sees_paths_groups_and_supers_but_not_comments() {
+    let text = "use crate::wire;\n// crate::node\nuse crate::{\n    mqtt::{self, Message},\n    worker,\n};\n\
+                fn f() -> super::broker::Config {}\nmod tests {\n    use super::*;\n    use super::super::node;\n}\n";
+    let expected = [(1, "wire"), (4, "mqtt"), (5, "worker"), (7, "broker"), (10, "node")];
+    assert_eq!(edges(text, 1), expected.map(|(line, target)| (line, target.to_owned())));
+    // One level further down, one `super` more leads out.
+    assert_eq!(edges("use super::config;\nuse super::super::node;\n", 2), [(2, "node".to_owned())]);
+}
+
+#[test]
+fn a_forbidden_edge_is_named_with_file_line_and_both_modules() {
+    let source = |file: &str, module: &str, text: &str| Source {
+        file: file.to_owned(),
+        module: module.to_owned(),
+        depth: 1,
+        text: text.to_owned(),
+    };
+    let faults = forbidden_edges(&source("src/wire.rs", "wire", "\nuse crate::node::Node;\n"));
+    assert!(faults[0].starts_with("src/wire.rs:2: wire must not import node"), "{faults:?}");
+    let faults = forbidden_edges(&source("src/client/remote.rs", "client", "use crate::broker;"));
+    assert!(faults[0].contains("only src/client/in_process.rs may"), "{faults:?}");
+    let faults = forbidden_words(&source("src/model.rs", "model", "// tokio\nuse tokio::sync;"));
+    assert_eq!(faults.len(), 1);
+    assert!(faults[0].starts_with("src/model.rs:2: model must never know `tokio`"), "{faults:?}");
+}
+
+/// One file under src/.
+struct Source {
+    /// Path from the repository's root.
+    file: String,
+    /// The top-level module it belongs to.
+    module: String,
+    /// How many modules deep it is: 1 for `src/wire.rs`.
+    depth: usize,
+    text: String,
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn sources() -> Vec<Source> {
+    let mut paths = Vec::new();
+    collect(&root().join("src"), &mut paths);
+    paths.sort();
+    // The crate roots name every module: that is what they are for.
+    let crate_roots = [root().join("src/lib.rs"), root().join("src/main.rs")];
+    paths.retain(|path| !crate_roots.contains(path));
+    paths.iter().map(|path| source(path)).collect()
+}
+
+fn collect(directory: &Path, paths: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            collect(&path, paths);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            paths.push(path);
+        }
+    }
+}
+
+fn source(path: &Path) -> Source {
+    let relative = path.strip_prefix(root()).unwrap();
+    let inside = relative.strip_prefix("src").unwrap().with_extension("");
+    let levels: Vec<_> = inside.iter().map(|level| level.to_string_lossy().into_owned()).collect();
+    Source {
+        file: relative.display().to_string(),
+        module: levels[0].clone(),
+        depth: levels.len(),
+        text: std::fs::read_to_string(path).unwrap(),
+    }
+}
+
+fn find(module: &str) -> Option<&'static Row> {
+    TABLE.iter().find(|row| row.module == module)
+}
+
+fn forbidden_edges(source: &Source) -> Vec<String> {
+    let Some(row) = find(&source.module) else { return Vec::new() };
+    let fault = |(line, target): (usize, String)| {
+        let complaint = row.complaint(&source.file, &target)?;
+        Some(format!("{}:{line}: {} must not import {target}: {complaint}", source.file, row.module))
+    };
+    edges(&source.text, source.depth).into_iter().filter_map(fault).collect()
+}
+
+fn forbidden_words(source: &Source) -> Vec<String> {
+    let Some(row) = find(&source.module) else { return Vec::new() };
+    let code = without_comments(&source.text);
+    let mut faults = Vec::new();
+    for (at, line) in code.lines().enumerate() {
+        for word in line.split(|c: char| !is_identifier(c)) {
+            if let Some(known) = row.must_never_know.iter().find(|known| word.starts_with(*known)) {
+                let (file, number, module) = (&source.file, at + 1, row.module);
+                faults.push(format!("{file}:{number}: {module} must never know `{known}`, found `{word}`"));
+            }
+        }
+    }
+    faults
+}
+
+impl Row {
+    /// Why `file` may not import `target`; nothing when it may.
+    fn complaint(&self, file: &str, target: &str) -> Option<String> {
+        if target == self.module {
+            return None;
+        }
+        if find(target).is_none() {
+            return Some("it is no module of the table; name the module that defines it".to_owned());
+        }
+        if !self.may_import.allows(target) {
+            return Some(format!("the table allows {}", self.may_import));
+        }
+        let only =
+            ONLY_IN.iter().find(|(module, imported, _)| *module == self.module && *imported == target)?;
+        (only.2 != file).then(|| format!("only {} may", only.2))
+    }
+}
+
+impl May {
+    fn allows(&self, target: &str) -> bool {
+        match self {
+            Only(modules) => modules.contains(&target),
+            AllBut(modules) => !modules.contains(&target),
+        }
+    }
+}
+
+impl fmt::Display for May {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Only([]) => f.write_str("nothing"),
+            Only(modules) => f.write_str(&modules.join(", ")),
+            AllBut([]) => f.write_str("everything"),
+            AllBut(modules) => write!(f, "everything but {}", modules.join(", ")),
+        }
+    }
+}
+
+impl fmt::Display for Row {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { module, may_import, must_never_know } = self;
+        write!(f, "| {module} | {may_import} | {} |", must_never_know.join(", "))
+    }
+}
+
+/// Every use of another item of the crate: its line, and the first name behind `crate::`, or
+/// behind as many `super::` as lead to the crate's root from a file that is `depth` modules deep.
+fn edges(text: &str, depth: usize) -> Vec<(usize, String)> {
+    let code = without_comments(text);
+    let mut found = Vec::new();
+    for (at, matched) in code.match_indices("crate::") {
+        if starts_a_word(&code, at) {
+            targets(&code, at + matched.len(), &mut found);
+        }
+    }
+    for (at, matched) in code.match_indices("super::") {
+        if !starts_a_word(&code, at) || code[..at].ends_with(matched) {
+            continue;
+        }
+        let supers = code[at..].split(matched).take_while(|between| between.is_empty()).count();
+        if supers == depth + usize::from(is_in_inline_module(&code, at)) {
+            // A glob in a test module takes what its file has, which was seen where the file took it.
+            targets(&code, at + supers * matched.len(), &mut found);
+        }
+    }
+    found.sort_unstable();
+    found.into_iter().map(|(at, target)| (line_of(&code, at), target)).collect()
+}
+
+/// The names at `start`: one, or the first of each path in a braced group.
+fn targets(code: &str, start: usize, found: &mut Vec<(usize, String)>) {
+    if !code[start..].starts_with('{') {
+        let name: String = code[start..].chars().take_while(|c| is_identifier(*c) || *c == '*').collect();
+        return found.push((start, name));
+    }
+    let (mut braces, mut expects_name) = (0, false);
+    for (offset, c) in code[start..].char_indices() {
+        let at = start + offset;
+        match c {
+            '{' => (braces, expects_name) = (braces + 1, braces == 0),
+            '}' if braces == 1 => return,
+            '}' => braces -= 1,
+            ',' => expects_name = braces == 1,
+            c if expects_name && is_identifier(c) => {
+                found.push((at, code[at..].chars().take_while(|c| is_identifier(*c)).collect()));
+                expects_name = false;
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Whether `at` is inside a `mod name { ... }` of the file; formatted code begins
+/// and ends those in the first column.
+fn is_in_inline_module(code: &str, at: usize) -> bool {
+    let first_column = code[..at].lines().rev().find(|line| {
+        line.starts_with('}') || (line.ends_with('{') && line.starts_with(|c: char| c.is_alphabetic()))
+    });
+    first_column.is_some_and(|line| line.starts_with("mod ") || line.contains(" mod "))
+}
+
+/// The text with the rest of each line behind `//` left out; lines keep their numbers.
+fn without_comments(text: &str) -> String {
+    let code = |line: &str| match line.match_indices("//").find(|(at, _)| !line[..*at].ends_with(':')) {
+        Some((at, _)) => line[..at].to_owned(),
+        None => line.to_owned(),
+    };
+    text.lines().map(|line| code(line) + "\n").collect()
+}
+
+fn starts_a_word(code: &str, at: usize) -> bool {
+    !code[..at].ends_with(is_identifier)
+}
+
+fn is_identifier(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
+}
+
+fn line_of(code: &str, at: usize) -> usize {
+    code[..at].matches('\n').count() + 1
+}
+
+fn list(faults: &[String]) -> String {
+    format!("{}\nThe table is in tests/house/import_table.rs and ARCHITECTURE.md.", faults.join("\n"))
+}

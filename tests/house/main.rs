@@ -1,0 +1,9 @@
+//! The house itself: what must hold of the source, its pages and its dependencies, whatever the program does.
+//!
+//! These tests read files of the repository and run nothing.
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail as a test does")]
+
+/// No crate with a known security advisory in `Cargo.lock`.
+mod advisories;
+/// Which of our modules may import which.
+mod import_table;

@@ -1,0 +1,196 @@
+//! The model's commands as a user calls them: `convert`, `inspect`, `infer`.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+use crate::support::models::{assert_close, fixture, net, read};
+
+fn nearfar(arguments: &[&str], input: impl AsRef<[u8]>) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_nearfar"))
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // A command that reads no input may be gone before it is written.
+    let _ = child.stdin.take().unwrap().write_all(input.as_ref());
+    child.wait_with_output().unwrap()
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+#[test]
+fn infer_scores_one_row_from_its_flag() {
+    let row: Vec<_> = read(&net("deep").join("inputs.f32"))[..8].iter().map(ToString::to_string).collect();
+    let expected = read(&net("deep").join("outputs.f32"))[0];
+    let output = nearfar(&["infer", text(&net("deep")), "--features", &row.join(",")], "");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!((answer["prediction"].as_f64().unwrap() - f64::from(expected)).abs() <= 1e-6, "{answer}");
+    assert_eq!(answer["anomaly"], Value::Bool(expected >= 0.5));
+}
+
+#[test]
+fn infer_leaves_out_a_byte_order_mark_and_names_utf_16() {
+    let output = nearfar(&["infer", text(&net("normalised"))], "\u{feff}[1,2,3,4,5]\r\n");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let utf_16: Vec<u8> = "\u{feff}[1]\n".encode_utf16().flat_map(u16::to_be_bytes).collect();
+    let output = nearfar(&["infer", text(&net("normalised"))], utf_16);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(1) && stderr.contains("UTF-16BE"), "{stderr}");
+}
+
+#[test]
+fn infer_answers_each_line_and_names_the_lines_that_fail() {
+    let input = "[1,2,3,4,5]\n\n{\"features\":[1,2,3,4,5],\"device_id\":\"d\",\"timestamp_us\":7,\"request_id\":\"r\"}\n[1]\nno\n[5,4,3,2,1]";
+    let output = nearfar(&["infer", text(&net("normalised"))], input);
+    assert_eq!(output.status.code(), Some(1));
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    let answers: Vec<Value> = stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(answers.len(), 3);
+    assert_eq!(answers[0]["prediction"], answers[1]["prediction"]);
+    assert!(answers[0].get("device_id").is_none());
+    assert_eq!((&answers[1]["device_id"], &answers[1]["timestamp_us"]), (&"d".into(), &7.into()));
+    assert_eq!(answers[1]["request_id"], "r");
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    for part in ["line 4: expected 5 features, got 1", "line 5: no JSON"] {
+        assert!(stderr.contains(part), "{stderr}");
+    }
+}
+
+#[test]
+fn convert_prints_what_it_wrote() {
+    let directory = tempfile::tempdir().unwrap();
+    let target = directory.path().join("model.safetensors");
+    let source = fixture("pt/good/f_f64.pt");
+    let output = nearfar(&["convert", text(&source), text(&target), "--dtype", "f32"], "");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    assert!(stdout.contains("fc1.weight  F32   (16, 32)"), "{stdout}");
+    let inspected = String::from_utf8(nearfar(&["inspect", text(&target)], "").stdout).unwrap();
+    let sha256 = stdout.lines().find_map(|line| line.strip_prefix("sha256 ")).unwrap();
+    assert!(inspected.contains(sha256), "{inspected}");
+}
+
+#[test]
+fn a_converted_checkpoint_scores_as_the_checkpoint_itself_does() {
+    let directory = tempfile::tempdir().unwrap();
+    let best = directory.path().join("model_best.pth.tar");
+    std::fs::copy(fixture("pt/good/a_state_dict.pt"), &best).unwrap();
+    let more = |name: &str| fixture(&format!("pt/more/{name}.pt"));
+    let rows = read(&fixture("pt/inputs_32x32.f32"));
+    for (source, inputs) in
+        [(best.clone(), 32), (more("python2_ordered_dict_zip"), 8), (more("python2_ordered_dict_legacy"), 8)]
+    {
+        let target = directory.path().join("converted.safetensors");
+        let converted = nearfar(&["convert", text(&source), text(&target)], "");
+        assert!(converted.status.success(), "{}", String::from_utf8_lossy(&converted.stderr));
+        let lines: Vec<String> = rows.chunks(inputs).map(|row| format!("{row:?}\n")).collect();
+        let infer = |model: &Path| {
+            let output = nearfar(&["infer", text(model)], lines.concat());
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            String::from_utf8(output.stdout).unwrap()
+        };
+        let scores = infer(&target);
+        assert_eq!(scores, infer(&source), "{}", source.display());
+        let scores: Vec<f32> = scores
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).unwrap()["prediction"].as_f64().unwrap() as f32)
+            .collect();
+        assert_eq!(scores.len(), lines.len());
+        if source == best {
+            assert_close(&scores, &read(&fixture("pt/outputs_32x1.f32")), "model_best.pth.tar");
+        }
+    }
+}
+
+#[test]
+fn failures_exit_with_one() {
+    let missing = nearfar(&["infer", "no/such/model", "--features", "1"], "");
+    assert_eq!(missing.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&missing.stderr).contains("no/such/model"));
+    let directory = tempfile::tempdir().unwrap();
+    let target = directory.path().join("model.safetensors");
+    let hostile = fixture("pt/hostile/rce_os_system.pt");
+    let output = nearfar(&["convert", text(&hostile), text(&target)], "");
+    assert_eq!((output.status.code(), target.exists()), (Some(1), false));
+    let inspected = nearfar(&["inspect", text(&fixture("pt/more/whole_module.pt"))], "");
+    assert_eq!(inspected.status.code(), Some(1), "it is described, and does not load");
+    let (stdout, stderr) =
+        (String::from_utf8_lossy(&inspected.stdout), String::from_utf8_lossy(&inspected.stderr));
+    assert!(stdout.contains("first.norm.running_var"));
+    // The reason is said once.
+    let reason = stdout.lines().find_map(|line| line.strip_prefix("does not load")).unwrap().trim();
+    assert!(!stderr.contains(reason) && stderr.contains("does not load"), "{stderr}");
+}
+
+#[test]
+fn inspect_shows_the_set_that_is_chosen() {
+    let several = fixture("pt/more/ambiguous.pt");
+    let refused = nearfar(&["inspect", text(&several)], "");
+    let stderr = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(stderr.matches("ema (state dict").count(), 1, "{stderr}");
+    assert!(stderr.contains("--key") && refused.stdout.is_empty(), "{stderr}");
+    let chosen = nearfar(&["inspect", text(&several), "--key", "ema"], "");
+    let stdout = String::from_utf8_lossy(&chosen.stdout);
+    assert!(stdout.contains("state dict at ema"), "{stdout}{}", String::from_utf8_lossy(&chosen.stderr));
+    let refused = nearfar(&["inspect", text(&net("deep").join("model.safetensors")), "--key", "ema"], "");
+    let stderr = String::from_utf8_lossy(&refused.stderr);
+    assert!(stderr.contains("\"ema\"") && stderr.contains("leave the key out"), "{stderr}");
+}
+
+/// The exit status and what a shell line says, in which `$0` is the program.
+fn shell(line: &str, argument: &Path) -> (Option<i32>, String) {
+    let program = env!("CARGO_BIN_EXE_nearfar");
+    let output = Command::new("sh").args(["-c", line, program]).arg(argument).output().unwrap();
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+#[test]
+fn a_full_or_closed_output_is_an_error_or_none_and_never_a_panic() {
+    let model = net("deep");
+    let (code, said) = shell("\"$0\" inspect \"$1\" > /dev/full", &model);
+    assert_eq!((code, said.as_str()), (Some(1), FULL));
+    let (code, said) = shell("echo '[1,2,3,4,5,6,7,8]' | \"$0\" infer \"$1\" > /dev/full", &model);
+    assert_eq!((code, said.as_str()), (Some(1), FULL));
+    let (code, said) = shell("\"$0\" infer \"$1\" < /dev/null > /dev/full", &model);
+    assert_eq!((code, said.as_str()), (Some(0), ""), "nothing was to be written");
+    let directory = tempfile::tempdir().unwrap();
+    let target = directory.path().join("out.safetensors");
+    let convert = format!("\"$0\" convert \"$1\" '{}' > /dev/full", target.display());
+    let (code, said) = shell(&convert, &fixture("pt/good/f_f64.pt"));
+    assert_eq!((code, said.as_str()), (Some(1), FULL));
+    let inspected = nearfar(&["inspect", text(&target)], "");
+    assert!(inspected.status.success(), "the file is whole all the same");
+    // Somebody who has read enough is no fault.
+    let (code, said) = shell("{ \"$0\" inspect \"$1\"; echo $? >&2; } | true", &model);
+    assert_eq!((code, said.as_str()), (Some(0), "0\n"));
+    // Where nobody can be told, the exit status still tells.
+    let (code, _) = shell("\"$0\" inspect \"$1/none\" 2> /dev/full", &model);
+    assert_eq!(code, Some(1));
+}
+
+const FULL: &str = "nearfar: standard output cannot be written: No space left on device (os error 28)\n";
+
+#[test]
+fn a_model_on_a_full_disk_is_named_and_not_left_in_half() {
+    let directory = tempfile::tempdir().unwrap();
+    let small = format!(
+        "trap '' XFSZ; ulimit -f 1; cd '{}'; \"$0\" convert \"$1\" out.safetensors 2>&1 >/dev/null; ls -A",
+        directory.path().display()
+    );
+    let output = Command::new("sh")
+        .args(["-c", &small, env!("CARGO_BIN_EXE_nearfar")])
+        .arg(fixture("pt/good/f_f64.pt"))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(said.contains("out.safetensors") && said.contains("File too large"), "{said}");
+    assert_eq!(said.lines().count(), 1, "nothing is left: {said}");
+}

@@ -1,0 +1,105 @@
+//! `nearfar passwd` as a user calls it: what it writes, what it leaves alone, and how it refuses.
+
+use std::fs::{self, File};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::Arc;
+
+use nearfar::broker::{self, AccessRules, AttemptLimits, Broker, Guard, Users};
+
+use crate::support::mqtt::{Client, Connect};
+use crate::support::process::{Ended, nearfar, run};
+
+/// Runs `passwd` on `file` with `input` as its standard input.
+fn passwd(file: &Path, arguments: &[&str], input: impl AsRef<[u8]>) -> Ended {
+    let directory = tempfile::tempdir().unwrap();
+    let typed = directory.path().join("input");
+    fs::write(&typed, input).unwrap();
+    run(nearfar(&["passwd"]).arg(file).args(arguments).stdin(Stdio::from(File::open(&typed).unwrap())))
+}
+
+#[test]
+fn a_new_file_is_made_for_its_owner_alone_and_holds_no_password() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("users.txt");
+    let ended = passwd(&file, &["press-1"], "correct horse\n");
+    ended.assert_success();
+    assert_eq!(ended.lines, ["password of user \"press-1\" set"]);
+    let text = fs::read_to_string(&file).unwrap();
+    assert!(text.starts_with("press-1:$argon2id$v=19$m=19456,t=2,p=1$") && !text.contains("horse"), "{text}");
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "no temporary file is left behind");
+}
+
+#[test]
+fn a_known_user_is_changed_in_place_and_a_deleted_one_is_gone() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("users.txt");
+    fs::write(
+        &file,
+        "# presses\nold:$7$101$c2FsdHNhbHQ=$aGFzaGhhc2g=\nother:$7$101$c2FsdHNhbHQ=$aGFzaGhhc2g=\n",
+    )
+    .unwrap();
+    passwd(&file, &["old"], "new secret\r\n").assert_success();
+    let text = fs::read_to_string(&file).unwrap();
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!((lines.len(), lines[0], lines[2]), (3, "# presses", "other:$7$101$c2FsdHNhbHQ=$aGFzaGhhc2g="));
+    assert!(lines[1].starts_with("old:$argon2id$"), "{text}");
+    passwd(&file, &["other", "--delete"], "").assert_success();
+    let users = Users::parse(&fs::read_to_string(&file).unwrap()).unwrap();
+    assert_eq!(users.len(), 1);
+    passwd(&file, &["other", "--delete"], "").assert_refused(1, &["users.txt", "no user \"other\""]);
+}
+
+#[test]
+fn a_byte_order_mark_is_no_part_of_a_password_or_of_a_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("users.txt");
+    fs::write(&file, "\u{feff}old:$7$1$c2FsdHNhbHQ=$aGFzaGhhc2g=\r\n").unwrap();
+    passwd(&file, &["press"], "\u{feff}secret\r\n").assert_success();
+    let text = fs::read_to_string(&file).unwrap();
+    // A password that begins with the mark would be another one: only checking it tells.
+    let guard =
+        Guard::new(Users::parse(&text).unwrap(), AccessRules::default(), AttemptLimits::default()).unwrap();
+    let broker =
+        Broker::start(broker::Config { access: Arc::new(guard), ..broker::Config::loopback() }).unwrap();
+    let connect = Connect { login: Some(("press", "secret")), ..Connect::v3("c") };
+    Client::accepted(broker.addresses()[0].1, &connect);
+    passwd(&file, &["old", "--delete"], "").assert_success();
+    let utf_16: Vec<u8> = "\u{feff}secret\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    passwd(&file, &["press"], utf_16).assert_refused(1, &["UTF-16LE", "expected UTF-8"]);
+    fs::write(&file, b"press:$7$\xfc").unwrap();
+    passwd(&file, &["press"], "x").assert_refused(2, &["users.txt", "line 1", "0xfc", "UTF-8"]);
+}
+
+#[test]
+fn a_link_to_the_file_stays_a_link() {
+    let directory = tempfile::tempdir().unwrap();
+    let (file, link) = (directory.path().join("real"), directory.path().join("users.txt"));
+    fs::write(&file, "").unwrap();
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+    passwd(&link, &["a"], "secret").assert_success();
+    assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+    assert_eq!(Users::parse(&fs::read_to_string(&file).unwrap()).unwrap().len(), 1);
+    assert_eq!(fs::metadata(&file).unwrap().uid(), fs::metadata(directory.path()).unwrap().uid());
+}
+
+#[test]
+fn what_cannot_be_used_is_refused_and_changes_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("users.txt");
+    let broken = "# comment\npress-1:secret\n";
+    fs::write(&file, broken).unwrap();
+    let ended = passwd(&file, &["press-2"], "x");
+    ended.assert_refused(2, &["users.txt, line 2", "\"press-1\"", "$argon2id$"]);
+    assert!(!ended.stderr.contains("secret"), "{ended:?}");
+    fs::write(&file, "").unwrap();
+    passwd(&file, &["a:b"], "x").assert_refused(2, &["USER", "\"a:b\"", "':'"]);
+    passwd(&file, &["a"], "\n").assert_refused(1, &["password is empty"]);
+    passwd(&file, &["a"], "").assert_refused(1, &["password is empty"]);
+    passwd(&file, &["a"], "x".repeat(5_000)).assert_refused(1, &["at most 1024"]);
+    assert_eq!(fs::read_to_string(&file).unwrap(), "");
+    let nowhere = directory.path().join("no such directory/users.txt");
+    passwd(&nowhere, &["a"], "x").assert_refused(1, &["users.txt", "cannot be written"]);
+}

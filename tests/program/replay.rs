@@ -1,0 +1,193 @@
+//! `nearfar replay` as a user calls it: recorded rows become answers, and the sentence about them.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use nearfar::features::{Extractor, FEATURE_NAMES, SAMPLE_RATE_HZ, WINDOW_SAMPLES};
+use nearfar::sensors::bearing::{Bearing, Config};
+
+use crate::support::process::{Ended, nearfar, nearfar_on_a_small_disk, run};
+
+/// Rows of the small recording; in its second half a fault grows.
+const ROWS: usize = 40;
+const SOUND_ROWS: usize = ROWS / 2;
+/// What replay adds to each row.
+const ADDED: &str = "prediction,anomaly,inference_time_ms,cloud_latency_ms,total_latency_ms,error";
+
+/// A bearing that fails: a time, a label and 32 features in each row.
+fn recording() -> Vec<Vec<String>> {
+    let header = ["time_s", "state"].into_iter().chain(FEATURE_NAMES).map(str::to_owned).collect();
+    let mut bearing = Bearing::new(Config::default(), 3);
+    let mut extractor = Extractor::new(WINDOW_SAMPLES, SAMPLE_RATE_HZ).expect("the usual window fits");
+    let rows = (0..ROWS).map(|number| {
+        let grown = number.saturating_sub(SOUND_ROWS - 1) as f64 / (ROWS - SOUND_ROWS) as f64;
+        let window = bearing.window(grown);
+        let features = extractor.extract(&window.h, &window.v).expect("the window is whole");
+        let state = if grown > 0.0 { "faulty" } else { "sound" };
+        let first = [(10 * number).to_string(), state.to_owned()];
+        first.into_iter().chain(features.iter().map(ToString::to_string)).collect()
+    });
+    std::iter::once(header).chain(rows).collect()
+}
+
+fn write(directory: &Path, rows: &[Vec<String>]) -> PathBuf {
+    let path = directory.join("bearing.csv");
+    let lines: Vec<_> = rows.iter().map(|row| row.join(",")).collect();
+    std::fs::write(&path, lines.join("\n")).expect("a temporary directory takes files");
+    path
+}
+
+fn replay(file: &Path, arguments: &[&str]) -> Ended {
+    run(nearfar(&["replay"]).arg(file).args(arguments))
+}
+
+#[test]
+fn replay_writes_an_answer_beside_every_row_and_names_the_alarm() {
+    let directory = tempfile::tempdir().unwrap();
+    let rows = recording();
+    let file = write(directory.path(), &rows);
+    let ended = replay(&file, &["--label", "state"]);
+    ended.assert_success();
+    ended.line_with(&format!("rows {ROWS}, answered {ROWS}, refused 0"));
+    let alarm = ended.line_with("alarm");
+    for part in ["alarm: the score first stayed at or above", "for 3 rows from row ", "rows before its end"] {
+        assert!(alarm.contains(part), "{alarm}");
+    }
+    let sound = ended.line_with("label sound");
+    assert!(sound.starts_with(&format!("label sound: 0 of {SOUND_ROWS} rows")), "{sound}");
+    let faulty = ended.line_with("label faulty");
+    assert!(faulty.contains(&format!(" of {} rows at or above", ROWS - SOUND_ROWS)), "{faulty}");
+
+    let answers = std::fs::read_to_string(directory.path().join("bearing.answers.csv")).unwrap();
+    let mut lines = answers.lines();
+    assert_eq!(lines.next(), Some(format!("{},{ADDED}", rows[0].join(",")).as_str()));
+    let mut found = 0;
+    for (row, line) in rows[1..].iter().zip(lines.by_ref()) {
+        let added =
+            line.strip_prefix(&format!("{},", row.join(","))).expect("the row as it was, in its order");
+        let [prediction, anomaly, inference_ms, _, total_ms, error] =
+            added.split(',').collect::<Vec<_>>()[..]
+        else {
+            panic!("{added:?} has another number of columns");
+        };
+        let prediction: f64 = prediction.parse().unwrap();
+        assert!((0.0..=1.0).contains(&prediction) && error.is_empty(), "{line}");
+        for time_ms in [inference_ms, total_ms] {
+            assert!(time_ms.parse::<f64>().is_ok_and(|ms| ms >= 0.0), "{line}");
+        }
+        found += usize::from(anomaly == "1");
+    }
+    assert_eq!(lines.next(), None);
+    assert!(faulty.starts_with(&format!("label faulty: {found} of ")), "{found} rows, but {faulty}");
+    assert!(found >= 3, "{faulty}");
+}
+
+#[test]
+fn out_names_the_answers_file_and_features_may_be_a_range() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = write(directory.path(), &recording());
+    let out = directory.path().join("named.csv");
+    let range = format!("{}..{}", FEATURE_NAMES[0], FEATURE_NAMES[31]);
+    let ended = replay(&file, &["--features", &range, "--out", out.to_str().unwrap()]);
+    ended.assert_success();
+    assert_eq!(std::fs::read_to_string(out).unwrap().lines().count(), ROWS + 1);
+    assert!(!directory.path().join("bearing.answers.csv").exists());
+}
+
+#[test]
+fn a_sound_bearing_raises_no_alarm() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = write(directory.path(), &recording()[..=SOUND_ROWS]);
+    let ended = replay(&file, &[]);
+    ended.assert_success();
+    assert!(ended.line_with("alarm").starts_with("no alarm: no 3 rows in a row"), "{ended:?}");
+}
+
+#[test]
+fn a_bad_value_ends_with_one_and_names_line_and_column() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut rows = recording();
+    // Line 6 of the file; the first two columns are no features.
+    rows[5][2 + 4] = "high".to_owned();
+    let file = write(directory.path(), &rows);
+    let ended = replay(&file, &[]);
+    ended.assert_refused(1, &["bearing.csv", "line 6", FEATURE_NAMES[4], "high"]);
+    assert!(!directory.path().join("bearing.answers.csv").exists(), "half a file looks like a whole one");
+}
+
+#[test]
+fn a_full_disk_is_named_and_the_rows_before_are_kept() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = write(directory.path(), &recording());
+    // Half of the answers have room.
+    let mut command = nearfar_on_a_small_disk(8, &["replay"]);
+    let ended = run(command.arg(&file));
+    let unfinished = directory.path().join("bearing.answers.csv.unfinished");
+    ended.assert_refused(1, &[unfinished.to_str().unwrap(), "cannot be written", "kept in it"]);
+    let kept = std::fs::read_to_string(&unfinished).unwrap();
+    let columns = 2 + FEATURE_NAMES.len() + 6;
+    assert!(kept.ends_with('\n') && (2..ROWS).contains(&kept.lines().count()), "{kept}");
+    assert!(kept.lines().all(|row| row.split(',').count() == columns), "whole rows alone: {kept}");
+    assert!(!directory.path().join("bearing.answers.csv").exists());
+    let full = replay(&file, &["--out", "/dev/full"]);
+    full.assert_refused(1, &["/dev/full", "cannot be written", "No space left"]);
+}
+
+#[test]
+fn a_replay_that_breaks_off_says_where_the_answers_so_far_are() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut rows = recording();
+    rows[30][2] = "high".to_owned();
+    let file = write(directory.path(), &rows);
+    let ended = replay(&file, &["--window", "1"]);
+    ended.assert_refused(1, &["line 31", "answers so far are in", "bearing.answers.csv.unfinished"]);
+    let kept = std::fs::read_to_string(directory.path().join("bearing.answers.csv.unfinished")).unwrap();
+    assert!((2..=30).contains(&kept.lines().count()), "{kept}");
+    // What is no file has no other name meanwhile.
+    let ended = replay(&file, &["--window", "1", "--out", "/dev/null"]);
+    ended.assert_refused(1, &["line 31", "answers so far are in /dev/null"]);
+    assert!(!ended.stderr.contains("unfinished"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_misspelt_column_ends_with_one_and_a_suggestion() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = write(directory.path(), &recording());
+    let ended = replay(&file, &["--features", "h_rms,h_kurtosi"]);
+    ended.assert_refused(1, &["bearing.csv", "h_kurtosi", "did you mean", "h_kurtosis"]);
+    let ended = replay(&file, &["--label", "stat"]);
+    ended.assert_refused(1, &["bearing.csv", "stat", "did you mean", "state"]);
+}
+
+#[test]
+fn a_missing_recording_ends_with_one() {
+    replay(Path::new("no_such_recording.csv"), &[]).assert_refused(1, &["no_such_recording.csv"]);
+}
+
+#[test]
+fn the_alarm_comes_before_a_real_bearing_fails() {
+    let name = "Bearing1_3.csv";
+    let bearings = std::env::var_os("NEARFAR_BEARINGS")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/bearings"), PathBuf::from);
+    let file = bearings.join(name);
+    if !file.is_file() {
+        // Past the test harness, which would swallow what a passing test prints.
+        writeln!(
+            std::io::stderr(),
+            "SKIPPED: no {name}: set NEARFAR_BEARINGS to the directory that holds it"
+        )
+        .unwrap();
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let out = directory.path().join("answers.csv");
+    let ended = replay(&file, &["--out", out.to_str().unwrap()]);
+    ended.assert_success();
+    let rows = std::fs::read_to_string(&file).unwrap().lines().count() - 1;
+    ended.line_with(&format!("rows {rows}, answered {rows}, refused 0"));
+    let alarm = ended.line_with("alarm");
+    let row = alarm.split_once(" rows from row ").and_then(|(_, rest)| rest.split(' ').next());
+    let row: usize = row.expect("the alarm names its row").parse().unwrap();
+    assert!(row > 1 && row < rows, "{alarm}");
+    assert_eq!(std::fs::read_to_string(out).unwrap().lines().count(), rows + 1);
+}
