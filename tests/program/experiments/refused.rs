@@ -1,0 +1,66 @@
+//! What `compare` refuses, and says before anything runs.
+
+use super::{OWN, Place, RefusedAfterRemarks};
+use crate::support::process::{nearfar, run};
+
+#[test]
+fn a_directory_that_holds_something_else_is_left_alone() {
+    let place = Place::with(OWN);
+    std::fs::create_dir(place.path("mine")).unwrap();
+    place.write("mine/metrics.csv", "precious");
+    let flags = ["--virtual", "--cost", "5,5", "--out", "mine"];
+    run(&mut place.command(&flags)).assert_refused_after_remarks("mine: the directory is not empty");
+    assert_eq!(std::fs::read(place.path("mine/metrics.csv")).unwrap(), b"precious");
+    place.write("mine/notes.txt", "kept");
+    place.run(&[&flags[..], &["--force"]].concat());
+    assert_eq!(place.rows("mine/metrics.csv").len(), 40);
+    place.run(&flags);
+    assert_eq!(std::fs::read(place.path("mine/notes.txt")).unwrap(), b"kept");
+}
+
+#[test]
+fn what_is_wrong_with_a_scenario_is_said_before_anything_runs() {
+    let refused = |from: &str, to: &str, part: &str| {
+        assert!(OWN.contains(from), "{from}");
+        let place = Place::with(&OWN.replacen(from, to, 1));
+        run(&mut place.command(&[])).assert_refused_after_remarks(part);
+        assert!(!place.path("results").exists());
+    };
+    refused("rate_hz: 5", "rate_hs: 5", "scenario.yaml: line 5, key `sensors.rate_hs`: unknown key");
+    refused("network: wifi", "network: wlan", "line 4, key `placements.network`: found \"wlan\"");
+    refused("sensors: [{id: press, count: 4, rate_hz: 5}]", "", "sensors: there are none");
+    refused("id: press", "id: a/b", "sensor \"a/b-1\": device_id contains '/'");
+    refused(
+        "count: 4, rate_hz: 5",
+        "count: 1000000, rate_hz: 100",
+        "observations, expected at most 20000000",
+    );
+    refused(
+        "models/anomaly_detector, network",
+        "scenario.yaml, network",
+        "placement \"cloud\": scenario.yaml: expected a directory, or a file that ends in",
+    );
+    refused(
+        "network: wifi",
+        "cloud: {model: nowhere, policy: shadow}",
+        "placement \"cloud\": its cloud: nowhere is neither in",
+    );
+    let place = Place::with("simulation: {duration_s: 1, seed: 1}\nsensors: [{id: a}]\n");
+    run(&mut place.command(&[])).assert_refused_after_remarks("there are no placements");
+    let place = Place::with(OWN);
+    run(nearfar(&["compare", "nowhere.yaml"]).current_dir(place.0.path()))
+        .assert_refused_after_remarks("nowhere.yaml: cannot be read");
+    run(&mut place.command(&["--deadline-ms", "1e30"])).assert_refused_after_remarks(
+        "--deadline-ms: found 1000000000000000000000000000000, expected at most 3600000",
+    );
+    run(&mut place.command(&["--virtual", "--cost", "moon=1,1"]))
+        .assert_refused_after_remarks("--cost: there is no placement \"moon\", expected one of edge, cloud");
+    for (flags, part) in [
+        (&["--devices", "5"][..], "--virtual"),
+        (&["--virtual", "--cost", "fast"], "expected two numbers of microseconds"),
+        (&["--csv", "metrics.csv"], "cannot be used with"),
+    ] {
+        let ended = run(&mut place.command(flags));
+        assert!(ended.code == Some(2) && ended.stderr.contains(part), "{ended:?}");
+    }
+}
