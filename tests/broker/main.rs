@@ -1,4 +1,4 @@
-//! The embedded broker at its public edge: clients over raw sockets, in-process links, and what they may expect.
+//! The embedded broker at its public edge: clients over raw sockets and in-process links.
 //!
 //! What a node answers belongs to `node`, what several nodes on one broker do to `cluster`, and what counts
 //! the memory or the threads of its process to `alone`.
@@ -7,7 +7,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-/// Clients that break rules or go away at the worst moment: nothing of it disturbs the broker or anybody else.
+/// Clients that break rules or go away at the worst moment disturb neither the broker nor anybody else.
 mod abuse;
 /// Who may connect, and to what: users, access rules, failed logins.
 mod access;

@@ -1,4 +1,4 @@
-//! Simulated networks that change while the node runs: by a message, by a reload, with requests under way.
+//! Simulated networks that change while the node runs, by a message, with requests under way.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,7 +13,6 @@ use nearfar::{Node, wire};
 use serde_json::{Value, json};
 
 use crate::support::mqtt::{Client, Connect};
-use crate::support::process::{Process, nearfar_logging};
 use crate::support::raw_broker::remote;
 use crate::support::{self, MODEL, PATIENCE, Sensor, request};
 
@@ -267,39 +266,4 @@ fn a_retained_message_meets_every_node_of_a_group_when_it_starts() {
     for node in &nodes {
         wait_until("the network is the configured one again", || changes(node, "far") == 2);
     }
-}
-
-#[test]
-fn a_reload_changes_networks_and_names_what_needs_a_restart() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("nearfar.toml");
-    let write = |rest: &str| {
-        let text = format!(
-            "[broker]\nlisten = \"127.0.0.1:0\"\n[deployments.cloud]\nmodel = {MODEL:?}\nmembers = [\"network\"]\n{rest}"
-        );
-        std::fs::write(&path, text).unwrap();
-    };
-    write("one_way_latency_ms = 2\n");
-    let process =
-        Process::start(&mut nearfar_logging("info", &["serve", "--config", path.to_str().unwrap()]));
-    let ready = process.line();
-    let address = ready.split_whitespace().find_map(|word| word.strip_prefix("mqtt=")).unwrap();
-    let sensor = Sensor::listening(address.parse().unwrap(), &["ml/inference/result/#"]);
-    assert_eq!(result(&sensor, 1), (4.0, json!(0)));
-
-    write("[deployments.cloud.network]\nuplink = { delay = { model = \"constant\", ms = 3 } }\n");
-    assert!(process.signal("HUP"));
-    process.complaint_with("the simulated network was changed");
-    assert_eq!(result(&sensor, 2), (3.0, json!(1)));
-
-    write("batch_max = 3\n[deployments.cloud.network]\npreset = \"6g\"\n");
-    assert!(process.signal("HUP"));
-    process.complaint_with("key `deployments.cloud.network.preset`");
-    assert_eq!(result(&sensor, 3), (3.0, json!(1)));
-
-    write("batch_max = 3\none_way_latency_ms = 1\n");
-    assert!(process.signal("HUP"));
-    assert!(process.complaint_with("only a restart helps").contains("deployments.cloud"));
-    wait_until("the network is changed", || result(&sensor, 4) == (2.0, json!(2)));
-    assert_eq!(process.terminate().code, Some(0));
 }

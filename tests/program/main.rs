@@ -1,4 +1,4 @@
-//! The program as a user starts it: arguments in, lines, files and an exit status out. Every test starts processes.
+//! The program as a user starts it: arguments in, lines, files and an exit status out.
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as a test does")]
 
 #[path = "../support/mod.rs"]

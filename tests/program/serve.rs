@@ -3,6 +3,7 @@
 
 mod memory;
 mod refused;
+mod reload;
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;

@@ -276,6 +276,8 @@ impl<S: Read + Write> Client<S> {
             Err(error) if matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => {
                 return None;
             }
+            // The system does not resume a read with a time limit after the process stood still.
+            Err(error) if error.kind() == ErrorKind::Interrupted => return self.next(),
             Err(error) => panic!("nothing came: {error}"),
         }
         let (mut length, mut shift, mut byte) = (0, 0, [0x80]);
