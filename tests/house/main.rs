@@ -7,3 +7,6 @@
 mod advisories;
 /// Which of our modules may import which.
 mod import_table;
+mod sources;
+/// Width, imports and exceptions, where neither `cargo fmt` nor clippy looks.
+mod style;

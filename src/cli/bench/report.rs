@@ -11,10 +11,9 @@ use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Serializer, V2Serializer};
 use serde::Serialize;
 
-use crate::cli::growing_file::GrowingFile;
-
 use super::load::Outcome;
 use super::target::Usage;
+use crate::cli::growing_file::GrowingFile;
 
 /// Points of the percentile distribution in each half of what is left of it, as
 /// HdrHistogram's own tools print.
