@@ -53,6 +53,7 @@ pub mod sensors;
 pub mod settings;
 pub mod strict_toml;
 mod suggestion;
+mod sync;
 pub mod telemetry;
 pub mod text;
 pub mod tls;

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
 use std::time::Duration;
 
-use super::bus::lock;
 use super::shares::Owner;
+use crate::sync::lock;
 
 /// Owners remembered; beyond, the one that was online least lately is forgotten.
 const ACQUAINTANCES_MAX: usize = 4_096;

@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex};
 
 use tokio::task::AbortHandle;
 
-use super::bus::lock;
 use super::peer::network;
 use super::refused::Cause;
 use super::shares::{Owner, Shares};
+use crate::sync::lock;
 
 /// Open sockets by address.
 pub(super) struct Addresses {

@@ -12,8 +12,8 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use super::bus::lock;
 use super::turnstile::Place;
+use crate::sync::lock;
 
 /// The gate before one queue. It stands open unless it is [guarded](Self::guard).
 #[derive(Default)]

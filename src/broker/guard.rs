@@ -8,10 +8,10 @@ use std::time::Instant;
 
 use super::access::{Access, Action, Authentication, Credentials, Denied, Grant, Identity, Login};
 use super::attempts::{AttemptLimits, Attempts};
-use super::bus::lock;
 use super::logins::Logins;
 use super::rules::AccessRules;
 use super::users::Users;
+use crate::sync::lock;
 
 /// Names and topics of rules that are looked at in a tenth of a microsecond.
 const PATTERNS_PER_UNIT: usize = 4;

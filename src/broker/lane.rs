@@ -16,13 +16,13 @@ use rumqttd::local::LinkRx;
 use rumqttd::protocol::{Packet, Publish};
 use rumqttd::{Forward, Notification};
 
-use super::bus::lock;
 use super::config::SegmentLimits;
 use super::publication::Publication;
 use super::pulse::Beat;
 use super::router::{LinkControl, RouterGone, poll_now};
 use super::subscriptions::Targets;
 use super::turnstile::{Turnstile, Visit};
+use crate::sync::lock;
 
 /// A message on its way, and who gets it.
 pub(super) struct Envelope {

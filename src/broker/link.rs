@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::BrokerError;
 use super::batch::Batch;
-use super::bus::{Bus, lock};
+use super::bus::Bus;
 use super::hold::Registration;
 use super::lane::{Kind, Lane, LaneReceiver};
 use super::properties::ApplicationProperties;
@@ -17,6 +17,7 @@ use super::router::RouterGone;
 use super::subscriptions::Subscriber;
 use super::work::Slice;
 use crate::mqtt::{Message, TOPIC_BYTES_MAX, is_topic_filter};
+use crate::sync::lock;
 
 /// A large batch is published in parts of this size.
 const PUSH_BYTES: u64 = 128 * 1024;

@@ -5,9 +5,9 @@ use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::{Condvar, Mutex, PoisonError};
 
-use super::bus::lock;
 use super::peer::network;
 use super::shares::Shares;
+use crate::sync::lock;
 
 /// What waits, by address.
 pub(super) struct LoginQueue<T> {

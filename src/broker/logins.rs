@@ -12,9 +12,9 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use tokio::sync::oneshot;
 
-use super::bus::lock;
 use super::login_queue::{Busy, LoginQueue};
 use super::password::StoredPassword;
+use crate::sync::lock;
 
 /// Logins that wait to be checked; for a further one the last of the address with
 /// most of them is told to come again, or itself.

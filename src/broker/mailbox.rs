@@ -6,13 +6,13 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use tokio::sync::Notify;
 
-use super::bus::lock;
 use super::gate::Gate;
 use super::memory::Charge;
 use super::publication::Publication;
 #[cfg(test)]
 use super::shares::Owner;
 use super::standing::Standing;
+use crate::sync::lock;
 
 /// A message whose receiver has this many others before it gives up the block of
 /// memory that it was read in, which is larger.

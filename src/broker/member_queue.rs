@@ -10,9 +10,9 @@ use std::sync::{Arc, Mutex, Weak};
 
 use tokio::sync::Notify;
 
-use super::bus::lock;
 use super::publication::Publication;
 use super::shared::Group;
+use crate::sync::lock;
 
 /// Messages that wait for one member; when all members are full, the group keeps them.
 pub(super) const MEMBER_QUEUE_MESSAGES: usize = 64;

@@ -12,10 +12,10 @@ use std::sync::{Arc, Mutex, OnceLock, Weak};
 
 use tokio::sync::Notify;
 
-use super::bus::lock;
 use super::mailbox::Mailbox;
 use super::shares::{Owner, Shares};
 use super::standing::{Keeper, Standing};
+use crate::sync::lock;
 
 /// A change of less is not passed on, nor is one of less than a part of what a buffer takes already.
 const STEP_BYTES: usize = 4 * 1024;

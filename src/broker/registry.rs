@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::bus::lock;
 use super::reason::Reason;
 use super::session::Session;
 use super::shares::{Bound, Place};
 use super::standing::Keeper;
+use crate::sync::lock;
 
 /// How long the previous owner of a client id may take to hand its session over.
 const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(10);

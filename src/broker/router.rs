@@ -18,9 +18,9 @@ use rumqttd::protocol::{
 };
 use rumqttd::{Notification, RouterConfig, SegmentConfig, Strategy};
 
-use super::bus::lock;
 use super::config::{Config, SegmentLimits};
 use super::lane::{Lane, LaneLimits, LaneReceiver};
+use crate::sync::lock;
 
 /// Links of the router: one for each in-process link, the ingress, and the connections' own.
 const LINKS_MAX: usize = 1_024;

@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 
 use super::acquaintances::Acquaintances;
 use super::addresses::{Addresses, Entered, Place};
-use super::bus::{Bus, RouterOutput, lock};
+use super::bus::{Bus, RouterOutput};
 use super::config::Config;
 use super::dropped::DroppedCounts;
 use super::ended::EndedCounts;
@@ -35,6 +35,7 @@ use super::traffic::Traffic;
 use super::transport::{self, Entrance};
 use super::turns::{self, Turns};
 use crate::rate_limit::RateLimit;
+use crate::sync::lock;
 
 /// How often the router is asked for a sign of life.
 const PING_EVERY: Duration = Duration::from_secs(1);

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
 use super::access::{Access, Identity, may_read};
-use super::bus::{Bus, lock};
+use super::bus::Bus;
 use super::config::SharedStrategy;
 use super::gate::Gate;
 use super::mailbox::{Copy, Mailbox};
@@ -12,6 +12,7 @@ use super::member_queue::{MemberQueue, Place, SharedDelivery};
 use super::memory::{Charge, Holder, MemoryKind};
 use super::publication::Publication;
 use super::standing::Standing;
+use crate::sync::lock;
 
 /// Messages that members gave back and that wait for another member; more are dropped.
 const RETURNED_MESSAGES_MAX: usize = 2_048;

@@ -12,8 +12,8 @@ use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
-use super::bus::lock;
 use super::peer::network;
+use crate::sync::lock;
 
 /// Whom something is counted to. Cheap to clone.
 ///

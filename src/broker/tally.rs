@@ -5,8 +5,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::bus::lock;
 use crate::rate_limit::RateLimit;
+use crate::sync::lock;
 
 /// A kind of event that comes again and again is told of for a moment, then not until this has passed.
 const TELL_EVERY: Duration = Duration::from_secs(10);

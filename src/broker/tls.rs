@@ -7,12 +7,12 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::server::TlsStream;
 
-use super::bus::lock;
 use super::certificates::{self, CertificateError};
 use super::config::Tls;
 use super::identity;
 use super::refused::Cause;
 use super::reload::Reload;
+use crate::sync::lock;
 use crate::tls::{Side, explained};
 
 /// A listener's TLS.

@@ -10,9 +10,9 @@ use std::sync::{Arc, Mutex, Weak};
 
 use tokio::sync::Notify;
 
-use super::bus::lock;
 use super::gate::Gate;
 use super::lane::Lane;
+use crate::sync::lock;
 
 /// Those who wait before one lane. There are at most as many as there are connections.
 #[derive(Default)]

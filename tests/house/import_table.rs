@@ -29,6 +29,7 @@ const TABLE: &[Row] = &[
     row("network", Only(&[]), &["tokio", "serde", "candle", "rumqtt", "mqtt"]),
     row("rate_limit", Only(&[]), &["tokio", "candle", "rumqtt", "mqtt"]),
     row("suggestion", Only(&[]), &["tokio", "serde", "candle", "rumqtt", "mqtt"]),
+    row("sync", Only(&[]), &["tokio", "serde", "candle", "rumqtt", "mqtt"]),
     row("strict_toml", Only(&["suggestion"]), &["tokio", "candle", "rumqtt", "mqtt"]),
     row("tls", Only(&["text"]), &["serde", "candle", "rumqtt", "clap"]),
     row("text", Only(&[]), &["tokio", "serde", "candle", "rumqtt", "mqtt"]),
@@ -49,7 +50,7 @@ const TABLE: &[Row] = &[
     row("worker", Only(&["inference", "model"]), &["tokio", "serde", "candle", "rumqtt", "mqtt"]),
     row(
         "broker",
-        Only(&["mqtt", "rate_limit", "strict_toml", "suggestion", "text", "tls"]),
+        Only(&["mqtt", "rate_limit", "strict_toml", "suggestion", "sync", "text", "tls"]),
         &["serde_json", "candle"],
     ),
     row("client", Only(&["broker", "mqtt", "rate_limit", "tls"]), &["serde_json", "candle"]),
