@@ -22,130 +22,49 @@
 //! ```
 
 mod access;
-mod acquaintances;
-mod addresses;
-mod admission;
-mod ahead;
-mod argon2_hash;
-mod arrival;
-mod attempts;
-mod awaited;
-mod backlog;
-mod batch;
 mod bus;
-mod catching_up;
-mod certificates;
 mod codec;
 mod config;
-mod connection;
-mod dropped;
-mod ended;
-mod ending;
-mod fanout;
-mod farewell;
-mod filter_shares;
-mod first_words;
-mod gate;
-mod guard;
-mod handover;
-mod handshake;
-mod hash_fields;
-mod hold;
-#[cfg(test)]
-mod hostile;
-mod identity;
-mod inbound;
-mod inflight;
-mod lane;
-mod leaner;
+mod front;
+mod limits;
 mod link;
-mod listing;
-mod login_queue;
-mod logins;
-mod machine;
-mod mailbox;
-mod marks;
-mod member_queue;
-mod memory;
-mod open_files;
-mod outbound;
-mod output;
-mod overlaps;
-mod owed;
-mod pace;
-mod parked;
-mod password;
-mod peer;
-mod pending;
-mod poison;
-mod pressure;
-mod properties;
-mod publication;
-mod pulse;
-mod reached;
-mod reason;
-mod refused;
-mod registry;
 mod reload;
-mod retained;
-mod retained_shares;
-mod rights;
-mod router;
-mod rules;
 mod rules_file;
-mod server;
 mod session;
 mod settings;
 mod settings_limits;
-mod shared;
-mod shares;
-mod silence;
-mod source;
-mod standing;
-mod subscribing;
-mod subscriptions;
 mod sys;
-mod tally;
-mod tls;
-mod topic;
-mod traffic;
-mod transport;
-mod tree;
-mod turns;
-mod turnstile;
-mod users;
-mod walk;
-mod websocket;
-mod wellformed;
-mod will;
+#[cfg(test)]
+mod tests;
 mod work;
-mod writing;
 
+pub use self::access::attempts::AttemptLimits;
+pub use self::access::guard::Guard;
+pub use self::access::password::PASSWORD_BYTES_MAX;
+pub use self::access::rules::AccessRules;
+pub use self::access::users::{
+    USER_BYTES_MAX, USERS_FILE_BYTES_MAX, USERS_MAX, Users, UsersError, check_user_name,
+};
 pub use self::access::{
     Access, Action, AllowAll, Authentication, Credentials, Denied, Grant, Identity, Login,
 };
-pub use self::attempts::AttemptLimits;
-pub use self::certificates::CertificateError;
 pub use self::config::{
     Config, ConnectionLimits, IdentitySource, Limits, Listener, OverRate, PendingPolicy, RefusedPublish,
     RefusedSubscription, RouterLimits, SegmentLimits, SharedStrategy, Tls, WebSocket, WideFilters,
 };
-pub use self::dropped::{Dropped, DroppedCounts};
-pub use self::ended::{Ended, EndedCounts};
-pub use self::guard::Guard;
+pub use self::front::certificates::CertificateError;
+pub use self::front::server::Statistics;
+pub use self::limits::dropped::{Dropped, DroppedCounts};
+pub use self::limits::ended::{Ended, EndedCounts};
+pub use self::limits::machine::memory_bytes;
+pub use self::limits::memory::{MemoryKind, MemoryUse};
+pub use self::limits::open_files::{open_files_max, raise_open_files_max};
+pub use self::limits::reached::{Limit, LimitsReached};
+pub use self::limits::refused::{Cause, RefusedCounts, What};
 pub use self::link::{LinkClosed, LinkPublisher, LinkSubscriber, SubscribeError};
-pub use self::machine::memory_bytes;
-pub use self::memory::{MemoryKind, MemoryUse};
-pub use self::open_files::{open_files_max, raise_open_files_max};
-pub use self::password::PASSWORD_BYTES_MAX;
-pub use self::reached::{Limit, LimitsReached};
-pub use self::refused::{Cause, RefusedCounts, What};
 pub use self::reload::Reload;
-pub use self::rules::AccessRules;
 pub use self::rules_file::{RULE_PATTERNS_MAX, RULES_FILE_BYTES_MAX, RULES_MAX};
-pub use self::server::Statistics;
 pub use self::settings::SettingsError;
-pub use self::users::{USER_BYTES_MAX, USERS_FILE_BYTES_MAX, USERS_MAX, Users, UsersError, check_user_name};
 
 use std::io;
 use std::net::SocketAddr;
@@ -158,9 +77,9 @@ use tokio::runtime::{Handle, Runtime};
 use tokio::sync::watch;
 
 use self::bus::Bus;
-use self::server::Server;
-use self::tls::TlsEntrance;
-use self::transport::Entrance;
+use self::front::server::Server;
+use self::front::tls::TlsEntrance;
+use self::front::transport::Entrance;
 
 /// Connections that the system queues for a listener until they are accepted.
 const ACCEPT_BACKLOG: u32 = 1_024;
@@ -276,7 +195,7 @@ impl Broker {
         let serving = server.clone();
         let handle = runtime.handle().clone();
         let io_thread = std::thread::Builder::new().name("mqtt-io".to_owned()).spawn(move || {
-            runtime.block_on(server::run(serving, listeners, output, stopping));
+            runtime.block_on(self::front::server::run(serving, listeners, output, stopping));
         });
         match io_thread {
             Ok(io_thread) => {

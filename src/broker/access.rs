@@ -1,13 +1,23 @@
 //! Who may connect, publish and subscribe: the seam between the front door and whoever decides.
 
+pub mod argon2_hash;
+pub mod attempts;
+pub mod guard;
+pub mod hash_fields;
+pub mod login_queue;
+pub mod logins;
+pub mod password;
+pub mod rules;
+pub mod users;
+
 use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use super::reason::Reason;
-use super::refused::Cause;
 use super::sys;
+use crate::broker::codec::reason::Reason;
+use crate::broker::limits::refused::Cause;
 use crate::mqtt::Sender;
 
 /// What a client wants to do with a topic.
@@ -69,7 +79,7 @@ pub struct Identity {
 
 impl Identity {
     /// The same as an application sees it.
-    pub(super) fn sender(&self) -> Box<Sender> {
+    pub(crate) fn sender(&self) -> Box<Sender> {
         let user = self.user.as_deref().map(str::to_owned);
         Box::new(Sender { client_id: self.client_id.as_ref().to_owned(), user })
     }
@@ -89,7 +99,7 @@ pub enum Denied {
 }
 
 impl Denied {
-    pub(super) fn reason(self) -> Reason {
+    pub(crate) fn reason(self) -> Reason {
         match self {
             Self::BadCredentials => Reason::BAD_CREDENTIALS,
             Self::NotAuthorized => Reason::NOT_AUTHORIZED,
@@ -98,7 +108,7 @@ impl Denied {
     }
 
     /// The same for whoever runs the broker.
-    pub(super) fn cause(self) -> Cause {
+    pub(crate) fn cause(self) -> Cause {
         match self {
             Self::BadCredentials => Cause::Credentials,
             Self::NotAuthorized => Cause::Anonymous,
@@ -157,7 +167,7 @@ pub trait Access: Send + Sync {
 }
 
 /// Whether `access` lets a client have messages of this topic, the broker's own included.
-pub(super) fn may_read(access: &dyn Access, who: &Identity, topic: &[u8]) -> bool {
+pub fn may_read(access: &dyn Access, who: &Identity, topic: &[u8]) -> bool {
     let Ok(topic) = std::str::from_utf8(topic) else { return false };
     if sys::is_about_the_broker(topic) {
         access.grant_sys(who, topic) == Grant::All

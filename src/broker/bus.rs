@@ -2,6 +2,25 @@
 //!
 //! Who gets a message is decided here when it is published; the router carries it there, in order.
 
+pub mod batch;
+pub mod carrier;
+pub mod fanout;
+pub mod filter_shares;
+pub mod gate;
+pub mod hold;
+pub mod mailbox;
+pub mod marks;
+pub mod member_queue;
+pub mod publication;
+pub mod pulse;
+pub mod retained;
+pub mod retained_shares;
+pub mod shared;
+pub mod source;
+pub mod subscriptions;
+pub mod tree;
+pub mod walk;
+
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
@@ -12,29 +31,29 @@ use rumqttd::local::{LinkRx, LinkTx};
 use rumqttd::protocol::{Packet, PingReq};
 use tokio::sync::watch;
 
-use super::backlog::Backlog;
-use super::batch::Batch;
+use self::batch::Batch;
+use self::gate::Gate;
+use self::hold::{Hold, Registration};
+use self::publication::Publication;
+use self::pulse::Pulse;
+use self::retained::{Applied, Change, GaveWay, NotKept, RetainedMessage, RetainedStore};
+use self::source::Source;
+use self::subscriptions::{Subscriptions, Targets};
 use super::config::{Config, PendingPolicy, RouterLimits, SharedStrategy};
-use super::dropped::{Dropped, Drops};
-use super::ended::{Ended, Endings};
-use super::gate::Gate;
-use super::hold::{Hold, Registration};
-use super::lane::{Lane, LaneReceiver, Load};
-use super::machine;
-use super::memory::{Holder, Memory, MemoryKind, MemoryUse};
-use super::poison;
-use super::publication::Publication;
-use super::pulse::Pulse;
-use super::reached::Reached;
-use super::refused::{Cause, Refused, Who};
-use super::retained::{Applied, Change, GaveWay, NotKept, RetainedMessage, RetainedStore};
-use super::router::{Router, RouterGone, push_one, push_with};
-use super::source::Source;
-use super::subscriptions::{Subscriptions, Targets};
 use super::sys;
-use super::traffic::Total;
-use super::turnstile::Visit;
 use super::work::Slice;
+use crate::broker::bus::carrier::backlog::Backlog;
+use crate::broker::bus::carrier::lane::{Lane, LaneReceiver, Load};
+use crate::broker::bus::carrier::poison;
+use crate::broker::bus::carrier::router::{Router, RouterGone, push_one, push_with};
+use crate::broker::bus::carrier::turnstile::Visit;
+use crate::broker::limits::dropped::{Dropped, Drops};
+use crate::broker::limits::ended::{Ended, Endings};
+use crate::broker::limits::machine;
+use crate::broker::limits::memory::{Holder, Memory, MemoryKind, MemoryUse};
+use crate::broker::limits::reached::Reached;
+use crate::broker::limits::refused::{Cause, Refused, Who};
+use crate::broker::limits::traffic::Total;
 use crate::sync::lock;
 
 /// Where it is not configured, half of what there is: the rest is for models, the
@@ -44,7 +63,7 @@ fn memory_max() -> usize {
 }
 
 /// The one link through which everything is published: one order for all, and one event for each batch.
-pub(super) struct Ingress {
+pub struct Ingress {
     tx: LinkTx,
     /// Whether the router was told to end: it may take a moment, but takes no more messages.
     is_ended: bool,
@@ -53,7 +72,7 @@ pub(super) struct Ingress {
 
 /// The router's public face within the broker. Locks are taken in the order ingress,
 /// subscriptions or retained.
-pub(super) struct Bus {
+pub struct Bus {
     router: Router,
     /// Whether the router has been told to end. Held while a link is made: the router
     /// must answer that first, for nobody would wake the one who waits for it.
@@ -90,13 +109,13 @@ pub(super) struct Bus {
 }
 
 /// What a publisher waits at.
-pub(super) enum Obstacle {
+pub enum Obstacle {
     Gate(Arc<Gate>),
     Lane(Arc<Lane>),
 }
 
 /// What comes out of the router.
-pub(super) struct RouterOutput {
+pub struct RouterOutput {
     /// An answer to each ping, and an error when the router ends.
     pub answers: LinkRx,
     /// What the connections get.

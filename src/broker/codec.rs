@@ -3,14 +3,20 @@
 //! A frame is complete before any codec sees it. PUBLISH and the acknowledgements are read and written by us,
 //! without a copy and without taking their properties apart; the other packets go through rumqttd's codecs.
 
+pub mod leaner;
+pub mod listing;
+pub mod properties;
+pub mod reason;
+pub mod topic;
+pub mod wellformed;
+
 use bytes::{BufMut, BytesMut};
 use rumqttd::protocol::{Packet, Protocol, v4::V4, v5::V5};
 
-use super::reason::Reason;
-use super::wellformed;
+use self::reason::Reason;
 
 /// Packet types, the high four bits of a packet's first byte.
-pub(super) mod kind {
+pub mod kind {
     pub const CONNECT: u8 = 1;
     pub const PUBLISH: u8 = 3;
     pub const PUBACK: u8 = 4;
@@ -28,14 +34,14 @@ const FRAMES_BYTES_MAX: usize = 1 << 20;
 
 /// The protocol version that a client chose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Version {
+pub enum Version {
     V311,
     V5,
 }
 
 /// A packet's fixed header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Header {
+pub struct Header {
     /// Type and flags.
     pub first: u8,
     pub header_bytes: usize,
@@ -55,7 +61,7 @@ impl Header {
 /// Reads the fixed header at the head of `bytes`; `None` when more bytes are needed.
 ///
 /// Packet types that no client may send, and wrong reserved flags, never get further than this.
-pub(super) fn peek(bytes: &[u8], packet_bytes_max: usize) -> Result<Option<Header>, Reason> {
+pub fn peek(bytes: &[u8], packet_bytes_max: usize) -> Result<Option<Header>, Reason> {
     let Some(&first) = bytes.first() else { return Ok(None) };
     let flags = first & 0b1111;
     let is_allowed = match first >> 4 {
@@ -76,7 +82,7 @@ pub(super) fn peek(bytes: &[u8], packet_bytes_max: usize) -> Result<Option<Heade
 
 /// What [`complete`] found.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Complete {
+pub struct Complete {
     /// Bytes of the complete packets at the head.
     pub bytes: usize,
     /// What follows them: how large the next packet will be (0: not known yet), or why it cannot be read.
@@ -84,7 +90,7 @@ pub(super) struct Complete {
 }
 
 /// Finds the complete packets at the head of `bytes`.
-pub(super) fn complete(bytes: &[u8], packet_bytes_max: usize) -> Complete {
+pub fn complete(bytes: &[u8], packet_bytes_max: usize) -> Complete {
     let mut at = 0;
     let next = loop {
         match peek(&bytes[at..], packet_bytes_max) {
@@ -102,7 +108,7 @@ pub(super) fn complete(bytes: &[u8], packet_bytes_max: usize) -> Complete {
 
 /// Reads a variable byte integer (MQTT 5, 1.5.5): its value and its length; `None`
 /// when more bytes are needed.
-pub(super) fn varint(bytes: &[u8]) -> Result<Option<(usize, usize)>, Reason> {
+pub fn varint(bytes: &[u8]) -> Result<Option<(usize, usize)>, Reason> {
     let mut value = 0;
     for (index, &byte) in bytes.iter().take(4).enumerate() {
         value |= usize::from(byte & 0x7f) << (7 * index);
@@ -113,7 +119,7 @@ pub(super) fn varint(bytes: &[u8]) -> Result<Option<(usize, usize)>, Reason> {
     if bytes.len() >= 4 { Err(Reason::MALFORMED) } else { Ok(None) }
 }
 
-pub(super) fn put_varint(out: &mut impl BufMut, mut value: usize) {
+pub fn put_varint(out: &mut impl BufMut, mut value: usize) {
     loop {
         let low = (value % 128) as u8;
         value /= 128;
@@ -124,7 +130,7 @@ pub(super) fn put_varint(out: &mut impl BufMut, mut value: usize) {
     }
 }
 
-pub(super) fn varint_bytes(value: usize) -> usize {
+pub fn varint_bytes(value: usize) -> usize {
     match value {
         0..0x80 => 1,
         0x80..0x4000 => 2,
@@ -133,7 +139,7 @@ pub(super) fn varint_bytes(value: usize) -> usize {
     }
 }
 
-pub(super) fn u16_at(bytes: &[u8], at: usize) -> Result<u16, Reason> {
+pub fn u16_at(bytes: &[u8], at: usize) -> Result<u16, Reason> {
     match bytes.get(at..at + 2) {
         Some(&[high, low]) => Ok(u16::from_be_bytes([high, low])),
         _ => Err(Reason::MALFORMED),
@@ -141,7 +147,7 @@ pub(super) fn u16_at(bytes: &[u8], at: usize) -> Result<u16, Reason> {
 }
 
 /// Decodes one whole frame. The frame is complete, so whatever the codec misses in it makes it malformed.
-pub(super) fn decode(frame: &[u8], version: Version) -> Result<Packet, Reason> {
+pub fn decode(frame: &[u8], version: Version) -> Result<Packet, Reason> {
     wellformed::check(frame, version)?;
     let mut bytes = BytesMut::from(frame);
     let decoded = match version {

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::access::{Access, AllowAll};
-use super::attempts::AttemptLimits;
-use super::reached::Limit;
 use super::reload::Reload;
+use crate::broker::access::attempts::AttemptLimits;
+use crate::broker::limits::reached::Limit;
 use crate::mqtt::filter_matches;
 
 /// MQTT's registered port.
@@ -19,11 +19,11 @@ const STALLED_AFTER: Duration = Duration::from_secs(10);
 /// How often the broker tells of itself, as Mosquitto does.
 const SYS_INTERVAL: Duration = Duration::from_secs(10);
 /// The router panics at the first subscription below this.
-pub(super) const SEGMENT_BYTES_LEAST: usize = 1_024;
+pub const SEGMENT_BYTES_LEAST: usize = 1_024;
 /// With one segment alone the router's log forgets everything whenever it is full.
-pub(super) const SEGMENTS_LEAST: usize = 2;
+pub const SEGMENTS_LEAST: usize = 2;
 /// Room for a CONNECT with an ordinary client id.
-pub(super) const PACKET_BYTES_LEAST: usize = 64;
+pub const PACKET_BYTES_LEAST: usize = 64;
 
 /// A broker's configuration. The default is one listener on 127.0.0.1:1883, open to
 /// everyone who can reach it.
@@ -261,12 +261,12 @@ impl Default for RouterLimits {
 
 impl RouterLimits {
     /// The router's log for an in-process link.
-    pub(super) fn log(&self) -> SegmentLimits {
+    pub(crate) fn log(&self) -> SegmentLimits {
         SegmentLimits { segment_bytes_max: self.segment_bytes_max, segments_max: self.segments_max }
     }
 
     /// How far a subscriber to `filter` may lag, in bytes.
-    pub(super) fn lag_bytes(&self, filter: &str) -> usize {
+    pub(crate) fn lag_bytes(&self, filter: &str) -> usize {
         // As rumqttd does, which takes the filter for a topic.
         let is_for = |custom: &str| filter_matches(custom, filter);
         let custom = self.custom_segments.iter().find(|(custom, _)| is_for(custom));
@@ -400,7 +400,7 @@ pub enum PendingPolicy {
 
 impl PendingPolicy {
     /// Whether a client that is online is given no more than its queue has room for.
-    pub(super) fn holds_back(self) -> bool {
+    pub(crate) fn holds_back(self) -> bool {
         matches!(self, Self::Hold | Self::Wait)
     }
 }
@@ -418,7 +418,7 @@ pub enum OverRate {
 
 impl Limits {
     /// The limit that a topic name or filter breaks.
-    pub(super) fn broken_by(&self, topic: &str) -> Option<Limit> {
+    pub(crate) fn broken_by(&self, topic: &str) -> Option<Limit> {
         if topic.len() > self.topic_bytes_max {
             Some(Limit::TopicBytes)
         } else if topic.bytes().filter(|&byte| byte == b'/').count() >= self.topic_levels_max {

@@ -5,17 +5,17 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::BrokerError;
-use super::batch::Batch;
 use super::bus::Bus;
-use super::hold::Registration;
-use super::lane::{Kind, Lane, LaneReceiver};
-use super::properties::ApplicationProperties;
-use super::publication::Publication;
-use super::refused::{Cause, Who};
-use super::retained::{RetainedMessage, Walk};
-use super::router::RouterGone;
-use super::subscriptions::Subscriber;
 use super::work::Slice;
+use crate::broker::bus::batch::Batch;
+use crate::broker::bus::carrier::lane::{Kind, Lane, LaneReceiver};
+use crate::broker::bus::carrier::router::RouterGone;
+use crate::broker::bus::hold::Registration;
+use crate::broker::bus::publication::Publication;
+use crate::broker::bus::retained::{RetainedMessage, Walk};
+use crate::broker::bus::subscriptions::Subscriber;
+use crate::broker::codec::properties::ApplicationProperties;
+use crate::broker::limits::refused::{Cause, Who};
 use crate::mqtt::{Message, TOPIC_BYTES_MAX, is_topic_filter};
 use crate::sync::lock;
 
@@ -89,10 +89,7 @@ pub struct LinkSubscriber {
 }
 
 /// Makes the two halves. Blocks until the router answers.
-pub(super) fn link(
-    bus: &Arc<Bus>,
-    is_answering: bool,
-) -> Result<(LinkPublisher, LinkSubscriber), BrokerError> {
+pub fn link(bus: &Arc<Bus>, is_answering: bool) -> Result<(LinkPublisher, LinkSubscriber), BrokerError> {
     let lane = bus.lane(is_answering).map_err(|_| BrokerError::Router)?;
     let shared = Arc::new(Shared { lane: lane.lane.clone(), subscribed: Mutex::default() });
     let publisher = LinkPublisher { bus: bus.clone(), shared: shared.clone() };

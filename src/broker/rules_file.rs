@@ -5,7 +5,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::access::Action;
-use super::rules::{AccessRules, NamePattern, Rule, TopicPattern};
+use crate::broker::access::rules::{AccessRules, NamePattern, Rule, TopicPattern};
 use crate::strict_toml::{self, TomlError};
 
 /// The largest file of access rules that is read, in bytes.

@@ -2,28 +2,54 @@
 //!
 //! All of MQTT's quality of service is here; the router knows none of it.
 
+pub mod admission;
+pub mod ahead;
+pub mod awaited;
+pub mod catching_up;
+pub mod client;
+pub mod ending;
+pub mod farewell;
+pub mod handover;
+pub mod inbound;
+pub mod inflight;
+pub mod outbound;
+pub mod output;
+pub mod overlaps;
+pub mod owed;
+pub mod pace;
+pub mod parked;
+pub mod peer;
+pub mod pending;
+pub mod pressure;
+pub mod registry;
+pub mod rights;
+pub mod silence;
+pub mod subscribing;
+pub mod turns;
+pub mod will;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::sync::Notify;
 
+use self::inflight::InflightMessages;
+use self::overlaps::Overlaps;
+use self::owed::Answered;
+use self::pending::Pending;
 use super::access::{Access, Identity, may_read};
-use super::hold::Registration;
-use super::inflight::InflightMessages;
-use super::mailbox::Mailbox;
-use super::memory::{ALLOCATION_BYTES, Charge, Holder, Memory, MemoryKind};
-use super::overlaps::Overlaps;
-use super::owed::Answered;
-use super::pending::Pending;
-use super::properties::ApplicationProperties;
-use super::publication::Publication;
-use super::retained::Walk;
-use super::shared::{Group, Membership};
-use super::shares::Owner;
-use super::standing::{Listed, Standing, Worth};
-use super::traffic::{Held, Holding, Traffic};
 use super::work::Slice;
+use crate::broker::bus::hold::Registration;
+use crate::broker::bus::mailbox::Mailbox;
+use crate::broker::bus::publication::Publication;
+use crate::broker::bus::retained::Walk;
+use crate::broker::bus::shared::{Group, Membership};
+use crate::broker::codec::properties::ApplicationProperties;
+use crate::broker::limits::memory::{ALLOCATION_BYTES, Charge, Holder, Memory, MemoryKind};
+use crate::broker::limits::shares::Owner;
+use crate::broker::limits::standing::{Listed, Standing, Worth};
+use crate::broker::limits::traffic::{Held, Holding, Traffic};
 use crate::mqtt::{Qos, filter_matches};
 
 /// What a session takes beside its client id and what it holds: itself, its mailbox,
@@ -49,7 +75,7 @@ fn subscription_bytes(filter: &str) -> usize {
 
 /// What a client asked for with a filter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Options {
+pub struct Options {
     pub qos: Qos,
     pub no_local: bool,
     pub retain_as_published: bool,
@@ -58,7 +84,7 @@ pub(super) struct Options {
 }
 
 /// One subscription.
-pub(super) struct Subscription {
+pub struct Subscription {
     /// The filter without the group.
     pub path: String,
     /// The group of a shared subscription.
@@ -76,10 +102,10 @@ pub(super) struct Subscription {
 
 /// What a delivery takes beside its parts: itself in a queue that has grown by
 /// doubling, and the allocations of topic and payload.
-pub(super) const DELIVERY_BYTES: usize = size_of::<Delivery>() / 2 * 3 + 2 * ALLOCATION_BYTES;
+pub const DELIVERY_BYTES: usize = size_of::<Delivery>() / 2 * 3 + 2 * ALLOCATION_BYTES;
 
 /// A message on its way to a client.
-pub(super) struct Delivery {
+pub struct Delivery {
     pub topic: Bytes,
     pub payload: Bytes,
     pub properties: ApplicationProperties,
@@ -106,7 +132,7 @@ impl Delivery {
 }
 
 /// A client's session.
-pub(super) struct Session {
+pub struct Session {
     /// Names the session in the origin of its publishes.
     pub uid: u64,
     /// What was published for it and it has not taken yet.

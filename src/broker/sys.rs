@@ -14,14 +14,14 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use self::load::Load;
-use super::server::Server;
-use super::traffic::Way;
+use crate::broker::front::server::Server;
+use crate::broker::limits::traffic::Way;
 
 /// The level that the broker's own topics begin with.
 const ROOT: &str = "$SYS";
 
 /// Whether a filter, or a topic's name, is about nothing but what the broker tells of itself.
-pub(super) fn is_about_the_broker(filter: &str) -> bool {
+pub fn is_about_the_broker(filter: &str) -> bool {
     filter.strip_prefix(ROOT).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
@@ -168,7 +168,7 @@ impl Told {
 }
 
 /// Tells the first values before anybody can connect, and the others as they change, until it is dropped.
-pub(super) struct Teller {
+pub struct Teller {
     server: Arc<Server>,
     told: Told,
     began: Instant,

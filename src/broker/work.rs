@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 /// The units of a slice. A unit is some tenths of a microsecond, such as a look into a map. With
 /// 1,000 a device beside ten clients that asked for as much as they could waited twice as long.
-pub(super) const SLICE_UNITS: usize = 400;
+pub const SLICE_UNITS: usize = 400;
 /// Bytes that are copied, hashed or checked for one unit.
-pub(super) const BYTES_PER_UNIT: usize = 256;
+pub const BYTES_PER_UNIT: usize = 256;
 /// Levels that are compared by their marks for one unit.
 const LEVELS_PER_UNIT: usize = 128;
 /// Messages that are moved up when one before them goes, for one unit.
@@ -20,7 +20,7 @@ const CALM: Duration = Duration::from_millis(100);
 
 /// What is left of a slice.
 #[derive(Debug)]
-pub(super) struct Slice {
+pub struct Slice {
     left: usize,
     began: Instant,
 }
@@ -86,6 +86,6 @@ fn count(units: usize) {
 
 /// What this thread has spent since it began.
 #[cfg(test)]
-pub(super) fn spent() -> usize {
+pub fn spent() -> usize {
     SPENT.get()
 }

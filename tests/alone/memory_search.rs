@@ -4,7 +4,7 @@
 //! Seeded and bounded as the searches in `src/broker/hostile` are. What clients do grows from what was worst
 //! before. The broker runs on threads of its own, so a seed repeats what clients do, not every interleaving.
 
-#[path = "../../src/broker/hostile/mutate.rs"]
+#[path = "../../src/broker/tests/hostile/mutate.rs"]
 #[allow(dead_code, reason = "only the seeds are used here")]
 mod mutate;
 

@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use super::super::config::Config;
 use super::{SettingsError, Table};
+use crate::broker::config::Config;
 
 const KEYS: &[&str] = &["sys_interval_s", "check_retain_source"];
 

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use super::{SettingsError, Table, Value, line};
-use crate::broker::certificates::{self, CertificateError};
 use crate::broker::config::{IdentitySource, Tls};
+use crate::broker::front::certificates::{self, CertificateError};
 
 const TLS_KEYS: &[&str] = &["certpath", "keypath", "capath", "identity"];
 

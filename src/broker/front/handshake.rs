@@ -1,0 +1,405 @@
+//! CONNECT: read, judged, and answered.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use bytes::{BufMut, BytesMut};
+use rumqttd::protocol::{
+    ConnAck, ConnAckProperties, Connect, ConnectProperties, ConnectReturnCode, Packet, Protocol, v5::V5,
+};
+use tokio::io::{AsyncRead, AsyncReadExt};
+
+use super::first_words::Spoken;
+use super::server::Server;
+use crate::broker::access::{Credentials, Identity, Login};
+use crate::broker::codec::leaner::{Lean, lean};
+use crate::broker::codec::reason::Reason;
+use crate::broker::codec::{self, Version, kind, peek, u16_at};
+use crate::broker::config::ConnectionLimits;
+use crate::broker::limits::memory::Charge;
+use crate::broker::limits::reached::Limit;
+use crate::broker::limits::refused::Cause;
+use crate::broker::limits::shares::Owner;
+use crate::broker::session::peer::Peer;
+use crate::broker::session::will::Will;
+use crate::broker::work::{BYTES_PER_UNIT, Slice};
+
+/// A CONNACK with every property but the assigned client id is not larger, and
+/// neither is that property. Clients that take less are refused.
+const CONNACK_BYTES_MAX: usize = 24;
+const ASSIGNED_ID_BYTES_MAX: usize = 37;
+
+/// What a socket that has not said CONNECT takes of memory beside what was read from it.
+pub const CONNECTING_BYTES: usize = 12 * 1024;
+
+/// A CONNECT that was accepted.
+pub struct Hello {
+    pub version: Version,
+    /// Empty when the client wants one from us.
+    pub client_id: String,
+    pub is_clean: bool,
+    /// Seconds; 0 for none.
+    pub keep_alive_s: u16,
+    /// Seconds that the session outlives the connection, as asked for and as given.
+    pub expiry_asked_s: u32,
+    pub expiry_s: u32,
+    /// Unacknowledged QoS 1 and 2 messages that the client takes.
+    pub window: u16,
+    /// The largest packet that the client takes.
+    pub packet_bytes_max: usize,
+    /// Topic aliases that the client takes.
+    pub aliases_max: u16,
+    pub will: Option<Will>,
+    /// The keep-alive that the client is given instead of its own.
+    pub server_keep_alive_s: Option<u16>,
+    /// The user that the client has proved to be.
+    pub user: Option<Arc<str>>,
+    /// By a certificate.
+    pub is_certified: bool,
+    /// From this machine.
+    pub is_local: bool,
+    /// Whom what it takes is counted to.
+    pub owner: Owner,
+    pub peer: Peer,
+}
+
+impl Hello {
+    /// Who the client is, once it has its id.
+    pub fn identity(&self, client_id: Arc<str>) -> Identity {
+        Identity {
+            client_id,
+            user: self.user.clone(),
+            is_certified: self.is_certified,
+            is_local: self.is_local,
+        }
+    }
+}
+
+/// Why a CONNECT is not accepted: for the client, and for whoever runs the broker.
+pub struct Fault {
+    pub reason: Reason,
+    pub cause: Cause,
+    /// What the cause does not say; empty for nothing.
+    pub why: Cow<'static, str>,
+}
+
+impl Fault {
+    fn new(reason: Reason, cause: Cause) -> Self {
+        Self { reason, cause, why: Cow::Borrowed("") }
+    }
+
+    /// The time for CONNECT is over, and so many bytes have come.
+    pub fn late(bytes: usize) -> Self {
+        let late = Self::new(Reason::UNSPECIFIED, Cause::ConnectTimeout);
+        if bytes == 0 { late } else { late.because(format!("of its CONNECT {bytes} bytes came in time")) }
+    }
+
+    /// The time is over, and the login is not checked yet.
+    pub fn login_late() -> Self {
+        Self::new(Reason::SERVER_UNAVAILABLE, Cause::LoginTimeout)
+    }
+
+    fn because(self, why: impl Into<Cow<'static, str>>) -> Self {
+        Self { why: why.into(), ..self }
+    }
+}
+
+impl From<Reason> for Fault {
+    /// A CONNECT that cannot be read.
+    fn from(reason: Reason) -> Self {
+        let cause = if reason == Reason::PACKET_TOO_LARGE { Cause::PacketBytes } else { Cause::Malformed };
+        Self::new(reason, cause)
+    }
+}
+
+/// A CONNECT that was not accepted: the CONNACK for it, or nothing where the client would not understand one.
+pub struct Refusal {
+    pub answer: Vec<u8>,
+    pub fault: Fault,
+    /// Who the client said to be; empty where it did not say.
+    pub client_id: String,
+    pub user: String,
+}
+
+impl Refusal {
+    pub fn silent(fault: Fault) -> Self {
+        Self { answer: Vec::new(), fault, client_id: String::new(), user: String::new() }
+    }
+
+    /// In MQTT 5 the reason itself; in 3.1.1 the nearest of its five return codes, or nothing.
+    pub fn new(version: Version, fault: Fault) -> Self {
+        let answer = match (version, fault.reason) {
+            (Version::V5, reason) => {
+                let properties = reason.properties();
+                [&[0x20, 2 + properties.len() as u8, 0, reason.0][..], &properties].concat()
+            }
+            (_, Reason::CLIENT_ID_INVALID) => vec![0x20, 2, 0, 2],
+            (_, Reason::SERVER_UNAVAILABLE | Reason::QUOTA_EXCEEDED) => vec![0x20, 2, 0, 3],
+            (_, Reason::BAD_CREDENTIALS) => vec![0x20, 2, 0, 4],
+            (_, Reason::NOT_AUTHORIZED) => vec![0x20, 2, 0, 5],
+            _ => Vec::new(),
+        };
+        Self { answer, ..Self::silent(fault) }
+    }
+
+    /// The refusal of a client whose CONNECT is in order.
+    pub fn of(hello: &Hello, reason: Reason, cause: Cause) -> Self {
+        let refusal = Self::new(hello.version, Fault::new(reason, cause));
+        refusal.within(hello.packet_bytes_max).said(&hello.client_id, hello.user.as_deref())
+    }
+
+    /// The same without words where the client does not take a packet of that size.
+    fn within(mut self, packet_bytes_max: usize) -> Self {
+        if self.answer.len() > packet_bytes_max {
+            self.answer = vec![0x20, 3, 0, self.fault.reason.0, 0];
+        }
+        self
+    }
+
+    /// The same of a client that said who it is.
+    fn said(mut self, client_id: &str, user: Option<&str>) -> Self {
+        client_id.clone_into(&mut self.client_id);
+        user.unwrap_or_default().clone_into(&mut self.user);
+        self
+    }
+}
+
+/// A first packet that is whole.
+pub struct Frame {
+    bytes: BytesMut,
+    header_bytes: usize,
+}
+
+/// Reads from `input` until there is a CONNECT. What follows it stays in `buffer`.
+/// `None` when the client has left before.
+pub async fn read_connect(
+    server: &Server,
+    limits: &ConnectionLimits,
+    input: &mut (impl AsyncRead + Unpin),
+    buffer: &mut BytesMut,
+    charge: &mut Charge,
+) -> Result<Option<Frame>, Refusal> {
+    loop {
+        if let Some(&first) = buffer.first()
+            && first != kind::CONNECT << 4
+        {
+            return Err(Refusal::silent(no_connect(first)));
+        }
+        match peek(buffer, limits.packet_bytes_max).map_err(|reason| Refusal::silent(reason.into()))? {
+            Some(header) if buffer.len() >= header.packet_bytes() => {
+                let bytes = buffer.split_to(header.packet_bytes());
+                // A copy of what follows, so that a client that is idle does not keep the block
+                // that its CONNECT came in.
+                *buffer = BytesMut::from(&buffer[..]);
+                server.traffic.connects.add(1);
+                server.traffic.received.packets.add(1);
+                return Ok(Some(Frame { bytes, header_bytes: header.header_bytes }));
+            }
+            _ => match input.read_buf(buffer).await {
+                Ok(read) if read > 0 => {
+                    server.traffic.received.bytes.add(read as u64);
+                    let held = CONNECTING_BYTES + buffer.len();
+                    if !charge.may_be(held) {
+                        return Err(Refusal::silent(Fault::new(Reason::QUOTA_EXCEEDED, Cause::Memory)));
+                    }
+                    charge.set(held);
+                }
+                _ => return Ok(None),
+            },
+        }
+    }
+}
+
+/// What is wrong with a client that begins with this byte.
+fn no_connect(first: u8) -> Fault {
+    let instead = Spoken::by(first).instead_of_connect();
+    match (instead, first >> 4) {
+        // MQTT's other packets.
+        ("", kind @ 2..=14) => Fault::new(Reason::PROTOCOL_ERROR, Cause::NoConnect)
+            .because(format!("its first packet was not CONNECT but of kind {kind}")),
+        ("", _) => Fault::new(Reason::PROTOCOL_ERROR, Cause::NotMqtt),
+        (instead, _) => Fault::new(Reason::PROTOCOL_ERROR, Cause::NotMqtt).because(instead),
+    }
+}
+
+/// Judges a CONNECT.
+pub async fn judge(
+    server: &Server,
+    limits: &ConnectionLimits,
+    peer: &Peer,
+    frame: &Frame,
+) -> Result<Hello, Refusal> {
+    let version = version(&frame.bytes[frame.header_bytes..])?;
+    let refuse = |fault| Refusal::new(version, fault);
+    // A large one is gone through in one go, once it has its turn.
+    server.turns.go_on(&mut Slice::new(), frame.bytes.len() / BYTES_PER_UNIT).await;
+    let Lean { frame, will_pairs } = lean(&frame.bytes, version).map_err(|reason| refuse(reason.into()))?;
+    let Packet::Connect(connect, properties, will, will_properties, login) =
+        codec::decode(&frame, version).map_err(|reason| refuse(reason.into()))?
+    else {
+        return Err(refuse(Reason::MALFORMED.into()));
+    };
+    let packet_bytes_max = client_packet_bytes_max(properties.as_ref());
+    let client_id = connect.client_id.clone();
+    let credentials =
+        login.as_ref().map(|login| Credentials { username: &login.username, password: &login.password });
+    let certificate = peer.identity.as_deref();
+    let user = certificate.or(credentials.map(|credentials| credentials.username));
+    let refuse = |fault| Refusal::new(version, fault).within(packet_bytes_max).said(&client_id, user);
+    let will = will.map(|will| Will::new(will, will_properties, &will_pairs));
+    let mut hello = hello(server, limits, peer, version, connect, properties, will).map_err(refuse)?;
+    let login = Login { client_id: &client_id, peer: peer.address, credentials, certificate };
+    let admitted = server.config.access.authenticate(login).await;
+    hello.user = admitted.map_err(|denied| refuse(Fault::new(denied.reason(), denied.cause())))?;
+    hello.is_certified = certificate.is_some();
+    hello.is_local = peer.address.to_canonical().is_loopback();
+    hello.owner = Owner::of(hello.user.as_ref(), peer.address);
+    let who = hello.identity(hello.client_id.as_str().into());
+    if let Some(will) = &hello.will
+        && let Err(cause) = will.judge(server, &who)
+    {
+        return Err(refuse(Fault::new(Reason::NOT_AUTHORIZED, cause).because(will.description(cause))));
+    }
+    if !server.is_serving() {
+        return Err(refuse(Fault::new(Reason::SERVER_UNAVAILABLE, Cause::Stopping)));
+    }
+    Ok(hello)
+}
+
+/// The largest packet that the client takes.
+fn client_packet_bytes_max(properties: Option<&ConnectProperties>) -> usize {
+    properties.and_then(|own| own.max_packet_size).map_or(usize::MAX, |bytes| bytes as usize)
+}
+
+/// The protocol's name, level and flags.
+fn version(body: &[u8]) -> Result<Version, Refusal> {
+    let silent = |reason: Reason| Refusal::silent(reason.into());
+    let name_bytes = usize::from(u16_at(body, 0).map_err(silent)?);
+    let rest = body.get(2..).unwrap_or_default();
+    let (Some(name), Some(&level), Some(&flags)) =
+        (rest.get(..name_bytes), rest.get(name_bytes), rest.get(name_bytes + 1))
+    else {
+        return Err(silent(Reason::MALFORMED));
+    };
+    let unsupported = || {
+        Fault::new(Reason::UNSUPPORTED_VERSION, Cause::Version)
+            .because(format!("it speaks level {level} of MQTT, where 3.1.1 is 4 and 5 is 5"))
+    };
+    let version = match (name, level) {
+        (b"MQTT", 4) => Version::V311,
+        (b"MQTT", 5) => Version::V5,
+        (b"MQTT", 6..) => return Err(Refusal::new(Version::V5, unsupported())),
+        (b"MQTT" | b"MQIsdp", _) => {
+            return Err(Refusal { answer: vec![0x20, 2, 0, 1], ..Refusal::silent(unsupported()) });
+        }
+        _ => return Err(silent(Reason::MALFORMED)),
+    };
+    let is_reserved_set = flags & 0b1 != 0;
+    let is_password_alone = flags & 0b1100_0000 == 0b0100_0000;
+    if is_reserved_set || (is_password_alone && version == Version::V311) {
+        return Err(Refusal::new(version, Reason::MALFORMED.into()));
+    }
+    Ok(version)
+}
+
+fn hello(
+    server: &Server,
+    limits: &ConnectionLimits,
+    peer: &Peer,
+    version: Version,
+    connect: Connect,
+    properties: Option<ConnectProperties>,
+    will: Option<Will>,
+) -> Result<Hello, Fault> {
+    if connect.client_id.is_empty() && version == Version::V311 && !connect.clean_session {
+        return Err(Fault::new(Reason::CLIENT_ID_INVALID, Cause::ClientId));
+    }
+    let own_limits = &server.config.limits;
+    if connect.client_id.len() > own_limits.client_id_bytes_max {
+        return Err(Fault::new(Reason::CLIENT_ID_INVALID, Cause::ClientIdBytes));
+    }
+    if let Some(will) = &will {
+        let invalid = |cause| Fault::new(Reason::TOPIC_INVALID, cause);
+        let name = will.topic_name().ok_or_else(|| invalid(Cause::WillTopic))?;
+        match own_limits.broken_by(name) {
+            None => {}
+            Some(Limit::TopicLevels) => return Err(invalid(Cause::WillTopicLevels)),
+            Some(_) => return Err(invalid(Cause::WillTopicBytes)),
+        }
+    }
+    let is_kept = version == Version::V311 && !connect.clean_session;
+    let mut hello = Hello {
+        version,
+        client_id: connect.client_id,
+        is_clean: connect.clean_session,
+        keep_alive_s: connect.keep_alive,
+        expiry_asked_s: if is_kept { u32::MAX } else { 0 },
+        expiry_s: 0,
+        window: limits.inflight_messages_max,
+        packet_bytes_max: usize::MAX,
+        aliases_max: 0,
+        will,
+        server_keep_alive_s: None,
+        user: None,
+        is_certified: false,
+        is_local: false,
+        peer: peer.clone(),
+        owner: Owner::default(),
+    };
+    if version == Version::V5 && hello.keep_alive_s > limits.keep_alive_max_s {
+        hello.keep_alive_s = limits.keep_alive_max_s;
+        hello.server_keep_alive_s = Some(limits.keep_alive_max_s);
+    }
+    if let Some(own) = properties.filter(|_| version == Version::V5) {
+        if own.receive_maximum == Some(0) || own.max_packet_size == Some(0) {
+            return Err(
+                Fault::from(Reason::PROTOCOL_ERROR).because("its receive maximum or packet size is 0")
+            );
+        }
+        if own.authentication_method.is_some() {
+            return Err(Fault::new(Reason::BAD_AUTHENTICATION, Cause::Authentication));
+        }
+        hello.expiry_asked_s = own.session_expiry_interval.unwrap_or(0);
+        hello.window = own.receive_maximum.map_or(hello.window, |asked| asked.min(hello.window));
+        hello.packet_bytes_max = client_packet_bytes_max(Some(&own));
+        let assigned_bytes = if hello.client_id.is_empty() { ASSIGNED_ID_BYTES_MAX } else { 0 };
+        if hello.packet_bytes_max < CONNACK_BYTES_MAX + assigned_bytes {
+            // It could not be told that it is accepted.
+            return Err(Fault::new(Reason::PACKET_TOO_LARGE, Cause::ClientPacketBytes));
+        }
+        hello.aliases_max = own.topic_alias_max.unwrap_or(0).min(server.config.limits.topic_aliases_max);
+    }
+    hello.expiry_s = hello.expiry_asked_s.min(server.config.limits.session_expiry_max_s);
+    Ok(hello)
+}
+
+/// The CONNACK for an accepted CONNECT.
+pub fn connack(
+    server: &Server,
+    limits: &ConnectionLimits,
+    hello: &Hello,
+    session_present: bool,
+    assigned_client_id: Option<String>,
+) -> Vec<u8> {
+    if hello.version == Version::V311 {
+        return vec![0x20, 2, session_present.into(), 0];
+    }
+    let properties = ConnAckProperties {
+        session_expiry_interval: (hello.expiry_s != hello.expiry_asked_s).then_some(hello.expiry_s),
+        receive_max: Some(server.config.limits.receive_max),
+        max_packet_size: Some(u32::try_from(limits.packet_bytes_max).unwrap_or(u32::MAX)),
+        topic_alias_max: Some(server.config.limits.topic_aliases_max),
+        assigned_client_identifier: assigned_client_id,
+        server_keep_alive: hello.server_keep_alive_s,
+        ..ConnAckProperties::default()
+    };
+    let mut bytes = BytesMut::new();
+    let packet =
+        Packet::ConnAck(ConnAck { session_present, code: ConnectReturnCode::Success }, Some(properties));
+    if V5.write(packet, &mut bytes).is_err() {
+        // Cannot happen with these properties; without them the packet is still a CONNACK.
+        bytes.clear();
+        bytes.put_slice(&[0x20, 3, session_present.into(), 0, 0]);
+    }
+    bytes.to_vec()
+}

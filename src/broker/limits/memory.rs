@@ -1,0 +1,519 @@
+//! One bound over all that a broker holds in memory: what each buffer takes, counted
+//! to whom it belongs, and who gives way.
+//!
+//! Every buffer has a [`Charge`] and tells it what it takes. A charge passes on changes that
+//! matter only, so that the small queues of every message cost no lock and touch nothing that
+//! is shared. Who is told to give something up is said here; how it is done is in `pressure`.
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
+
+use tokio::sync::Notify;
+
+use super::shares::{Owner, Shares};
+use super::standing::{Keeper, Standing};
+use crate::broker::bus::mailbox::Mailbox;
+use crate::sync::lock;
+
+/// A change of less is not passed on, nor is one of less than a part of what a buffer takes already.
+const STEP_BYTES: usize = 4 * 1024;
+const STEP_PART: usize = 32;
+/// What keeping one allocation takes beside it: what allocators round up by, and a note of its size.
+pub const ALLOCATION_BYTES: usize = 16;
+
+/// What memory is taken for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MemoryKind {
+    /// Retained messages.
+    Retained,
+    /// Sessions and their subscriptions.
+    Sessions,
+    /// Messages that wait for a client or its acknowledgement, online or away.
+    Queues,
+    /// What was read from clients and is not worked off, and what is written to them and not sent.
+    Connections,
+    /// Messages that wait in shared subscriptions.
+    Groups,
+    /// Messages on their way through the router.
+    Router,
+}
+
+impl MemoryKind {
+    /// Every kind.
+    pub const ALL: [Self; 6] =
+        [Self::Retained, Self::Sessions, Self::Queues, Self::Connections, Self::Groups, Self::Router];
+
+    /// Its name in metrics and documentation.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Retained => "retained",
+            Self::Sessions => "sessions",
+            Self::Queues => "queues",
+            Self::Connections => "connections",
+            Self::Groups => "groups",
+            Self::Router => "router",
+        }
+    }
+}
+
+/// What a broker takes of memory.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MemoryUse([usize; MemoryKind::ALL.len()]);
+
+impl MemoryUse {
+    /// For one kind of thing, in bytes.
+    pub fn of(&self, kind: MemoryKind) -> usize {
+        self.0[kind as usize]
+    }
+
+    /// For all of them, in bytes.
+    pub fn total(&self) -> usize {
+        self.0.iter().sum()
+    }
+
+    /// Each kind's name and bytes.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, usize)> {
+        MemoryKind::ALL.into_iter().map(|kind| (kind.name(), self.of(kind)))
+    }
+
+    pub(crate) fn add(&mut self, kind: MemoryKind, bytes: usize) {
+        self.0[kind as usize] += bytes;
+    }
+}
+
+/// How much of the bound is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// Whatever other bounds allow may grow.
+    Calm,
+    /// From three quarters on. Who has half as much as the one who has most, or more, gets no more.
+    Tight,
+    /// From nine tenths on. So does who has a quarter; and the one who has most gives
+    /// something up, until it is calm.
+    Full,
+    /// All of it. Nobody gets more.
+    Over,
+}
+
+/// The account of all.
+pub struct Memory {
+    max: usize,
+    /// What the broker itself takes of that for all: nobody's, so that nobody can give it up.
+    aside: AtomicUsize,
+    total: AtomicUsize,
+    kinds: [AtomicUsize; MemoryKind::ALL.len()],
+    shares: Mutex<Shares<Owner>>,
+    /// Those who can be told to give way.
+    holders: Mutex<HashMap<u64, Weak<Holder>>>,
+    next_holder: AtomicU64,
+    /// What was not taken, or given up, and is not told as something refused.
+    refused: AtomicU64,
+    /// Told when memory gets tight or fuller.
+    pub pressed: Notify,
+}
+
+impl Memory {
+    /// An account of at most `max` bytes.
+    pub fn new(max: usize) -> Arc<Self> {
+        Arc::new(Self {
+            max,
+            aside: AtomicUsize::new(0),
+            total: AtomicUsize::new(0),
+            kinds: Default::default(),
+            shares: Mutex::default(),
+            holders: Mutex::default(),
+            next_holder: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+            pressed: Notify::new(),
+        })
+    }
+
+    pub fn max(&self) -> usize {
+        self.max
+    }
+
+    /// What is left of it for clients.
+    fn bound(&self) -> usize {
+        self.max - self.aside.load(Ordering::Relaxed)
+    }
+
+    /// Sets aside what the broker itself takes now, but never more than half: with less
+    /// nobody would be served, whatever anybody gives up.
+    pub fn set_aside(&self, bytes: usize) {
+        let before = self.level();
+        self.aside.store(bytes.min(self.max / 2), Ordering::Relaxed);
+        if self.level() > before {
+            self.pressed.notify_one();
+        }
+    }
+
+    pub fn level(&self) -> Level {
+        self.level_of(self.total.load(Ordering::Relaxed))
+    }
+
+    fn level_of(&self, total: usize) -> Level {
+        let bound = self.bound();
+        match total {
+            total if total < bound / 4 * 3 => Level::Calm,
+            total if total < bound / 10 * 9 => Level::Tight,
+            total if total < bound => Level::Full,
+            _ => Level::Over,
+        }
+    }
+
+    /// Whether `owner` may take more.
+    pub fn may_grow(&self, owner: &Owner) -> bool {
+        let parts = match self.level() {
+            Level::Calm => return true,
+            Level::Tight => 2,
+            Level::Full => 4,
+            Level::Over => return false,
+        };
+        let shares = lock(&self.shares);
+        let most = shares.most().map_or(0, |(_, most)| most);
+        shares.of(owner).saturating_mul(parts) < most
+    }
+
+    /// Counts what was not taken, or given up, for want of memory.
+    pub fn note_refused(&self, count: u64) {
+        self.refused.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// How much was.
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    /// Who has most.
+    pub fn most(&self) -> Option<Owner> {
+        lock(&self.shares).most().map(|(owner, _)| owner.clone())
+    }
+
+    /// The owner's sessions that have not been told to give way, the largest first.
+    pub fn sessions_of(&self, owner: &Owner) -> Vec<Arc<Holder>> {
+        let mut sessions = self.sessions();
+        sessions.retain(|holder| holder.owner == *owner && !holder.is_asked());
+        sessions.sort_by_cached_key(|holder| Reverse(holder.held()));
+        sessions
+    }
+
+    /// What those sessions take that have been told to give way.
+    pub fn asked_bytes(&self) -> usize {
+        self.sessions().iter().filter(|holder| holder.is_asked()).map(|holder| holder.held()).sum()
+    }
+
+    /// Those that live: what others still hold of one that has ended is not given up by telling it.
+    fn sessions(&self) -> Vec<Arc<Holder>> {
+        // A copy of the table, for a holder that ends needs it.
+        let mut holders: Vec<_> = lock(&self.holders).values().filter_map(Weak::upgrade).collect();
+        holders.retain(|holder| holder.mailbox().is_some());
+        holders
+    }
+
+    /// How much must go until it is not scarce any more.
+    pub fn too_much(&self) -> usize {
+        self.total.load(Ordering::Relaxed).saturating_sub(self.bound() / 4 * 3)
+    }
+
+    /// What is taken of one kind.
+    pub fn of_kind(&self, kind: MemoryKind) -> usize {
+        self.kinds[kind as usize].load(Ordering::Relaxed)
+    }
+
+    /// Whether memory would not be scarce if so many bytes were not taken.
+    pub fn is_calm_without(&self, bytes: usize) -> bool {
+        self.level_of(self.total.load(Ordering::Relaxed).saturating_sub(bytes)) == Level::Calm
+    }
+
+    /// What is taken, by kind.
+    pub fn used(&self) -> MemoryUse {
+        MemoryUse(std::array::from_fn(|kind| self.kinds[kind].load(Ordering::Relaxed)))
+    }
+
+    /// Someone who takes memory: a session that can be told to give way, or something else of this owner.
+    pub fn holder(self: &Arc<Self>, owner: Owner, standing: Option<Arc<Standing>>) -> Arc<Holder> {
+        let number = self.next_holder.fetch_add(1, Ordering::Relaxed);
+        let holder = Arc::new(Holder {
+            memory: self.clone(),
+            owner,
+            standing,
+            number,
+            held: AtomicUsize::new(0),
+            asked: AtomicU64::new(0),
+            mailbox: OnceLock::new(),
+            retained: OnceLock::new(),
+        });
+        if holder.standing.is_some() {
+            lock(&self.holders).insert(number, Arc::downgrade(&holder));
+        }
+        holder
+    }
+
+    fn change(&self, owner: &Owner, kind: MemoryKind, before: usize, after: usize) {
+        let add = |total: &AtomicUsize| {
+            let old = if after >= before {
+                total.fetch_add(after - before, Ordering::Relaxed)
+            } else {
+                total.fetch_sub(before - after, Ordering::Relaxed)
+            };
+            (old, old.wrapping_add(after).wrapping_sub(before))
+        };
+        add(&self.kinds[kind as usize]);
+        {
+            let mut shares = lock(&self.shares);
+            if after >= before {
+                shares.add(owner, after - before);
+            } else {
+                shares.subtract(owner, before - after);
+            }
+        }
+        let (old, new) = add(&self.total);
+        if self.level_of(new) > self.level_of(old) {
+            self.pressed.notify_one();
+        }
+    }
+}
+
+/// Someone who takes memory, with any number of charges.
+pub struct Holder {
+    memory: Arc<Memory>,
+    pub owner: Owner,
+    /// Who can be told to give way, if anybody can.
+    pub standing: Option<Arc<Standing>>,
+    number: u64,
+    held: AtomicUsize,
+    /// Whom of those who had the session it was that was told to give way. 0 when nobody was.
+    asked: AtomicU64,
+    /// What was published for it and it has not taken.
+    mailbox: OnceLock<Weak<Mailbox>>,
+    /// For the messages of the same owner that are retained.
+    retained: OnceLock<Arc<Holder>>,
+}
+
+impl Holder {
+    /// What all of its charges take.
+    pub fn held(&self) -> usize {
+        self.held.load(Ordering::Relaxed)
+    }
+
+    /// The keeper of its session has been told to give way.
+    pub fn note_asked(&self, keeper: &Keeper) {
+        self.asked.store(keeper.generation, Ordering::Relaxed);
+    }
+
+    /// Whether it has been told to give way, and ends. One whom another connection takes
+    /// the session over from does not do it.
+    pub fn is_asked(&self) -> bool {
+        let asked = self.asked.load(Ordering::Relaxed);
+        asked != 0 && self.standing.as_ref().is_some_and(|standing| standing.keeper().generation == asked)
+    }
+
+    /// What is published for it waits there.
+    pub fn set_mailbox(&self, mailbox: &Arc<Mailbox>) {
+        // A session has one for its whole life.
+        self.mailbox.get_or_init(|| Arc::downgrade(mailbox));
+    }
+
+    /// `None` once the session has ended.
+    pub fn mailbox(&self) -> Option<Arc<Mailbox>> {
+        self.mailbox.get().and_then(Weak::upgrade).filter(|mailbox| !mailbox.is_closed())
+    }
+
+    /// Who takes what is retained of its messages: they outlive it, and are given up otherwise.
+    pub fn of_retained(&self) -> &Arc<Holder> {
+        self.retained.get_or_init(|| self.memory.holder(self.owner.clone(), None))
+    }
+
+    /// Whether it may take more.
+    pub fn may_grow(&self) -> bool {
+        self.memory.may_grow(&self.owner)
+    }
+
+    /// A charge for something that takes `bytes`.
+    pub fn charge(self: &Arc<Self>, kind: MemoryKind, bytes: usize) -> Charge {
+        let mut charge = Charge { holder: Some((self.clone(), kind)), noted: 0 };
+        charge.note(bytes);
+        charge
+    }
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        lock(&self.memory.holders).remove(&self.number);
+    }
+}
+
+/// What one buffer takes. Dropped, it takes nothing any more. The default counts nowhere.
+#[derive(Default)]
+pub struct Charge {
+    holder: Option<(Arc<Holder>, MemoryKind)>,
+    noted: usize,
+}
+
+impl Charge {
+    /// The buffer takes this now.
+    pub fn set(&mut self, bytes: usize) {
+        if bytes.abs_diff(self.noted) >= STEP_BYTES.max(self.noted / STEP_PART) {
+            self.note(bytes);
+        }
+    }
+
+    /// Whether the buffer may take this.
+    pub fn may_be(&self, bytes: usize) -> bool {
+        self.covers(bytes) || self.holder.as_ref().is_none_or(|(holder, _)| holder.may_grow())
+    }
+
+    /// Whom it is counted to.
+    pub fn owner(&self) -> Owner {
+        self.holder.as_ref().map(|(holder, _)| holder.owner.clone()).unwrap_or_default()
+    }
+
+    /// Whether this holder is whom it is counted to.
+    pub fn is_of(&self, holder: &Arc<Holder>) -> bool {
+        self.holder.as_ref().is_some_and(|(own, _)| Arc::ptr_eq(own, holder))
+    }
+
+    /// Counts what was not taken, or given up, where it would have counted.
+    pub fn note_refused(&self, count: u64) {
+        if let Some((holder, _)) = &self.holder {
+            holder.memory.note_refused(count);
+        }
+    }
+
+    /// Whether this is no more than what is counted already, or so little more that it is not passed on.
+    pub fn covers(&self, bytes: usize) -> bool {
+        bytes < self.noted + STEP_BYTES
+    }
+
+    fn note(&mut self, bytes: usize) {
+        let Some((holder, kind)) = &self.holder else { return };
+        if bytes >= self.noted {
+            holder.held.fetch_add(bytes - self.noted, Ordering::Relaxed);
+        } else {
+            holder.held.fetch_sub(self.noted - bytes, Ordering::Relaxed);
+        }
+        holder.memory.change(&holder.owner, *kind, self.noted, bytes);
+        self.noted = bytes;
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        if self.noted > 0 {
+            self.note(0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: usize = 1 << 20;
+
+    fn user(name: &str) -> Owner {
+        Owner::User(name.into())
+    }
+
+    #[test]
+    fn what_charges_take_is_counted_by_kind_and_owner_until_they_are_dropped() {
+        let memory = Memory::new(100 * MIB);
+        let holder = memory.holder(user("a"), None);
+        let mut queue = holder.charge(MemoryKind::Queues, 1_000);
+        let session = holder.charge(MemoryKind::Sessions, 500);
+        assert_eq!((memory.used().of(MemoryKind::Queues), memory.used().total()), (1_000, 1_500));
+        queue.set(1_000 + STEP_BYTES - 1);
+        assert_eq!(memory.used().total(), 1_500, "too little to be passed on");
+        queue.set(1_000_000);
+        queue.set(990_000);
+        assert_eq!((holder.held(), memory.used().total()), (1_000_500, 1_000_500));
+        drop((queue, session));
+        assert_eq!((holder.held(), memory.used()), (0, MemoryUse::default()));
+        drop(holder);
+        assert!(memory.most().is_none() && lock(&memory.holders).is_empty());
+    }
+
+    #[test]
+    fn who_has_most_gets_no_more_first_and_at_the_bound_nobody_does() {
+        let memory = Memory::new(100 * MIB);
+        let [hog, calm] =
+            ["hog", "calm"].map(|name| memory.holder(user(name), Some(Standing::new(1, user(name)))));
+        let mut hogs = hog.charge(MemoryKind::Queues, 70 * MIB);
+        let _calms = calm.charge(MemoryKind::Queues, MIB);
+        assert_eq!((memory.level(), hog.may_grow(), calm.may_grow()), (Level::Calm, true, true));
+        hogs.set(80 * MIB);
+        assert_eq!((memory.level(), hog.may_grow(), calm.may_grow()), (Level::Tight, false, true));
+        assert!(hogs.may_be(80 * MIB) && !hogs.may_be(81 * MIB));
+        hogs.set(95 * MIB);
+        assert_eq!((memory.level(), hog.may_grow(), calm.may_grow()), (Level::Full, false, true));
+        hogs.set(105 * MIB);
+        assert_eq!((memory.level(), hog.may_grow(), calm.may_grow()), (Level::Over, false, false));
+        assert_eq!(memory.refused(), 0, "who only looks is not refused anything");
+    }
+
+    fn session(memory: &Arc<Memory>, number: u64, bytes: usize) -> (Arc<Holder>, Arc<Mailbox>, Charge) {
+        let standing = Standing::new(number, user("hog"));
+        let keeper = Keeper { client_id: "c".into(), generation: number };
+        standing.attach(keeper, 0);
+        let mailbox = Mailbox::new(standing.clone());
+        let holder = memory.holder(user("hog"), Some(standing));
+        holder.set_mailbox(&mailbox);
+        let charge = holder.charge(MemoryKind::Sessions, bytes);
+        (holder, mailbox, charge)
+    }
+
+    #[test]
+    fn only_sessions_that_live_are_told_to_give_way_or_counted_on() {
+        let memory = Memory::new(100 * MIB);
+        let (large, large_mailbox, _large) = session(&memory, 1, 30 * MIB);
+        let (small, _small_mailbox, _small) = session(&memory, 2, 10 * MIB);
+        let _of_another = memory.holder(user("calm"), None).charge(MemoryKind::Retained, MIB);
+        let numbers = || -> Vec<_> {
+            let sessions = memory.sessions_of(&user("hog")).into_iter();
+            sessions.filter_map(|own| own.standing.as_ref().map(|own| own.session)).collect()
+        };
+        assert_eq!((numbers(), memory.asked_bytes()), (vec![1, 2], 0));
+        large.note_asked(&large.standing.as_ref().unwrap().keeper());
+        assert_eq!((numbers(), memory.asked_bytes()), (vec![2], 30 * MIB));
+        large_mailbox.close();
+        assert_eq!((numbers(), memory.asked_bytes()), (vec![2], 0), "what outlives it makes no room");
+        let standing = small.standing.as_ref().unwrap();
+        small.note_asked(&standing.keeper());
+        assert_eq!((numbers(), memory.asked_bytes()), (vec![], 10 * MIB));
+        standing.attach(Keeper { client_id: "c".into(), generation: 3 }, 0);
+        assert_eq!((numbers(), memory.asked_bytes()), (vec![2], 0), "who took it over was not told");
+    }
+
+    #[test]
+    fn what_is_retained_is_counted_to_the_owner_beside_the_session() {
+        let memory = Memory::new(100 * MIB);
+        let (holder, _mailbox, _charge) = session(&memory, 1, MIB);
+        let kept = holder.of_retained().charge(MemoryKind::Retained, 5 * MIB);
+        assert_eq!((holder.held(), lock(&memory.shares).of(&user("hog"))), (MIB, 6 * MIB));
+        assert_eq!(kept.owner(), user("hog"));
+    }
+
+    #[test]
+    fn what_is_set_aside_is_not_there_for_clients_but_half_of_it_always_is() {
+        let memory = Memory::new(100 * MIB);
+        let holder = memory.holder(user("a"), None);
+        let _charge = holder.charge(MemoryKind::Queues, 60 * MIB);
+        assert_eq!((memory.level(), memory.too_much()), (Level::Calm, 0));
+        memory.set_aside(30 * MIB);
+        assert_eq!(memory.level(), Level::Tight);
+        assert!((7 * MIB..8 * MIB).contains(&memory.too_much()), "{}", memory.too_much());
+        memory.set_aside(usize::MAX);
+        drop(_charge);
+        let _charge = holder.charge(MemoryKind::Queues, 37 * MIB);
+        assert_eq!(memory.level(), Level::Calm);
+    }
+
+    #[test]
+    fn a_charge_that_counts_nowhere_may_be_anything() {
+        let mut charge = Charge::default();
+        charge.set(usize::MAX);
+        assert!(charge.may_be(usize::MAX));
+    }
+}

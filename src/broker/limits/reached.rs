@@ -1,0 +1,252 @@
+//! How often each limit was reached: its one name, its counter, and a warning now and then.
+
+use std::fmt::Display;
+
+use super::shares::Owner;
+use super::tally::{Shown, Tally, Told};
+
+/// A bound on what clients can do. What happens at each is in the documentation of
+/// the field of the same name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limit {
+    /// Clients online.
+    Connections,
+    /// Sockets of one address.
+    ConnectionsPerAddress,
+    /// Sockets of a listener beyond the clients that may be online.
+    Connecting,
+    /// The time until CONNECT.
+    ConnectTimeout,
+    /// The size of a packet from a client.
+    PacketBytes,
+    /// The length of a client id.
+    ClientIdBytes,
+    /// The length of a topic name or filter.
+    TopicBytes,
+    /// The levels of a topic name or filter.
+    TopicLevels,
+    /// Subscriptions of one client.
+    SubscriptionsPerClient,
+    /// Subscriptions of one client that overlap.
+    OverlappingSubscriptions,
+    /// Distinct filters.
+    Filters,
+    /// Retained messages.
+    RetainedMessages,
+    /// Bytes of retained messages.
+    RetainedBytes,
+    /// Sessions of clients that are away.
+    ParkedSessions,
+    /// Memory for all that the broker holds; counted when something is not taken, or
+    /// given up, for want of it.
+    Memory,
+    /// Unacknowledged messages to a client; counted when one has to wait.
+    InflightMessages,
+    /// Bytes of unacknowledged messages to a client; counted when one has to wait.
+    InflightBytes,
+    /// Messages that wait for a client.
+    PendingMessages,
+    /// Bytes that wait for a client.
+    PendingBytes,
+    /// Unreleased QoS 2 publishes of a client.
+    Receive,
+    /// Topic aliases of a client.
+    TopicAliases,
+    /// Publishes a second of a client.
+    PublishRate,
+    /// Bytes that a client has not read yet; counted when it is no longer read from.
+    UnreadBytes,
+    /// The time in which a client takes nothing that is written to it.
+    WriteTimeout,
+    /// The time in which a packet that a client has begun does not end.
+    PacketTimeout,
+    /// Failed logins of one address.
+    FailedLogins,
+    /// Logins that wait to be checked.
+    LoginsWaiting,
+}
+
+impl Limit {
+    /// Every limit.
+    pub const ALL: [Self; 27] = [
+        Self::Connections,
+        Self::ConnectionsPerAddress,
+        Self::Connecting,
+        Self::ConnectTimeout,
+        Self::PacketBytes,
+        Self::ClientIdBytes,
+        Self::TopicBytes,
+        Self::TopicLevels,
+        Self::SubscriptionsPerClient,
+        Self::OverlappingSubscriptions,
+        Self::Filters,
+        Self::RetainedMessages,
+        Self::RetainedBytes,
+        Self::ParkedSessions,
+        Self::Memory,
+        Self::InflightMessages,
+        Self::InflightBytes,
+        Self::PendingMessages,
+        Self::PendingBytes,
+        Self::Receive,
+        Self::TopicAliases,
+        Self::PublishRate,
+        Self::UnreadBytes,
+        Self::WriteTimeout,
+        Self::PacketTimeout,
+        Self::FailedLogins,
+        Self::LoginsWaiting,
+    ];
+
+    /// Those that all clients share, where the one who has most gives way to one who has less.
+    pub const SHARED: [Self; 6] = [
+        Self::Connections,
+        Self::Connecting,
+        Self::Filters,
+        Self::RetainedMessages,
+        Self::RetainedBytes,
+        Self::ParkedSessions,
+    ];
+
+    /// Its name in logs, metrics and documentation.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Connections => "connections_max",
+            Self::ConnectionsPerAddress => "connections_per_address_max",
+            Self::Connecting => "connecting_max",
+            Self::ConnectTimeout => "connect_timeout",
+            Self::PacketBytes => "packet_bytes_max",
+            Self::ClientIdBytes => "client_id_bytes_max",
+            Self::TopicBytes => "topic_bytes_max",
+            Self::TopicLevels => "topic_levels_max",
+            Self::SubscriptionsPerClient => "subscriptions_per_client_max",
+            Self::OverlappingSubscriptions => "overlapping_subscriptions_max",
+            Self::Filters => "filters_max",
+            Self::RetainedMessages => "retained_messages_max",
+            Self::RetainedBytes => "retained_bytes_max",
+            Self::ParkedSessions => "parked_sessions_max",
+            Self::Memory => "memory_max",
+            Self::InflightMessages => "inflight_messages_max",
+            Self::InflightBytes => "inflight_bytes_max",
+            Self::PendingMessages => "pending_messages_max",
+            Self::PendingBytes => "pending_bytes_max",
+            Self::Receive => "receive_max",
+            Self::TopicAliases => "topic_aliases_max",
+            Self::PublishRate => "publish_messages_per_s_max",
+            Self::UnreadBytes => "unread_bytes_max",
+            Self::WriteTimeout => "write_timeout",
+            Self::PacketTimeout => "packet_timeout",
+            Self::FailedLogins => "failed_logins_max",
+            Self::LoginsWaiting => "logins_waiting_max",
+        }
+    }
+}
+
+/// How often each limit was reached since the broker started.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LimitsReached([u64; Limit::ALL.len()]);
+
+impl LimitsReached {
+    /// How often `limit` was.
+    pub fn of(&self, limit: Limit) -> u64 {
+        self.0[limit as usize]
+    }
+
+    /// Each limit's name and how often it was reached.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        Limit::ALL.into_iter().map(|limit| (limit.name(), self.of(limit)))
+    }
+
+    /// Replaces one of them: for limits that count for themselves.
+    pub(crate) fn set(&mut self, limit: Limit, count: u64) {
+        self.0[limit as usize] = count;
+    }
+
+    /// Adds what was counted elsewhere.
+    pub(crate) fn add(&mut self, limit: Limit, count: u64) {
+        self.0[limit as usize] += count;
+    }
+}
+
+/// The counters.
+pub struct Reached {
+    reached: Tally<{ Limit::ALL.len() }>,
+    gave_way: Tally<{ Limit::ALL.len() }>,
+}
+
+impl Reached {
+    pub fn new() -> Self {
+        Self { reached: Tally::new(1), gave_way: Tally::new(1) }
+    }
+
+    /// Counts a limit that was reached in the course of things: no reason to warn.
+    pub fn count(&self, limit: Limit) -> u64 {
+        self.reached.count(limit as usize)
+    }
+
+    /// Counts a limit that cost somebody something, and warns of it unless that was done a moment ago.
+    pub fn note(&self, limit: Limit, who: impl Display) {
+        self.tell(limit, self.count(limit), who);
+    }
+
+    /// Warns of a limit in the same way that is reached, but has cost nobody anything
+    /// yet, or is counted elsewhere.
+    pub fn warn(&self, limit: Limit, who: impl Display) {
+        self.tell(limit, self.snapshot().of(limit), who);
+    }
+
+    fn tell(&self, limit: Limit, total: u64, who: impl Display) {
+        if let Some(Told { total, held_back }) = self.reached.tell(limit as usize, total) {
+            // Mostly it is a client's own name.
+            let who = who.to_string();
+            tracing::warn!(limit = limit.name(), who = ?Shown(&who), total, held_back, "a limit is reached");
+        }
+    }
+
+    /// Counts what `hog`, who has most of what a limit bounds, gave up for `newcomer`,
+    /// and warns of it unless that was done a moment ago.
+    pub fn note_gave_way(&self, limit: Limit, hog: &Owner, newcomer: &Owner) {
+        let total = self.gave_way.count(limit as usize);
+        if let Some(Told { total, held_back }) = self.gave_way.tell(limit as usize, total) {
+            // Either may be a user's own name.
+            let (hog, newcomer) = (hog.to_string(), newcomer.to_string());
+            tracing::warn!(
+                limit = limit.name(),
+                hog = ?Shown(&hog),
+                newcomer = ?Shown(&newcomer),
+                total,
+                held_back,
+                "a limit is reached, and who has most of it gives way"
+            );
+        }
+    }
+
+    pub fn snapshot(&self) -> LimitsReached {
+        LimitsReached(self.reached.snapshot())
+    }
+
+    /// How often something was given up.
+    pub fn gave_way(&self) -> LimitsReached {
+        LimitsReached(self.gave_way.snapshot())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn every_limit_has_a_name_and_a_counter_of_its_own() {
+        let names: HashSet<_> = Limit::ALL.iter().map(|limit| limit.name()).collect();
+        assert_eq!(names.len(), Limit::ALL.len());
+        let reached = Reached::new();
+        for (index, limit) in Limit::ALL.into_iter().enumerate() {
+            assert_eq!(limit as usize, index, "{}", limit.name());
+            (0..=index).for_each(|_| reached.note(limit, "nobody"));
+        }
+        let counts: Vec<_> = reached.snapshot().iter().map(|(_, count)| count).collect();
+        assert_eq!(counts, (1..=Limit::ALL.len() as u64).collect::<Vec<_>>());
+    }
+}

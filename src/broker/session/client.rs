@@ -1,0 +1,495 @@
+//! One client's connection once it has been let in: a loop over socket, mailbox,
+//! shared groups, orders and time.
+
+use std::collections::HashMap;
+use std::io::ErrorKind;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+
+use super::Session;
+use super::awaited::Stall;
+use super::catching_up::CatchingUp;
+use super::ending::End;
+use super::farewell::Farewell;
+use super::output::{ALIAS_BYTES, Output, Wishes};
+use super::owed::Owed;
+use super::pace::Pace;
+use super::parked::until;
+use super::peer::{Peer, UnderWay};
+use super::registry::Order;
+use super::silence::{Refusing, Silence};
+use super::turns::Queue;
+use super::will::Will;
+use crate::broker::bus::batch::Batch;
+use crate::broker::bus::carrier::turnstile::Visit;
+use crate::broker::bus::member_queue::MemberQueue;
+use crate::broker::bus::subscriptions::Targets;
+use crate::broker::codec::Version;
+use crate::broker::codec::listing::Listing;
+use crate::broker::codec::reason::Reason;
+use crate::broker::config::ConnectionLimits;
+use crate::broker::front::arrival::Arrived;
+use crate::broker::front::handshake::Hello;
+use crate::broker::front::server::Server;
+use crate::broker::front::writing::write_some;
+use crate::broker::limits::ended::Ended;
+use crate::broker::limits::memory::{Charge, MemoryKind};
+use crate::broker::limits::reached::Limit;
+use crate::broker::limits::refused::Who;
+use crate::broker::limits::traffic::Tally;
+use crate::broker::work::Slice;
+
+/// The first read of a connection, and the least that is read at once.
+const READ_BYTES_LEAST: usize = 512;
+pub const READ_BLOCK_BYTES_FIRST: usize = 2 * 1024;
+/// A block has room for this many reads like the last one.
+const READS_PER_BLOCK: usize = 4;
+/// Blocks are not larger, because what was read into one keeps all of it.
+const READ_BLOCK_BYTES_MAX: usize = 64 * 1024;
+/// A connection that has read this much lets the others have their turn.
+const TURN_BYTES_MAX: usize = 32 * 1024;
+/// Keep-alive, a packet's time and the write timeout are looked at at least this
+/// often, and at most that often.
+const TICK_MAX: Duration = Duration::from_secs(10);
+const TICK_LEAST: Duration = Duration::from_millis(1);
+
+/// What a connection takes of memory beside what it holds: its task and its places in tables.
+const CONNECTION_BYTES: usize = 12 * 1024;
+/// What an acknowledgement that is owed takes, and a retained message on its way,
+/// which is shared with the store.
+const OWED_BYTES: usize = 64;
+const RETAINED_DELIVERY_BYTES: usize = 256;
+
+/// What is known of the topic that was published to last.
+#[derive(Default)]
+pub struct Route {
+    pub topic: Bytes,
+    /// Who gets what is published to it.
+    pub targets: Arc<Targets>,
+    /// The access rules' version that the topic was judged by.
+    pub rights_version: u64,
+    /// The response topic that was allowed last, and by which version.
+    pub answers_topic: String,
+    pub answers_version: u64,
+}
+
+/// One client's connection.
+pub struct Connection {
+    pub server: Arc<Server>,
+    pub client_id: Arc<str>,
+    pub peer: Peer,
+    pub version: Version,
+    pub packet_bytes_max: usize,
+    pub session: Box<Session>,
+    pub output: Output,
+    /// Unacknowledged QoS 1 and 2 messages towards the client, at most.
+    pub window: usize,
+    /// What was received, until it is told.
+    pub received: Tally,
+    /// Bytes read, and the complete packets taken from them.
+    pub unread: BytesMut,
+    pub frames: Bytes,
+    /// The size of the packet that is not complete yet; 0 when unknown.
+    pub needed_bytes: usize,
+    /// What the last read brought.
+    read_bytes: usize,
+    /// The size of the block that is read into.
+    block_bytes: usize,
+    pub batch: Batch,
+    pub route: Route,
+    pub aliases: HashMap<u16, Bytes>,
+    /// What the aliases stand for, in bytes.
+    pub alias_bytes: usize,
+    /// For what the connection holds of memory beside its session.
+    charge: Charge,
+    /// The client's publishes wait for the router.
+    pub is_held: bool,
+    /// They wait for the connections that receive, or for an in-process link; or they have their turn there.
+    pub visit: Visit,
+    /// They wait for the answers to those before them.
+    pub waits_for_answers: bool,
+    /// The acknowledgements that it has coming.
+    pub owed: Owed,
+    /// Changes when they may go on.
+    pub progress: watch::Receiver<()>,
+    /// What is left of the present slice of long work.
+    pub slice: Slice,
+    /// A SUBSCRIBE or UNSUBSCRIBE that is longer than a slice; it is the first of `frames`.
+    pub listing: Option<Box<Listing>>,
+    pub retained: CatchingUp,
+    /// What its shared groups have for it.
+    pub shared_queue: Arc<MemberQueue>,
+    /// It is or was in a shared group, so that something may come by `shared_queue`.
+    pub is_member: bool,
+    pub ending: Option<End>,
+    pub farewell: Farewell,
+    pub will: Option<Will>,
+    keep_alive: Option<Duration>,
+    silence: Silence,
+    /// A whole packet was read since the silence was looked at.
+    pub has_packet: bool,
+    /// What has come beside `unread` and is no bytes of MQTT yet.
+    under_way: UnderWay,
+    /// How fast it may publish; `None` for any rate.
+    pub pace: Option<Pace>,
+    /// Its publishes wait until then, because it was too fast.
+    pub paused_until: Option<Instant>,
+    /// It missed something, and the policy is to end its session then.
+    pub is_overrun: bool,
+    /// It has more unread than it may, which was counted.
+    is_unread: bool,
+    /// Its publishes wait for another client that is slow.
+    pub is_at_gate: bool,
+    /// Messages that were taken for it.
+    pub given: u64,
+    /// Others wait for it, and it takes nothing.
+    pub stall: Option<Stall>,
+}
+
+impl Connection {
+    pub fn new(
+        server: Arc<Server>,
+        client_id: Arc<str>,
+        limits: &ConnectionLimits,
+        hello: &Hello,
+        session: Box<Session>,
+        arrived: Arrived,
+    ) -> Self {
+        let progress = server.bus.progress();
+        let batch = Batch { holder: session.holder.clone(), ..Batch::default() };
+        let holder = session.holder.as_ref();
+        let charge =
+            holder.map(|holder| holder.charge(MemoryKind::Connections, CONNECTION_BYTES)).unwrap_or_default();
+        let rates = &server.config.limits;
+        let pace =
+            Pace::new(rates.publish_messages_per_s_max, rates.publish_burst_messages_max, Instant::now());
+        let wishes = Wishes {
+            version: hello.version,
+            packet_bytes_max: hello.packet_bytes_max,
+            aliases_max: hello.aliases_max,
+        };
+        Self {
+            server,
+            client_id,
+            peer: hello.peer.clone(),
+            version: hello.version,
+            packet_bytes_max: limits.packet_bytes_max,
+            session,
+            output: Output::new(wishes),
+            window: hello.window.into(),
+            received: Tally::default(),
+            unread: arrived.unread,
+            under_way: arrived.under_way,
+            frames: Bytes::new(),
+            needed_bytes: 0,
+            read_bytes: 0,
+            block_bytes: READ_BLOCK_BYTES_FIRST,
+            batch,
+            route: Route::default(),
+            aliases: HashMap::new(),
+            alias_bytes: 0,
+            charge,
+            is_held: false,
+            visit: Visit::default(),
+            waits_for_answers: false,
+            owed: Owed::default(),
+            progress,
+            slice: Slice::new(),
+            listing: None,
+            retained: CatchingUp::default(),
+            shared_queue: Arc::default(),
+            is_member: false,
+            ending: None,
+            farewell: Farewell::No,
+            will: None,
+            // The client has one and a half times its keep-alive (MQTT 3.1.1, 3.1.2.10).
+            keep_alive: (hello.keep_alive_s > 0)
+                .then(|| Duration::from_millis(u64::from(hello.keep_alive_s) * 1_500)),
+            silence: Silence::new(Instant::now()),
+            has_packet: false,
+            pace,
+            paused_until: None,
+            is_overrun: false,
+            is_unread: false,
+            is_at_gate: false,
+            given: 0,
+            stall: None,
+        }
+    }
+
+    pub async fn serve_until_end<R, W>(
+        &mut self,
+        reader: &mut R,
+        writer: &mut W,
+        orders: &mut mpsc::Receiver<Order>,
+    ) -> End
+    where
+        R: AsyncRead + Unpin,
+        W: AsyncWrite + Unpin,
+    {
+        match self.serve_rounds(reader, writer, orders).await {
+            Ok(end) => end,
+            Err(reason) => self.ending.take().unwrap_or(End::Fault(reason)),
+        }
+    }
+
+    /// One round after another; an error is what the client did wrong, or stands for `self.ending`.
+    async fn serve_rounds<R, W>(
+        &mut self,
+        reader: &mut R,
+        writer: &mut W,
+        orders: &mut mpsc::Receiver<Order>,
+    ) -> Result<End, Reason>
+    where
+        R: AsyncRead + Unpin,
+        W: AsyncWrite + Unpin,
+    {
+        let mut refusing = Refusing::default();
+        let mut holds_back = false;
+        let mut could_read = true;
+        let mut is_blocked = None;
+        let mut turn_bytes = 0;
+        let server = self.server.clone();
+        let mut queue = Queue::new(&server.turns);
+        let tick = tokio::time::sleep(self.tick());
+        tokio::pin!(tick);
+        self.resume().await?;
+        self.hold_publishers();
+        // Packets may have come with the CONNECT.
+        self.process()?;
+        self.note_arrived(Instant::now());
+        let news = self.session.news.clone();
+        loop {
+            if self.waits_for_answers && !self.owes_too_much() && !self.server.bus.is_draining() {
+                self.waits_for_answers = false;
+                self.process()?;
+            }
+            if self.has_stale_rights() {
+                queue.leave();
+                self.review_rights().await?;
+                self.process()?;
+            }
+            self.take_ready().await?;
+            self.give_owed()?;
+            self.note_bytes();
+            if self.may_leave() {
+                return Ok(End::Closing(Reason::SHUTTING_DOWN));
+            }
+            if self.is_overrun {
+                return Err(Reason::QUOTA_EXCEEDED);
+            }
+            let wants_write = holds_back || !self.output.unwritten().is_empty();
+            refusing.note(wants_write, Instant::now);
+            self.tell_traffic();
+            let takes_more = self.takes_more();
+            if is_blocked != Some(!takes_more) {
+                is_blocked = Some(!takes_more);
+                self.session.mailbox.note_blocked(!takes_more);
+            }
+            let wants_turn = self.wants_turn();
+            if !wants_turn {
+                queue.leave();
+            }
+            let can_read =
+                (self.frames.is_empty() || self.reads_ahead()) && !self.is_held && self.reads_enough();
+            if can_read {
+                self.reserve_block();
+            }
+            if can_read && !could_read {
+                self.silence.excuse(Instant::now());
+            }
+            could_read = can_read;
+            tokio::select! {
+                biased;
+                // Before what may always be ready, or a client that floods would have all the time it likes.
+                () = &mut tick => {
+                    let last_packet = self.silence.since().into_std();
+                    self.session.standing.note_active(self.server.bus.ms_of(last_packet));
+                    if can_read {
+                        self.check_silence()?;
+                    }
+                    if self.stalls(Instant::now()) {
+                        self.server.bus.reached.note(Limit::WriteTimeout, &self.client_id);
+                        return Err(Reason::QUOTA_EXCEEDED);
+                    }
+                    if refusing.lasts(self.server.config.limits.write_timeout, Instant::now()) {
+                        return Ok(End::Lost(Ended::WriteTimeout));
+                    }
+                    tick.as_mut().reset(self.next_tick(can_read));
+                }
+                order = orders.recv(), if !self.is_leaving() => match order {
+                    // Bounded by the broker's grace, at whose end the task is dropped.
+                    Some(Order::End(Reason::SHUTTING_DOWN)) => self.begin_farewell(),
+                    order => return Ok(End::ordered(order)),
+                },
+                // Before what may always be ready, or whoever has the place would keep it while others wait.
+                place = queue.place(&self.slice), if wants_turn => {
+                    self.slice = place.begin().await;
+                    self.refill();
+                    self.process()?;
+                }
+                written = write_some(writer, self.output.unwritten()), if wants_write => match written {
+                    Ok(written) => {
+                        self.output.advance(written.bytes);
+                        holds_back = written.holds_back;
+                        refusing.note_taken(written.bytes, Instant::now);
+                    }
+                    Err(_gone) => return Ok(End::Lost(Ended::Lost)),
+                },
+                read = reader.read_buf(&mut self.unread), if can_read => match read {
+                    Ok(bytes) if bytes > 0 => {
+                        let now = Instant::now();
+                        self.read_bytes = bytes;
+                        self.received.bytes += bytes as u64;
+                        if self.frames.is_empty() {
+                            self.process()?;
+                        } else {
+                            queue.leave();
+                            self.review_rights().await?;
+                            self.look_ahead()?;
+                        }
+                        self.note_arrived(now);
+                        turn_bytes += bytes;
+                        if turn_bytes >= TURN_BYTES_MAX {
+                            // A flood: let the others have their turn.
+                            turn_bytes = 0;
+                            tokio::task::yield_now().await;
+                        }
+                    }
+                    Err(error) if error.kind() == ErrorKind::InvalidData => return Ok(End::Lost(Ended::WebSocket)),
+                    _ => return Ok(End::Lost(Ended::Lost)),
+                },
+                () = self.session.mailbox.arrival(), if takes_more => {}
+                () = news.notified(), if !self.owed.is_empty() => {}
+                () = self.shared_queue.arrival(), if takes_more && self.is_member => {}
+                // It cannot fail: the bus has the other end, and lives as long as we do.
+                _ = self.progress.changed(), if self.is_held || self.is_leaving() => {
+                    let was_held = self.is_held;
+                    self.is_held = was_held && self.server.bus.is_behind();
+                    if was_held && !self.is_held {
+                        self.process()?;
+                    }
+                }
+                () = self.visit.called(), if self.visit.is_waiting() && !self.is_held => self.process()?,
+                () = until(self.paused_until), if self.paused_until.is_some() => {
+                    self.paused_until = None;
+                    self.process()?;
+                }
+            }
+        }
+    }
+
+    /// Whether there is something to do that waits for a slice.
+    fn wants_turn(&self) -> bool {
+        self.may_refill() || (self.slice.is_over() && (!self.frames.is_empty() || self.may_catch_up()))
+    }
+
+    /// Adds to the totals what went over the connection since the last time, and what its session holds.
+    pub fn tell_traffic(&mut self) {
+        let traffic = &self.server.traffic;
+        traffic.received.add(&mut self.received);
+        traffic.sent.add(&mut self.output.sent);
+        self.session.tell_holding(traffic);
+    }
+
+    /// Who the client is.
+    pub fn who(&self) -> Who<'_> {
+        self.peer.who(&self.client_id, self.session.identity.user.as_deref().unwrap_or_default())
+    }
+
+    /// Notes what the connection holds.
+    fn note_bytes(&mut self) {
+        // The whole block, of which unread bytes and frames are parts: a sum that does not move with
+        // each read. A larger one, for a packet that is under way, is not in memory before it is filled.
+        let filled = if self.frames.is_empty() { READ_BLOCK_BYTES_MAX } else { usize::MAX };
+        let block = (self.unread.len() + self.frames.len()).max(self.block_bytes.min(filled));
+        let aliases = self.aliases.len() * ALIAS_BYTES + self.alias_bytes;
+        let waiting = self.owed.len() * OWED_BYTES + self.retained.len() * RETAINED_DELIVERY_BYTES;
+        let codes = self.listing.as_ref().map_or(0, |listing| listing.codes.capacity());
+        let shared = if self.is_member { self.shared_queue.held_bytes() } else { 0 };
+        let held = shared + codes + block + self.output.held_bytes() + aliases + waiting;
+        self.charge.set(CONNECTION_BYTES + held);
+        self.session.note_bytes();
+    }
+
+    /// Whether the client reads what it is sent, so that it may be read from.
+    fn reads_enough(&mut self) -> bool {
+        let was_unread = self.is_unread;
+        self.is_unread = self.output.unwritten().len() >= self.server.config.limits.unread_bytes_max;
+        if self.is_unread && !was_unread {
+            self.server.bus.reached.count(Limit::UnreadBytes);
+        }
+        !self.is_unread
+    }
+
+    /// Notes what the client has sent, be it whole packets or a part of one.
+    fn note_arrived(&mut self, now: Instant) {
+        if std::mem::take(&mut self.has_packet) {
+            self.silence.end(now);
+        }
+        // No packet has more bytes, however many a WebSocket spends on it.
+        let bytes = (self.unread.len() + self.under_way.bytes()).min(self.packet_bytes_max);
+        self.silence.note_under_way(bytes, now);
+    }
+
+    /// Ends the connection of a client that has sent no whole packet for too long. It is
+    /// asked while the client is read from: otherwise its silence does not count.
+    fn check_silence(&mut self) -> Result<(), Reason> {
+        let now = Instant::now();
+        self.note_arrived(now);
+        let is_over = |end: Option<Instant>| end.is_some_and(|end| end <= now);
+        if is_over(self.silence.keep_alive_ends(self.keep_alive)) {
+            return Err(Reason::KEEP_ALIVE);
+        }
+        let limits = &self.server.config.limits;
+        if is_over(self.silence.packet_ends(limits.packet_timeout)) {
+            self.ending = Some(End::Overdue);
+            return Err(Reason::QUOTA_EXCEEDED);
+        }
+        Ok(())
+    }
+
+    fn tick(&self) -> Duration {
+        let limits = &self.server.config.limits;
+        let limit = limits.write_timeout.min(limits.packet_timeout).min(TICK_MAX);
+        self.keep_alive.map_or(limit, |keep_alive| limit.min(keep_alive))
+    }
+
+    fn next_tick(&self, counts_silence: bool) -> Instant {
+        let now = Instant::now();
+        if !counts_silence {
+            return now + self.tick();
+        }
+        let packet_ends = self.silence.packet_ends(self.server.config.limits.packet_timeout);
+        let ends = [self.silence.keep_alive_ends(self.keep_alive), packet_ends];
+        let due = ends.into_iter().flatten().fold(now + self.tick(), Instant::min);
+        due.max(now + TICK_LEAST)
+    }
+
+    /// Makes room for the next read: little at first, more for a client that fills it.
+    fn reserve_block(&mut self) {
+        let missing = self.needed_bytes.saturating_sub(self.unread.len());
+        if missing == 0 && self.block_bytes > READ_BLOCK_BYTES_MAX && self.frames.is_empty() {
+            // That of a large packet goes with it.
+            (self.unread, self.block_bytes) = (BytesMut::from(&self.unread[..]), 0);
+        }
+        let spare = self.unread.capacity() - self.unread.len();
+        // No more than the packet needs, so that a large one is not copied for its last bytes.
+        if spare < if missing > 0 { missing } else { READ_BYTES_LEAST } {
+            let block =
+                (READS_PER_BLOCK * self.read_bytes).clamp(READ_BLOCK_BYTES_FIRST, READ_BLOCK_BYTES_MAX);
+            self.block_bytes = missing.max(block);
+            if !self.unread.try_reclaim(self.block_bytes) {
+                // No `reserve`, which may take twice as much.
+                let mut block = BytesMut::with_capacity(self.unread.len() + self.block_bytes);
+                block.extend_from_slice(&self.unread);
+                self.unread = block;
+            }
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! The end of a connection: why it comes, the last word to the client, and what becomes of its session.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::{mpsc, oneshot};
+
+use super::Session;
+use super::client::Connection;
+use super::parked::{self, KEEP_UNITS};
+use super::registry::Order;
+use super::subscribing::CHANGE_UNITS;
+use crate::broker::bus::publication::Publication;
+use crate::broker::bus::shared::Heir;
+use crate::broker::codec::reason::Reason;
+use crate::broker::limits::dropped::Dropped;
+use crate::broker::limits::ended::Ended;
+use crate::broker::limits::shares::Owner;
+use crate::broker::work::Slice;
+
+/// How long a client may take to read the last packet to it.
+pub const LINGER: Duration = Duration::from_secs(1);
+/// The same when the broker is ending.
+const LINGER_CLOSING: Duration = Duration::from_millis(50);
+
+/// How a connection ends.
+pub enum End {
+    /// The client said DISCONNECT.
+    Goodbye { publishes_will: bool },
+    /// The socket is gone, or good for nothing any more.
+    Lost(Ended),
+    /// A packet of the client was not whole in time.
+    Overdue,
+    /// The client broke a rule.
+    Fault(Reason),
+    /// Another connection has the client id now.
+    TakenOver { is_clean: bool, reply: oneshot::Sender<Option<Box<Session>>> },
+    /// Somebody who has less needs what it takes.
+    GivesWay { ends_session: bool },
+    /// The broker is ending.
+    Closing(Reason),
+}
+
+impl End {
+    pub fn ordered(order: Option<Order>) -> Self {
+        match order {
+            Some(Order::HandOver { is_clean, reply }) => Self::TakenOver { is_clean, reply },
+            Some(Order::GiveWay { ends_session }) => Self::GivesWay { ends_session },
+            Some(Order::End(reason)) => Self::Closing(reason),
+            None => Self::Closing(Reason::SHUTTING_DOWN),
+        }
+    }
+
+    /// What the client is told, if anything.
+    fn reason(&self) -> Option<Reason> {
+        match self {
+            Self::Goodbye { .. } | Self::Lost(_) => None,
+            Self::Fault(reason) | Self::Closing(reason) => Some(*reason),
+            Self::TakenOver { .. } => Some(Reason::TAKEN_OVER),
+            Self::Overdue | Self::GivesWay { .. } => Some(Reason::QUOTA_EXCEEDED),
+        }
+    }
+}
+
+impl From<&End> for Ended {
+    fn from(end: &End) -> Self {
+        match end {
+            End::Goodbye { .. } => Self::Disconnect,
+            End::Lost(ended) => *ended,
+            End::Fault(reason) | End::Closing(reason) => Self::by(*reason),
+            End::Overdue => Self::PacketTimeout,
+            End::GivesWay { .. } => Self::GaveWay,
+            End::TakenOver { .. } => Self::TakenOver,
+        }
+    }
+}
+
+impl Connection {
+    /// Gives up everything that is bound to the connection, and passes the session on.
+    pub async fn finish<R, W>(
+        mut self,
+        end: End,
+        generation: u64,
+        orders: mpsc::Receiver<Order>,
+        reader: R,
+        mut writer: W,
+    ) where
+        R: AsyncRead + Unpin,
+        W: AsyncWrite + Unpin,
+    {
+        let mut slice = self.server.turns.take().await;
+        let goodbye = end.reason();
+        let patience = if matches!(end, End::Closing(_)) { LINGER_CLOSING } else { LINGER };
+        self.server.bus.note_end(Ended::from(&end), &self.who());
+        let is_goodbye = matches!(end, End::Goodbye { .. });
+        if let End::Goodbye { publishes_will: false } = end {
+            self.will = None;
+        }
+        if let End::GivesWay { ends_session: true } = end {
+            self.session.expiry_s = 0;
+        }
+        // The rules may have changed since it was left.
+        let (server, who) = (self.server.clone(), &self.session.identity);
+        self.will = self.will.take().filter(|will| will.judge(&server, who).is_ok());
+        // Nobody works it off any more.
+        (self.unread, self.frames) = Default::default();
+        self.leave_groups(&mut slice).await;
+        self.tell_traffic();
+        self.visit.leave();
+        self.note_waiting();
+        self.session.mailbox.gate.open();
+        self.session.unanswered.extend(self.owed.unanswered());
+        let session = std::mem::replace(&mut self.session, Box::new(Session::new(0, Owner::Node)));
+        let leaving = parked::Leaving {
+            client_id: self.client_id.clone(),
+            generation,
+            session,
+            will: self.will.take(),
+        };
+        match end {
+            End::TakenOver { is_clean, reply } => {
+                leaving.hand_over(&self.server, is_clean, reply, &mut slice).await
+            }
+            _ => leaving.leave(&self.server, orders, &mut slice).await,
+        }
+        if let Some(reason) = goodbye {
+            self.output.goodbye(reason);
+        }
+        if goodbye.is_some() || !self.output.unwritten().is_empty() {
+            // The client may be gone, or not reading; then it does without the last word.
+            let written = tokio::time::timeout(patience, writer.write_all(self.output.unwritten())).await;
+            if matches!(written, Ok(Ok(()))) {
+                self.output.advance(self.output.unwritten().len());
+            }
+            self.server.traffic.sent.add(&mut self.output.sent);
+            linger(reader, writer, patience).await;
+        } else if is_goodbye {
+            // TLS and WebSocket have a word for the end, and a WebSocket client answers it: to
+            // a closed socket that is an error.
+            linger(reader, writer, patience).await;
+        }
+    }
+
+    /// Gives up the places in shared groups; what waits here for this client goes to
+    /// another member, or stays in the session.
+    ///
+    /// It may be much, so the others have their turn in between.
+    async fn leave_groups(&mut self, slice: &mut Slice) {
+        let server = self.server.clone();
+        let members = self.session.subscriptions_mut();
+        let mut places: Vec<_> =
+            members.filter_map(|(id, subscription)| Some((id, subscription.membership.take()?))).collect();
+        let mut deserted = Vec::new();
+        for (id, place) in &mut places {
+            if place.leave() {
+                deserted.push((*id, place.group.clone()));
+            }
+            server.turns.go_on(slice, CHANGE_UNITS).await;
+        }
+        let member_of: HashSet<_> = places.iter().map(|(id, _)| *id).collect();
+        for waiting in self.shared_queue.close() {
+            let Some(publication) = waiting.group.dispatch(waiting.publication) else { continue };
+            if !self.keeps(&member_of, waiting.subscription, &publication)
+                && !waiting.group.give_back(publication)
+            {
+                self.note_deserted(1);
+            }
+        }
+        for (id, group) in deserted {
+            if self.session.expiry_s > 0 {
+                group.bequeath(Heir { mailbox: self.session.mailbox.clone(), subscription: id });
+            }
+            for publication in group.take_waiting() {
+                if !self.keeps(&member_of, id, &publication) {
+                    self.note_deserted(1);
+                }
+                server.turns.go_on(slice, KEEP_UNITS).await;
+            }
+        }
+        // Now what waits in the groups goes to others, behind what waited here.
+        for place in places {
+            drop(place);
+            server.turns.go_on(slice, CHANGE_UNITS).await;
+        }
+    }
+
+    /// Keeps a message of a shared group in the session, if that outlives the connection
+    /// and still has the subscription.
+    fn keeps(&mut self, member_of: &HashSet<usize>, subscription: usize, publication: &Publication) -> bool {
+        let is_kept = self.session.expiry_s > 0 && member_of.contains(&subscription);
+        if is_kept {
+            parked::keep(&self.server, &mut self.session, publication, &[subscription]);
+        }
+        is_kept
+    }
+
+    fn note_deserted(&self, dropped: u64) {
+        self.server.bus.dropped.note(Dropped::NoMembers, &self.client_id, b"", dropped);
+    }
+}
+
+/// Closes our half and reads the client out for a moment, so that the last packet to
+/// it is not lost to a reset.
+pub async fn linger<R, W>(mut reader: R, mut writer: W, at_most: Duration)
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
+    // Errors mean that the socket is gone, which is what we are waiting for.
+    let _gone = writer.shutdown().await;
+    let mut ignored = [0; 1_024];
+    let read_out = async { while matches!(reader.read(&mut ignored).await, Ok(read) if read > 0) {} };
+    let _timeout = tokio::time::timeout(at_most, read_out).await;
+}

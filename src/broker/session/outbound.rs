@@ -1,0 +1,234 @@
+//! To the client: what its mailbox, the shared groups and the session have for it.
+
+use super::Delivery;
+use super::client::Connection;
+use super::inflight::Inflight;
+use super::output::{HIGH_BYTES, PUBREL_FIRST};
+use super::pending::Kept;
+use super::subscribing::CHANGE_UNITS;
+use crate::broker::bus::mailbox::Copy;
+use crate::broker::bus::member_queue::SharedDelivery;
+use crate::broker::codec::reason::Reason;
+use crate::broker::config::PendingPolicy;
+use crate::broker::limits::dropped::Dropped;
+use crate::broker::limits::reached::Limit;
+use crate::mqtt::Qos;
+
+/// Messages that one connection is given in a row.
+const ROUND_MESSAGES_MAX: usize = 256;
+
+impl Connection {
+    /// Takes up the session where the last connection left it: shared groups, what is in flight, what waits.
+    pub async fn resume(&mut self) -> Result<(), Reason> {
+        // The rules may have changed while the client was away.
+        self.review_rights().await?;
+        let mut places: Vec<_> = self
+            .session
+            .subscriptions_mut()
+            .filter_map(|(id, own)| own.group.clone().map(|group| (id, group, own.path.clone())))
+            .collect();
+        while !places.is_empty() {
+            self.join_some(&mut places);
+            if self.slice.is_over() {
+                self.slice = self.server.turns.slice(&self.slice).await;
+            }
+        }
+        self.session.unsent = self.session.inflight.len();
+        self.refill();
+        Ok(())
+    }
+
+    /// Takes places in shared groups until the slice is over.
+    fn join_some(&mut self, places: &mut Vec<(usize, String, String)>) {
+        while !self.slice.is_over()
+            && let Some((id, group, path)) = places.pop()
+        {
+            self.slice.spend(CHANGE_UNITS);
+            self.join(id, &group, &path);
+        }
+    }
+
+    /// Sends the next message again that the last connection left unacknowledged.
+    fn resend(&mut self) {
+        let index = self.session.sent();
+        self.session.unsent -= 1;
+        let message = &self.session.inflight[index];
+        if message.is_released {
+            self.output.ack(PUBREL_FIRST, message.packet_id, Reason::SUCCESS);
+        } else if !self.output.publish(&message.delivery, message.packet_id, true, self.server.bus.now_ms()) {
+            self.note_unsendable(&message.delivery);
+            self.session.inflight.remove(index);
+        }
+    }
+
+    /// Whether the client keeps up, so that more may be taken for it.
+    pub fn takes_more(&self) -> bool {
+        self.retained.is_empty()
+            && !self.is_overrun
+            && self.output.unwritten().len() < HIGH_BYTES
+            && (!self.server.config.limits.pending_policy.holds_back() || self.has_pending_room())
+    }
+
+    pub fn has_pending_room(&self) -> bool {
+        self.session.pending.full(&self.server.config.limits).is_none()
+    }
+
+    /// Whether the client may get one more message that it has to acknowledge, or the limit it has reached.
+    fn window_limit(&self) -> Option<Limit> {
+        let inflight = &self.session.inflight;
+        if self.session.sent() >= self.window {
+            Some(Limit::InflightMessages)
+        } else if self.session.unsent == 0 && inflight.bytes() >= self.server.config.limits.inflight_bytes_max
+        {
+            Some(Limit::InflightBytes)
+        } else {
+            None
+        }
+    }
+
+    /// Takes what is ready, at most so much that the other connections have their turn; one write follows.
+    pub async fn take_ready(&mut self) -> Result<(), Reason> {
+        self.catch_up();
+        let skipped = self.session.mailbox.take_skipped();
+        if skipped.total() > 0 {
+            let drops = &self.server.bus.dropped;
+            drops.note(Dropped::Lagged, &self.client_id, &skipped.topic, skipped.lagged);
+            drops.note(Dropped::Memory, &self.client_id, &skipped.topic, skipped.for_memory);
+            if self.server.config.limits.pending_policy == PendingPolicy::Disconnect {
+                self.overrun();
+            }
+        }
+        for _ in 0..ROUND_MESSAGES_MAX {
+            if !self.takes_more() {
+                return Ok(());
+            }
+            // By turns, so that neither way keeps the other waiting.
+            let copy = self.session.mailbox.take();
+            self.given += u64::from(copy.is_some());
+            copy.iter().for_each(|copy| self.deliver(copy));
+            let shared = if self.is_member && self.takes_more() { self.shared_queue.take() } else { None };
+            if copy.is_none() && shared.is_none() {
+                return Ok(());
+            }
+            self.given += u64::from(shared.is_some());
+            shared.into_iter().for_each(|shared| self.deliver_shared(shared));
+        }
+        // A client that catches up on much: the others have their turn.
+        tokio::task::yield_now().await;
+        Ok(())
+    }
+
+    /// Delivers a message from a shared group, unless the client has left the group:
+    /// then another member gets it.
+    fn deliver_shared(&mut self, shared: SharedDelivery) {
+        let SharedDelivery { subscription, publication, group } = shared;
+        if self.session.subscription(subscription).is_none() {
+            let topic = publication.topic.clone();
+            let dropped = u64::from(!group.give_back(publication));
+            return self.server.bus.dropped.note(Dropped::NoMembers, &self.client_id, &topic, dropped);
+        }
+        if let Some(delivery) =
+            self.session.accept(&publication, &[subscription], &*self.server.config.access)
+        {
+            self.emit(Delivery { group: Some(group), ..delivery });
+        }
+    }
+
+    fn deliver(&mut self, copy: &Copy) {
+        if let Some(delivery) =
+            self.session.accept(&copy.publication, &copy.subscriptions, &*self.server.config.access)
+        {
+            self.emit(delivery);
+        }
+    }
+
+    /// Writes a message, or lets it wait for the client's window.
+    pub fn emit(&mut self, delivery: Delivery) {
+        if delivery.qos == Qos::AtMostOnce {
+            if !self.output.publish(&delivery, 0, false, self.server.bus.now_ms()) {
+                self.note_unsendable(&delivery);
+            }
+            return;
+        }
+        if self.session.unsent > 0 {
+            // What was in flight before goes first.
+            return self.queue(delivery);
+        }
+        if let Some(limit) = self.window_limit() {
+            self.server.bus.reached.count(limit);
+            return self.queue(delivery);
+        }
+        if !self.session.pending.is_empty() {
+            // There is room for what waits, which goes first.
+            return self.queue(delivery);
+        }
+        self.send(delivery);
+    }
+
+    /// Writes a message that the client has to acknowledge.
+    fn send(&mut self, delivery: Delivery) {
+        let packet_id = self.session.next_packet_id();
+        if self.output.publish(&delivery, packet_id, false, self.server.bus.now_ms()) {
+            self.session.inflight.push_back(Inflight { packet_id, is_released: false, delivery });
+        } else {
+            self.note_unsendable(&delivery);
+        }
+    }
+
+    fn queue(&mut self, delivery: Delivery) {
+        let limits = &self.server.config.limits;
+        if limits.pending_policy.holds_back() {
+            // Nothing is taken without room, so the bound is kept.
+            self.session.pending.push_back(delivery);
+            if let Some(limit) = self.session.pending.full(limits) {
+                self.server.bus.reached.count(limit);
+            }
+            return;
+        }
+        let topic = delivery.topic.clone();
+        match self.session.pending.keep(delivery, limits) {
+            Kept::Yes => {}
+            Kept::Dropped(count, limit) => {
+                self.server.bus.reached.note(limit, &self.client_id);
+                self.server.bus.dropped.note(limit.into(), &self.client_id, &topic, count);
+            }
+            Kept::Ends(limit) => {
+                self.server.bus.reached.note(limit, &self.client_id);
+                self.overrun();
+            }
+        }
+    }
+
+    /// The client has missed something, and the policy is that its session ends then.
+    fn overrun(&mut self) {
+        self.is_overrun = true;
+        self.session.expiry_s = 0;
+    }
+
+    fn note_unsendable(&self, delivery: &Delivery) {
+        let bus = &self.server.bus;
+        let is_expired = delivery.deadline_ms.is_some_and(|deadline_ms| deadline_ms <= bus.now_ms());
+        let reason = if is_expired { Dropped::Expired } else { Dropped::TooLarge };
+        bus.dropped.note(reason, &self.client_id, &delivery.topic, 1);
+    }
+
+    /// Whether something waits that the window has room for.
+    pub fn may_refill(&self) -> bool {
+        (self.session.unsent > 0 || !self.session.pending.is_empty()) && self.window_limit().is_none()
+    }
+
+    /// Sends what waits, as far as the window has room, and not more than one connection is given in a row.
+    pub fn refill(&mut self) {
+        for _ in 0..ROUND_MESSAGES_MAX {
+            if self.window_limit().is_some() {
+                return;
+            }
+            if self.session.unsent > 0 {
+                self.resend();
+                continue;
+            }
+            let Some(delivery) = self.session.pending.pop_front() else { return };
+            self.send(delivery);
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! A connected client's rights: asked for before the router sees anything, and asked
+//! for again when the rules have changed.
+
+use std::sync::Arc;
+
+use super::client::Connection;
+use crate::broker::access::{Action, Grant};
+use crate::broker::bus::source::Source;
+use crate::broker::codec::Version;
+use crate::broker::codec::reason::Reason;
+use crate::broker::config::RefusedPublish;
+use crate::broker::limits::refused::Cause;
+use crate::broker::limits::tally::Shown;
+
+/// Filters that a topic is matched with for one unit of work.
+const FILTERS_PER_UNIT: usize = 8;
+
+impl Connection {
+    /// Judges the client and its subscriptions again if the rules have changed. An error ends the connection.
+    ///
+    /// Called before anything is delivered or accepted, and at every tick for a client with
+    /// which nothing happens. It may be long, so the others have their turn in between.
+    pub async fn review_rights(&mut self) -> Result<(), Reason> {
+        // They may change again meanwhile.
+        while self.has_stale_rights() {
+            let access = self.server.config.access.clone();
+            let version = access.version();
+            if !access.is_welcome(&self.session.identity) {
+                tracing::info!(client_id = ?Shown(&self.client_id), user = ?self.session.identity.user, "its user is not among the users any more");
+                return Err(Reason::NOT_AUTHORIZED);
+            }
+            let filters: Vec<_> =
+                self.session.filters().map(|(filter, path)| (filter.to_owned(), path.to_owned())).collect();
+            for (filter, path) in filters {
+                self.review_filter(&filter, &path);
+                self.spend(access.effort()).await;
+            }
+            for _ in 0..self.session.pending.len() {
+                self.session.review_pending(&*access);
+                let filters = self.session.subscription_count();
+                self.spend(access.effort() + filters / FILTERS_PER_UNIT).await;
+            }
+            self.session.rights_version = version;
+        }
+        Ok(())
+    }
+
+    /// Whether the rules have changed since the session was judged by them.
+    pub fn has_stale_rights(&self) -> bool {
+        self.session.rights_version != self.server.config.access.version()
+    }
+
+    fn review_filter(&mut self, filter: &str, path: &str) {
+        match self.grant(path) {
+            Grant::None => {
+                self.server.bus.refuse(Cause::Revoked, "", &self.who(), filter);
+                self.session.remove(filter);
+            }
+            grant => self.session.judge(filter, grant == Grant::Some),
+        }
+    }
+
+    /// So much has been done; the others have their turn where that was a slice.
+    async fn spend(&mut self, units: usize) {
+        self.server.turns.go_on(&mut self.slice, units).await;
+    }
+
+    /// Whether the client may have answers to its publish sent to `topic`: only where it
+    /// may publish itself, because whoever answers does so on its behalf.
+    pub fn may_be_answered_on(&mut self, topic: Option<&str>) -> bool {
+        let Some(topic) = topic else { return true };
+        let access = &self.server.config.access;
+        let version = access.version();
+        if self.route.answers_version == version && self.route.answers_topic == topic {
+            return true;
+        }
+        let is_allowed = access.authorize(&self.session.identity, Action::Publish, topic);
+        if is_allowed {
+            topic.clone_into(&mut self.route.answers_topic);
+            self.route.answers_version = version;
+        }
+        is_allowed
+    }
+
+    /// What is kept of the client with a retained message that it may publish, or leave as its will, now.
+    pub fn source(&self, action: Action) -> Option<Arc<Source>> {
+        let config = &self.server.config;
+        config
+            .check_retain_source
+            .then(|| Source::new(&self.session.identity, action, config.access.version()))
+    }
+
+    /// Counts a publish that is refused, and says how it goes on: 3.1.1 has no way to
+    /// tell the client, so it is either acknowledged as if nothing had happened, or the
+    /// connection ends where the rules were what refused it.
+    pub fn refuse_publish(&self, cause: Cause, topic: &[u8]) -> Result<(), Reason> {
+        self.server.bus.refuse(cause, "", &self.who(), &String::from_utf8_lossy(topic));
+        let is_forbidden = cause.limit().is_none();
+        match self.server.config.refused_publish {
+            RefusedPublish::Disconnect if is_forbidden && self.version == Version::V311 => {
+                Err(Reason::NOT_AUTHORIZED)
+            }
+            _ => Ok(()),
+        }
+    }
+}

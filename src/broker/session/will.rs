@@ -1,0 +1,119 @@
+//! A client's will: what is published for it when it goes without saying goodbye.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rumqttd::protocol::{LastWill, LastWillProperties};
+
+use crate::broker::access::{Action, Identity};
+use crate::broker::bus::publication::Publication;
+use crate::broker::bus::source::Source;
+use crate::broker::codec::properties::ApplicationProperties;
+use crate::broker::front::server::Server;
+use crate::broker::limits::memory::{Charge, Holder, MemoryKind};
+use crate::broker::limits::refused::Cause;
+use crate::broker::limits::tally::Shown;
+use crate::mqtt::{Qos, Sender};
+
+/// What a will takes of memory beside what it says.
+const WILL_BYTES: usize = 256;
+
+/// A will.
+pub struct Will {
+    topic: Bytes,
+    payload: Bytes,
+    qos: Qos,
+    pub retain: bool,
+    properties: ApplicationProperties,
+    expiry_s: Option<u32>,
+    /// Seconds between the connection's end and the will, while the session lives.
+    pub delay_s: u32,
+    /// Who leaves it, for where it is retained.
+    pub source: Option<Arc<Source>>,
+    /// Who leaves it, where in-process links want to know.
+    pub sender: Option<Box<Sender>>,
+    /// Whom it is counted to, and what it takes.
+    holder: Option<(Arc<Holder>, Charge)>,
+}
+
+impl Will {
+    /// As the codec has taken it apart, and its user properties as they were written.
+    pub fn new(will: LastWill, properties: Option<LastWillProperties>, user_properties: &[u8]) -> Self {
+        let own = properties.as_ref();
+        let delay_s = own.and_then(|own| own.delay_interval).unwrap_or(0);
+        let expiry_s = own.and_then(|own| own.message_expiry_interval);
+        let properties = ApplicationProperties::of_will(own, user_properties);
+        Self {
+            // Copies, so that a will does not pin the block it was read in.
+            topic: Bytes::copy_from_slice(&will.topic),
+            payload: Bytes::copy_from_slice(&will.message),
+            qos: Qos::from_bits(will.qos as u8).unwrap_or_default(),
+            retain: will.retain,
+            properties,
+            expiry_s,
+            delay_s,
+            source: None,
+            sender: None,
+            holder: None,
+        }
+    }
+
+    /// Counts what it takes to `holder`, and later what it leaves in the retained store.
+    pub fn count_to(&mut self, holder: &Arc<Holder>) {
+        let bytes = WILL_BYTES + self.topic.len() + self.payload.len() + self.properties.bytes();
+        self.holder = Some((holder.clone(), holder.charge(MemoryKind::Connections, bytes)));
+    }
+
+    /// The topic's name, if it is one that a client may publish to.
+    pub fn topic_name(&self) -> Option<&str> {
+        std::str::from_utf8(&self.topic)
+            .ok()
+            .filter(|name| crate::mqtt::is_topic_name(name) && !name.starts_with('$'))
+    }
+
+    fn answers(&self) -> Option<&str> {
+        self.properties.response_topic()
+    }
+
+    /// Whether the rules let this client leave it, and have it answered where it says.
+    ///
+    /// # Errors
+    /// Why they do not.
+    pub fn judge(&self, server: &Server, who: &Identity) -> Result<(), Cause> {
+        let access = &server.config.access;
+        if !self.topic_name().is_some_and(|name| access.authorize(who, Action::Will, name)) {
+            return Err(Cause::WillForbidden);
+        }
+        let may_be_answered =
+            self.answers().is_none_or(|topic| access.authorize(who, Action::Publish, topic));
+        if may_be_answered { Ok(()) } else { Err(Cause::WillAnswersForbidden) }
+    }
+
+    /// The cause of a refusal, with the topic that it is about.
+    pub fn description(&self, cause: Cause) -> String {
+        let topic = match cause {
+            Cause::WillAnswersForbidden => self.answers(),
+            _ => self.topic_name(),
+        };
+        format!("{}: {:?}", cause.why(), Shown(topic.unwrap_or_default()))
+    }
+
+    pub fn publish(self, server: &Server) {
+        let publication = Publication {
+            deadline_ms: self.expiry_s.map(|s| server.bus.now_ms() + u64::from(s) * 1_000),
+            topic: self.topic,
+            payload: self.payload,
+            qos: self.qos,
+            retain: self.retain,
+            properties: self.properties,
+            origin: None,
+            sender: self.sender,
+            received_at: None,
+            is_duplicate: false,
+            receipt: None,
+        };
+        // An error means that the router is gone, which its watch reports.
+        let holder = self.holder.map(|(holder, _)| holder);
+        let _gone = server.bus.publish(publication, self.source, holder);
+    }
+}

@@ -1,0 +1,3 @@
+//! Tests that need the broker's insides.
+
+mod hostile;
