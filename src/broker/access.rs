@@ -15,7 +15,7 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use super::sys;
+use super::codec::topic::is_about_the_broker;
 use crate::broker::codec::reason::Reason;
 use crate::broker::limits::refused::Cause;
 use crate::mqtt::Sender;
@@ -169,7 +169,7 @@ pub trait Access: Send + Sync {
 /// Whether `access` lets a client have messages of this topic, the broker's own included.
 pub fn may_read(access: &dyn Access, who: &Identity, topic: &[u8]) -> bool {
     let Ok(topic) = std::str::from_utf8(topic) else { return false };
-    if sys::is_about_the_broker(topic) {
+    if is_about_the_broker(topic) {
         access.grant_sys(who, topic) == Grant::All
     } else {
         access.authorize(who, Action::Subscribe, topic)

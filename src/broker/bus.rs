@@ -39,8 +39,8 @@ use self::pulse::Pulse;
 use self::retained::{Applied, Change, GaveWay, NotKept, RetainedMessage, RetainedStore};
 use self::source::Source;
 use self::subscriptions::{Subscriptions, Targets};
+use super::codec::topic::is_about_the_broker;
 use super::config::{Config, PendingPolicy, RouterLimits, SharedStrategy};
-use super::sys;
 use super::work::Slice;
 use crate::broker::bus::carrier::backlog::Backlog;
 use crate::broker::bus::carrier::lane::{Lane, LaneReceiver, Load};
@@ -453,7 +453,7 @@ impl Bus {
 
     /// The store that a filter's retained messages are in.
     pub fn store_for(&self, filter: &str) -> MutexGuard<'_, RetainedStore> {
-        lock(if sys::is_about_the_broker(filter) { &self.own } else { &self.retained })
+        lock(if is_about_the_broker(filter) { &self.own } else { &self.retained })
     }
 
     /// Counts and tells that something is refused, also as the limit that was reached.

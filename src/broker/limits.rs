@@ -6,6 +6,7 @@ pub mod dropped;
 pub mod ended;
 pub mod machine;
 pub mod memory;
+pub mod network;
 pub mod open_files;
 pub mod reached;
 pub mod refused;

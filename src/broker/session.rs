@@ -29,7 +29,7 @@ pub mod turns;
 pub mod will;
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use tokio::sync::Notify;
@@ -185,7 +185,8 @@ impl Session {
         self.pending.count_to(holder.charge(MemoryKind::Queues, 0));
         self.inflight.count_to(holder.charge(MemoryKind::Queues, 0));
         self.charge = holder.charge(MemoryKind::Sessions, SESSION_BYTES + 4 * self.identity.client_id.len());
-        holder.set_mailbox(&self.mailbox);
+        let mailbox: Weak<Mailbox> = Arc::downgrade(&self.mailbox);
+        holder.set_waiting(mailbox);
         self.holder = Some(holder);
         self.note_bytes();
     }

@@ -14,16 +14,9 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use self::load::Load;
+use crate::broker::codec::topic::SYS;
 use crate::broker::front::server::Server;
 use crate::broker::limits::traffic::Way;
-
-/// The level that the broker's own topics begin with.
-const ROOT: &str = "$SYS";
-
-/// Whether a filter, or a topic's name, is about nothing but what the broker tells of itself.
-pub fn is_about_the_broker(filter: &str) -> bool {
-    filter.strip_prefix(ROOT).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-}
 
 /// One moment.
 #[derive(Debug, Default, Clone, Copy)]
@@ -159,7 +152,7 @@ impl Told {
     }
 
     fn note(&mut self, changes: &mut Vec<(String, String)>, name: &str, value: String) {
-        let topic = format!("{ROOT}/broker/{name}");
+        let topic = format!("{SYS}/broker/{name}");
         if self.values.get(&topic) != Some(&value) {
             self.values.insert(topic.clone(), value.clone());
             changes.push((topic, value));
@@ -236,15 +229,5 @@ mod tests {
         ];
         assert_eq!(names, expected);
         assert_eq!(told(&second, "load/messages/received/1min").as_deref(), Some("9.21"));
-    }
-
-    #[test]
-    fn the_brokers_own_topics_are_told_apart_from_those_that_only_look_like_them() {
-        for own in ["$SYS", "$SYS/#", "$SYS/broker/+", "$SYS/"] {
-            assert!(is_about_the_broker(own), "{own}");
-        }
-        for other in ["$SYSTEM/x", "$sys/x", "SYS/x", "a/$SYS/x", "#", "+/broker"] {
-            assert!(!is_about_the_broker(other), "{other}");
-        }
     }
 }

@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use crate::broker::session::peer::network;
+use crate::broker::limits::network::network;
 
 /// How many logins may fail, and how fast that is forgotten.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

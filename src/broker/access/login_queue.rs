@@ -5,8 +5,8 @@ use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::{Condvar, Mutex, PoisonError};
 
+use crate::broker::limits::network::network;
 use crate::broker::limits::shares::Shares;
-use crate::broker::session::peer::network;
 use crate::sync::lock;
 
 /// What waits, by address.

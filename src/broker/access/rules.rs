@@ -2,7 +2,7 @@
 //! The first rule that matches decides, and what no rule matches is denied.
 
 use super::{Action, Grant, Identity};
-use crate::broker::sys;
+use crate::broker::codec::topic::is_about_the_broker;
 use crate::mqtt::{levels_cover, levels_overlap};
 
 /// Rules in the order in which they are asked. The default has none and denies everything.
@@ -141,7 +141,7 @@ impl TopicPattern {
     /// # Errors
     /// The sentence that says what is wrong with it.
     pub fn new(text: &str) -> Result<Self, String> {
-        let is_nobodys = text.starts_with('$') && !sys::is_about_the_broker(text);
+        let is_nobodys = text.starts_with('$') && !is_about_the_broker(text);
         if !crate::mqtt::is_topic_filter(text) || is_nobodys {
             return Err(format!(
                 "found {text:?}, expected a topic filter that does not start with '$' unless it starts with $SYS/"

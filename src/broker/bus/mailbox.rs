@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 
 use super::gate::Gate;
 use super::publication::Publication;
-use crate::broker::limits::memory::Charge;
+use crate::broker::limits::memory::{Charge, Waiting};
 #[cfg(test)]
 use crate::broker::limits::shares::Owner;
 use crate::broker::limits::standing::Standing;
@@ -163,22 +163,6 @@ impl Mailbox {
         true
     }
 
-    /// Drops the older half of what waits, if that is much. Returns how many messages that were.
-    pub fn give_up_half(&self) -> u64 {
-        let mut state = lock(&self.state);
-        if state.bytes < MUCH_BYTES {
-            return 0;
-        }
-        let (half, mut given_up) = (state.bytes / 2, 0);
-        while state.bytes > half && state.skip(false) {
-            given_up += 1;
-        }
-        state.copies.shrink_to_fit();
-        state.note_bytes();
-        self.tell_gate(&state);
-        given_up
-    }
-
     /// The oldest copy.
     pub fn take(&self) -> Option<Copy> {
         let mut state = lock(&self.state);
@@ -194,10 +178,6 @@ impl Mailbox {
         state.is_closed = true;
         (state.copies, state.bytes) = Default::default();
         state.note_bytes();
-    }
-
-    pub fn is_closed(&self) -> bool {
-        lock(&self.state).is_closed
     }
 
     fn tell_gate(&self, state: &State) {
@@ -246,6 +226,27 @@ impl Mailbox {
         if self.is_empty() {
             self.arrival.notified().await;
         }
+    }
+}
+
+impl Waiting for Mailbox {
+    fn is_closed(&self) -> bool {
+        lock(&self.state).is_closed
+    }
+
+    fn give_up_half(&self) -> u64 {
+        let mut state = lock(&self.state);
+        if state.bytes < MUCH_BYTES {
+            return 0;
+        }
+        let (half, mut given_up) = (state.bytes / 2, 0);
+        while state.bytes > half && state.skip(false) {
+            given_up += 1;
+        }
+        state.copies.shrink_to_fit();
+        state.note_bytes();
+        self.tell_gate(&state);
+        given_up
     }
 }
 

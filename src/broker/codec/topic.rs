@@ -1,4 +1,12 @@
-//! Shared-subscription names.
+//! Topics that mean something of their own: shared subscriptions (`$share`), and what the broker tells of itself (`$SYS`).
+
+/// The level that the broker's own topics begin with.
+pub const SYS: &str = "$SYS";
+
+/// Whether a filter, or a topic's name, is about nothing but what the broker tells of itself.
+pub fn is_about_the_broker(filter: &str) -> bool {
+    filter.strip_prefix(SYS).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
 
 /// A subscription's filter, taken apart.
 #[derive(Debug, PartialEq, Eq)]
@@ -34,6 +42,16 @@ mod tests {
         assert_eq!(parse_filter("a/+"), Some(Subscribed { group: None, path: "a/+" }));
         for bad in ["$share/g", "$share//a", "$share/g/", "$share/+/a", "a#", ""] {
             assert_eq!(parse_filter(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_brokers_own_topics_are_told_apart_from_those_that_only_look_like_them() {
+        for own in ["$SYS", "$SYS/#", "$SYS/broker/+", "$SYS/"] {
+            assert!(is_about_the_broker(own), "{own}");
+        }
+        for other in ["$SYSTEM/x", "$sys/x", "SYS/x", "a/$SYS/x", "#", "+/broker"] {
+            assert!(!is_about_the_broker(other), "{other}");
         }
     }
 }

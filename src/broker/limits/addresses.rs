@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex};
 
 use tokio::task::AbortHandle;
 
+use super::network::network;
 use super::refused::Cause;
 use super::shares::{Owner, Shares};
-use crate::broker::session::peer::network;
 use crate::sync::lock;
 
 /// Open sockets by address.

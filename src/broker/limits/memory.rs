@@ -14,7 +14,6 @@ use tokio::sync::Notify;
 
 use super::shares::{Owner, Shares};
 use super::standing::{Keeper, Standing};
-use crate::broker::bus::mailbox::Mailbox;
 use crate::sync::lock;
 
 /// A change of less is not passed on, nor is one of less than a part of what a buffer takes already.
@@ -208,7 +207,7 @@ impl Memory {
     fn sessions(&self) -> Vec<Arc<Holder>> {
         // A copy of the table, for a holder that ends needs it.
         let mut holders: Vec<_> = lock(&self.holders).values().filter_map(Weak::upgrade).collect();
-        holders.retain(|holder| holder.mailbox().is_some());
+        holders.retain(|holder| holder.waiting().is_some());
         holders
     }
 
@@ -242,7 +241,7 @@ impl Memory {
             number,
             held: AtomicUsize::new(0),
             asked: AtomicU64::new(0),
-            mailbox: OnceLock::new(),
+            waiting: OnceLock::new(),
             retained: OnceLock::new(),
         });
         if holder.standing.is_some() {
@@ -276,6 +275,15 @@ impl Memory {
     }
 }
 
+/// What waits for someone, and can be given up in part.
+pub trait Waiting: Send + Sync {
+    /// Whether nobody takes anything out of it any more.
+    fn is_closed(&self) -> bool;
+
+    /// Drops the older half of what waits, if that is much. Returns how many messages that were.
+    fn give_up_half(&self) -> u64;
+}
+
 /// Someone who takes memory, with any number of charges.
 pub struct Holder {
     memory: Arc<Memory>,
@@ -287,7 +295,7 @@ pub struct Holder {
     /// Whom of those who had the session it was that was told to give way. 0 when nobody was.
     asked: AtomicU64,
     /// What was published for it and it has not taken.
-    mailbox: OnceLock<Weak<Mailbox>>,
+    waiting: OnceLock<Weak<dyn Waiting>>,
     /// For the messages of the same owner that are retained.
     retained: OnceLock<Arc<Holder>>,
 }
@@ -311,14 +319,14 @@ impl Holder {
     }
 
     /// What is published for it waits there.
-    pub fn set_mailbox(&self, mailbox: &Arc<Mailbox>) {
-        // A session has one for its whole life.
-        self.mailbox.get_or_init(|| Arc::downgrade(mailbox));
+    pub fn set_waiting(&self, waiting: Weak<dyn Waiting>) {
+        // A session has one queue for its whole life.
+        self.waiting.get_or_init(|| waiting);
     }
 
     /// `None` once the session has ended.
-    pub fn mailbox(&self) -> Option<Arc<Mailbox>> {
-        self.mailbox.get().and_then(Weak::upgrade).filter(|mailbox| !mailbox.is_closed())
+    pub fn waiting(&self) -> Option<Arc<dyn Waiting>> {
+        self.waiting.get().and_then(Weak::upgrade).filter(|waiting| !waiting.is_closed())
     }
 
     /// Who takes what is retained of its messages: they outlive it, and are given up otherwise.
@@ -409,6 +417,8 @@ impl Drop for Charge {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicBool;
+
     use super::*;
 
     const MIB: usize = 1 << 20;
@@ -453,22 +463,39 @@ mod tests {
         assert_eq!(memory.refused(), 0, "who only looks is not refused anything");
     }
 
-    fn session(memory: &Arc<Memory>, number: u64, bytes: usize) -> (Arc<Holder>, Arc<Mailbox>, Charge) {
+    /// A queue with nothing in it.
+    #[derive(Default)]
+    struct Queue {
+        is_closed: AtomicBool,
+    }
+
+    impl Waiting for Queue {
+        fn is_closed(&self) -> bool {
+            self.is_closed.load(Ordering::Relaxed)
+        }
+
+        fn give_up_half(&self) -> u64 {
+            0
+        }
+    }
+
+    fn session(memory: &Arc<Memory>, number: u64, bytes: usize) -> (Arc<Holder>, Arc<Queue>, Charge) {
         let standing = Standing::new(number, user("hog"));
         let keeper = Keeper { client_id: "c".into(), generation: number };
         standing.attach(keeper, 0);
-        let mailbox = Mailbox::new(standing.clone());
         let holder = memory.holder(user("hog"), Some(standing));
-        holder.set_mailbox(&mailbox);
+        let queue = Arc::new(Queue::default());
+        let waiting: Weak<Queue> = Arc::downgrade(&queue);
+        holder.set_waiting(waiting);
         let charge = holder.charge(MemoryKind::Sessions, bytes);
-        (holder, mailbox, charge)
+        (holder, queue, charge)
     }
 
     #[test]
     fn only_sessions_that_live_are_told_to_give_way_or_counted_on() {
         let memory = Memory::new(100 * MIB);
-        let (large, large_mailbox, _large) = session(&memory, 1, 30 * MIB);
-        let (small, _small_mailbox, _small) = session(&memory, 2, 10 * MIB);
+        let (large, large_queue, _large) = session(&memory, 1, 30 * MIB);
+        let (small, _small_queue, _small) = session(&memory, 2, 10 * MIB);
         let _of_another = memory.holder(user("calm"), None).charge(MemoryKind::Retained, MIB);
         let numbers = || -> Vec<_> {
             let sessions = memory.sessions_of(&user("hog")).into_iter();
@@ -477,7 +504,7 @@ mod tests {
         assert_eq!((numbers(), memory.asked_bytes()), (vec![1, 2], 0));
         large.note_asked(&large.standing.as_ref().unwrap().keeper());
         assert_eq!((numbers(), memory.asked_bytes()), (vec![2], 30 * MIB));
-        large_mailbox.close();
+        large_queue.is_closed.store(true, Ordering::Relaxed);
         assert_eq!((numbers(), memory.asked_bytes()), (vec![2], 0), "what outlives it makes no room");
         let standing = small.standing.as_ref().unwrap();
         small.note_asked(&standing.keeper());
@@ -489,7 +516,7 @@ mod tests {
     #[test]
     fn what_is_retained_is_counted_to_the_owner_beside_the_session() {
         let memory = Memory::new(100 * MIB);
-        let (holder, _mailbox, _charge) = session(&memory, 1, MIB);
+        let (holder, _queue, _charge) = session(&memory, 1, MIB);
         let kept = holder.of_retained().charge(MemoryKind::Retained, 5 * MIB);
         assert_eq!((holder.held(), lock(&memory.shares).of(&user("hog"))), (MIB, 6 * MIB));
         assert_eq!(kept.owner(), user("hog"));

@@ -12,7 +12,7 @@ use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
-use crate::broker::session::peer::network;
+use super::network::network;
 use crate::sync::lock;
 
 /// Whom something is counted to. Cheap to clone.

@@ -91,7 +91,7 @@ fn give_up_retained(server: &Server, owner: &Owner) -> bool {
 /// `false` when it cannot be told.
 fn give_up_session(server: &Server, holder: &Holder) -> bool {
     let memory = &server.bus.memory;
-    let halved = holder.mailbox().map_or(0, |mailbox| mailbox.give_up_half());
+    let halved = holder.waiting().map_or(0, |waiting| waiting.give_up_half());
     if halved > 0 {
         memory.note_refused(halved);
         return true;

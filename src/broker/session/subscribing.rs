@@ -13,11 +13,10 @@ use crate::broker::bus::subscriptions::Subscriber;
 use crate::broker::codec::Version;
 use crate::broker::codec::listing::{Entry, Listing, PASSES, RetainHandling};
 use crate::broker::codec::reason::Reason;
-use crate::broker::codec::topic::{Subscribed, parse_filter};
+use crate::broker::codec::topic::{Subscribed, is_about_the_broker, parse_filter};
 use crate::broker::config::{RefusedSubscription, WideFilters};
 use crate::broker::limits::reached::Limit;
 use crate::broker::limits::refused::Cause;
-use crate::broker::sys;
 use crate::mqtt::Qos;
 
 /// What 3.1.1 answers for every filter that it refuses.
@@ -160,7 +159,7 @@ impl Connection {
     pub fn grant(&self, filter: &str) -> Grant {
         let config = &self.server.config;
         let who = &self.session.identity;
-        if sys::is_about_the_broker(filter) {
+        if is_about_the_broker(filter) {
             // Always taken, and withheld from those who may not read it: there are clients that
             // subscribe to `#` and `$SYS/#` in one packet, and give up both if one of them is refused.
             return if config.access.grant_sys(who, filter) == Grant::All { Grant::All } else { Grant::Some };
@@ -179,7 +178,7 @@ impl Connection {
         is_new: bool,
     ) -> Option<Reason> {
         let server = &self.server;
-        let is_reserved = path.starts_with('$') && !sys::is_about_the_broker(path);
+        let is_reserved = path.starts_with('$') && !is_about_the_broker(path);
         if is_reserved || grant == Grant::None {
             let cause = if is_reserved { Cause::SubscribeReserved } else { Cause::SubscribeRules };
             self.note_refused(cause, path);
@@ -212,7 +211,7 @@ impl Connection {
     /// Takes a place in a shared group.
     pub fn join(&mut self, id: usize, group: &str, path: &str) {
         let config = &self.server.config;
-        let judge = (config.wide_filters == WideFilters::Withhold || sys::is_about_the_broker(path))
+        let judge = (config.wide_filters == WideFilters::Withhold || is_about_the_broker(path))
             .then(|| Judge { access: config.access.clone(), who: self.session.identity.clone() });
         let queue = self.shared_queue.clone();
         let holder = self.session.holder.clone();
