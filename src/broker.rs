@@ -53,7 +53,6 @@ pub use self::config::{
     RefusedSubscription, RouterLimits, SegmentLimits, SharedStrategy, Tls, WebSocket, WideFilters,
 };
 pub use self::front::certificates::CertificateError;
-pub use self::front::server::Statistics;
 pub use self::limits::dropped::{Dropped, DroppedCounts};
 pub use self::limits::ended::{Ended, EndedCounts};
 pub use self::limits::machine::memory_bytes;
@@ -64,6 +63,7 @@ pub use self::limits::refused::{Cause, RefusedCounts, What};
 pub use self::link::{LinkClosed, LinkPublisher, LinkSubscriber, SubscribeError};
 pub use self::reload::Reload;
 pub use self::rules_file::{RULE_PATTERNS_MAX, RULES_FILE_BYTES_MAX, RULES_MAX};
+pub use self::session::statistics::Statistics;
 pub use self::settings::SettingsError;
 
 use std::io;
@@ -77,9 +77,9 @@ use tokio::runtime::{Handle, Runtime};
 use tokio::sync::watch;
 
 use self::bus::Bus;
-use self::front::server::Server;
 use self::front::tls::TlsEntrance;
 use self::front::transport::Entrance;
+use self::session::context::Context;
 
 /// Connections that the system queues for a listener until they are accepted.
 const ACCEPT_BACKLOG: u32 = 1_024;
@@ -150,7 +150,7 @@ pub struct Endpoint {
 
 /// A running broker. Dropped without [`stop`](Self::stop), it stops at once.
 pub struct Broker {
-    server: Arc<Server>,
+    context: Arc<Context>,
     endpoints: Vec<Endpoint>,
     stop: watch::Sender<Option<Duration>>,
     io_thread: Option<JoinHandle<()>>,
@@ -190,19 +190,19 @@ impl Broker {
             .collect();
         let listeners = listeners.into_iter().zip(entrances).collect();
         let (bus, output) = Bus::start(&config).map_err(|_| BrokerError::Router)?;
-        let server = Arc::new(Server::new(config, bus));
+        let context = Arc::new(Context::new(config, bus));
         let (stop, stopping) = watch::channel(None);
-        let serving = server.clone();
+        let serving = context.clone();
         let handle = runtime.handle().clone();
         let io_thread = std::thread::Builder::new().name("mqtt-io".to_owned()).spawn(move || {
             runtime.block_on(self::front::server::run(serving, listeners, output, stopping));
         });
         match io_thread {
             Ok(io_thread) => {
-                Ok(Self { server, endpoints, stop, io_thread: Some(io_thread), runtime: handle })
+                Ok(Self { context, endpoints, stop, io_thread: Some(io_thread), runtime: handle })
             }
             Err(source) => {
-                server.bus.end_router();
+                context.bus.end_router();
                 Err(BrokerError::Thread(source))
             }
         }
@@ -210,7 +210,7 @@ impl Broker {
 
     /// Lets clients in, those that have been waiting first.
     pub fn open(&self) {
-        self.server.open();
+        self.context.open();
     }
 
     /// Each listener's name and the address it is bound to, in the order of the configuration.
@@ -230,7 +230,7 @@ impl Broker {
     /// [`BrokerError::Router`] when the router has ended or takes no more links.
     pub fn link(&self, client_id: &str) -> Result<(LinkPublisher, LinkSubscriber), BrokerError> {
         tracing::debug!(client_id, "in-process link");
-        link::link(&self.server.bus, false)
+        link::link(&self.context.bus, false)
     }
 
     /// The same for one that answers: each QoS 1 or 2 message that it receives has a receipt,
@@ -241,41 +241,41 @@ impl Broker {
     /// As [`link`](Self::link).
     pub fn answering_link(&self, client_id: &str) -> Result<(LinkPublisher, LinkSubscriber), BrokerError> {
         tracing::debug!(client_id, "answering in-process link");
-        link::link(&self.server.bus, true)
+        link::link(&self.context.bus, true)
     }
 
     /// Takes no more publishes that want an acknowledgement: their clients send them
     /// again, elsewhere or later. Before a node stops.
     pub fn drain(&self) {
-        self.server.bus.drain();
+        self.context.bus.drain();
     }
 
     /// Whether the router still runs.
     pub fn is_alive(&self) -> bool {
-        self.server.cause_of_death().is_none()
+        self.context.bus.life.cause_of_death().is_none()
     }
 
     /// What all that clients make it hold may take of memory: [`Limits::memory_max`], or
     /// what stands for it where none is configured.
     pub fn memory_max(&self) -> usize {
-        self.server.bus.memory.max()
+        self.context.bus.memory.max()
     }
 
     /// What makes no progress, in words, where something has not for [`Config::stalled_after`]: the
     /// I/O thread, the router, or whoever receives at a link that is [watched](LinkSubscriber::watch).
     pub fn stalled(&self) -> Option<String> {
-        self.server.bus.stalled(self.server.config.stalled_after)
+        self.context.bus.stalled(self.context.config.stalled_after)
     }
 
     /// Calls `tell` with the cause when the router ends although nobody stopped the broker; at once when
     /// it has. From then on nothing is delivered, and clients are told that the server is unavailable.
     pub fn on_death(&self, tell: impl FnOnce(String) + Send + 'static) {
-        self.server.on_death(Box::new(tell));
+        self.context.bus.life.on_death(Box::new(tell));
     }
 
     /// What goes on in the broker, counted.
     pub fn statistics(&self) -> Statistics {
-        self.server.statistics()
+        self.context.statistics()
     }
 
     /// Reads the listeners' certificates and everything in [`Config::reloads`] again;
@@ -284,7 +284,7 @@ impl Broker {
     /// # Errors
     /// What is wrong, a line for each. The rest was read again all the same.
     pub fn reload(&self) -> Result<(), String> {
-        let reloads = &self.server.config.reloads;
+        let reloads = &self.context.config.reloads;
         let faults: Vec<_> = reloads.iter().filter_map(|reload| reload.reload().err()).collect();
         for fault in &faults {
             tracing::error!("{fault}");
@@ -307,7 +307,7 @@ impl Broker {
     /// Ends the router as a fault would.
     #[doc(hidden)]
     pub fn kill_router_for_test(&self) {
-        self.server.bus.end_router();
+        self.context.bus.end_router();
     }
 
     fn end(&mut self, grace: Duration) {

@@ -15,8 +15,8 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use super::codec::topic::is_about_the_broker;
 use crate::broker::codec::reason::Reason;
+use crate::broker::codec::topic::is_about_the_broker;
 use crate::broker::limits::refused::Cause;
 use crate::mqtt::Sender;
 

@@ -8,6 +8,7 @@ pub mod fanout;
 pub mod filter_shares;
 pub mod gate;
 pub mod hold;
+pub mod life;
 pub mod mailbox;
 pub mod marks;
 pub mod member_queue;
@@ -32,21 +33,21 @@ use rumqttd::protocol::{Packet, PingReq};
 use tokio::sync::watch;
 
 use self::batch::Batch;
+use self::carrier::backlog::Backlog;
+use self::carrier::lane::{Lane, LaneReceiver, Load};
+use self::carrier::poison;
+use self::carrier::router::{Router, RouterGone, push_one, push_with};
+use self::carrier::turnstile::Visit;
 use self::gate::Gate;
 use self::hold::{Hold, Registration};
+use self::life::Life;
 use self::publication::Publication;
 use self::pulse::Pulse;
 use self::retained::{Applied, Change, GaveWay, NotKept, RetainedMessage, RetainedStore};
 use self::source::Source;
 use self::subscriptions::{Subscriptions, Targets};
-use super::codec::topic::is_about_the_broker;
-use super::config::{Config, PendingPolicy, RouterLimits, SharedStrategy};
-use super::work::Slice;
-use crate::broker::bus::carrier::backlog::Backlog;
-use crate::broker::bus::carrier::lane::{Lane, LaneReceiver, Load};
-use crate::broker::bus::carrier::poison;
-use crate::broker::bus::carrier::router::{Router, RouterGone, push_one, push_with};
-use crate::broker::bus::carrier::turnstile::Visit;
+use crate::broker::codec::topic::is_about_the_broker;
+use crate::broker::config::{Config, PendingPolicy, RouterLimits, SharedStrategy};
 use crate::broker::limits::dropped::{Dropped, Drops};
 use crate::broker::limits::ended::{Ended, Endings};
 use crate::broker::limits::machine;
@@ -54,6 +55,7 @@ use crate::broker::limits::memory::{Holder, Memory, MemoryKind, MemoryUse};
 use crate::broker::limits::reached::Reached;
 use crate::broker::limits::refused::{Cause, Refused, Who};
 use crate::broker::limits::traffic::Total;
+use crate::broker::work::Slice;
 use crate::sync::lock;
 
 /// Where it is not configured, half of what there is: the rest is for models, the
@@ -103,6 +105,7 @@ pub struct Bus {
     epoch: Instant,
     pub reached: Reached,
     pub pulse: Pulse,
+    pub life: Life,
     pub refused: Refused,
     pub endings: Endings,
     pub memory: Arc<Memory>,
@@ -156,6 +159,7 @@ impl Bus {
             epoch: Instant::now(),
             reached: Reached::new(),
             pulse: Pulse::new(),
+            life: Life::default(),
             refused: Refused::new(),
             endings: Endings::new(),
             memory,

@@ -7,6 +7,7 @@ pub mod ahead;
 pub mod awaited;
 pub mod catching_up;
 pub mod client;
+pub mod context;
 pub mod ending;
 pub mod farewell;
 pub mod handover;
@@ -24,6 +25,7 @@ pub mod pressure;
 pub mod registry;
 pub mod rights;
 pub mod silence;
+pub mod statistics;
 pub mod subscribing;
 pub mod turns;
 pub mod will;
@@ -38,8 +40,7 @@ use self::inflight::InflightMessages;
 use self::overlaps::Overlaps;
 use self::owed::Answered;
 use self::pending::Pending;
-use super::access::{Access, Identity, may_read};
-use super::work::Slice;
+use crate::broker::access::{Access, Identity, may_read};
 use crate::broker::bus::hold::Registration;
 use crate::broker::bus::mailbox::Mailbox;
 use crate::broker::bus::publication::Publication;
@@ -50,6 +51,7 @@ use crate::broker::limits::memory::{ALLOCATION_BYTES, Charge, Holder, Memory, Me
 use crate::broker::limits::shares::Owner;
 use crate::broker::limits::standing::{Listed, Standing, Worth};
 use crate::broker::limits::traffic::{Held, Holding, Traffic};
+use crate::broker::work::Slice;
 use crate::mqtt::{Qos, filter_matches};
 
 /// What a session takes beside its client id and what it holds: itself, its mailbox,

@@ -15,8 +15,8 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use self::load::Load;
 use crate::broker::codec::topic::SYS;
-use crate::broker::front::server::Server;
 use crate::broker::limits::traffic::Way;
+use crate::broker::session::context::Context;
 
 /// One moment.
 #[derive(Debug, Default, Clone, Copy)]
@@ -89,9 +89,9 @@ const LOADS: [(&str, Figure); 9] = [
 ];
 
 impl Moment {
-    fn of(server: &Server) -> Self {
-        let traffic = &*server.traffic;
-        let statistics = server.statistics();
+    fn of(context: &Context) -> Self {
+        let traffic = &*context.traffic;
+        let statistics = context.statistics();
         let retained = statistics.retained_messages as u64;
         Self {
             connected: statistics.connections as u64,
@@ -105,8 +105,8 @@ impl Moment {
             stored: retained + traffic.held.get(),
             stored_bytes: statistics.retained_bytes as u64 + traffic.held_bytes.get(),
             retained,
-            subscriptions: server.bus.plain_subscriptions.get(),
-            shared_subscriptions: server.bus.shared_subscriptions.get(),
+            subscriptions: context.bus.plain_subscriptions.get(),
+            shared_subscriptions: context.bus.shared_subscriptions.get(),
             sockets: traffic.sockets.get(),
             connects: traffic.connects.get(),
         }
@@ -162,7 +162,7 @@ impl Told {
 
 /// Tells the first values before anybody can connect, and the others as they change, until it is dropped.
 pub struct Teller {
-    server: Arc<Server>,
+    context: Arc<Context>,
     told: Told,
     began: Instant,
     last: Instant,
@@ -170,17 +170,17 @@ pub struct Teller {
 
 impl Teller {
     /// `None` where the broker is to tell nothing.
-    pub fn begin(server: &Arc<Server>) -> Option<Self> {
+    pub fn begin(context: &Arc<Context>) -> Option<Self> {
         let now = Instant::now();
-        let mut teller = Self { server: server.clone(), told: Told::default(), began: now, last: now };
-        (!server.config.sys_interval.is_zero()).then(|| {
+        let mut teller = Self { context: context.clone(), told: Told::default(), began: now, last: now };
+        (!context.config.sys_interval.is_zero()).then(|| {
             teller.tell(now);
             teller
         })
     }
 
     pub async fn run(mut self) {
-        let interval = self.server.config.sys_interval;
+        let interval = self.context.config.sys_interval;
         let mut due = tokio::time::interval_at(self.began + interval, interval);
         due.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -189,11 +189,11 @@ impl Teller {
     }
 
     fn tell(&mut self, now: Instant) {
-        let moment = Moment::of(&self.server);
+        let moment = Moment::of(&self.context);
         let elapsed = now - std::mem::replace(&mut self.last, now);
         let changes = self.told.changes(&moment, now - self.began, elapsed);
         // An error means that the router is gone, which its watch reports.
-        let _gone = self.server.bus.tell(changes);
+        let _gone = self.context.bus.tell(changes);
     }
 }
 

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::carrier::lane::Load;
 use super::publication::Publication;
 use super::retained::{Change, NotKept, RetainedMessage};
 use super::source::Source;
 use super::subscriptions::Targets;
-use crate::broker::bus::carrier::lane::Load;
 use crate::broker::limits::memory::{Holder, MemoryKind};
 use crate::broker::limits::refused::Cause;
 

@@ -3,12 +3,12 @@
 
 use std::sync::Arc;
 
+use super::Bus;
+use super::carrier::lane::{Envelope, LaneReceiver};
+use super::carrier::router::RouterGone;
 use super::mailbox::Copy;
 use super::publication::Publication;
 use super::subscriptions::Targets;
-use crate::broker::bus::carrier::lane::{Envelope, LaneReceiver};
-use crate::broker::bus::carrier::router::RouterGone;
-use crate::broker::front::server::Server;
 use crate::broker::limits::dropped::Dropped;
 use crate::mqtt::Qos;
 
@@ -18,29 +18,29 @@ const ROUND_MESSAGES_MAX: usize = 256;
 const ROUND_RECIPIENTS_MAX: usize = 2_048;
 
 /// Runs until the router ends.
-pub async fn run(server: Arc<Server>, mut lane: LaneReceiver) {
+pub async fn run(bus: Arc<Bus>, mut lane: LaneReceiver) {
     // An error means that the router has ended, which its watch reports.
-    let _ended = serve(&server, &mut lane).await;
+    let _ended = serve(&bus, &mut lane).await;
     // Nobody need wait for what does not come any more.
-    server.bus.note_progress();
+    bus.note_progress();
 }
 
-async fn serve(server: &Server, lane: &mut LaneReceiver) -> Result<(), RouterGone> {
+async fn serve(bus: &Bus, lane: &mut LaneReceiver) -> Result<(), RouterGone> {
     loop {
         let mut next = Some(lane.next().await?);
         let (mut messages, mut recipients) = (0, 0);
         while let Some(ready) = next {
             if let Some(envelope) = ready {
                 recipients += envelope.targets.sessions.len() + envelope.targets.groups.len();
-                distribute(server, envelope);
+                distribute(bus, envelope);
             }
             messages += 1;
             let goes_on = messages < ROUND_MESSAGES_MAX && recipients < ROUND_RECIPIENTS_MAX;
             next = if goes_on { lane.ready()? } else { None };
         }
         lane.lane.frees_publishers();
-        if !server.is_serving() {
-            server.bus.note_progress();
+        if !bus.life.is_serving() {
+            bus.note_progress();
         }
         tokio::task::yield_now().await;
     }
@@ -52,7 +52,7 @@ fn may_wait(publication: &Publication, targets: &Targets) -> bool {
     publication.qos > Qos::AtMostOnce || !targets.groups.is_empty() || is_behind_others()
 }
 
-fn distribute(server: &Server, envelope: Envelope) {
+fn distribute(bus: &Bus, envelope: Envelope) {
     let Envelope { mut publication, targets, .. } = envelope;
     let receipt = publication.receipt.take();
     if may_wait(&publication, &targets) {
@@ -64,12 +64,12 @@ fn distribute(server: &Server, envelope: Envelope) {
         let is_taken = recipient.mailbox.put(Copy { publication: publication.clone(), subscriptions });
         if !is_taken {
             let client_id = recipient.mailbox.standing.keeper().client_id;
-            server.bus.dropped.note(Dropped::Lagged, &client_id, &publication.topic, 1);
+            bus.dropped.note(Dropped::Lagged, &client_id, &publication.topic, 1);
         }
     }
     for group in &targets.groups {
         let dropped = group.put(publication.clone());
-        server.bus.dropped.note(Dropped::SlowMembers, "", &publication.topic, dropped);
+        bus.dropped.note(Dropped::SlowMembers, "", &publication.topic, dropped);
     }
     if let Some(receipt) = receipt {
         receipt.settle();

@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use crate::broker::bus::carrier::turnstile::Place;
+use super::carrier::turnstile::Place;
 use crate::sync::lock;
 
 /// The gate before one queue. It stands open unless it is [guarded](Self::guard).

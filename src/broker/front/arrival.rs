@@ -8,7 +8,6 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::Instant;
 
 use super::handshake::{CONNECTING_BYTES, Fault, Hello, Refusal, connack, judge, read_connect};
-use super::server::Server;
 use crate::broker::access::Action;
 use crate::broker::codec::reason::Reason;
 use crate::broker::config::ConnectionLimits;
@@ -19,6 +18,7 @@ use crate::broker::limits::standing::{Keeper, Listed};
 use crate::broker::session::Session;
 use crate::broker::session::admission::{self, Seated};
 use crate::broker::session::client::{Connection, READ_BLOCK_BYTES_FIRST};
+use crate::broker::session::context::Context;
 use crate::broker::session::ending::{LINGER, linger};
 use crate::broker::session::peer::{Peer, UnderWay};
 
@@ -29,17 +29,22 @@ pub struct Arrived {
 }
 
 /// Serves one client over a stream, from CONNECT to the end.
-pub async fn serve<R, W>(server: Arc<Server>, limits: ConnectionLimits, peer: Peer, mut reader: R, writer: W)
-where
+pub async fn serve<R, W>(
+    context: Arc<Context>,
+    limits: ConnectionLimits,
+    peer: Peer,
+    mut reader: R,
+    writer: W,
+) where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
     let mut unread = BytesMut::with_capacity(READ_BLOCK_BYTES_FIRST);
-    let socket = server.bus.memory.holder(Owner::of(None, peer.address), None);
+    let socket = context.bus.memory.holder(Owner::of(None, peer.address), None);
     let mut charge = socket.charge(MemoryKind::Connections, CONNECTING_BYTES);
     let met = tokio::select! {
-        met = meet(&server, &limits, &peer, &mut reader, &mut unread, &mut charge) => met,
-        () = server.stopped() => return,
+        met = meet(&context, &limits, &peer, &mut reader, &mut unread, &mut charge) => met,
+        () = context.stopped() => return,
     };
     let met = match met {
         Ok(None) => {
@@ -48,23 +53,23 @@ where
         }
         Ok(Some(hello)) => Ok(hello),
         Err(Late(refusal)) => {
-            server.turns.take().await;
-            return note_refusal(&server, &peer, &refusal);
+            context.turns.take().await;
+            return note_refusal(&context, &peer, &refusal);
         }
         Err(Refused(refusal)) => Err(refusal),
     };
-    let admitted = met.and_then(|hello| match admission::admit(&server, &hello) {
+    let admitted = met.and_then(|hello| match admission::admit(&context, &hello) {
         Ok(place) => Ok((hello, place)),
         Err(cause) => Err(Refusal::of(&hello, Reason::QUOTA_EXCEEDED, cause)),
     });
     match admitted {
         Ok((hello, place)) => {
             drop((charge, socket));
-            server.addresses.note_arrived(peer.socket);
+            context.addresses.note_arrived(peer.socket);
             let arrived = Arrived { unread, under_way: peer.under_way };
-            run(server, limits, hello, arrived, reader, writer, place).await;
+            run(context, limits, hello, arrived, reader, writer, place).await;
         }
-        Err(refusal) => refuse(&server, &peer, &refusal, reader, writer).await,
+        Err(refusal) => refuse(&context, &peer, &refusal, reader, writer).await,
     }
 }
 
@@ -80,7 +85,7 @@ use NotMet::{Late, Refused};
 
 /// Hears the client's CONNECT and judges it, in the time for both. `None` when it has left before.
 async fn meet<R>(
-    server: &Server,
+    context: &Context,
     limits: &ConnectionLimits,
     peer: &Peer,
     reader: &mut R,
@@ -91,30 +96,30 @@ where
     R: AsyncRead + Unpin,
 {
     let deadline = Instant::now() + limits.connect_timeout;
-    let read = tokio::time::timeout_at(deadline, read_connect(server, limits, reader, unread, charge)).await;
+    let read = tokio::time::timeout_at(deadline, read_connect(context, limits, reader, unread, charge)).await;
     let frame = read.map_err(|_| Late(Refusal::silent(Fault::late(unread.len()))))?;
     let Some(frame) = frame.map_err(Refused)? else { return Ok(None) };
-    match tokio::time::timeout_at(deadline, judge(server, limits, peer, &frame)).await {
+    match tokio::time::timeout_at(deadline, judge(context, limits, peer, &frame)).await {
         Ok(judged) => judged.map(Some).map_err(Refused),
         Err(_late) => Err(Late(Refusal::silent(Fault::login_late()))),
     }
 }
 
 /// Counts and tells that the client is not let in.
-fn note_refusal(server: &Server, peer: &Peer, refusal: &Refusal) {
+fn note_refusal(context: &Context, peer: &Peer, refusal: &Refusal) {
     let who = peer.who(&refusal.client_id, &refusal.user);
-    server.bus.refuse(refusal.fault.cause, &refusal.fault.why, &who, "");
+    context.bus.refuse(refusal.fault.cause, &refusal.fault.why, &who, "");
 }
 
-async fn refuse<R, W>(server: &Server, peer: &Peer, refusal: &Refusal, reader: R, mut writer: W)
+async fn refuse<R, W>(context: &Context, peer: &Peer, refusal: &Refusal, reader: R, mut writer: W)
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
-    note_refusal(server, peer, refusal);
+    note_refusal(context, peer, refusal);
     if !refusal.answer.is_empty() {
-        server.traffic.sent.packets.add(1);
-        server.traffic.sent.bytes.add(refusal.answer.len() as u64);
+        context.traffic.sent.packets.add(1);
+        context.traffic.sent.bytes.add(refusal.answer.len() as u64);
     }
     // The client may be gone already, and then needs no answer.
     let _gone = writer.write_all(&refusal.answer).await;
@@ -122,7 +127,7 @@ where
 }
 
 async fn run<R, W>(
-    server: Arc<Server>,
+    context: Arc<Context>,
     limits: ConnectionLimits,
     mut hello: Hello,
     arrived: Arrived,
@@ -133,38 +138,38 @@ async fn run<R, W>(
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
-    let assigned = hello.client_id.is_empty().then(|| server.assign_client_id());
+    let assigned = hello.client_id.is_empty().then(|| context.assign_client_id());
     let client_id: Arc<str> = assigned.as_deref().unwrap_or(&hello.client_id).into();
-    let acquired = server.registry.acquire(&client_id, hello.is_clean, hello.user.as_ref(), place).await;
+    let acquired = context.registry.acquire(&client_id, hello.is_clean, hello.user.as_ref(), place).await;
     let Ok(mut acquired) = acquired else {
         let refusal = Refusal::of(&hello, Reason::CLIENT_ID_INVALID, Cause::ClientIdOfOther);
-        return refuse(&server, &hello.peer, &refusal, reader, writer).await;
+        return refuse(&context, &hello.peer, &refusal, reader, writer).await;
     };
-    server.traffic.online_max.raise(server.online.taken() as u64);
+    context.traffic.online_max.raise(context.online.taken() as u64);
     let is_present = acquired.session.is_some();
-    let number = server.registry.next_number();
+    let number = context.registry.next_number();
     let fresh = || Box::new(Session::new(number, hello.owner.clone()));
     let mut session = acquired.session.unwrap_or_else(fresh);
     let standing = session.standing.clone();
     let seated =
-        Seated::new(&server, Keeper { client_id: client_id.clone(), generation: acquired.generation });
-    standing.attach(seated.keeper().clone(), server.bus.now_ms());
-    session.listed.get_or_insert_with(|| server.sessions.list(&standing.owner, &standing));
-    let listed = server.connected.list(&hello.owner, &standing);
+        Seated::new(&context, Keeper { client_id: client_id.clone(), generation: acquired.generation });
+    standing.attach(seated.keeper().clone(), context.bus.now_ms());
+    session.listed.get_or_insert_with(|| context.sessions.list(&standing.owner, &standing));
+    let listed = context.connected.list(&hello.owner, &standing);
     let online = Online { since: Instant::now(), owner: hello.owner.clone(), seated, _listed: listed };
     session.expiry_s = hello.expiry_s;
     session.identity = hello.identity(client_id.clone());
-    session.count_in(&server.bus.memory);
-    let answer = connack(&server, &limits, &hello, is_present, assigned);
+    session.count_in(&context.bus.memory);
+    let answer = connack(&context, &limits, &hello, is_present, assigned);
     let will = hello.will.take();
-    let mut connection = Connection::new(server, client_id, &limits, &hello, session, arrived);
+    let mut connection = Connection::new(context, client_id, &limits, &hello, session, arrived);
     connection.will = will;
     let source = connection.source(Action::Will);
     connection.will.iter_mut().filter(|will| will.retain).for_each(|will| will.source = source.clone());
     if let (Some(will), Some(holder)) = (&mut connection.will, &connection.session.holder) {
         will.count_to(holder);
     }
-    if connection.server.config.tells_senders {
+    if connection.context.config.tells_senders {
         let sender = connection.session.identity.sender();
         connection.will.iter_mut().for_each(|will| will.sender = Some(sender.clone()));
     }
@@ -184,6 +189,6 @@ struct Online {
 
 impl Drop for Online {
     fn drop(&mut self) {
-        self.seated.server.acquaintances.note(&self.owner, self.since.elapsed());
+        self.seated.context.acquaintances.note(&self.owner, self.since.elapsed());
     }
 }

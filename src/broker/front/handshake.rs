@@ -10,7 +10,6 @@ use rumqttd::protocol::{
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 use super::first_words::Spoken;
-use super::server::Server;
 use crate::broker::access::{Credentials, Identity, Login};
 use crate::broker::codec::leaner::{Lean, lean};
 use crate::broker::codec::reason::Reason;
@@ -20,6 +19,7 @@ use crate::broker::limits::memory::Charge;
 use crate::broker::limits::reached::Limit;
 use crate::broker::limits::refused::Cause;
 use crate::broker::limits::shares::Owner;
+use crate::broker::session::context::Context;
 use crate::broker::session::peer::Peer;
 use crate::broker::session::will::Will;
 use crate::broker::work::{BYTES_PER_UNIT, Slice};
@@ -173,7 +173,7 @@ pub struct Frame {
 /// Reads from `input` until there is a CONNECT. What follows it stays in `buffer`.
 /// `None` when the client has left before.
 pub async fn read_connect(
-    server: &Server,
+    context: &Context,
     limits: &ConnectionLimits,
     input: &mut (impl AsyncRead + Unpin),
     buffer: &mut BytesMut,
@@ -191,13 +191,13 @@ pub async fn read_connect(
                 // A copy of what follows, so that a client that is idle does not keep the block
                 // that its CONNECT came in.
                 *buffer = BytesMut::from(&buffer[..]);
-                server.traffic.connects.add(1);
-                server.traffic.received.packets.add(1);
+                context.traffic.connects.add(1);
+                context.traffic.received.packets.add(1);
                 return Ok(Some(Frame { bytes, header_bytes: header.header_bytes }));
             }
             _ => match input.read_buf(buffer).await {
                 Ok(read) if read > 0 => {
-                    server.traffic.received.bytes.add(read as u64);
+                    context.traffic.received.bytes.add(read as u64);
                     let held = CONNECTING_BYTES + buffer.len();
                     if !charge.may_be(held) {
                         return Err(Refusal::silent(Fault::new(Reason::QUOTA_EXCEEDED, Cause::Memory)));
@@ -224,7 +224,7 @@ fn no_connect(first: u8) -> Fault {
 
 /// Judges a CONNECT.
 pub async fn judge(
-    server: &Server,
+    context: &Context,
     limits: &ConnectionLimits,
     peer: &Peer,
     frame: &Frame,
@@ -232,7 +232,7 @@ pub async fn judge(
     let version = version(&frame.bytes[frame.header_bytes..])?;
     let refuse = |fault| Refusal::new(version, fault);
     // A large one is gone through in one go, once it has its turn.
-    server.turns.go_on(&mut Slice::new(), frame.bytes.len() / BYTES_PER_UNIT).await;
+    context.turns.go_on(&mut Slice::new(), frame.bytes.len() / BYTES_PER_UNIT).await;
     let Lean { frame, will_pairs } = lean(&frame.bytes, version).map_err(|reason| refuse(reason.into()))?;
     let Packet::Connect(connect, properties, will, will_properties, login) =
         codec::decode(&frame, version).map_err(|reason| refuse(reason.into()))?
@@ -247,20 +247,20 @@ pub async fn judge(
     let user = certificate.or(credentials.map(|credentials| credentials.username));
     let refuse = |fault| Refusal::new(version, fault).within(packet_bytes_max).said(&client_id, user);
     let will = will.map(|will| Will::new(will, will_properties, &will_pairs));
-    let mut hello = hello(server, limits, peer, version, connect, properties, will).map_err(refuse)?;
+    let mut hello = hello(context, limits, peer, version, connect, properties, will).map_err(refuse)?;
     let login = Login { client_id: &client_id, peer: peer.address, credentials, certificate };
-    let admitted = server.config.access.authenticate(login).await;
+    let admitted = context.config.access.authenticate(login).await;
     hello.user = admitted.map_err(|denied| refuse(Fault::new(denied.reason(), denied.cause())))?;
     hello.is_certified = certificate.is_some();
     hello.is_local = peer.address.to_canonical().is_loopback();
     hello.owner = Owner::of(hello.user.as_ref(), peer.address);
     let who = hello.identity(hello.client_id.as_str().into());
     if let Some(will) = &hello.will
-        && let Err(cause) = will.judge(server, &who)
+        && let Err(cause) = will.judge(context, &who)
     {
         return Err(refuse(Fault::new(Reason::NOT_AUTHORIZED, cause).because(will.description(cause))));
     }
-    if !server.is_serving() {
+    if !context.bus.life.is_serving() {
         return Err(refuse(Fault::new(Reason::SERVER_UNAVAILABLE, Cause::Stopping)));
     }
     Ok(hello)
@@ -303,7 +303,7 @@ fn version(body: &[u8]) -> Result<Version, Refusal> {
 }
 
 fn hello(
-    server: &Server,
+    context: &Context,
     limits: &ConnectionLimits,
     peer: &Peer,
     version: Version,
@@ -314,7 +314,7 @@ fn hello(
     if connect.client_id.is_empty() && version == Version::V311 && !connect.clean_session {
         return Err(Fault::new(Reason::CLIENT_ID_INVALID, Cause::ClientId));
     }
-    let own_limits = &server.config.limits;
+    let own_limits = &context.config.limits;
     if connect.client_id.len() > own_limits.client_id_bytes_max {
         return Err(Fault::new(Reason::CLIENT_ID_INVALID, Cause::ClientIdBytes));
     }
@@ -367,15 +367,15 @@ fn hello(
             // It could not be told that it is accepted.
             return Err(Fault::new(Reason::PACKET_TOO_LARGE, Cause::ClientPacketBytes));
         }
-        hello.aliases_max = own.topic_alias_max.unwrap_or(0).min(server.config.limits.topic_aliases_max);
+        hello.aliases_max = own.topic_alias_max.unwrap_or(0).min(context.config.limits.topic_aliases_max);
     }
-    hello.expiry_s = hello.expiry_asked_s.min(server.config.limits.session_expiry_max_s);
+    hello.expiry_s = hello.expiry_asked_s.min(context.config.limits.session_expiry_max_s);
     Ok(hello)
 }
 
 /// The CONNACK for an accepted CONNECT.
 pub fn connack(
-    server: &Server,
+    context: &Context,
     limits: &ConnectionLimits,
     hello: &Hello,
     session_present: bool,
@@ -386,9 +386,9 @@ pub fn connack(
     }
     let properties = ConnAckProperties {
         session_expiry_interval: (hello.expiry_s != hello.expiry_asked_s).then_some(hello.expiry_s),
-        receive_max: Some(server.config.limits.receive_max),
+        receive_max: Some(context.config.limits.receive_max),
         max_packet_size: Some(u32::try_from(limits.packet_bytes_max).unwrap_or(u32::MAX)),
-        topic_alias_max: Some(server.config.limits.topic_aliases_max),
+        topic_alias_max: Some(context.config.limits.topic_aliases_max),
         assigned_client_identifier: assigned_client_id,
         server_keep_alive: hello.server_keep_alive_s,
         ..ConnAckProperties::default()

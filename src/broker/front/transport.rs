@@ -11,7 +11,6 @@ use tokio::time::{Instant, timeout_at};
 
 use super::arrival;
 use super::first_words::Spoken;
-use super::server::Server;
 use super::tls::{Admitted, NotAdmitted, TlsEntrance};
 use super::websocket::{self, HandshakeFailure, MqttStream};
 use crate::broker::config::{ConnectionLimits, Listener};
@@ -19,6 +18,7 @@ use crate::broker::limits::addresses::Place;
 use crate::broker::limits::memory::MemoryKind;
 use crate::broker::limits::refused::Cause;
 use crate::broker::limits::shares::Owner;
+use crate::broker::session::context::Context;
 use crate::broker::session::ending::{LINGER, linger};
 use crate::broker::session::peer::{Peer, UnderWay};
 
@@ -32,7 +32,7 @@ pub struct Entrance {
 
 /// A client on its way from the socket to its CONNECT.
 struct Arrival {
-    server: Arc<Server>,
+    context: Arc<Context>,
     entrance: Arc<Entrance>,
     address: IpAddr,
     /// Held until the connection has ended.
@@ -47,7 +47,7 @@ struct Arrival {
 /// client does there keeps others waiting.
 pub fn spawn(
     connections: &mut JoinSet<()>,
-    server: Arc<Server>,
+    context: Arc<Context>,
     entrance: Arc<Entrance>,
     stream: TcpStream,
     address: IpAddr,
@@ -55,8 +55,8 @@ pub fn spawn(
 ) {
     let deadline = Instant::now() + entrance.listener.connections.connect_timeout;
     let tls = entrance.tls.clone();
-    let (addresses, socket) = (server.addresses.clone(), place.number);
-    let arrival = Arrival { server, entrance, address, _place: place, socket, deadline };
+    let (addresses, socket) = (context.addresses.clone(), place.number);
+    let arrival = Arrival { context, entrance, address, _place: place, socket, deadline };
     // A task of another type for each kind, so that a plain connection does not take
     // the memory of the largest.
     let task = match (tls, arrival.entrance.listener.websocket.is_some()) {
@@ -72,7 +72,7 @@ impl Arrival {
     async fn mqtt(self, stream: TcpStream) {
         let (limits, peer) = (self.limits(), self.peer(None));
         let (reader, writer) = stream.into_split();
-        arrival::serve(self.server, limits, peer, reader, writer).await;
+        arrival::serve(self.context, limits, peer, reader, writer).await;
     }
 
     async fn mqtts(self, tls: Arc<TlsEntrance>, stream: TcpStream) {
@@ -104,7 +104,7 @@ impl Arrival {
     ) {
         let (limits, peer) = (self.limits(), Peer { under_way, ..self.peer(identity) });
         let (reader, writer) = tokio::io::split(stream);
-        arrival::serve(self.server, limits, peer, reader, writer).await;
+        arrival::serve(self.context, limits, peer, reader, writer).await;
     }
 
     /// Performs the TLS handshake; `None` when the client is gone or was sent away.
@@ -145,7 +145,7 @@ impl Arrival {
         match self.in_time(handshake, Cause::WebSocketTimeout).await? {
             Ok(tail) => {
                 let packet_bytes_max = listener.connections.packet_bytes_max;
-                let socket = self.server.bus.memory.holder(Owner::of(None, self.address), None);
+                let socket = self.context.bus.memory.holder(Owner::of(None, self.address), None);
                 let charge = socket.charge(MemoryKind::Connections, 0);
                 return Some(MqttStream::new(stream, tail, packet_bytes_max, charge).await);
             }
@@ -169,13 +169,13 @@ impl Arrival {
                 }
                 done.ok()
             }
-            () = self.server.stopped() => None,
+            () = self.context.stopped() => None,
         }
     }
 
     /// Counts and tells that the client is not let in.
     fn refuse(&self, cause: Cause, why: &str) {
-        self.server.bus.refuse(cause, why, &self.peer(None).who("", ""), "");
+        self.context.bus.refuse(cause, why, &self.peer(None).who("", ""), "");
     }
 
     /// The listener's limits, with what the handshakes left of the time to say CONNECT.

@@ -5,12 +5,12 @@ use std::sync::atomic::Ordering;
 
 use crate::broker::bus::filter_shares::Room;
 use crate::broker::front::handshake::Hello;
-use crate::broker::front::server::Server;
 use crate::broker::limits::memory::Level;
 use crate::broker::limits::reached::Limit;
 use crate::broker::limits::refused::Cause;
 use crate::broker::limits::shares::{Owner, Place};
 use crate::broker::limits::standing::{Keeper, Roster, Standing, Worth};
+use crate::broker::session::context::Context;
 use crate::broker::work::Slice;
 
 /// One place in so many is kept for owners that the broker knows: users, those who
@@ -23,13 +23,13 @@ const EVICTION_UNITS: usize = 100;
 
 /// A client's place, until its connection or session gives it up.
 pub struct Seated {
-    pub server: Arc<Server>,
+    pub context: Arc<Context>,
     keeper: Keeper,
 }
 
 impl Seated {
-    pub fn new(server: &Arc<Server>, keeper: Keeper) -> Self {
-        Self { server: server.clone(), keeper }
+    pub fn new(context: &Arc<Context>, keeper: Keeper) -> Self {
+        Self { context: context.clone(), keeper }
     }
 
     /// Whose it is.
@@ -40,7 +40,7 @@ impl Seated {
 
 impl Drop for Seated {
     fn drop(&mut self) {
-        self.server.registry.seat(&self.keeper, None);
+        self.context.registry.seat(&self.keeper, None);
     }
 }
 
@@ -49,40 +49,40 @@ impl Drop for Seated {
 /// # Errors
 /// Why there is none: no memory for another client of its owner, or no place, not
 /// even of an owner who has more.
-pub fn admit(server: &Server, hello: &Hello) -> Result<Place, Cause> {
-    let memory = &server.bus.memory;
+pub fn admit(context: &Context, hello: &Hello) -> Result<Place, Cause> {
+    let memory = &context.bus.memory;
     // Before anybody makes way for it.
     if memory.level() >= Level::Full && !memory.may_grow(&hello.owner) {
         return Err(Cause::Memory);
     }
-    seat(server, hello).ok_or(Cause::Connections)
+    seat(context, hello).ok_or(Cause::Connections)
 }
 
-fn seat(server: &Server, hello: &Hello) -> Option<Place> {
-    let (online, owner) = (&server.online, &hello.owner);
-    let kept_free = if is_known(server, hello) { 0 } else { online.places_max() / RESERVED_ONE_IN };
-    let own = || server.registry.take_place(&hello.client_id, hello.user.as_ref(), online);
+fn seat(context: &Context, hello: &Hello) -> Option<Place> {
+    let (online, owner) = (&context.online, &hello.owner);
+    let kept_free = if is_known(context, hello) { 0 } else { online.places_max() / RESERVED_ONE_IN };
+    let own = || context.registry.take_place(&hello.client_id, hello.user.as_ref(), online);
     if let Some(place) = online.enter(owner, kept_free).or_else(own) {
         return Some(place);
     }
     let hog = online.gives_way(owner)?;
     // The one that idles longest.
-    make_way(server, &server.connected, &hog, false, |_| Some(()))?;
-    server.bus.reached.note_gave_way(Limit::Connections, &hog, owner);
+    make_way(context, &context.connected, &hog, false, |_| Some(()))?;
+    context.bus.reached.note_gave_way(Limit::Connections, &hog, owner);
     online.enter(owner, 0)
 }
 
-fn is_known(server: &Server, hello: &Hello) -> bool {
+fn is_known(context: &Context, hello: &Hello) -> bool {
     matches!(hello.owner, Owner::User(_))
-        || server.online.has(&hello.owner)
-        || server.parked.has(&hello.owner)
-        || server.registry.knows(&hello.client_id, hello.user.as_ref())
-        || server.acquaintances.has(&hello.owner)
+        || context.online.has(&hello.owner)
+        || context.parked.has(&hello.owner)
+        || context.registry.knows(&hello.client_id, hello.user.as_ref())
+        || context.acquaintances.has(&hello.owner)
 }
 
 /// A place among the sessions that are kept for clients that are away; `None` when there is none.
-pub fn keep(server: &Server, standing: &Standing) -> Option<Place> {
-    let (parked, owner) = (&server.parked, &standing.owner);
+pub fn keep(context: &Context, standing: &Standing) -> Option<Place> {
+    let (parked, owner) = (&context.parked, &standing.owner);
     if let Some(place) = parked.enter(owner, 0) {
         return Some(place);
     }
@@ -91,8 +91,8 @@ pub fn keep(server: &Server, standing: &Standing) -> Option<Place> {
             let worth = other.worth();
             (worth != Worth::Online && below.is_none_or(|below| worth < below)).then_some(worth)
         };
-        let given_way = make_way(server, &server.sessions, hog, true, rank);
-        given_way.map(|_| server.bus.reached.note_gave_way(Limit::ParkedSessions, hog, owner))
+        let given_way = make_way(context, &context.sessions, hog, true, rank);
+        given_way.map(|_| context.bus.reached.note_gave_way(Limit::ParkedSessions, hog, owner))
     };
     let hog = parked.gives_way(owner);
     // Among an owner's own sessions only one that is worth less gives way: whoever floods
@@ -107,14 +107,14 @@ pub fn keep(server: &Server, standing: &Standing) -> Option<Place> {
 /// all of its filters with it: a session that goes on with a part of its subscriptions would be a
 /// lie to its client, whereas one that has ended is told, or finds no session when it comes back.
 pub fn makes_room_for(
-    server: &Server,
+    context: &Context,
     newcomer: &Standing,
     filter: &str,
     group: Option<&str>,
     slice: &mut Slice,
 ) -> bool {
-    let room = server.bus.subscriptions().room(filter, group, newcomer);
-    let sessions = &server.sessions;
+    let room = context.bus.subscriptions().room(filter, group, newcomer);
+    let sessions = &context.sessions;
     let (hog, evicted) = match room {
         Room::Free => return true,
         Room::None => return false,
@@ -124,25 +124,25 @@ pub fn makes_room_for(
                 let has_any = own.filters.load(Ordering::Relaxed) > 0 && !own.is_evicted();
                 has_any.then(|| own.worth())
             };
-            let evicted = make_way(server, sessions, &hog, true, with_filters);
+            let evicted = make_way(context, sessions, &hog, true, with_filters);
             (hog, evicted)
         }
         Room::FromSession(number) => {
             slice.spend(EVICTION_UNITS);
             let that_one = |own: &Standing| (own.session == number).then_some(());
-            (newcomer.owner.clone(), make_way(server, sessions, &newcomer.owner, true, that_one))
+            (newcomer.owner.clone(), make_way(context, sessions, &newcomer.owner, true, that_one))
         }
     };
     let Some(evicted) = evicted else { return false };
     // Its filters go a moment later, when its task runs.
-    server.bus.subscriptions().evict(&evicted);
-    server.bus.reached.note_gave_way(Limit::Filters, &hog, &newcomer.owner);
+    context.bus.subscriptions().evict(&evicted);
+    context.bus.reached.note_gave_way(Limit::Filters, &hog, &newcomer.owner);
     true
 }
 
 /// Tells the session of `owner` in `roster` that ranks first to give way. `None` when there is none.
 pub fn make_way<R: Ord>(
-    server: &Server,
+    context: &Context,
     roster: &Roster,
     owner: &Owner,
     ends_session: bool,
@@ -151,7 +151,7 @@ pub fn make_way<R: Ord>(
     let is_told = |own: &Standing| if own.is_told() { None } else { rank(own) };
     roster.ranked(owner, is_told).into_iter().find(|first| {
         first.tell();
-        server.registry.give_way(&first.keeper(), ends_session)
+        context.registry.give_way(&first.keeper(), ends_session)
     })
 }
 
@@ -196,19 +196,19 @@ mod tests {
         let mut config = Config { limits, ..Config::without_listeners() };
         config.router.connections_max = 4;
         let (bus, _output) = Bus::start(&config).unwrap();
-        let server = Server::new(config, bus);
+        let context = Context::new(config, bus);
         let [hog, other] = [2, 3].map(|host| IpAddr::from(Ipv4Addr::new(127, 0, 0, host)));
         let other_owner = Owner::of(None, other);
-        let places: Vec<_> = (0..4).filter_map(|_| server.online.enter(&other_owner, 0)).collect();
+        let places: Vec<_> = (0..4).filter_map(|_| context.online.enter(&other_owner, 0)).collect();
         let standing = Standing::new(1, other_owner.clone());
-        let _listed = server.connected.list(&other_owner, &standing);
-        let holder = server.bus.memory.holder(Owner::of(None, hog), None);
+        let _listed = context.connected.list(&other_owner, &standing);
+        let holder = context.bus.memory.holder(Owner::of(None, hog), None);
         let _all = holder.charge(MemoryKind::Queues, MEMORY_MAX / 100 * 95);
-        assert_eq!(admit(&server, &hello(hog)).err(), Some(Cause::Memory));
+        assert_eq!(admit(&context, &hello(hog)).err(), Some(Cause::Memory));
         assert!(!standing.is_told());
-        assert_eq!(admit(&server, &hello(other)).err(), Some(Cause::Connections));
+        assert_eq!(admit(&context, &hello(other)).err(), Some(Cause::Connections));
         drop(places);
-        assert!(admit(&server, &hello(other)).is_ok());
-        server.bus.end_router();
+        assert!(admit(&context, &hello(other)).is_ok());
+        context.bus.end_router();
     }
 }

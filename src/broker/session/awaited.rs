@@ -19,7 +19,7 @@ pub struct Stall {
 
 impl Connection {
     fn is_waited_for(&self) -> bool {
-        self.server.config.limits.pending_policy == PendingPolicy::Wait
+        self.context.config.limits.pending_policy == PendingPolicy::Wait
     }
 
     /// From now on publishers wait for the client, if that is the policy.
@@ -52,6 +52,6 @@ impl Connection {
         let stall = self.stall.filter(|stall| stall.given == self.given);
         let stall = stall.unwrap_or(Stall { since: now, given: self.given });
         self.stall = Some(stall);
-        now.duration_since(stall.since) >= self.server.config.limits.write_timeout
+        now.duration_since(stall.since) >= self.context.config.limits.write_timeout
     }
 }

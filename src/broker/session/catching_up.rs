@@ -69,7 +69,7 @@ impl Connection {
 
     /// Takes some messages for a subscription from the store; `false` when there are none left for it.
     fn take_retained(&mut self, id: usize) -> bool {
-        let bus = self.server.bus.clone();
+        let bus = self.context.bus.clone();
         let Some(subscription) = self.session.subscription_mut(id) else { return false };
         let Some(mut walk) = subscription.walk.take_if(|walk| !walk.is_over()) else {
             subscription.walk = None;
@@ -91,7 +91,7 @@ impl Connection {
         self.slice.spend(DELIVERY_UNITS);
         self.slice.spend_bytes(topic.len() + message.payload.len());
         if subscription.is_judged {
-            let access = &*self.server.config.access;
+            let access = &*self.context.config.access;
             self.slice.spend(access.effort());
             if !self.session.may_have(topic.as_bytes(), access) {
                 return;

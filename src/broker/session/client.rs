@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::Session;
 use super::awaited::Stall;
 use super::catching_up::CatchingUp;
+use super::context::Context;
 use super::ending::End;
 use super::farewell::Farewell;
 use super::output::{ALIAS_BYTES, Output, Wishes};
@@ -35,7 +36,6 @@ use crate::broker::codec::reason::Reason;
 use crate::broker::config::ConnectionLimits;
 use crate::broker::front::arrival::Arrived;
 use crate::broker::front::handshake::Hello;
-use crate::broker::front::server::Server;
 use crate::broker::front::writing::write_some;
 use crate::broker::limits::ended::Ended;
 use crate::broker::limits::memory::{Charge, MemoryKind};
@@ -80,7 +80,7 @@ pub struct Route {
 
 /// One client's connection.
 pub struct Connection {
-    pub server: Arc<Server>,
+    pub context: Arc<Context>,
     pub client_id: Arc<str>,
     pub peer: Peer,
     pub version: Version,
@@ -153,19 +153,19 @@ pub struct Connection {
 
 impl Connection {
     pub fn new(
-        server: Arc<Server>,
+        context: Arc<Context>,
         client_id: Arc<str>,
         limits: &ConnectionLimits,
         hello: &Hello,
         session: Box<Session>,
         arrived: Arrived,
     ) -> Self {
-        let progress = server.bus.progress();
+        let progress = context.bus.progress();
         let batch = Batch { holder: session.holder.clone(), ..Batch::default() };
         let holder = session.holder.as_ref();
         let charge =
             holder.map(|holder| holder.charge(MemoryKind::Connections, CONNECTION_BYTES)).unwrap_or_default();
-        let rates = &server.config.limits;
+        let rates = &context.config.limits;
         let pace =
             Pace::new(rates.publish_messages_per_s_max, rates.publish_burst_messages_max, Instant::now());
         let wishes = Wishes {
@@ -174,7 +174,7 @@ impl Connection {
             aliases_max: hello.aliases_max,
         };
         Self {
-            server,
+            context,
             client_id,
             peer: hello.peer.clone(),
             version: hello.version,
@@ -254,8 +254,8 @@ impl Connection {
         let mut could_read = true;
         let mut is_blocked = None;
         let mut turn_bytes = 0;
-        let server = self.server.clone();
-        let mut queue = Queue::new(&server.turns);
+        let context = self.context.clone();
+        let mut queue = Queue::new(&context.turns);
         let tick = tokio::time::sleep(self.tick());
         tokio::pin!(tick);
         self.resume().await?;
@@ -265,7 +265,7 @@ impl Connection {
         self.note_arrived(Instant::now());
         let news = self.session.news.clone();
         loop {
-            if self.waits_for_answers && !self.owes_too_much() && !self.server.bus.is_draining() {
+            if self.waits_for_answers && !self.owes_too_much() && !self.context.bus.is_draining() {
                 self.waits_for_answers = false;
                 self.process()?;
             }
@@ -309,15 +309,15 @@ impl Connection {
                 // Before what may always be ready, or a client that floods would have all the time it likes.
                 () = &mut tick => {
                     let last_packet = self.silence.since().into_std();
-                    self.session.standing.note_active(self.server.bus.ms_of(last_packet));
+                    self.session.standing.note_active(self.context.bus.ms_of(last_packet));
                     if can_read {
                         self.check_silence()?;
                     }
                     if self.stalls(Instant::now()) {
-                        self.server.bus.reached.note(Limit::WriteTimeout, &self.client_id);
+                        self.context.bus.reached.note(Limit::WriteTimeout, &self.client_id);
                         return Err(Reason::QUOTA_EXCEEDED);
                     }
-                    if refusing.lasts(self.server.config.limits.write_timeout, Instant::now()) {
+                    if refusing.lasts(self.context.config.limits.write_timeout, Instant::now()) {
                         return Ok(End::Lost(Ended::WriteTimeout));
                     }
                     tick.as_mut().reset(self.next_tick(can_read));
@@ -370,7 +370,7 @@ impl Connection {
                 // It cannot fail: the bus has the other end, and lives as long as we do.
                 _ = self.progress.changed(), if self.is_held || self.is_leaving() => {
                     let was_held = self.is_held;
-                    self.is_held = was_held && self.server.bus.is_behind();
+                    self.is_held = was_held && self.context.bus.is_behind();
                     if was_held && !self.is_held {
                         self.process()?;
                     }
@@ -391,7 +391,7 @@ impl Connection {
 
     /// Adds to the totals what went over the connection since the last time, and what its session holds.
     pub fn tell_traffic(&mut self) {
-        let traffic = &self.server.traffic;
+        let traffic = &self.context.traffic;
         traffic.received.add(&mut self.received);
         traffic.sent.add(&mut self.output.sent);
         self.session.tell_holding(traffic);
@@ -420,9 +420,9 @@ impl Connection {
     /// Whether the client reads what it is sent, so that it may be read from.
     fn reads_enough(&mut self) -> bool {
         let was_unread = self.is_unread;
-        self.is_unread = self.output.unwritten().len() >= self.server.config.limits.unread_bytes_max;
+        self.is_unread = self.output.unwritten().len() >= self.context.config.limits.unread_bytes_max;
         if self.is_unread && !was_unread {
-            self.server.bus.reached.count(Limit::UnreadBytes);
+            self.context.bus.reached.count(Limit::UnreadBytes);
         }
         !self.is_unread
     }
@@ -446,7 +446,7 @@ impl Connection {
         if is_over(self.silence.keep_alive_ends(self.keep_alive)) {
             return Err(Reason::KEEP_ALIVE);
         }
-        let limits = &self.server.config.limits;
+        let limits = &self.context.config.limits;
         if is_over(self.silence.packet_ends(limits.packet_timeout)) {
             self.ending = Some(End::Overdue);
             return Err(Reason::QUOTA_EXCEEDED);
@@ -455,7 +455,7 @@ impl Connection {
     }
 
     fn tick(&self) -> Duration {
-        let limits = &self.server.config.limits;
+        let limits = &self.context.config.limits;
         let limit = limits.write_timeout.min(limits.packet_timeout).min(TICK_MAX);
         self.keep_alive.map_or(limit, |keep_alive| limit.min(keep_alive))
     }
@@ -465,7 +465,7 @@ impl Connection {
         if !counts_silence {
             return now + self.tick();
         }
-        let packet_ends = self.silence.packet_ends(self.server.config.limits.packet_timeout);
+        let packet_ends = self.silence.packet_ends(self.context.config.limits.packet_timeout);
         let ends = [self.silence.keep_alive_ends(self.keep_alive), packet_ends];
         let due = ends.into_iter().flatten().fold(now + self.tick(), Instant::min);
         due.max(now + TICK_LEAST)

@@ -89,10 +89,10 @@ impl Connection {
         R: AsyncRead + Unpin,
         W: AsyncWrite + Unpin,
     {
-        let mut slice = self.server.turns.take().await;
+        let mut slice = self.context.turns.take().await;
         let goodbye = end.reason();
         let patience = if matches!(end, End::Closing(_)) { LINGER_CLOSING } else { LINGER };
-        self.server.bus.note_end(Ended::from(&end), &self.who());
+        self.context.bus.note_end(Ended::from(&end), &self.who());
         let is_goodbye = matches!(end, End::Goodbye { .. });
         if let End::Goodbye { publishes_will: false } = end {
             self.will = None;
@@ -101,8 +101,8 @@ impl Connection {
             self.session.expiry_s = 0;
         }
         // The rules may have changed since it was left.
-        let (server, who) = (self.server.clone(), &self.session.identity);
-        self.will = self.will.take().filter(|will| will.judge(&server, who).is_ok());
+        let (context, who) = (self.context.clone(), &self.session.identity);
+        self.will = self.will.take().filter(|will| will.judge(&context, who).is_ok());
         // Nobody works it off any more.
         (self.unread, self.frames) = Default::default();
         self.leave_groups(&mut slice).await;
@@ -120,9 +120,9 @@ impl Connection {
         };
         match end {
             End::TakenOver { is_clean, reply } => {
-                leaving.hand_over(&self.server, is_clean, reply, &mut slice).await
+                leaving.hand_over(&self.context, is_clean, reply, &mut slice).await
             }
-            _ => leaving.leave(&self.server, orders, &mut slice).await,
+            _ => leaving.leave(&self.context, orders, &mut slice).await,
         }
         if let Some(reason) = goodbye {
             self.output.goodbye(reason);
@@ -133,7 +133,7 @@ impl Connection {
             if matches!(written, Ok(Ok(()))) {
                 self.output.advance(self.output.unwritten().len());
             }
-            self.server.traffic.sent.add(&mut self.output.sent);
+            self.context.traffic.sent.add(&mut self.output.sent);
             linger(reader, writer, patience).await;
         } else if is_goodbye {
             // TLS and WebSocket have a word for the end, and a WebSocket client answers it: to
@@ -147,7 +147,7 @@ impl Connection {
     ///
     /// It may be much, so the others have their turn in between.
     async fn leave_groups(&mut self, slice: &mut Slice) {
-        let server = self.server.clone();
+        let context = self.context.clone();
         let members = self.session.subscriptions_mut();
         let mut places: Vec<_> =
             members.filter_map(|(id, subscription)| Some((id, subscription.membership.take()?))).collect();
@@ -156,7 +156,7 @@ impl Connection {
             if place.leave() {
                 deserted.push((*id, place.group.clone()));
             }
-            server.turns.go_on(slice, CHANGE_UNITS).await;
+            context.turns.go_on(slice, CHANGE_UNITS).await;
         }
         let member_of: HashSet<_> = places.iter().map(|(id, _)| *id).collect();
         for waiting in self.shared_queue.close() {
@@ -175,13 +175,13 @@ impl Connection {
                 if !self.keeps(&member_of, id, &publication) {
                     self.note_deserted(1);
                 }
-                server.turns.go_on(slice, KEEP_UNITS).await;
+                context.turns.go_on(slice, KEEP_UNITS).await;
             }
         }
         // Now what waits in the groups goes to others, behind what waited here.
         for place in places {
             drop(place);
-            server.turns.go_on(slice, CHANGE_UNITS).await;
+            context.turns.go_on(slice, CHANGE_UNITS).await;
         }
     }
 
@@ -190,13 +190,13 @@ impl Connection {
     fn keeps(&mut self, member_of: &HashSet<usize>, subscription: usize, publication: &Publication) -> bool {
         let is_kept = self.session.expiry_s > 0 && member_of.contains(&subscription);
         if is_kept {
-            parked::keep(&self.server, &mut self.session, publication, &[subscription]);
+            parked::keep(&self.context, &mut self.session, publication, &[subscription]);
         }
         is_kept
     }
 
     fn note_deserted(&self, dropped: u64) {
-        self.server.bus.dropped.note(Dropped::NoMembers, &self.client_id, b"", dropped);
+        self.context.bus.dropped.note(Dropped::NoMembers, &self.client_id, b"", dropped);
     }
 }
 

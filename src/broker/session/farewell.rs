@@ -15,7 +15,7 @@ pub enum Farewell {
 impl Connection {
     /// The broker stops: takes what was published until now for this client.
     pub fn begin_farewell(&mut self) {
-        self.farewell = Farewell::Draining { until: self.server.bus.connections.sent_messages() };
+        self.farewell = Farewell::Draining { until: self.context.bus.connections.sent_messages() };
     }
 
     pub fn is_leaving(&self) -> bool {
@@ -26,8 +26,8 @@ impl Connection {
     pub fn may_leave(&self) -> bool {
         let Farewell::Draining { until } = self.farewell else { return false };
         // A router that is dead brings nothing more.
-        let is_all_here =
-            self.server.bus.connections.has_passed(until) || self.server.cause_of_death().is_some();
+        let is_all_here = self.context.bus.connections.has_passed(until)
+            || self.context.bus.life.cause_of_death().is_some();
         is_all_here
             && self.session.mailbox.is_empty()
             && self.shared_queue.is_empty()

@@ -3,10 +3,10 @@
 
 use std::sync::Arc;
 
+use super::context::Context;
 use super::subscribing::CHANGE_UNITS;
 use super::{Delivery, Session};
 use crate::broker::bus::publication::Publication;
-use crate::broker::front::server::Server;
 use crate::broker::limits::dropped::Dropped;
 use crate::broker::work::Slice;
 use crate::mqtt::Qos;
@@ -19,38 +19,38 @@ const GIVE_UNITS: usize = 10;
 /// Ends a session: gives back what came by shared groups and is not acknowledged,
 /// and ends the subscriptions. A QoS 2 message that the client was sent stays with
 /// it, for another member must not get it a second time (MQTT 5, 4.8.2).
-pub async fn end(server: &Server, client_id: &str, mut session: Box<Session>, slice: &mut Slice) {
+pub async fn end(context: &Context, client_id: &str, mut session: Box<Session>, slice: &mut Slice) {
     // It has room for others' filters from here on, however long it takes until its own are gone.
-    server.bus.subscriptions().evict(&session.standing);
+    context.bus.subscriptions().evict(&session.standing);
     let mut dropped = 0;
     let inflight = std::mem::take(&mut session.inflight).into_iter();
     session.unsent = 0;
     for message in inflight {
         let is_owed = message.delivery.qos == Qos::AtLeastOnce;
-        dropped += u64::from(is_owed && is_lost(server, message.delivery, slice));
-        server.turns.go_on(slice, DROP_UNITS).await;
+        dropped += u64::from(is_owed && is_lost(context, message.delivery, slice));
+        context.turns.go_on(slice, DROP_UNITS).await;
     }
     while let Some(delivery) = session.pending.pop_front() {
-        dropped += u64::from(is_lost(server, delivery, slice));
-        server.turns.go_on(slice, DROP_UNITS).await;
+        dropped += u64::from(is_lost(context, delivery, slice));
+        context.turns.go_on(slice, DROP_UNITS).await;
     }
-    server.bus.dropped.note(Dropped::NoMembers, client_id, b"", dropped);
+    context.bus.dropped.note(Dropped::NoMembers, client_id, b"", dropped);
     for subscription in session.take_subscriptions() {
         drop(subscription);
-        server.turns.go_on(slice, CHANGE_UNITS).await;
+        context.turns.go_on(slice, CHANGE_UNITS).await;
     }
     while session.mailbox.take().is_some() {
-        server.turns.go_on(slice, DROP_UNITS).await;
+        context.turns.go_on(slice, DROP_UNITS).await;
     }
     session.mailbox.close();
 }
 
 /// Whether a message came by a shared group and no other member will get it.
-fn is_lost(server: &Server, delivery: Delivery, slice: &mut Slice) -> bool {
+fn is_lost(context: &Context, delivery: Delivery, slice: &mut Slice) -> bool {
     let Some(left) = &delivery.group else { return false };
     slice.spend(GIVE_UNITS);
     // The group has ended with its last member; another of its name and filter may have begun since.
-    let current = server.bus.subscriptions().group(&left.filter, &left.name);
+    let current = context.bus.subscriptions().group(&left.filter, &left.name);
     let Some(group) = current else { return true };
     !group.give_back(Arc::new(Publication {
         topic: delivery.topic,

@@ -90,10 +90,10 @@ impl Connection {
     /// Hands the batch to the router, and holds the client when the router has much before it.
     pub fn push(&mut self) -> Result<(), Reason> {
         let sent = self.batch.len();
-        self.is_held |= self.server.bus.push(&mut self.batch).map_err(|_| Reason::SHUTTING_DOWN)?;
+        self.is_held |= self.context.bus.push(&mut self.batch).map_err(|_| Reason::SHUTTING_DOWN)?;
         if !self.batch.not_kept.is_empty() {
             let not_kept = std::mem::take(&mut self.batch.not_kept);
-            self.server.bus.note_not_kept(not_kept, &self.who());
+            self.context.bus.note_not_kept(not_kept, &self.who());
         }
         if sent > 0
             && let [lane] = self.route.targets.links.as_slice()
@@ -168,7 +168,7 @@ impl Connection {
             if self.session.expiry_s == 0 && expiry_s > 0 {
                 return Reason::PROTOCOL_ERROR;
             }
-            self.session.expiry_s = expiry_s.min(self.server.config.limits.session_expiry_max_s);
+            self.session.expiry_s = expiry_s.min(self.context.config.limits.session_expiry_max_s);
         }
         let publishes_will = self.version == Version::V5
             && disconnect.reason_code != DisconnectReasonCode::NormalDisconnection;
@@ -193,7 +193,7 @@ impl Connection {
         if refusal == Reason::SUCCESS && !self.has_room(bytes)? {
             return Ok(Progress::Wait);
         }
-        if publish.qos > Qos::AtMostOnce && (self.owes_too_much() || self.server.bus.is_draining()) {
+        if publish.qos > Qos::AtMostOnce && (self.owes_too_much() || self.context.bus.is_draining()) {
             self.waits_for_answers = true;
             return Ok(Progress::Wait);
         }
@@ -210,8 +210,8 @@ impl Connection {
                 self.receive_again(publish.packet_id);
                 return Ok(Progress::Done);
             }
-            if self.session.receiving.len() >= self.server.config.limits.receive_max.into() {
-                self.server.bus.reached.note(Limit::Receive, &self.client_id);
+            if self.session.receiving.len() >= self.context.config.limits.receive_max.into() {
+                self.context.bus.reached.note(Limit::Receive, &self.client_id);
                 return Err(Reason::RECEIVE_MAXIMUM);
             }
         }
@@ -225,7 +225,7 @@ impl Connection {
             let is_for_links = !self.route.targets.links.is_empty();
             let received_at =
                 is_for_links.then(|| *self.batch.began.get_or_insert_with(|| Instant::now().into_std()));
-            let is_told = self.server.config.tells_senders && is_for_links;
+            let is_told = self.context.config.tells_senders && is_for_links;
             let publication = Publication {
                 topic: self.route.topic.clone(),
                 payload: publish.payload,
@@ -251,8 +251,8 @@ impl Connection {
     /// that is in its way goes out first. Otherwise it waits for room.
     fn has_room(&mut self, bytes: usize) -> Result<bool, Reason> {
         let refuses = |connection: &mut Self| {
-            let Self { server, route, batch, visit, session, .. } = connection;
-            server.bus.refuses(&route.targets, batch.load, bytes, visit, session.uid)
+            let Self { context, route, batch, visit, session, .. } = connection;
+            context.bus.refuses(&route.targets, batch.load, bytes, visit, session.uid)
         };
         let Some(mut obstacle) = refuses(self) else { return Ok(true) };
         if !self.batch.is_empty() {
@@ -274,8 +274,8 @@ impl Connection {
         let Some(Err(until)) = self.pace.as_mut().map(|pace| pace.take(Instant::now())) else {
             return Ok(false);
         };
-        self.server.bus.reached.note(Limit::PublishRate, &self.client_id);
-        if self.server.config.limits.publish_over_rate == OverRate::Disconnect {
+        self.context.bus.reached.note(Limit::PublishRate, &self.client_id);
+        if self.context.config.limits.publish_over_rate == OverRate::Disconnect {
             return Err(Reason::MESSAGE_RATE_TOO_HIGH);
         }
         self.paused_until = Some(until);
@@ -340,16 +340,16 @@ impl Connection {
     /// Puts the topic in the place of its alias. Returns the deadline.
     fn check_properties(&mut self, publish: &mut Publish<'_>) -> Result<Option<u64>, Reason> {
         if let Some(alias) = publish.properties.alias {
-            if alias > self.server.config.limits.topic_aliases_max {
-                self.server.bus.reached.note(Limit::TopicAliases, &self.client_id);
+            if alias > self.context.config.limits.topic_aliases_max {
+                self.context.bus.reached.note(Limit::TopicAliases, &self.client_id);
                 return Err(Reason::TOPIC_ALIAS_INVALID);
             }
             if alias == 0 {
                 return Err(Reason::TOPIC_ALIAS_INVALID);
             }
             // An alias is remembered, so it must not stand for what is refused for its length.
-            if publish.topic.len() > self.server.config.limits.topic_bytes_max {
-                self.server.bus.reached.note(Limit::TopicBytes, &self.client_id);
+            if publish.topic.len() > self.context.config.limits.topic_bytes_max {
+                self.context.bus.reached.note(Limit::TopicBytes, &self.client_id);
                 return Err(Reason::TOPIC_INVALID);
             }
             if publish.topic.is_empty() {
@@ -361,14 +361,14 @@ impl Connection {
             }
         }
         let expiry_s = publish.properties.expiry_s;
-        Ok(expiry_s.map(|s| self.server.bus.now_ms() + u64::from(s) * 1_000))
+        Ok(expiry_s.map(|s| self.context.bus.now_ms() + u64::from(s) * 1_000))
     }
 
     /// Looks the topic up, unless it is the last one again. Returns why the client may
     /// not publish to it, if it may not.
     fn route(&mut self, topic: &Bytes) -> Result<Option<Cause>, Reason> {
-        let version = self.server.bus.version();
-        let access = &self.server.config.access;
+        let version = self.context.bus.version();
+        let access = &self.context.config.access;
         let rights_version = access.version();
         let is_known = self.route.targets.version == version && self.route.rights_version == rights_version;
         if is_known && !topic.is_empty() && self.route.topic == topic {
@@ -382,7 +382,7 @@ impl Connection {
         if !is_topic_name(name) {
             return Err(Reason::TOPIC_INVALID);
         }
-        match self.server.config.limits.broken_by(name) {
+        match self.context.config.limits.broken_by(name) {
             None => {}
             Some(Limit::TopicLevels) => return Ok(Some(Cause::PublishTopicLevels)),
             Some(_) => return Ok(Some(Cause::PublishTopicBytes)),
@@ -397,7 +397,7 @@ impl Connection {
         }
         // Copies, so that the cache does not pin the block that the topic was read in.
         let topic = Bytes::copy_from_slice(topic);
-        self.route.targets = self.server.bus.targets(&topic, &mut self.slice);
+        self.route.targets = self.context.bus.targets(&topic, &mut self.slice);
         self.route.topic = topic;
         self.route.rights_version = rights_version;
         Ok(None)

@@ -30,7 +30,7 @@ impl Connection {
         while !places.is_empty() {
             self.join_some(&mut places);
             if self.slice.is_over() {
-                self.slice = self.server.turns.slice(&self.slice).await;
+                self.slice = self.context.turns.slice(&self.slice).await;
             }
         }
         self.session.unsent = self.session.inflight.len();
@@ -55,7 +55,8 @@ impl Connection {
         let message = &self.session.inflight[index];
         if message.is_released {
             self.output.ack(PUBREL_FIRST, message.packet_id, Reason::SUCCESS);
-        } else if !self.output.publish(&message.delivery, message.packet_id, true, self.server.bus.now_ms()) {
+        } else if !self.output.publish(&message.delivery, message.packet_id, true, self.context.bus.now_ms())
+        {
             self.note_unsendable(&message.delivery);
             self.session.inflight.remove(index);
         }
@@ -66,11 +67,11 @@ impl Connection {
         self.retained.is_empty()
             && !self.is_overrun
             && self.output.unwritten().len() < HIGH_BYTES
-            && (!self.server.config.limits.pending_policy.holds_back() || self.has_pending_room())
+            && (!self.context.config.limits.pending_policy.holds_back() || self.has_pending_room())
     }
 
     pub fn has_pending_room(&self) -> bool {
-        self.session.pending.full(&self.server.config.limits).is_none()
+        self.session.pending.full(&self.context.config.limits).is_none()
     }
 
     /// Whether the client may get one more message that it has to acknowledge, or the limit it has reached.
@@ -78,7 +79,8 @@ impl Connection {
         let inflight = &self.session.inflight;
         if self.session.sent() >= self.window {
             Some(Limit::InflightMessages)
-        } else if self.session.unsent == 0 && inflight.bytes() >= self.server.config.limits.inflight_bytes_max
+        } else if self.session.unsent == 0
+            && inflight.bytes() >= self.context.config.limits.inflight_bytes_max
         {
             Some(Limit::InflightBytes)
         } else {
@@ -91,10 +93,10 @@ impl Connection {
         self.catch_up();
         let skipped = self.session.mailbox.take_skipped();
         if skipped.total() > 0 {
-            let drops = &self.server.bus.dropped;
+            let drops = &self.context.bus.dropped;
             drops.note(Dropped::Lagged, &self.client_id, &skipped.topic, skipped.lagged);
             drops.note(Dropped::Memory, &self.client_id, &skipped.topic, skipped.for_memory);
-            if self.server.config.limits.pending_policy == PendingPolicy::Disconnect {
+            if self.context.config.limits.pending_policy == PendingPolicy::Disconnect {
                 self.overrun();
             }
         }
@@ -125,10 +127,10 @@ impl Connection {
         if self.session.subscription(subscription).is_none() {
             let topic = publication.topic.clone();
             let dropped = u64::from(!group.give_back(publication));
-            return self.server.bus.dropped.note(Dropped::NoMembers, &self.client_id, &topic, dropped);
+            return self.context.bus.dropped.note(Dropped::NoMembers, &self.client_id, &topic, dropped);
         }
         if let Some(delivery) =
-            self.session.accept(&publication, &[subscription], &*self.server.config.access)
+            self.session.accept(&publication, &[subscription], &*self.context.config.access)
         {
             self.emit(Delivery { group: Some(group), ..delivery });
         }
@@ -136,7 +138,7 @@ impl Connection {
 
     fn deliver(&mut self, copy: &Copy) {
         if let Some(delivery) =
-            self.session.accept(&copy.publication, &copy.subscriptions, &*self.server.config.access)
+            self.session.accept(&copy.publication, &copy.subscriptions, &*self.context.config.access)
         {
             self.emit(delivery);
         }
@@ -145,7 +147,7 @@ impl Connection {
     /// Writes a message, or lets it wait for the client's window.
     pub fn emit(&mut self, delivery: Delivery) {
         if delivery.qos == Qos::AtMostOnce {
-            if !self.output.publish(&delivery, 0, false, self.server.bus.now_ms()) {
+            if !self.output.publish(&delivery, 0, false, self.context.bus.now_ms()) {
                 self.note_unsendable(&delivery);
             }
             return;
@@ -155,7 +157,7 @@ impl Connection {
             return self.queue(delivery);
         }
         if let Some(limit) = self.window_limit() {
-            self.server.bus.reached.count(limit);
+            self.context.bus.reached.count(limit);
             return self.queue(delivery);
         }
         if !self.session.pending.is_empty() {
@@ -168,7 +170,7 @@ impl Connection {
     /// Writes a message that the client has to acknowledge.
     fn send(&mut self, delivery: Delivery) {
         let packet_id = self.session.next_packet_id();
-        if self.output.publish(&delivery, packet_id, false, self.server.bus.now_ms()) {
+        if self.output.publish(&delivery, packet_id, false, self.context.bus.now_ms()) {
             self.session.inflight.push_back(Inflight { packet_id, is_released: false, delivery });
         } else {
             self.note_unsendable(&delivery);
@@ -176,12 +178,12 @@ impl Connection {
     }
 
     fn queue(&mut self, delivery: Delivery) {
-        let limits = &self.server.config.limits;
+        let limits = &self.context.config.limits;
         if limits.pending_policy.holds_back() {
             // Nothing is taken without room, so the bound is kept.
             self.session.pending.push_back(delivery);
             if let Some(limit) = self.session.pending.full(limits) {
-                self.server.bus.reached.count(limit);
+                self.context.bus.reached.count(limit);
             }
             return;
         }
@@ -189,11 +191,11 @@ impl Connection {
         match self.session.pending.keep(delivery, limits) {
             Kept::Yes => {}
             Kept::Dropped(count, limit) => {
-                self.server.bus.reached.note(limit, &self.client_id);
-                self.server.bus.dropped.note(limit.into(), &self.client_id, &topic, count);
+                self.context.bus.reached.note(limit, &self.client_id);
+                self.context.bus.dropped.note(limit.into(), &self.client_id, &topic, count);
             }
             Kept::Ends(limit) => {
-                self.server.bus.reached.note(limit, &self.client_id);
+                self.context.bus.reached.note(limit, &self.client_id);
                 self.overrun();
             }
         }
@@ -206,7 +208,7 @@ impl Connection {
     }
 
     fn note_unsendable(&self, delivery: &Delivery) {
-        let bus = &self.server.bus;
+        let bus = &self.context.bus;
         let is_expired = delivery.deadline_ms.is_some_and(|deadline_ms| deadline_ms <= bus.now_ms());
         let reason = if is_expired { Dropped::Expired } else { Dropped::TooLarge };
         bus.dropped.note(reason, &self.client_id, &delivery.topic, 1);

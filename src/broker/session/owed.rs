@@ -153,7 +153,7 @@ impl Connection {
         while let Some((packet_id, qos, end)) = self.owed.next(put, given) {
             let reason = match end {
                 Ok(reason) => reason,
-                Err(Lost) if self.server.bus.is_draining() => {
+                Err(Lost) if self.context.bus.is_draining() => {
                     // The client sends it again elsewhere or later, with all behind it; a refusal would
                     // keep it from that.
                     self.owed = Owed::default();
@@ -174,7 +174,7 @@ impl Connection {
 
     /// Whether the client has as many publishes unanswered as it may.
     pub fn owes_too_much(&self) -> bool {
-        self.owed.len() >= self.server.config.limits.receive_max.into()
+        self.owed.len() >= self.context.config.limits.receive_max.into()
     }
 
     fn give(&mut self, packet_id: u16, qos: Qos, reason: Reason) {

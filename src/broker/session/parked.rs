@@ -8,13 +8,13 @@ use tokio::time::Instant;
 
 use super::Session;
 use super::admission::{self, Seated};
+use super::context::Context;
 use super::handover;
 use super::pending::Kept;
 use super::registry::Order;
 use super::will::Will;
 use crate::broker::bus::publication::Publication;
 use crate::broker::config::PendingPolicy;
-use crate::broker::front::server::Server;
 use crate::broker::limits::dropped::Dropped;
 use crate::broker::limits::reached::Limit;
 use crate::broker::limits::shares::Place;
@@ -38,7 +38,7 @@ impl Leaving {
     /// Hands the session to the client's new connection, unless one side wants it to end.
     pub async fn hand_over(
         mut self,
-        server: &Server,
+        context: &Context,
         is_clean: bool,
         reply: oneshot::Sender<Option<Box<Session>>>,
         slice: &mut Slice,
@@ -47,100 +47,105 @@ impl Leaving {
         // A delayed will is for clients that stay away (MQTT 5, 3.1.3.2.2).
         let is_cancelled = !ends && self.will.as_ref().is_some_and(|will| will.delay_s > 0);
         if let Some(will) = self.will.take().filter(|_| !is_cancelled) {
-            will.publish(server);
+            will.publish(context);
         }
         let mut session = Some(self.session);
         if let Some(ended) = session.take_if(|_| ends) {
-            handover::end(server, &self.client_id, ended, slice).await;
+            handover::end(context, &self.client_id, ended, slice).await;
         }
         if let Some(session) = &mut session {
-            detach(server, session, slice).await;
+            detach(context, session, slice).await;
         }
         // An error means that the newcomer is gone already; the session goes with it.
         let _gone = reply.send(session);
     }
 
     /// Ends the session, or keeps it in a task of its own if it outlives its connection.
-    pub async fn leave(mut self, server: &Arc<Server>, mut orders: mpsc::Receiver<Order>, slice: &mut Slice) {
-        if self.session.expiry_s > 0 && server.is_serving() {
+    pub async fn leave(
+        mut self,
+        context: &Arc<Context>,
+        mut orders: mpsc::Receiver<Order>,
+        slice: &mut Slice,
+    ) {
+        if self.session.expiry_s > 0 && context.bus.life.is_serving() {
             self.session.standing.begin(self.session.worth());
-            if let Some(place) = admission::keep(server, &self.session.standing) {
+            if let Some(place) = admission::keep(context, &self.session.standing) {
                 if let Some(will) = self.will.take_if(|will| will.delay_s == 0) {
-                    will.publish(server);
+                    will.publish(context);
                 }
-                return self.park(server.clone(), orders, place);
+                return self.park(context.clone(), orders, place);
             }
-            server.bus.reached.note(Limit::ParkedSessions, &self.client_id);
+            context.bus.reached.note(Limit::ParkedSessions, &self.client_id);
             self.session.expiry_s = 0;
         }
-        self.end(server, &mut orders, slice).await;
+        self.end(context, &mut orders, slice).await;
     }
 
-    fn park(self, server: Arc<Server>, orders: mpsc::Receiver<Order>, place: Place) {
+    fn park(self, context: Arc<Context>, orders: mpsc::Receiver<Order>, place: Place) {
         let keeper = Keeper { client_id: self.client_id.clone(), generation: self.generation };
-        server.registry.seat(&keeper, Some(place));
-        let seated = Seated::new(&server, keeper);
+        context.registry.seat(&keeper, Some(place));
+        let seated = Seated::new(&context, keeper);
         tokio::spawn(async move {
-            self.wait(server, orders).await;
+            self.wait(context, orders).await;
             drop(seated);
         });
     }
 
     /// Ends the session, or hands it over if another connection has asked for it meanwhile.
-    async fn end(mut self, server: &Server, orders: &mut mpsc::Receiver<Order>, slice: &mut Slice) {
-        if server.registry.release(&self.client_id, self.generation) {
+    async fn end(mut self, context: &Context, orders: &mut mpsc::Receiver<Order>, slice: &mut Slice) {
+        if context.registry.release(&self.client_id, self.generation) {
             if let Some(will) = self.will.take() {
-                will.publish(server);
+                will.publish(context);
             }
-            return handover::end(server, &self.client_id, self.session, slice).await;
+            return handover::end(context, &self.client_id, self.session, slice).await;
         }
         while let Some(order) = orders.recv().await {
             if let Order::HandOver { is_clean, reply } = order {
-                return self.hand_over(server, is_clean, reply, slice).await;
+                return self.hand_over(context, is_clean, reply, slice).await;
             }
         }
     }
 
     /// Keeps the session until its client comes back, or it expires.
-    async fn wait(mut self, server: Arc<Server>, mut orders: mpsc::Receiver<Order>) {
+    async fn wait(mut self, context: Arc<Context>, mut orders: mpsc::Receiver<Order>) {
         let left_at = Instant::now();
         let expiry_s = self.session.expiry_s;
         let expires_at = (expiry_s != u32::MAX).then(|| left_at + seconds(expiry_s));
         let mut slice = Slice::new();
-        detach(&server, &mut self.session, &mut slice).await;
+        detach(&context, &mut self.session, &mut slice).await;
         loop {
             let will_at = self.will.as_ref().map(|will| left_at + seconds(will.delay_s.min(expiry_s)));
             tokio::select! {
                 biased;
                 order = orders.recv() => match order {
-                    Some(Order::HandOver { is_clean, reply }) => return self.hand_over(&server, is_clean, reply, &mut slice).await,
+                    Some(Order::HandOver { is_clean, reply }) => return self.hand_over(&context, is_clean, reply, &mut slice).await,
                     Some(Order::GiveWay { .. }) => {
                         self.session.expiry_s = 0;
-                        slice = server.turns.take().await;
-                        return self.end(&server, &mut orders, &mut slice).await;
+                        slice = context.turns.take().await;
+                        return self.end(&context, &mut orders, &mut slice).await;
                     }
                     Some(Order::End(_)) | None => return,
                 },
                 () = until(expires_at) => {
-                    server.traffic.expired.add(1);
+                    context.traffic.expired.add(1);
                     // Many may expire at once.
-                    slice = server.turns.take().await;
-                    return self.end(&server, &mut orders, &mut slice).await;
+                    slice = context.turns.take().await;
+                    return self.end(&context, &mut orders, &mut slice).await;
                 }
                 () = until(will_at) => {
                     if let Some(will) = self.will.take() {
-                        will.publish(&server);
+                        will.publish(&context);
                     }
                 }
-                () = self.session.mailbox.arrival(), if takes_more(&server, &self.session) => {
+                () = self.session.mailbox.arrival(), if takes_more(&context, &self.session) => {
                     if slice.is_over() {
-                        slice = server.turns.slice(&slice).await;
+                        slice = context.turns.slice(&slice).await;
                     }
-                    queue_some(&server, &mut self.session, &mut slice);
+                    queue_some(&context, &mut self.session, &mut slice);
                     self.session.standing.note(self.session.worth());
-                    self.session.tell_holding(&server.traffic);
+                    self.session.tell_holding(&context.traffic);
                     if self.session.expiry_s == 0 {
-                        return self.end(&server, &mut orders, &mut slice).await;
+                        return self.end(&context, &mut orders, &mut slice).await;
                     }
                 }
             }
@@ -161,59 +166,59 @@ pub async fn until(instant: Option<Instant>) {
 
 /// Whether what comes for an absent client is queued. Where publishers wait for clients that are
 /// online, what they were told is sure lies in the mailbox behind a full queue, and stays there.
-fn takes_more(server: &Server, session: &Session) -> bool {
-    let limits = &server.config.limits;
+fn takes_more(context: &Context, session: &Session) -> bool {
+    let limits = &context.config.limits;
     limits.pending_policy != PendingPolicy::Wait || session.pending.full(limits).is_none()
 }
 
 /// Copies what is in flight, so that it does not pin the large blocks it was read in.
-async fn detach(server: &Server, session: &mut Session, slice: &mut Slice) {
+async fn detach(context: &Context, session: &mut Session, slice: &mut Slice) {
     for index in 0..session.inflight.len() {
         slice.spend_bytes(session.inflight.detach(index));
-        server.turns.go_on(slice, 1).await;
+        context.turns.go_on(slice, 1).await;
     }
 }
 
 /// Queues what has come for an absent client, as far as the slice goes.
-fn queue_some(server: &Server, session: &mut Session, slice: &mut Slice) {
+fn queue_some(context: &Context, session: &mut Session, slice: &mut Slice) {
     let mailbox = session.mailbox.clone();
     let skipped = mailbox.take_skipped();
     if skipped.total() > 0 {
         let client_id = session.standing.keeper().client_id;
-        server.bus.dropped.note(Dropped::Lagged, &client_id, &skipped.topic, skipped.lagged);
-        server.bus.dropped.note(Dropped::Memory, &client_id, &skipped.topic, skipped.for_memory);
+        context.bus.dropped.note(Dropped::Lagged, &client_id, &skipped.topic, skipped.lagged);
+        context.bus.dropped.note(Dropped::Memory, &client_id, &skipped.topic, skipped.for_memory);
     }
     while session.expiry_s > 0
-        && takes_more(server, session)
+        && takes_more(context, session)
         && !slice.is_over()
         && let Some(copy) = mailbox.take()
     {
         slice.spend(KEEP_UNITS);
         slice.spend_bytes(copy.publication.payload.len());
-        keep(server, session, &copy.publication, &copy.subscriptions);
+        keep(context, session, &copy.publication, &copy.subscriptions);
     }
 }
 
 /// Queues a message for an absent client: QoS 1 and 2 only, and as the policy has it when the queue is full.
-pub fn keep(server: &Server, session: &mut Session, publication: &Publication, subscriptions: &[usize]) {
+pub fn keep(context: &Context, session: &mut Session, publication: &Publication, subscriptions: &[usize]) {
     let note = |session: &Session, reason, count| {
         let client_id = session.standing.keeper().client_id;
-        server.bus.dropped.note(reason, &client_id, &publication.topic, count);
+        context.bus.dropped.note(reason, &client_id, &publication.topic, count);
     };
-    let accepted = session.accept(publication, subscriptions, &*server.config.access);
+    let accepted = session.accept(publication, subscriptions, &*context.config.access);
     if let Some(delivery) = accepted.filter(|delivery| delivery.qos > Qos::AtMostOnce) {
         let kept = match session.expiry_s {
             0 => return note(session, Dropped::SessionEnded, 1),
-            _ => session.pending.keep(delivery, &server.config.limits),
+            _ => session.pending.keep(delivery, &context.config.limits),
         };
         match kept {
             Kept::Yes => {}
             Kept::Dropped(count, limit) => {
-                server.bus.reached.count(limit);
+                context.bus.reached.count(limit);
                 note(session, limit.into(), count);
             }
             Kept::Ends(limit) => {
-                server.bus.reached.note(limit, "a client that is away: its session ends");
+                context.bus.reached.note(limit, "a client that is away: its session ends");
                 note(session, limit.into(), 1 + session.pending.len() as u64);
                 session.pending.clear();
                 session.expiry_s = 0;

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::broker::front::server::Server;
+use super::context::Context;
 use crate::broker::limits::memory::{Holder, Level, MemoryKind};
 use crate::broker::limits::reached::Limit;
 use crate::broker::limits::shares::Owner;
@@ -19,33 +19,33 @@ const PATIENCE: Duration = Duration::from_millis(20);
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// Runs until it is dropped.
-pub async fn run(server: Arc<Server>) {
+pub async fn run(context: Arc<Context>) {
     loop {
-        server.bus.memory.pressed.notified().await;
-        relieve(&server).await;
+        context.bus.memory.pressed.notified().await;
+        relieve(&context).await;
     }
 }
 
 /// Until memory is not scarce any more.
-async fn relieve(server: &Server) {
-    let memory = &server.bus.memory;
+async fn relieve(context: &Context) {
+    let memory = &context.bus.memory;
     // What is only remembered costs nobody anything.
-    server.bus.subscriptions().forget_targets();
-    server.bus.set_memory_aside();
+    context.bus.subscriptions().forget_targets();
+    context.bus.set_memory_aside();
     if let Some(owner) = memory.most() {
-        server.bus.reached.warn(Limit::Memory, format_args!("{owner}, which has most, gets no more"));
+        context.bus.reached.warn(Limit::Memory, format_args!("{owner}, which has most, gets no more"));
     }
     let mut is_giving_up = false;
     loop {
         match memory.level() {
-            Level::Calm => return server.bus.note_progress(),
+            Level::Calm => return context.bus.note_progress(),
             Level::Tight if !is_giving_up => {
                 // More may be taken before that time is over; then it is looked at at once.
                 let _looked_at = tokio::time::timeout(LOOK_EVERY, memory.pressed.notified()).await;
             }
             _ => {
                 is_giving_up = true;
-                if give_up(server) {
+                if give_up(context) {
                     tokio::task::yield_now().await;
                 } else {
                     tokio::time::sleep(PATIENCE).await;
@@ -57,8 +57,8 @@ async fn relieve(server: &Server) {
 
 /// Has the owner with most give up the largest that it has, unless those who were
 /// told will make enough room. Whether it did.
-fn give_up(server: &Server) -> bool {
-    let memory = &server.bus.memory;
+fn give_up(context: &Context) -> bool {
+    let memory = &context.bus.memory;
     let Some(owner) = memory.most() else { return false };
     // And those who cannot be told, because they are leaving already.
     let mut going = memory.asked_bytes();
@@ -66,12 +66,12 @@ fn give_up(server: &Server) -> bool {
     while !memory.is_calm_without(going) {
         let session = sessions.next();
         let held = session.as_ref().map_or(0, |session| session.held());
-        if memory.of_kind(MemoryKind::Retained) > held && server.bus.retained_store().bytes_of(&owner) > held
+        if memory.of_kind(MemoryKind::Retained) > held && context.bus.retained_store().bytes_of(&owner) > held
         {
-            return give_up_retained(server, &owner);
+            return give_up_retained(context, &owner);
         }
         let Some(session) = session else { return false };
-        if give_up_session(server, &session) {
+        if give_up_session(context, &session) {
             return true;
         }
         going += held;
@@ -79,18 +79,18 @@ fn give_up(server: &Server) -> bool {
     false
 }
 
-fn give_up_retained(server: &Server, owner: &Owner) -> bool {
-    let memory = &server.bus.memory;
-    let messages = server.bus.retained_store().give_up(owner, memory.too_much().max(1));
-    server.bus.reached.warn(Limit::Memory, format_args!("{owner}: {messages} of its retained messages go"));
+fn give_up_retained(context: &Context, owner: &Owner) -> bool {
+    let memory = &context.bus.memory;
+    let messages = context.bus.retained_store().give_up(owner, memory.too_much().max(1));
+    context.bus.reached.warn(Limit::Memory, format_args!("{owner}: {messages} of its retained messages go"));
     memory.note_refused(messages);
     messages > 0
 }
 
 /// The older half of what it has not taken, where that is much; otherwise all of it.
 /// `false` when it cannot be told.
-fn give_up_session(server: &Server, holder: &Holder) -> bool {
-    let memory = &server.bus.memory;
+fn give_up_session(context: &Context, holder: &Holder) -> bool {
+    let memory = &context.bus.memory;
     let halved = holder.waiting().map_or(0, |waiting| waiting.give_up_half());
     if halved > 0 {
         memory.note_refused(halved);
@@ -98,12 +98,12 @@ fn give_up_session(server: &Server, holder: &Holder) -> bool {
     }
     let Some(standing) = &holder.standing else { return false };
     let keeper = standing.keeper();
-    if !server.registry.give_way(&keeper, true) {
+    if !context.registry.give_way(&keeper, true) {
         return false;
     }
     holder.note_asked(&keeper);
     let (owner, client_id, bytes) = (&holder.owner, &keeper.client_id, holder.held());
     let what = format_args!("{owner}: the session of {client_id:?} ends, which takes {bytes} bytes");
-    server.bus.reached.note(Limit::Memory, what);
+    context.bus.reached.note(Limit::Memory, what);
     true
 }

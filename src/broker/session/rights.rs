@@ -23,7 +23,7 @@ impl Connection {
     pub async fn review_rights(&mut self) -> Result<(), Reason> {
         // They may change again meanwhile.
         while self.has_stale_rights() {
-            let access = self.server.config.access.clone();
+            let access = self.context.config.access.clone();
             let version = access.version();
             if !access.is_welcome(&self.session.identity) {
                 tracing::info!(client_id = ?Shown(&self.client_id), user = ?self.session.identity.user, "its user is not among the users any more");
@@ -47,13 +47,13 @@ impl Connection {
 
     /// Whether the rules have changed since the session was judged by them.
     pub fn has_stale_rights(&self) -> bool {
-        self.session.rights_version != self.server.config.access.version()
+        self.session.rights_version != self.context.config.access.version()
     }
 
     fn review_filter(&mut self, filter: &str, path: &str) {
         match self.grant(path) {
             Grant::None => {
-                self.server.bus.refuse(Cause::Revoked, "", &self.who(), filter);
+                self.context.bus.refuse(Cause::Revoked, "", &self.who(), filter);
                 self.session.remove(filter);
             }
             grant => self.session.judge(filter, grant == Grant::Some),
@@ -62,14 +62,14 @@ impl Connection {
 
     /// So much has been done; the others have their turn where that was a slice.
     async fn spend(&mut self, units: usize) {
-        self.server.turns.go_on(&mut self.slice, units).await;
+        self.context.turns.go_on(&mut self.slice, units).await;
     }
 
     /// Whether the client may have answers to its publish sent to `topic`: only where it
     /// may publish itself, because whoever answers does so on its behalf.
     pub fn may_be_answered_on(&mut self, topic: Option<&str>) -> bool {
         let Some(topic) = topic else { return true };
-        let access = &self.server.config.access;
+        let access = &self.context.config.access;
         let version = access.version();
         if self.route.answers_version == version && self.route.answers_topic == topic {
             return true;
@@ -84,7 +84,7 @@ impl Connection {
 
     /// What is kept of the client with a retained message that it may publish, or leave as its will, now.
     pub fn source(&self, action: Action) -> Option<Arc<Source>> {
-        let config = &self.server.config;
+        let config = &self.context.config;
         config
             .check_retain_source
             .then(|| Source::new(&self.session.identity, action, config.access.version()))
@@ -94,9 +94,9 @@ impl Connection {
     /// tell the client, so it is either acknowledged as if nothing had happened, or the
     /// connection ends where the rules were what refused it.
     pub fn refuse_publish(&self, cause: Cause, topic: &[u8]) -> Result<(), Reason> {
-        self.server.bus.refuse(cause, "", &self.who(), &String::from_utf8_lossy(topic));
+        self.context.bus.refuse(cause, "", &self.who(), &String::from_utf8_lossy(topic));
         let is_forbidden = cause.limit().is_none();
-        match self.server.config.refused_publish {
+        match self.context.config.refused_publish {
             RefusedPublish::Disconnect if is_forbidden && self.version == Version::V311 => {
                 Err(Reason::NOT_AUTHORIZED)
             }

@@ -100,13 +100,13 @@ impl Connection {
         let Subscribed { group, path } = parse_filter(entry.filter).ok_or(Reason::FILTER_INVALID)?;
         self.slice.spend_bytes(PASSES * entry.filter.len());
         // First of all, because what comes then grows with the levels.
-        if let Some(limit) = self.server.config.limits.broken_by(path) {
+        if let Some(limit) = self.context.config.limits.broken_by(path) {
             let is_too_deep = limit == Limit::TopicLevels;
             self.note_refused(if is_too_deep { Cause::FilterLevels } else { Cause::FilterBytes }, path);
             return Err(Reason::FILTER_INVALID);
         }
         let is_new = !self.session.is_subscribed(entry.filter);
-        self.slice.spend(JUDGE_UNITS + self.server.config.access.effort());
+        self.slice.spend(JUDGE_UNITS + self.context.config.access.effort());
         let grant = self.grant(path);
         if let Some(reason) = self.subscribe_refusal(path, group, grant, is_new) {
             return Err(reason);
@@ -130,11 +130,11 @@ impl Connection {
         }
         // Nothing is published between the subscription and what it finds retained, and for
         // no longer: others wait for that.
-        let server = self.server.clone();
-        let hold = server.bus.hold();
+        let context = self.context.clone();
+        let hold = context.bus.hold();
         if is_new {
             let mailbox = self.session.mailbox.clone();
-            mailbox.widen(server.bus.lag_bytes(path));
+            mailbox.widen(context.bus.lag_bytes(path));
             let registration = hold.subscribe(path, Subscriber::Session { mailbox, subscription: id });
             if let Some(subscription) = self.session.subscription_mut(id) {
                 subscription.registration = Some(registration);
@@ -157,7 +157,7 @@ impl Connection {
 
     /// How much of a filter the client may have, where a part of it is refused if that is the policy.
     pub fn grant(&self, filter: &str) -> Grant {
-        let config = &self.server.config;
+        let config = &self.context.config;
         let who = &self.session.identity;
         if is_about_the_broker(filter) {
             // Always taken, and withheld from those who may not read it: there are clients that
@@ -177,17 +177,17 @@ impl Connection {
         grant: Grant,
         is_new: bool,
     ) -> Option<Reason> {
-        let server = &self.server;
+        let context = &self.context;
         let is_reserved = path.starts_with('$') && !is_about_the_broker(path);
         if is_reserved || grant == Grant::None {
             let cause = if is_reserved { Cause::SubscribeReserved } else { Cause::SubscribeRules };
             self.note_refused(cause, path);
-            return Some(match server.config.refused_subscription {
+            return Some(match context.config.refused_subscription {
                 RefusedSubscription::NotAuthorized => Reason::NOT_AUTHORIZED,
                 RefusedSubscription::Unspecified => Reason::UNSPECIFIED,
             });
         }
-        let limits = &server.config.limits;
+        let limits = &context.config.limits;
         if is_new && self.session.subscription_count() >= limits.subscriptions_per_client_max {
             self.note_refused(Cause::Subscriptions, path);
             return Some(Reason::QUOTA_EXCEEDED);
@@ -197,7 +197,7 @@ impl Connection {
             self.note_refused(Cause::Overlapping, path);
             return Some(Reason::QUOTA_EXCEEDED);
         }
-        if !admission::makes_room_for(server, &self.session.standing, path, group, &mut self.slice) {
+        if !admission::makes_room_for(context, &self.session.standing, path, group, &mut self.slice) {
             self.note_refused(Cause::Filters, path);
             return Some(Reason::QUOTA_EXCEEDED);
         }
@@ -205,19 +205,19 @@ impl Connection {
     }
 
     fn note_refused(&self, cause: Cause, path: &str) {
-        self.server.bus.refuse(cause, "", &self.who(), path);
+        self.context.bus.refuse(cause, "", &self.who(), path);
     }
 
     /// Takes a place in a shared group.
     pub fn join(&mut self, id: usize, group: &str, path: &str) {
-        let config = &self.server.config;
+        let config = &self.context.config;
         let judge = (config.wide_filters == WideFilters::Withhold || is_about_the_broker(path))
             .then(|| Judge { access: config.access.clone(), who: self.session.identity.clone() });
         let queue = self.shared_queue.clone();
         let holder = self.session.holder.clone();
         let member =
             Member { standing: self.session.standing.clone(), subscription: id, queue, judge, holder };
-        let membership = self.server.bus.hold().join(path, group, member);
+        let membership = self.context.bus.hold().join(path, group, member);
         self.is_member = true;
         if let Some(subscription) = self.session.subscription_mut(id) {
             subscription.membership = Some(membership);

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use rumqttd::protocol::{LastWill, LastWillProperties};
 
+use super::context::Context;
 use crate::broker::access::{Action, Identity};
 use crate::broker::bus::publication::Publication;
 use crate::broker::bus::source::Source;
 use crate::broker::codec::properties::ApplicationProperties;
-use crate::broker::front::server::Server;
 use crate::broker::limits::memory::{Charge, Holder, MemoryKind};
 use crate::broker::limits::refused::Cause;
 use crate::broker::limits::tally::Shown;
@@ -79,8 +79,8 @@ impl Will {
     ///
     /// # Errors
     /// Why they do not.
-    pub fn judge(&self, server: &Server, who: &Identity) -> Result<(), Cause> {
-        let access = &server.config.access;
+    pub fn judge(&self, context: &Context, who: &Identity) -> Result<(), Cause> {
+        let access = &context.config.access;
         if !self.topic_name().is_some_and(|name| access.authorize(who, Action::Will, name)) {
             return Err(Cause::WillForbidden);
         }
@@ -98,9 +98,9 @@ impl Will {
         format!("{}: {:?}", cause.why(), Shown(topic.unwrap_or_default()))
     }
 
-    pub fn publish(self, server: &Server) {
+    pub fn publish(self, context: &Context) {
         let publication = Publication {
-            deadline_ms: self.expiry_s.map(|s| server.bus.now_ms() + u64::from(s) * 1_000),
+            deadline_ms: self.expiry_s.map(|s| context.bus.now_ms() + u64::from(s) * 1_000),
             topic: self.topic,
             payload: self.payload,
             qos: self.qos,
@@ -114,6 +114,6 @@ impl Will {
         };
         // An error means that the router is gone, which its watch reports.
         let holder = self.holder.map(|(holder, _)| holder);
-        let _gone = server.bus.publish(publication, self.source, holder);
+        let _gone = context.bus.publish(publication, self.source, holder);
     }
 }

@@ -13,8 +13,9 @@ use tokio::task::{JoinHandle, JoinSet};
 use crate::broker::bus::Bus;
 use crate::broker::config::{Config, ConnectionLimits, Limits};
 use crate::broker::front::arrival;
-use crate::broker::front::server::{self, Server};
+use crate::broker::front::server;
 use crate::broker::limits::reached::LimitsReached;
+use crate::broker::session::context::Context;
 use crate::broker::session::peer::{Peer, UnderWay};
 
 /// Far longer than anything here takes; a broker that needs this long has failed.
@@ -29,7 +30,7 @@ const PROBE_ANSWERS: &[u8] = b"\x20\x02\x00\x00\x90\x03\x00\x01\x01\x30\x0b\x00\
 static PANICS: AtomicUsize = AtomicUsize::new(0);
 
 pub struct Arena {
-    server: Arc<Server>,
+    context: Arc<Context>,
     limits: ConnectionLimits,
     connections: JoinSet<()>,
     broker: JoinHandle<()>,
@@ -99,17 +100,17 @@ impl Arena {
     fn start_with(config: Config, limits: ConnectionLimits) -> Self {
         count_panics();
         let (bus, output) = Bus::start(&config).unwrap();
-        let server = Arc::new(Server::new(config, bus));
+        let context = Arc::new(Context::new(config, bus));
         let (stop, stopping) = watch::channel(None);
-        let broker = tokio::spawn(server::run(server.clone(), Vec::new(), output, stopping));
-        Self { server, limits, connections: JoinSet::new(), broker, stop, packets: 0 }
+        let broker = tokio::spawn(server::run(context.clone(), Vec::new(), output, stopping));
+        Self { context, limits, connections: JoinSet::new(), broker, stop, packets: 0 }
     }
 
-    pub fn serve<F>(&mut self, connection: impl FnOnce(Arc<Server>, ConnectionLimits) -> F)
+    pub fn serve<F>(&mut self, connection: impl FnOnce(Arc<Context>, ConnectionLimits) -> F)
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        self.connections.spawn(connection(self.server.clone(), self.limits.clone()));
+        self.connections.spawn(connection(self.context.clone(), self.limits.clone()));
     }
 
     /// The largest packet that it takes.
@@ -118,7 +119,7 @@ impl Arena {
     }
 
     pub fn limits_reached(&self) -> LimitsReached {
-        self.server.statistics().limits_reached
+        self.context.statistics().limits_reached
     }
 
     /// All clients have left: nothing of them is left, the router lives, and the next client is served.
@@ -130,12 +131,12 @@ impl Arena {
         };
         tokio::time::timeout(PATIENCE, ended).await.expect("a connection does not end");
         self.assert_serves().await;
-        assert_eq!(self.server.cause_of_death(), None);
+        assert_eq!(self.context.bus.life.cause_of_death(), None);
         assert_eq!(PANICS.load(Ordering::Relaxed), 0, "something panicked");
-        let now = self.server.statistics();
+        let now = self.context.statistics();
         assert_eq!(now.connections, 0, "{now:?}");
-        assert_eq!(self.server.registry.len(), now.parked_sessions, "an id has no owner, or two: {now:?}");
-        let limits = &self.server.config.limits;
+        assert_eq!(self.context.registry.len(), now.parked_sessions, "an id has no owner, or two: {now:?}");
+        let limits = &self.context.config.limits;
         assert!(now.parked_sessions <= limits.parked_sessions_max, "{now:?}");
         assert!(now.retained_messages <= limits.retained_messages_max, "{now:?}");
         assert!(now.retained_bytes <= limits.retained_bytes_max, "{now:?}");
@@ -147,7 +148,7 @@ impl Arena {
         let (mut client, server_end) = tokio::io::duplex(1_024);
         let (reader, writer) = tokio::io::split(server_end);
         let serving = tokio::spawn(arrival::serve(
-            self.server.clone(),
+            self.context.clone(),
             ConnectionLimits::default(),
             nobody(),
             reader,
@@ -173,21 +174,21 @@ impl Arena {
             connect[1] = connect.len() as u8 - 2;
             let (mut client, server_end) = tokio::io::duplex(1_024);
             let (reader, writer) = tokio::io::split(server_end);
-            self.serve(|server, limits| arrival::serve(server, limits, nobody(), reader, writer));
+            self.serve(|context, limits| arrival::serve(context, limits, nobody(), reader, writer));
             client.write_all(&connect).await.unwrap();
             assert_eq!(read_exactly(&mut client, 4).await, [0x20, 2, 0, 0]);
         }
         self.assert_well().await;
         // Ids that were mutated are kept until they expire.
-        let kept = self.server.statistics().parked_sessions;
-        let filters_max = self.server.config.limits.subscriptions_per_client_max;
+        let kept = self.context.statistics().parked_sessions;
+        let filters_max = self.context.config.limits.subscriptions_per_client_max;
         let is_clean = async {
-            while self.tasks() > OWN_TASKS + kept || self.server.statistics().filters > filters_max * kept {
+            while self.tasks() > OWN_TASKS + kept || self.context.statistics().filters > filters_max * kept {
                 tokio::task::yield_now().await;
             }
         };
         if tokio::time::timeout(PATIENCE, is_clean).await.is_err() {
-            let (tasks, filters) = (self.tasks(), self.server.statistics().filters);
+            let (tasks, filters) = (self.tasks(), self.context.statistics().filters);
             panic!("with {kept} sessions kept there are {tasks} tasks and {filters} filters");
         }
         self.stop.send_replace(Some(Duration::ZERO));

@@ -232,8 +232,9 @@ async fn weigh(arena: &mut Arena, recipe: &Recipe) -> (f64, u64, Duration) {
     let weighed = spent.clone();
     let (client, server_end) = tokio::io::duplex(64 * 1_024);
     let (reader, writer) = tokio::io::split(server_end);
-    arena.serve(|server, limits| {
-        let future = Box::pin(crate::broker::front::arrival::serve(server, limits, nobody(), reader, writer));
+    arena.serve(|context, limits| {
+        let future =
+            Box::pin(crate::broker::front::arrival::serve(context, limits, nobody(), reader, writer));
         Weighed { future, spent: weighed }
     });
     let (mut from, mut to) = tokio::io::split(client);

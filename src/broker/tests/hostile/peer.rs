@@ -28,7 +28,7 @@ impl Peer {
     pub fn open(arena: &mut Arena) -> Self {
         let (peer, server_end) = Self::pair();
         let (reader, writer) = tokio::io::split(server_end);
-        arena.serve(|server, limits| arrival::serve(server, limits, nobody(), reader, writer));
+        arena.serve(|context, limits| arrival::serve(context, limits, nobody(), reader, writer));
         peer
     }
 

@@ -16,20 +16,20 @@ use super::packets::{Speaker, plain_connect};
 use super::peer::Peer;
 use crate::broker::config::{ConnectionLimits, WebSocket};
 use crate::broker::front::arrival;
-use crate::broker::front::server::Server;
 use crate::broker::front::websocket::{HandshakeFailure, MqttStream, shake_hands};
 use crate::broker::limits::memory::Charge;
+use crate::broker::session::context::Context;
 
 /// From here on a campaign is long enough to say how far its clients got.
 const CONNECTIONS_TELLING: u32 = 100;
 
 /// A WebSocket listener's part of a connection.
-async fn serve(server: Arc<Server>, limits: ConnectionLimits, mut stream: DuplexStream) {
+async fn serve(context: Arc<Context>, limits: ConnectionLimits, mut stream: DuplexStream) {
     match shake_hands(&mut stream, &WebSocket::default()).await {
         Ok(tail) => {
             let stream = MqttStream::new(stream, tail, limits.packet_bytes_max, Charge::default()).await;
             let (reader, writer) = tokio::io::split(stream);
-            arrival::serve(server, limits, nobody(), reader, writer).await;
+            arrival::serve(context, limits, nobody(), reader, writer).await;
         }
         Err(HandshakeFailure::Lost(_)) => {}
         Err(HandshakeFailure::Refused { status, why, .. }) => {
@@ -43,7 +43,7 @@ async fn serve(server: Arc<Server>, limits: ConnectionLimits, mut stream: Duplex
 fn what_a_proper_websocket_client_sends_reaches_mqtt() {
     campaign("websocket, intact", 100, async |arena, rng| {
         let (mut peer, server_end) = Peer::pair();
-        arena.serve(|server, limits| serve(server, limits, server_end));
+        arena.serve(|context, limits| serve(context, limits, server_end));
         let session = [plain_connect(), b"\xc0\x00".to_vec()].concat();
         let bytes = [vec![request()], carrying(&session, rng)].concat();
         arena.packets += 2;
@@ -59,7 +59,7 @@ fn mutated_websocket_frames_never_harm_the_broker() {
     campaign("websocket", 100, async |arena, rng| {
         for _ in 0..5 {
             let (mut peer, server_end) = Peer::pair();
-            arena.serve(|server, limits| serve(server, limits, server_end));
+            arena.serve(|context, limits| serve(context, limits, server_end));
             converse(arena, &mut peer, rng).await;
             peer.hang_up(rng).await;
             let answers = answers(peer.received());
