@@ -1,7 +1,7 @@
 //! A search for harm to memory: what a few clients can do so that the broker takes
 //! more than it counts.
 //!
-//! Seeded and bounded as the searches in `src/broker/hostile` are. What clients do grows from what was worst
+//! Seeded and bounded as the searches in `src/broker/tests/hostile` are. What clients do grows from what was worst
 //! before. The broker runs on threads of its own, so a seed repeats what clients do, not every interleaving.
 
 #[path = "../../src/broker/tests/hostile/mutate.rs"]
