@@ -44,7 +44,7 @@ use self::outbox::Outbox;
 pub use self::view::View;
 use crate::client::{Acknowledge, Client, ClientError, Publisher};
 use crate::inference::Site;
-use crate::metrics::{Ledger, Statistics};
+use crate::ledger::{Ledger, Statistics};
 use crate::model::{Detector, Model, ModelInfo};
 use crate::network::Profile;
 use crate::wire;

@@ -41,7 +41,7 @@ pub mod features;
 pub mod http;
 pub mod inference;
 pub mod lab;
-pub mod metrics;
+pub mod ledger;
 pub mod model;
 pub mod mqtt;
 pub mod network;

@@ -15,7 +15,7 @@ use tracing::{info, warn};
 use crate::broker::{self, Broker, BrokerError, Endpoint};
 use crate::client::{Client, ClientError, InProcess, Remote, RemoteConfig, RemoteError, State, Status};
 use crate::deployment::{self, Deployment, DeploymentError, DeviceIdFrom, NetworkControl};
-use crate::metrics::Statistics;
+use crate::ledger::Statistics;
 use crate::model::{Detector, LoadError, ModelInfo};
 use crate::worker;
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use nearfar::config::{self, BrokerChoice, ConfigError, DeploymentSection};
 use nearfar::config::{HttpSection, RemoteSection, ServeConfig, ServedDeployment};
-use nearfar::metrics::{HybridStatistics, Statistics};
+use nearfar::ledger::{HybridStatistics, Statistics};
 use nearfar::node::{Node, NodeBuilder};
 
 use super::service::Service;

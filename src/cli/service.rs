@@ -10,7 +10,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use nearfar::http;
-use nearfar::metrics::Statistics;
+use nearfar::ledger::Statistics;
 use nearfar::node::{Node, NodeBuilder, Observer, Readiness};
 
 use self::reload::ConfigFile;

@@ -7,7 +7,7 @@ use super::flow::{Flow, Ticket};
 use super::junction::Junction;
 use super::outbox::Answer;
 use crate::inference::Refusal;
-use crate::metrics::Ledger;
+use crate::ledger::Ledger;
 use crate::worker::Guest;
 
 /// The intake thread's way in. It never waits: what does not fit the outbox is dropped and counted.

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use tracing::Span;
 
 use crate::inference::{Caller, ErrorCode, Made, Outcome, Refusal, Stages, Urgency};
-use crate::metrics::Ledger;
+use crate::ledger::Ledger;
 use crate::network::{DelayLineFull, Profile};
 use crate::worker::{Done, Guest, Job, Pool};
 

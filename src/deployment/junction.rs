@@ -24,7 +24,7 @@ use self::request::{Asked, Leg, said_by};
 use super::flow::{COPY, Flow, Ticket};
 use super::outbox::{Answer, Outbox};
 use crate::inference::{Refusal, Site};
-use crate::metrics::{HybridStatistics, Ledger};
+use crate::ledger::{HybridStatistics, Ledger};
 use crate::placement::{BreakerChange, BreakerState, Chooser, Table};
 
 /// What has ended, and is to be published or forgotten.

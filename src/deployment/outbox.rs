@@ -12,7 +12,7 @@ use super::flow::{Particulars, Revisions, Ticket};
 use super::{Config, Topics, trace_context};
 use crate::client::{ClientError, Publisher};
 use crate::inference::{DeviceId, ErrorCode, Made, Outcome, Site, Stages};
-use crate::metrics::{Ended, Ledger};
+use crate::ledger::{Ended, Ledger};
 use crate::model::ModelInfo;
 use crate::mqtt::{self, Message, Properties, Qos, Receipt};
 use crate::rate_limit::RateLimit;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::flow::Ticket;
 use super::hybrid::CloudView;
-use crate::metrics::{Ledger, Statistics};
+use crate::ledger::{Ledger, Statistics};
 use crate::model::ModelInfo;
 use crate::worker::{self, Pool};
 

@@ -9,7 +9,7 @@ use super::process::Process;
 use super::refusals::Refusals;
 use crate::broker;
 use crate::inference::{ErrorCode, Site};
-use crate::metrics::{Durations, NANOSECONDS_PER_S};
+use crate::ledger::{Durations, NANOSECONDS_PER_S};
 use crate::node::{DeploymentSnapshot, Readiness, Snapshot};
 
 /// Everything that is counted, in the text format.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::catalogue as all;
 use super::page::Page;
 use crate::inference::{Reason, Site};
-use crate::metrics::HybridStatistics;
+use crate::ledger::HybridStatistics;
 use crate::node::DeploymentSnapshot;
 
 /// What hybrids count; nothing where there is none.

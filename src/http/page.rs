@@ -6,7 +6,7 @@ use prometheus::proto::{
 };
 
 use super::catalogue::{Kind, Metric};
-use crate::metrics::Histogram;
+use crate::ledger::Histogram;
 
 /// Metrics with their values, in the order they were added.
 #[derive(Default)]

@@ -7,7 +7,7 @@ use super::{Readiness, readiness};
 use crate::broker::{self, Broker};
 use crate::client::{Client, Failures};
 use crate::deployment::{Deployment, View};
-use crate::metrics::Statistics;
+use crate::ledger::Statistics;
 use crate::model::ModelInfo;
 use crate::worker;
 

@@ -44,7 +44,7 @@ const TABLE: &[Row] = &[
         &["tokio", "serde", "candle", "rumqtt", "mqtt"],
     ),
     row("telemetry", Only(&[]), &["tokio", "candle", "mqtt"]),
-    row("metrics", Only(&["inference"]), &["tokio", "serde", "candle", "rumqtt", "mqtt"]),
+    row("ledger", Only(&["inference"]), &["tokio", "serde", "candle", "rumqtt", "mqtt"]),
     row("wire", Only(&["inference"]), &["tokio", "candle", "rumqtt", "mqtt", "topic"]),
     row("model", Only(&["inference", "suggestion", "text"]), &["tokio", "rumqtt", "mqtt"]),
     row("worker", Only(&["inference", "model"]), &["tokio", "serde", "candle", "rumqtt", "mqtt"]),
@@ -59,7 +59,7 @@ const TABLE: &[Row] = &[
         Only(&[
             "client",
             "inference",
-            "metrics",
+            "ledger",
             "model",
             "mqtt",
             "network",
@@ -73,7 +73,7 @@ const TABLE: &[Row] = &[
     ),
     row(
         "http",
-        Only(&["broker", "inference", "metrics", "node", "rate_limit"]),
+        Only(&["broker", "inference", "ledger", "node", "rate_limit"]),
         &["serde", "candle", "rumqtt", "mqtt", "clap"],
     ),
     row("node", AllBut(&["cli", "config", "http", "lab", "report"]), &["clap", "candle", "rumqtt"]),

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use nearfar::deployment::{Config, Hybrid};
 use nearfar::inference::{ErrorCode, Reason, Site, Urgency};
-use nearfar::metrics::{HybridStatistics, Statistics};
+use nearfar::ledger::{HybridStatistics, Statistics};
 use nearfar::model::{Model, ModelError, ModelInfo};
 use nearfar::mqtt::Qos;
 use nearfar::network::{Delay, LinkProfile, Loss, Lost, Profile, Shape};

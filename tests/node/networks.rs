@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use nearfar::deployment::Config;
-use nearfar::metrics::Statistics;
+use nearfar::ledger::Statistics;
 use nearfar::mqtt::Qos;
 use nearfar::network::{Bandwidth, Delay, LinkProfile, Loss, Lost, Profile, Shape};
 use nearfar::{Detector, Node};

@@ -6,7 +6,7 @@ use super::Ticket;
 use crate::deployment::junction::Junction;
 use crate::deployment::outbox::{Answer, Outbox};
 use crate::inference::Site;
-use crate::metrics::Ledger;
+use crate::ledger::Ledger;
 
 /// The end of a flow.
 #[derive(Clone)]

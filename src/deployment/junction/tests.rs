@@ -16,7 +16,7 @@ use crate::deployment::flow::{End, Particulars};
 use crate::deployment::outbox::ReplyTo;
 use crate::deployment::{Config, NetworkControl, start_workers};
 use crate::inference::{Caller, DeviceId, Urgency};
-use crate::metrics::Statistics;
+use crate::ledger::Statistics;
 use crate::model::{Model, ModelError, ModelInfo};
 use crate::mqtt::Message;
 use crate::network::{Delay, LinkProfile, Loss, Profile, Shape};
