@@ -304,7 +304,8 @@ impl Deployment {
         );
         let (flow, cloud, cloud_models) = match cloud {
             None => {
-                let workers = Pool::new(config.worker, |ticket: &Ticket| ticket.caller.device_id.as_ref());
+                let workers =
+                    Pool::new(config.worker, |ticket: &Box<Ticket>| ticket.caller.device_id.as_ref());
                 let end = End::Outbox(outbox);
                 (Flow::new(&config.network, config.in_flight_max, workers, end), None, Vec::new())
             }
@@ -462,7 +463,7 @@ fn one_for_each_worker(
 
 fn start_workers(name: &str, flow: &Flow, models: Vec<Box<dyn Model>>) -> io::Result<()> {
     let mut stage = flow.clone();
-    let answer = move |done: &mut Vec<Done<Ticket>>| stage.on_done(done);
+    let answer = move |done: &mut Vec<Done<Box<Ticket>>>| stage.on_done(done);
     flow.workers().serve(name, models, answer)
 }
 

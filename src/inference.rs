@@ -217,7 +217,7 @@ impl Reason {
 
 /// Where a hybrid placement had a request answered, and why there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Made {
+pub struct Decision {
     /// Where.
     pub site: Site,
     /// Why.

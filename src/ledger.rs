@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 pub use self::histogram::{Bounds, Durations, Histogram, NANOSECONDS_PER_S, Sizes};
 pub use self::hybrid::{HybridStatistics, Results};
-use crate::inference::{ErrorCode, Made};
+use crate::inference::{Decision, ErrorCode};
 
 /// Counts of one deployment at one moment.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -106,7 +106,7 @@ pub enum Ended {
         /// From arrival to the result leaving.
         total: Duration,
         /// By which site of a hybrid, and why there.
-        made: Option<Made>,
+        decision: Option<Decision>,
     },
     /// An error.
     Refused(ErrorCode),
@@ -161,9 +161,9 @@ impl Ledger {
             let counts = &mut state.counts;
             counts.in_flight -= 1;
             match request {
-                Ended::Answered { queue, inference, network, total, made } => {
-                    if let Some(made) = made {
-                        counts.results.get_or_insert_default().count(made);
+                Ended::Answered { queue, inference, network, total, decision } => {
+                    if let Some(decision) = decision {
+                        counts.results.get_or_insert_default().count(decision);
                     }
                     counts.answered += 1;
                     counts.inference_time += inference;
@@ -272,7 +272,7 @@ mod tests {
         ledger.end([Ended::Refused(ErrorCode::Overloaded)]);
         assert!(ledger.statistics().is_conserved());
         let [queue, inference, network, total] = [1, 2, 3, 6].map(Duration::from_millis);
-        let answered = Ended::Answered { queue, inference, network, total, made: None };
+        let answered = Ended::Answered { queue, inference, network, total, decision: None };
         ledger.batch(2, inference);
         ledger.end([answered, answered]);
         let statistics = ledger.statistics();

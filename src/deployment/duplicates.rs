@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::flow::{Revisions, Ticket};
 use super::outbox::Answer;
-use crate::inference::{Made, Refusal, Stages};
+use crate::inference::{Decision, Refusal, Stages};
 
 /// How far back requests are known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,24 +32,24 @@ pub struct Identity(u64, u64);
 
 /// How a request was answered, as far as its result says it.
 #[derive(Debug, Clone)]
-pub struct Given {
+pub struct KnownAnswer {
     /// The refusal in a box: most are known with a prediction.
     pub outcome: Result<f32, Box<Refusal>>,
     pub network: Duration,
     pub revisions: Revisions,
     pub total: Duration,
     pub stages: Stages,
-    pub made: Option<Made>,
+    pub decision: Option<Decision>,
 }
 
 /// What became of a request when it came.
 pub enum Entry {
     /// It is new: it goes on.
-    New(Ticket),
+    New(Box<Ticket>),
     /// It is under way already, and is answered together with the first one.
     Waits,
     /// It was answered before: like this.
-    Known(Ticket, Given),
+    Known(Box<Ticket>, KnownAnswer),
 }
 
 /// The requests of a deployment that are known. Clones share them.
@@ -75,7 +75,7 @@ struct State {
 
 enum Known {
     /// With those that have come again meanwhile.
-    UnderWay(Vec<Ticket>),
+    UnderWay(Vec<Box<Ticket>>),
     /// The number of its answer.
     Answered(u64),
 }
@@ -83,7 +83,7 @@ enum Known {
 struct Answered {
     identity: Identity,
     at: Instant,
-    given: Given,
+    given: KnownAnswer,
 }
 
 impl Duplicates {
@@ -98,7 +98,7 @@ impl Duplicates {
 
     /// Looks a valid request up, and notes it where it is new. `is_resent`: MQTT says
     /// that it may have been sent before.
-    pub fn enter(&self, mut ticket: Ticket, features: &[f32], is_resent: bool, now: Instant) -> Entry {
+    pub fn enter(&self, mut ticket: Box<Ticket>, features: &[f32], is_resent: bool, now: Instant) -> Entry {
         let Some(shared) = &self.shared else { return Entry::New(ticket) };
         let Some(identity) = shared.identity(&ticket, features) else { return Entry::New(ticket) };
         let mut state = shared.lock();
@@ -124,7 +124,7 @@ impl Duplicates {
 
     /// Notes how requests were answered. Returns the answers to those that have come
     /// again meanwhile: the same ones.
-    pub fn answered(&self, answered: Vec<(Identity, Given)>, now: Instant) -> Vec<Answer> {
+    pub fn answered(&self, answered: Vec<(Identity, KnownAnswer)>, now: Instant) -> Vec<Answer> {
         let mut again = Vec::new();
         let Some(shared) = self.shared.as_ref().filter(|_| !answered.is_empty()) else { return again };
         let mut state = shared.lock();
@@ -141,7 +141,7 @@ impl Duplicates {
 
     /// Forgets a request that is under way and will not be answered. Returns those that
     /// have come again meanwhile.
-    pub fn forget(&self, identity: Identity) -> Vec<Ticket> {
+    pub fn forget(&self, identity: Identity) -> Vec<Box<Ticket>> {
         let Some(shared) = &self.shared else { return Vec::new() };
         let mut state = shared.lock();
         match state.known.remove(&identity) {
@@ -188,7 +188,7 @@ impl Hash for Bits<'_> {
 }
 
 impl State {
-    fn given(&self, number: u64) -> Option<&Given> {
+    fn given(&self, number: u64) -> Option<&KnownAnswer> {
         let at = usize::try_from(number.checked_sub(self.forgotten)?).ok()?;
         self.answered.get(at).map(|answered| &answered.given)
     }
@@ -218,24 +218,23 @@ fn is_retryable(outcome: &Result<f32, Box<Refusal>>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::deployment::flow::Particulars;
     use crate::deployment::outbox::ReplyTo;
     use crate::inference::{Caller, DeviceId, ErrorCode, Outcome};
 
-    fn ticket(device: &str, timestamp_us: Option<i64>) -> Ticket {
+    fn ticket(device: &str, timestamp_us: Option<i64>) -> Box<Ticket> {
         let device_id = Some(DeviceId::new(device).unwrap());
         let caller = Caller { device_id, timestamp_us, request_id: None };
-        Box::new(Particulars::new(caller, ReplyTo::default(), Instant::now(), None, 0))
+        Box::new(Ticket::new(caller, ReplyTo::default(), Instant::now(), None, 0))
     }
 
-    fn given(outcome: Outcome) -> Given {
-        Given {
+    fn given(outcome: Outcome) -> KnownAnswer {
+        KnownAnswer {
             outcome: outcome.map_err(Box::new),
             network: Duration::ZERO,
             revisions: Revisions::default(),
             total: Duration::from_millis(3),
             stages: Stages::default(),
-            made: None,
+            decision: None,
         }
     }
 

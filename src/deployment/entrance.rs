@@ -13,7 +13,7 @@ use crate::worker::Guest;
 /// The intake thread's way in. It never waits: what does not fit the outbox is dropped and counted.
 pub enum Entrance {
     /// One site, and the means to call its model on this thread where that is quicker.
-    Flow(Box<Flow>, Option<Guest<Ticket>>),
+    Flow(Box<Flow>, Option<Guest<Box<Ticket>>>),
     /// Edge and cloud.
     Junction(Box<Junction>, Box<[Flow; 2]>),
 }
@@ -38,7 +38,7 @@ impl Entrance {
     }
 
     /// Admitted requests, in order of arrival.
-    pub fn admit(&mut self, admitted: &mut Vec<(Ticket, Result<Vec<f32>, Refusal>)>) {
+    pub fn admit(&mut self, admitted: &mut Vec<(Box<Ticket>, Result<Vec<f32>, Refusal>)>) {
         match self {
             Self::Flow(flow, guest) => flow.admit(admitted, guest.as_mut()),
             Self::Junction(junction, flows) => junction.admit(admitted, flows, Duration::ZERO),
@@ -54,7 +54,7 @@ impl Entrance {
     }
 
     /// Refuses what may not even start, at once.
-    pub fn refuse(&mut self, refused: Vec<(Ticket, Refusal)>) {
+    pub fn refuse(&mut self, refused: Vec<(Box<Ticket>, Refusal)>) {
         match self {
             Self::Flow(flow, _) => flow.refuse(refused),
             Self::Junction(junction, _) => {

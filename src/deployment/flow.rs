@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use tracing::Span;
 
-use crate::inference::{Caller, ErrorCode, Made, Outcome, Refusal, Stages, Urgency};
+use crate::inference::{Caller, Decision, ErrorCode, Outcome, Refusal, Stages, Urgency};
 use crate::ledger::Ledger;
 use crate::network::{DelayLineFull, Profile};
 use crate::worker::{Done, Guest, Job, Pool};
@@ -22,16 +22,12 @@ pub use self::passage::Passage;
 
 use self::passage::Course;
 use super::crowd::Part;
-use super::duplicates::{Given, Identity};
+use super::duplicates::{Identity, KnownAnswer};
 use super::in_flight_bytes::Held;
 use super::outbox::{Answer, ReplyTo};
 
-/// A request on its way through the deployment, without its features. It changes
-/// hands often, so that all it says is in a box.
-pub type Ticket = Box<Particulars>;
-
-/// What a [`Ticket`] says.
-pub struct Particulars {
+/// A request on its way through the deployment, without its features. It changes hands often, and so in a box.
+pub struct Ticket {
     pub caller: Caller,
     pub reply_to: ReplyTo,
     pub arrived_at: Instant,
@@ -57,14 +53,14 @@ pub struct Particulars {
     /// How urgent it says it is.
     pub urgency: Option<Urgency>,
     /// Which site of a hybrid has answered it, and why that.
-    pub made: Option<Made>,
+    pub decision: Option<Decision>,
     /// Its part of what requests under way take of memory, if it is not small.
     pub held: Option<Held>,
     /// Its place among those of its device, where there is a crowd.
     pub place: Option<Part>,
 }
 
-impl Particulars {
+impl Ticket {
     pub fn new(
         caller: Caller,
         reply_to: ReplyTo,
@@ -87,7 +83,7 @@ impl Particulars {
             total: None,
             span: Span::none(),
             urgency: None,
-            made: None,
+            decision: None,
             held: None,
             place: None,
         }
@@ -99,12 +95,12 @@ impl Particulars {
     }
 
     /// The answer that its request got before.
-    pub fn again(mut self: Box<Self>, given: &Given) -> Answer {
+    pub fn again(mut self: Box<Self>, given: &KnownAnswer) -> Answer {
         self.network = given.network;
         self.revisions = given.revisions;
         self.stages = given.stages;
         self.total = Some(given.total);
-        self.made = given.made;
+        self.decision = given.decision;
         Answer { ticket: self, outcome: given.outcome.clone().map_err(|refusal| *refusal) }
     }
 }
@@ -119,7 +115,7 @@ pub struct Revisions {
 /// What the delay line carries.
 pub enum Parcel {
     /// On the way to the model: valid features, or a refusal that the far end would make.
-    Up(Ticket, Result<Vec<f32>, Refusal>),
+    Up(Box<Ticket>, Result<Vec<f32>, Refusal>),
     /// On the way back, since when.
     Down(Answer, Instant),
 }
@@ -128,20 +124,20 @@ pub enum Parcel {
 pub struct Flow {
     /// The simulated network, which may be exchanged.
     passage: Arc<Passage>,
-    workers: Pool<Ticket>,
+    workers: Pool<Box<Ticket>>,
     end: End,
     /// How long this thread may wait for room towards a slow broker.
     publish_wait_max: Duration,
     /// Gathered for the model.
-    jobs: Vec<Job<Ticket>>,
+    jobs: Vec<Job<Box<Ticket>>>,
     /// Those of them that this thread does itself; empty in between.
-    batch: Vec<Job<Ticket>>,
+    batch: Vec<Job<Box<Ticket>>>,
     /// Gathered for the way back.
     answers: Vec<Answer>,
     /// Gathered, and not to go that way.
     late: Vec<Answer>,
     /// What the workers did not take; empty in between.
-    ended: Vec<Done<Ticket>>,
+    ended: Vec<Done<Box<Ticket>>>,
 }
 
 impl Clone for Flow {
@@ -162,7 +158,7 @@ impl Clone for Flow {
 
 impl Flow {
     /// A way through `network` to `workers` and back to `end`.
-    pub fn new(network: &Profile, in_flight_max: usize, workers: Pool<Ticket>, end: End) -> Self {
+    pub fn new(network: &Profile, in_flight_max: usize, workers: Pool<Box<Ticket>>, end: End) -> Self {
         Self {
             passage: Arc::new(Passage::new(network, in_flight_max)),
             workers,
@@ -182,7 +178,7 @@ impl Flow {
         Self { publish_wait_max: Duration::ZERO, ..self }
     }
 
-    pub fn workers(&self) -> &Pool<Ticket> {
+    pub fn workers(&self) -> &Pool<Box<Ticket>> {
         &self.workers
     }
 
@@ -198,8 +194,8 @@ impl Flow {
     /// model. The `guest` calls it on this thread where that is quicker.
     pub fn admit(
         &mut self,
-        admitted: &mut Vec<(Ticket, Result<Vec<f32>, Refusal>)>,
-        guest: Option<&mut Guest<Ticket>>,
+        admitted: &mut Vec<(Box<Ticket>, Result<Vec<f32>, Refusal>)>,
+        guest: Option<&mut Guest<Box<Ticket>>>,
     ) {
         if !self.passage.is_simulated() {
             let now = Instant::now();
@@ -230,7 +226,7 @@ impl Flow {
     }
 
     /// Refuses what may not even start, at once.
-    pub fn refuse(&mut self, refused: impl IntoIterator<Item = (Ticket, Refusal)>) {
+    pub fn refuse(&mut self, refused: impl IntoIterator<Item = (Box<Ticket>, Refusal)>) {
         let mut leaving =
             refused.into_iter().map(|(ticket, refusal)| Answer::refused(ticket, refusal)).collect();
         self.end.send(&mut leaving, self.publish_wait_max);
@@ -242,7 +238,7 @@ impl Flow {
         &mut self,
         due: &mut Vec<Parcel>,
         departures: &Departures,
-        guest: Option<&mut Guest<Ticket>>,
+        guest: Option<&mut Guest<Box<Ticket>>>,
     ) {
         let now = Instant::now();
         let mut leaving = Vec::with_capacity(due.len());
@@ -269,7 +265,7 @@ impl Flow {
     }
 
     /// A batch that the model has seen.
-    pub fn on_done(&mut self, done: &mut Vec<Done<Ticket>>) {
+    pub fn on_done(&mut self, done: &mut Vec<Done<Box<Ticket>>>) {
         self.count_batch(done);
         self.gather(done);
         self.send_back();
@@ -277,7 +273,7 @@ impl Flow {
 
     /// Counts the forward pass. One that failed and was tried again row by row counts
     /// once, with its last row's time.
-    fn count_batch(&self, done: &[Done<Ticket>]) {
+    fn count_batch(&self, done: &[Done<Box<Ticket>>]) {
         // Those whose deadline had passed were not part of it.
         let rows = done.iter().filter(|done| !done.inference.is_zero());
         if let Some(last) = rows.clone().next_back() {
@@ -292,7 +288,7 @@ impl Flow {
     }
 
     /// At the model's end of the network.
-    fn arrive(&mut self, ticket: Ticket, request: Result<Vec<f32>, Refusal>, now: Instant) {
+    fn arrive(&mut self, ticket: Box<Ticket>, request: Result<Vec<f32>, Refusal>, now: Instant) {
         match request {
             Ok(features) => {
                 let deadline = ticket.deadline;
@@ -303,7 +299,7 @@ impl Flow {
     }
 
     /// The same as [`forward`](Self::forward), or it is done at once.
-    fn run_or_forward(&mut self, guest: Option<&mut Guest<Ticket>>) {
+    fn run_or_forward(&mut self, guest: Option<&mut Guest<Box<Ticket>>>) {
         // This thread must not wait for the broker; a worker may. The delay line takes every answer at once.
         let has_room = self.passage.is_simulated() || self.end.has_room_for(self.jobs.len());
         let is_quicker = has_room && self.jobs.len() <= DONE_AT_ONCE_MAX;
@@ -328,7 +324,7 @@ impl Flow {
         self.send_back();
     }
 
-    fn gather(&mut self, done: &mut Vec<Done<Ticket>>) {
+    fn gather(&mut self, done: &mut Vec<Done<Box<Ticket>>>) {
         for Done { context: mut ticket, outcome, queue, batch, inference } in done.drain(..) {
             ticket.stages = Stages { queue, batch, inference, ..ticket.stages };
             self.answer(ticket, outcome);
@@ -337,7 +333,7 @@ impl Flow {
 
     /// Gathers an answer for the way back. A deadline is kept where the request came in:
     /// word of it has no way to go.
-    fn answer(&mut self, ticket: Ticket, outcome: Outcome) {
+    fn answer(&mut self, ticket: Box<Ticket>, outcome: Outcome) {
         let is_late = matches!(&outcome, Err(refusal) if refusal.code == ErrorCode::DeadlineExceeded);
         let gathered = if is_late { &mut self.late } else { &mut self.answers };
         gathered.push(Answer { ticket, outcome });
@@ -382,7 +378,11 @@ impl Flow {
 }
 
 /// A request on the uplink: it arrives, or its deadline passes before that.
-fn going_up(ticket: Ticket, request: Result<Vec<f32>, Refusal>, arrives_at: Instant) -> (Instant, Parcel) {
+fn going_up(
+    ticket: Box<Ticket>,
+    request: Result<Vec<f32>, Refusal>,
+    arrives_at: Instant,
+) -> (Instant, Parcel) {
     match ticket.deadline {
         Some(deadline) if deadline <= arrives_at => (deadline, Parcel::Up(ticket, Err(expired_on_the_way()))),
         _ => (arrives_at, Parcel::Up(ticket, request)),
@@ -402,7 +402,7 @@ const DONE_AT_ONCE_MAX: usize = 512;
 pub const PUBLISH_WAIT_MAX: Duration = Duration::from_secs(5);
 
 impl Answer {
-    pub fn refused(ticket: Ticket, refusal: Refusal) -> Self {
+    pub fn refused(ticket: Box<Ticket>, refusal: Refusal) -> Self {
         Self { ticket, outcome: Outcome::Err(refusal) }
     }
 }

@@ -64,7 +64,7 @@ impl Cloud {
         let chooser = Chooser::new(hybrid.placement, [edge.threshold, cloud.threshold], config.deadline);
         let junction = Junction::new(&config.name, chooser, config.in_flight_max, outbox);
         let flow = |site, network: &Profile, worker| {
-            let workers = Pool::new(worker, |ticket: &Ticket| ticket.caller.device_id.as_ref());
+            let workers = Pool::new(worker, |ticket: &Box<Ticket>| ticket.caller.device_id.as_ref());
             Flow::new(network, config.in_flight_max, workers, End::Junction(Box::new(junction.clone()), site))
         };
         let at_edge = flow(Site::Edge, &config.network, config.worker);
@@ -129,6 +129,6 @@ impl Beyond {
 #[derive(Clone)]
 pub struct CloudView {
     pub model: Arc<ModelInfo>,
-    pub workers: Pool<Ticket>,
+    pub workers: Pool<Box<Ticket>>,
     pub junction: Arc<junction::Shared>,
 }

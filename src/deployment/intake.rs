@@ -13,7 +13,7 @@ use tracing::{Span, debug_span, info, warn};
 use super::crowd::Crowd;
 use super::duplicates::{Duplicates, Entry};
 use super::entrance::Entrance;
-use super::flow::{Particulars, Ticket};
+use super::flow::Ticket;
 use super::in_flight_bytes::InFlightBytes;
 use super::outbox::{Answer, ReplyTo};
 use super::{Config, DeviceIdFrom, trace_context};
@@ -84,12 +84,12 @@ struct Intake {
     /// How devices share the last requests that may be in flight, and what those may take of memory.
     crowd: Crowd,
     bytes_crowd: Crowd,
-    admitted: Vec<(Ticket, Result<Vec<f32>, Refusal>)>,
+    admitted: Vec<(Box<Ticket>, Result<Vec<f32>, Refusal>)>,
     duplicates: Duplicates,
     /// Requests of a batch that were answered before.
     repeated: Vec<Answer>,
     /// Requests of a batch for which there is no room.
-    refused: Vec<(Ticket, Refusal)>,
+    refused: Vec<(Box<Ticket>, Refusal)>,
     loop_warnings: RateLimit,
 }
 
@@ -174,7 +174,7 @@ impl Intake {
         true
     }
 
-    fn read(&mut self, message: Message, taken_at: Instant) -> (Ticket, Result<Vec<f32>, Refusal>) {
+    fn read(&mut self, message: Message, taken_at: Instant) -> (Box<Ticket>, Result<Vec<f32>, Refusal>) {
         self.sequence += 1;
         let arrived_at = message.received_at.unwrap_or(taken_at);
         let (payload, sender) = (&message.payload, message.sender.as_deref());
@@ -203,7 +203,7 @@ impl Intake {
             request.as_ref().err().cloned().unwrap_or_else(|| Refusal::new(ErrorCode::Overloaded, problem))
         };
         let features = request.as_ref().map_or(0, Vec::capacity) * size_of::<f32>();
-        let bytes = size_of::<Particulars>() + ticket.reply_to.bytes() + features;
+        let bytes = size_of::<Ticket>() + ticket.reply_to.bytes() + features;
         let device = ticket.caller.device_id.as_ref();
         let max = self.in_flight_max;
         if in_flight >= max {
@@ -239,7 +239,7 @@ impl Intake {
         }
     }
 
-    fn ticket(&self, caller: Caller, message: Message, arrived_at: Instant) -> Ticket {
+    fn ticket(&self, caller: Caller, message: Message, arrived_at: Instant) -> Box<Ticket> {
         let expiry_s = message.properties.as_ref().and_then(|properties| properties.message_expiry_s);
         let expiry = expiry_s.map(|seconds| Duration::from_secs(seconds.into()));
         let bytes = message.topic.len() + message.payload.len();
@@ -247,11 +247,7 @@ impl Intake {
         let span = self.span(&caller, message.properties.as_deref());
         let deadline = allowed.map(|allowed| arrived_at + allowed);
         let reply_to = ReplyTo::new(message.qos, message.properties, message.receipt);
-        Box::new(Particulars {
-            bytes,
-            span,
-            ..Particulars::new(caller, reply_to, arrived_at, deadline, self.sequence)
-        })
+        Box::new(Ticket { bytes, span, ..Ticket::new(caller, reply_to, arrived_at, deadline, self.sequence) })
     }
 
     /// A request's span, with the trace that its sender says it belongs to.

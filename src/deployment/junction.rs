@@ -85,7 +85,7 @@ impl Junction {
     /// cloud. What is no request is refused at once.
     pub fn admit(
         &mut self,
-        admitted: &mut Vec<(Ticket, Result<Vec<f32>, Refusal>)>,
+        admitted: &mut Vec<(Box<Ticket>, Result<Vec<f32>, Refusal>)>,
         flows: &mut [Flow; 2],
         wait: Duration,
     ) {
@@ -124,7 +124,7 @@ impl Junction {
     }
 
     /// The simulated network has lost legs of `site` without a word.
-    pub fn legs_lost(&mut self, site: Site, legs: &[Ticket]) {
+    pub fn legs_lost(&mut self, site: Site, legs: &[Box<Ticket>]) {
         let (now, mut ends) = (Instant::now(), Ends::default());
         self.with_table(|table| {
             for leg in legs {

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tracing::{debug, warn};
 
-use super::duplicates::{Duplicates, Given, Identity};
-use super::flow::{Particulars, Revisions, Ticket};
+use super::duplicates::{Duplicates, Identity, KnownAnswer};
+use super::flow::{Revisions, Ticket};
 use super::{Config, Topics, trace_context};
 use crate::client::{ClientError, Publisher};
-use crate::inference::{DeviceId, ErrorCode, Made, Outcome, Site, Stages};
+use crate::inference::{Decision, DeviceId, ErrorCode, Outcome, Site, Stages};
 use crate::ledger::{Ended, Ledger};
 use crate::model::ModelInfo;
 use crate::mqtt::{self, Message, Properties, Qos, Receipt};
@@ -60,18 +60,21 @@ impl ReplyTo {
 
 /// A request that has ended, on its way out.
 pub struct Answer {
-    pub ticket: Ticket,
+    pub ticket: Box<Ticket>,
     pub outcome: Outcome,
 }
 
 impl Answer {
     /// What its request is known by, if it may come again, and what it is given then.
-    fn given(&self, now: Instant) -> Option<(Identity, Given)> {
+    fn given(&self, now: Instant) -> Option<(Identity, KnownAnswer)> {
         let Self { ticket, outcome } = self;
         let identity = ticket.identity?;
         let outcome = outcome.clone().map_err(Box::new);
-        let Particulars { network, revisions, stages, made, .. } = **ticket;
-        Some((identity, Given { outcome, network, revisions, total: ticket.total(now), stages, made }))
+        let Ticket { network, revisions, stages, decision, .. } = **ticket;
+        Some((
+            identity,
+            KnownAnswer { outcome, network, revisions, total: ticket.total(now), stages, decision },
+        ))
     }
 }
 
@@ -199,7 +202,7 @@ impl Outbox {
                 inference: answer.ticket.stages.inference,
                 network: answer.ticket.network,
                 total: now.saturating_duration_since(answer.ticket.arrived_at),
-                made: answer.ticket.made,
+                decision: answer.ticket.decision,
             },
             Err(refusal) => Ended::Refused(refusal.code),
         }));
@@ -243,7 +246,7 @@ impl Outbox {
     /// Ends requests of which the simulated network has lost every trace: nothing is
     /// published, for them or for those that have come again meanwhile. Their senders'
     /// own publishes did arrive; whoever asks again later is a new request.
-    pub fn lose(&self, lost: impl IntoIterator<Item = Ticket>) {
+    pub fn lose(&self, lost: impl IntoIterator<Item = Box<Ticket>>) {
         let mut ended = Vec::new();
         for ticket in lost {
             let again = ticket.identity.map(|identity| self.shared.duplicates.forget(identity));
@@ -311,11 +314,11 @@ impl Shared {
     fn result<'a>(&'a self, ticket: &Ticket, prediction: f32, now: Instant) -> wire::Answer<'a> {
         let members = self.members;
         let Revisions { there, back } = ticket.revisions;
-        let author = match (&self.cloud, ticket.made) {
-            (Some(cloud), Some(Made { site: Site::Cloud, .. })) => cloud,
+        let author = match (&self.cloud, ticket.decision) {
+            (Some(cloud), Some(Decision { site: Site::Cloud, .. })) => cloud,
             _ => &self.author,
         };
-        let reason = || ticket.made.map(|made| made.reason.as_str());
+        let reason = || ticket.decision.map(|decision| decision.reason.as_str());
         let prediction = if self.double_sigmoid { 1.0 / (1.0 + (-prediction).exp()) } else { prediction };
         wire::Answer {
             prediction,
@@ -354,7 +357,7 @@ fn echoed(kept: Option<Box<Properties>>) -> (Option<String>, Option<Box<Properti
 
 /// Tells of a request's end, within its span.
 fn trace(answer: &Answer, now: Instant) {
-    let Particulars { span, arrived_at, stages, .. } = &*answer.ticket;
+    let Ticket { span, arrived_at, stages, .. } = &*answer.ticket;
     let Stages { uplink, queue, batch, inference, downlink } = stages;
     span.in_scope(|| match &answer.outcome {
         Ok(prediction) => {

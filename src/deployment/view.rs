@@ -18,7 +18,7 @@ pub struct View {
     /// Its model; a hybrid's at the edge.
     pub model: Arc<ModelInfo>,
     pub(super) ledger: Arc<Ledger>,
-    pub(super) workers: Pool<Ticket>,
+    pub(super) workers: Pool<Box<Ticket>>,
     pub(super) cloud: Option<CloudView>,
 }
 

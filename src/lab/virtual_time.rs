@@ -25,7 +25,7 @@ pub use self::simulation::simulate;
 
 use super::experiment::{Fleet, Group};
 use super::scenario::{Arrivals, HybridPlacement, Placement, Scenario};
-use crate::inference::Made;
+use crate::inference::Decision;
 use crate::network::{Lost, Profile};
 use crate::placement;
 use crate::worker::{self, QueuePolicy};
@@ -150,7 +150,7 @@ pub struct Record {
     /// How it ended.
     pub end: End,
     /// Which site of a hybrid has answered or refused it, and why that.
-    pub made: Option<Made>,
+    pub made: Option<Decision>,
 }
 
 /// How a request ended.

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::inference::{Made, Reason, Site};
+use crate::inference::{Decision, Reason, Site};
 
 /// How many results each site made, and why there.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -21,13 +21,14 @@ impl Results {
     }
 
     /// Those that are there, by site and reason.
-    pub fn iter(&self) -> impl Iterator<Item = (Made, u64)> {
-        let all = Site::ALL.into_iter().flat_map(|site| Reason::ALL.map(|reason| Made { site, reason }));
-        all.map(|made| (made, self.of(made.site, made.reason))).filter(|(_, count)| *count > 0)
+    pub fn iter(&self) -> impl Iterator<Item = (Decision, u64)> {
+        let all = Site::ALL.into_iter().flat_map(|site| Reason::ALL.map(|reason| Decision { site, reason }));
+        all.map(|decision| (decision, self.of(decision.site, decision.reason)))
+            .filter(|(_, count)| *count > 0)
     }
 
-    pub(super) fn count(&mut self, made: Made) {
-        self.0[made.site as usize][made.reason as usize] += 1;
+    pub(super) fn count(&mut self, decision: Decision) {
+        self.0[decision.site as usize][decision.reason as usize] += 1;
     }
 }
 

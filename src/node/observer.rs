@@ -11,7 +11,7 @@ use crate::ledger::Statistics;
 use crate::model::ModelInfo;
 use crate::worker;
 
-/// Watches one node; clones watch the same. Made before the node, it says that the node starts.
+/// Watches one node; clones watch the same. Decision before the node, it says that the node starts.
 #[derive(Clone, Default)]
 pub struct Observer {
     seen: Arc<Mutex<Seen>>,

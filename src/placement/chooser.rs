@@ -287,7 +287,7 @@ impl Chooser {
                 }
                 self.ask(course, site, now);
             }
-            Step::Answer(made) => self.count_race(course, made.site),
+            Step::Answer(decision) => self.count_race(course, decision.site),
             Step::Wait | Step::Lose => {}
         }
         step

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::breaker::Permit;
-use crate::inference::{ErrorCode, Made, Reason, Site};
+use crate::inference::{Decision, ErrorCode, Reason, Site};
 
 /// How a site's leg of a request has ended.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -45,7 +45,7 @@ pub enum Step {
     /// This site is to be asked too.
     Ask(Site),
     /// This site's answer, or its refusal, is the request's.
-    Answer(Made),
+    Answer(Decision),
     /// Every trace of it is lost, and nobody will hear of it.
     Lose,
 }
@@ -252,7 +252,7 @@ impl Course {
 }
 
 fn answer(site: Site, reason: Reason) -> Step {
-    Step::Answer(Made { site, reason })
+    Step::Answer(Decision { site, reason })
 }
 
 /// Why the edge answers in the place of a cloud whose leg is like this.

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use super::chooser::{Asked, Chooser, Sites};
 use super::course::{Course, LegEnd, Step};
-use crate::inference::{Made, Site, Urgency};
+use crate::inference::{Decision, Site, Urgency};
 
 /// A request that a [`Table`] can hold.
 pub trait Request: Sized {
@@ -33,7 +33,7 @@ pub trait Request: Sized {
     fn leg(&self, site: Site, deadline: Option<Instant>, now: Instant) -> Self::Leg;
 
     /// Its answer.
-    fn answer(self, said: Self::Said, made: Made) -> Self::Answer;
+    fn answer(self, said: Self::Said, decision: Decision) -> Self::Answer;
 }
 
 /// What has ended, and is to be published or forgotten.
@@ -209,7 +209,7 @@ impl<R: Request> Table<R> {
                 self.legs_open[site as usize] += 1;
                 self.outgoing[site as usize].extend(held.leg(site, now));
             }
-            Step::Answer(made) => ends.answers.extend(held.answer(made)),
+            Step::Answer(decision) => ends.answers.extend(held.answer(decision)),
             Step::Lose => ends.lost.extend(held.request.take()),
         }
         self.look_again(number, &mut held);
@@ -245,9 +245,9 @@ impl<R: Request> Held<R> {
     }
 
     /// The request with the answer that one of its legs has got.
-    fn answer(&mut self, made: Made) -> Option<R::Answer> {
-        let said = self.said[made.site as usize].take()?;
-        Some(self.request.take()?.answer(said, made))
+    fn answer(&mut self, decision: Decision) -> Option<R::Answer> {
+        let said = self.said[decision.site as usize].take()?;
+        Some(self.request.take()?.answer(said, decision))
     }
 
     fn is_needed(&self, has_room: bool) -> bool {

@@ -3,7 +3,7 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 
 use super::*;
-use crate::inference::{Made, Reason};
+use crate::inference::{Decision, Reason};
 
 const MS: Duration = Duration::from_millis(1);
 const THRESHOLDS: [f32; 2] = [0.5, 0.6];
@@ -19,7 +19,7 @@ fn asked(deadline: Option<Instant>) -> Asked {
 }
 
 fn answer(site: Site, reason: Reason) -> Step {
-    Step::Answer(Made { site, reason })
+    Step::Answer(Decision { site, reason })
 }
 
 /// A request of which the cloud makes `took`, whatever the policy has it do, and whose edge answers at once.
@@ -431,7 +431,7 @@ impl Request for Played {
         (self.number, site)
     }
 
-    fn answer(self, (): (), _: Made) -> u64 {
+    fn answer(self, (): (), _: Decision) -> u64 {
         self.number
     }
 }

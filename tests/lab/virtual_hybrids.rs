@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use nearfar::inference::{Made, Reason, Site};
+use nearfar::inference::{Decision, Reason, Site};
 use nearfar::lab::experiment::{Due, Group, Pace};
 use nearfar::lab::scenario::{Arrivals, Document, Scenario};
 use nearfar::lab::virtual_time::{
@@ -83,7 +83,7 @@ type Run = (Site, Reason, Duration, usize);
 fn runs(records: &[Record]) -> Vec<Run> {
     let mut runs: Vec<Run> = Vec::new();
     for record in records {
-        let Some(Made { site, reason }) = record.made else { panic!("{record:?}") };
+        let Some(Decision { site, reason }) = record.made else { panic!("{record:?}") };
         let total = record.ended_at - record.sent_at;
         match runs.last_mut() {
             Some((of, why, took, count)) if (*of, *why, *took) == (site, reason, total) => *count += 1,
@@ -153,7 +153,7 @@ fn copies_are_sent_while_few_requests_are_held() {
     let mut experiment = hybrid("", "policy: shadow", None, three);
     experiment.hybrid.as_mut().unwrap().in_flight_max = 2;
     let (records, totals) = records_of(&experiment, &half);
-    assert!(records.iter().all(|record| record.made == Some(Made { site: E, reason: Reason::Shadow })));
+    assert!(records.iter().all(|record| record.made == Some(Decision { site: E, reason: Reason::Shadow })));
     assert_eq!(totals.batches, 3 + 2);
 }
 
@@ -210,7 +210,7 @@ fn a_cloud_that_is_full_or_says_no_number_is_answered_for_by_the_edge() {
     cloud.worker.queue_requests_max = 1;
     let (answered, totals) = records_of(&full, &half);
     let by_edge = answered.iter().filter(|record| record.made.unwrap().site == E);
-    let made = Made { site: E, reason: Reason::CloudRefused };
+    let made = Decision { site: E, reason: Reason::CloudRefused };
     assert!(by_edge.clone().all(|record| record.made == Some(made)), "{answered:?}");
     assert_eq!((by_edge.count(), totals.answered), (3, 5));
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use nearfar::Detector;
-use nearfar::inference::{ErrorCode, Made, Site};
+use nearfar::inference::{Decision, ErrorCode, Site};
 use nearfar::lab::experiment::{Due, Inputs};
 use nearfar::lab::observation::{BySite, End, Observation, Stages, Usage};
 use nearfar::lab::virtual_time::{self, Experiment, Record, WorkerModel, simulate};
@@ -107,7 +107,7 @@ fn outcome(
         virtual_time::End::Answered => {
             let (network, queue) = (record.uplink + record.downlink, record.queue);
             let stages = Stages { network, queue, inference: record.inference };
-            let words = |made: Made| (made.site.as_str(), made.reason.as_str());
+            let words = |made: Decision| (made.site.as_str(), made.reason.as_str());
             let choice = record.made.map(words).and_then(|(made_by, reason)| choices.of(made_by, reason));
             Outcome { end: End::Answered, stages, prediction: score, choice, ..heard }
         }

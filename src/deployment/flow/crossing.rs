@@ -8,7 +8,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{Answer, Flow, Parcel, Particulars, ReplyTo, Ticket, going_up};
+use super::{Answer, Flow, Parcel, ReplyTo, Ticket, going_up};
 use crate::deployment::in_flight_bytes::Held;
 use crate::inference::Caller;
 use crate::inference::{ErrorCode, Refusal};
@@ -45,7 +45,7 @@ impl Flow {
     pub(super) fn send_up(
         &mut self,
         crossing: &Crossing,
-        admitted: &mut Vec<(Ticket, Result<Vec<f32>, Refusal>)>,
+        admitted: &mut Vec<(Box<Ticket>, Result<Vec<f32>, Refusal>)>,
     ) {
         let (mut parcels, mut vanished) = (Vec::with_capacity(admitted.len()), Vec::new());
         for (mut ticket, request) in admitted.drain(..) {
@@ -53,7 +53,7 @@ impl Flow {
             let sent_at = ticket.arrived_at.max(crossing.began);
             let verdict = crossing.decide(Direction::Uplink, &ticket, ticket.bytes, sent_at);
             if let Some(second) = verdict.duplicate {
-                let copy = Box::new(Particulars { network: second, ..copy_of(&ticket) });
+                let copy = Box::new(Ticket { network: second, ..copy_of(&ticket) });
                 parcels.push(going_up(copy, request.clone(), sent_at + second));
                 self.end.count_copy();
             }
@@ -83,7 +83,7 @@ impl Flow {
             let verdict = crossing.decide(Direction::Downlink, &answer.ticket, bytes, sent_at);
             if let Some(second) = verdict.duplicate {
                 let network = answer.ticket.network + second;
-                let ticket = Box::new(Particulars { network, ..copy_of(&answer.ticket) });
+                let ticket = Box::new(Ticket { network, ..copy_of(&answer.ticket) });
                 let copy = Answer { ticket, outcome: answer.outcome.clone() };
                 parcels.push((sent_at + second, Parcel::Down(copy, now)));
                 self.end.count_copy();
@@ -103,7 +103,7 @@ impl Flow {
     }
 
     /// What is under way, and the end of what was lost without a word.
-    fn put_on_line(&mut self, parcels: Vec<(Instant, Parcel)>, vanished: Vec<Ticket>) {
+    fn put_on_line(&mut self, parcels: Vec<(Instant, Parcel)>, vanished: Vec<Box<Ticket>>) {
         if !vanished.is_empty() {
             self.end.lose(vanished);
         }
@@ -120,10 +120,10 @@ pub fn party(caller: &Caller) -> u64 {
 }
 
 /// The same request once more. Its sender waits for the first alone.
-fn copy_of(ticket: &Ticket) -> Particulars {
+fn copy_of(ticket: &Ticket) -> Ticket {
     let reply_to =
         ReplyTo { qos: ticket.reply_to.qos, properties: ticket.reply_to.properties.clone(), receipt: None };
-    Particulars {
+    Ticket {
         caller: ticket.caller.clone(),
         reply_to,
         sequence: ticket.sequence | COPY,
@@ -131,7 +131,7 @@ fn copy_of(ticket: &Ticket) -> Particulars {
         span: ticket.span.clone(),
         held: ticket.held.as_ref().map(Held::again),
         place: None,
-        ..**ticket
+        ..*ticket
     }
 }
 

@@ -42,7 +42,7 @@ impl End {
     }
 
     /// Ends requests of which the simulated network has lost every trace.
-    pub fn lose(&mut self, lost: Vec<Ticket>) {
+    pub fn lose(&mut self, lost: Vec<Box<Ticket>>) {
         match self {
             Self::Outbox(outbox) => outbox.lose(lost),
             Self::Junction(junction, site) => junction.legs_lost(*site, &lost),

@@ -2,18 +2,18 @@
 
 use std::time::{Duration, Instant};
 
-use crate::deployment::flow::{Particulars, Ticket};
+use crate::deployment::flow::Ticket;
 use crate::deployment::in_flight_bytes::Held;
 use crate::deployment::outbox::{Answer, ReplyTo};
-use crate::inference::{Made, Outcome, Refusal, Site, Stages, Urgency};
+use crate::inference::{Decision, Outcome, Refusal, Site, Stages, Urgency};
 use crate::placement::{self, LegEnd};
 
 /// A leg that sets out, with its features.
-pub type Leg = (Ticket, Result<Vec<f32>, Refusal>);
+pub type Leg = (Box<Ticket>, Result<Vec<f32>, Refusal>);
 
 /// A request that waits for its legs.
 pub struct Asked {
-    pub ticket: Ticket,
+    pub ticket: Box<Ticket>,
     pub features: Vec<f32>,
 }
 
@@ -27,7 +27,7 @@ pub struct Said {
 /// How a leg has ended, as far as choosing depends on it, and what it has said.
 pub fn said_by(leg: Answer) -> (LegEnd, Said) {
     let Answer { ticket, outcome } = leg;
-    let Particulars { network, stages, .. } = *ticket;
+    let Ticket { network, stages, .. } = *ticket;
     let end = match &outcome {
         Ok(score) => LegEnd::Answered(*score),
         Err(refusal) => LegEnd::of_error(refusal.code),
@@ -54,16 +54,16 @@ impl placement::Request for Asked {
 
     fn leg(&self, _: Site, deadline: Option<Instant>, now: Instant) -> Leg {
         let ticket = &self.ticket;
-        let leg = Particulars::new(ticket.caller.clone(), ReplyTo::default(), now, deadline, ticket.sequence);
+        let leg = Ticket::new(ticket.caller.clone(), ReplyTo::default(), now, deadline, ticket.sequence);
         // One leg may be under way for long after the other has brought the answer.
         let held = ticket.held.as_ref().map(Held::again);
-        (Box::new(Particulars { bytes: ticket.bytes, held, ..leg }), Ok(self.features.clone()))
+        (Box::new(Ticket { bytes: ticket.bytes, held, ..leg }), Ok(self.features.clone()))
     }
 
-    fn answer(self, said: Said, made: Made) -> Answer {
+    fn answer(self, said: Said, decision: Decision) -> Answer {
         let Said { outcome, network, stages } = said;
         let mut ticket = self.ticket;
-        (ticket.network, ticket.stages, ticket.made) = (network, stages, Some(made));
+        (ticket.network, ticket.stages, ticket.decision) = (network, stages, Some(decision));
         Answer { ticket, outcome }
     }
 }

@@ -12,7 +12,7 @@ use rand_chacha::ChaCha8Rng;
 use super::*;
 use crate::client::{ClientError, Publisher};
 use crate::deployment::duplicates::{Duplicates, Window};
-use crate::deployment::flow::{End, Particulars};
+use crate::deployment::flow::{End, Ticket};
 use crate::deployment::outbox::ReplyTo;
 use crate::deployment::{Config, NetworkControl, start_workers};
 use crate::inference::{Caller, DeviceId, Urgency};
@@ -119,7 +119,7 @@ impl Field {
         let junction = Junction::new("hybrid", chooser, rng.random_range(1..200), outbox);
         let networks = [network(&mut rng), network(&mut rng)];
         let flow = |site: Site| {
-            let workers = Pool::new(config.worker, |ticket: &Ticket| ticket.caller.device_id.as_ref());
+            let workers = Pool::new(config.worker, |ticket: &Box<Ticket>| ticket.caller.device_id.as_ref());
             let end = End::Junction(Box::new(junction.clone()), site);
             let flow = Flow::new(&networks[site as usize], 1_000, workers, end);
             start_workers(site.as_str(), &flow, vec![Box::new(Moody)]).unwrap();
@@ -134,7 +134,7 @@ impl Field {
         Self { seed, rng, junction, ledger, published, flows, networks: [at_edge, at_cloud], dispatcher }
     }
 
-    fn request(&mut self, number: u64) -> (Ticket, Result<Vec<f32>, Refusal>) {
+    fn request(&mut self, number: u64) -> (Box<Ticket>, Result<Vec<f32>, Refusal>) {
         let now = Instant::now();
         let caller = Caller {
             device_id: Some(DeviceId::new(self.rng.random_range(0..3).to_string()).unwrap()),
@@ -144,9 +144,9 @@ impl Field {
         let deadline =
             self.rng.random_ratio(1, 3).then(|| now + Duration::from_micros(self.rng.random_range(0..4_000)));
         let urgency = Urgency::ALL.get(self.rng.random_range(0..5)).copied();
-        let ticket = Particulars::new(caller, ReplyTo::default(), now, deadline, number);
+        let ticket = Ticket::new(caller, ReplyTo::default(), now, deadline, number);
         let feature = [0.1, 0.45, 0.55, 0.9, 1.0][self.rng.random_range(0..5)];
-        (Box::new(Particulars { urgency, ..ticket }), Ok(vec![feature]))
+        (Box::new(Ticket { urgency, ..ticket }), Ok(vec![feature]))
     }
 
     fn send(&mut self) {

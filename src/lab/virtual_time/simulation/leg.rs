@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::inference::{Made, Site, Urgency};
+use crate::inference::{Decision, Site, Urgency};
 use crate::lab::experiment::Due;
 use crate::lab::virtual_time::{End, Record};
 use crate::placement;
@@ -57,7 +57,7 @@ impl Asked {
 impl Leg {
     /// What is known of a request whose answer this is, and has arrived at `ended_at`
     /// but for what the way through client and broker takes.
-    pub fn record(&self, made: Option<Made>, ended_at: Duration, path: Duration) -> Record {
+    pub fn record(&self, made: Option<Decision>, ended_at: Duration, path: Duration) -> Record {
         Record {
             number: self.asked.number,
             is_copy: self.is_copy,
@@ -78,7 +78,7 @@ impl Leg {
 impl placement::Request for Asked {
     type Leg = Leg;
     type Said = Leg;
-    type Answer = (Leg, Made);
+    type Answer = (Leg, Decision);
 
     fn number(&self) -> u64 {
         self.number
@@ -97,7 +97,7 @@ impl placement::Request for Asked {
         self.at(site, deadline.map(|deadline| deadline.saturating_duration_since(self.base)))
     }
 
-    fn answer(self, said: Leg, made: Made) -> (Leg, Made) {
+    fn answer(self, said: Leg, made: Decision) -> (Leg, Decision) {
         (said, made)
     }
 }

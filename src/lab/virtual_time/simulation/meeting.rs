@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use super::leg::{Asked, Leg};
-use crate::inference::{ErrorCode, Made};
+use crate::inference::{Decision, ErrorCode};
 use crate::lab::virtual_time::{End, Hybrid};
 use crate::network::Lost;
 use crate::placement::{Chooser, Ends, LegEnd, Table};
@@ -71,7 +71,7 @@ impl Meeting {
     }
 
     /// The requests that have ended: answered, and lost without a word.
-    pub fn take_ends(&mut self) -> (Vec<(Leg, Made)>, Vec<Asked>) {
+    pub fn take_ends(&mut self) -> (Vec<(Leg, Decision)>, Vec<Asked>) {
         let Ends { answers, lost } = std::mem::take(&mut self.ends);
         (answers, lost)
     }
