@@ -9,21 +9,24 @@ mod growing_file;
 mod health;
 mod infer;
 mod inspect;
-pub mod output;
+mod output;
 mod passwd;
-pub mod progress;
+mod progress;
 mod replay;
 mod requester;
 mod serve;
 mod service;
 mod shipped;
 
+use std::process::ExitCode;
+
 use clap::{Parser, Subcommand, ValueEnum};
-use nearfar::config::ConfigError;
-use nearfar::telemetry::{COMMAND_FILTER, LogFormat, SERVICE_FILTER};
+
+use crate::config::ConfigError;
+use crate::telemetry::{self, COMMAND_FILTER, LogFormat, SERVICE_FILTER};
 
 /// Exit status for configuration that cannot be used; clap uses the same for flags.
-pub const EXIT_CONFIG: u8 = 2;
+const EXIT_CONFIG: u8 = 2;
 /// Exit status for everything else that goes wrong.
 const EXIT_FAILURE: u8 = 1;
 /// Exit status when the node died under us and a supervisor should start it again (BSD's EX_SOFTWARE).
@@ -32,25 +35,47 @@ const EXIT_NODE_DIED: u8 = 70;
 /// send them again (BSD's EX_TEMPFAIL).
 const EXIT_LEFT_BEHIND: u8 = 75;
 
+/// The `nearfar` program: reads this process's arguments, starts telemetry, runs the command, and says which
+/// status the process exits with.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let (filter, default) = (cli.log.as_deref(), cli.command.default_log());
+    let started = telemetry::start(filter, default, cli.log_format.into(), progress::log);
+    let _sends_the_last_traces = match started {
+        Ok(telemetry) => telemetry,
+        Err(error) => {
+            output::complain(&format!("nearfar: {error}"));
+            return ExitCode::from(EXIT_CONFIG);
+        }
+    };
+    match cli.command.run(filter) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::complain(&format!("nearfar: {error:#}"));
+            ExitCode::from(exit_status(&error))
+        }
+    }
+}
+
 /// An MQTT broker and an ML inference node in one binary: put a model next to your
 /// sensors, and measure what distance costs.
 #[derive(Parser)]
 #[command(version, about, max_term_width = 110)]
-pub struct Cli {
+struct Cli {
     /// What is logged to standard error, such as info, debug or nearfar=debug [default:
     /// RUST_LOG, or info for serve and broker, and warnings for the others]. The router
     /// within the broker logs only where it is named, as in debug,rumqttd=info
     #[arg(long, global = true, value_name = "FILTER")]
-    pub log: Option<String>,
+    log: Option<String>,
     /// How log lines look
     #[arg(long, global = true, value_enum, default_value_t)]
-    pub log_format: LogFormatArg,
+    log_format: LogFormatArg,
     #[command(subcommand)]
-    pub command: Command,
+    command: Command,
 }
 
 #[derive(Clone, Copy, Default, ValueEnum)]
-pub enum LogFormatArg {
+enum LogFormatArg {
     /// For people
     #[default]
     Text,
@@ -68,7 +93,7 @@ impl From<LogFormatArg> for LogFormat {
 }
 
 #[derive(Subcommand)]
-pub enum Command {
+enum Command {
     /// Start everything in this process, watch simulated bearings fail, and compare edge and cloud
     Demo(demo::Args),
     /// Answer inference requests over MQTT
@@ -99,7 +124,7 @@ pub enum Command {
 
 impl Command {
     /// What is logged when nobody says otherwise.
-    pub fn default_log(&self) -> &'static str {
+    fn default_log(&self) -> &'static str {
         match self {
             Self::Serve(_) | Self::Broker(_) => SERVICE_FILTER,
             _ => COMMAND_FILTER,
@@ -107,8 +132,8 @@ impl Command {
     }
 
     /// `log` is the flag's value, for a node in a process of its own.
-    pub fn run(self, log: Option<&str>) -> anyhow::Result<()> {
-        if let Err(error) = nearfar::broker::raise_open_files_max() {
+    fn run(self, log: Option<&str>) -> anyhow::Result<()> {
+        if let Err(error) = crate::broker::raise_open_files_max() {
             tracing::debug!(%error, "the limit of open files stays as it is");
         }
         match self {
@@ -141,7 +166,7 @@ pub struct NodeDied(pub String);
 pub struct LeftBehind(pub u64);
 
 /// The exit status that `error` calls for.
-pub fn exit_status(error: &anyhow::Error) -> u8 {
+fn exit_status(error: &anyhow::Error) -> u8 {
     if error.is::<ConfigError>() {
         EXIT_CONFIG
     } else if error.is::<NodeDied>() {

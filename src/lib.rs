@@ -34,6 +34,7 @@
 //! requests come from), [`lab`] (what experiments say), [`report`] (the same as a page and as JSON).
 
 pub mod broker;
+mod cli;
 pub mod client;
 pub mod config;
 pub mod deployment;
@@ -60,5 +61,6 @@ pub mod tls;
 pub mod wire;
 pub mod worker;
 
+pub use self::cli::main;
 pub use self::model::Detector;
 pub use self::node::Node;

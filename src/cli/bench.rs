@@ -15,13 +15,13 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use clap::ValueEnum;
-use nearfar::deployment::Topics;
 
 use self::load::{Length, Outcome, Pace, Plan, Run};
 use self::packets::Version;
 use self::report::{Report, Used};
 use self::target::{Choice, Target, Usage};
 use crate::cli::output;
+use crate::deployment::Topics;
 
 /// Inputs of the shipped detector.
 const SHIPPED_INPUTS: usize = 32;
@@ -251,7 +251,7 @@ impl TargetArgs {
     /// How many features a request needs, as far as that is known here.
     fn inputs(&self) -> anyhow::Result<usize> {
         let Some(model) = &self.model else { return Ok(SHIPPED_INPUTS) };
-        let inspected = nearfar::model::inspect(model)?.model;
+        let inspected = crate::model::inspect(model)?.model;
         Ok(inspected.map_err(anyhow::Error::msg)?.inputs)
     }
 }

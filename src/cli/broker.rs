@@ -3,12 +3,11 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use nearfar::config::{self, BrokerChoice, ConfigError, HttpSection, NodeFile, ServeConfig};
-use nearfar::node::{Node, NodeBuilder};
-
 use super::service::Service;
 use super::service::flags::BrokerFlags;
 use super::service::reload::ConfigFile;
+use crate::config::{self, BrokerChoice, ConfigError, HttpSection, NodeFile, ServeConfig};
+use crate::node::{Node, NodeBuilder};
 
 #[derive(clap::Args)]
 pub struct Args {

@@ -25,11 +25,11 @@ use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
-use nearfar::lab::comparison::{Comparison, Options};
-use nearfar::lab::metrics_file::{self, Measurement};
-use nearfar::lab::statistics::Bootstrap;
 
 use super::output;
+use crate::lab::comparison::{Comparison, Options};
+use crate::lab::metrics_file::{self, Measurement};
+use crate::lab::statistics::Bootstrap;
 
 /// Run the experiment that a scenario describes, or take existing measurements, and compare placements:
 /// means and percentiles with confidence intervals, and whether the difference means anything

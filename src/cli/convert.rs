@@ -3,9 +3,8 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use nearfar::model::{ConvertOptions, Converted, Dtype, convert};
-
 use super::output;
+use crate::model::{ConvertOptions, Converted, Dtype, convert};
 
 /// Convert a PyTorch checkpoint (.pt) to safetensors, without running anything that is in it
 #[derive(Debug, clap::Args)]

@@ -12,14 +12,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use indicatif::ProgressBar;
-use nearfar::deployment::{Config, Topics};
-use nearfar::{Node, config};
 
 use self::devices::{Fleet, Stamp};
 use self::metrics_file::MetricsFile;
 use self::summary::Summary;
 use super::requester::{Answer, Requester};
 use super::{output, progress, shipped};
+use crate::deployment::{Config, Topics};
+use crate::{Node, config};
 
 #[derive(clap::Args)]
 pub struct Args {

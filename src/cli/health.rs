@@ -6,9 +6,9 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use nearfar::http::{LIVE, PORT_DEFAULT, READY};
 
 use super::output;
+use crate::http::{LIVE, PORT_DEFAULT, READY};
 
 /// How long each step may take: to connect, to send, and each part of the answer.
 const STEP_TIME_MAX: Duration = Duration::from_secs(3);

@@ -4,14 +4,14 @@ use std::io::{self, BufRead, Write};
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
-use nearfar::inference::whole_number;
-use nearfar::model::Detector;
-use nearfar::text;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::output;
+use crate::inference::whole_number;
+use crate::model::Detector;
+use crate::text;
 
 /// The longest input line, in bytes.
 const LINE_BYTES_MAX: usize = 1 << 20;
@@ -224,12 +224,12 @@ mod tests {
 
     struct Double;
 
-    impl nearfar::model::Model for Double {
+    impl crate::model::Model for Double {
         fn inputs(&self) -> usize {
             1
         }
 
-        fn predict(&mut self, rows: &[f32], scores: &mut Vec<f32>) -> Result<(), nearfar::model::ModelError> {
+        fn predict(&mut self, rows: &[f32], scores: &mut Vec<f32>) -> Result<(), crate::model::ModelError> {
             scores.clear();
             scores.extend(rows.iter().map(|row| 2.0 * row));
             Ok(())
@@ -238,7 +238,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_is_told_of_the_input_and_what_cannot_be_written_of_the_output() {
-        let info = nearfar::model::ModelInfo::new("double", 1);
+        let info = crate::model::ModelInfo::new("double", 1);
         let mut detector = Detector::from_parts(info, Box::new(Double));
         let mut score = |out: &mut dyn Write| {
             let mut input = io::BufReader::new(Breaks(b"[0.25]\n"));

@@ -3,9 +3,8 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use nearfar::model::inspect_set;
-
 use super::output;
+use crate::model::inspect_set;
 
 /// Show a model's layers, tensors, dtypes, parameters, hash and origin, and whether it loads
 #[derive(Debug, clap::Args)]

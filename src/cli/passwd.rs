@@ -6,11 +6,11 @@ use std::os::unix::fs::{MetadataExt, fchown};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use nearfar::broker::{PASSWORD_BYTES_MAX, Users, UsersError, check_user_name};
-use nearfar::config::{self, ConfigError};
-use nearfar::text::{self, TextError};
 
 use super::output;
+use crate::broker::{PASSWORD_BYTES_MAX, Users, UsersError, check_user_name};
+use crate::config::{self, ConfigError};
+use crate::text::{self, TextError};
 
 #[derive(clap::Args)]
 pub struct Args {

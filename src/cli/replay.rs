@@ -9,15 +9,15 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use indicatif::ProgressBar;
-use nearfar::Node;
-use nearfar::deployment::{Config, Topics};
-use nearfar::features::FEATURE_NAMES;
-use nearfar::sensors::recorded::{Columns, Recording, Row};
 
 use self::alarm::{AlarmRule, Labels};
 use self::answers_file::AnswersFile;
 use super::requester::{Answer, RequestBody, Requester};
 use super::{output, progress, shipped};
+use crate::Node;
+use crate::deployment::{Config, Topics};
+use crate::features::FEATURE_NAMES;
+use crate::sensors::recorded::{Columns, Recording, Row};
 
 #[derive(clap::Args)]
 pub struct Args {

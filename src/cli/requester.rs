@@ -7,10 +7,11 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use nearfar::client::{Acknowledge, Client, Publisher, Remote, RemoteConfig, State, Subscriber};
-use nearfar::deployment::Topics;
-use nearfar::mqtt::{Message, Qos};
 use serde::{Deserialize, Serialize};
+
+use crate::client::{Acknowledge, Client, Publisher, Remote, RemoteConfig, State, Subscriber};
+use crate::deployment::Topics;
+use crate::mqtt::{Message, Qos};
 
 /// How long a broker may take to accept the connection and the subscriptions.
 const CONNECT_WAIT_MAX: Duration = Duration::from_secs(10);

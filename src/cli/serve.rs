@@ -3,15 +3,14 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use nearfar::config::{self, BrokerChoice, ConfigError, DeploymentSection};
-use nearfar::config::{HttpSection, RemoteSection, ServeConfig, ServedDeployment};
-use nearfar::ledger::{HybridStatistics, Statistics};
-use nearfar::node::{Node, NodeBuilder};
-
 use super::service::Service;
 use super::service::flags::BrokerFlags;
 use super::service::reload::ConfigFile;
 use super::{LeftBehind, output};
+use crate::config::{self, BrokerChoice, ConfigError, DeploymentSection};
+use crate::config::{HttpSection, RemoteSection, ServeConfig, ServedDeployment};
+use crate::ledger::{HybridStatistics, Statistics};
+use crate::node::{Node, NodeBuilder};
 
 #[derive(clap::Args)]
 pub struct Args {

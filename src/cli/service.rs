@@ -9,14 +9,13 @@ mod supervisor;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
-use nearfar::http;
-use nearfar::ledger::Statistics;
-use nearfar::node::{Node, NodeBuilder, Observer, Readiness};
-
 use self::reload::ConfigFile;
 use self::signals::Signal;
 use self::supervisor::{Supervisor, Words};
 use super::{NodeDied, output};
+use crate::http;
+use crate::ledger::Statistics;
+use crate::node::{Node, NodeBuilder, Observer, Readiness};
 
 /// What a service has beside its node.
 pub struct Service {
@@ -144,9 +143,8 @@ fn reload(node: &Node, file: Option<&ConfigFile>) {
 
 #[cfg(test)]
 mod tests {
-    use nearfar::{broker, deployment};
-
     use super::*;
+    use crate::{broker, deployment};
 
     #[test]
     fn a_node_that_dies_ends_the_program_with_a_status_of_its_own() {

@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use anyhow::Context;
-use nearfar::Detector;
 use tempfile::TempDir;
+
+use crate::Detector;
 
 const FILES: [(&str, &[u8]); 2] = [
     ("config.json", include_bytes!("../../models/anomaly_detector/config.json")),

@@ -1,10 +1,9 @@
 //! A broker whose in-process client sends every request back: what carrying costs without thinking.
 
-use nearfar::broker::{Broker, Config};
-use nearfar::deployment::Topics;
-use nearfar::mqtt::Message;
-
+use crate::broker::{Broker, Config};
 use crate::cli::output;
+use crate::deployment::Topics;
+use crate::mqtt::Message;
 
 /// Messages taken from the broker at once; as many as a deployment takes.
 const BATCH_MAX: usize = 512;

@@ -4,12 +4,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use nearfar::lab::experiment::with_devices;
-use nearfar::lab::scenario::{Document, Load, Scenario};
-use nearfar::text;
 
 use super::Args;
 use super::paths::Paths;
+use crate::lab::experiment::with_devices;
+use crate::lab::scenario::{Document, Load, Scenario};
+use crate::text;
 
 /// A scenario and its variations.
 pub struct Asked {

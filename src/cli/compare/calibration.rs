@@ -4,18 +4,18 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use indicatif::ProgressBar;
-use nearfar::inference::{Reason, Site};
-use nearfar::lab::experiment::requests_expected;
-use nearfar::lab::observation::{BySite, End, Observation};
-use nearfar::lab::scenario::{Placement, Scenario};
-use nearfar::lab::virtual_time::Path;
-use nearfar::placement::Policy;
 
 use super::asked::Asked;
 use super::cost::Costs;
 use super::repeat::{Preparation, Repeat};
 use super::results::Results;
 use super::{live, models, simulated};
+use crate::inference::{Reason, Site};
+use crate::lab::experiment::requests_expected;
+use crate::lab::observation::{BySite, End, Observation};
+use crate::lab::scenario::{Placement, Scenario};
+use crate::lab::virtual_time::Path;
+use crate::placement::Policy;
 
 /// How long it is measured at most. In two seconds the machine is often faster or
 /// slower than in the ten after them.

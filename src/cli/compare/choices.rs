@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use nearfar::inference::{Reason, Site};
-use nearfar::lab::observation::Choice;
+use crate::inference::{Reason, Site};
+use crate::lab::observation::Choice;
 
 /// The choices that were met. There are as many as sites and reasons, and no more: other words are not taken.
 #[derive(Default)]

@@ -6,13 +6,13 @@ use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use nearfar::Detector;
-use nearfar::lab::experiment::Inputs;
-use nearfar::lab::observation::{BySite, Cost};
-use nearfar::lab::scenario::{HybridPlacement, Placement};
-use nearfar::lab::virtual_time::{CostModel, Path};
 
 use super::models::Placed;
+use crate::Detector;
+use crate::lab::experiment::Inputs;
+use crate::lab::observation::{BySite, Cost};
+use crate::lab::scenario::{HybridPlacement, Placement};
+use crate::lab::virtual_time::{CostModel, Path};
 
 /// Something said of one site or of all.
 #[derive(Debug, Clone, PartialEq)]

@@ -4,14 +4,14 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::ensure;
-use nearfar::lab::experiment::requests_expected;
-use nearfar::lab::scenario::{Arrivals, Placement, Scenario, Sensor, Source};
-use nearfar::network::{LinkProfile, Profile};
 
 use super::asked::{Asked, settings};
 use super::models::Thresholds;
 use super::repeat::{Preparation, Repeat};
 use crate::cli::output;
+use crate::lab::experiment::requests_expected;
+use crate::lab::scenario::{Arrivals, Placement, Scenario, Sensor, Source};
+use crate::network::{LinkProfile, Profile};
 
 /// Prints the plan and every point's faults.
 ///

@@ -8,8 +8,6 @@ use std::time::Duration;
 
 use anyhow::bail;
 use indicatif::ProgressBar;
-use nearfar::lab::observation::{Clock, Cost, Point, Run};
-use nearfar::lab::virtual_time;
 
 use super::asked::{Asked, settings};
 use super::conclude::conclude;
@@ -20,6 +18,8 @@ use super::results::{Results, default_directory};
 use super::{Args, calibration, dry_run, hybrids, interrupt, live, simulated};
 use crate::cli::growing_file::write_whole;
 use crate::cli::{output, progress};
+use crate::lab::observation::{Clock, Cost, Point, Run};
+use crate::lab::virtual_time;
 
 /// Runs the scenario in `file`, or says what would be run.
 ///

@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use nearfar::deployment::{Config, Hybrid};
-use nearfar::inference::ErrorCode;
-use nearfar::lab::scenario::{HybridPlacement, Placement, Scenario};
-use nearfar::lab::virtual_time::{self, CostModel, Path, WorkerModel};
-use nearfar::placement::Policy;
-
 use super::models::Thresholds;
+use crate::deployment::{Config, Hybrid};
+use crate::inference::ErrorCode;
+use crate::lab::scenario::{HybridPlacement, Placement, Scenario};
+use crate::lab::virtual_time::{self, CostModel, Path, WorkerModel};
+use crate::placement::Policy;
 
 /// The deployment of a hybrid, of which `edge` says everything but the cloud. Its
 /// results say where they were made and why.

@@ -1,8 +1,9 @@
 //! A comparison as JSON.
 
-use nearfar::lab::comparison::{Comparison, Options};
-use nearfar::report::json::{figures, interval, proportion};
 use serde_json::{Value, json};
+
+use crate::lab::comparison::{Comparison, Options};
+use crate::report::json::{figures, interval, proportion};
 
 /// One object: how it was made, every placement, every contrast.
 pub fn comparison(comparison: &Comparison, options: &Options) -> Value {

@@ -11,9 +11,6 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, anyhow};
 use indicatif::ProgressBar;
-use nearfar::Node;
-use nearfar::deployment::{Config, Topics};
-use nearfar::lab::observation::Usage;
 
 use self::collector::{Collector, Setup};
 use self::generator::Generator;
@@ -21,7 +18,10 @@ use super::models::Placed;
 use super::repeat::{Measured, Repeat};
 use super::results::Results;
 use super::{cpu, hybrids};
+use crate::Node;
 use crate::cli::requester::Requester;
+use crate::deployment::{Config, Topics};
+use crate::lab::observation::Usage;
 
 /// From the moment when everything stands to the first moment at which a request may
 /// be due: both threads are there by then.

@@ -3,13 +3,13 @@
 use std::path::Path;
 
 use anyhow::{Context, ensure};
-use nearfar::Detector;
-use nearfar::features::{FEATURE_NAMES, FEATURES};
-use nearfar::lab::scenario::{Placement, Scenario, Source};
-use nearfar::sensors::recorded::Columns;
 
 use super::paths::Paths;
+use crate::Detector;
 use crate::cli::shipped;
+use crate::features::{FEATURE_NAMES, FEATURES};
+use crate::lab::scenario::{Placement, Scenario, Source};
+use crate::sensors::recorded::Columns;
 
 /// What answers at one placement.
 pub struct Placed {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use nearfar::text;
+use crate::text;
 
 /// How a scenario's paths are found.
 pub struct Paths {

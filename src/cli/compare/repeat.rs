@@ -6,17 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use nearfar::Detector;
-use nearfar::inference::Site;
-use nearfar::lab::experiment::{
-    Due, Fleet, Inputs, RecordedRow, Timetable, read_recording, requests_expected,
-};
-use nearfar::lab::observation::{Choice, End, Mark, OBSERVATIONS_MAX, Observation, Stages, Usage};
-use nearfar::lab::scenario::{Scenario, Sensor, Source};
-use nearfar::network::{Direction, Profile};
 
 use super::asked::Asked;
 use super::models::{self, Placed, Thresholds};
+use crate::Detector;
+use crate::inference::Site;
+use crate::lab::experiment::{Due, Fleet, Inputs, RecordedRow, Timetable, read_recording, requests_expected};
+use crate::lab::observation::{Choice, End, Mark, OBSERVATIONS_MAX, Observation, Stages, Usage};
+use crate::lab::scenario::{Scenario, Sensor, Source};
+use crate::network::{Direction, Profile};
 
 /// A repeat that can be run.
 pub struct Repeat {

@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use csv::Writer;
-use nearfar::lab::metrics_file;
-use nearfar::lab::observation::{Observation, Stages};
-use nearfar::lab::observations_file::ObservationsFile;
-use nearfar::lab::scenario::Scenario;
 
 use crate::cli::growing_file::{GrowingFile, UNFINISHED, write_whole};
+use crate::lab::metrics_file;
+use crate::lab::observation::{Observation, Stages};
+use crate::lab::observations_file::ObservationsFile;
+use crate::lab::scenario::Scenario;
 
 /// The scenario's copy. A directory that has it and observations is known as one of results.
 const SCENARIO: &str = "scenario.yaml";

@@ -2,20 +2,19 @@
 
 use std::time::Duration;
 
-use nearfar::Detector;
-use nearfar::inference::{Decision, ErrorCode, Site};
-use nearfar::lab::experiment::{Due, Inputs};
-use nearfar::lab::observation::{BySite, End, Observation, Stages, Usage};
-use nearfar::lab::virtual_time::{self, Experiment, Record, WorkerModel, simulate};
-use nearfar::network::Lost;
-
 use super::choices::Choices;
 use super::cost::Costs;
 use super::hybrids;
 use super::models::Placed;
 use super::repeat::{Measured, Outcome, Repeat};
 use super::results::{MessageType, Results};
+use crate::Detector;
 use crate::cli::requester::RequestBody;
+use crate::inference::{Decision, ErrorCode, Site};
+use crate::lab::experiment::{Due, Inputs};
+use crate::lab::observation::{BySite, End, Observation, Stages, Usage};
+use crate::lab::virtual_time::{self, Experiment, Record, WorkerModel, simulate};
+use crate::network::Lost;
 
 /// Runs `repeat`, whose clock is at `began` when it begins.
 ///

@@ -2,9 +2,9 @@
 
 use std::fmt::Write;
 
-use nearfar::lab::comparison::{Comparison, Contrast, Options, PlacementFigures};
-use nearfar::lab::statistics::{Interval, Summary, Verdict};
-use nearfar::lab::words;
+use crate::lab::comparison::{Comparison, Contrast, Options, PlacementFigures};
+use crate::lab::statistics::{Interval, Summary, Verdict};
+use crate::lab::words;
 
 /// The table, the contrasts in sentences, and how both were made.
 pub fn comparison(comparison: &Comparison, options: &Options) -> String {

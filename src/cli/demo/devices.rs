@@ -7,11 +7,11 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, anyhow};
-use nearfar::deployment::Topics;
-use nearfar::features::{Extractor, SAMPLE_RATE_HZ, WINDOW_SAMPLES};
-use nearfar::sensors::bearing::{self, Bearing, FaultProgress};
 
 use crate::cli::requester::{RequestBody, Sender};
+use crate::deployment::Topics;
+use crate::features::{Extractor, SAMPLE_RATE_HZ, WINDOW_SAMPLES};
+use crate::sensors::bearing::{self, Bearing, FaultProgress};
 
 /// What a request's id says: which window of which device it is, when it left, and whether
 /// the bearing was sound. It comes back with the answer, so nothing has to be remembered.

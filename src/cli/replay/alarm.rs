@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use nearfar::sensors::recorded::Row;
+use crate::sensors::recorded::Row;
 
 /// Finds the first row from which enough rows in a row score at or above the threshold.
 pub struct AlarmRule {

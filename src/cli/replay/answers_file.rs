@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use csv::{StringRecord, Writer};
-use nearfar::sensors::recorded::Row;
 
 use crate::cli::growing_file::GrowingFile;
 use crate::cli::requester::Answer;
+use crate::sensors::recorded::Row;
 
 /// The columns that are added.
 const COLUMNS: [&str; 6] =

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use nearfar::config::{BrokerSection, ConfigError, NodeFile};
+use crate::config::{BrokerSection, ConfigError, NodeFile};
 
 /// What flags say of the embedded broker.
 #[derive(clap::Args)]

@@ -3,9 +3,10 @@
 
 use std::path::{Path, PathBuf};
 
-use nearfar::Node;
-use nearfar::config::{self, ConfigError, NodeFile};
 use tracing::{error, info, warn};
+
+use crate::Node;
+use crate::config::{self, ConfigError, NodeFile};
 
 /// The file, and what it said when the node started: what needs a restart is named
 /// at every reload until there is one.

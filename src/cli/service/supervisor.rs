@@ -6,9 +6,10 @@
 
 use std::time::{Duration, Instant};
 
-use nearfar::node::Readiness;
 use sd_notify::NotifyState;
 use tracing::warn;
+
+use crate::node::Readiness;
 
 /// By how much a node that waits to become ready puts off the time when systemd gives it up.
 const START_EXTENSION: Duration = Duration::from_secs(30);

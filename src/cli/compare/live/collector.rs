@@ -6,18 +6,18 @@ use std::sync::mpsc::{Receiver, SyncSender, TryRecvError};
 use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
-use nearfar::Node;
-use nearfar::deployment::Topics;
-use nearfar::inference::ErrorCode;
-use nearfar::lab::observation::{End, Observation, Stages};
-use nearfar::network::DELAY_MAX;
 
 use super::generator::Sent;
 use super::{Clock, deployment_name};
+use crate::Node;
 use crate::cli::compare::choices::Choices;
 use crate::cli::compare::repeat::{Outcome, Repeat};
 use crate::cli::compare::results::{MessageType, Results};
 use crate::cli::requester::{Answer, Requester};
+use crate::deployment::Topics;
+use crate::inference::ErrorCode;
+use crate::lab::observation::{End, Observation, Stages};
+use crate::network::DELAY_MAX;
 
 /// How long the collector waits for an answer before it looks at everything else.
 const LOOK_EVERY: Duration = Duration::from_millis(20);

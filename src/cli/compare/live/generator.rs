@@ -3,12 +3,11 @@
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
-use nearfar::deployment::Topics;
-use nearfar::lab::experiment::Turns;
-
 use super::{Clock, request_id};
 use crate::cli::compare::repeat::Repeat;
 use crate::cli::requester::{RequestBody, Sender};
+use crate::deployment::Topics;
+use crate::lab::experiment::Turns;
 
 /// A request that was sent.
 pub struct Sent {
