@@ -2,21 +2,18 @@
 
 mod bench;
 mod broker;
-mod compare;
+pub mod compare;
 mod convert;
 mod demo;
-mod growing_file;
 mod health;
 mod infer;
 mod inspect;
-mod output;
+pub mod output;
 mod passwd;
-mod progress;
+pub mod progress;
 mod replay;
-mod requester;
 mod serve;
 mod service;
-mod shipped;
 
 use std::process::ExitCode;
 

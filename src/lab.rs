@@ -1,13 +1,12 @@
 //! The placement laboratory: what an experiment is, what its figures say, and how sure they are.
 
 pub mod comparison;
+pub mod cost_model;
 pub mod experiment;
 pub mod findings;
 pub mod metrics_file;
 pub mod observation;
 pub mod observations_file;
 pub mod scenario;
-pub mod statistics;
-pub mod virtual_time;
 pub mod words;
 mod yaml;

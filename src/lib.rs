@@ -33,12 +33,14 @@
 //! deployments), [`http`] (health and metrics), [`config`], [`features`] and [`sensors`] (where
 //! requests come from), [`lab`] (what experiments say), [`report`] (the same as a page and as JSON).
 
+mod alarm;
 pub mod broker;
 mod cli;
 pub mod client;
 pub mod config;
 pub mod deployment;
 pub mod features;
+mod growing_file;
 pub mod http;
 pub mod inference;
 pub mod lab;
@@ -50,14 +52,18 @@ pub mod node;
 pub mod placement;
 mod rate_limit;
 pub mod report;
+mod requester;
 pub mod sensors;
 pub mod settings;
+mod shipped;
+pub mod statistics;
 pub mod strict_toml;
 mod suggestion;
 mod sync;
 pub mod telemetry;
 pub mod text;
 pub mod tls;
+pub mod trial;
 pub mod wire;
 pub mod worker;
 

@@ -1,23 +1,10 @@
 //! `nearfar compare`: what measurements of placements say, and how sure that is; of
 //! an experiment that it runs, or of files.
 
-mod asked;
-mod calibration;
-mod choices;
-mod conclude;
-mod cost;
-mod cpu;
-mod dry_run;
-mod experiment;
-mod hybrids;
-mod interrupt;
+pub mod conclude;
+pub mod dry_run;
+pub mod interrupt;
 mod json;
-mod live;
-mod models;
-mod paths;
-mod repeat;
-mod results;
-mod simulated;
 mod table;
 
 use std::fs::File;
@@ -29,7 +16,8 @@ use anyhow::{Context, bail, ensure};
 use super::output;
 use crate::lab::comparison::{Comparison, Options};
 use crate::lab::metrics_file::{self, Measurement};
-use crate::lab::statistics::Bootstrap;
+use crate::statistics::Bootstrap;
+use crate::trial;
 
 /// Run the experiment that a scenario describes, or take existing measurements, and compare placements:
 /// means and percentiles with confidence intervals, and whether the difference means anything
@@ -38,72 +26,72 @@ use crate::lab::statistics::Bootstrap;
 pub struct Args {
     /// The experiment to run: a scenario file in YAML, described in docs/experiments.md
     #[arg(value_name = "SCENARIO", group = "measurements", conflicts_with_all = ["csv", "edge", "cloud"])]
-    scenario: Option<PathBuf>,
+    pub scenario: Option<PathBuf>,
     #[command(flatten)]
-    running: Running,
+    pub running: Running,
     /// Measurements of one or more placements, with the columns timestamp_us, device_id, placement,
     /// inference_time_ms, cloud_latency_ms and total_latency_ms; may be given several times
     #[arg(long, value_name = "FILE", group = "measurements")]
-    csv: Vec<PathBuf>,
+    pub csv: Vec<PathBuf>,
     /// The same of the placement edge alone
     #[arg(long, value_name = "FILE", group = "measurements")]
-    edge: Option<PathBuf>,
+    pub edge: Option<PathBuf>,
     /// The same of the placement cloud alone
     #[arg(long, value_name = "FILE", group = "measurements")]
-    cloud: Option<PathBuf>,
+    pub cloud: Option<PathBuf>,
     /// Total latency from which an answer is late, in milliseconds [default: the scenario's]
     #[arg(long, value_name = "MS")]
-    deadline_ms: Option<f64>,
+    pub deadline_ms: Option<f64>,
     /// Differences of at most so many milliseconds do not matter
     #[arg(long, value_name = "MS", default_value = "0")]
-    margin_ms: f64,
+    pub margin_ms: f64,
     /// How probable it is that an interval holds the true value
     #[arg(long, value_name = "P", default_value = "0.95")]
-    level: f64,
+    pub level: f64,
     /// How often samples are drawn anew for the intervals
     #[arg(long, value_name = "N", default_value = "2000", value_parser = clap::value_parser!(u32).range(100..=100_000))]
-    resamples: u32,
+    pub resamples: u32,
     /// What those draws come from: the same seed gives the same intervals [default: 0].
     /// With a scenario, what everything is drawn from, in place of its own seed
     #[arg(long, value_name = "N")]
-    seed: Option<u64>,
+    pub seed: Option<u64>,
     /// One JSON object instead of a table
     #[arg(long)]
-    json: bool,
+    pub json: bool,
 }
 
 /// How a scenario is run.
 #[derive(Debug, clap::Args)]
-struct Running {
+pub struct Running {
     /// Where the results go [default: results/NAME, with the scenario's name]
     #[arg(long, value_name = "DIR", requires = "scenario")]
-    out: Option<PathBuf>,
+    pub out: Option<PathBuf>,
     /// Write into a directory that holds other things too
     #[arg(long, requires = "scenario")]
-    force: bool,
+    pub force: bool,
     /// How often the experiment is repeated, each time with the next seed [default: the scenario's]
     #[arg(long, value_name = "R", requires = "scenario", value_parser = clap::value_parser!(u32).range(1..=1_000))]
-    repeat: Option<u32>,
+    pub repeat: Option<u32>,
     /// Say what would be run and what is wrong with it, and run nothing
     #[arg(long, requires = "scenario")]
-    dry_run: bool,
+    pub dry_run: bool,
     /// On a simulated clock: in seconds, and the same every time but for the cost of
     /// forward passes, which is measured
     #[arg(long = "virtual", requires = "scenario")]
-    is_virtual: bool,
+    pub is_virtual: bool,
     /// So many devices in all, in the shares that the scenario's sensors have
     #[arg(long, value_name = "N", requires = "is_virtual", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    devices: Option<u32>,
+    pub devices: Option<u32>,
     /// What a forward pass takes in virtual time, in microseconds, instead of measuring
     /// it: for each pass, and for each of its rows. For one placement with its name in
     /// front, and for a hybrid's cloud with NAME/cloud; may be given several times
     #[arg(long, value_name = "[SITE=]PER_BATCH_US,PER_ROW_US", requires = "is_virtual")]
-    cost: Vec<cost::CostFlag>,
+    pub cost: Vec<trial::cost::CostFlag>,
     /// What the way through client and broker takes in virtual time, in microseconds: one
     /// number, or quantiles from the least to the most. For one placement, or a hybrid's cloud,
     /// as --cost. Without it and without --cost it is measured in two seconds by the clock
     #[arg(long, value_name = "[SITE=]US[,US...]", requires = "is_virtual")]
-    path: Vec<cost::PathFlag>,
+    pub path: Vec<trial::cost::PathFlag>,
 }
 
 /// Prints the comparison.
@@ -119,7 +107,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         ensure!(value.is_finite() && value >= 0.0, "{flag}: found {value}, expected a number of at least 0");
     }
     if let Some(scenario) = &args.scenario {
-        return experiment::run(args, scenario);
+        return trial::experiment::run(args, scenario);
     }
     let options = options(args);
     let comparison = Comparison::of(&measurements(args)?, &options).context("there are no measurements")?;

@@ -16,10 +16,12 @@ use indicatif::ProgressBar;
 use self::devices::{Fleet, Stamp};
 use self::metrics_file::MetricsFile;
 use self::summary::Summary;
-use super::requester::{Answer, Requester};
-use super::{output, progress, shipped};
+use super::{output, progress};
+use crate::config;
 use crate::deployment::{Config, Topics};
-use crate::{Node, config};
+use crate::node::Node;
+use crate::requester::{Answer, Requester};
+use crate::shipped;
 
 #[derive(clap::Args)]
 pub struct Args {

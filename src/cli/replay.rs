@@ -1,6 +1,5 @@
 //! `nearfar replay`: a recorded CSV becomes requests, and the answers stand beside its rows.
 
-mod alarm;
 mod answers_file;
 
 use std::collections::BTreeMap;
@@ -10,14 +9,15 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail, ensure};
 use indicatif::ProgressBar;
 
-use self::alarm::{AlarmRule, Labels};
 use self::answers_file::AnswersFile;
-use super::requester::{Answer, RequestBody, Requester};
-use super::{output, progress, shipped};
-use crate::Node;
+use super::{output, progress};
+use crate::alarm::{AlarmRule, Labels};
 use crate::deployment::{Config, Topics};
 use crate::features::FEATURE_NAMES;
+use crate::node::Node;
+use crate::requester::{Answer, RequestBody, Requester};
 use crate::sensors::recorded::{Columns, Recording, Row};
+use crate::shipped;
 
 #[derive(clap::Args)]
 pub struct Args {

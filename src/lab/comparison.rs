@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::metrics_file::Measurement;
-use super::statistics::{Bootstrap, Difference, Proportion, Samples, Summary, deadline_misses, ks_distance};
+use crate::statistics::{Bootstrap, Difference, Proportion, Samples, Summary, deadline_misses, ks_distance};
 
 /// What is said of several placements.
 #[derive(Debug, Clone, PartialEq)]
@@ -158,8 +158,8 @@ fn pairs(first: &[&Measurement], second: &[&Measurement]) -> Vec<(f64, f64)> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::statistics::Verdict;
     use super::*;
+    use crate::statistics::Verdict;
 
     fn row(placement: &str, device: &str, timestamp_us: i64, total_ms: f64) -> Measurement {
         Measurement {

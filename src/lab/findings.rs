@@ -30,7 +30,7 @@ pub use self::placement::{
 
 use self::selection::Selection;
 use super::observation::Run;
-use super::statistics::{Bootstrap, EnergyModel};
+use crate::statistics::{Bootstrap, EnergyModel};
 
 /// How findings are made.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]

@@ -7,8 +7,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::cost_model::CostModel;
 use super::scenario::Scenario;
-use super::virtual_time::CostModel;
 use crate::inference::Site;
 
 /// The most observations of one experiment, so that they fit in memory: 3.2 GB, and

@@ -1,6 +1,6 @@
 //! Figures as people read them: rounded to what they mean, never to what they are not.
 
-use super::statistics::{Interval, Proportion};
+use crate::statistics::{Interval, Proportion};
 
 /// A number with so many significant digits, and never an exponent.
 pub fn number(value: f64, significant_digits: i32) -> String {

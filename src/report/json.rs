@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::lab::statistics::{Interval, Proportion, Summary};
+use crate::statistics::{Interval, Proportion, Summary};
 
 /// `count`, `min`, `max`, and an estimate each of `mean`, `p50` and so on.
 pub fn figures(summary: &Summary) -> Value {

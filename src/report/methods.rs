@@ -8,8 +8,8 @@ use crate::lab::findings::{
     RESAMPLES_TOGETHER_MAX,
 };
 use crate::lab::observation::{Clock, Cost};
-use crate::lab::statistics::{EnergyModel, MEAN_GROUPS_MAX};
 use crate::lab::words::{count, number, plain};
+use crate::statistics::{EnergyModel, MEAN_GROUPS_MAX};
 
 /// Command, machine, scenario.
 pub fn repeat(report: &Report<'_>) -> Markup {

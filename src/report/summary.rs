@@ -9,7 +9,7 @@ use crate::lab::findings::{
     StageFindings,
 };
 use crate::lab::observation::{Clock, Cost, Run};
-use crate::lab::statistics::{Difference, EnergyModel, MEAN_GROUPS_MAX};
+use crate::statistics::{Difference, EnergyModel, MEAN_GROUPS_MAX};
 
 /// The text, members in alphabetical order, a line at the end.
 pub fn summary(report: &Report<'_>) -> String {

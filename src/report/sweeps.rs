@@ -6,8 +6,8 @@ use super::page::breakable;
 use super::plots::{self, Curve, curves};
 use super::{KEYS_DRAWN_MAX, Report, SWEEP_ROWS_MAX, details, tables};
 use crate::lab::findings::{Findings, PlacementFindings, PointFindings};
-use crate::lab::statistics::Proportion;
 use crate::lab::words::{count, estimate, figure, percent, plain};
+use crate::statistics::Proportion;
 
 /// The section of the page; nothing without sweeps.
 pub fn sweeps(report: &Report<'_>) -> Markup {

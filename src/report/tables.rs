@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use maud::{Markup, html};
 
 use crate::lab::findings::{PlacementFindings, PointFindings};
-use crate::lab::statistics::{Difference, Interval, PERCENTILES, Proportion, Verdict};
 use crate::lab::words::{count, estimate, figure, milliseconds, number, percent, plain};
+use crate::statistics::{Difference, Interval, PERCENTILES, Proportion, Verdict};
 
 /// A table with a heading, in a container of its own that scrolls where it is narrow.
 fn table(caption: &str, head: &Markup, body: &Markup, note: &Markup) -> Markup {

@@ -24,6 +24,9 @@ use May::{AllBut, Only};
 
 const TABLE: &[Row] = &[
     row("inference", Only(&[]), &["tokio", "serde", "candle", "rumqtt", "mqtt"]),
+    row("alarm", Only(&["sensors"]), &["tokio", "serde", "candle", "rumqtt", "mqtt"]),
+    row("growing_file", Only(&[]), &["tokio", "serde", "candle", "rumqtt", "mqtt"]),
+    row("statistics", Only(&[]), &["tokio", "serde", "candle", "rumqtt", "mqtt"]),
     row("features", Only(&[]), &["tokio", "serde", "candle", "rumqtt", "mqtt"]),
     row("mqtt", Only(&[]), &["tokio", "serde", "candle", "rumqtt"]),
     row("network", Only(&[]), &["tokio", "serde", "candle", "rumqtt", "mqtt"]),
@@ -47,6 +50,7 @@ const TABLE: &[Row] = &[
     row("ledger", Only(&["inference"]), &["tokio", "serde", "candle", "rumqtt", "mqtt"]),
     row("wire", Only(&["inference"]), &["tokio", "candle", "rumqtt", "mqtt", "topic"]),
     row("model", Only(&["inference", "suggestion", "text"]), &["tokio", "rumqtt", "mqtt"]),
+    row("shipped", Only(&["model"]), &["tokio", "serde", "rumqtt", "mqtt"]),
     row("worker", Only(&["inference", "model"]), &["tokio", "serde", "candle", "rumqtt", "mqtt"]),
     row(
         "broker",
@@ -71,12 +75,17 @@ const TABLE: &[Row] = &[
         ]),
         &["rumqtt", "clap", "http"],
     ),
+    row("requester", Only(&["client", "deployment", "mqtt"]), &["tokio", "candle", "rumqtt", "clap"]),
     row(
         "http",
         Only(&["broker", "inference", "ledger", "node", "rate_limit"]),
         &["serde", "candle", "rumqtt", "mqtt", "clap"],
     ),
-    row("node", AllBut(&["cli", "config", "http", "lab", "report"]), &["clap", "candle", "rumqtt"]),
+    row(
+        "node",
+        AllBut(&["cli", "config", "http", "lab", "report", "requester", "trial"]),
+        &["clap", "candle", "rumqtt"],
+    ),
     row(
         "sensors",
         Only(&["features", "inference", "suggestion", "text"]),
@@ -110,14 +119,15 @@ const TABLE: &[Row] = &[
             "placement",
             "sensors",
             "settings",
+            "statistics",
             "strict_toml",
             "suggestion",
             "text",
-            "worker",
         ]),
         &["tokio", "serde", "candle", "rumqtt", "clap"],
     ),
-    row("report", Only(&["lab"]), &["tokio", "candle", "rumqtt", "mqtt", "clap"]),
+    row("report", Only(&["lab", "statistics"]), &["tokio", "candle", "rumqtt", "mqtt", "clap"]),
+    row("trial", AllBut(&["config", "http", "report"]), &["tokio", "candle", "rumqtt"]),
     row("cli", AllBut(&[]), &["candle", "rumqtt"]),
 ];
 

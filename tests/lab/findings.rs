@@ -8,7 +8,7 @@ use nearfar::lab::findings::{
     CDF_STEPS_MAX, Findings, Options, RESAMPLES_LEAST, RESAMPLES_TOGETHER_MAX, TIME_BINS_MAX,
 };
 use nearfar::lab::observation::{Choice, End, Observation, Point, Run, Stages, Usage};
-use nearfar::lab::statistics::{Bootstrap, EnergyModel, Proportion, RESAMPLES_DEFAULT, Verdict};
+use nearfar::statistics::{Bootstrap, EnergyModel, Proportion, RESAMPLES_DEFAULT, Verdict};
 
 use crate::support::experiments::{TWO, answered, ms, run, simulated, unanswered};
 

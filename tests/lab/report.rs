@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use nearfar::lab::findings::{Findings, Options};
 use nearfar::lab::observation::{Choice, End, Observation, Run};
-use nearfar::lab::statistics::Bootstrap;
 use nearfar::report::{FORMAT, Report};
+use nearfar::statistics::Bootstrap;
 use serde_json::Value;
 
 use crate::support::experiments::{TWO, answered, mark, ms, run, simulated, unanswered};

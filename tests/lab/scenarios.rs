@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use nearfar::lab::experiment::Fleet;
 use nearfar::lab::scenario::{Document, Placement, Scenario};
-use nearfar::lab::virtual_time::{CostModel, Experiment, Hybrid, WorkerModel, simulate};
+use nearfar::trial::virtual_time::{CostModel, Experiment, Hybrid, WorkerModel, simulate};
 
 fn examples() -> Vec<(String, Document, Scenario)> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/scenarios");

@@ -6,10 +6,10 @@ use std::time::Duration;
 use nearfar::inference::{Decision, Reason, Site};
 use nearfar::lab::experiment::{Due, Group, Pace};
 use nearfar::lab::scenario::{Arrivals, Document, Scenario};
-use nearfar::lab::virtual_time::{
+use nearfar::network::{Lost, Profile};
+use nearfar::trial::virtual_time::{
     CostModel, End, Experiment, Hybrid, Path, Record, Totals, WorkerModel, simulate,
 };
-use nearfar::network::{Lost, Profile};
 
 const MS: Duration = Duration::from_millis(1);
 const THRESHOLDS: [f32; 2] = [0.5, 0.5];

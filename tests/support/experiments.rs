@@ -6,7 +6,7 @@ use std::time::Duration;
 use nearfar::lab::experiment::Fleet;
 use nearfar::lab::observation::{BySite, Clock, Cost, End, Mark, Observation, Point, Run, Stages, Usage};
 use nearfar::lab::scenario::{Document, Scenario};
-use nearfar::lab::virtual_time::{self, CostModel, Experiment, WorkerModel, simulate};
+use nearfar::trial::virtual_time::{self, CostModel, Experiment, WorkerModel, simulate};
 
 pub fn ms(milliseconds: f64) -> Duration {
     Duration::from_secs_f64(milliseconds / 1e3)

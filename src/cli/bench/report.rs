@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::load::Outcome;
 use super::target::Usage;
-use crate::cli::growing_file::GrowingFile;
+use crate::growing_file::GrowingFile;
 
 /// Points of the percentile distribution in each half of what is left of it, as
 /// HdrHistogram's own tools print.

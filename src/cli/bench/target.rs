@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use serde::Serialize;
 
-use crate::cli::shipped;
+use crate::shipped;
 
 /// What a process has used so far, from Linux's /proc.
 #[derive(Debug, Clone, Copy, Serialize)]

@@ -5,15 +5,15 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use super::asked::settings;
 use super::{Args, options, table};
-use crate::cli::growing_file::write_whole;
 use crate::cli::output;
+use crate::growing_file::write_whole;
 use crate::lab::findings::{Counts, Findings, Options, PlacementFindings, PointFindings};
 use crate::lab::observation::{Clock, Run};
-use crate::lab::statistics::{Bootstrap, EnergyModel, Summary};
 use crate::lab::words;
 use crate::report::{POINTS_DRAWN_MAX, Report};
+use crate::statistics::{Bootstrap, EnergyModel, Summary};
+use crate::trial::plan::settings;
 
 /// Writes `report.html`, `summary.json` and the picture of the latencies into
 /// `directory`, and prints what `run` says.

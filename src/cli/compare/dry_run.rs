@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use anyhow::ensure;
 
-use super::asked::{Asked, settings};
-use super::models::Thresholds;
-use super::repeat::{Preparation, Repeat};
 use crate::cli::output;
 use crate::lab::experiment::requests_expected;
 use crate::lab::scenario::{Arrivals, Placement, Scenario, Sensor, Source};
 use crate::network::{LinkProfile, Profile};
+use crate::trial::models::Thresholds;
+use crate::trial::plan::{Asked, settings};
+use crate::trial::repeat::{Preparation, Repeat};
 
 /// Prints the plan and every point's faults.
 ///

@@ -3,8 +3,8 @@
 use std::fmt::Write;
 
 use crate::lab::comparison::{Comparison, Contrast, Options, PlacementFigures};
-use crate::lab::statistics::{Interval, Summary, Verdict};
 use crate::lab::words;
+use crate::statistics::{Interval, Summary, Verdict};
 
 /// The table, the contrasts in sentences, and how both were made.
 pub fn comparison(comparison: &Comparison, options: &Options) -> String {

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, anyhow};
 
-use crate::cli::requester::{RequestBody, Sender};
 use crate::deployment::Topics;
 use crate::features::{Extractor, SAMPLE_RATE_HZ, WINDOW_SAMPLES};
+use crate::requester::{RequestBody, Sender};
 use crate::sensors::bearing::{self, Bearing, FaultProgress};
 
 /// What a request's id says: which window of which device it is, when it left, and whether

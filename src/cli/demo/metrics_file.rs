@@ -4,8 +4,8 @@ use std::path::Path;
 
 use csv::Writer;
 
-use crate::cli::growing_file::GrowingFile;
-use crate::cli::requester::AnswerBody;
+use crate::growing_file::GrowingFile;
+use crate::requester::AnswerBody;
 
 const COLUMNS: [&str; 6] =
     ["timestamp_us", "device_id", "placement", "inference_time_ms", "cloud_latency_ms", "total_latency_ms"];

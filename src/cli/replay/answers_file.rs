@@ -4,8 +4,8 @@ use std::path::Path;
 
 use csv::{StringRecord, Writer};
 
-use crate::cli::growing_file::GrowingFile;
-use crate::cli::requester::Answer;
+use crate::growing_file::GrowingFile;
+use crate::requester::Answer;
 use crate::sensors::recorded::Row;
 
 /// The columns that are added.

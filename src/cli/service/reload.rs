@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use tracing::{error, info, warn};
 
-use crate::Node;
 use crate::config::{self, ConfigError, NodeFile};
+use crate::node::Node;
 
 /// The file, and what it said when the node started: what needs a restart is named
 /// at every reload until there is one.

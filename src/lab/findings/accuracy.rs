@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::placement::latency_ms;
 use super::selection::Chosen;
-use crate::lab::statistics::{Confusion, Proportion, Samples, detection_delay, roc_auc};
+use crate::statistics::{Confusion, Proportion, Samples, detection_delay, roc_auc};
 
 /// How right a placement's decisions are. Requests without a result decide nothing,
 /// and count in `anomalies_unanswered` alone.

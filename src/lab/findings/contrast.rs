@@ -5,7 +5,7 @@ use super::placement::{latency_ms, misses};
 use super::selection::Chosen;
 use crate::lab::comparison::difference;
 use crate::lab::observation::Observation;
-use crate::lab::statistics::{Difference, Proportion, Samples, disagreements, ks_distance};
+use crate::statistics::{Difference, Proportion, Samples, disagreements, ks_distance};
 
 /// A placement against the first. Differences are its own figures less the first's,
 /// over pairs of the same point, repeat and input.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::placement::latency_ms;
 use super::selection::Chosen;
-use crate::lab::statistics::Samples;
+use crate::statistics::Samples;
 
 /// The most steps of a distribution.
 pub const CDF_STEPS_MAX: usize = 400;

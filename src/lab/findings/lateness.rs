@@ -2,7 +2,7 @@
 
 use super::placement::milliseconds;
 use super::selection::Chosen;
-use crate::lab::statistics::Samples;
+use crate::statistics::Samples;
 
 /// The generator's own lateness.
 #[derive(Debug, Clone, Copy, PartialEq)]

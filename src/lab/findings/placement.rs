@@ -11,7 +11,7 @@ use super::curve::{self, TimeBin};
 use super::lateness::Lateness;
 use super::selection::Chosen;
 use crate::lab::observation::{Choice, End, Observation, Run};
-use crate::lab::statistics::{Proportion, Samples, Summary};
+use crate::statistics::{Proportion, Samples, Summary};
 
 /// What is said of one placement.
 #[derive(Debug, Clone, PartialEq)]

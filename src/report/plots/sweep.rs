@@ -4,10 +4,10 @@ use maud::{Markup, html};
 
 use super::figure;
 use crate::lab::findings::{Findings, PlacementFindings, PointFindings};
-use crate::lab::statistics::Interval;
 use crate::lab::words::{number, plain};
 use crate::report::drawing::{self, Frame, Key, Scale, dot, line_class, tenths};
 use crate::report::{CURVE_POINTS_MAX, PLACEMENTS_DRAWN_MAX};
+use crate::statistics::Interval;
 
 /// What a curve shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,8 +2,8 @@
 
 use super::NOTHING;
 use crate::lab::findings::{Contrast, Options, PlacementFindings, PointFindings};
-use crate::lab::statistics::{Difference, Interval, Verdict};
 use crate::lab::words::{self, estimate, milliseconds, percent, plain};
+use crate::statistics::{Difference, Interval, Verdict};
 
 /// From this share of requests without a result on, the sentence says so.
 const UNANSWERED_SAID: f64 = 0.001;

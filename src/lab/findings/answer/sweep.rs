@@ -2,8 +2,8 @@
 
 use crate::lab::findings::{Contrast, Options, PlacementFindings, PointFindings, along};
 use crate::lab::observation::Run;
-use crate::lab::statistics::{Difference, Verdict};
 use crate::lab::words::{milliseconds, number, percent, plain};
+use crate::statistics::{Difference, Verdict};
 
 /// A sentence for each key and placement. While one key is looked at, the others have their first values.
 pub fn sentences(run: &Run, points: &[PointFindings], options: &Options) -> Vec<String> {

@@ -18,10 +18,10 @@ use super::models::Placed;
 use super::repeat::{Measured, Repeat};
 use super::results::Results;
 use super::{cpu, hybrids};
-use crate::Node;
-use crate::cli::requester::Requester;
 use crate::deployment::{Config, Topics};
 use crate::lab::observation::Usage;
+use crate::node::Node;
+use crate::requester::Requester;
 
 /// From the moment when everything stands to the first moment at which a request may
 /// be due: both threads are there by then.

@@ -9,17 +9,18 @@ use std::time::Duration;
 use anyhow::bail;
 use indicatif::ProgressBar;
 
-use super::asked::{Asked, settings};
-use super::conclude::conclude;
 use super::cost::{self, Costs};
 use super::models::Placed;
+use super::plan::{Asked, settings};
 use super::repeat::{Measured, Preparation, Repeat};
 use super::results::{Results, default_directory};
-use super::{Args, calibration, dry_run, hybrids, interrupt, live, simulated};
-use crate::cli::growing_file::write_whole;
+use super::{calibration, hybrids, live, simulated};
+use crate::cli::compare::conclude::conclude;
+use crate::cli::compare::{Args, Running, dry_run, interrupt};
 use crate::cli::{output, progress};
+use crate::growing_file::write_whole;
 use crate::lab::observation::{Clock, Cost, Point, Run};
-use crate::lab::virtual_time;
+use crate::trial::virtual_time;
 
 /// Runs the scenario in `file`, or says what would be run.
 ///
@@ -114,7 +115,7 @@ impl Conductor<'_> {
             return Ok(None);
         }
         let placements = &repeat.scenario.placements;
-        let super::Running { cost: cost_flags, path: path_flags, .. } = &self.args.running;
+        let Running { cost: cost_flags, path: path_flags, .. } = &self.args.running;
         let mut passes = cost::passes(cost_flags, placements, placed, &repeat.inputs)?;
         let mut paths = cost::paths(path_flags, placements)?;
         if cost_flags.is_empty() && path_flags.is_empty() {

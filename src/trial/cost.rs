@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 
 use super::models::Placed;
-use crate::Detector;
 use crate::lab::experiment::Inputs;
 use crate::lab::observation::{BySite, Cost};
 use crate::lab::scenario::{HybridPlacement, Placement};
-use crate::lab::virtual_time::{CostModel, Path};
+use crate::model::Detector;
+use crate::trial::virtual_time::{CostModel, Path};
 
 /// Something said of one site or of all.
 #[derive(Debug, Clone, PartialEq)]

@@ -5,11 +5,11 @@ use std::path::Path;
 use anyhow::Context;
 use tempfile::TempDir;
 
-use crate::Detector;
+use crate::model::Detector;
 
 const FILES: [(&str, &[u8]); 2] = [
-    ("config.json", include_bytes!("../../models/anomaly_detector/config.json")),
-    ("model.safetensors", include_bytes!("../../models/anomaly_detector/model.safetensors")),
+    ("config.json", include_bytes!("../models/anomaly_detector/config.json")),
+    ("model.safetensors", include_bytes!("../models/anomaly_detector/model.safetensors")),
 ];
 
 /// The model at `path`, or the shipped one.

@@ -4,10 +4,10 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
 use super::{Clock, request_id};
-use crate::cli::compare::repeat::Repeat;
-use crate::cli::requester::{RequestBody, Sender};
 use crate::deployment::Topics;
 use crate::lab::experiment::Turns;
+use crate::requester::{RequestBody, Sender};
+use crate::trial::repeat::Repeat;
 
 /// A request that was sent.
 pub struct Sent {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::leg::{Leg, Waiting};
-use crate::lab::virtual_time::{End, Path, WorkerModel};
 use crate::network::{Direction, Letter, Link, Profile, Verdict};
+use crate::trial::virtual_time::{End, Path, WorkerModel};
 use crate::worker::{Bounds, Lanes, Ousted};
 
 /// A model and the network before it.

@@ -5,11 +5,11 @@ use std::path::Path;
 use anyhow::{Context, ensure};
 
 use super::paths::Paths;
-use crate::Detector;
-use crate::cli::shipped;
 use crate::features::{FEATURE_NAMES, FEATURES};
 use crate::lab::scenario::{Placement, Scenario, Source};
+use crate::model::Detector;
 use crate::sensors::recorded::Columns;
+use crate::shipped;
 
 /// What answers at one placement.
 pub struct Placed {

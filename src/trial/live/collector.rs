@@ -9,15 +9,15 @@ use indicatif::ProgressBar;
 
 use super::generator::Sent;
 use super::{Clock, deployment_name};
-use crate::Node;
-use crate::cli::compare::choices::Choices;
-use crate::cli::compare::repeat::{Outcome, Repeat};
-use crate::cli::compare::results::{MessageType, Results};
-use crate::cli::requester::{Answer, Requester};
 use crate::deployment::Topics;
 use crate::inference::ErrorCode;
 use crate::lab::observation::{End, Observation, Stages};
 use crate::network::DELAY_MAX;
+use crate::node::Node;
+use crate::requester::{Answer, Requester};
+use crate::trial::choices::Choices;
+use crate::trial::repeat::{Outcome, Repeat};
+use crate::trial::results::{MessageType, Results};
 
 /// How long the collector waits for an answer before it looks at everything else.
 const LOOK_EVERY: Duration = Duration::from_millis(20);

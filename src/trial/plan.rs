@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 
-use super::Args;
 use super::paths::Paths;
+use crate::cli::compare::Args;
 use crate::lab::experiment::with_devices;
 use crate::lab::scenario::{Document, Load, Scenario};
 use crate::text;

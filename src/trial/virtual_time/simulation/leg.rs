@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use crate::inference::{Decision, Site, Urgency};
 use crate::lab::experiment::Due;
-use crate::lab::virtual_time::{End, Record};
 use crate::placement;
+use crate::trial::virtual_time::{End, Record};
 use crate::worker::Waits;
 
 /// A request, whoever answers it.

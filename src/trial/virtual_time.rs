@@ -13,19 +13,18 @@
 //! measured but said by a [`CostModel`], which whoever shows figures from here has to state.
 //! Memory grows with devices and with what is under way, not with requests or with time.
 
-mod cost;
 mod path;
 mod simulation;
 
 use std::time::Duration;
 
-pub use self::cost::CostModel;
 pub use self::path::Path;
 pub use self::simulation::simulate;
+pub use crate::lab::cost_model::CostModel;
 
-use super::experiment::{Fleet, Group};
-use super::scenario::{Arrivals, HybridPlacement, Placement, Scenario};
 use crate::inference::Decision;
+use crate::lab::experiment::{Fleet, Group};
+use crate::lab::scenario::{Arrivals, HybridPlacement, Placement, Scenario};
 use crate::network::{Lost, Profile};
 use crate::placement;
 use crate::worker::{self, QueuePolicy};

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use csv::Writer;
 
-use crate::cli::growing_file::{GrowingFile, UNFINISHED, write_whole};
+use crate::growing_file::{GrowingFile, UNFINISHED, write_whole};
 use crate::lab::metrics_file;
 use crate::lab::observation::{Observation, Stages};
 use crate::lab::observations_file::ObservationsFile;

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 
-use super::asked::Asked;
 use super::models::{self, Placed, Thresholds};
-use crate::Detector;
+use super::plan::Asked;
 use crate::inference::Site;
 use crate::lab::experiment::{Due, Fleet, Inputs, RecordedRow, Timetable, read_recording, requests_expected};
 use crate::lab::observation::{Choice, End, Mark, OBSERVATIONS_MAX, Observation, Stages, Usage};
 use crate::lab::scenario::{Scenario, Sensor, Source};
+use crate::model::Detector;
 use crate::network::{Direction, Profile};
 
 /// A repeat that can be run.

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use indicatif::ProgressBar;
 
-use super::asked::Asked;
 use super::cost::Costs;
+use super::plan::Asked;
 use super::repeat::{Preparation, Repeat};
 use super::results::Results;
 use super::{live, models, simulated};
@@ -14,8 +14,8 @@ use crate::inference::{Reason, Site};
 use crate::lab::experiment::requests_expected;
 use crate::lab::observation::{BySite, End, Observation};
 use crate::lab::scenario::{Placement, Scenario};
-use crate::lab::virtual_time::Path;
 use crate::placement::Policy;
+use crate::trial::virtual_time::Path;
 
 /// How long it is measured at most. In two seconds the machine is often faster or
 /// slower than in the ten after them.

@@ -8,13 +8,13 @@ use super::hybrids;
 use super::models::Placed;
 use super::repeat::{Measured, Outcome, Repeat};
 use super::results::{MessageType, Results};
-use crate::Detector;
-use crate::cli::requester::RequestBody;
 use crate::inference::{Decision, ErrorCode, Site};
 use crate::lab::experiment::{Due, Inputs};
 use crate::lab::observation::{BySite, End, Observation, Stages, Usage};
-use crate::lab::virtual_time::{self, Experiment, Record, WorkerModel, simulate};
+use crate::model::Detector;
 use crate::network::Lost;
+use crate::requester::RequestBody;
+use crate::trial::virtual_time::{self, Experiment, Record, WorkerModel, simulate};
 
 /// Runs `repeat`, whose clock is at `began` when it begins.
 ///

@@ -6,8 +6,8 @@ use super::models::Thresholds;
 use crate::deployment::{Config, Hybrid};
 use crate::inference::ErrorCode;
 use crate::lab::scenario::{HybridPlacement, Placement, Scenario};
-use crate::lab::virtual_time::{self, CostModel, Path, WorkerModel};
 use crate::placement::Policy;
+use crate::trial::virtual_time::{self, CostModel, Path, WorkerModel};
 
 /// The deployment of a hybrid, of which `edge` says everything but the cloud. Its
 /// results say where they were made and why.
