@@ -1,17 +1,18 @@
-//! The client's side of the wire: sends requests to a node through its broker and
-//! pairs the answers with them.
+//! An MQTT client that asks on behalf of devices: sends requests to a node through its broker, and stamps what
+//! comes back.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
-use serde::{Deserialize, Serialize};
-
-use crate::client::{Acknowledge, Client, Publisher, Remote, RemoteConfig, State, Subscriber};
+use crate::client::{
+    Acknowledge, Client, ClientError, Publisher, Remote, RemoteConfig, RemoteError, State, Subscriber,
+};
 use crate::deployment::Topics;
 use crate::mqtt::{Message, Qos};
+use crate::wire::client::{AnswerBody, RequestBody};
 
 /// How long a broker may take to accept the connection and the subscriptions.
 const CONNECT_WAIT_MAX: Duration = Duration::from_secs(10);
@@ -35,54 +36,67 @@ pub struct Sender {
 
 /// A result or an error, as it came.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Answer {
+    /// Where it was published.
     pub topic: String,
+    /// When it arrived.
     pub received_at: Instant,
-    /// The payload's.
+    /// How many bytes its payload has.
     pub bytes: usize,
+    /// What it says; a payload that is no answer is an error without a code.
     pub body: AnswerBody,
 }
 
-/// The members of results and errors that the commands use.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
-pub struct AnswerBody {
-    pub request_id: Option<String>,
-    pub prediction: Option<f32>,
-    pub inference_time_ms: Option<f64>,
-    pub cloud_latency_ms: Option<f64>,
-    pub total_latency_ms: Option<f64>,
-    pub stages_ms: Option<StagesMs>,
-    pub placement: Option<String>,
-    pub reason: Option<String>,
-    pub code: Option<String>,
-    pub error: Option<String>,
-}
-
-/// The members of `stages_ms` that the commands use.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
-pub struct StagesMs {
-    pub queue: f64,
-}
-
-/// A request as it stands in the wire contract.
-#[derive(Debug, Serialize)]
-pub struct RequestBody<'a> {
-    pub device_id: &'a str,
-    pub timestamp_us: Option<i64>,
-    pub request_id: &'a str,
-    pub features: &'a [f32],
+/// Why requests cannot be sent, or their answers not be received.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RequesterError {
+    /// The connection cannot be set up.
+    #[error("connection: {0}")]
+    Remote(RemoteError),
+    /// The broker takes no subscription or no message.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// Nobody answers there.
+    #[error("no MQTT 5 broker answers at {host}:{port}: {reason}")]
+    Silent {
+        /// The host, as it was given.
+        host: String,
+        /// The port.
+        port: u16,
+        /// What happened last, in words.
+        reason: String,
+    },
+    /// The broker has ended the connection for good.
+    #[error("the broker at {host}:{port} is gone: {reason}")]
+    Gone {
+        /// The host, as it was given.
+        host: String,
+        /// The port.
+        port: u16,
+        /// The broker's reason, in words.
+        reason: String,
+    },
+    /// There is no thread to receive answers.
+    #[error("thread: {0}")]
+    Thread(io::Error),
+    /// The connection has ended, so that no more answers come.
+    #[error("the connection to the broker has ended")]
+    Ended,
 }
 
 impl Requester {
     /// Connects and subscribes to the answers for `device` (`+` for all) under each of `topics`.
-    pub fn connect(host: &str, port: u16, topics: &[Topics], device: &str) -> anyhow::Result<Self> {
+    ///
+    /// # Errors
+    /// When there is no broker that speaks MQTT 5, or it refuses a subscription.
+    pub fn connect(host: &str, port: u16, topics: &[Topics], device: &str) -> Result<Self, RequesterError> {
         let client_id = format!("nearfar-requester-{:08x}", rand::random::<u32>());
         let mut config = RemoteConfig::new(host, port, client_id);
         // Nobody comes back for answers that were missed.
         config.session_expiry = Duration::ZERO;
-        let client = Remote::new(config, None).context("connection")?;
+        let client = Remote::new(config, None).map_err(RequesterError::Remote)?;
         let mut filters = Vec::new();
         for topics in topics {
             filters.push(format!("{}/{device}", topics.result));
@@ -96,9 +110,11 @@ impl Requester {
             match client.state() {
                 State::Online => break,
                 State::Offline(reason) if left.is_zero() => {
-                    bail!("no MQTT 5 broker answers at {host}:{port}: {reason}")
+                    return Err(RequesterError::Silent { host: host.to_owned(), port, reason });
                 }
-                State::Gone(reason) => bail!("the broker at {host}:{port} is gone: {reason}"),
+                State::Gone(reason) => {
+                    return Err(RequesterError::Gone { host: host.to_owned(), port, reason });
+                }
                 known @ State::Offline(_) => {
                     client.wait_for_change(&known, left);
                 }
@@ -108,8 +124,12 @@ impl Requester {
         Ok(Self { client, sender: Sender { publisher: conversation.publisher }, answers })
     }
 
-    /// The same for a node in this process.
-    pub fn connect_to(address: SocketAddr, topics: &[Topics], device: &str) -> anyhow::Result<Self> {
+    /// Connects to the broker at `address`, such as that of a node in this process, as
+    /// [`connect`](Self::connect) does.
+    ///
+    /// # Errors
+    /// When there is no broker that speaks MQTT 5, or it refuses a subscription.
+    pub fn connect_to(address: SocketAddr, topics: &[Topics], device: &str) -> Result<Self, RequesterError> {
         Self::connect(&address.ip().to_string(), address.port(), topics, device)
     }
 
@@ -119,29 +139,38 @@ impl Requester {
     }
 
     /// The next answer, waiting at most `wait`; none when nothing came.
-    pub fn next(&self, wait: Duration) -> anyhow::Result<Option<Answer>> {
+    ///
+    /// # Errors
+    /// When the connection has ended.
+    pub fn next(&self, wait: Duration) -> Result<Option<Answer>, RequesterError> {
         match self.answers.recv_timeout(wait) {
             Ok(answer) => Ok(Some(answer)),
             Err(RecvTimeoutError::Timeout) => Ok(None),
-            Err(RecvTimeoutError::Disconnected) => bail!("the connection to the broker has ended"),
+            Err(RecvTimeoutError::Disconnected) => Err(RequesterError::Ended),
         }
     }
 }
 
 impl Sender {
     /// Sends one request at QoS 1. Returns how many bytes its payload has.
-    pub fn send(&self, topic: &str, request: &RequestBody<'_>) -> anyhow::Result<usize> {
-        let payload = serde_json::to_vec(request)?;
+    ///
+    /// # Errors
+    /// When the broker is gone, or takes nothing for long.
+    pub fn send(&self, topic: &str, request: &RequestBody<'_>) -> Result<usize, ClientError> {
+        let payload = request.to_json();
         let bytes = payload.len();
         self.publish(topic, payload)?;
         Ok(bytes)
     }
 
     /// Sends one message of any kind at QoS 1.
-    pub fn publish(&self, topic: &str, payload: Vec<u8>) -> anyhow::Result<()> {
+    ///
+    /// # Errors
+    /// When the broker is gone, or takes nothing for long.
+    pub fn publish(&self, topic: &str, payload: Vec<u8>) -> Result<(), ClientError> {
         let mut message = Message::new(topic.to_owned(), payload);
         message.qos = Qos::AtLeastOnce;
-        Ok(self.publisher.publish(&mut vec![message], CONNECT_WAIT_MAX)?)
+        self.publisher.publish(&mut vec![message], CONNECT_WAIT_MAX)
     }
 }
 
@@ -152,7 +181,7 @@ impl Drop for Requester {
 }
 
 /// Reads answers on a thread of their own, so that each is stamped when it arrives.
-fn collect(mut subscriber: Box<dyn Subscriber>) -> anyhow::Result<Receiver<Answer>> {
+fn collect(mut subscriber: Box<dyn Subscriber>) -> Result<Receiver<Answer>, RequesterError> {
     let (sender, answers) = sync_channel(ANSWERS_MAX);
     let receive = move || {
         let mut batch = Vec::new();
@@ -161,7 +190,7 @@ fn collect(mut subscriber: Box<dyn Subscriber>) -> anyhow::Result<Receiver<Answe
             for message in batch.drain(..) {
                 let topic = String::from_utf8_lossy(&message.topic).into_owned();
                 let bytes = message.payload.len();
-                let body = serde_json::from_slice(&message.payload).unwrap_or_else(|cause| AnswerBody {
+                let body = AnswerBody::parse(&message.payload).unwrap_or_else(|cause| AnswerBody {
                     error: Some(format!("unreadable answer: {cause}")),
                     ..AnswerBody::default()
                 });
@@ -171,6 +200,6 @@ fn collect(mut subscriber: Box<dyn Subscriber>) -> anyhow::Result<Receiver<Answe
             }
         }
     };
-    std::thread::Builder::new().name("answers".to_owned()).spawn(receive).context("thread")?;
+    std::thread::Builder::new().name("answers".to_owned()).spawn(receive).map_err(RequesterError::Thread)?;
     Ok(answers)
 }

@@ -1,9 +1,10 @@
 //! JSON to vocabulary and back: the members, sizes and shapes of requests, results and errors.
 //!
 //! The names and meanings are a contract with clients that exist; see
-//! `docs/wire.md`. Topics are not known here.
+//! `docs/wire.md`. Topics are not known here. [`client`] is the side that asks, the rest the one that answers.
 
 mod answer;
+pub mod client;
 mod diagnose;
 mod parse;
 mod plain;

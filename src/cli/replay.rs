@@ -15,9 +15,10 @@ use crate::alarm::{AlarmRule, Labels};
 use crate::deployment::{Config, Topics};
 use crate::features::FEATURE_NAMES;
 use crate::node::Node;
-use crate::requester::{Answer, RequestBody, Requester};
+use crate::requester::{Answer, Requester};
 use crate::sensors::recorded::{Columns, Recording, Row};
 use crate::shipped;
+use crate::wire::client::RequestBody;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -188,8 +189,9 @@ impl Replay<'_> {
         let request = RequestBody {
             device_id: &self.args.device,
             timestamp_us: row.timestamp_us,
-            request_id: &request_id,
+            request_id: Some(&request_id),
             features: &row.features,
+            ..RequestBody::default()
         };
         self.requester.sender().send(&self.request_topic, &request)?;
         self.waiting.insert(number, (row, None));

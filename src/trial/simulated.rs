@@ -13,8 +13,8 @@ use crate::lab::experiment::{Due, Inputs};
 use crate::lab::observation::{BySite, End, Observation, Stages, Usage};
 use crate::model::Detector;
 use crate::network::Lost;
-use crate::requester::RequestBody;
 use crate::trial::virtual_time::{self, Experiment, Record, WorkerModel, simulate};
+use crate::wire::client::RequestBody;
 
 /// Runs `repeat`, whose clock is at `began` when it begins.
 ///
@@ -147,10 +147,11 @@ fn request_bytes(repeat: &Repeat) -> anyhow::Result<usize> {
     let request = RequestBody {
         device_id: &repeat.fleet.devices[due.device as usize],
         timestamp_us: Some(TIMESTAMP_US),
-        request_id: "1000",
+        request_id: Some("1000"),
         features: repeat.inputs.features(repeat.inputs.index(due.device, due.row)),
+        ..RequestBody::default()
     };
-    Ok("p0/ml/inference/request".len() + serde_json::to_vec(&request)?.len())
+    Ok("p0/ml/inference/request".len() + request.to_json().len())
 }
 
 /// One with as many digits as those of today.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::client::StagesMs;
 use crate::inference::{Caller, Refusal, Stages};
 
 /// Which members a result carries beyond the six of the contract.
@@ -132,15 +133,6 @@ struct ResultBody<'a> {
     reason: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     stages_ms: Option<StagesMs>,
-}
-
-#[derive(Serialize)]
-struct StagesMs {
-    uplink: f64,
-    queue: f64,
-    batch: f64,
-    inference: f64,
-    downlink: f64,
 }
 
 #[derive(Serialize)]

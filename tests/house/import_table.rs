@@ -75,7 +75,7 @@ const TABLE: &[Row] = &[
         ]),
         &["rumqtt", "clap", "http"],
     ),
-    row("requester", Only(&["client", "deployment", "mqtt"]), &["tokio", "candle", "rumqtt", "clap"]),
+    row("requester", Only(&["client", "deployment", "mqtt", "wire"]), &["tokio", "candle", "rumqtt", "clap"]),
     row(
         "http",
         Only(&["broker", "inference", "ledger", "node", "rate_limit"]),

@@ -10,8 +10,9 @@ use anyhow::{Context, anyhow};
 
 use crate::deployment::Topics;
 use crate::features::{Extractor, SAMPLE_RATE_HZ, WINDOW_SAMPLES};
-use crate::requester::{RequestBody, Sender};
+use crate::requester::Sender;
 use crate::sensors::bearing::{self, Bearing, FaultProgress};
+use crate::wire::client::RequestBody;
 
 /// What a request's id says: which window of which device it is, when it left, and whether
 /// the bearing was sound. It comes back with the answer, so nothing has to be remembered.
@@ -168,8 +169,9 @@ impl Device {
         let request = RequestBody {
             device_id: &device_id(self.number),
             timestamp_us: Some(self.started_us + sent_us as i64),
-            request_id: &request_id,
+            request_id: Some(&request_id),
             features,
+            ..RequestBody::default()
         };
         for topic in &self.request_topics {
             self.sent.fetch_add(1, Ordering::AcqRel);

@@ -5,7 +5,7 @@ use std::path::Path;
 use csv::Writer;
 
 use crate::growing_file::GrowingFile;
-use crate::requester::AnswerBody;
+use crate::wire::client::AnswerBody;
 
 const COLUMNS: [&str; 6] =
     ["timestamp_us", "device_id", "placement", "inference_time_ms", "cloud_latency_ms", "total_latency_ms"];

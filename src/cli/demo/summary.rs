@@ -7,7 +7,7 @@ use hdrhistogram::Histogram;
 
 use super::PLACEMENTS;
 use super::devices::{Stamp, fails};
-use crate::requester::AnswerBody;
+use crate::wire::client::AnswerBody;
 
 /// Rows in a row at or above the threshold that make an alarm.
 const ALARM_ROWS: u32 = 3;

@@ -252,7 +252,7 @@ impl<'a> Collector<'a> {
     fn send_fence(&self, fence: &str) -> anyhow::Result<()> {
         let payload = format!("{{\"request_id\":\"{fence}\"}}");
         let topic = format!("{}/fence", self.setup.topics[0].result);
-        self.setup.requester.sender().publish(&topic, payload.into_bytes())
+        Ok(self.setup.requester.sender().publish(&topic, payload.into_bytes())?)
     }
 
     /// A fence is back.

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use super::{Clock, request_id};
 use crate::deployment::Topics;
 use crate::lab::experiment::Turns;
-use crate::requester::{RequestBody, Sender};
+use crate::requester::Sender;
 use crate::trial::repeat::Repeat;
+use crate::wire::client::RequestBody;
 
 /// A request that was sent.
 pub struct Sent {
@@ -43,8 +44,9 @@ impl Generator<'_> {
             let request = RequestBody {
                 device_id: &repeat.fleet.devices[due.device as usize],
                 timestamp_us: Some(clock.timestamp_us(due.at)),
-                request_id: &id,
+                request_id: Some(&id),
                 features: repeat.inputs.features(repeat.inputs.index(due.device, due.row)),
+                ..RequestBody::default()
             };
             for &placement in turns.next_order() {
                 let late = due_at.elapsed();
