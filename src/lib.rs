@@ -33,7 +33,7 @@
 //! deployments), [`http`] (health and metrics), [`config`], [`features`] and [`sensors`] (where
 //! requests come from), [`lab`] (what experiments say), [`report`] (the same as a page and as JSON).
 
-mod alarm;
+pub mod alarm;
 pub mod broker;
 mod cli;
 pub mod client;

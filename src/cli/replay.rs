@@ -1,6 +1,8 @@
 //! `nearfar replay`: a recorded CSV becomes requests, and the answers stand beside its rows.
 
 mod answers_file;
+mod labels;
+mod sentence;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -10,8 +12,10 @@ use anyhow::{Context, bail, ensure};
 use indicatif::ProgressBar;
 
 use self::answers_file::AnswersFile;
+use self::labels::Labels;
+use self::sentence::sentence;
 use super::{output, progress};
-use crate::alarm::{AlarmRule, Labels};
+use crate::alarm::AlarmRule;
 use crate::deployment::{Config, Topics};
 use crate::features::FEATURE_NAMES;
 use crate::node::Node;
@@ -102,6 +106,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         waiting: BTreeMap::new(),
         answers,
         alarm: AlarmRule::new(expected.threshold, args.alarm_rows),
+        last_timestamp_us: None,
         labels: Labels::new(expected.threshold),
         rows: 0,
         refused: 0,
@@ -150,6 +155,8 @@ struct Replay<'a> {
     waiting: BTreeMap<u64, (Row, Option<Answer>)>,
     answers: AnswersFile,
     alarm: AlarmRule,
+    /// The time stamp of the last row that has one and was answered with a score.
+    last_timestamp_us: Option<i64>,
     labels: Labels,
     rows: u64,
     refused: u64,
@@ -215,7 +222,8 @@ impl Replay<'_> {
             let Some(answer) = answer else { break };
             match answer.body.prediction {
                 Some(prediction) => {
-                    self.alarm.see(number, &row, prediction);
+                    self.last_timestamp_us = row.timestamp_us.or(self.last_timestamp_us);
+                    self.alarm.see(number, row.timestamp_us, prediction);
                     self.labels.see(row.label.as_deref(), prediction);
                 }
                 None => self.refused += 1,
@@ -239,7 +247,7 @@ impl Replay<'_> {
     fn report(&self, out: &std::path::Path, threshold: f32) -> anyhow::Result<()> {
         let answered = self.rows - self.refused;
         output::line(&format!("rows {}, answered {answered}, refused {}", self.rows, self.refused))?;
-        output::line(&self.alarm.sentence(self.rows))?;
+        output::line(&sentence(&self.alarm, self.rows, self.last_timestamp_us))?;
         for line in self.labels.lines() {
             output::line(&line)?;
         }

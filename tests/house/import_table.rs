@@ -24,7 +24,7 @@ use May::{AllBut, Only};
 
 const TABLE: &[Row] = &[
     row("inference", Only(&[]), &["tokio", "serde", "candle", "rumqtt", "mqtt"]),
-    row("alarm", Only(&["sensors"]), &["tokio", "serde", "candle", "rumqtt", "mqtt"]),
+    row("alarm", Only(&[]), &["tokio", "serde", "candle", "rumqtt", "mqtt"]),
     row("growing_file", Only(&[]), &["tokio", "serde", "candle", "rumqtt", "mqtt"]),
     row("statistics", Only(&[]), &["tokio", "serde", "candle", "rumqtt", "mqtt"]),
     row("features", Only(&[]), &["tokio", "serde", "candle", "rumqtt", "mqtt"]),

@@ -1,12 +1,13 @@
 //! What the demo showed: edge against cloud, and how well the detector did.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
 use super::PLACEMENTS;
 use super::devices::{Stamp, fails};
+use crate::alarm::AlarmRule;
 use crate::wire::client::AnswerBody;
 
 /// Rows in a row at or above the threshold that make an alarm.
@@ -17,10 +18,7 @@ pub struct Summary {
     placements: [Placement; 2],
     pairs: u64,
     equal: u64,
-    /// Consecutive windows at or above the threshold, by device.
-    runs: BTreeMap<u32, u32>,
-    devices: BTreeSet<u32>,
-    alarmed: BTreeSet<u32>,
+    alarms: BTreeMap<u32, AlarmRule>,
     sound_windows: u64,
     false_windows: u64,
 }
@@ -54,9 +52,7 @@ impl Summary {
             placements: [Placement::new(), Placement::new()],
             pairs: 0,
             equal: 0,
-            runs: BTreeMap::new(),
-            devices: BTreeSet::new(),
-            alarmed: BTreeSet::new(),
+            alarms: BTreeMap::new(),
             sound_windows: 0,
             false_windows: 0,
         }
@@ -78,17 +74,14 @@ impl Summary {
     pub fn pair(&mut self, stamp: &Stamp, edge: Option<f32>, cloud: Option<f32>) {
         self.pairs += 1;
         self.equal += u64::from(edge == cloud);
-        self.devices.insert(stamp.device);
-        let above = edge.is_some_and(|prediction| prediction >= self.threshold);
         if !stamp.faulty {
             self.sound_windows += 1;
-            self.false_windows += u64::from(above);
+            self.false_windows += u64::from(edge.is_some_and(|prediction| prediction >= self.threshold));
         }
-        let run = self.runs.entry(stamp.device).or_default();
-        *run = if above { *run + 1 } else { 0 };
-        if *run >= ALARM_ROWS {
-            self.alarmed.insert(stamp.device);
-        }
+        let alarm =
+            self.alarms.entry(stamp.device).or_insert_with(|| AlarmRule::new(self.threshold, ALARM_ROWS));
+        // A window without a score is none at or above the threshold.
+        alarm.see(stamp.number.into(), None, edge.unwrap_or(f32::NEG_INFINITY));
     }
 
     /// The summary, line by line.
@@ -106,13 +99,14 @@ impl Summary {
         let [edge, cloud] = &self.placements;
         lines.push(format!("cloud / edge, mean round trip: {:.1}", cloud.mean_ms() / edge.mean_ms()));
         lines.push(format!("predictions equal: {} of {}", self.equal, self.pairs));
-        let failing: BTreeSet<_> = self.devices.iter().copied().filter(|device| fails(*device)).collect();
-        let caught = failing.intersection(&self.alarmed).count();
-        let false_alarms = self.alarmed.difference(&failing).count();
+        let (failing, sound): (Vec<_>, Vec<_>) = self.alarms.iter().partition(|(device, _)| fails(**device));
+        let raised =
+            |of: &[(&u32, &AlarmRule)]| of.iter().filter(|(_, rule)| rule.raised().is_some()).count();
+        let (caught, false_alarms) = (raised(&failing), raised(&sound));
         lines.push(format!(
             "faults caught: {caught} of {}; false alarms: {false_alarms} of {} sound bearings ({} of {} sound windows above)",
             failing.len(),
-            self.devices.len() - failing.len(),
+            sound.len(),
             self.false_windows,
             self.sound_windows
         ));
