@@ -11,7 +11,7 @@ use super::tree::Tree;
 use super::{ConfigError, network};
 use crate::deployment::Hybrid;
 use crate::network::Profile;
-use crate::settings::{Fields, Setting, SettingError, network_shape, placement_config};
+use crate::settings::old::{Fields, Setting, SettingError, network_shape, placement_config};
 use crate::worker::{self, WORKERS_MAX};
 
 /// The section, as it stands.

@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::service_links::ServiceLinks;
 use super::{ConfigError, ENVIRONMENT_PREFIX, NodeFile, remote};
-use crate::settings::SettingError;
+use crate::settings::old::SettingError;
 use crate::strict_toml;
 use crate::suggestion;
 

@@ -16,7 +16,7 @@ use crate::http;
 use crate::mqtt;
 use crate::network::Profile;
 use crate::node::{Loop, NodeTopics, Reads, Writes};
-use crate::settings::SettingError;
+use crate::settings::old::SettingError;
 use crate::strict_toml::{self, TomlError};
 use crate::worker::{QueuePolicy, WORKERS_MAX};
 use crate::{wire, worker};

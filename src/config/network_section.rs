@@ -8,7 +8,7 @@ use serde::de::{Deserialize, Deserializer};
 use super::tree::Tree;
 use super::{ConfigError, LATENCY_MS_MAX};
 use crate::network::Profile;
-use crate::settings::{Setting, SettingError, network_shape};
+use crate::settings::old::{Setting, SettingError, network_shape};
 
 /// The section, as it stands.
 #[derive(Debug, Clone, PartialEq)]

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-use crate::settings::{Setting, Value};
+use crate::settings::old::{Setting, Value};
 
 /// Any value.
 pub struct Tree(pub Setting);

@@ -44,7 +44,7 @@ const TABLE: &[Row] = &[
     row(
         "settings",
         Only(&["inference", "network", "placement", "strict_toml", "suggestion"]),
-        &["tokio", "serde", "candle", "rumqtt", "mqtt"],
+        &["tokio", "candle", "rumqtt", "mqtt"],
     ),
     row("telemetry", Only(&[]), &["tokio", "candle", "mqtt"]),
     row("ledger", Only(&["inference"]), &["tokio", "serde", "candle", "rumqtt", "mqtt"]),

@@ -2,7 +2,7 @@
 
 use super::{Remark, Scenario, Sweep, own, replaced};
 use crate::lab::yaml;
-use crate::settings::{Fields, Setting, SettingError, Value};
+use crate::settings::old::{Fields, Setting, SettingError, Value};
 
 /// The most points of a sweep, all combinations counted.
 pub const SWEEP_POINTS_MAX: usize = 1_000;

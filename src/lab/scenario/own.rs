@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::document::remark;
 use super::{Arrivals, HybridPlacement, Load, Placement, Remark, Scenario, Sensor, Source, Sweep};
 use crate::network::{Preset, Profile, Shape};
-use crate::settings::{Fields, Setting, SettingError, Value, network_shape, placement_config};
+use crate::settings::old::{Fields, Setting, SettingError, Value, network_shape, placement_config};
 
 /// The longest experiment: a week.
 const DURATION_S_MAX: f64 = 604_800.0;

@@ -14,7 +14,7 @@ use super::own::within;
 use super::{HybridPlacement, Placement, Remark, Scenario, Sensor, Source};
 use crate::network::{Delay, LinkProfile, Loss, Profile, Shape};
 use crate::placement::{self, Policy, Probing};
-use crate::settings::{Fields, Setting, SettingError};
+use crate::settings::old::{Fields, Setting, SettingError};
 
 /// One way between two nodes.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -171,7 +171,7 @@ fn within(fields: &Fields<'_>, key: &str, value: f64, least: f64, most: f64) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::Setting;
+    use crate::settings::old::Setting;
 
     fn setting(line: usize, value: Value) -> Setting {
         Setting { line, value }

@@ -1,0 +1,135 @@
+//! Settings as a tree, in which every value knows where it came from.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+/// A value, and where it came from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Setting {
+    /// Where it came from.
+    pub origin: Origin,
+    /// What stands there.
+    pub value: Value,
+}
+
+/// What a setting may be.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    /// Nothing, which counts as absent.
+    Nothing,
+    /// True or false.
+    Flag(bool),
+    /// A whole number.
+    Whole(i128),
+    /// Another number.
+    Number(f64),
+    /// Text.
+    Text(String),
+    /// Values in order.
+    List(Vec<Setting>),
+    /// Values by name, in the order in which they were written; no name comes twice.
+    Table(Vec<(String, Setting)>),
+}
+
+/// Where a value came from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Origin {
+    /// From nobody who wrote: a default, or something that a program has made.
+    #[default]
+    Code,
+    /// A text.
+    Line {
+        /// The file's name, for errors; none where the text is no file.
+        file: Option<Arc<str>>,
+        /// Line, from 1.
+        line: usize,
+    },
+    /// An environment variable.
+    Variable(Arc<str>),
+    /// A flag on the command line, such as `--listen`.
+    Flag(&'static str),
+}
+
+impl Setting {
+    /// A value that nobody wrote.
+    pub fn of(value: Value) -> Self {
+        Self { origin: Origin::Code, value }
+    }
+
+    /// What stands at `key` of a table.
+    pub fn get(&self, key: &str) -> Option<&Self> {
+        let Value::Table(entries) = &self.value else { return None };
+        entries.iter().find(|(name, _)| name == key).map(|(_, setting)| setting)
+    }
+
+    /// What it is, for an error that says what was found.
+    pub fn describe(&self) -> String {
+        match &self.value {
+            Value::Nothing => "nothing".to_owned(),
+            Value::Flag(flag) => flag.to_string(),
+            Value::Whole(whole) => whole.to_string(),
+            Value::Number(number) => number.to_string(),
+            Value::Text(text) => format!("{text:?}"),
+            Value::List(_) => "a list".to_owned(),
+            Value::Table(_) => A_TABLE.to_owned(),
+        }
+    }
+}
+
+/// How a table is described.
+pub(super) const A_TABLE: &str = "a table";
+
+impl Origin {
+    /// The line, from 1, of what stands in a text.
+    pub fn line(&self) -> Option<usize> {
+        match self {
+            Self::Line { line, .. } => Some(*line),
+            _ => None,
+        }
+    }
+
+    /// Whether all that can be written there is text, which is a number or true where one is asked for.
+    pub(super) fn is_text_alone(&self) -> bool {
+        matches!(self, Self::Variable(_) | Self::Flag(_))
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Code => Ok(()),
+            Self::Line { file: Some(file), line } => write!(f, "{file}, line {line}"),
+            Self::Line { file: None, line } => write!(f, "line {line}"),
+            Self::Variable(name) => write!(f, "environment, {name}"),
+            Self::Flag(flag) => f.write_str(flag),
+        }
+    }
+}
+
+/// The entries of a table while it is read: no name may come twice.
+#[derive(Default)]
+pub(super) struct Entries {
+    entries: Vec<(String, Setting)>,
+    lines: HashMap<String, usize>,
+}
+
+impl Entries {
+    /// Adds a value, which stands on `line`.
+    ///
+    /// # Errors
+    /// The line on which the name is there already.
+    pub fn add(&mut self, name: String, line: usize, setting: Setting) -> Result<(), usize> {
+        match self.lines.insert(name.clone(), line) {
+            Some(first) => Err(first),
+            None => {
+                self.entries.push((name, setting));
+                Ok(())
+            }
+        }
+    }
+
+    pub fn into_value(self) -> Value {
+        Value::Table(self.entries)
+    }
+}
