@@ -65,7 +65,9 @@ mod tests {
         assert_eq!(said(table.required("model", model)), slip);
         let absent = table.find_flag("absent").unwrap();
         assert_eq!(said(table.required("absent", absent)), "f, line 1, key `absent`: is missing");
-        (table.find("list"), table.find("inner"), table.find("rate"));
+        for key in ["list", "inner", "rate"] {
+            table.find(key);
+        }
         let slip = "f, line 2, key `mdoel`: unknown key, expected one of model, absent, list, inner, rate; did you mean `model`?";
         assert_eq!(said(table.finish()), slip);
         let table = Table::of(&tree, "").unwrap();

@@ -15,7 +15,7 @@ pub struct SettingError {
     /// What is wrong.
     pub problem: Problem,
     /// The name that was probably meant.
-    pub suggestion: Option<String>,
+    pub suggestion: Option<Box<str>>,
 }
 
 /// What is wrong with a setting.
@@ -56,7 +56,7 @@ impl SettingError {
 
     /// The same error with the one of `known` that `name` was probably meant to be.
     pub fn suggesting<'a>(self, name: &str, known: impl IntoIterator<Item = &'a str>) -> Self {
-        Self { suggestion: suggestion::meant(name, known).map(str::to_owned), ..self }
+        Self { suggestion: suggestion::meant(name, known).map(Box::from), ..self }
     }
 
     /// The line, from 1, of what stands in a text.
