@@ -12,30 +12,29 @@
 
 mod checkpoint;
 mod config;
-mod conv;
 mod convert;
-mod dense;
 mod detector;
 mod error;
 mod foreign;
 mod inferred;
 mod inspect;
+mod kernel;
+mod layers;
 mod load;
-mod lstm;
-mod network;
+mod neural;
 mod normalise;
-mod operation;
-mod product;
 mod safetensors_file;
-mod sequence;
+mod shape;
 mod tensors;
 
 pub use self::checkpoint::{CheckpointError, Limits};
-pub use self::config::{Activation, ConfigError, Layer, Layout, Order, Output, Returns};
+pub use self::config::{ConfigError, Output};
 pub use self::convert::{ConvertError, ConvertOptions, Converted, convert};
 pub use self::detector::{Detector, Feature, ModelInfo};
 pub use self::error::LoadError;
 pub use self::inspect::{Inspection, inspect, inspect_set};
+pub use self::layers::{Activation, Layer, Returns};
+pub use self::shape::{Layout, Order};
 pub use self::tensors::{Dtype, TensorInfo};
 
 /// A model that one thread owns and calls.

@@ -3,24 +3,19 @@
 //! The text is parsed strictly (an unknown key is an error with a suggestion), then
 //! checked as a whole; every error names the file, the line and the key.
 
-mod layers;
 mod locate;
-mod schema;
-mod shape;
+pub mod schema;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-pub(super) use self::layers::expected_tensors;
-pub use self::layers::{Activation, Layer, Returns};
-pub use self::shape::{Layout, Order};
-pub(super) use self::shape::{Shape, shape_after, windows};
-
 use self::locate::line_of;
 use super::detector::Feature;
+use super::layers::{self, Layer};
 use super::normalise::Normalisation;
+use super::shape::{Layout, Shape};
 
 /// The name of the file that describes a model, in the model's directory.
 pub(super) const CONFIG_FILE: &str = "config.json";
@@ -65,7 +60,7 @@ impl fmt::Display for Output {
 /// The word for an [`Output`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum OutputKind {
+pub(super) enum OutputKind {
     Probability,
     Logit,
     Reconstruction,
@@ -144,7 +139,7 @@ pub(super) struct Place<'a> {
 }
 
 impl Place<'_> {
-    fn error(&self, key: impl Into<String>, problem: impl Into<String>) -> ConfigError {
+    pub fn error(&self, key: impl Into<String>, problem: impl Into<String>) -> ConfigError {
         let key = key.into();
         let line = line_of(self.text, &key);
         ConfigError { file: self.file.to_owned(), line, key, problem: problem.into() }

@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::config::{Layer, Layout, Output};
+use super::config::Output;
+use super::layers::Layer;
+use super::shape::Layout;
 use super::{LoadError, Model, ModelError, load};
 
 /// The threshold of a model that states none.

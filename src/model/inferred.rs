@@ -8,7 +8,8 @@ use std::collections::HashMap;
 use std::iter::Peekable;
 use std::str::Chars;
 
-use super::config::{Activation, INPUTS_MAX, LAYERS_MAX, Layer};
+use super::config::{INPUTS_MAX, LAYERS_MAX};
+use super::layers::{Activation, Layer};
 use super::tensors::{Shape, TensorInfo};
 
 /// A dense layer found by name.

@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use super::config::{CONFIG_BYTES_MAX, CONFIG_FILE, Config, Golden, Layer, Output, expected_tensors};
+use super::config::{CONFIG_BYTES_MAX, CONFIG_FILE, Config, Golden, Output};
 use super::detector::{Detector, LABELS_DEFAULT, ModelInfo, THRESHOLD_DEFAULT};
-use super::network::{Description, Network, Values};
+use super::layers::{Layer, expected_tensors};
+use super::neural::{Description, Network, Values};
 use super::tensors::{RawTensor, Shape};
 use super::{LoadError, Model, checkpoint, foreign, inferred, safetensors_file};
 use crate::text;

@@ -4,14 +4,14 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::layers::Returns;
-use super::shape::Order;
 use super::{ConfigError, OutputKind};
+use crate::model::layers::Returns;
+use crate::model::shape::Order;
 use crate::suggestion;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Document {
+pub struct Document {
     pub format: u32,
     pub name: String,
     pub version: Option<String>,
@@ -40,21 +40,21 @@ fn default_labels() -> [String; 2] {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Weights {
+pub struct Weights {
     pub file: String,
     pub sha256: String,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Feature {
+pub struct Feature {
     pub name: String,
     pub unit: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Layout {
+pub struct Layout {
     pub order: Order,
     pub channels: usize,
     pub samples: usize,
@@ -62,14 +62,14 @@ pub(super) struct Layout {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Reconstruction {
+pub struct Reconstruction {
     pub midpoint: f64,
     pub scale: f64,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Normalisation {
+pub struct Normalisation {
     pub log: Option<Log>,
     pub mean: Option<Vec<f64>>,
     pub std: Option<Vec<f64>>,
@@ -78,7 +78,7 @@ pub(super) struct Normalisation {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Log {
+pub struct Log {
     #[serde(default)]
     pub abs: bool,
     #[serde(default)]
@@ -87,7 +87,7 @@ pub(super) struct Log {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Golden {
+pub struct Golden {
     pub input: Vec<f64>,
     pub output: f64,
     pub tolerance: Option<f64>,
@@ -96,7 +96,7 @@ pub(super) struct Golden {
 /// One layer: the union of every type's members, so that a mistake is found on its own line.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct LayerEntry {
+pub struct LayerEntry {
     #[serde(rename = "type")]
     pub kind: String,
     pub name: Option<String>,
@@ -119,7 +119,7 @@ pub(super) struct LayerEntry {
 }
 
 /// Parses the text; a mistake is reported with its line, its key, and the nearest known key.
-pub(super) fn parse(text: &str, file: &Path) -> Result<Document, ConfigError> {
+pub fn parse(text: &str, file: &Path) -> Result<Document, ConfigError> {
     let mut json = serde_json::Deserializer::from_str(text);
     let parsed = serde_path_to_error::deserialize(&mut json);
     let error = match parsed {

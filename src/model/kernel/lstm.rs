@@ -10,7 +10,7 @@
 
 use pulp::{Arch, Simd, WithSimd};
 
-use super::config::Returns;
+use super::super::layers::Returns;
 use super::operation::RowsLayer;
 use super::product::{Product, Rows, Start, lanes};
 
@@ -18,7 +18,7 @@ use super::product::{Product, Rows, Start, lanes};
 const GATE_MAX: f32 = 20.0;
 
 /// An LSTM over sequences `(samples, inputs)`.
-pub(super) struct Lstm {
+pub struct Lstm {
     arch: Arch,
     feed: Feed,
     inputs: usize,
@@ -38,7 +38,7 @@ enum Feed {
 }
 
 /// What PyTorch saves: gates in the order input, forget, cell, output.
-pub(super) struct LstmWeights {
+pub struct LstmWeights {
     /// `(4 hidden, inputs)`.
     pub input: Vec<f32>,
     /// `(4 hidden, hidden)`.

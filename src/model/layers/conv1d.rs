@@ -3,12 +3,12 @@
 //! With the channels of a sample side by side, the windows of a sequence are overlapping pieces of
 //! memory, so that nothing is copied before the product, unless zeros must be put around the sequence.
 
-use super::config::windows;
-use super::operation::RowsLayer;
-use super::product::{Product, Rows, Start};
+use super::super::kernel::operation::RowsLayer;
+use super::super::kernel::product::{Product, Rows, Start};
+use super::super::shape::windows;
 
 /// A one-dimensional convolution of sequences `(samples, inputs)` into `(windows, outputs)`.
-pub(super) struct Conv1d {
+pub struct Conv1d {
     product: Product,
     window: Window,
     inputs: usize,
@@ -17,7 +17,7 @@ pub(super) struct Conv1d {
 
 /// How a window goes over a sequence, in samples.
 #[derive(Clone, Copy)]
-pub(super) struct Window {
+pub struct Window {
     pub samples: usize,
     pub kernel: usize,
     pub stride: usize,

@@ -10,13 +10,15 @@ use std::sync::Arc;
 use candle_core::{Device, Storage, Tensor};
 use pulp::Arch;
 
-use super::config::{Activation, Layer, Layout, Order, Output, Shape, shape_after};
-use super::conv::{Conv1d, Window};
-use super::dense::{Affine, BatchNorm, Linear, activate};
-use super::lstm::{Lstm, LstmWeights};
+use super::config::Output;
+use super::kernel::lstm::{Lstm, LstmWeights};
+use super::kernel::operation::Operation;
+use super::layers::conv1d::{Conv1d, Window};
+use super::layers::linear::{Affine, BatchNorm, Linear, activate};
+use super::layers::max_pool1d::{GlobalAveragePool, MaxPool1d, Repeat, Transpose};
+use super::layers::{Activation, Layer};
 use super::normalise::Normalisation;
-use super::operation::Operation;
-use super::sequence::{GlobalAveragePool, MaxPool1d, Repeat, Transpose};
+use super::shape::{Layout, Order, Shape, shape_after};
 use super::{Model, ModelError};
 
 /// The numbers between two layers that a block of rows may have: 256 KiB, a part of the second-level cache.
@@ -28,7 +30,7 @@ const PROMPT_PRODUCTS_MAX: usize = 1 << 14;
 
 /// A network ready to be called. Clones share their weights.
 #[derive(Clone)]
-pub(super) struct Network {
+pub struct Network {
     inputs: usize,
     normalisation: Option<Normalisation>,
     /// From the order in which features come to the one that layers work in, where these differ.
@@ -54,10 +56,10 @@ enum Step {
 }
 
 /// Finite f32 values of every tensor that the layers need, by name, with the lengths that the layers state.
-pub(super) type Values = HashMap<String, Vec<f32>>;
+pub type Values = HashMap<String, Vec<f32>>;
 
 /// What a network is built from, as `config.json` says it and [`super::load`] has checked it.
-pub(super) struct Description<'a> {
+pub struct Description<'a> {
     pub inputs: usize,
     pub layout: Option<Layout>,
     pub normalisation: Option<Normalisation>,

@@ -7,7 +7,7 @@
 use candle_core::{CpuStorage, CustomOp1, Layout, Shape};
 
 /// A layer that scores each row alone.
-pub(super) trait RowsLayer: Send + Sync {
+pub trait RowsLayer: Send + Sync {
     /// The name, for errors of candle's.
     const NAME: &'static str;
 
@@ -23,7 +23,7 @@ pub(super) trait RowsLayer: Send + Sync {
 
 /// A layer as a candle operation.
 #[derive(Clone, Copy)]
-pub(super) struct Operation<L>(pub L);
+pub struct Operation<L>(pub L);
 
 impl<L: RowsLayer> CustomOp1 for Operation<L> {
     fn name(&self) -> &'static str {

@@ -1,12 +1,16 @@
 //! The layers of a network: what each needs from the weights, and whether they fit together.
 
+pub mod conv1d;
+pub mod linear;
+pub mod max_pool1d;
+
 use std::fmt;
 
 use serde::Deserialize;
 
-use super::schema::LayerEntry;
+use super::config::schema::LayerEntry;
+use super::config::{ConfigError, LAYERS_MAX, Output, Place};
 use super::shape::{Shape, shape_after};
-use super::{ConfigError, LAYERS_MAX, Output, Place};
 use crate::suggestion;
 
 /// The `eps` of PyTorch's batch norm, used when a layer does not state one.
@@ -197,7 +201,7 @@ impl fmt::Display for Activation {
 
 /// A tensor that a layer needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::model) struct Expected {
+pub struct Expected {
     /// Its name.
     pub name: String,
     /// Its shape.
@@ -207,7 +211,7 @@ pub(in crate::model) struct Expected {
 }
 
 /// The tensors that `layers` need, in order.
-pub(in crate::model) fn expected_tensors(layers: &[Layer]) -> Vec<Expected> {
+pub fn expected_tensors(layers: &[Layer]) -> Vec<Expected> {
     let mut all = Vec::new();
     let mut expect = |name: String, shape: Vec<usize>, required| all.push(Expected { name, shape, required });
     for layer in layers {
@@ -251,7 +255,7 @@ pub(in crate::model) fn expected_tensors(layers: &[Layer]) -> Vec<Expected> {
 }
 
 /// Checks each layer, and that each takes what the one before it gives, from `input` to what `output` needs.
-pub(super) fn check(
+pub fn check(
     entries: &[LayerEntry],
     input: Shape,
     output: Output,

@@ -2,12 +2,12 @@
 
 use pulp::{Arch, Simd, WithSimd};
 
-use super::conv::Window;
-use super::operation::RowsLayer;
+use super::super::kernel::operation::RowsLayer;
+use super::conv1d::Window;
 
 /// From all samples of the first channel first to all channels of the first sample first, or back.
 #[derive(Clone, Copy)]
-pub(super) struct Transpose {
+pub struct Transpose {
     /// What runs slower before: channels on the way in.
     pub outer: usize,
     /// What runs faster before.
@@ -38,7 +38,7 @@ impl RowsLayer for Transpose {
 }
 
 /// The largest number of each channel in each window; NaN when one is in it, as PyTorch has it.
-pub(super) struct MaxPool1d {
+pub struct MaxPool1d {
     pub arch: Arch,
     pub window: Window,
     pub channels: usize,
@@ -110,7 +110,7 @@ fn pool<S: Simd>(simd: S, window: &[f32], largest: &mut [f32]) {
 }
 
 /// The mean of each channel over all samples.
-pub(super) struct GlobalAveragePool {
+pub struct GlobalAveragePool {
     pub arch: Arch,
     pub channels: usize,
     pub samples: usize,
@@ -149,7 +149,7 @@ impl WithSimd for Pooling<'_, GlobalAveragePool> {
 }
 
 /// The same features at each of `samples` samples.
-pub(super) struct Repeat {
+pub struct Repeat {
     pub features: usize,
     pub samples: usize,
 }

@@ -5,12 +5,12 @@
 use candle_core::cpu_backend::unary_map;
 use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor};
 
-use super::config::Activation;
-use super::operation::RowsLayer;
-use super::product::{Product, Rows, Start};
+use super::super::kernel::operation::RowsLayer;
+use super::super::kernel::product::{Product, Rows, Start};
+use super::Activation;
 
 /// `x * weight + bias` at each of `samples` samples.
-pub(super) struct Linear {
+pub struct Linear {
     product: Product,
     samples: usize,
     rectify: bool,
@@ -41,14 +41,14 @@ impl RowsLayer for Linear {
 }
 
 /// `x * scale + shift`: what batch norm is once its statistics stand still.
-pub(super) struct Affine {
+pub struct Affine {
     scale: Vec<f32>,
     shift: Vec<f32>,
     samples: usize,
 }
 
 /// The statistics and the trained part of a batch norm, a number for each feature.
-pub(super) struct BatchNorm {
+pub struct BatchNorm {
     pub gamma: Vec<f32>,
     pub beta: Vec<f32>,
     pub mean: Vec<f32>,
@@ -92,7 +92,7 @@ impl RowsLayer for Affine {
 }
 
 /// Applies an elementwise function.
-pub(super) fn activate(x: &Tensor, activation: Activation) -> candle_core::Result<Tensor> {
+pub fn activate(x: &Tensor, activation: Activation) -> candle_core::Result<Tensor> {
     match activation {
         Activation::Relu => x.apply_op1_no_bwd(&Rectifier { negative_slope: 0.0 }),
         Activation::LeakyRelu { negative_slope } => {

@@ -11,7 +11,7 @@ use std::ops::Range;
 use pulp::{Arch, Simd, WithSimd};
 
 /// The weights of a product, in panels of as many outputs as a vector has lanes.
-pub(super) struct Product {
+pub struct Product {
     arch: Arch,
     depth: usize,
     outputs: usize,
@@ -23,7 +23,7 @@ pub(super) struct Product {
 
 /// Where the rows to multiply lie. Rows may overlap, as the windows of a convolution do.
 #[derive(Clone, Copy)]
-pub(super) struct Rows<'a> {
+pub struct Rows<'a> {
     pub values: &'a [f32],
     /// From the start of one row to that of the next.
     pub stride: usize,
@@ -39,7 +39,7 @@ impl<'a> Rows<'a> {
 
 /// What the products are added to.
 #[derive(Clone, Copy)]
-pub(super) enum Start<'a> {
+pub enum Start<'a> {
     /// The bias.
     Bias,
     /// Rows like the output's.
@@ -47,7 +47,7 @@ pub(super) enum Start<'a> {
 }
 
 /// Lanes of the processor's widest vector of f32.
-pub(super) fn lanes(arch: Arch) -> usize {
+pub fn lanes(arch: Arch) -> usize {
     struct Lanes;
     impl WithSimd for Lanes {
         type Output = usize;

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Deserialize;
 
-use super::{Layer, Returns};
+use super::layers::{Layer, Returns};
 
 /// In which order a row's features form a sequence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -40,7 +40,7 @@ impl fmt::Display for Layout {
 
 /// What one row is between two layers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::model) enum Shape {
+pub enum Shape {
     /// Features without an order in time.
     Flat(usize),
     /// `samples` points in time, each of `channels` numbers.
@@ -92,7 +92,7 @@ impl fmt::Display for Shape {
 
 /// What `layer` makes of `shape`; absent where it cannot take it: a layer for sequences met a row
 /// without an order in time, or the other way round, or a window is longer than the sequence.
-pub(in crate::model) fn shape_after(layer: &Layer, shape: Shape) -> Option<Shape> {
+pub fn shape_after(layer: &Layer, shape: Shape) -> Option<Shape> {
     use Shape::{Flat, Sequence};
     Some(match (layer, shape) {
         (Layer::Linear { outputs, .. }, shape) => shape.with_width(*outputs),
@@ -114,12 +114,7 @@ pub(in crate::model) fn shape_after(layer: &Layer, shape: Shape) -> Option<Shape
 
 /// How many windows of `kernel` samples there are, `stride` apart, in `samples` with
 /// `padding` more on either side.
-pub(in crate::model) fn windows(
-    samples: usize,
-    kernel: usize,
-    stride: usize,
-    padding: usize,
-) -> Option<usize> {
+pub fn windows(samples: usize, kernel: usize, stride: usize, padding: usize) -> Option<usize> {
     let room = samples.checked_add(padding.checked_mul(2)?)?.checked_sub(kernel)?;
     room.checked_div(stride)?.checked_add(1)
 }
