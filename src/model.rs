@@ -19,7 +19,7 @@ mod foreign;
 mod inferred;
 mod inspect;
 mod kernel;
-mod layers;
+pub mod layers;
 mod load;
 mod neural;
 mod normalise;

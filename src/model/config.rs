@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use self::locate::line_of;
 use super::detector::Feature;
-use super::layers::{self, Layer};
+use super::layers::{self, Activation, Layer};
 use super::normalise::Normalisation;
 use super::shape::{Layout, Shape};
 
@@ -23,8 +23,6 @@ pub(super) const CONFIG_FILE: &str = "config.json";
 pub(super) const CONFIG_BYTES_MAX: u64 = 4 << 20;
 /// The most features that a model may take.
 pub(super) const INPUTS_MAX: usize = 65_536;
-/// The most layers that a model may have.
-pub(super) const LAYERS_MAX: usize = 1_024;
 /// The difference to the golden output that is forgiven when `golden.tolerance` is absent.
 const GOLDEN_TOLERANCE_DEFAULT: f64 = 1e-6;
 
@@ -133,7 +131,7 @@ impl Config {
 }
 
 /// Where a mistake is: turns a key into an error with its line.
-pub(super) struct Place<'a> {
+pub struct Place<'a> {
     text: &'a str,
     file: &'a Path,
 }
@@ -168,7 +166,9 @@ fn check(raw: schema::Document, place: &Place<'_>) -> Result<Config, ConfigError
         None => None,
     };
     let output = check_output(&raw, place)?;
-    let layers = layers::check(&raw.layers, Shape::of_input(raw.inputs, layout), output, place)?;
+    let input = Shape::of_input(raw.inputs, layout);
+    let (layers, last) = layers::read(&raw.layers, input, place)?;
+    check_last(&layers, last, input, output, place)?;
     let threshold = check_threshold(raw.threshold, place)?;
     let golden = match &raw.golden {
         Some(golden) => Some(check_golden(golden, raw.inputs, place)?),
@@ -290,6 +290,30 @@ fn check_output(raw: &schema::Document, place: &Place<'_>) -> Result<Output, Con
             Err(place.error("reconstruction", "only an output \"reconstruction\" has a use for it"))
         }
     }
+}
+
+/// Checks that the last layer gives what `output` needs.
+fn check_last(
+    layers: &[Layer],
+    last: Shape,
+    input: Shape,
+    output: Output,
+    place: &Place<'_>,
+) -> Result<(), ConfigError> {
+    let expected = match output {
+        Output::Probability | Output::Logit => Shape::Flat(1),
+        Output::Reconstruction { .. } => input,
+    };
+    if last != expected {
+        let problem = format!("expected the last layer to give {expected}, it gives {last}");
+        return Err(place.error("layers", problem));
+    }
+    if output == Output::Logit && layers.last() == Some(&Layer::Activation(Activation::Sigmoid)) {
+        let problem = "found \"logit\" after a final sigmoid layer, which would apply the sigmoid twice; \
+                       write \"probability\", or leave out the last layer";
+        return Err(place.error("output", problem));
+    }
+    Ok(())
 }
 
 fn check_threshold(raw: Option<f64>, place: &Place<'_>) -> Result<f32, ConfigError> {

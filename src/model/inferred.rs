@@ -8,8 +8,8 @@ use std::collections::HashMap;
 use std::iter::Peekable;
 use std::str::Chars;
 
-use super::config::{INPUTS_MAX, LAYERS_MAX};
-use super::layers::{Activation, Layer};
+use super::config::INPUTS_MAX;
+use super::layers::{Activation, LAYERS_MAX, Layer, Linear};
 use super::tensors::{Shape, TensorInfo};
 
 /// A dense layer found by name.
@@ -37,7 +37,7 @@ pub(super) fn layers(tensors: &[&TensorInfo]) -> Result<Vec<Layer>, String> {
         if !layers.is_empty() {
             layers.push(Layer::Activation(Activation::Relu));
         }
-        layers.push(Layer::Linear { name: name.to_owned(), inputs, outputs, bias: true });
+        layers.push(Layer::Linear(Linear { name: name.to_owned(), inputs, outputs, bias: true }));
     }
     Ok(layers)
 }

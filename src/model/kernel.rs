@@ -1,5 +1,7 @@
-//! The arithmetic that layers share.
+//! The arithmetic that layers share: plain numbers, without names, files or configuration.
 
 pub mod lstm;
 pub mod operation;
 pub mod product;
+pub mod transpose;
+pub mod window;

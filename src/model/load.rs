@@ -10,9 +10,9 @@ use sha2::{Digest, Sha256};
 
 use super::config::{CONFIG_BYTES_MAX, CONFIG_FILE, Config, Golden, Output};
 use super::detector::{Detector, LABELS_DEFAULT, ModelInfo, THRESHOLD_DEFAULT};
-use super::layers::{Layer, expected_tensors};
-use super::neural::{Description, Network, Values};
-use super::tensors::{RawTensor, Shape};
+use super::layers::{Expected, Layer, Linear, Role, Values};
+use super::neural::{Description, NeuralNetwork};
+use super::tensors::{RawTensor, Shape, TensorInfo};
 use super::{LoadError, Model, checkpoint, foreign, inferred, safetensors_file};
 use crate::text;
 
@@ -181,7 +181,7 @@ pub(super) fn build(files: Files, weights: Weights) -> Result<Detector, LoadErro
     let warm_up_error = |error| LoadError::WarmUp { path: path.clone(), error };
     let (inputs, layout, output) = (info.inputs, info.layout, info.output);
     let description = Description { inputs, layout, normalisation, layers: &info.layers, output };
-    let mut model = Network::new(description, &mut values).map_err(warm_up_error)?;
+    let mut model = NeuralNetwork::new(description, &mut values).map_err(warm_up_error)?;
     warm_up(&mut model).map_err(warm_up_error)?;
     if let Some((config_path, Config { golden: Some(golden), .. })) = &files.config {
         verify(&mut model, golden, config_path, &path)?;
@@ -214,7 +214,7 @@ fn info_from_names(path: &Path, tensors: &[RawTensor]) -> Result<ModelInfo, Load
     let tensors: Vec<_> = tensors.iter().map(|tensor| &tensor.info).collect();
     let layers = inferred::layers(&tensors)
         .map_err(|problem| LoadError::Inference { path: path.to_owned(), problem })?;
-    let Some(Layer::Linear { inputs, .. }) = layers.first() else {
+    let Some(Layer::Linear(Linear { inputs, .. })) = layers.first() else {
         let problem = "it has no layer".to_owned();
         return Err(LoadError::Inference { path: path.to_owned(), problem });
     };
@@ -235,63 +235,69 @@ fn info_from_names(path: &Path, tensors: &[RawTensor]) -> Result<ModelInfo, Load
 
 /// The values that `layers` need, or every way in which `tensors` are not what the layers expect.
 fn check_tensors(layers: &[Layer], tensors: &[RawTensor]) -> Result<Values, Vec<String>> {
-    let expected = expected_tensors(layers);
+    let expected: Vec<_> = layers.iter().flat_map(|layer| layer.as_type().tensors()).collect();
     let by_name: HashMap<&str, &RawTensor> =
         tensors.iter().map(|tensor| (tensor.info.name.as_str(), tensor)).collect();
-    let wanted: HashSet<&str> = expected.iter().map(|want| want.name.as_str()).collect();
     let mut values = Values::new();
+    // All of them are gathered: whoever describes a checkpoint for the first time has made one mistake several
+    // times, and the list shows which.
     let mut problems = Vec::new();
-    for want in &expected {
+    // A tensor that is not read may have any shape and any numbers, or be absent: old versions of
+    // PyTorch did not save `num_batches_tracked`.
+    for want in expected.iter().filter(|want| want.role != Role::Unused) {
         match by_name.get(want.name.as_str()) {
-            Some(_) if !want.required => {}
-            Some(found) if found.info.shape != want.shape => problems.push(format!(
-                "{} is {} in the file, expected {}",
-                want.name,
-                Shape(&found.info.shape),
-                Shape(&want.shape)
-            )),
-            Some(found) if !found.info.dtype.is_float() => {
-                problems.push(format!("{} holds {}, expected floating point", want.name, found.info.dtype));
-            }
-            Some(found) => {
-                let numbers = found.to_f32();
-                if let Some(at) = numbers.iter().position(|number| !number.is_finite()) {
-                    let number = numbers[at];
-                    problems
-                        .push(format!("{} has {number} at element {at}, expected finite numbers", want.name));
-                }
-                values.insert(want.name.clone(), numbers);
-            }
-            None if want.required => {
-                problems.push(format!("{} {} is missing", want.name, Shape(&want.shape)));
-            }
-            None => {}
+            None => problems.push(format!("{} {} is missing", want.name, Shape(&want.shape))),
+            Some(found) => match check_tensor(want, found) {
+                Ok(numbers) => drop(values.insert(want.name.clone(), numbers)),
+                Err(problem) => problems.push(problem),
+            },
         }
     }
-    for found in tensors {
-        if !wanted.contains(found.info.name.as_str()) {
-            problems.push(format!(
-                "{} {} is in the file and not used",
-                found.info.name,
-                Shape(&found.info.shape)
-            ));
+    // Weights that no layer reads mean that a layer is missing in the description; the model would answer all
+    // the same, and wrongly.
+    let wanted: HashSet<&str> = expected.iter().map(|want| want.name.as_str()).collect();
+    for RawTensor { info, .. } in tensors {
+        if !wanted.contains(info.name.as_str()) {
+            problems.push(format!("{} {} is in the file and not used", info.name, Shape(&info.shape)));
         }
     }
-    if problems.is_empty() {
-        return Ok(values);
+    if problems.is_empty() { Ok(values) } else { Err(in_words(problems, &expected, tensors)) }
+}
+
+/// The values of `found`, or why they cannot be those of `want`.
+fn check_tensor(want: &Expected, found: &RawTensor) -> Result<Vec<f32>, String> {
+    let Expected { name, shape, .. } = want;
+    let TensorInfo { shape: found_shape, dtype, .. } = &found.info;
+    if found_shape != shape {
+        return Err(format!("{name} is {} in the file, expected {}", Shape(found_shape), Shape(shape)));
     }
+    // Whole numbers are counters or quantised weights, which mean nothing without their scale.
+    if !dtype.is_float() {
+        return Err(format!("{name} holds {dtype}, expected floating point"));
+    }
+    // Checked in f32, in which the model computes: a large f64 is finite in the file and infinite here.
+    // One such weight makes every answer NaN, or worse, saturates a sigmoid into a healthy-looking 0 or 1.
+    let numbers = found.to_f32();
+    match numbers.iter().position(|number| !number.is_finite()) {
+        Some(at) => Err(format!("{name} has {} at element {at}, expected finite numbers", numbers[at])),
+        None => Ok(numbers),
+    }
+}
+
+/// At most [`PROBLEMS_MAX`] of the problems, then what was expected and what the file has.
+fn in_words(mut problems: Vec<String>, expected: &[Expected], tensors: &[RawTensor]) -> Vec<String> {
     if problems.len() > PROBLEMS_MAX {
         let more = problems.len() - PROBLEMS_MAX;
         problems.truncate(PROBLEMS_MAX);
         problems.push(format!("and {more} more"));
     }
-    let wanted = expected.iter().filter(|want| want.required);
+    let wanted = expected.iter().filter(|want| want.role != Role::Unused);
     let wanted: Vec<_> = wanted.map(|want| format!("{} {}", want.name, Shape(&want.shape))).collect();
     let had: Vec<_> =
         tensors.iter().map(|tensor| format!("{} {}", tensor.info.name, Shape(&tensor.info.shape))).collect();
     problems.push(format!("expected {}", listed(&wanted)));
     problems.push(format!("the file holds {}", listed(&had)));
-    Err(problems)
+    problems
 }
 
 fn listed(names: &[String]) -> String {
@@ -302,21 +308,11 @@ fn listed(names: &[String]) -> String {
     }
 }
 
+/// How many numbers were trained.
 fn parameters(layers: &[Layer]) -> usize {
-    let sizes = layers.iter().map(|layer| match layer {
-        Layer::Linear { inputs, outputs, bias, .. } => inputs * outputs + usize::from(*bias) * outputs,
-        Layer::BatchNorm { features, affine, .. } => 2 * features * usize::from(*affine),
-        Layer::Conv1d { inputs, outputs, kernel, bias, .. } => {
-            inputs * outputs * kernel + usize::from(*bias) * outputs
-        }
-        Layer::Lstm { inputs, hidden, bias, .. } => 4 * hidden * (inputs + hidden + 2 * usize::from(*bias)),
-        Layer::MaxPool1d { .. }
-        | Layer::GlobalAveragePool
-        | Layer::Flatten
-        | Layer::Repeat { .. }
-        | Layer::Activation(_) => 0,
-    });
-    sizes.sum()
+    let tensors = layers.iter().flat_map(|layer| layer.as_type().tensors());
+    let trained = tensors.filter(|tensor| tensor.role == Role::Parameter);
+    trained.map(|tensor| tensor.shape.iter().product::<usize>()).sum()
 }
 
 fn warm_up(model: &mut dyn Model) -> Result<(), super::ModelError> {

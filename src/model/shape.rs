@@ -2,12 +2,12 @@
 
 use std::fmt;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
-use super::layers::{Layer, Returns};
+use super::ModelError;
 
 /// In which order a row's features form a sequence.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Order {
     /// All samples of the first channel, then those of the second: what PyTorch's convolutions take.
@@ -18,7 +18,7 @@ pub enum Order {
 }
 
 /// How a row's features form a sequence.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Layout {
     /// Which of the two runs slower.
     pub order: Order,
@@ -48,6 +48,7 @@ pub enum Shape {
 }
 
 impl Shape {
+    /// A row of `inputs` as it comes to the first layer.
     pub fn of_input(inputs: usize, layout: Option<Layout>) -> Self {
         match layout {
             None => Self::Flat(inputs),
@@ -70,11 +71,34 @@ impl Shape {
         }
     }
 
-    fn with_width(self, width: usize) -> Self {
+    /// What a linear layer makes of it: `width` features, for a sequence at each sample.
+    pub fn with_width(self, width: usize) -> Self {
         match self {
             Self::Flat(_) => Self::Flat(width),
             Self::Sequence { samples, .. } => Self::Sequence { channels: width, samples },
         }
+    }
+
+    /// The channels and the samples of a sequence.
+    pub fn sequence(self) -> Result<(usize, usize), Misfit> {
+        match self {
+            Self::Flat(_) => Err(Misfit::NoSequence),
+            Self::Sequence { channels, samples } => Ok((channels, samples)),
+        }
+    }
+
+    /// How many plain features there are.
+    pub fn features(self) -> Result<usize, Misfit> {
+        match self {
+            Self::Flat(features) => Ok(features),
+            Self::Sequence { .. } => Err(Misfit::Sequence),
+        }
+    }
+
+    /// Checks the width that `member` of a layer states.
+    pub fn check_width(self, member: &'static str, stated: usize) -> Result<(), Misfit> {
+        let width = self.width();
+        if stated == width { Ok(()) } else { Err(Misfit::Width { member, stated, width }) }
     }
 }
 
@@ -90,31 +114,44 @@ impl fmt::Display for Shape {
     }
 }
 
-/// What `layer` makes of `shape`; absent where it cannot take it: a layer for sequences met a row
-/// without an order in time, or the other way round, or a window is longer than the sequence.
-pub fn shape_after(layer: &Layer, shape: Shape) -> Option<Shape> {
-    use Shape::{Flat, Sequence};
-    Some(match (layer, shape) {
-        (Layer::Linear { outputs, .. }, shape) => shape.with_width(*outputs),
-        (Layer::BatchNorm { .. } | Layer::Activation(_), shape) => shape,
-        (Layer::Conv1d { outputs, kernel, stride, padding, .. }, Sequence { samples, .. }) => {
-            Sequence { channels: *outputs, samples: windows(samples, *kernel, *stride, *padding)? }
-        }
-        (Layer::MaxPool1d { kernel, stride, padding }, Sequence { channels, samples }) => {
-            Sequence { channels, samples: windows(samples, *kernel, *stride, *padding)? }
-        }
-        (Layer::GlobalAveragePool, Sequence { channels, .. }) => Flat(channels),
-        (Layer::Flatten, Sequence { .. }) => Flat(shape.values()),
-        (Layer::Lstm { hidden, returns: Returns::Last, .. }, Sequence { .. }) => Flat(*hidden),
-        (Layer::Lstm { hidden, .. }, Sequence { samples, .. }) => Sequence { channels: *hidden, samples },
-        (Layer::Repeat { samples }, Flat(channels)) => Sequence { channels, samples: *samples },
-        _ => return None,
-    })
+/// Why a layer cannot take what comes to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Misfit {
+    /// It works on a sequence, and a row without an order in time came.
+    #[error("it needs a sequence")]
+    NoSequence,
+    /// It works on plain features, and a sequence came.
+    #[error("it needs plain features")]
+    Sequence,
+    /// Its window is longer than the sequence.
+    #[error("its window has {kernel} samples, the sequence {longest} with padding")]
+    Window {
+        /// Samples in a window.
+        kernel: usize,
+        /// The most that it could have.
+        longest: usize,
+    },
+    /// It is made for rows, or samples, of another width.
+    #[error("its {member} is {stated}, and {width} numbers come")]
+    Width {
+        /// What states the width in `config.json`.
+        member: &'static str,
+        /// What it states.
+        stated: usize,
+        /// What comes.
+        width: usize,
+    },
 }
 
-/// How many windows of `kernel` samples there are, `stride` apart, in `samples` with
-/// `padding` more on either side.
-pub fn windows(samples: usize, kernel: usize, stride: usize, padding: usize) -> Option<usize> {
-    let room = samples.checked_add(padding.checked_mul(2)?)?.checked_sub(kernel)?;
-    room.checked_div(stride)?.checked_add(1)
+impl Misfit {
+    /// A window of `kernel` samples over fewer `samples`.
+    pub fn window(samples: usize, kernel: usize, padding: usize) -> Self {
+        Self::Window { kernel, longest: samples.saturating_add(2 * padding) }
+    }
+}
+
+impl From<Misfit> for ModelError {
+    fn from(misfit: Misfit) -> Self {
+        Self::Forward(format!("a layer does not fit: {misfit}"))
+    }
 }

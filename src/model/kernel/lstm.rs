@@ -9,13 +9,23 @@
 //! is computed once. The hidden numbers are filled up to whole vectors with zeros, which stay zeros.
 
 use pulp::{Arch, Simd, WithSimd};
+use serde::{Deserialize, Serialize};
 
-use super::super::layers::Returns;
 use super::operation::RowsLayer;
 use super::product::{Product, Rows, Start, lanes};
 
 /// Beyond it, both ways, a gate is 0 or 1 to 2e-9; within it no product of three exponentials overflows.
 const GATE_MAX: f32 = 20.0;
+
+/// Which of its outputs an LSTM hands on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Returns {
+    /// The output at each sample.
+    Sequence,
+    /// The output at the last sample alone, as plain features.
+    Last,
+}
 
 /// An LSTM over sequences `(samples, inputs)`.
 pub struct Lstm {

@@ -1,39 +1,108 @@
-//! Convolutions over time: a window of samples is one row of a product.
+//! A convolution over time, as PyTorch's `Conv1d` with one group and no dilation.
 //!
 //! With the channels of a sample side by side, the windows of a sequence are overlapping pieces of
 //! memory, so that nothing is copied before the product, unless zeros must be put around the sequence.
 
-use super::super::kernel::operation::RowsLayer;
-use super::super::kernel::product::{Product, Rows, Start};
-use super::super::shape::windows;
+use std::fmt;
 
-/// A one-dimensional convolution of sequences `(samples, inputs)` into `(windows, outputs)`.
+use serde::Serialize;
+
+use super::entry::{Entry, LAYER_VALUES_MAX};
+use super::layer_type::{Expected, LayerType};
+use super::loading::Loading;
+use crate::model::kernel::operation::{Operation, RowsLayer, Step};
+use crate::model::kernel::product::{Product, Rows, Start};
+use crate::model::kernel::window::Window;
+use crate::model::shape::{Misfit, Shape};
+use crate::model::{ConfigError, ModelError};
+
+/// A convolution over the samples of a sequence: `{name}.weight` is `(outputs, inputs, kernel)`,
+/// `{name}.bias` `(outputs)`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "type", rename = "conv1d")]
 pub struct Conv1d {
+    /// The tensors' prefix.
+    pub name: String,
+    /// Channels in.
+    #[serde(rename = "in")]
+    pub inputs: usize,
+    /// Channels out.
+    #[serde(rename = "out")]
+    pub outputs: usize,
+    /// Samples in a window.
+    pub kernel: usize,
+    /// Samples from one window to the next.
+    pub stride: usize,
+    /// Zeros added before the first sample and after the last.
+    pub padding: usize,
+    /// Whether `{name}.bias` exists.
+    pub bias: bool,
+}
+
+impl Conv1d {
+    fn windows(&self, samples: usize) -> Result<Window, Misfit> {
+        Window::new(samples, self.kernel, self.stride, self.padding)
+            .ok_or_else(|| Misfit::window(samples, self.kernel, self.padding))
+    }
+}
+
+impl LayerType for Conv1d {
+    fn types() -> &'static [&'static str] {
+        &["conv1d"]
+    }
+
+    fn read(entry: &mut Entry<'_>) -> Result<Self, ConfigError> {
+        let (name, inputs, outputs) = (entry.prefix()?, entry.size("in")?, entry.size("out")?);
+        let (kernel, stride, padding) = entry.window(|_| 1)?;
+        let bias = entry.flag("bias", true)?;
+        if kernel.saturating_mul(inputs) > LAYER_VALUES_MAX {
+            let problem = format!(
+                "expected at most {LAYER_VALUES_MAX} numbers in a window (layer_values_max), \
+                 found {kernel} samples x {inputs} channels"
+            );
+            return Err(entry.error("kernel", problem));
+        }
+        Ok(Self { name, inputs, outputs, kernel, stride, padding, bias })
+    }
+
+    fn tensors(&self) -> Vec<Expected> {
+        Expected::weight_and_bias(&self.name, &[self.outputs, self.inputs, self.kernel], self.bias)
+    }
+
+    fn shape(&self, input: Shape) -> Result<Shape, Misfit> {
+        let (_, samples) = input.sequence()?;
+        let windows = self.windows(samples)?;
+        input.check_width("in", self.inputs)?;
+        Ok(Shape::Sequence { channels: self.outputs, samples: windows.count })
+    }
+
+    fn load(&self, loading: &mut Loading<'_>) -> Result<Box<dyn Step>, ModelError> {
+        let (weight, bias) = loading.weight_and_bias(&self.name, self.outputs, self.bias)?;
+        let (_, samples) = loading.input.sequence()?;
+        Ok(Box::new(Operation(Loaded::new(&weight, &bias, self.windows(samples)?))))
+    }
+}
+
+impl fmt::Display for Conv1d {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, inputs, outputs, kernel, stride, padding, bias } = self;
+        let bias = if *bias { "" } else { ", no bias" };
+        write!(f, "conv1d {name} ({inputs} to {outputs}, kernel {kernel}, stride {stride}, ")?;
+        write!(f, "padding {padding}{bias})")
+    }
+}
+
+/// The layer with its weights: from sequences `(samples, inputs)` to `(windows, outputs)`.
+struct Loaded {
     product: Product,
     window: Window,
     inputs: usize,
     rectify: bool,
 }
 
-/// How a window goes over a sequence, in samples.
-#[derive(Clone, Copy)]
-pub struct Window {
-    pub samples: usize,
-    pub kernel: usize,
-    pub stride: usize,
-    pub padding: usize,
-}
-
-impl Window {
-    /// How many windows there are; `config` has checked that there is one.
-    pub fn count(self) -> usize {
-        windows(self.samples, self.kernel, self.stride, self.padding).unwrap_or(0)
-    }
-}
-
-impl Conv1d {
-    /// `weight` is `(outputs, inputs, kernel)`, as PyTorch has it. With `rectify` a ReLU follows.
-    pub fn new(weight: &[f32], bias: &[f32], window: Window, rectify: bool) -> Self {
+impl Loaded {
+    /// `weight` is `(outputs, inputs, kernel)`, as PyTorch has it.
+    fn new(weight: &[f32], bias: &[f32], window: Window) -> Self {
         let kernel = window.kernel;
         let depth = weight.len() / bias.len();
         let inputs = depth / kernel;
@@ -41,11 +110,11 @@ impl Conv1d {
         for weight in weight.chunks_exact(depth) {
             by_sample.extend((0..depth).map(|at| weight[at % inputs * kernel + at / inputs]));
         }
-        Self { product: Product::new(&by_sample, bias), window, inputs, rectify }
+        Self { product: Product::new(&by_sample, bias), window, inputs, rectify: false }
     }
 }
 
-impl RowsLayer for Conv1d {
+impl RowsLayer for Loaded {
     const NAME: &'static str = "conv1d";
 
     fn inputs(&self) -> usize {
@@ -53,12 +122,12 @@ impl RowsLayer for Conv1d {
     }
 
     fn outputs(&self) -> usize {
-        self.window.count() * self.product.outputs()
+        self.window.count * self.product.outputs()
     }
 
     fn forward(&self, input: &[f32], output: &mut [f32]) {
-        let Window { stride, padding, .. } = self.window;
-        let (stride, count) = (stride * self.inputs, self.window.count());
+        let Window { stride, padding, count, .. } = self.window;
+        let stride = stride * self.inputs;
         let sequences = input.chunks_exact(self.inputs()).zip(output.chunks_exact_mut(self.outputs()));
         let padding = padding * self.inputs;
         let mut padded = if padding == 0 { Vec::new() } else { vec![0.0; self.inputs() + 2 * padding] };
@@ -71,5 +140,10 @@ impl RowsLayer for Conv1d {
             };
             self.product.multiply(Rows { values, stride, count }, Start::Bias, self.rectify, products);
         }
+    }
+
+    fn rectify(&mut self) -> bool {
+        self.rectify = true;
+        true
     }
 }

@@ -1,50 +1,74 @@
-//! The layers for sequences that have no weights: pooling, repeating, and the order of channels and samples.
+//! Max pooling over time, as PyTorch's `MaxPool1d`: the largest number of each channel in each window.
+
+use std::fmt;
 
 use pulp::{Arch, Simd, WithSimd};
+use serde::Serialize;
 
-use super::super::kernel::operation::RowsLayer;
-use super::conv1d::Window;
-
-/// From all samples of the first channel first to all channels of the first sample first, or back.
-#[derive(Clone, Copy)]
-pub struct Transpose {
-    /// What runs slower before: channels on the way in.
-    pub outer: usize,
-    /// What runs faster before.
-    pub inner: usize,
-}
-
-impl RowsLayer for Transpose {
-    const NAME: &'static str = "transpose";
-
-    fn inputs(&self) -> usize {
-        self.outer * self.inner
-    }
-
-    fn outputs(&self) -> usize {
-        self.outer * self.inner
-    }
-
-    fn forward(&self, input: &[f32], output: &mut [f32]) {
-        let rows = input.chunks_exact(self.inputs()).zip(output.chunks_exact_mut(self.inputs()));
-        for (from, to) in rows {
-            for (at, from) in from.chunks_exact(self.inner).enumerate() {
-                for (to, from) in to.chunks_exact_mut(self.outer).zip(from) {
-                    to[at] = *from;
-                }
-            }
-        }
-    }
-}
+use super::entry::Entry;
+use super::layer_type::LayerType;
+use super::loading::Loading;
+use crate::model::kernel::operation::{Operation, RowsLayer, Step};
+use crate::model::kernel::window::Window;
+use crate::model::shape::{Misfit, Shape};
+use crate::model::{ConfigError, ModelError};
 
 /// The largest number of each channel in each window; NaN when one is in it, as PyTorch has it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "type", rename = "max_pool1d")]
 pub struct MaxPool1d {
-    pub arch: Arch,
-    pub window: Window,
-    pub channels: usize,
+    /// Samples in a window.
+    pub kernel: usize,
+    /// Samples from one window to the next.
+    pub stride: usize,
+    /// Samples added on either side, which are never the largest.
+    pub padding: usize,
 }
 
-impl RowsLayer for MaxPool1d {
+impl MaxPool1d {
+    fn windows(&self, samples: usize) -> Result<Window, Misfit> {
+        Window::new(samples, self.kernel, self.stride, self.padding)
+            .ok_or_else(|| Misfit::window(samples, self.kernel, self.padding))
+    }
+}
+
+impl LayerType for MaxPool1d {
+    fn types() -> &'static [&'static str] {
+        &["max_pool1d"]
+    }
+
+    fn read(entry: &mut Entry<'_>) -> Result<Self, ConfigError> {
+        // PyTorch's windows lie side by side unless a stride is stated.
+        let (kernel, stride, padding) = entry.window(|kernel| kernel)?;
+        Ok(Self { kernel, stride, padding })
+    }
+
+    fn shape(&self, input: Shape) -> Result<Shape, Misfit> {
+        let (channels, samples) = input.sequence()?;
+        Ok(Shape::Sequence { channels, samples: self.windows(samples)?.count })
+    }
+
+    fn load(&self, loading: &mut Loading<'_>) -> Result<Box<dyn Step>, ModelError> {
+        let (channels, samples) = loading.input.sequence()?;
+        Ok(Box::new(Operation(Loaded { arch: Arch::new(), window: self.windows(samples)?, channels })))
+    }
+}
+
+impl fmt::Display for MaxPool1d {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kernel, stride, padding } = self;
+        write!(f, "max_pool1d (kernel {kernel}, stride {stride}, padding {padding})")
+    }
+}
+
+/// The pooling of sequences of one length.
+struct Loaded {
+    arch: Arch,
+    window: Window,
+    channels: usize,
+}
+
+impl RowsLayer for Loaded {
     const NAME: &'static str = "max_pool1d";
 
     fn inputs(&self) -> usize {
@@ -52,7 +76,7 @@ impl RowsLayer for MaxPool1d {
     }
 
     fn outputs(&self) -> usize {
-        self.window.count() * self.channels
+        self.window.count * self.channels
     }
 
     fn forward(&self, input: &[f32], output: &mut [f32]) {
@@ -60,20 +84,20 @@ impl RowsLayer for MaxPool1d {
     }
 }
 
-/// A call of a pooling. Not a closure, which the compiler may leave without the processor's vectors.
-struct Pooling<'a, L> {
-    layer: &'a L,
+/// One call. Not a closure, which the compiler may leave without the processor's vectors.
+struct Pooling<'a> {
+    layer: &'a Loaded,
     input: &'a [f32],
     output: &'a mut [f32],
 }
 
-impl WithSimd for Pooling<'_, MaxPool1d> {
+impl WithSimd for Pooling<'_> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { layer: layer @ MaxPool1d { window, channels, .. }, input, output } = self;
-        let Window { samples: all, kernel, stride, padding } = *window;
+        let Self { layer: layer @ Loaded { window, channels, .. }, input, output } = self;
+        let Window { samples: all, kernel, stride, padding, .. } = *window;
         let rows = input.chunks_exact(layer.inputs()).zip(output.chunks_exact_mut(layer.outputs()));
         for (samples, pooled) in rows {
             for (at, largest) in pooled.chunks_exact_mut(*channels).enumerate() {
@@ -109,70 +133,6 @@ fn pool<S: Simd>(simd: S, window: &[f32], largest: &mut [f32]) {
     }
 }
 
-/// The mean of each channel over all samples.
-pub struct GlobalAveragePool {
-    pub arch: Arch,
-    pub channels: usize,
-    pub samples: usize,
-}
-
-impl RowsLayer for GlobalAveragePool {
-    const NAME: &'static str = "global_average_pool";
-
-    fn inputs(&self) -> usize {
-        self.channels * self.samples
-    }
-
-    fn outputs(&self) -> usize {
-        self.channels
-    }
-
-    fn forward(&self, input: &[f32], output: &mut [f32]) {
-        self.arch.dispatch(Pooling { layer: self, input, output });
-    }
-}
-
-impl WithSimd for Pooling<'_, GlobalAveragePool> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
-        let Self { layer: GlobalAveragePool { channels, samples, .. }, input, output } = self;
-        let rows = input.chunks_exact(channels * samples).zip(output.chunks_exact_mut(*channels));
-        for (row, means) in rows {
-            for sample in row.chunks_exact(*channels) {
-                means.iter_mut().zip(sample).for_each(|(sum, x)| *sum += x);
-            }
-            means.iter_mut().for_each(|mean| *mean /= *samples as f32);
-        }
-    }
-}
-
-/// The same features at each of `samples` samples.
-pub struct Repeat {
-    pub features: usize,
-    pub samples: usize,
-}
-
-impl RowsLayer for Repeat {
-    const NAME: &'static str = "repeat";
-
-    fn inputs(&self) -> usize {
-        self.features
-    }
-
-    fn outputs(&self) -> usize {
-        self.features * self.samples
-    }
-
-    fn forward(&self, input: &[f32], output: &mut [f32]) {
-        for (row, repeated) in input.chunks_exact(self.features).zip(output.chunks_exact_mut(self.outputs()))
-        {
-            repeated.chunks_exact_mut(self.features).for_each(|sample| sample.copy_from_slice(row));
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -180,8 +140,8 @@ mod tests {
     #[test]
     fn a_window_with_what_is_no_number_has_none() {
         for channels in [1, 3, 16, 37] {
-            let window = Window { samples: 4, kernel: 2, stride: 2, padding: 0 };
-            let pool = MaxPool1d { arch: Arch::new(), window, channels };
+            let window = Window::new(4, 2, 2, 0).unwrap();
+            let pool = Loaded { arch: Arch::new(), window, channels };
             for bad in 0..4 {
                 let mut input: Vec<_> = (0..4 * channels).map(|at| at as f32).collect();
                 input[bad * channels] = f32::NAN;

@@ -1,0 +1,133 @@
+//! Activation functions: one function of each number, defined as PyTorch defines it.
+
+use std::fmt;
+
+use candle_core::cpu_backend::unary_map;
+use candle_core::{CpuStorage, CustomOp1, Layout, Tensor};
+use serde::Serialize;
+
+use super::entry::Entry;
+use super::layer_type::LayerType;
+use super::loading::Loading;
+use crate::model::kernel::operation::Step;
+use crate::model::shape::{Misfit, Shape};
+use crate::model::{ConfigError, ModelError};
+
+/// The `negative_slope` of PyTorch's leaky ReLU.
+const NEGATIVE_SLOPE_DEFAULT: f64 = 0.01;
+/// The `alpha` of PyTorch's ELU.
+const ALPHA_DEFAULT: f64 = 1.0;
+
+/// An elementwise function, defined as PyTorch defines it.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Activation {
+    /// `max(x, 0)`.
+    Relu,
+    /// `x` above zero, `negative_slope * x` below.
+    LeakyRelu {
+        /// The slope below zero.
+        negative_slope: f64,
+    },
+    /// Hyperbolic tangent.
+    Tanh,
+    /// `1 / (1 + exp(-x))`.
+    Sigmoid,
+    /// `x * (1 + erf(x / sqrt 2)) / 2`: the exact form.
+    Gelu,
+    /// `x * sigmoid(x)`.
+    Silu,
+    /// `x` above zero, `alpha * (exp(x) - 1)` below.
+    Elu {
+        /// The negative limit.
+        alpha: f64,
+    },
+}
+
+impl LayerType for Activation {
+    fn types() -> &'static [&'static str] {
+        &["relu", "leaky_relu", "tanh", "sigmoid", "gelu", "silu", "elu"]
+    }
+
+    fn read(entry: &mut Entry<'_>) -> Result<Self, ConfigError> {
+        Ok(match entry.layer_type() {
+            "leaky_relu" => {
+                Self::LeakyRelu { negative_slope: entry.number("negative_slope", NEGATIVE_SLOPE_DEFAULT)? }
+            }
+            "tanh" => Self::Tanh,
+            "sigmoid" => Self::Sigmoid,
+            "gelu" => Self::Gelu,
+            "silu" => Self::Silu,
+            "elu" => Self::Elu { alpha: entry.positive("alpha", ALPHA_DEFAULT)? },
+            _ => Self::Relu,
+        })
+    }
+
+    fn shape(&self, input: Shape) -> Result<Shape, Misfit> {
+        Ok(input)
+    }
+
+    fn load(&self, _: &mut Loading<'_>) -> Result<Box<dyn Step>, ModelError> {
+        Ok(Box::new(*self))
+    }
+
+    fn products(&self) -> Option<usize> {
+        Some(0)
+    }
+}
+
+impl fmt::Display for Activation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Relu => f.write_str("relu"),
+            Self::LeakyRelu { negative_slope } => write!(f, "leaky_relu (negative_slope {negative_slope})"),
+            Self::Tanh => f.write_str("tanh"),
+            Self::Sigmoid => f.write_str("sigmoid"),
+            Self::Gelu => f.write_str("gelu"),
+            Self::Silu => f.write_str("silu"),
+            Self::Elu { alpha } => write!(f, "elu (alpha {alpha})"),
+        }
+    }
+}
+
+impl Step for Activation {
+    fn forward(&self, x: &Tensor) -> candle_core::Result<Tensor> {
+        match *self {
+            Self::Relu => x.apply_op1_no_bwd(&Rectifier { negative_slope: 0.0 }),
+            Self::LeakyRelu { negative_slope } => {
+                x.apply_op1_no_bwd(&Rectifier { negative_slope: negative_slope as f32 })
+            }
+            Self::Tanh => x.tanh(),
+            Self::Sigmoid => candle_nn::ops::sigmoid(x),
+            Self::Gelu => x.gelu_erf(),
+            Self::Silu => x.silu(),
+            Self::Elu { alpha } => x.elu(alpha),
+        }
+    }
+}
+
+/// ReLU and its leaky form. candle's own turn NaN into 0, so that an overflow would
+/// look like a healthy answer; PyTorch's, and this one, keep it.
+struct Rectifier {
+    negative_slope: f32,
+}
+
+impl CustomOp1 for Rectifier {
+    fn name(&self) -> &'static str {
+        "rectifier"
+    }
+
+    fn cpu_fwd(
+        &self,
+        storage: &CpuStorage,
+        layout: &Layout,
+    ) -> candle_core::Result<(CpuStorage, candle_core::Shape)> {
+        let slope = self.negative_slope;
+        let rectified = if slope == 0.0 {
+            unary_map(storage.as_slice::<f32>()?, layout, |x| if x < 0.0 { 0.0 } else { x })
+        } else {
+            unary_map(storage.as_slice::<f32>()?, layout, |x| if x < 0.0 { slope * x } else { x })
+        };
+        Ok((CpuStorage::F32(rectified), layout.shape().clone()))
+    }
+}

@@ -1,0 +1,62 @@
+//! Flattens a sequence, as PyTorch's `Flatten`: its numbers become plain features.
+
+use std::fmt;
+
+use candle_core::Tensor;
+use serde::Serialize;
+
+use super::entry::Entry;
+use super::layer_type::LayerType;
+use super::loading::Loading;
+use crate::model::kernel::operation::{Operation, Step};
+use crate::model::kernel::transpose::Transpose;
+use crate::model::shape::{Misfit, Order, Shape};
+use crate::model::{ConfigError, ModelError};
+
+/// A sequence as plain features, in the order that the model's layout has.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "type", rename = "flatten")]
+pub struct Flatten {}
+
+impl LayerType for Flatten {
+    fn types() -> &'static [&'static str] {
+        &["flatten"]
+    }
+
+    fn read(_: &mut Entry<'_>) -> Result<Self, ConfigError> {
+        Ok(Self {})
+    }
+
+    fn shape(&self, input: Shape) -> Result<Shape, Misfit> {
+        input.sequence()?;
+        Ok(Shape::Flat(input.values()))
+    }
+
+    fn load(&self, loading: &mut Loading<'_>) -> Result<Box<dyn Step>, ModelError> {
+        let (channels, samples) = loading.input.sequence()?;
+        // The linear layer behind it has its columns in the order that PyTorch's flatten gave: behind
+        // convolutions all samples of a channel side by side. Between layers of ours the channels of a sample
+        // are side by side.
+        Ok(match loading.order {
+            Some(Order::ChannelsSamples) => {
+                Box::new(Operation(Transpose { outer: samples, inner: channels }))
+            }
+            Some(Order::SamplesChannels) | None => Box::new(AsItIs),
+        })
+    }
+}
+
+impl fmt::Display for Flatten {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("flatten")
+    }
+}
+
+/// The numbers lie in their order already.
+struct AsItIs;
+
+impl Step for AsItIs {
+    fn forward(&self, x: &Tensor) -> candle_core::Result<Tensor> {
+        Ok(x.clone())
+    }
+}

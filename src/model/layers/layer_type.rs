@@ -1,0 +1,85 @@
+//! What every type of layer answers about itself.
+
+use std::fmt;
+
+use super::entry::Entry;
+use super::loading::Loading;
+use crate::model::kernel::operation::Step;
+use crate::model::shape::{Misfit, Shape};
+use crate::model::{ConfigError, ModelError};
+
+/// One type of layer: what `config.json` says of it, what it needs, what it makes of a row, how it is run.
+pub trait LayerType: fmt::Display {
+    /// The words for it in `config.json`: one, unless the file has a family of types.
+    fn types() -> &'static [&'static str]
+    where
+        Self: Sized;
+
+    /// Reads what `entry`, of one of its [`types`](Self::types), says.
+    ///
+    /// # Errors
+    /// When a member is missing or out of its range. Members that nobody asks for are refused afterwards.
+    fn read(entry: &mut Entry<'_>) -> Result<Self, ConfigError>
+    where
+        Self: Sized;
+
+    /// The tensors that it needs, in the order in which PyTorch saves them; none by default.
+    fn tensors(&self) -> Vec<Expected> {
+        Vec::new()
+    }
+
+    /// What it makes of a row.
+    ///
+    /// # Errors
+    /// When it cannot take such a row.
+    fn shape(&self, input: Shape) -> Result<Shape, Misfit>;
+
+    /// Makes it ready to be run, from its tensors.
+    ///
+    /// # Errors
+    /// When one of them is missing, which the check of tensors rules out.
+    fn load(&self, loading: &mut Loading<'_>) -> Result<Box<dyn Step>, ModelError>;
+
+    /// How many multiplications a row takes, of a layer that sees all of it at once; by default it does not.
+    fn products(&self) -> Option<usize> {
+        None
+    }
+}
+
+/// A tensor that a layer needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expected {
+    /// Its name, such as `fc1.weight`.
+    pub name: String,
+    /// Its shape.
+    pub shape: Vec<usize>,
+    /// What it is for.
+    pub role: Role,
+}
+
+/// What a tensor is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Trained: it counts among the model's parameters.
+    Parameter,
+    /// Gathered while training.
+    Statistic,
+    /// Saved by PyTorch and not read in evaluation: it may be there.
+    Unused,
+}
+
+impl Expected {
+    /// The tensor `prefix.part`.
+    pub fn new(prefix: &str, part: &str, shape: &[usize], role: Role) -> Self {
+        Self { name: format!("{prefix}.{part}"), shape: shape.to_vec(), role }
+    }
+
+    /// Parameters `prefix.weight` of this shape and, with `bias`, `prefix.bias`, one for each output.
+    pub fn weight_and_bias(prefix: &str, weight: &[usize], bias: bool) -> Vec<Self> {
+        let mut tensors = vec![Self::new(prefix, "weight", weight, Role::Parameter)];
+        if bias {
+            tensors.push(Self::new(prefix, "bias", &weight[..1], Role::Parameter));
+        }
+        tensors
+    }
+}
