@@ -11,19 +11,44 @@ const COMMENT_CHARACTERS_MAX: usize = 110;
 /// Where we look.
 const DIRECTORIES: [&str; 4] = ["benches", "examples", "src", "tests"];
 
+/// Rooms of `src` that still say `pub(super)`. What leaves this list does not come back.
+const ROOMS_WITH_PUB_SUPER: &[&str] = &[
+    "broker",
+    "client",
+    "config",
+    "deployment",
+    "lab",
+    "metrics",
+    "model",
+    "network",
+    "node",
+    "placement",
+    "sensors",
+    "tls",
+    "wire",
+    "worker",
+];
+
 #[test]
 fn comments_are_as_narrow_as_code() {
-    assert_none(DIRECTORIES, wide_comments);
+    assert_none(wide_comments);
 }
 
 #[test]
 fn imports_stand_in_groups_of_the_standard_library_other_crates_and_our_own() {
-    assert_none(DIRECTORIES, disordered_imports);
+    assert_none(disordered_imports);
+}
+
+#[test]
+fn what_a_private_module_shows_is_pub_or_pub_crate() {
+    let mut faults = faults(narrowed_visibilities);
+    faults.retain(|fault| !ROOMS_WITH_PUB_SUPER.contains(&room(fault)));
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
 #[test]
 fn every_exception_from_a_lint_has_a_reason() {
-    assert_none(DIRECTORIES, unexplained_exceptions);
+    assert_none(unexplained_exceptions);
 }
 
 #[test]
@@ -45,6 +70,14 @@ fn the_searches_find_what_they_look_for() {
     );
     assert_eq!(found("mod part;\n\nuse std::fmt;\nuse part::Part;\n"), [4], "a module of the file is ours");
 
+    let visibilities = "pub fn a() {}\npub(crate) fn b() {}\nstruct C {\n    pub(super) d: u8,\n}\npub(in crate::x) fn e() {}\n";
+    let lines: Vec<_> = narrowed_visibilities(visibilities).into_iter().map(|(line, _)| line).collect();
+    assert_eq!(lines, [4, 6]);
+    assert_eq!(
+        (room("src/broker.rs:1: "), room("src/broker/bus.rs:1: "), room("tests/house")),
+        ("broker", "broker", "")
+    );
+
     let exceptions =
         "#[allow(dead_code)]\n#[allow(\n    unused,\n    reason = \"why\"\n)]\n#![expect(unused)]\n";
     let lines: Vec<_> = unexplained_exceptions(exceptions).into_iter().map(|(line, _)| line).collect();
@@ -55,13 +88,18 @@ fn the_searches_find_what_they_look_for() {
 type Fault = (usize, String);
 
 #[track_caller]
-fn assert_none<const N: usize>(directories: [&str; N], search: impl Fn(&str) -> Vec<Fault>) {
+fn assert_none(search: impl Fn(&str) -> Vec<Fault>) {
+    let faults = faults(search);
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+/// What `search` finds, each with its file and line.
+fn faults(search: impl Fn(&str) -> Vec<Fault>) -> Vec<String> {
     let of = |Source { file, text }: &Source| {
         let named = |(line, fault): Fault| format!("{file}:{line}: {fault}");
         search(text).into_iter().map(named).collect::<Vec<_>>()
     };
-    let faults: Vec<_> = sources(&directories).iter().flat_map(of).collect();
-    assert!(faults.is_empty(), "{}", faults.join("\n"));
+    sources(&DIRECTORIES).iter().flat_map(of).collect()
 }
 
 /// Lines of comment alone that are too wide, but for tables, drawings and commands, which cannot be wrapped.
@@ -148,6 +186,21 @@ fn origin(path: &str, modules: &[&str]) -> Origin {
         module if modules.contains(&module) => Origin::Ours,
         _ => Origin::OtherCrate,
     }
+}
+
+/// Visibilities that name a module: in a private module `pub` says as much, wherever that moves.
+fn narrowed_visibilities(text: &str) -> Vec<Fault> {
+    let is_narrowed = |line: &str| {
+        let code = line.trim_start();
+        code.starts_with("pub(super)") || code.starts_with("pub(in ")
+    };
+    let fault = |(at, line): (usize, &str)| (at + 1, line.trim().to_owned());
+    text.lines().enumerate().filter(|(_, line)| is_narrowed(line)).map(fault).collect()
+}
+
+/// The module of `src` that a path begins with; nothing for other directories.
+fn room(path: &str) -> &str {
+    path.strip_prefix("src/").and_then(|path| path.split(['/', '.']).next()).unwrap_or_default()
 }
 
 /// `allow` and `expect` without a reason.
