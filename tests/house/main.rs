@@ -7,6 +7,9 @@
 mod advisories;
 /// Which of our modules may import which.
 mod import_table;
+/// The files that the others look at.
 mod sources;
 /// Width, imports and exceptions, where neither `cargo fmt` nor clippy looks.
 mod style;
+/// The tests' own order.
+mod test_binaries;
