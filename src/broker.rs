@@ -230,7 +230,7 @@ impl Broker {
     /// [`BrokerError::Router`] when the router has ended or takes no more links.
     pub fn link(&self, client_id: &str) -> Result<(LinkPublisher, LinkSubscriber), BrokerError> {
         tracing::debug!(client_id, "in-process link");
-        link::link(&self.context.bus, false)
+        link::link(&self.context.bus, false).map_err(|_| BrokerError::Router)
     }
 
     /// The same for one that answers: each QoS 1 or 2 message that it receives has a receipt,
@@ -241,7 +241,7 @@ impl Broker {
     /// As [`link`](Self::link).
     pub fn answering_link(&self, client_id: &str) -> Result<(LinkPublisher, LinkSubscriber), BrokerError> {
         tracing::debug!(client_id, "answering in-process link");
-        link::link(&self.context.bus, true)
+        link::link(&self.context.bus, true).map_err(|_| BrokerError::Router)
     }
 
     /// Takes no more publishes that want an acknowledgement: their clients send them

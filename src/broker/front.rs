@@ -2,9 +2,11 @@
 
 pub mod arrival;
 pub mod certificates;
+pub mod connection;
 pub mod first_words;
 pub mod handshake;
 pub mod identity;
+pub mod linger;
 pub mod server;
 pub mod tls;
 pub mod transport;

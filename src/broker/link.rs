@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use super::BrokerError;
 use super::bus::Bus;
 use super::work::Slice;
 use crate::broker::bus::batch::Batch;
@@ -89,8 +88,8 @@ pub struct LinkSubscriber {
 }
 
 /// Makes the two halves. Blocks until the router answers.
-pub fn link(bus: &Arc<Bus>, is_answering: bool) -> Result<(LinkPublisher, LinkSubscriber), BrokerError> {
-    let lane = bus.lane(is_answering).map_err(|_| BrokerError::Router)?;
+pub fn link(bus: &Arc<Bus>, is_answering: bool) -> Result<(LinkPublisher, LinkSubscriber), RouterGone> {
+    let lane = bus.lane(is_answering)?;
     let shared = Arc::new(Shared { lane: lane.lane.clone(), subscribed: Mutex::default() });
     let publisher = LinkPublisher { bus: bus.clone(), shared: shared.clone() };
     let subscriber = LinkSubscriber {

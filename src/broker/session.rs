@@ -8,9 +8,11 @@ pub mod awaited;
 pub mod catching_up;
 pub mod client;
 pub mod context;
+pub mod delivery;
 pub mod ending;
 pub mod farewell;
 pub mod handover;
+pub mod hello;
 pub mod inbound;
 pub mod inflight;
 pub mod outbound;
@@ -24,114 +26,43 @@ pub mod pending;
 pub mod pressure;
 pub mod registry;
 pub mod rights;
+pub mod route;
 pub mod silence;
 pub mod statistics;
 pub mod subscribing;
+pub mod subscription;
 pub mod turns;
 pub mod will;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Weak};
 
-use bytes::Bytes;
 use tokio::sync::Notify;
 
+use self::delivery::Delivery;
 use self::inflight::InflightMessages;
 use self::overlaps::Overlaps;
 use self::owed::Answered;
 use self::pending::Pending;
+use self::subscription::{Options, Subscription, Wish, subscription_bytes};
 use crate::broker::access::{Access, Identity, may_read};
-use crate::broker::bus::hold::Registration;
 use crate::broker::bus::mailbox::Mailbox;
 use crate::broker::bus::publication::Publication;
-use crate::broker::bus::retained::Walk;
-use crate::broker::bus::shared::{Group, Membership};
-use crate::broker::codec::properties::ApplicationProperties;
-use crate::broker::limits::memory::{ALLOCATION_BYTES, Charge, Holder, Memory, MemoryKind};
+use crate::broker::bus::shared::Group;
+use crate::broker::limits::memory::{Charge, Holder, Memory, MemoryKind};
 use crate::broker::limits::shares::Owner;
 use crate::broker::limits::standing::{Listed, Standing, Worth};
 use crate::broker::limits::traffic::{Held, Holding, Traffic};
 use crate::broker::work::Slice;
-use crate::mqtt::{Qos, filter_matches};
+use crate::mqtt::filter_matches;
 
 /// What a session takes beside its client id and what it holds: itself, its mailbox,
 /// the task that keeps it, and its places in tables.
 const SESSION_BYTES: usize = 4 * 1024 + 512;
-/// What a subscription takes beside its filter's text: itself, its places in the
-/// session's tables and in the tree.
-const SUBSCRIPTION_BYTES: usize = 1_200;
-/// The filter's text is kept by the session, by its registration, and in the tree, twice.
-const FILTER_COPIES: usize = 4;
-/// A level's marks in the tree and among the filters that may overlap.
-const LEVEL_BYTES: usize = 8;
 /// The id of a QoS 2 publish that is not released, in a table that has grown by
 /// doubling; and with what it waits for.
 const RECEIVING_BYTES: usize = 3;
 const UNANSWERED_BYTES: usize = 96;
-
-/// What a subscription to `filter` takes.
-fn subscription_bytes(filter: &str) -> usize {
-    let levels = 1 + filter.bytes().filter(|&byte| byte == b'/').count();
-    SUBSCRIPTION_BYTES + FILTER_COPIES * filter.len() + LEVEL_BYTES * levels
-}
-
-/// What a client asked for with a filter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Options {
-    pub qos: Qos,
-    pub no_local: bool,
-    pub retain_as_published: bool,
-    /// The client's own subscription identifier.
-    pub identifier: Option<usize>,
-}
-
-/// One subscription.
-pub struct Subscription {
-    /// The filter without the group.
-    pub path: String,
-    /// The group of a shared subscription.
-    pub group: Option<String>,
-    /// The place in that group; `None` while the client is away.
-    pub membership: Option<Membership>,
-    /// What brings messages for a plain subscription, also while the client is away.
-    pub registration: Option<Registration>,
-    pub options: Options,
-    /// The rules allow a part of its topics, so that each message is judged for itself.
-    pub is_judged: bool,
-    /// Its way through the retained messages, while it is on that.
-    pub walk: Option<Walk>,
-}
-
-/// What a delivery takes beside its parts: itself in a queue that has grown by
-/// doubling, and the allocations of topic and payload.
-pub const DELIVERY_BYTES: usize = size_of::<Delivery>() / 2 * 3 + 2 * ALLOCATION_BYTES;
-
-/// A message on its way to a client.
-pub struct Delivery {
-    pub topic: Bytes,
-    pub payload: Bytes,
-    pub properties: ApplicationProperties,
-    pub qos: Qos,
-    pub retain: bool,
-    pub identifiers: Vec<usize>,
-    pub deadline_ms: Option<u64>,
-    /// The shared group that it came by, which gives it to another member when this session ends.
-    pub group: Option<Arc<Group>>,
-}
-
-impl Delivery {
-    /// What it takes of memory where it waits, and so of a bound in bytes.
-    pub fn bytes(&self) -> usize {
-        let identifiers = self.identifiers.capacity() * size_of::<usize>();
-        DELIVERY_BYTES + self.topic.len() + self.payload.len() + self.properties.bytes() + identifiers
-    }
-
-    /// Copies what it holds, so that a message that waits does not pin the large block it was read in.
-    pub fn detach(&mut self) {
-        self.topic = Bytes::copy_from_slice(&self.topic);
-        self.payload = Bytes::copy_from_slice(&self.payload);
-    }
-}
 
 /// A client's session.
 pub struct Session {
@@ -412,31 +343,13 @@ impl Session {
     }
 }
 
-/// What several subscriptions ask for together.
-#[derive(Default)]
-struct Wish {
-    is_any: bool,
-    qos: Qos,
-    retain_as_published: bool,
-    identifiers: Vec<usize>,
-}
-
-impl Wish {
-    fn add(&mut self, options: Options, is_own: bool) {
-        if options.no_local && is_own {
-            return;
-        }
-        self.is_any = true;
-        self.qos = self.qos.max(options.qos);
-        self.retain_as_published |= options.retain_as_published;
-        self.identifiers.extend(options.identifier);
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
     use crate::broker::access::AllowAll;
+    use crate::mqtt::Qos;
 
     fn options(qos: Qos) -> Options {
         Options { qos, no_local: false, retain_as_published: false, identifier: None }

@@ -7,7 +7,9 @@ use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::Instant;
 
-use super::handshake::{CONNECTING_BYTES, Fault, Hello, Refusal, connack, judge, read_connect};
+use super::connection;
+use super::handshake::{CONNECTING_BYTES, Fault, Refusal, connack, judge, read_connect};
+use super::linger::{LINGER, linger};
 use crate::broker::access::Action;
 use crate::broker::codec::reason::Reason;
 use crate::broker::config::ConnectionLimits;
@@ -17,16 +19,10 @@ use crate::broker::limits::shares::{Owner, Place};
 use crate::broker::limits::standing::{Keeper, Listed};
 use crate::broker::session::Session;
 use crate::broker::session::admission::{self, Seated};
-use crate::broker::session::client::{Connection, READ_BLOCK_BYTES_FIRST};
+use crate::broker::session::client::{Client, READ_BLOCK_BYTES_FIRST};
 use crate::broker::session::context::Context;
-use crate::broker::session::ending::{LINGER, linger};
-use crate::broker::session::peer::{Peer, UnderWay};
-
-/// What a client has sent that nothing has been made of yet.
-pub struct Arrived {
-    pub unread: BytesMut,
-    pub under_way: UnderWay,
-}
+use crate::broker::session::hello::{Arrived, Hello};
+use crate::broker::session::peer::Peer;
 
 /// Serves one client over a stream, from CONNECT to the end.
 pub async fn serve<R, W>(
@@ -162,21 +158,21 @@ async fn run<R, W>(
     session.count_in(&context.bus.memory);
     let answer = connack(&context, &limits, &hello, is_present, assigned);
     let will = hello.will.take();
-    let mut connection = Connection::new(context, client_id, &limits, &hello, session, arrived);
-    connection.will = will;
-    let source = connection.source(Action::Will);
-    connection.will.iter_mut().filter(|will| will.retain).for_each(|will| will.source = source.clone());
-    if let (Some(will), Some(holder)) = (&mut connection.will, &connection.session.holder) {
+    let mut client = Client::new(context, client_id, &limits, &hello, session, arrived);
+    client.will = will;
+    let source = client.source(Action::Will);
+    client.will.iter_mut().filter(|will| will.retain).for_each(|will| will.source = source.clone());
+    if let (Some(will), Some(holder)) = (&mut client.will, &client.session.holder) {
         will.count_to(holder);
     }
-    if connection.context.config.tells_senders {
-        let sender = connection.session.identity.sender();
-        connection.will.iter_mut().for_each(|will| will.sender = Some(sender.clone()));
+    if client.context.config.tells_senders {
+        let sender = client.session.identity.sender();
+        client.will.iter_mut().for_each(|will| will.sender = Some(sender.clone()));
     }
-    connection.output.raw(&answer);
-    let end = connection.serve_until_end(&mut reader, &mut writer, &mut acquired.orders).await;
+    client.output.raw(&answer);
+    let end = connection::serve(&mut client, &mut reader, &mut writer, &mut acquired.orders).await;
     drop(online);
-    connection.finish(end, acquired.generation, acquired.orders, reader, writer).await;
+    connection::finish(client, end, acquired.generation, acquired.orders, reader, writer).await;
 }
 
 /// A client's place among those that are online, while it lives.

@@ -1,7 +1,6 @@
 //! CONNECT: read, judged, and answered.
 
 use std::borrow::Cow;
-use std::sync::Arc;
 
 use bytes::{BufMut, BytesMut};
 use rumqttd::protocol::{
@@ -10,7 +9,7 @@ use rumqttd::protocol::{
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 use super::first_words::Spoken;
-use crate::broker::access::{Credentials, Identity, Login};
+use crate::broker::access::{Credentials, Login};
 use crate::broker::codec::leaner::{Lean, lean};
 use crate::broker::codec::reason::Reason;
 use crate::broker::codec::{self, Version, kind, peek, u16_at};
@@ -20,6 +19,7 @@ use crate::broker::limits::reached::Limit;
 use crate::broker::limits::refused::Cause;
 use crate::broker::limits::shares::Owner;
 use crate::broker::session::context::Context;
+use crate::broker::session::hello::Hello;
 use crate::broker::session::peer::Peer;
 use crate::broker::session::will::Will;
 use crate::broker::work::{BYTES_PER_UNIT, Slice};
@@ -31,49 +31,6 @@ const ASSIGNED_ID_BYTES_MAX: usize = 37;
 
 /// What a socket that has not said CONNECT takes of memory beside what was read from it.
 pub const CONNECTING_BYTES: usize = 12 * 1024;
-
-/// A CONNECT that was accepted.
-pub struct Hello {
-    pub version: Version,
-    /// Empty when the client wants one from us.
-    pub client_id: String,
-    pub is_clean: bool,
-    /// Seconds; 0 for none.
-    pub keep_alive_s: u16,
-    /// Seconds that the session outlives the connection, as asked for and as given.
-    pub expiry_asked_s: u32,
-    pub expiry_s: u32,
-    /// Unacknowledged QoS 1 and 2 messages that the client takes.
-    pub window: u16,
-    /// The largest packet that the client takes.
-    pub packet_bytes_max: usize,
-    /// Topic aliases that the client takes.
-    pub aliases_max: u16,
-    pub will: Option<Will>,
-    /// The keep-alive that the client is given instead of its own.
-    pub server_keep_alive_s: Option<u16>,
-    /// The user that the client has proved to be.
-    pub user: Option<Arc<str>>,
-    /// By a certificate.
-    pub is_certified: bool,
-    /// From this machine.
-    pub is_local: bool,
-    /// Whom what it takes is counted to.
-    pub owner: Owner,
-    pub peer: Peer,
-}
-
-impl Hello {
-    /// Who the client is, once it has its id.
-    pub fn identity(&self, client_id: Arc<str>) -> Identity {
-        Identity {
-            client_id,
-            user: self.user.clone(),
-            is_certified: self.is_certified,
-            is_local: self.is_local,
-        }
-    }
-}
 
 /// Why a CONNECT is not accepted: for the client, and for whoever runs the broker.
 pub struct Fault {

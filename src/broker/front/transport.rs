@@ -11,6 +11,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::arrival;
 use super::first_words::Spoken;
+use super::linger::{LINGER, linger};
 use super::tls::{Admitted, NotAdmitted, TlsEntrance};
 use super::websocket::{self, HandshakeFailure, MqttStream};
 use crate::broker::config::{ConnectionLimits, Listener};
@@ -19,7 +20,6 @@ use crate::broker::limits::memory::MemoryKind;
 use crate::broker::limits::refused::Cause;
 use crate::broker::limits::shares::Owner;
 use crate::broker::session::context::Context;
-use crate::broker::session::ending::{LINGER, linger};
 use crate::broker::session::peer::{Peer, UnderWay};
 
 /// A listener as its connections see it.

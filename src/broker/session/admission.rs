@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::hello::Hello;
 use crate::broker::bus::filter_shares::Room;
-use crate::broker::front::handshake::Hello;
 use crate::broker::limits::memory::Level;
 use crate::broker::limits::reached::Limit;
 use crate::broker::limits::refused::Cause;

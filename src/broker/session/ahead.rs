@@ -4,7 +4,7 @@
 
 use bytes::{Bytes, BytesMut};
 
-use super::client::Connection;
+use super::client::Client;
 use crate::broker::codec::reason::Reason;
 use crate::broker::codec::wellformed;
 use crate::broker::codec::{complete, kind, peek};
@@ -12,7 +12,7 @@ use crate::broker::codec::{complete, kind, peek};
 /// So much is read behind a publish that waits; one packet may exceed it.
 const AHEAD_BYTES_MAX: usize = 256 * 1024;
 
-impl Connection {
+impl Client {
     /// Whether a client whose publish waits for a receiver is read on.
     pub fn reads_ahead(&self) -> bool {
         self.is_at_gate && self.frames.len() + self.unread.len() < AHEAD_BYTES_MAX

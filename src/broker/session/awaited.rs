@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::client::Connection;
+use super::client::Client;
 use crate::broker::bus::gate::Gate;
 use crate::broker::config::PendingPolicy;
 
@@ -17,7 +17,7 @@ pub struct Stall {
     given: u64,
 }
 
-impl Connection {
+impl Client {
     fn is_waited_for(&self) -> bool {
         self.context.config.limits.pending_policy == PendingPolicy::Wait
     }

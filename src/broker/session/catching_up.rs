@@ -3,9 +3,10 @@
 
 use std::collections::VecDeque;
 
-use super::client::Connection;
+use super::Session;
+use super::client::Client;
+use super::delivery::Delivery;
 use super::output::HIGH_BYTES;
-use super::{Delivery, Session};
 use crate::broker::bus::retained::RetainedMessage;
 
 /// Units of work for a message to the client, beside what its bytes take.
@@ -48,7 +49,7 @@ impl CatchingUp {
     }
 }
 
-impl Connection {
+impl Client {
     /// Whether retained messages could be sent now.
     pub fn may_catch_up(&self) -> bool {
         !self.retained.is_empty() && self.output.unwritten().len() < HIGH_BYTES && self.has_pending_room()

@@ -1,14 +1,11 @@
-//! One client's connection once it has been let in: a loop over socket, mailbox,
-//! shared groups, orders and time.
+//! One client that has been let in, without its socket.
 
 use std::collections::HashMap;
-use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::Session;
@@ -17,27 +14,21 @@ use super::catching_up::CatchingUp;
 use super::context::Context;
 use super::ending::End;
 use super::farewell::Farewell;
+use super::hello::{Arrived, Hello};
 use super::output::{ALIAS_BYTES, Output, Wishes};
 use super::owed::Owed;
 use super::pace::Pace;
-use super::parked::until;
 use super::peer::{Peer, UnderWay};
-use super::registry::Order;
-use super::silence::{Refusing, Silence};
-use super::turns::Queue;
+use super::route::Route;
+use super::silence::Silence;
 use super::will::Will;
 use crate::broker::bus::batch::Batch;
 use crate::broker::bus::carrier::turnstile::Visit;
 use crate::broker::bus::member_queue::MemberQueue;
-use crate::broker::bus::subscriptions::Targets;
 use crate::broker::codec::Version;
 use crate::broker::codec::listing::Listing;
 use crate::broker::codec::reason::Reason;
 use crate::broker::config::ConnectionLimits;
-use crate::broker::front::arrival::Arrived;
-use crate::broker::front::handshake::Hello;
-use crate::broker::front::writing::write_some;
-use crate::broker::limits::ended::Ended;
 use crate::broker::limits::memory::{Charge, MemoryKind};
 use crate::broker::limits::reached::Limit;
 use crate::broker::limits::refused::Who;
@@ -51,8 +42,6 @@ pub const READ_BLOCK_BYTES_FIRST: usize = 2 * 1024;
 const READS_PER_BLOCK: usize = 4;
 /// Blocks are not larger, because what was read into one keeps all of it.
 const READ_BLOCK_BYTES_MAX: usize = 64 * 1024;
-/// A connection that has read this much lets the others have their turn.
-const TURN_BYTES_MAX: usize = 32 * 1024;
 /// Keep-alive, a packet's time and the write timeout are looked at at least this
 /// often, and at most that often.
 const TICK_MAX: Duration = Duration::from_secs(10);
@@ -65,21 +54,8 @@ const CONNECTION_BYTES: usize = 12 * 1024;
 const OWED_BYTES: usize = 64;
 const RETAINED_DELIVERY_BYTES: usize = 256;
 
-/// What is known of the topic that was published to last.
-#[derive(Default)]
-pub struct Route {
-    pub topic: Bytes,
-    /// Who gets what is published to it.
-    pub targets: Arc<Targets>,
-    /// The access rules' version that the topic was judged by.
-    pub rights_version: u64,
-    /// The response topic that was allowed last, and by which version.
-    pub answers_topic: String,
-    pub answers_version: u64,
-}
-
-/// One client's connection.
-pub struct Connection {
+/// One client that is online.
+pub struct Client {
     pub context: Arc<Context>,
     pub client_id: Arc<str>,
     pub peer: Peer,
@@ -97,7 +73,7 @@ pub struct Connection {
     /// The size of the packet that is not complete yet; 0 when unknown.
     pub needed_bytes: usize,
     /// What the last read brought.
-    read_bytes: usize,
+    pub read_bytes: usize,
     /// The size of the block that is read into.
     block_bytes: usize,
     pub batch: Batch,
@@ -130,7 +106,7 @@ pub struct Connection {
     pub farewell: Farewell,
     pub will: Option<Will>,
     keep_alive: Option<Duration>,
-    silence: Silence,
+    pub silence: Silence,
     /// A whole packet was read since the silence was looked at.
     pub has_packet: bool,
     /// What has come beside `unread` and is no bytes of MQTT yet.
@@ -151,7 +127,7 @@ pub struct Connection {
     pub stall: Option<Stall>,
 }
 
-impl Connection {
+impl Client {
     pub fn new(
         context: Arc<Context>,
         client_id: Arc<str>,
@@ -222,170 +198,8 @@ impl Connection {
         }
     }
 
-    pub async fn serve_until_end<R, W>(
-        &mut self,
-        reader: &mut R,
-        writer: &mut W,
-        orders: &mut mpsc::Receiver<Order>,
-    ) -> End
-    where
-        R: AsyncRead + Unpin,
-        W: AsyncWrite + Unpin,
-    {
-        match self.serve_rounds(reader, writer, orders).await {
-            Ok(end) => end,
-            Err(reason) => self.ending.take().unwrap_or(End::Fault(reason)),
-        }
-    }
-
-    /// One round after another; an error is what the client did wrong, or stands for `self.ending`.
-    async fn serve_rounds<R, W>(
-        &mut self,
-        reader: &mut R,
-        writer: &mut W,
-        orders: &mut mpsc::Receiver<Order>,
-    ) -> Result<End, Reason>
-    where
-        R: AsyncRead + Unpin,
-        W: AsyncWrite + Unpin,
-    {
-        let mut refusing = Refusing::default();
-        let mut holds_back = false;
-        let mut could_read = true;
-        let mut is_blocked = None;
-        let mut turn_bytes = 0;
-        let context = self.context.clone();
-        let mut queue = Queue::new(&context.turns);
-        let tick = tokio::time::sleep(self.tick());
-        tokio::pin!(tick);
-        self.resume().await?;
-        self.hold_publishers();
-        // Packets may have come with the CONNECT.
-        self.process()?;
-        self.note_arrived(Instant::now());
-        let news = self.session.news.clone();
-        loop {
-            if self.waits_for_answers && !self.owes_too_much() && !self.context.bus.is_draining() {
-                self.waits_for_answers = false;
-                self.process()?;
-            }
-            if self.has_stale_rights() {
-                queue.leave();
-                self.review_rights().await?;
-                self.process()?;
-            }
-            self.take_ready().await?;
-            self.give_owed()?;
-            self.note_bytes();
-            if self.may_leave() {
-                return Ok(End::Closing(Reason::SHUTTING_DOWN));
-            }
-            if self.is_overrun {
-                return Err(Reason::QUOTA_EXCEEDED);
-            }
-            let wants_write = holds_back || !self.output.unwritten().is_empty();
-            refusing.note(wants_write, Instant::now);
-            self.tell_traffic();
-            let takes_more = self.takes_more();
-            if is_blocked != Some(!takes_more) {
-                is_blocked = Some(!takes_more);
-                self.session.mailbox.note_blocked(!takes_more);
-            }
-            let wants_turn = self.wants_turn();
-            if !wants_turn {
-                queue.leave();
-            }
-            let can_read =
-                (self.frames.is_empty() || self.reads_ahead()) && !self.is_held && self.reads_enough();
-            if can_read {
-                self.reserve_block();
-            }
-            if can_read && !could_read {
-                self.silence.excuse(Instant::now());
-            }
-            could_read = can_read;
-            tokio::select! {
-                biased;
-                // Before what may always be ready, or a client that floods would have all the time it likes.
-                () = &mut tick => {
-                    let last_packet = self.silence.since().into_std();
-                    self.session.standing.note_active(self.context.bus.ms_of(last_packet));
-                    if can_read {
-                        self.check_silence()?;
-                    }
-                    if self.stalls(Instant::now()) {
-                        self.context.bus.reached.note(Limit::WriteTimeout, &self.client_id);
-                        return Err(Reason::QUOTA_EXCEEDED);
-                    }
-                    if refusing.lasts(self.context.config.limits.write_timeout, Instant::now()) {
-                        return Ok(End::Lost(Ended::WriteTimeout));
-                    }
-                    tick.as_mut().reset(self.next_tick(can_read));
-                }
-                order = orders.recv(), if !self.is_leaving() => match order {
-                    // Bounded by the broker's grace, at whose end the task is dropped.
-                    Some(Order::End(Reason::SHUTTING_DOWN)) => self.begin_farewell(),
-                    order => return Ok(End::ordered(order)),
-                },
-                // Before what may always be ready, or whoever has the place would keep it while others wait.
-                place = queue.place(&self.slice), if wants_turn => {
-                    self.slice = place.begin().await;
-                    self.refill();
-                    self.process()?;
-                }
-                written = write_some(writer, self.output.unwritten()), if wants_write => match written {
-                    Ok(written) => {
-                        self.output.advance(written.bytes);
-                        holds_back = written.holds_back;
-                        refusing.note_taken(written.bytes, Instant::now);
-                    }
-                    Err(_gone) => return Ok(End::Lost(Ended::Lost)),
-                },
-                read = reader.read_buf(&mut self.unread), if can_read => match read {
-                    Ok(bytes) if bytes > 0 => {
-                        let now = Instant::now();
-                        self.read_bytes = bytes;
-                        self.received.bytes += bytes as u64;
-                        if self.frames.is_empty() {
-                            self.process()?;
-                        } else {
-                            queue.leave();
-                            self.review_rights().await?;
-                            self.look_ahead()?;
-                        }
-                        self.note_arrived(now);
-                        turn_bytes += bytes;
-                        if turn_bytes >= TURN_BYTES_MAX {
-                            // A flood: let the others have their turn.
-                            turn_bytes = 0;
-                            tokio::task::yield_now().await;
-                        }
-                    }
-                    Err(error) if error.kind() == ErrorKind::InvalidData => return Ok(End::Lost(Ended::WebSocket)),
-                    _ => return Ok(End::Lost(Ended::Lost)),
-                },
-                () = self.session.mailbox.arrival(), if takes_more => {}
-                () = news.notified(), if !self.owed.is_empty() => {}
-                () = self.shared_queue.arrival(), if takes_more && self.is_member => {}
-                // It cannot fail: the bus has the other end, and lives as long as we do.
-                _ = self.progress.changed(), if self.is_held || self.is_leaving() => {
-                    let was_held = self.is_held;
-                    self.is_held = was_held && self.context.bus.is_behind();
-                    if was_held && !self.is_held {
-                        self.process()?;
-                    }
-                }
-                () = self.visit.called(), if self.visit.is_waiting() && !self.is_held => self.process()?,
-                () = until(self.paused_until), if self.paused_until.is_some() => {
-                    self.paused_until = None;
-                    self.process()?;
-                }
-            }
-        }
-    }
-
     /// Whether there is something to do that waits for a slice.
-    fn wants_turn(&self) -> bool {
+    pub fn wants_turn(&self) -> bool {
         self.may_refill() || (self.slice.is_over() && (!self.frames.is_empty() || self.may_catch_up()))
     }
 
@@ -403,7 +217,7 @@ impl Connection {
     }
 
     /// Notes what the connection holds.
-    fn note_bytes(&mut self) {
+    pub fn note_bytes(&mut self) {
         // The whole block, of which unread bytes and frames are parts: a sum that does not move with
         // each read. A larger one, for a packet that is under way, is not in memory before it is filled.
         let filled = if self.frames.is_empty() { READ_BLOCK_BYTES_MAX } else { usize::MAX };
@@ -418,7 +232,7 @@ impl Connection {
     }
 
     /// Whether the client reads what it is sent, so that it may be read from.
-    fn reads_enough(&mut self) -> bool {
+    pub fn reads_enough(&mut self) -> bool {
         let was_unread = self.is_unread;
         self.is_unread = self.output.unwritten().len() >= self.context.config.limits.unread_bytes_max;
         if self.is_unread && !was_unread {
@@ -428,7 +242,7 @@ impl Connection {
     }
 
     /// Notes what the client has sent, be it whole packets or a part of one.
-    fn note_arrived(&mut self, now: Instant) {
+    pub fn note_arrived(&mut self, now: Instant) {
         if std::mem::take(&mut self.has_packet) {
             self.silence.end(now);
         }
@@ -439,7 +253,7 @@ impl Connection {
 
     /// Ends the connection of a client that has sent no whole packet for too long. It is
     /// asked while the client is read from: otherwise its silence does not count.
-    fn check_silence(&mut self) -> Result<(), Reason> {
+    pub fn check_silence(&mut self) -> Result<(), Reason> {
         let now = Instant::now();
         self.note_arrived(now);
         let is_over = |end: Option<Instant>| end.is_some_and(|end| end <= now);
@@ -454,13 +268,13 @@ impl Connection {
         Ok(())
     }
 
-    fn tick(&self) -> Duration {
+    pub fn tick(&self) -> Duration {
         let limits = &self.context.config.limits;
         let limit = limits.write_timeout.min(limits.packet_timeout).min(TICK_MAX);
         self.keep_alive.map_or(limit, |keep_alive| limit.min(keep_alive))
     }
 
-    fn next_tick(&self, counts_silence: bool) -> Instant {
+    pub fn next_tick(&self, counts_silence: bool) -> Instant {
         let now = Instant::now();
         if !counts_silence {
             return now + self.tick();
@@ -472,7 +286,7 @@ impl Connection {
     }
 
     /// Makes room for the next read: little at first, more for a client that fills it.
-    fn reserve_block(&mut self) {
+    pub fn reserve_block(&mut self) {
         let missing = self.needed_bytes.saturating_sub(self.unread.len());
         if missing == 0 && self.block_bytes > READ_BLOCK_BYTES_MAX && self.frames.is_empty() {
             // That of a large packet goes with it.

@@ -1,13 +1,11 @@
-//! The end of a connection: why it comes, the last word to the client, and what becomes of its session.
+//! The end of a connection: why it comes, and what becomes of its session.
 
 use std::collections::HashSet;
-use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{mpsc, oneshot};
 
 use super::Session;
-use super::client::Connection;
+use super::client::Client;
 use super::parked::{self, KEEP_UNITS};
 use super::registry::Order;
 use super::subscribing::CHANGE_UNITS;
@@ -18,11 +16,6 @@ use crate::broker::limits::dropped::Dropped;
 use crate::broker::limits::ended::Ended;
 use crate::broker::limits::shares::Owner;
 use crate::broker::work::Slice;
-
-/// How long a client may take to read the last packet to it.
-pub const LINGER: Duration = Duration::from_secs(1);
-/// The same when the broker is ending.
-const LINGER_CLOSING: Duration = Duration::from_millis(50);
 
 /// How a connection ends.
 pub enum End {
@@ -53,7 +46,7 @@ impl End {
     }
 
     /// What the client is told, if anything.
-    fn reason(&self) -> Option<Reason> {
+    pub fn reason(&self) -> Option<Reason> {
         match self {
             Self::Goodbye { .. } | Self::Lost(_) => None,
             Self::Fault(reason) | Self::Closing(reason) => Some(*reason),
@@ -76,24 +69,11 @@ impl From<&End> for Ended {
     }
 }
 
-impl Connection {
+impl Client {
     /// Gives up everything that is bound to the connection, and passes the session on.
-    pub async fn finish<R, W>(
-        mut self,
-        end: End,
-        generation: u64,
-        orders: mpsc::Receiver<Order>,
-        reader: R,
-        mut writer: W,
-    ) where
-        R: AsyncRead + Unpin,
-        W: AsyncWrite + Unpin,
-    {
+    pub async fn leave(&mut self, end: End, generation: u64, orders: mpsc::Receiver<Order>) {
         let mut slice = self.context.turns.take().await;
-        let goodbye = end.reason();
-        let patience = if matches!(end, End::Closing(_)) { LINGER_CLOSING } else { LINGER };
         self.context.bus.note_end(Ended::from(&end), &self.who());
-        let is_goodbye = matches!(end, End::Goodbye { .. });
         if let End::Goodbye { publishes_will: false } = end {
             self.will = None;
         }
@@ -123,22 +103,6 @@ impl Connection {
                 leaving.hand_over(&self.context, is_clean, reply, &mut slice).await
             }
             _ => leaving.leave(&self.context, orders, &mut slice).await,
-        }
-        if let Some(reason) = goodbye {
-            self.output.goodbye(reason);
-        }
-        if goodbye.is_some() || !self.output.unwritten().is_empty() {
-            // The client may be gone, or not reading; then it does without the last word.
-            let written = tokio::time::timeout(patience, writer.write_all(self.output.unwritten())).await;
-            if matches!(written, Ok(Ok(()))) {
-                self.output.advance(self.output.unwritten().len());
-            }
-            self.context.traffic.sent.add(&mut self.output.sent);
-            linger(reader, writer, patience).await;
-        } else if is_goodbye {
-            // TLS and WebSocket have a word for the end, and a WebSocket client answers it: to
-            // a closed socket that is an error.
-            linger(reader, writer, patience).await;
         }
     }
 
@@ -198,18 +162,4 @@ impl Connection {
     fn note_deserted(&self, dropped: u64) {
         self.context.bus.dropped.note(Dropped::NoMembers, &self.client_id, b"", dropped);
     }
-}
-
-/// Closes our half and reads the client out for a moment, so that the last packet to
-/// it is not lost to a reset.
-pub async fn linger<R, W>(mut reader: R, mut writer: W, at_most: Duration)
-where
-    R: AsyncRead + Unpin,
-    W: AsyncWrite + Unpin,
-{
-    // Errors mean that the socket is gone, which is what we are waiting for.
-    let _gone = writer.shutdown().await;
-    let mut ignored = [0; 1_024];
-    let read_out = async { while matches!(reader.read(&mut ignored).await, Ok(read) if read > 0) {} };
-    let _timeout = tokio::time::timeout(at_most, read_out).await;
 }

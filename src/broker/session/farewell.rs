@@ -1,6 +1,6 @@
 //! The end of a connection whose broker stops: first everything that was published before, then goodbye.
 
-use super::client::Connection;
+use super::client::Client;
 
 /// How far the farewell of a connection is.
 #[derive(Debug, Default)]
@@ -12,7 +12,7 @@ pub enum Farewell {
     Draining { until: u64 },
 }
 
-impl Connection {
+impl Client {
     /// The broker stops: takes what was published until now for this client.
     pub fn begin_farewell(&mut self) {
         self.farewell = Farewell::Draining { until: self.context.bus.connections.sent_messages() };

@@ -3,9 +3,10 @@
 
 use std::sync::Arc;
 
+use super::Session;
 use super::context::Context;
+use super::delivery::Delivery;
 use super::subscribing::CHANGE_UNITS;
-use super::{Delivery, Session};
 use crate::broker::bus::publication::Publication;
 use crate::broker::limits::dropped::Dropped;
 use crate::broker::work::Slice;

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use rumqttd::protocol::{DisconnectReasonCode, Packet};
 use tokio::time::Instant;
 
-use super::client::Connection;
+use super::client::Client;
 use super::ending::End;
 use super::inflight::Inflight;
 use super::output::{PUBCOMP_FIRST, PUBREL_FIRST};
@@ -63,7 +63,7 @@ fn publish_refusal(cause: Cause) -> Reason {
     }
 }
 
-impl Connection {
+impl Client {
     /// Deals with every complete packet that was read, as far as it may go.
     pub fn process(&mut self) -> Result<(), Reason> {
         if self.is_held {

@@ -8,7 +8,7 @@ use std::ops::Index;
 
 use bytes::Bytes;
 
-use super::Delivery;
+use super::delivery::Delivery;
 use crate::broker::codec::properties::ApplicationProperties;
 use crate::broker::limits::memory::Charge;
 
@@ -134,7 +134,7 @@ impl IntoIterator for InflightMessages {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::broker::session::DELIVERY_BYTES;
+    use crate::broker::session::delivery::DELIVERY_BYTES;
     use crate::mqtt::Qos;
 
     fn message(packet_id: u16) -> Inflight {

@@ -1,7 +1,7 @@
 //! To the client: what its mailbox, the shared groups and the session have for it.
 
-use super::Delivery;
-use super::client::Connection;
+use super::client::Client;
+use super::delivery::Delivery;
 use super::inflight::Inflight;
 use super::output::{HIGH_BYTES, PUBREL_FIRST};
 use super::pending::Kept;
@@ -17,7 +17,7 @@ use crate::mqtt::Qos;
 /// Messages that one connection is given in a row.
 const ROUND_MESSAGES_MAX: usize = 256;
 
-impl Connection {
+impl Client {
     /// Takes up the session where the last connection left it: shared groups, what is in flight, what waits.
     pub async fn resume(&mut self) -> Result<(), Reason> {
         // The rules may have changed while the client was away.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use bytes::{BufMut, Bytes};
 
-use super::Delivery;
+use super::delivery::Delivery;
 use crate::broker::codec::properties::Told;
 use crate::broker::codec::reason::Reason;
 use crate::broker::codec::{Version, kind, put_varint, varint_bytes};

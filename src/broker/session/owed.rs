@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use tokio::sync::Notify;
 
-use super::client::Connection;
+use super::client::Client;
 use super::output::{PUBACK_FIRST, PUBREC_FIRST};
 use crate::broker::codec::Version;
 use crate::broker::codec::reason::Reason;
@@ -129,7 +129,7 @@ impl Owed {
 /// What the publish asked for is lost.
 struct Lost;
 
-impl Connection {
+impl Client {
     /// Owes the client an acknowledgement, and gives it where nothing is in its way.
     pub fn owe(&mut self, packet_id: u16, qos: Qos, when: When) {
         match when {

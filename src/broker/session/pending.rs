@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::Delivery;
+use super::delivery::Delivery;
 use crate::broker::config::{Limits, PendingPolicy};
 use crate::broker::limits::memory::Charge;
 use crate::broker::limits::reached::Limit;
@@ -138,7 +138,7 @@ mod tests {
     use crate::broker::codec::properties::ApplicationProperties;
     use crate::broker::limits::memory::{Memory, MemoryKind};
     use crate::broker::limits::shares::Owner;
-    use crate::broker::session::DELIVERY_BYTES;
+    use crate::broker::session::delivery::DELIVERY_BYTES;
     use crate::mqtt::Qos;
 
     fn limits(pending_policy: PendingPolicy) -> Limits {

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::client::Connection;
+use super::client::Client;
 use crate::broker::access::{Action, Grant};
 use crate::broker::bus::source::Source;
 use crate::broker::codec::Version;
@@ -15,7 +15,7 @@ use crate::broker::limits::tally::Shown;
 /// Filters that a topic is matched with for one unit of work.
 const FILTERS_PER_UNIT: usize = 8;
 
-impl Connection {
+impl Client {
     /// Judges the client and its subscriptions again if the rules have changed. An error ends the connection.
     ///
     /// Called before anything is delivered or accepted, and at every tick for a client with

@@ -3,10 +3,10 @@
 
 use bytes::Bytes;
 
-use super::Options;
 use super::admission;
-use super::client::Connection;
+use super::client::Client;
 use super::inbound::Progress;
+use super::subscription::Options;
 use crate::broker::access::Grant;
 use crate::broker::bus::shared::{Judge, Member};
 use crate::broker::bus::subscriptions::Subscriber;
@@ -26,7 +26,7 @@ const JUDGE_UNITS: usize = 5;
 /// To make a subscription or to end it.
 pub const CHANGE_UNITS: usize = 30;
 
-impl Connection {
+impl Client {
     /// Goes on with a SUBSCRIBE or UNSUBSCRIBE until the slice is over; its answer comes at the end.
     pub fn on_list(&mut self, frame: &Bytes, is_subscribe: bool) -> Result<Progress, Reason> {
         let mut listing = match self.listing.take() {
