@@ -3,6 +3,8 @@
 //! A frame is complete before any codec sees it. PUBLISH and the acknowledgements are read and written by us,
 //! without a copy and without taking their properties apart; the other packets go through rumqttd's codecs.
 
+pub mod connect;
+pub mod disconnect;
 pub mod leaner;
 pub mod listing;
 pub mod properties;
@@ -147,7 +149,7 @@ pub fn u16_at(bytes: &[u8], at: usize) -> Result<u16, Reason> {
 }
 
 /// Decodes one whole frame. The frame is complete, so whatever the codec misses in it makes it malformed.
-pub fn decode(frame: &[u8], version: Version) -> Result<Packet, Reason> {
+fn decode(frame: &[u8], version: Version) -> Result<Packet, Reason> {
     wellformed::check(frame, version)?;
     let mut bytes = BytesMut::from(frame);
     let decoded = match version {

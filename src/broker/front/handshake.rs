@@ -2,17 +2,14 @@
 
 use std::borrow::Cow;
 
-use bytes::{BufMut, BytesMut};
-use rumqttd::protocol::{
-    ConnAck, ConnAckProperties, Connect, ConnectProperties, ConnectReturnCode, Packet, Protocol, v5::V5,
-};
+use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 use super::first_words::Spoken;
 use crate::broker::access::{Credentials, Login};
-use crate::broker::codec::leaner::{Lean, lean};
+use crate::broker::codec::connect::{self, Connect, Welcome};
 use crate::broker::codec::reason::Reason;
-use crate::broker::codec::{self, Version, kind, peek, u16_at};
+use crate::broker::codec::{Version, kind, peek, u16_at};
 use crate::broker::config::ConnectionLimits;
 use crate::broker::limits::memory::Charge;
 use crate::broker::limits::reached::Limit;
@@ -190,21 +187,14 @@ pub async fn judge(
     let refuse = |fault| Refusal::new(version, fault);
     // A large one is gone through in one go, once it has its turn.
     context.turns.go_on(&mut Slice::new(), frame.bytes.len() / BYTES_PER_UNIT).await;
-    let Lean { frame, will_pairs } = lean(&frame.bytes, version).map_err(|reason| refuse(reason.into()))?;
-    let Packet::Connect(connect, properties, will, will_properties, login) =
-        codec::decode(&frame, version).map_err(|reason| refuse(reason.into()))?
-    else {
-        return Err(refuse(Reason::MALFORMED.into()));
-    };
-    let packet_bytes_max = client_packet_bytes_max(properties.as_ref());
-    let client_id = connect.client_id.clone();
-    let credentials =
-        login.as_ref().map(|login| Credentials { username: &login.username, password: &login.password });
+    let mut connect = connect::read(&frame.bytes, version).map_err(|reason| refuse(reason.into()))?;
+    let packet_bytes_max = client_packet_bytes_max(&connect);
+    let (client_id, login) = (connect.client_id.clone(), connect.login.take());
+    let credentials = login.as_ref().map(|(username, password)| Credentials { username, password });
     let certificate = peer.identity.as_deref();
     let user = certificate.or(credentials.map(|credentials| credentials.username));
     let refuse = |fault| Refusal::new(version, fault).within(packet_bytes_max).said(&client_id, user);
-    let will = will.map(|will| Will::new(will, will_properties, &will_pairs));
-    let mut hello = hello(context, limits, peer, version, connect, properties, will).map_err(refuse)?;
+    let mut hello = hello(context, limits, peer, version, connect).map_err(refuse)?;
     let login = Login { client_id: &client_id, peer: peer.address, credentials, certificate };
     let admitted = context.config.access.authenticate(login).await;
     hello.user = admitted.map_err(|denied| refuse(Fault::new(denied.reason(), denied.cause())))?;
@@ -224,8 +214,8 @@ pub async fn judge(
 }
 
 /// The largest packet that the client takes.
-fn client_packet_bytes_max(properties: Option<&ConnectProperties>) -> usize {
-    properties.and_then(|own| own.max_packet_size).map_or(usize::MAX, |bytes| bytes as usize)
+fn client_packet_bytes_max(connect: &Connect) -> usize {
+    connect.packet_bytes_max.map_or(usize::MAX, |bytes| bytes as usize)
 }
 
 /// The protocol's name, level and flags.
@@ -265,16 +255,16 @@ fn hello(
     peer: &Peer,
     version: Version,
     connect: Connect,
-    properties: Option<ConnectProperties>,
-    will: Option<Will>,
 ) -> Result<Hello, Fault> {
-    if connect.client_id.is_empty() && version == Version::V311 && !connect.clean_session {
+    if connect.client_id.is_empty() && version == Version::V311 && !connect.is_clean {
         return Err(Fault::new(Reason::CLIENT_ID_INVALID, Cause::ClientId));
     }
     let own_limits = &context.config.limits;
     if connect.client_id.len() > own_limits.client_id_bytes_max {
         return Err(Fault::new(Reason::CLIENT_ID_INVALID, Cause::ClientIdBytes));
     }
+    let packet_bytes_max = client_packet_bytes_max(&connect);
+    let will = connect.will.map(Will::new);
     if let Some(will) = &will {
         let invalid = |cause| Fault::new(Reason::TOPIC_INVALID, cause);
         let name = will.topic_name().ok_or_else(|| invalid(Cause::WillTopic))?;
@@ -284,12 +274,12 @@ fn hello(
             Some(_) => return Err(invalid(Cause::WillTopicBytes)),
         }
     }
-    let is_kept = version == Version::V311 && !connect.clean_session;
+    let is_kept = version == Version::V311 && !connect.is_clean;
     let mut hello = Hello {
         version,
         client_id: connect.client_id,
-        is_clean: connect.clean_session,
-        keep_alive_s: connect.keep_alive,
+        is_clean: connect.is_clean,
+        keep_alive_s: connect.keep_alive_s,
         expiry_asked_s: if is_kept { u32::MAX } else { 0 },
         expiry_s: 0,
         window: limits.inflight_messages_max,
@@ -307,24 +297,25 @@ fn hello(
         hello.keep_alive_s = limits.keep_alive_max_s;
         hello.server_keep_alive_s = Some(limits.keep_alive_max_s);
     }
-    if let Some(own) = properties.filter(|_| version == Version::V5) {
-        if own.receive_maximum == Some(0) || own.max_packet_size == Some(0) {
+    if version == Version::V5 {
+        // A client that takes nothing cannot be served (MQTT 5, 3.1.2.11.3 and 3.1.2.11.4).
+        if connect.receive_max == Some(0) || connect.packet_bytes_max == Some(0) {
             return Err(
                 Fault::from(Reason::PROTOCOL_ERROR).because("its receive maximum or packet size is 0")
             );
         }
-        if own.authentication_method.is_some() {
+        if connect.wants_authentication {
             return Err(Fault::new(Reason::BAD_AUTHENTICATION, Cause::Authentication));
         }
-        hello.expiry_asked_s = own.session_expiry_interval.unwrap_or(0);
-        hello.window = own.receive_maximum.map_or(hello.window, |asked| asked.min(hello.window));
-        hello.packet_bytes_max = client_packet_bytes_max(Some(&own));
+        hello.expiry_asked_s = connect.expiry_s.unwrap_or(0);
+        hello.window = connect.receive_max.map_or(hello.window, |asked| asked.min(hello.window));
+        hello.packet_bytes_max = packet_bytes_max;
         let assigned_bytes = if hello.client_id.is_empty() { ASSIGNED_ID_BYTES_MAX } else { 0 };
         if hello.packet_bytes_max < CONNACK_BYTES_MAX + assigned_bytes {
             // It could not be told that it is accepted.
             return Err(Fault::new(Reason::PACKET_TOO_LARGE, Cause::ClientPacketBytes));
         }
-        hello.aliases_max = own.topic_alias_max.unwrap_or(0).min(context.config.limits.topic_aliases_max);
+        hello.aliases_max = connect.aliases_max.unwrap_or(0).min(context.config.limits.topic_aliases_max);
     }
     hello.expiry_s = hello.expiry_asked_s.min(context.config.limits.session_expiry_max_s);
     Ok(hello)
@@ -341,22 +332,14 @@ pub fn connack(
     if hello.version == Version::V311 {
         return vec![0x20, 2, session_present.into(), 0];
     }
-    let properties = ConnAckProperties {
-        session_expiry_interval: (hello.expiry_s != hello.expiry_asked_s).then_some(hello.expiry_s),
-        receive_max: Some(context.config.limits.receive_max),
-        max_packet_size: Some(u32::try_from(limits.packet_bytes_max).unwrap_or(u32::MAX)),
-        topic_alias_max: Some(context.config.limits.topic_aliases_max),
-        assigned_client_identifier: assigned_client_id,
-        server_keep_alive: hello.server_keep_alive_s,
-        ..ConnAckProperties::default()
+    let welcome = Welcome {
+        is_session_present: session_present,
+        receive_max: context.config.limits.receive_max,
+        packet_bytes_max: u32::try_from(limits.packet_bytes_max).unwrap_or(u32::MAX),
+        aliases_max: context.config.limits.topic_aliases_max,
+        expiry_s: (hello.expiry_s != hello.expiry_asked_s).then_some(hello.expiry_s),
+        client_id: assigned_client_id,
+        keep_alive_s: hello.server_keep_alive_s,
     };
-    let mut bytes = BytesMut::new();
-    let packet =
-        Packet::ConnAck(ConnAck { session_present, code: ConnectReturnCode::Success }, Some(properties));
-    if V5.write(packet, &mut bytes).is_err() {
-        // Cannot happen with these properties; without them the packet is still a CONNACK.
-        bytes.clear();
-        bytes.put_slice(&[0x20, 3, session_present.into(), 0, 0]);
-    }
-    bytes.to_vec()
+    welcome.encode()
 }

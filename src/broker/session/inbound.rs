@@ -1,7 +1,6 @@
 //! From the client: packets taken apart, judged, and handed to the router.
 
 use bytes::Bytes;
-use rumqttd::protocol::{DisconnectReasonCode, Packet};
 use tokio::time::Instant;
 
 use super::client::Client;
@@ -12,11 +11,11 @@ use super::owed::{Answered, When};
 use crate::broker::access::Action;
 use crate::broker::bus::Obstacle;
 use crate::broker::bus::publication::{Publication, message_bytes};
-use crate::broker::codec::leaner::lean;
+use crate::broker::codec::disconnect;
 use crate::broker::codec::properties;
 use crate::broker::codec::reason::Reason;
 use crate::broker::codec::wellformed;
-use crate::broker::codec::{self, Header, Version, complete, kind, peek, u16_at, varint};
+use crate::broker::codec::{Header, Version, complete, kind, peek, u16_at, varint};
 use crate::broker::config::OverRate;
 use crate::broker::limits::reached::Limit;
 use crate::broker::limits::refused::Cause;
@@ -160,19 +159,15 @@ impl Client {
 
     /// Ends the connection the client's way, or for what is wrong with its DISCONNECT.
     fn on_disconnect(&mut self, frame: &[u8]) -> Reason {
-        let decoded = lean(frame, self.version).and_then(|lean| codec::decode(&lean.frame, self.version));
-        let Ok(Packet::Disconnect(disconnect, properties)) = decoded else {
-            return Reason::MALFORMED;
-        };
-        if let Some(expiry_s) = properties.and_then(|own| own.session_expiry_interval) {
+        let Ok(said) = disconnect::read(frame, self.version) else { return Reason::MALFORMED };
+        if let Some(expiry_s) = said.expiry_s {
+            // A session that was to end with the connection cannot be kept after all (MQTT 5, 3.14.2.2.2).
             if self.session.expiry_s == 0 && expiry_s > 0 {
                 return Reason::PROTOCOL_ERROR;
             }
             self.session.expiry_s = expiry_s.min(self.context.config.limits.session_expiry_max_s);
         }
-        let publishes_will = self.version == Version::V5
-            && disconnect.reason_code != DisconnectReasonCode::NormalDisconnection;
-        self.ending = Some(End::Goodbye { publishes_will });
+        self.ending = Some(End::Goodbye { publishes_will: !said.is_normal });
         Reason::SUCCESS
     }
 

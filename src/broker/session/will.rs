@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use rumqttd::protocol::{LastWill, LastWillProperties};
 
 use super::context::Context;
 use crate::broker::access::{Action, Identity};
 use crate::broker::bus::publication::Publication;
 use crate::broker::bus::source::Source;
+use crate::broker::codec::connect::LastWill;
 use crate::broker::codec::properties::ApplicationProperties;
 use crate::broker::limits::memory::{Charge, Holder, MemoryKind};
 use crate::broker::limits::refused::Cause;
@@ -37,18 +37,13 @@ pub struct Will {
 }
 
 impl Will {
-    /// As the codec has taken it apart, and its user properties as they were written.
-    pub fn new(will: LastWill, properties: Option<LastWillProperties>, user_properties: &[u8]) -> Self {
-        let own = properties.as_ref();
-        let delay_s = own.and_then(|own| own.delay_interval).unwrap_or(0);
-        let expiry_s = own.and_then(|own| own.message_expiry_interval);
-        let properties = ApplicationProperties::of_will(own, user_properties);
+    pub fn new(will: LastWill) -> Self {
+        let LastWill { topic, payload, qos, retain, properties, expiry_s, delay_s } = will;
         Self {
-            // Copies, so that a will does not pin the block it was read in.
-            topic: Bytes::copy_from_slice(&will.topic),
-            payload: Bytes::copy_from_slice(&will.message),
-            qos: Qos::from_bits(will.qos as u8).unwrap_or_default(),
-            retain: will.retain,
+            topic,
+            payload,
+            qos,
+            retain,
             properties,
             expiry_s,
             delay_s,
