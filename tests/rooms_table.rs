@@ -27,7 +27,7 @@ const HOUSES: &[House] = &[House {
     module: "broker",
     rooms: &[
         ("settings", &["front", "config"]),
-        ("link", &["bus", "limits", "codec", "work"]),
+        ("link", &["bus", "limits", "work"]),
         ("front", &["sys", "session", "bus", "config", "reload", "access", "limits", "codec", "work"]),
         ("sys", &["session", "limits", "codec"]),
         ("session", &["bus", "config", "access", "limits", "codec", "work"]),

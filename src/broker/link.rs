@@ -11,9 +11,8 @@ use crate::broker::bus::carrier::lane::{Kind, Lane, LaneReceiver};
 use crate::broker::bus::carrier::router::RouterGone;
 use crate::broker::bus::hold::Registration;
 use crate::broker::bus::publication::Publication;
-use crate::broker::bus::retained::{RetainedMessage, Walk};
+use crate::broker::bus::retained::Walk;
 use crate::broker::bus::subscriptions::Subscriber;
-use crate::broker::codec::properties::ApplicationProperties;
 use crate::broker::limits::refused::{Cause, Who};
 use crate::mqtt::{Message, TOPIC_BYTES_MAX, is_topic_filter};
 use crate::sync::lock;
@@ -163,22 +162,7 @@ impl LinkPublisher {
             self.bus.refuse(Cause::InProcessTopic, "", &Who::default(), &topic);
             return Err(TopicRefused);
         }
-        let expiry_s = message.properties.as_ref().and_then(|properties| properties.message_expiry_s);
-        let publication = Publication {
-            deadline_ms: expiry_s.map(|s| self.bus.now_ms() + u64::from(s) * 1_000),
-            topic: message.topic,
-            payload: message.payload,
-            qos: message.qos,
-            retain: message.retain,
-            properties: message.properties.map_or_else(ApplicationProperties::default, |own| {
-                ApplicationProperties::of_application(&own)
-            }),
-            origin: None,
-            sender: None,
-            received_at: None,
-            is_duplicate: false,
-            receipt: message.receipt,
-        };
+        let publication = Publication::of_application(message, self.bus.now_ms());
         let targets = self.bus.targets_now(&publication.topic);
         out.add(publication, targets, None);
         Ok(())
@@ -240,8 +224,11 @@ impl LinkSubscriber {
         if walk.is_over() {
             self.walks.pop_front();
         }
-        let bus = &self.bus;
-        self.retained.extend(found.into_iter().map(|(topic, kept)| retained_message(bus, topic, kept)));
+        let messages = found.into_iter().map(|(topic, kept)| {
+            let message = kept.publication(topic).into_application(now_ms);
+            Message { retain: true, ..message }
+        });
+        self.retained.extend(messages);
     }
 
     /// The next of them.
@@ -284,45 +271,13 @@ impl LinkSubscriber {
             };
             let Some(envelope) = envelope else { continue };
             match envelope.kind {
-                Kind::Message => batch.push(message(&self.bus, envelope.publication)),
+                Kind::Message => batch.push(envelope.publication.into_application(self.bus.now_ms())),
                 Kind::Beat => self.shared.lane.beat.arrive(),
                 Kind::End => self.has_ended = true,
             }
             self.shared.lane.frees_publishers();
         }
         Ok(batch.len() > before)
-    }
-}
-
-fn retained_message(bus: &Bus, topic: String, kept: RetainedMessage) -> Message {
-    let publication = Publication {
-        topic: topic.into(),
-        payload: kept.payload,
-        properties: kept.properties,
-        qos: kept.qos,
-        deadline_ms: kept.deadline_ms,
-        // Who published it is not kept with it.
-        ..Publication::default()
-    };
-    Message { retain: true, ..message(bus, publication) }
-}
-
-/// A message as an application sees it.
-fn message(bus: &Bus, publication: Publication) -> Message {
-    let expiry_s = publication.deadline_ms.map(|deadline_ms| {
-        let left_ms = deadline_ms.saturating_sub(bus.now_ms());
-        u32::try_from(left_ms.div_ceil(1_000)).unwrap_or(u32::MAX)
-    });
-    Message {
-        topic: publication.topic,
-        payload: publication.payload,
-        qos: publication.qos,
-        retain: false,
-        properties: publication.properties.to_application(expiry_s),
-        sender: publication.sender,
-        received_at: publication.received_at,
-        is_duplicate: publication.is_duplicate,
-        receipt: publication.receipt,
     }
 }
 

@@ -230,11 +230,12 @@ impl Session {
     /// away where no subscription asks for it any more or `access` does not let the client have it.
     pub fn review_pending(&mut self, access: &dyn Access) {
         let Some(delivery) = self.pending.pop_front() else { return };
-        let name = std::str::from_utf8(&delivery.topic).unwrap_or_default();
+        let name = std::str::from_utf8(&delivery.publication.topic).unwrap_or_default();
         let mut may_have = None;
         let is_wanted = self.subscriptions.values().any(|own| {
             filter_matches(&own.path, name)
-                && (!own.is_judged || *may_have.get_or_insert_with(|| self.may_have(&delivery.topic, access)))
+                && (!own.is_judged
+                    || *may_have.get_or_insert_with(|| self.may_have(&delivery.publication.topic, access)))
         });
         if is_wanted {
             self.pending.put_back(delivery);
@@ -315,7 +316,7 @@ impl Session {
     /// nothing, because they have ended, do not want it, or may not have it, which `access` knows.
     pub fn accept(
         &self,
-        publication: &Publication,
+        publication: Arc<Publication>,
         subscriptions: &[usize],
         access: &dyn Access,
     ) -> Option<Delivery> {
@@ -331,13 +332,10 @@ impl Session {
             }
         }
         wish.is_any.then(|| Delivery {
-            topic: publication.topic.clone(),
-            payload: publication.payload.clone(),
-            properties: publication.properties.clone(),
             qos: wish.qos.min(publication.qos),
             retain: wish.retain_as_published && publication.retain,
             identifiers: wish.identifiers,
-            deadline_ms: publication.deadline_ms,
+            publication,
             group: None,
         })
     }
@@ -355,8 +353,8 @@ mod tests {
         Options { qos, no_local: false, retain_as_published: false, identifier: None }
     }
 
-    fn published(qos: Qos) -> Publication {
-        Publication { topic: Bytes::from_static(b"a/b"), qos, ..Publication::default() }
+    fn published(qos: Qos) -> Arc<Publication> {
+        Arc::new(Publication { topic: Bytes::from_static(b"a/b"), qos, ..Publication::default() })
     }
 
     #[test]
@@ -368,7 +366,7 @@ mod tests {
             (Qos::AtLeastOnce, Qos::AtLeastOnce),
             (Qos::ExactlyOnce, Qos::AtLeastOnce),
         ] {
-            assert_eq!(session.accept(&published(qos), &[id], &AllowAll).unwrap().qos, delivered);
+            assert_eq!(session.accept(published(qos), &[id], &AllowAll).unwrap().qos, delivered);
         }
     }
 
@@ -379,23 +377,26 @@ mod tests {
         let old = session.upsert("a/#", "a/#", None, wide);
         let narrow = Options { identifier: Some(8), ..options(Qos::ExactlyOnce) };
         let young = session.upsert("a/b", "a/b", None, narrow);
-        let delivery = session.accept(&published(Qos::ExactlyOnce), &[old, young], &AllowAll).unwrap();
+        let delivery = session.accept(published(Qos::ExactlyOnce), &[old, young], &AllowAll).unwrap();
         assert_eq!((delivery.qos, delivery.identifiers), (Qos::ExactlyOnce, vec![7, 8]));
         session.remove("a/b");
-        let delivery = session.accept(&published(Qos::ExactlyOnce), &[old, young], &AllowAll).unwrap();
+        let delivery = session.accept(published(Qos::ExactlyOnce), &[old, young], &AllowAll).unwrap();
         assert_eq!((delivery.qos, delivery.identifiers), (Qos::AtMostOnce, vec![7]));
         session.remove("a/#");
-        assert!(session.accept(&published(Qos::ExactlyOnce), &[old, young], &AllowAll).is_none());
+        assert!(session.accept(published(Qos::ExactlyOnce), &[old, young], &AllowAll).is_none());
     }
 
     #[test]
     fn a_session_does_not_get_its_own_message_where_it_does_not_want_it() {
         let mut session = Session::new(1, Owner::Node);
         let id = session.upsert("a/b", "a/b", None, Options { no_local: true, ..options(Qos::AtMostOnce) });
-        let by = |origin| Publication { origin: Some(origin), ..published(Qos::AtMostOnce) };
+        let by = |origin| {
+            let topic = Bytes::from_static(b"a/b");
+            Arc::new(Publication { topic, origin: Some(origin), ..Publication::default() })
+        };
         assert!(
-            session.accept(&by(1), &[id], &AllowAll).is_none()
-                && session.accept(&by(2), &[id], &AllowAll).is_some()
+            session.accept(by(1), &[id], &AllowAll).is_none()
+                && session.accept(by(2), &[id], &AllowAll).is_some()
         );
     }
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::broker::codec::properties::ApplicationProperties;
 use crate::broker::limits::memory::ALLOCATION_BYTES;
-use crate::mqtt::{Qos, Receipt, Sender};
+use crate::mqtt::{Message, Qos, Receipt, Sender};
 
 /// What a message on its way takes of every bound in bytes beside its topic, payload
 /// and properties: more than the router's log counts for its frame.
@@ -60,6 +60,49 @@ impl Publication {
         if self.payload.len() < DETACHED_BYTES_MAX {
             self.payload = Bytes::copy_from_slice(&self.payload);
         }
+    }
+
+    /// Copies a payload that [`detach`](Self::detach) leaves in its block. Returns how many bytes that were.
+    pub fn detach_large(&mut self) -> usize {
+        if self.payload.len() < DETACHED_BYTES_MAX {
+            return 0;
+        }
+        self.payload = Bytes::copy_from_slice(&self.payload);
+        self.payload.len()
+    }
+
+    pub fn is_expired(&self, now_ms: u64) -> bool {
+        self.deadline_ms.is_some_and(|deadline_ms| deadline_ms <= now_ms)
+    }
+
+    /// Seconds that are left of its life, where it has an end.
+    pub fn expiry_s(&self, now_ms: u64) -> Option<u32> {
+        let left_ms = self.deadline_ms?.saturating_sub(now_ms);
+        Some(u32::try_from(left_ms.div_ceil(1_000)).unwrap_or(u32::MAX))
+    }
+
+    /// What an application publishes.
+    pub fn of_application(message: Message, now_ms: u64) -> Self {
+        let Message { topic, payload, qos, retain, properties, receipt, .. } = message;
+        let own = properties.as_deref();
+        let expiry_s = own.and_then(|own| own.message_expiry_s);
+        Self {
+            topic,
+            payload,
+            properties: own.map(ApplicationProperties::of_application).unwrap_or_default(),
+            qos,
+            retain,
+            deadline_ms: expiry_s.map(|s| now_ms + u64::from(s) * 1_000),
+            receipt,
+            ..Self::default()
+        }
+    }
+
+    /// The message as an application gets it.
+    pub fn into_application(self, now_ms: u64) -> Message {
+        let properties = self.properties.to_application(self.expiry_s(now_ms));
+        let Self { topic, payload, qos, sender, received_at, is_duplicate, receipt, .. } = self;
+        Message { topic, payload, qos, retain: false, properties, sender, received_at, is_duplicate, receipt }
     }
 }
 

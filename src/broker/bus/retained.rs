@@ -61,6 +61,12 @@ impl RetainedMessage {
         }
     }
 
+    /// The message again, as it is delivered. Who published it is not kept with it.
+    pub fn publication(self, topic: String) -> Publication {
+        let Self { payload, properties, qos, deadline_ms, .. } = self;
+        Publication { topic: topic.into(), payload, properties, qos, deadline_ms, ..Publication::default() }
+    }
+
     /// Whether whoever published it to `topic` may still do so.
     fn may_be_shown(&self, topic: &str, access: &dyn Access) -> bool {
         self.source.as_ref().is_none_or(|source| source.may_publish(topic, access))

@@ -37,6 +37,7 @@ pub struct LastWill {
     pub retain: bool,
     pub properties: ApplicationProperties,
     pub expiry_s: Option<u32>,
+    /// Seconds between the connection's end and the will, while the session lives.
     pub delay_s: u32,
 }
 

@@ -161,7 +161,7 @@ async fn run<R, W>(
     let mut client = Client::new(context, client_id, &limits, &hello, session, arrived);
     client.will = will;
     let source = client.source(Action::Will);
-    client.will.iter_mut().filter(|will| will.retain).for_each(|will| will.source = source.clone());
+    client.will.iter_mut().filter(|will| will.said.retain).for_each(|will| will.source = source.clone());
     if let (Some(will), Some(holder)) = (&mut client.will, &client.session.holder) {
         will.count_to(holder);
     }

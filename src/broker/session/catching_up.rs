@@ -2,6 +2,7 @@
 //! store as the client takes them, not before.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use super::Session;
 use super::client::Client;
@@ -100,13 +101,10 @@ impl Client {
         }
         let options = subscription.options;
         self.emit(Delivery {
-            topic: topic.into(),
-            payload: message.payload,
-            properties: message.properties,
             qos: message.qos.min(options.qos),
             retain: true,
             identifiers: options.identifier.into_iter().collect(),
-            deadline_ms: message.deadline_ms,
+            publication: Arc::new(message.publication(topic)),
             group: None,
         });
     }

@@ -1,6 +1,7 @@
 //! The end of a connection: why it comes, and what becomes of its session.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -151,10 +152,15 @@ impl Client {
 
     /// Keeps a message of a shared group in the session, if that outlives the connection
     /// and still has the subscription.
-    fn keeps(&mut self, member_of: &HashSet<usize>, subscription: usize, publication: &Publication) -> bool {
+    fn keeps(
+        &mut self,
+        member_of: &HashSet<usize>,
+        subscription: usize,
+        publication: &Arc<Publication>,
+    ) -> bool {
         let is_kept = self.session.expiry_s > 0 && member_of.contains(&subscription);
         if is_kept {
-            parked::keep(&self.context, &mut self.session, publication, &[subscription]);
+            parked::keep(&self.context, &mut self.session, publication.clone(), &[subscription]);
         }
         is_kept
     }

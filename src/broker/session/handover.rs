@@ -1,13 +1,10 @@
 //! What a session leaves behind when it ends: another member of its shared groups gets what it
 //! has not acknowledged. It may be much, so the others on the thread have their turn in between.
 
-use std::sync::Arc;
-
 use super::Session;
 use super::context::Context;
 use super::delivery::Delivery;
 use super::subscribing::CHANGE_UNITS;
-use crate::broker::bus::publication::Publication;
 use crate::broker::limits::dropped::Dropped;
 use crate::broker::work::Slice;
 use crate::mqtt::Qos;
@@ -27,8 +24,8 @@ pub async fn end(context: &Context, client_id: &str, mut session: Box<Session>, 
     let inflight = std::mem::take(&mut session.inflight).into_iter();
     session.unsent = 0;
     for message in inflight {
-        let is_owed = message.delivery.qos == Qos::AtLeastOnce;
-        dropped += u64::from(is_owed && is_lost(context, message.delivery, slice));
+        let owed = message.delivery.filter(|delivery| delivery.qos == Qos::AtLeastOnce);
+        dropped += u64::from(owed.is_some_and(|delivery| is_lost(context, delivery, slice)));
         context.turns.go_on(slice, DROP_UNITS).await;
     }
     while let Some(delivery) = session.pending.pop_front() {
@@ -53,13 +50,5 @@ fn is_lost(context: &Context, delivery: Delivery, slice: &mut Slice) -> bool {
     // The group has ended with its last member; another of its name and filter may have begun since.
     let current = context.bus.subscriptions().group(&left.filter, &left.name);
     let Some(group) = current else { return true };
-    !group.give_back(Arc::new(Publication {
-        topic: delivery.topic,
-        payload: delivery.payload,
-        properties: delivery.properties,
-        qos: delivery.qos,
-        retain: delivery.retain,
-        deadline_ms: delivery.deadline_ms,
-        ..Publication::default()
-    }))
+    !group.give_back(delivery.publication)
 }

@@ -406,7 +406,7 @@ impl Client {
         }
         let is_refused = body.get(2).is_some_and(|&code| Reason(code).is_refusal());
         match kind {
-            kind::PUBACK => self.forget(packet_id, |message| message.delivery.qos == Qos::AtLeastOnce),
+            kind::PUBACK => self.forget(packet_id, |message| message.is_of(Qos::AtLeastOnce)),
             kind::PUBREC => self.on_pubrec(packet_id, is_refused),
             kind::PUBREL => {
                 let is_known = self.session.receiving.remove(&packet_id);
@@ -414,7 +414,7 @@ impl Client {
                 let reason = if is_known { Reason::SUCCESS } else { Reason::PACKET_ID_NOT_FOUND };
                 self.output.ack(PUBCOMP_FIRST, packet_id, reason);
             }
-            _ => self.forget(packet_id, |message| message.is_released),
+            _ => self.forget(packet_id, Inflight::is_released),
         }
         self.refill();
         Ok(())
@@ -438,7 +438,7 @@ impl Client {
         let index = self
             .session
             .inflight_index(packet_id)
-            .filter(|&index| self.session.inflight[index].delivery.qos == Qos::ExactlyOnce);
+            .filter(|&index| self.session.inflight[index].is_of(Qos::ExactlyOnce));
         let Some(index) = index else {
             return self.output.ack(PUBREL_FIRST, packet_id, Reason::PACKET_ID_NOT_FOUND);
         };

@@ -6,11 +6,9 @@
 use std::collections::{HashMap, VecDeque};
 use std::ops::Index;
 
-use bytes::Bytes;
-
-use super::delivery::Delivery;
-use crate::broker::codec::properties::ApplicationProperties;
+use super::delivery::{Delivery, PLACE_BYTES};
 use crate::broker::limits::memory::Charge;
+use crate::mqtt::Qos;
 
 /// What one takes beside its delivery: the rest of its entry, and its number's, in
 /// tables that have grown by doubling.
@@ -19,9 +17,24 @@ const INFLIGHT_BYTES: usize = (size_of::<(u64, Inflight)>() - size_of::<Delivery
 /// A QoS 1 or 2 message that the client has not acknowledged to the end.
 pub struct Inflight {
     pub packet_id: u16,
-    /// QoS 2: PUBREC came, PUBREL is out.
-    pub is_released: bool,
-    pub delivery: Delivery,
+    /// What may still have to be sent again. QoS 2: `None` once PUBREC has come and PUBREL is out, from where on
+    /// only the packet id is needed.
+    pub delivery: Option<Delivery>,
+}
+
+impl Inflight {
+    pub fn is_released(&self) -> bool {
+        self.delivery.is_none()
+    }
+
+    /// Whether it was sent with this QoS.
+    pub fn is_of(&self, qos: Qos) -> bool {
+        self.delivery.as_ref().map_or(Qos::ExactlyOnce, |delivery| delivery.qos) == qos
+    }
+
+    fn bytes(&self) -> usize {
+        self.delivery.as_ref().map_or(PLACE_BYTES, Delivery::bytes)
+    }
 }
 
 /// All of them, in the order in which they were sent.
@@ -62,7 +75,7 @@ impl InflightMessages {
     }
 
     pub fn push_back(&mut self, message: Inflight) {
-        self.bytes += message.delivery.bytes();
+        self.bytes += message.bytes();
         self.numbers.insert(message.packet_id, self.next_number);
         self.messages.push_back((self.next_number, message));
         self.next_number += 1;
@@ -72,7 +85,7 @@ impl InflightMessages {
     pub fn remove(&mut self, index: usize) {
         if let Some((_, removed)) = self.messages.remove(index) {
             self.numbers.remove(&removed.packet_id);
-            self.bytes -= removed.delivery.bytes();
+            self.bytes -= removed.bytes();
             self.note_bytes();
         }
     }
@@ -80,12 +93,9 @@ impl InflightMessages {
     /// QoS 2: the client has it. Only its packet id is needed from here on.
     pub fn release(&mut self, index: usize) {
         let Some((_, message)) = self.messages.get_mut(index) else { return };
-        self.bytes -= message.delivery.bytes();
-        message.is_released = true;
-        message.delivery.payload = Bytes::new();
-        message.delivery.topic = Bytes::new();
-        message.delivery.properties = ApplicationProperties::default();
-        self.bytes += message.delivery.bytes();
+        self.bytes -= message.bytes();
+        message.delivery = None;
+        self.bytes += message.bytes();
         self.note_bytes();
     }
 
@@ -98,12 +108,8 @@ impl InflightMessages {
     /// Copies what may still be needed of one message, so that it does not pin the large
     /// block it was read in. Returns how much that was, in bytes.
     pub fn detach(&mut self, index: usize) -> usize {
-        let Some((_, message)) = self.messages.get_mut(index).filter(|(_, message)| !message.is_released)
-        else {
-            return 0;
-        };
-        message.delivery.detach();
-        message.delivery.bytes()
+        let message = self.messages.get_mut(index).map(|(_, message)| message);
+        message.and_then(|message| message.delivery.as_mut()).map_or(0, Delivery::detach)
     }
 
     fn note_bytes(&mut self) {
@@ -133,22 +139,24 @@ impl IntoIterator for InflightMessages {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+
     use super::*;
+    use crate::broker::bus::publication::Publication;
     use crate::broker::session::delivery::DELIVERY_BYTES;
-    use crate::mqtt::Qos;
 
     fn message(packet_id: u16) -> Inflight {
+        let (topic, payload) = (Bytes::from_static(b"t"), Bytes::from_static(b"1234"));
         let delivery = Delivery {
-            topic: Bytes::from_static(b"t"),
-            payload: Bytes::from_static(b"1234"),
-            properties: ApplicationProperties::default(),
+            publication: Arc::new(Publication { topic, payload, ..Publication::default() }),
             qos: Qos::ExactlyOnce,
             retain: false,
             identifiers: Vec::new(),
-            deadline_ms: None,
             group: None,
         };
-        Inflight { packet_id, is_released: false, delivery }
+        Inflight { packet_id, delivery: Some(delivery) }
     }
 
     #[test]
@@ -158,8 +166,8 @@ mod tests {
         assert_eq!((inflight.len(), inflight.bytes()), (2, 2 * DELIVERY_BYTES + 10));
         inflight.release(0);
         assert_eq!(
-            (inflight.len(), inflight.bytes(), inflight[0].is_released),
-            (2, 2 * DELIVERY_BYTES + 5, true)
+            (inflight.len(), inflight.bytes(), inflight[0].is_released()),
+            (2, PLACE_BYTES + DELIVERY_BYTES + 5, true)
         );
         inflight.remove(1);
         inflight.remove(0);

@@ -53,11 +53,11 @@ impl Client {
         let index = self.session.sent();
         self.session.unsent -= 1;
         let message = &self.session.inflight[index];
-        if message.is_released {
-            self.output.ack(PUBREL_FIRST, message.packet_id, Reason::SUCCESS);
-        } else if !self.output.publish(&message.delivery, message.packet_id, true, self.context.bus.now_ms())
-        {
-            self.note_unsendable(&message.delivery);
+        let Some(delivery) = &message.delivery else {
+            return self.output.ack(PUBREL_FIRST, message.packet_id, Reason::SUCCESS);
+        };
+        if !self.output.publish(delivery, message.packet_id, true, self.context.bus.now_ms()) {
+            self.note_unsendable(delivery);
             self.session.inflight.remove(index);
         }
     }
@@ -107,9 +107,10 @@ impl Client {
             // By turns, so that neither way keeps the other waiting.
             let copy = self.session.mailbox.take();
             self.given += u64::from(copy.is_some());
-            copy.iter().for_each(|copy| self.deliver(copy));
+            let is_empty = copy.is_none();
+            copy.into_iter().for_each(|copy| self.deliver(copy));
             let shared = if self.is_member && self.takes_more() { self.shared_queue.take() } else { None };
-            if copy.is_none() && shared.is_none() {
+            if is_empty && shared.is_none() {
                 return Ok(());
             }
             self.given += u64::from(shared.is_some());
@@ -129,17 +130,15 @@ impl Client {
             let dropped = u64::from(!group.give_back(publication));
             return self.context.bus.dropped.note(Dropped::NoMembers, &self.client_id, &topic, dropped);
         }
-        if let Some(delivery) =
-            self.session.accept(&publication, &[subscription], &*self.context.config.access)
-        {
+        let access = &*self.context.config.access;
+        if let Some(delivery) = self.session.accept(publication, &[subscription], access) {
             self.emit(Delivery { group: Some(group), ..delivery });
         }
     }
 
-    fn deliver(&mut self, copy: &Copy) {
-        if let Some(delivery) =
-            self.session.accept(&copy.publication, &copy.subscriptions, &*self.context.config.access)
-        {
+    fn deliver(&mut self, copy: Copy) {
+        let access = &*self.context.config.access;
+        if let Some(delivery) = self.session.accept(copy.publication, &copy.subscriptions, access) {
             self.emit(delivery);
         }
     }
@@ -171,7 +170,7 @@ impl Client {
     fn send(&mut self, delivery: Delivery) {
         let packet_id = self.session.next_packet_id();
         if self.output.publish(&delivery, packet_id, false, self.context.bus.now_ms()) {
-            self.session.inflight.push_back(Inflight { packet_id, is_released: false, delivery });
+            self.session.inflight.push_back(Inflight { packet_id, delivery: Some(delivery) });
         } else {
             self.note_unsendable(&delivery);
         }
@@ -187,7 +186,7 @@ impl Client {
             }
             return;
         }
-        let topic = delivery.topic.clone();
+        let topic = delivery.publication.topic.clone();
         match self.session.pending.keep(delivery, limits) {
             Kept::Yes => {}
             Kept::Dropped(count, limit) => {
@@ -209,9 +208,9 @@ impl Client {
 
     fn note_unsendable(&self, delivery: &Delivery) {
         let bus = &self.context.bus;
-        let is_expired = delivery.deadline_ms.is_some_and(|deadline_ms| deadline_ms <= bus.now_ms());
-        let reason = if is_expired { Dropped::Expired } else { Dropped::TooLarge };
-        bus.dropped.note(reason, &self.client_id, &delivery.topic, 1);
+        let reason =
+            if delivery.publication.is_expired(bus.now_ms()) { Dropped::Expired } else { Dropped::TooLarge };
+        bus.dropped.note(reason, &self.client_id, &delivery.publication.topic, 1);
     }
 
     /// Whether something waits that the window has room for.

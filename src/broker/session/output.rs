@@ -149,34 +149,31 @@ impl Output {
     /// Adds a PUBLISH. `false` when it has expired or is larger than the client takes:
     /// it is dropped. What was sent before does not expire any more (MQTT 5, 4.3.3).
     pub fn publish(&mut self, delivery: &Delivery, packet_id: u16, is_dup: bool, now_ms: u64) -> bool {
-        let expiry_s = match delivery.deadline_ms {
-            Some(deadline) if deadline <= now_ms && !is_dup => return false,
-            Some(deadline) => {
-                let left_ms = deadline.saturating_sub(now_ms);
-                Some(u32::try_from(left_ms.div_ceil(1_000)).unwrap_or(u32::MAX))
-            }
-            None => None,
-        };
-        let (alias, mut topic) = self.alias(&delivery.topic);
+        let publication = &*delivery.publication;
+        if publication.is_expired(now_ms) && !is_dup {
+            return false;
+        }
+        let expiry_s = publication.expiry_s(now_ms);
+        let (alias, mut topic) = self.alias(&publication.topic);
         let told =
             Told { expiry_s, alias: alias.map(|alias| alias.number), identifiers: &delivery.identifiers };
         if alias.is_some_and(|alias| !alias.is_known) {
-            topic = &delivery.topic;
+            topic = &publication.topic;
         }
-        let own = delivery.properties.as_wire();
+        let own = publication.properties.as_wire();
         let block_bytes = told.wire_bytes() + own.len();
         let properties_bytes = match self.wishes.version {
             Version::V311 => 0,
             Version::V5 => varint_bytes(block_bytes) + block_bytes,
         };
         let packet_id_bytes = if delivery.qos as u8 > 0 { 2 } else { 0 };
-        let body = 2 + topic.len() + packet_id_bytes + properties_bytes + delivery.payload.len();
+        let body = 2 + topic.len() + packet_id_bytes + properties_bytes + publication.payload.len();
         if 1 + varint_bytes(body) + body > self.wishes.packet_bytes_max {
             return false;
         }
         if let Some(alias) = alias.filter(|alias| !alias.is_known) {
-            self.alias_bytes += ALIAS_BYTES + delivery.topic.len();
-            self.aliases.insert(Bytes::copy_from_slice(&delivery.topic), alias.number);
+            self.alias_bytes += ALIAS_BYTES + publication.topic.len();
+            self.aliases.insert(Bytes::copy_from_slice(&publication.topic), alias.number);
         }
         self.bytes.reserve(body + 5);
         let flags = u8::from(is_dup) << 3 | (delivery.qos as u8) << 1 | u8::from(delivery.retain);
@@ -192,9 +189,9 @@ impl Output {
             told.put(&mut self.bytes);
             self.bytes.extend_from_slice(own);
         }
-        self.bytes.extend_from_slice(&delivery.payload);
+        self.bytes.extend_from_slice(&publication.payload);
         self.sent.packets += 1;
-        self.sent.note_publish(delivery.payload.len());
+        self.sent.note_publish(publication.payload.len());
         true
     }
 

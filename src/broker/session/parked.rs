@@ -45,7 +45,7 @@ impl Leaving {
     ) {
         let ends = is_clean || self.session.expiry_s == 0;
         // A delayed will is for clients that stay away (MQTT 5, 3.1.3.2.2).
-        let is_cancelled = !ends && self.will.as_ref().is_some_and(|will| will.delay_s > 0);
+        let is_cancelled = !ends && self.will.as_ref().is_some_and(|will| will.said.delay_s > 0);
         if let Some(will) = self.will.take().filter(|_| !is_cancelled) {
             will.publish(context);
         }
@@ -70,7 +70,7 @@ impl Leaving {
         if self.session.expiry_s > 0 && context.bus.life.is_serving() {
             self.session.standing.begin(self.session.worth());
             if let Some(place) = admission::keep(context, &self.session.standing) {
-                if let Some(will) = self.will.take_if(|will| will.delay_s == 0) {
+                if let Some(will) = self.will.take_if(|will| will.said.delay_s == 0) {
                     will.publish(context);
                 }
                 return self.park(context.clone(), orders, place);
@@ -114,7 +114,7 @@ impl Leaving {
         let mut slice = Slice::new();
         detach(&context, &mut self.session, &mut slice).await;
         loop {
-            let will_at = self.will.as_ref().map(|will| left_at + seconds(will.delay_s.min(expiry_s)));
+            let will_at = self.will.as_ref().map(|will| left_at + seconds(will.said.delay_s.min(expiry_s)));
             tokio::select! {
                 biased;
                 order = orders.recv() => match order {
@@ -195,15 +195,21 @@ fn queue_some(context: &Context, session: &mut Session, slice: &mut Slice) {
     {
         slice.spend(KEEP_UNITS);
         slice.spend_bytes(copy.publication.payload.len());
-        keep(context, session, &copy.publication, &copy.subscriptions);
+        keep(context, session, copy.publication, &copy.subscriptions);
     }
 }
 
 /// Queues a message for an absent client: QoS 1 and 2 only, and as the policy has it when the queue is full.
-pub fn keep(context: &Context, session: &mut Session, publication: &Publication, subscriptions: &[usize]) {
+pub fn keep(
+    context: &Context,
+    session: &mut Session,
+    publication: Arc<Publication>,
+    subscriptions: &[usize],
+) {
+    let topic = publication.topic.clone();
     let note = |session: &Session, reason, count| {
         let client_id = session.standing.keeper().client_id;
-        context.bus.dropped.note(reason, &client_id, &publication.topic, count);
+        context.bus.dropped.note(reason, &client_id, &topic, count);
     };
     let accepted = session.accept(publication, subscriptions, &*context.config.access);
     if let Some(delivery) = accepted.filter(|delivery| delivery.qos > Qos::AtMostOnce) {

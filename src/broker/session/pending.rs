@@ -132,10 +132,12 @@ impl Pending {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use bytes::Bytes;
 
     use super::*;
-    use crate::broker::codec::properties::ApplicationProperties;
+    use crate::broker::bus::publication::Publication;
     use crate::broker::limits::memory::{Memory, MemoryKind};
     use crate::broker::limits::shares::Owner;
     use crate::broker::session::delivery::DELIVERY_BYTES;
@@ -151,14 +153,16 @@ mod tests {
     }
 
     fn delivery(payload: &[u8]) -> Delivery {
+        let payload = Bytes::copy_from_slice(payload);
         Delivery {
-            topic: Bytes::from_static(b"t"),
-            payload: Bytes::copy_from_slice(payload),
-            properties: ApplicationProperties::default(),
+            publication: Arc::new(Publication {
+                topic: Bytes::from_static(b"t"),
+                payload,
+                ..Publication::default()
+            }),
             qos: Qos::AtLeastOnce,
             retain: false,
             identifiers: Vec::new(),
-            deadline_ms: None,
             group: None,
         }
     }
@@ -166,7 +170,8 @@ mod tests {
     fn kept(policy: PendingPolicy) -> (Vec<Kept>, Vec<Bytes>) {
         let mut pending = Pending::default();
         let answers = [b"1", b"2", b"3", b"4"].map(|p| pending.keep(delivery(p), &limits(policy))).into();
-        let left = std::iter::from_fn(|| pending.pop_front()).map(|delivery| delivery.payload).collect();
+        let left = std::iter::from_fn(|| pending.pop_front());
+        let left = left.map(|delivery| delivery.publication.payload.clone()).collect();
         assert_eq!(pending.bytes, 0);
         (answers, left)
     }

@@ -2,32 +2,22 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use super::context::Context;
 use crate::broker::access::{Action, Identity};
 use crate::broker::bus::publication::Publication;
 use crate::broker::bus::source::Source;
 use crate::broker::codec::connect::LastWill;
-use crate::broker::codec::properties::ApplicationProperties;
 use crate::broker::limits::memory::{Charge, Holder, MemoryKind};
 use crate::broker::limits::refused::Cause;
 use crate::broker::limits::tally::Shown;
-use crate::mqtt::{Qos, Sender};
+use crate::mqtt::Sender;
 
 /// What a will takes of memory beside what it says.
 const WILL_BYTES: usize = 256;
 
 /// A will.
 pub struct Will {
-    topic: Bytes,
-    payload: Bytes,
-    qos: Qos,
-    pub retain: bool,
-    properties: ApplicationProperties,
-    expiry_s: Option<u32>,
-    /// Seconds between the connection's end and the will, while the session lives.
-    pub delay_s: u32,
+    pub said: LastWill,
     /// Who leaves it, for where it is retained.
     pub source: Option<Arc<Source>>,
     /// Who leaves it, where in-process links want to know.
@@ -37,37 +27,26 @@ pub struct Will {
 }
 
 impl Will {
-    pub fn new(will: LastWill) -> Self {
-        let LastWill { topic, payload, qos, retain, properties, expiry_s, delay_s } = will;
-        Self {
-            topic,
-            payload,
-            qos,
-            retain,
-            properties,
-            expiry_s,
-            delay_s,
-            source: None,
-            sender: None,
-            holder: None,
-        }
+    pub fn new(said: LastWill) -> Self {
+        Self { said, source: None, sender: None, holder: None }
     }
 
     /// Counts what it takes to `holder`, and later what it leaves in the retained store.
     pub fn count_to(&mut self, holder: &Arc<Holder>) {
-        let bytes = WILL_BYTES + self.topic.len() + self.payload.len() + self.properties.bytes();
+        let bytes =
+            WILL_BYTES + self.said.topic.len() + self.said.payload.len() + self.said.properties.bytes();
         self.holder = Some((holder.clone(), holder.charge(MemoryKind::Connections, bytes)));
     }
 
     /// The topic's name, if it is one that a client may publish to.
     pub fn topic_name(&self) -> Option<&str> {
-        std::str::from_utf8(&self.topic)
+        std::str::from_utf8(&self.said.topic)
             .ok()
             .filter(|name| crate::mqtt::is_topic_name(name) && !name.starts_with('$'))
     }
 
     fn answers(&self) -> Option<&str> {
-        self.properties.response_topic()
+        self.said.properties.response_topic()
     }
 
     /// Whether the rules let this client leave it, and have it answered where it says.
@@ -94,18 +73,16 @@ impl Will {
     }
 
     pub fn publish(self, context: &Context) {
+        let LastWill { topic, payload, qos, retain, properties, expiry_s, .. } = self.said;
         let publication = Publication {
-            deadline_ms: self.expiry_s.map(|s| context.bus.now_ms() + u64::from(s) * 1_000),
-            topic: self.topic,
-            payload: self.payload,
-            qos: self.qos,
-            retain: self.retain,
-            properties: self.properties,
-            origin: None,
+            topic,
+            payload,
+            qos,
+            retain,
+            properties,
+            deadline_ms: expiry_s.map(|s| context.bus.now_ms() + u64::from(s) * 1_000),
             sender: self.sender,
-            received_at: None,
-            is_duplicate: false,
-            receipt: None,
+            ..Publication::default()
         };
         // An error means that the router is gone, which its watch reports.
         let holder = self.holder.map(|(holder, _)| holder);
