@@ -455,7 +455,7 @@ fn one_for_each_worker(
     }
     let (info, model) = detector.into_parts();
     let Some(mut models) = (1..workers).map(|_| model.replica()).collect::<Option<Vec<_>>>() else {
-        return Err(DeploymentError::OneModelOnly { name, workers, model: info.name });
+        return Err(DeploymentError::OneModelOnly { name, workers, model: info.name.clone() });
     };
     models.push(model);
     Ok((info, models))

@@ -1,67 +1,136 @@
 //! `config.json`: what a model's weights cannot say about themselves.
 //!
-//! The text is parsed strictly (an unknown key is an error with a suggestion), then
-//! checked as a whole; every error names the file, the line and the key.
+//! It is read strictly, and every error names the file, the line and the key. A [`Config`] can be written as
+//! well: what is written reads as the same model.
 
-mod locate;
-pub mod schema;
-
+use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use serde::{Serialize, Serializer};
 
-use self::locate::line_of;
-use super::detector::Feature;
 use super::layers::{self, Activation, Layer};
+use super::narrow;
 use super::normalise::Normalisation;
+use super::output::Output;
 use super::shape::{Layout, Shape};
+use crate::settings::{self, Entry, Origin, SettingError, Table};
 
 /// The name of the file that describes a model, in the model's directory.
-pub(super) const CONFIG_FILE: &str = "config.json";
+pub const CONFIG_FILE: &str = "config.json";
 /// The largest `config.json` that is read.
-pub(super) const CONFIG_BYTES_MAX: u64 = 4 << 20;
+pub const CONFIG_BYTES_MAX: u64 = 4 << 20;
 /// The most features that a model may take.
-pub(super) const INPUTS_MAX: usize = 65_536;
+pub const INPUTS_MAX: usize = 65_536;
+/// The version of the format, which is the only one so far.
+const FORMAT: u32 = 1;
+/// The threshold of a model that states none.
+const THRESHOLD_DEFAULT: f32 = 0.5;
+/// The words for a prediction below the threshold, and at or above it, of a model that states none.
+const LABELS_DEFAULT: [&str; 2] = ["normal", "anomaly"];
 /// The difference to the golden output that is forgiven when `golden.tolerance` is absent.
-const GOLDEN_TOLERANCE_DEFAULT: f64 = 1e-6;
+const GOLDEN_TOLERANCE_DEFAULT: f32 = 1e-6;
+/// Every key that the file may have, in the order in which they are written.
+const KEYS: &[&str] = &[
+    "format",
+    "name",
+    "version",
+    "description",
+    "source",
+    "origin",
+    "weights",
+    "inputs",
+    "layout",
+    "features",
+    "normalisation",
+    "layers",
+    "output",
+    "reconstruction",
+    "threshold",
+    "labels",
+    "golden",
+];
 
-/// What the last layer gives; the weights cannot tell, because a sigmoid has no parameters.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Output {
-    /// One number, already a probability in `[0, 1]`.
-    Probability,
-    /// One number; one sigmoid makes it a probability.
-    Logit,
-    /// The input once more, as an autoencoder does: with `error` the mean of the squared differences
-    /// to the normalised input, the probability is `1 / (1 + exp(-(error - midpoint) / scale))`.
-    Reconstruction {
-        /// The error that is as likely an anomaly as not.
-        midpoint: f64,
-        /// How far the error must grow for the odds of an anomaly to grow by a factor of e; more than 0.
-        scale: f64,
-    },
+/// A model's description, as `config.json` has it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Config {
+    format: Format,
+    /// The model's name.
+    pub name: String,
+    /// Its version, in its author's own scheme.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// What it does, in its author's words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// Where the weights come from, in its author's words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// The file that holds the weights.
+    pub weights: WeightsFile,
+    /// How many features a row has.
+    pub inputs: usize,
+    /// How a row's features form a sequence; absent where they do not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub layout: Option<Layout>,
+    /// The inputs in order; empty when nobody named them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub features: Vec<Feature>,
+    /// The input transform.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub normalisation: Option<Normalisation>,
+    /// The network, first layer first; empty for a model that is not a chain of layers.
+    pub layers: Vec<Layer>,
+    /// What the last layer gives; predictions are probabilities in either case.
+    #[serde(flatten)]
+    pub output: Output,
+    /// A prediction at or above it is an anomaly.
+    pub threshold: f32,
+    /// The words for a prediction below the threshold, and for one at or above it.
+    pub labels: [String; 2],
+    /// An example that the model must repeat.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub golden: Option<Golden>,
 }
 
-impl fmt::Display for Output {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Probability => f.write_str("probability"),
-            Self::Logit => f.write_str("logit"),
-            Self::Reconstruction { midpoint, scale } => {
-                write!(f, "reconstruction (midpoint {midpoint}, scale {scale})")
-            }
-        }
+/// Stands for the version of the format, where it is written.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Format;
+
+impl Serialize for Format {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u32(FORMAT)
     }
 }
 
-/// The word for an [`Output`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum OutputKind {
-    Probability,
-    Logit,
-    Reconstruction,
+/// A file of weights; both are empty for a model that came from no file.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct WeightsFile {
+    /// Its name, in the directory of the `config.json`.
+    pub file: String,
+    /// Lower-case hexadecimal SHA-256 of it.
+    pub sha256: String,
+}
+
+/// One of a model's inputs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Feature {
+    /// Its name, such as `h_rms`.
+    pub name: String,
+    /// The unit in which it is sent, such as `g`; absent for a pure number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unit: Option<String>,
+}
+
+/// An input and the output that PyTorch, or whatever trained the model, gave for it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Golden {
+    /// One row, in plain units.
+    pub input: Vec<f32>,
+    /// The expected probability.
+    pub output: f32,
+    /// The absolute difference that is forgiven.
+    pub tolerance: f32,
 }
 
 /// A mistake in `config.json`.
@@ -78,6 +147,15 @@ pub struct ConfigError {
     pub problem: String,
 }
 
+impl ConfigError {
+    fn at(file: &Path, error: SettingError) -> Self {
+        let (line, key) = (error.line().unwrap_or(1), error.key.clone());
+        // Without its place it says what is wrong, and what was probably meant.
+        let problem = SettingError { origin: Origin::Code, key: String::new(), ..error }.to_string();
+        Self { file: file.to_owned(), line, key, problem }
+    }
+}
+
 struct KeyPrefix<'a>(&'a str);
 
 impl fmt::Display for KeyPrefix<'_> {
@@ -86,278 +164,197 @@ impl fmt::Display for KeyPrefix<'_> {
     }
 }
 
-/// A checked `config.json`.
-#[derive(Debug, Clone)]
-pub(super) struct Config {
-    pub name: String,
-    pub version: Option<String>,
-    pub description: Option<String>,
-    pub source: Option<String>,
-    /// The weights' file name, in the directory of the config.
-    pub weights_file: String,
-    /// Lower-case hexadecimal SHA-256 of that file.
-    pub weights_sha256: String,
-    pub inputs: usize,
-    /// How the inputs form a sequence; absent where they do not.
-    pub layout: Option<Layout>,
-    /// Empty, or as many as there are inputs.
-    pub features: Vec<Feature>,
-    pub normalisation: Option<Normalisation>,
-    pub layers: Vec<Layer>,
-    pub output: Output,
-    pub threshold: f32,
-    pub labels: [String; 2],
-    pub golden: Option<Golden>,
-}
-
-/// An input and the output that PyTorch, or whatever trained the model, gave for it.
-#[derive(Debug, Clone)]
-pub(super) struct Golden {
-    /// One row, in plain units.
-    pub input: Vec<f32>,
-    /// The expected probability.
-    pub output: f32,
-    /// The absolute difference that is forgiven.
-    pub tolerance: f32,
-}
-
 impl Config {
+    /// A model that takes `inputs` features and gives a probability, without layers and weights so far.
+    pub fn new(name: impl Into<String>, inputs: usize) -> Self {
+        Self {
+            format: Format,
+            name: name.into(),
+            version: None,
+            description: None,
+            source: None,
+            weights: WeightsFile::default(),
+            inputs,
+            layout: None,
+            features: Vec::new(),
+            normalisation: None,
+            layers: Vec::new(),
+            output: Output::Probability,
+            threshold: THRESHOLD_DEFAULT,
+            labels: LABELS_DEFAULT.map(str::to_owned),
+            golden: None,
+        }
+    }
+
     /// Parses and checks `text`, the content of `file`.
+    ///
+    /// # Errors
+    /// The first mistake, with its line and key.
     pub fn parse(text: &str, file: &Path) -> Result<Self, ConfigError> {
-        let raw = schema::parse(text, file)?;
-        let place = Place { text, file };
-        check(raw, &place)
+        let config = settings::json::parse(None, text).and_then(|tree| read(Table::of(&tree, "")?));
+        config.map_err(|error| ConfigError::at(file, error))
+    }
+
+    /// The text of the `config.json` that says all of this. Nothing is checked before it is read again.
+    pub fn to_json(&self) -> String {
+        let mut text =
+            serde_json::to_string_pretty(self).expect("it has text for keys, and no error of its own");
+        text.push('\n');
+        text
     }
 }
 
-/// Where a mistake is: turns a key into an error with its line.
-pub struct Place<'a> {
-    text: &'a str,
-    file: &'a Path,
+fn read(mut table: Table<'_>) -> Result<Config, SettingError> {
+    // Before anything is understood: a misspelt `layout` is named, rather than a layer that then does not fit.
+    table.refuse_all_but(KEYS)?;
+    check_format(&mut table)?;
+    let is_name = |name: &str| (!name.is_empty()).then(|| name.to_owned());
+    let name = required(&mut table, "name")?.parsed("a name", is_name)?;
+    let inputs = read_inputs(&mut table)?;
+    let mut config = Config {
+        version: table.find_text("version")?.map(str::to_owned),
+        description: table.find_text("description")?.map(str::to_owned),
+        source: read_source(&mut table)?,
+        weights: WeightsFile::read(required(&mut table, "weights")?.table()?)?,
+        layout: table.find("layout").map(|entry| Layout::read(&entry, inputs)).transpose()?,
+        normalisation: table
+            .find("normalisation")
+            .map(|entry| Normalisation::read(&entry, inputs))
+            .transpose()?,
+        output: Output::read(&mut table)?,
+        golden: table.find("golden").map(|entry| Golden::read(&entry, inputs)).transpose()?,
+        ..Config::new(name, inputs)
+    };
+    if let Some(entry) = table.find("features") {
+        config.features = read_features(&entry, inputs)?;
+    }
+    if let Some(entry) = table.find("threshold") {
+        config.threshold = narrow::number(&entry, "a probability in [0, 1]", is_probability)?;
+    }
+    if let Some(entry) = table.find("labels") {
+        config.labels = read_labels(&entry)?;
+    }
+    config.layers = read_layers(&mut table, &config)?;
+    table.finish()?;
+    Ok(config)
 }
 
-impl Place<'_> {
-    pub fn error(&self, key: impl Into<String>, problem: impl Into<String>) -> ConfigError {
-        let key = key.into();
-        let line = line_of(self.text, &key);
-        ConfigError { file: self.file.to_owned(), line, key, problem: problem.into() }
-    }
+/// What stands at `key`, and must.
+fn required<'a>(table: &mut Table<'a>, key: &'static str) -> Result<Entry<'a>, SettingError> {
+    let entry = table.find(key);
+    table.required(key, entry)
 }
 
-fn check(raw: schema::Document, place: &Place<'_>) -> Result<Config, ConfigError> {
-    if raw.format != 1 {
-        return Err(place.error("format", format!("expected 1, found {}", raw.format)));
+fn check_format(table: &mut Table<'_>) -> Result<(), SettingError> {
+    let entry = required(table, "format")?;
+    if entry.number::<u32>(..)? == FORMAT { Ok(()) } else { Err(entry.wrong(FORMAT.to_string())) }
+}
+
+fn read_inputs(table: &mut Table<'_>) -> Result<usize, SettingError> {
+    let entry = required(table, "inputs")?;
+    let inputs = entry.number(..)?;
+    if (1..=INPUTS_MAX).contains(&inputs) {
+        return Ok(inputs);
     }
-    if raw.name.is_empty() {
-        return Err(place.error("name", "expected a name, found an empty string"));
+    Err(entry.wrong(format!("1 to {INPUTS_MAX} (inputs_max)")))
+}
+
+/// Where the weights come from; `origin` is an older word for it.
+fn read_source(table: &mut Table<'_>) -> Result<Option<String>, SettingError> {
+    let (source, origin) = (table.find_text("source")?, table.find_text("origin")?);
+    if source.is_some() && origin.is_some() {
+        return Err(table.invalid("origin", "it is another word for source, which stands there too"));
     }
-    if raw.inputs == 0 || raw.inputs > INPUTS_MAX {
-        let problem = format!("expected 1 to {INPUTS_MAX} (inputs_max), found {}", raw.inputs);
-        return Err(place.error("inputs", problem));
+    Ok(source.or(origin).map(str::to_owned))
+}
+
+fn read_features(entry: &Entry<'_>, inputs: usize) -> Result<Vec<Feature>, SettingError> {
+    let items = entry.items()?;
+    if items.len() != inputs {
+        let problem = format!("found {}, expected {inputs} features, as inputs says", items.len());
+        return Err(entry.invalid(problem));
     }
-    let features = check_features(&raw, place)?;
-    let (weights_file, weights_sha256) = check_weights(&raw.weights, place)?;
-    let normalisation = match &raw.normalisation {
-        Some(normalisation) => Some(check_normalisation(normalisation, raw.inputs, place)?),
-        None => None,
-    };
-    let layout = match &raw.layout {
-        Some(layout) => Some(check_layout(layout, raw.inputs, place)?),
-        None => None,
-    };
-    let output = check_output(&raw, place)?;
-    let input = Shape::of_input(raw.inputs, layout);
-    let (layers, last) = layers::read(&raw.layers, input, place)?;
-    check_last(&layers, last, input, output, place)?;
-    let threshold = check_threshold(raw.threshold, place)?;
-    let golden = match &raw.golden {
-        Some(golden) => Some(check_golden(golden, raw.inputs, place)?),
-        None => None,
-    };
-    Ok(Config {
-        name: raw.name,
-        version: raw.version,
-        description: raw.description,
-        source: raw.source,
-        weights_file,
-        weights_sha256,
-        inputs: raw.inputs,
-        layout,
-        features,
-        normalisation,
-        layers,
-        output,
-        threshold,
-        labels: raw.labels,
-        golden,
+    let mut places = HashMap::new();
+    let mut features = Vec::with_capacity(inputs);
+    for (at, item) in items.enumerate() {
+        let mut table = item.table()?;
+        let name = table.find_text("name")?;
+        let name = table.required("name", name)?;
+        let unit = table.find_text("unit")?.map(str::to_owned);
+        table.refuse_others()?;
+        if let Some(first) = places.insert(name, at) {
+            return Err(table.invalid("name", format!("{name:?} is the name of features[{first}] too")));
+        }
+        features.push(Feature { name: name.to_owned(), unit });
+    }
+    Ok(features)
+}
+
+fn read_labels(entry: &Entry<'_>) -> Result<[String; 2], SettingError> {
+    let labels = entry.items()?.map(|item| item.text().map(str::to_owned));
+    let labels: Vec<_> = labels.collect::<Result<_, _>>()?;
+    labels.try_into().map_err(|labels: Vec<_>| {
+        let expected = "two words, for below the threshold and for at or above it";
+        entry.invalid(format!("found {}, expected {expected}", labels.len()))
     })
 }
 
-fn check_features(raw: &schema::Document, place: &Place<'_>) -> Result<Vec<Feature>, ConfigError> {
-    let Some(features) = &raw.features else { return Ok(Vec::new()) };
-    if features.len() != raw.inputs {
-        let problem = format!("expected {} features, as inputs says, found {}", raw.inputs, features.len());
-        return Err(place.error("features", problem));
-    }
-    for (at, feature) in features.iter().enumerate() {
-        if let Some(first) = features[..at].iter().position(|earlier| earlier.name == feature.name) {
-            let problem = format!("{:?} is the name of features[{first}] too", feature.name);
-            return Err(place.error(format!("features[{at}].name"), problem));
-        }
-    }
-    let named = |raw: &schema::Feature| Feature { name: raw.name.clone(), unit: raw.unit.clone() };
-    Ok(features.iter().map(named).collect())
-}
-
-fn check_weights(raw: &schema::Weights, place: &Place<'_>) -> Result<(String, String), ConfigError> {
-    let plain = Path::new(&raw.file).file_name().is_some_and(|name| name == raw.file.as_str());
-    if !plain || raw.file.contains('\\') {
-        let problem = format!("expected the name of a file beside {CONFIG_FILE}, found {:?}", raw.file);
-        return Err(place.error("weights.file", problem));
-    }
-    if raw.sha256.len() != 64 || !raw.sha256.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        let problem = format!(
-            "expected 64 hexadecimal digits (`sha256sum {}` prints them), found {:?}",
-            raw.file, raw.sha256
-        );
-        return Err(place.error("weights.sha256", problem));
-    }
-    Ok((raw.file.clone(), raw.sha256.to_ascii_lowercase()))
-}
-
-fn check_normalisation(
-    raw: &schema::Normalisation,
-    inputs: usize,
-    place: &Place<'_>,
-) -> Result<Normalisation, ConfigError> {
-    let mut checked = Normalisation::default();
-    if let Some(log) = &raw.log {
-        let key = "normalisation.log.offset";
-        let offset = finite(log.offset, key, place)?;
-        if offset < 0.0 {
-            return Err(place.error(key, format!("expected 0 or more, found {offset}")));
-        }
-        checked.log = Some(super::normalise::Log { abs: log.abs, offset });
-    }
-    checked.mean = vector(raw.mean.as_deref(), inputs, "normalisation.mean", place)?;
-    checked.std = vector(raw.std.as_deref(), inputs, "normalisation.std", place)?;
-    if let Some(at) = checked.std.iter().flatten().position(|&std| std <= 0.0) {
-        let found = raw.std.as_ref().map_or(0.0, |std| std[at]);
-        let problem = format!("expected more than 0 in f32, found {found}");
-        return Err(place.error(format!("normalisation.std[{at}]"), problem));
-    }
-    if let Some(clip) = raw.clip {
-        let clip = finite(clip, "normalisation.clip", place)?;
-        if clip <= 0.0 {
-            return Err(place.error("normalisation.clip", format!("expected more than 0, found {clip}")));
-        }
-        checked.clip = Some(clip);
-    }
-    Ok(checked)
-}
-
-fn check_layout(raw: &schema::Layout, inputs: usize, place: &Place<'_>) -> Result<Layout, ConfigError> {
-    if raw.channels.checked_mul(raw.samples) == Some(inputs) {
-        return Ok(Layout { order: raw.order, channels: raw.channels, samples: raw.samples });
-    }
-    let (channels, samples) = (raw.channels, raw.samples);
-    let problem =
-        format!("expected {inputs} inputs, as inputs says, found {channels} channels x {samples} samples");
-    Err(place.error("layout", problem))
-}
-
-fn check_output(raw: &schema::Document, place: &Place<'_>) -> Result<Output, ConfigError> {
-    match (raw.output, &raw.reconstruction) {
-        (OutputKind::Probability, None) => Ok(Output::Probability),
-        (OutputKind::Logit, None) => Ok(Output::Logit),
-        (OutputKind::Reconstruction, Some(reconstruction)) => {
-            let schema::Reconstruction { midpoint, scale } = *reconstruction;
-            if finite(midpoint, "reconstruction.midpoint", place)? < 0.0 {
-                let problem = format!("expected 0 or more, found {midpoint}");
-                return Err(place.error("reconstruction.midpoint", problem));
-            }
-            if finite(scale, "reconstruction.scale", place)? <= 0.0 {
-                let problem = format!("expected more than 0 in f32, found {scale}");
-                return Err(place.error("reconstruction.scale", problem));
-            }
-            Ok(Output::Reconstruction { midpoint, scale })
-        }
-        (OutputKind::Reconstruction, None) => {
-            let problem = "\"reconstruction\" needs a member reconstruction with midpoint and scale";
-            Err(place.error("output", problem))
-        }
-        (_, Some(_)) => {
-            Err(place.error("reconstruction", "only an output \"reconstruction\" has a use for it"))
-        }
-    }
-}
-
-/// Checks that the last layer gives what `output` needs.
-fn check_last(
-    layers: &[Layer],
-    last: Shape,
-    input: Shape,
-    output: Output,
-    place: &Place<'_>,
-) -> Result<(), ConfigError> {
-    let expected = match output {
+/// The layers, of which the last one must give what `config.output` needs.
+fn read_layers(table: &mut Table<'_>, config: &Config) -> Result<Vec<Layer>, SettingError> {
+    let entry = required(table, "layers")?;
+    let input = Shape::of_input(config.inputs, config.layout);
+    let (layers, last) = layers::read(&entry, input)?;
+    let expected = match config.output {
         Output::Probability | Output::Logit => Shape::Flat(1),
         Output::Reconstruction { .. } => input,
     };
     if last != expected {
         let problem = format!("expected the last layer to give {expected}, it gives {last}");
-        return Err(place.error("layers", problem));
+        return Err(entry.invalid(problem));
     }
-    if output == Output::Logit && layers.last() == Some(&Layer::Activation(Activation::Sigmoid)) {
+    if config.output == Output::Logit && layers.last() == Some(&Layer::Activation(Activation::Sigmoid)) {
         let problem = "found \"logit\" after a final sigmoid layer, which would apply the sigmoid twice; \
                        write \"probability\", or leave out the last layer";
-        return Err(place.error("output", problem));
+        return Err(table.invalid("output", problem));
     }
-    Ok(())
+    Ok(layers)
 }
 
-fn check_threshold(raw: Option<f64>, place: &Place<'_>) -> Result<f32, ConfigError> {
-    let threshold = raw.unwrap_or(f64::from(super::detector::THRESHOLD_DEFAULT));
-    if (0.0..=1.0).contains(&threshold) {
-        return Ok(threshold as f32);
+impl WeightsFile {
+    fn read(mut table: Table<'_>) -> Result<Self, SettingError> {
+        let (file, sha256) = (required(&mut table, "file")?, required(&mut table, "sha256")?);
+        table.finish()?;
+        let is_plain = |name: &str| Path::new(name).file_name().is_some_and(|file| file == name);
+        let name = file.parsed(&format!("the name of a file beside {CONFIG_FILE}"), |name| {
+            (is_plain(name) && !name.contains('\\')).then_some(name)
+        })?;
+        let expected = format!("64 hexadecimal digits (`sha256sum {name}` prints them)");
+        let sha256 = sha256.parsed(&expected, |digits| {
+            let is_hash = digits.len() == 64 && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+            is_hash.then(|| digits.to_ascii_lowercase())
+        })?;
+        Ok(Self { file: name.to_owned(), sha256 })
     }
-    Err(place.error("threshold", format!("expected a probability in [0, 1], found {threshold}")))
 }
 
-fn check_golden(raw: &schema::Golden, inputs: usize, place: &Place<'_>) -> Result<Golden, ConfigError> {
-    let input = vector(Some(&raw.input), inputs, "golden.input", place)?.unwrap_or_default();
-    if !(0.0..=1.0).contains(&raw.output) {
-        let problem = format!("expected a probability in [0, 1], found {}", raw.output);
-        return Err(place.error("golden.output", problem));
+impl Golden {
+    fn read(entry: &Entry<'_>, inputs: usize) -> Result<Self, SettingError> {
+        let mut table = entry.table()?;
+        let (input, output) = (required(&mut table, "input")?, required(&mut table, "output")?);
+        let tolerance = table.find("tolerance");
+        table.finish()?;
+        let is_tolerance = |tolerance| tolerance > 0.0 && tolerance < 1.0;
+        let tolerance = tolerance
+            .map(|entry| narrow::number(&entry, "more than 0 and less than 1 in f32", is_tolerance))
+            .transpose()?;
+        Ok(Self {
+            input: narrow::vector(&input, inputs, "a number", |_| true)?,
+            output: narrow::number(&output, "a probability in [0, 1]", is_probability)?,
+            tolerance: tolerance.unwrap_or(GOLDEN_TOLERANCE_DEFAULT),
+        })
     }
-    let tolerance = raw.tolerance.unwrap_or(GOLDEN_TOLERANCE_DEFAULT);
-    if !(tolerance > 0.0 && tolerance < 1.0) {
-        let problem = format!("expected more than 0 and less than 1, found {tolerance}");
-        return Err(place.error("golden.tolerance", problem));
-    }
-    Ok(Golden { input, output: raw.output as f32, tolerance: tolerance as f32 })
 }
 
-/// The numbers of a vector, as many as there are inputs, each within f32.
-fn vector(
-    raw: Option<&[f64]>,
-    inputs: usize,
-    key: &str,
-    place: &Place<'_>,
-) -> Result<Option<Vec<f32>>, ConfigError> {
-    let Some(raw) = raw else { return Ok(None) };
-    if raw.len() != inputs {
-        let problem = format!("expected {inputs} numbers, as inputs says, found {}", raw.len());
-        return Err(place.error(key, problem));
-    }
-    let numbers = raw.iter().enumerate().map(|(at, &number)| finite(number, &format!("{key}[{at}]"), place));
-    numbers.collect::<Result<_, _>>().map(Some)
-}
-
-fn finite(number: f64, key: &str, place: &Place<'_>) -> Result<f32, ConfigError> {
-    let narrow = number as f32;
-    if narrow.is_finite() {
-        return Ok(narrow);
-    }
-    Err(place.error(key, format!("expected a number within f32, found {number}")))
+fn is_probability(number: f32) -> bool {
+    (0.0..=1.0).contains(&number)
 }

@@ -3,9 +3,10 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use super::LoadError;
+use super::info::ModelInfo;
 use super::load::{build, find, find_weights, read_weights};
 use super::tensors::{Shape, TensorInfo};
-use super::{LoadError, ModelInfo};
 
 /// What a model is made of.
 #[derive(Debug)]
@@ -54,9 +55,8 @@ pub fn inspect_set(path: impl AsRef<Path>, key: Option<&str>) -> Result<Inspecti
     let format = weights.format.clone();
     let sha256 = weights.sha256.clone();
     let tensors = weights.tensors.iter().map(|tensor| tensor.info.clone()).collect();
-    let model = files.and_then(|files| {
-        build(files, weights).map(|detector| detector.into_parts().0).map_err(|error| error.to_string())
-    });
+    let model = files
+        .and_then(|files| build(files, weights).map(|(info, _)| info).map_err(|error| error.to_string()));
     Ok(Inspection { weights: weights_path, format, sha256, tensors, model })
 }
 
@@ -87,14 +87,14 @@ fn model(info: &ModelInfo, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             line(f, label, text)?;
         }
     }
-    let origin = if info.architecture_inferred { "inferred from tensor names" } else { "from config.json" };
+    let origin = if info.origin.is_inferred() { "inferred from tensor names" } else { "from config.json" };
     line(f, "architecture", origin)?;
-    line(f, "parameters", info.parameters)?;
+    line(f, "parameters", info.parameters())?;
     line(f, "inputs", info.inputs)?;
     if let Some(layout) = info.layout {
         line(f, "layout", layout)?;
     }
-    line(f, "normalisation", &info.normalisation)?;
+    line(f, "normalisation", info.normalisation.as_ref().map_or("none".to_owned(), ToString::to_string))?;
     line(f, "output", info.output)?;
     let [below, above] = &info.labels;
     line(f, "threshold", format_args!("{} ({below} below, {above} from there)", info.threshold))?;

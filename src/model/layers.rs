@@ -6,9 +6,9 @@
 mod activation;
 mod batch_norm;
 mod conv1d;
-mod entry;
 mod flatten;
 mod global_average_pool;
+mod layer_table;
 mod layer_type;
 mod linear;
 mod loading;
@@ -16,22 +16,19 @@ mod lstm;
 mod max_pool1d;
 mod repeat;
 
+use std::collections::HashSet;
 use std::fmt;
 
 use serde::Serialize;
 
 pub use self::lstm::Returns;
 
-pub(crate) use self::entry::Entry;
 pub(crate) use self::layer_type::{Expected, LayerType, Role};
 pub(crate) use self::loading::{Loading, Values};
 
-use self::entry::LAYER_VALUES_MAX;
-use super::ConfigError;
-use super::config::Place;
-use super::config::schema::LayerEntry;
+use self::layer_table::{LAYER_VALUES_MAX, LayerTable};
 use super::shape::Shape;
-use crate::suggestion;
+use crate::settings::{Entry, SettingError};
 
 /// The most layers that a model may have.
 pub(crate) const LAYERS_MAX: usize = 1_024;
@@ -49,9 +46,15 @@ macro_rules! layers {
         }
 
         impl Layer {
-            /// Each type's words, and how it is read.
-            const READERS: &[(fn() -> &'static [&'static str], Reader)] =
-                &[$(($Type::types, |entry| $Type::read(entry).map(Self::$Type)),)+];
+            /// Each word for a type, and how what it stands for is read.
+            fn types() -> Vec<(&'static str, (&'static str, Reader))> {
+                let mut types = Vec::new();
+                $(
+                    let read: Reader = |table| $Type::read(table).map(Self::$Type);
+                    types.extend($Type::types().iter().map(|word| (*word, (*word, read))));
+                )+
+                types
+            }
 
             /// The layer as what its type has in common with the others.
             pub(crate) fn as_type(&self) -> &dyn LayerType {
@@ -63,7 +66,7 @@ macro_rules! layers {
     };
 }
 
-type Reader = fn(&mut Entry<'_>) -> Result<Layer, ConfigError>;
+type Reader = fn(&mut LayerTable<'_>) -> Result<Layer, SettingError>;
 
 layers! {
     /// `y = x W^T + b`.
@@ -86,50 +89,40 @@ layers! {
     activation::Activation,
 }
 
-impl Layer {
-    /// Reads one entry, of whatever type it says that it is.
-    pub(crate) fn read(entry: &mut Entry<'_>) -> Result<Self, ConfigError> {
-        let found = entry.layer_type();
-        let reader = Self::READERS.iter().find(|(types, _)| types().contains(&found));
-        let Some((_, read)) = reader else { return Err(unknown_type(entry)) };
-        let layer = read(entry)?;
-        entry.finish()?;
-        Ok(layer)
-    }
-}
-
-/// Reads `entries`, of which each must take what the one before it gives, the first one `input`; also says
-/// what the last one gives.
-pub(crate) fn read(
-    entries: &[LayerEntry],
-    input: Shape,
-    place: &Place<'_>,
-) -> Result<(Vec<Layer>, Shape), ConfigError> {
-    if entries.is_empty() || entries.len() > LAYERS_MAX {
-        let problem = format!("expected 1 to {LAYERS_MAX} layers (layers_max), found {}", entries.len());
-        return Err(place.error("layers", problem));
+/// Reads `list`, whose layers must each take what the one before gives, the first one `input`; also says what
+/// the last one gives.
+pub(crate) fn read(list: &Entry<'_>, input: Shape) -> Result<(Vec<Layer>, Shape), SettingError> {
+    let entries = list.items()?;
+    if !(1..=LAYERS_MAX).contains(&entries.len()) {
+        let problem = format!("found {}, expected 1 to {LAYERS_MAX} layers (layers_max)", entries.len());
+        return Err(list.invalid(problem));
     }
     let mut layers = Vec::with_capacity(entries.len());
+    let mut names = HashSet::new();
     let mut shape = input;
-    for (at, raw) in entries.iter().enumerate() {
-        let mut entry = Entry::new(raw, at, place);
-        let layer = Layer::read(&mut entry)?;
-        shape = shape_after(&layer, shape, &entry)?;
-        if raw.name.is_some() && entries[..at].iter().any(|earlier| earlier.name == raw.name) {
-            return Err(entry.error("name", "an earlier layer has this name"));
+    for entry in entries {
+        let mut table = entry.table()?;
+        let found = table.find_choice("type", &Layer::types())?;
+        let (layer_type, read) = table.required("type", found)?;
+        let mut table = LayerTable::of(table, layer_type, layers.is_empty())?;
+        let layer = read(&mut table)?;
+        table.refuse_others()?;
+        shape = shape_after(&layer, shape, &table)?;
+        if table.name().is_some_and(|name| !names.insert(name)) {
+            return Err(table.invalid("name", "an earlier layer has this name"));
         }
         layers.push(layer);
     }
     Ok((layers, shape))
 }
 
-/// What `layer` makes of a row of shape `input`; the error names the member of `entry` that does not fit.
-fn shape_after(layer: &Layer, input: Shape, entry: &Entry<'_>) -> Result<Shape, ConfigError> {
-    let output = layer.as_type().shape(input).map_err(|misfit| entry.misfit(misfit, input))?;
+/// What `layer` makes of a row of shape `input`; the error names the member of its `table` that does not fit.
+fn shape_after(layer: &Layer, input: Shape, table: &LayerTable<'_>) -> Result<Shape, SettingError> {
+    let output = layer.as_type().shape(input).map_err(|misfit| table.misfit(misfit, input))?;
     if output.values() > LAYER_VALUES_MAX {
         let problem =
-            format!("expected at most {LAYER_VALUES_MAX} numbers (layer_values_max), found {output}");
-        return Err(entry.error("type", problem));
+            format!("found {output}, expected at most {LAYER_VALUES_MAX} numbers (layer_values_max)");
+        return Err(table.invalid("type", problem));
     }
     Ok(output)
 }
@@ -138,13 +131,4 @@ impl fmt::Display for Layer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.as_type().fmt(f)
     }
-}
-
-fn unknown_type(entry: &Entry<'_>) -> ConfigError {
-    let found = entry.layer_type();
-    let known: Vec<_> = Layer::READERS.iter().flat_map(|(types, _)| types()).copied().collect();
-    let suggestion = suggestion::meant(found, known.iter().copied())
-        .map(|known| format!("; did you mean \"{known}\"?"))
-        .unwrap_or_default();
-    entry.error("type", format!("unknown type {found:?}, expected one of {}{suggestion}", known.join(", ")))
 }

@@ -5,13 +5,15 @@ use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use super::config::{CONFIG_BYTES_MAX, CONFIG_FILE, Config, Golden, Output};
-use super::detector::{Detector, LABELS_DEFAULT, ModelInfo, THRESHOLD_DEFAULT};
+use super::config::{CONFIG_BYTES_MAX, CONFIG_FILE, Config, Golden};
+use super::info::{ModelInfo, Origin};
 use super::layers::{Expected, Layer, Linear, Role, Values};
-use super::neural::{Description, NeuralNetwork};
+use super::neural::NeuralNetwork;
+use super::output::Output;
 use super::tensors::{RawTensor, Shape, TensorInfo};
 use super::{LoadError, Model, checkpoint, foreign, inferred, safetensors_file};
 use crate::text;
@@ -23,8 +25,8 @@ const WARM_UP_ROWS: usize = 32;
 /// The most problems that one error lists.
 const PROBLEMS_MAX: usize = 16;
 
-/// Loads the model at `path`; see [`Detector::load`].
-pub(super) fn load(path: &Path) -> Result<Detector, LoadError> {
+/// Loads the model at `path`, of the kinds that [`super::Detector::load`] takes.
+pub(super) fn load(path: &Path) -> Result<(ModelInfo, NeuralNetwork), LoadError> {
     let files = find(path)?;
     let weights = read_weights(&files.weights, None)?;
     build(files, weights)
@@ -58,7 +60,7 @@ pub(super) fn find(path: &Path) -> Result<Files, LoadError> {
     if config_path.exists() {
         let text = read_text(&config_path)?;
         let config = Config::parse(&text, &config_path)?;
-        return Ok(Files { weights: path.join(&config.weights_file), config: Some((config_path, config)) });
+        return Ok(Files { weights: path.join(&config.weights.file), config: Some((config_path, config)) });
     }
     let weights = only_weights_in(path)?;
     Ok(Files { weights, config: None })
@@ -151,67 +153,47 @@ fn instead_of_safetensors(bytes: &[u8]) -> Option<String> {
     Some(format!("it is {found}"))
 }
 
-/// Builds the detector, refusing anything that is not as the configuration says.
-pub(super) fn build(files: Files, weights: Weights) -> Result<Detector, LoadError> {
-    let path = files.weights;
-    let mut info = match &files.config {
+/// Builds the model, refusing anything that is not as the configuration says.
+pub(super) fn build(files: Files, weights: Weights) -> Result<(ModelInfo, NeuralNetwork), LoadError> {
+    let Files { weights: path, config: described } = files;
+    let (config, config_path) = match described {
         Some((config_path, config)) => {
-            if weights.sha256 != config.weights_sha256 {
-                return Err(LoadError::Hash {
-                    path,
-                    config: config_path.clone(),
-                    expected: config.weights_sha256.clone(),
-                    found: weights.sha256,
-                });
-            }
-            info_from_config(config)
+            check_hash(&path, &weights.sha256, &config_path, &config)?;
+            (config, Some(config_path))
         }
-        None => info_from_names(&path, &weights.tensors)?,
+        None => (config_from_names(&path, &weights)?, None),
     };
-    let wanted_by = files
-        .config
-        .as_ref()
-        .map_or("the inferred layers".to_owned(), |(config, _)| config.display().to_string());
-    let mut values = check_tensors(&info.layers, &weights.tensors)
-        .map_err(|problems| LoadError::Tensors { path: path.clone(), wanted_by, problems })?;
-    info.parameters = parameters(&info.layers);
-    info.sha256 = weights.sha256;
-    info.weights = Some(path.clone());
-    let normalisation = files.config.as_ref().and_then(|(_, config)| config.normalisation.clone());
+    let mut values = check_tensors(&config.layers, &weights.tensors).map_err(|problems| {
+        let wanted_by = config_path.as_ref().map(|config| config.display().to_string());
+        let wanted_by = wanted_by.unwrap_or_else(|| "the inferred layers".to_owned());
+        LoadError::Tensors { path: path.clone(), wanted_by, problems }
+    })?;
     let warm_up_error = |error| LoadError::WarmUp { path: path.clone(), error };
-    let (inputs, layout, output) = (info.inputs, info.layout, info.output);
-    let description = Description { inputs, layout, normalisation, layers: &info.layers, output };
-    let mut model = NeuralNetwork::new(description, &mut values).map_err(warm_up_error)?;
+    let mut model = NeuralNetwork::new(&config, &mut values).map_err(warm_up_error)?;
     warm_up(&mut model).map_err(warm_up_error)?;
-    if let Some((config_path, Config { golden: Some(golden), .. })) = &files.config {
+    if let (Some(config_path), Some(golden)) = (&config_path, &config.golden) {
         verify(&mut model, golden, config_path, &path)?;
     }
-    Ok(Detector::from_parts(info, Box::new(model)))
+    let origin = if config_path.is_some() { Origin::Described(path) } else { Origin::Inferred(path) };
+    Ok((ModelInfo { config: Arc::new(config), origin }, model))
 }
 
-fn info_from_config(config: &Config) -> ModelInfo {
-    ModelInfo {
-        name: config.name.clone(),
-        version: config.version.clone(),
-        description: config.description.clone(),
-        source: config.source.clone(),
-        inputs: config.inputs,
-        layout: config.layout,
-        features: config.features.clone(),
-        threshold: config.threshold,
-        labels: config.labels.clone(),
-        output: config.output,
-        layers: config.layers.clone(),
-        normalisation: config
-            .normalisation
-            .as_ref()
-            .map_or("none".to_owned(), |transform| transform.describe()),
-        ..ModelInfo::new("", config.inputs)
+fn check_hash(path: &Path, found: &str, config_path: &Path, config: &Config) -> Result<(), LoadError> {
+    let expected = &config.weights.sha256;
+    if found == expected {
+        return Ok(());
     }
+    Err(LoadError::Hash {
+        path: path.to_owned(),
+        config: config_path.to_owned(),
+        expected: expected.clone(),
+        found: found.to_owned(),
+    })
 }
 
-fn info_from_names(path: &Path, tensors: &[RawTensor]) -> Result<ModelInfo, LoadError> {
-    let tensors: Vec<_> = tensors.iter().map(|tensor| &tensor.info).collect();
+/// The description of a dense chain, as the names and shapes of its tensors tell it.
+fn config_from_names(path: &Path, weights: &Weights) -> Result<Config, LoadError> {
+    let tensors: Vec<_> = weights.tensors.iter().map(|tensor| &tensor.info).collect();
     let layers = inferred::layers(&tensors)
         .map_err(|problem| LoadError::Inference { path: path.to_owned(), problem })?;
     let Some(Layer::Linear(Linear { inputs, .. })) = layers.first() else {
@@ -224,13 +206,12 @@ fn info_from_names(path: &Path, tensors: &[RawTensor]) -> Result<ModelInfo, Load
         Some(directory) if name == "model" => directory.to_string_lossy(),
         _ => name,
     };
-    Ok(ModelInfo {
-        threshold: THRESHOLD_DEFAULT,
-        labels: LABELS_DEFAULT.map(str::to_owned),
-        output: Output::Logit,
-        architecture_inferred: true,
-        ..ModelInfo { layers: layers.clone(), ..ModelInfo::new(name, *inputs) }
-    })
+    let mut config = Config::new(name, *inputs);
+    config.weights.file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    config.weights.sha256.clone_from(&weights.sha256);
+    config.layers = layers;
+    config.output = Output::Logit;
+    Ok(config)
 }
 
 /// The values that `layers` need, or every way in which `tensors` are not what the layers expect.
@@ -306,13 +287,6 @@ fn listed(names: &[String]) -> String {
         1..=PROBLEMS_MAX => names.join(", "),
         all => format!("{} and {} more", names[..PROBLEMS_MAX].join(", "), all - PROBLEMS_MAX),
     }
-}
-
-/// How many numbers were trained.
-fn parameters(layers: &[Layer]) -> usize {
-    let tensors = layers.iter().flat_map(|layer| layer.as_type().tensors());
-    let trained = tensors.filter(|tensor| tensor.role == Role::Parameter);
-    trained.map(|tensor| tensor.shape.iter().product::<usize>()).sum()
 }
 
 fn warm_up(model: &mut dyn Model) -> Result<(), super::ModelError> {

@@ -8,11 +8,12 @@ use std::sync::Arc;
 
 use candle_core::{Device, Storage, Tensor};
 
-use super::config::Output;
+use super::config::Config;
 use super::kernel::operation::{Operation, Step};
 use super::kernel::transpose::Transpose;
 use super::layers::{Activation, Layer, Loading, Values};
 use super::normalise::Normalisation;
+use super::output::{Output, of_reconstruction};
 use super::shape::{Layout, Misfit, Order, Shape};
 use super::{Model, ModelError};
 
@@ -38,20 +39,12 @@ pub struct NeuralNetwork {
     normalised: Vec<f32>,
 }
 
-/// What a network is built from, as `config.json` says it and [`super::load`] has checked it.
-pub struct Description<'a> {
-    pub inputs: usize,
-    pub layout: Option<Layout>,
-    pub normalisation: Option<Normalisation>,
-    pub layers: &'a [Layer],
-    pub output: Output,
-}
-
 impl NeuralNetwork {
-    /// Builds the network that `described` states, from `values`, which [`super::load`]
-    /// has checked against its layers.
-    pub fn new(described: Description<'_>, values: &mut Values) -> Result<Self, ModelError> {
-        let Description { inputs, layout, normalisation, layers, output } = described;
+    /// Builds the network that `config` describes, from `values`, which [`super::load`] has checked against
+    /// its layers.
+    pub fn new(config: &Config, values: &mut Values) -> Result<Self, ModelError> {
+        let Config { inputs, layout, layers, .. } = config;
+        let (inputs, layout) = (*inputs, *layout);
         let (shapes, widest) = shapes(layers, Shape::of_input(inputs, layout))?;
         let steps = steps(layers, &shapes, layout.map(|layout| layout.order), values)?;
         let arrange = layout.filter(|layout| layout.order == Order::ChannelsSamples);
@@ -60,10 +53,10 @@ impl NeuralNetwork {
         let block_rows = (BLOCK_VALUES / widest).max(1);
         Ok(Self {
             inputs,
-            normalisation,
+            normalisation: config.normalisation.clone(),
             arrange: arrange.map(Operation),
             steps: steps.into(),
-            output,
+            output: config.output,
             block_rows,
             is_prompt: products(layers).is_some_and(|products| products <= PROMPT_PRODUCTS_MAX),
             normalised: Vec::new(),
@@ -90,10 +83,10 @@ impl NeuralNetwork {
         with_values(&x, |output| match self.output {
             Output::Reconstruction { midpoint, scale } => with_values(&input, |input| {
                 let rows = input.chunks_exact(self.inputs).zip(output.chunks_exact(self.inputs));
-                predictions.extend(rows.map(|(x, y)| odd(mean_squared_error(x, y), midpoint, scale)));
+                predictions.extend(rows.map(|(x, y)| of_reconstruction(x, y, midpoint, scale)));
             }),
             Output::Logit | Output::Probability => {
-                predictions.extend(output.iter().map(|&value| probability(value, self.output)));
+                predictions.extend(output.iter().map(|&value| self.output.probability(value)));
                 Ok(())
             }
         })?
@@ -181,32 +174,4 @@ fn with_values<T>(tensor: &Tensor, read: impl FnOnce(&[f32]) -> T) -> candle_cor
         candle_core::bail!("output {:?} is not contiguous", tensor.shape());
     };
     Ok(read(&storage.as_slice::<f32>()?[start..end]))
-}
-
-fn probability(value: f32, meaning: Output) -> f32 {
-    match meaning {
-        Output::Logit if value.is_finite() => 1.0 / (1.0 + (-value).exp()),
-        Output::Probability if (0.0..=1.0).contains(&value) => value,
-        _ => f32::NAN,
-    }
-}
-
-/// The probability that a reconstruction with this error is of an anomaly; NaN where the error is not finite.
-fn odd(error: f64, midpoint: f64, scale: f64) -> f32 {
-    if error.is_finite() { (1.0 / (1.0 + (-(error - midpoint) / scale).exp())) as f32 } else { f32::NAN }
-}
-
-fn mean_squared_error(x: &[f32], y: &[f32]) -> f64 {
-    /// Sums side by side, for the processor's vectors.
-    const SUMS: usize = 16;
-    let mut sums = [0.0f32; SUMS];
-    let ((xs, x_rest), (ys, y_rest)) = (x.as_chunks::<SUMS>(), y.as_chunks::<SUMS>());
-    for (x, y) in xs.iter().zip(ys) {
-        for ((sum, x), y) in sums.iter_mut().zip(x).zip(y) {
-            *sum += (x - y) * (x - y);
-        }
-    }
-    let rest = x_rest.iter().zip(y_rest).map(|(x, y)| (x - y) * (x - y));
-    let sum: f64 = sums.into_iter().chain(rest).map(f64::from).sum();
-    sum / x.len() as f64
 }

@@ -3,28 +3,73 @@
 //!
 //! It travels with the model, so that clients send plain features in their own units.
 
-/// The logarithm's part.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Log {
+use std::fmt;
+
+use serde::Serialize;
+
+use super::narrow;
+use crate::settings::{Entry, SettingError};
+
+/// The logarithm's part of an input transform.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Log {
     /// Whether the absolute value is taken first.
     pub abs: bool,
     /// Added before the logarithm, so that zero has one.
     pub offset: f32,
 }
 
-/// The whole transform; vectors have one number for each input.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct Normalisation {
+/// What happens to a row before the first layer; vectors have one number for each input.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Normalisation {
+    /// The logarithm that is taken first.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub log: Option<Log>,
+    /// What is subtracted.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub mean: Option<Vec<f32>>,
-    /// Each more than 0.
+    /// What is divided by; each more than 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub std: Option<Vec<f32>>,
+    /// How far from 0 the result may be; more than 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub clip: Option<f32>,
 }
 
+impl Log {
+    fn read(entry: &Entry<'_>) -> Result<Self, SettingError> {
+        let mut table = entry.table()?;
+        let abs = table.find_flag("abs")?.unwrap_or(false);
+        let offset = match table.find("offset") {
+            Some(entry) => narrow::number(&entry, "0 or more", |offset| offset >= 0.0)?,
+            None => 0.0,
+        };
+        table.finish()?;
+        Ok(Self { abs, offset })
+    }
+}
+
 impl Normalisation {
+    /// Reads what `entry` says about rows of `inputs` features.
+    pub(crate) fn read(entry: &Entry<'_>, inputs: usize) -> Result<Self, SettingError> {
+        let mut table = entry.table()?;
+        let (log, mean, std, clip) =
+            (table.find("log"), table.find("mean"), table.find("std"), table.find("clip"));
+        table.finish()?;
+        let vector = |entry: Option<Entry<'_>>, expected, holds| {
+            entry.map(|entry| narrow::vector(&entry, inputs, expected, holds)).transpose()
+        };
+        let clip = clip.map(|entry| narrow::number(&entry, "more than 0 in f32", |clip| clip > 0.0));
+        Ok(Self {
+            log: log.map(|entry| Log::read(&entry)).transpose()?,
+            mean: vector(mean, "a number", |_| true)?,
+            std: vector(std, "more than 0 in f32", |std| std > 0.0)?,
+            clip: clip.transpose()?,
+        })
+    }
+
     /// Transforms `rows`, row-major `(batch, inputs)`, into `normalised`, which is cleared first.
-    pub fn apply(&self, rows: &[f32], inputs: usize, normalised: &mut Vec<f32>) {
+    pub(crate) fn apply(&self, rows: &[f32], inputs: usize, normalised: &mut Vec<f32>) {
         normalised.clear();
         normalised.extend_from_slice(rows);
         match self.log {
@@ -45,9 +90,11 @@ impl Normalisation {
             each(normalised, |x| x.clamp(-clip, clip));
         }
     }
+}
 
-    /// The transform in words, in the order in which it is applied.
-    pub fn describe(&self) -> String {
+/// The transform in words, in the order in which it is applied.
+impl fmt::Display for Normalisation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut steps = Vec::new();
         if let Some(log) = self.log {
             let x = if log.abs { "|x|" } else { "x" };
@@ -62,7 +109,7 @@ impl Normalisation {
         if let Some(clip) = self.clip {
             steps.push(format!("clipped to [-{clip}, {clip}]"));
         }
-        if steps.is_empty() { "none".to_owned() } else { steps.join(", ") }
+        f.write_str(&if steps.is_empty() { "none".to_owned() } else { steps.join(", ") })
     }
 }
 

@@ -2,12 +2,13 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::ModelError;
+use crate::settings::{Entry, SettingError};
 
 /// In which order a row's features form a sequence.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Order {
     /// All samples of the first channel, then those of the second: what PyTorch's convolutions take.
@@ -15,6 +16,11 @@ pub enum Order {
     /// All channels of the first sample, then those of the second: what PyTorch's LSTM
     /// takes with `batch_first`.
     SamplesChannels,
+}
+
+impl Order {
+    const NAMES: &[(&str, Self)] =
+        &[("channels_samples", Self::ChannelsSamples), ("samples_channels", Self::SamplesChannels)];
 }
 
 /// How a row's features form a sequence.
@@ -26,6 +32,25 @@ pub struct Layout {
     pub channels: usize,
     /// Points in time.
     pub samples: usize,
+}
+
+impl Layout {
+    /// Reads what `entry` says about a row of `inputs` features.
+    pub(crate) fn read(entry: &Entry<'_>, inputs: usize) -> Result<Self, SettingError> {
+        let mut table = entry.table()?;
+        let order = table.find_choice("order", Order::NAMES)?;
+        let order = table.required("order", order)?;
+        let channels: Option<usize> = table.find_number("channels", ..)?;
+        let channels = table.required("channels", channels)?;
+        let samples: Option<usize> = table.find_number("samples", ..)?;
+        let samples = table.required("samples", samples)?;
+        table.finish()?;
+        if channels.checked_mul(samples) == Some(inputs) {
+            return Ok(Self { order, channels, samples });
+        }
+        let found = format!("{channels} channels x {samples} samples");
+        Err(entry.invalid(format!("found {found}, expected {inputs} inputs, as inputs says")))
+    }
 }
 
 impl fmt::Display for Layout {

@@ -58,9 +58,8 @@ fn detector(paths: &Paths, model: &Path, threshold: Option<f64>) -> anyhow::Resu
     let found = paths.model(model).map_err(anyhow::Error::msg)?;
     let detector = shipped::detector(found.path.as_deref())?;
     let Some(threshold) = threshold else { return Ok(detector) };
-    let (mut info, model) = detector.into_parts();
-    info.threshold = threshold as f32;
-    Ok(Detector::from_parts(info, model))
+    let (info, model) = detector.into_parts();
+    Ok(Detector::from_parts(info.with_threshold(threshold as f32), model))
 }
 
 /// Every input goes to every placement, and at a hybrid to either site.

@@ -51,8 +51,7 @@ const TABLE: &[Row] = &[
     row("telemetry", Only(&[]), &["tokio", "candle", "mqtt"]),
     row("ledger", Only(&["inference"]), &["tokio", "serde", "candle", "rumqtt", "mqtt"]),
     row("wire", Only(&["inference"]), &["tokio", "candle", "rumqtt", "mqtt", "topic"]),
-    row("model", Only(&["inference", "suggestion", "text"]), &["tokio", "rumqtt", "mqtt"]),
-    row("shipped", Only(&["model"]), &["tokio", "serde", "rumqtt", "mqtt"]),
+    row("model", Only(&["inference", "settings", "text"]), &["tokio", "rumqtt", "mqtt"]),
     row("worker", Only(&["inference", "model"]), &["tokio", "serde", "candle", "rumqtt", "mqtt"]),
     row(
         "broker",

@@ -27,11 +27,13 @@ fn replaced(from: &str, to: &str) -> String {
 #[test]
 fn misspelt_keys_are_refused_with_a_suggestion() {
     let error = replaced("\"inputs\"", "\"input\"");
-    assert!(error.starts_with("9: input: unknown field `input`"), "{error}");
+    assert!(error.starts_with("9: input: unknown key, expected one of format, name"), "{error}");
     assert!(error.ends_with("did you mean `inputs`?"), "{error}");
     let error = replaced("\"relu\"", "\"rellu\"");
     assert!(
-        error.contains("layers[1].type: unknown type \"rellu\"") && error.ends_with("did you mean \"relu\"?")
+        error.contains("layers[1].type: found \"rellu\", expected one of linear")
+            && error.ends_with("did you mean `relu`?"),
+        "{error}"
     );
 }
 
@@ -42,14 +44,14 @@ fn the_line_of_a_mistake_is_named() {
          \"inputs\": 2,\n\"layers\": [],\n\"output\": \"logit\"\n}"
             .to_owned()
     });
-    assert!(error.starts_with("4: weights.sha256: expected 64 hexadecimal digits"), "{error}");
+    assert!(error.starts_with("4: weights.sha256: found \"00\", expected 64 hexadecimal digits"), "{error}");
 }
 
 #[test]
 fn layers_that_do_not_fit_are_refused() {
     for (from, to, expected) in [
-        ("\"in\": 32", "\"in\": 31", "layers[0].in: expected 32, as inputs says, found 31"),
-        ("\"in\": 16", "\"in\": 17", "layers[2].in: expected 16, as the layers before it give, found 17"),
+        ("\"in\": 32", "\"in\": 31", "layers[0].in: found 31, expected 32, as inputs says"),
+        ("\"in\": 16", "\"in\": 17", "layers[2].in: found 17, expected 16, as the layers before it give"),
         ("\"out\": 1\n", "\"out\": 2\n", "layers: expected the last layer to give 1 number, it gives 2"),
         (
             "\"type\": \"relu\"",
@@ -78,19 +80,34 @@ fn numbers_out_of_range_are_refused() {
         |value: &str| replaced("\"normalisation\": null", &format!("\"normalisation\": {value}"));
     let zeros = |count: usize| format!("[{}]", vec!["0"; count].join(","));
     for (error, expected) in [
-        (normalisation(&format!("{{\"mean\": {}}}", zeros(31))), "normalisation.mean: expected 32 numbers"),
-        (normalisation(&format!("{{\"std\": {}}}", zeros(32))), "normalisation.std[0]: expected more than 0"),
-        (normalisation("{\"clip\": -1}"), "normalisation.clip: expected more than 0"),
-        (normalisation("{\"log\": {\"offset\": -1}}"), "normalisation.log.offset: expected 0 or more"),
-        (replaced("\"format\": 1", "\"format\": 2"), "format: expected 1, found 2"),
-        (replaced("\"inputs\": 32", "\"inputs\": 0"), "inputs: expected 1 to 65536 (inputs_max), found 0"),
+        (
+            normalisation(&format!("{{\"mean\": {}}}", zeros(31))),
+            "normalisation.mean: found 31, expected 32 numbers",
+        ),
+        (
+            normalisation(&format!("{{\"std\": {}}}", zeros(32))),
+            "normalisation.std[0]: found 0, expected more than 0",
+        ),
+        (normalisation("{\"clip\": -1}"), "normalisation.clip: found -1, expected more than 0"),
+        (
+            normalisation("{\"log\": {\"offset\": -1}}"),
+            "normalisation.log.offset: found -1, expected 0 or more",
+        ),
+        (replaced("\"format\": 1", "\"format\": 2"), "format: found 2, expected 1"),
+        (replaced("\"inputs\": 32", "\"inputs\": 0"), "inputs: found 0, expected 1 to 65536 (inputs_max)"),
         (
             replaced("\"inputs\": 32", "\"inputs\": 32, \"threshold\": 1.5"),
-            "threshold: expected a probability",
+            "threshold: found 1.5, expected a probability",
         ),
-        (replaced("\"inputs\": 32", "\"inputs\": 32, \"features\": []"), "features: expected 32 features"),
-        (replaced("\"inputs\": 32", "\"inputs\": \"32\""), "inputs: invalid type: string \"32\""),
-        (replaced("\"file\": \"", "\"file\": \"../"), "weights.file: expected the name of a file beside"),
+        (
+            replaced("\"inputs\": 32", "\"inputs\": 32, \"features\": []"),
+            "features: found 0, expected 32 features",
+        ),
+        (replaced("\"inputs\": 32", "\"inputs\": \"32\""), "inputs: found \"32\", expected a whole number"),
+        (
+            replaced("\"file\": \"", "\"file\": \"../"),
+            "weights.file: found \"../model.safetensors\", expected the name of a file beside",
+        ),
     ] {
         assert!(error.contains(expected), "{error}");
     }

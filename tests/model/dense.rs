@@ -22,15 +22,15 @@ fn predictions_equal_those_of_pytorch() {
         for (row, expected) in inputs.chunks(detector.info().inputs).zip(expected) {
             assert_close(&[detector.predict(row).unwrap()], &[expected], name);
         }
-        assert!(!detector.info().architecture_inferred);
+        assert!(!detector.info().origin.is_inferred());
     }
 }
 
 #[test]
 fn without_a_config_a_dense_chain_is_inferred() {
     let mut detector = Detector::load(fixture("pt/reference.safetensors")).unwrap();
-    assert!(detector.info().architecture_inferred);
-    assert_eq!((detector.info().inputs, detector.info().parameters), (32, 545));
+    assert!(detector.info().origin.is_inferred());
+    assert_eq!((detector.info().inputs, detector.info().parameters()), (32, 545));
     assert_eq!(detector.info().name, "reference");
     let mut batched = Vec::new();
     detector.predict_batch(&read(&fixture("pt/inputs_32x32.f32")), &mut batched).unwrap();
@@ -41,13 +41,13 @@ fn without_a_config_a_dense_chain_is_inferred() {
 fn a_config_beside_a_file_is_used_when_it_names_it() {
     let beside = Detector::load(fixture("pt/nets/deep/model.safetensors")).unwrap();
     assert_eq!(beside.info().name, "deep");
-    assert!(!beside.info().architecture_inferred);
+    assert!(!beside.info().origin.is_inferred());
 
     let model = ModelDirectory::with(net("plain"));
     let other = model.path().join("other.safetensors");
     fs::copy(model.path().join("model.safetensors"), &other).unwrap();
     let unnamed = Detector::load(&other).unwrap();
-    assert!(unnamed.info().architecture_inferred, "config.json names another file");
+    assert!(unnamed.info().origin.is_inferred(), "config.json names another file");
 }
 
 #[test]
@@ -55,7 +55,7 @@ fn a_directory_with_weights_alone_is_a_model() {
     let model = ModelDirectory::with(net("plain"));
     fs::remove_file(model.path().join("config.json")).unwrap();
     let detector = Detector::load(model.path()).unwrap();
-    assert!(detector.info().architecture_inferred);
+    assert!(detector.info().origin.is_inferred());
     assert_eq!(detector.info().name, model.path().file_name().unwrap().to_str().unwrap());
 }
 
@@ -179,7 +179,7 @@ fn a_config_may_name_a_checkpoint() {
         config.as_object_mut().unwrap().remove("golden");
     });
     let mut detector = Detector::load(model.path()).unwrap();
-    assert!(!detector.info().architecture_inferred);
+    assert!(!detector.info().origin.is_inferred());
     let mut batched = Vec::new();
     detector.predict_batch(&read(&fixture("pt/inputs_32x32.f32")), &mut batched).unwrap();
     assert_close(&batched, &read(&fixture("pt/outputs_32x1.f32")), "legacy");

@@ -73,9 +73,9 @@ fn the_layout_and_the_parameters_are_known() {
     let cnn = Detector::load(recorded("cnn")).unwrap();
     let layout = Layout { order: Order::ChannelsSamples, channels: 8, samples: 37 };
     assert_eq!(cnn.info().layout, Some(layout));
-    assert_eq!(cnn.info().parameters, 8 * 6 * 5 + 6 + 6 * 33 * 4 + 33 + 1);
+    assert_eq!(cnn.info().parameters(), 8 * 6 * 5 + 6 + 6 * 33 * 4 + 33 + 1);
     let lstm = Detector::load(recorded("lstm_autoencoder")).unwrap();
-    assert_eq!(lstm.info().parameters, 4 * 16 * (8 + 16 + 2) + 4 * 16 * (16 + 16 + 2) + 16 * 8 + 8);
+    assert_eq!(lstm.info().parameters(), 4 * 16 * (8 + 16 + 2) + 4 * 16 * (16 + 16 + 2) + 16 * 8 + 8);
     let layers: Vec<_> = lstm.info().layers.iter().map(ToString::to_string).collect();
     assert_eq!(layers[..2], ["lstm encoder (8 to 16, last)", "repeat (64 samples)"]);
     assert_eq!(lstm.info().output.to_string(), "reconstruction (midpoint 1.25, scale 0.5)");
@@ -123,30 +123,35 @@ fn sequences_that_do_not_fit_are_refused() {
             "cnn",
             "/layout/samples",
             json!(36),
-            "layout: expected 296 inputs, as inputs says, found 8 channels x 36",
+            "layout: found 8 channels x 36 samples, expected 296 inputs, as inputs says",
         ),
-        ("cnn", "/layout/order", json!("samples"), "layout.order: unknown variant `samples`"),
-        ("cnn", "/layers/0/in", json!(7), "layers[0].in: expected 8, as inputs says, found 7"),
-        ("cnn", "/layers/0/kernel", json!(0), "layers[0].kernel: expected 1 to 1048576"),
+        (
+            "cnn",
+            "/layout/order",
+            json!("samples"),
+            "layout.order: found \"samples\", expected one of channels_samples, samples_channels",
+        ),
+        ("cnn", "/layers/0/in", json!(7), "layers[0].in: found 7, expected 8, as inputs says"),
+        ("cnn", "/layers/0/kernel", json!(0), "layers[0].kernel: found 0, expected 1 to 1048576"),
         (
             "cnn",
             "/layers/0/kernel",
             json!(600_000),
-            "layers[0].kernel: expected at most 4194304 numbers in a window",
+            "layers[0].kernel: found 600000 samples x 8 channels, expected at most 4194304 numbers in a window",
         ),
         (
             "cnn",
             "/layers/0/padding",
             json!(3),
-            "layers[0].padding: expected at most 2, half the kernel, found 3",
+            "layers[0].padding: found 3, expected at most 2, half the kernel",
         ),
         (
             "cnn",
             "/layers/3/kernel",
             json!(19),
-            "layers[3].kernel: expected at most 18 samples with padding, found 19",
+            "layers[3].kernel: found 19, expected at most 18 samples with padding",
         ),
-        ("cnn", "/layers/3/stride", json!(0), "layers[3].stride: expected 1 to 1048576"),
+        ("cnn", "/layers/3/stride", json!(0), "layers[3].stride: found 0, expected 1 to 1048576"),
         (
             "cnn",
             "/layers/2",
@@ -165,7 +170,12 @@ fn sequences_that_do_not_fit_are_refused() {
             json!({"type": "global_average_pool", "kernel": 2}),
             "layers[6].kernel: a global_average_pool layer takes name only",
         ),
-        ("lstm_autoencoder", "/layers/0/returns", json!("all"), "layers[0].returns: unknown variant `all`"),
+        (
+            "lstm_autoencoder",
+            "/layers/0/returns",
+            json!("all"),
+            "layers[0].returns: found \"all\", expected one of sequence, last",
+        ),
         (
             "lstm_autoencoder",
             "/layers/0/returns",
@@ -182,14 +192,19 @@ fn sequences_that_do_not_fit_are_refused() {
             "lstm_autoencoder",
             "/layers/1/samples",
             json!(1_000_000),
-            "layers[1].type: expected at most 4194304 numbers",
+            "layers[1].type: found a sequence of 1000000 samples of 16 channels, expected at most 4194304 numbers",
         ),
-        ("lstm_autoencoder", "/reconstruction/scale", json!(0), "reconstruction.scale: expected more than 0"),
+        (
+            "lstm_autoencoder",
+            "/reconstruction/scale",
+            json!(0),
+            "reconstruction.scale: found 0, expected more than 0",
+        ),
         (
             "lstm_autoencoder",
             "/reconstruction/midpoint",
             json!(-1),
-            "reconstruction.midpoint: expected 0 or more",
+            "reconstruction.midpoint: found -1, expected 0 or more",
         ),
         ("lstm_autoencoder", "/output", json!("logit"), "reconstruction: only an output \"reconstruction\""),
         (

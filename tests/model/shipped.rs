@@ -21,7 +21,7 @@ fn converting_the_shipped_checkpoint_gives_the_shipped_weights() {
     let shipped = std::fs::read(models().join("anomaly_detector/model.safetensors")).unwrap();
     assert_eq!(std::fs::read(&target).unwrap(), shipped);
     let detector = Detector::load(models().join("anomaly_detector")).unwrap();
-    assert_eq!(detector.info().sha256, converted.sha256);
+    assert_eq!(detector.info().weights.sha256, converted.sha256);
     let names: Vec<_> = detector.info().features.iter().map(|feature| feature.name.as_str()).collect();
     assert_eq!(names, FEATURE_NAMES);
 }

@@ -9,7 +9,7 @@
 //! is computed once. The hidden numbers are filled up to whole vectors with zeros, which stay zeros.
 
 use pulp::{Arch, Simd, WithSimd};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::operation::RowsLayer;
 use super::product::{Product, Rows, Start, lanes};
@@ -18,13 +18,18 @@ use super::product::{Product, Rows, Start, lanes};
 const GATE_MAX: f32 = 20.0;
 
 /// Which of its outputs an LSTM hands on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Returns {
     /// The output at each sample.
     Sequence,
     /// The output at the last sample alone, as plain features.
     Last,
+}
+
+impl Returns {
+    /// Each with its word in `config.json`.
+    pub(crate) const NAMES: &[(&str, Self)] = &[("sequence", Self::Sequence), ("last", Self::Last)];
 }
 
 /// An LSTM over sequences `(samples, inputs)`.

@@ -6,12 +6,13 @@ use candle_core::cpu_backend::unary_map;
 use candle_core::{CpuStorage, CustomOp1, Layout, Tensor};
 use serde::Serialize;
 
-use super::entry::Entry;
+use super::layer_table::LayerTable;
 use super::layer_type::LayerType;
 use super::loading::Loading;
+use crate::model::ModelError;
 use crate::model::kernel::operation::Step;
 use crate::model::shape::{Misfit, Shape};
-use crate::model::{ConfigError, ModelError};
+use crate::settings::SettingError;
 
 /// The `negative_slope` of PyTorch's leaky ReLU.
 const NEGATIVE_SLOPE_DEFAULT: f64 = 0.01;
@@ -49,16 +50,16 @@ impl LayerType for Activation {
         &["relu", "leaky_relu", "tanh", "sigmoid", "gelu", "silu", "elu"]
     }
 
-    fn read(entry: &mut Entry<'_>) -> Result<Self, ConfigError> {
-        Ok(match entry.layer_type() {
+    fn read(table: &mut LayerTable<'_>) -> Result<Self, SettingError> {
+        Ok(match table.layer_type() {
             "leaky_relu" => {
-                Self::LeakyRelu { negative_slope: entry.number("negative_slope", NEGATIVE_SLOPE_DEFAULT)? }
+                Self::LeakyRelu { negative_slope: table.number("negative_slope", NEGATIVE_SLOPE_DEFAULT)? }
             }
             "tanh" => Self::Tanh,
             "sigmoid" => Self::Sigmoid,
             "gelu" => Self::Gelu,
             "silu" => Self::Silu,
-            "elu" => Self::Elu { alpha: entry.positive("alpha", ALPHA_DEFAULT)? },
+            "elu" => Self::Elu { alpha: table.positive("alpha", ALPHA_DEFAULT)? },
             _ => Self::Relu,
         })
     }

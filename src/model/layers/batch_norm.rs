@@ -6,12 +6,13 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::entry::Entry;
+use super::layer_table::LayerTable;
 use super::layer_type::{Expected, LayerType, Role};
 use super::loading::Loading;
+use crate::model::ModelError;
 use crate::model::kernel::operation::{Operation, RowsLayer, Step};
 use crate::model::shape::{Misfit, Shape};
-use crate::model::{ConfigError, ModelError};
+use crate::settings::SettingError;
 
 /// The `eps` of PyTorch's batch norm, used when a layer does not state one.
 const EPS_DEFAULT: f64 = 1e-5;
@@ -35,12 +36,12 @@ impl LayerType for BatchNorm {
         &["batch_norm"]
     }
 
-    fn read(entry: &mut Entry<'_>) -> Result<Self, ConfigError> {
+    fn read(table: &mut LayerTable<'_>) -> Result<Self, SettingError> {
         Ok(Self {
-            name: entry.prefix()?,
-            features: entry.size("features")?,
-            eps: entry.positive("eps", EPS_DEFAULT)?,
-            affine: entry.flag("affine", true)?,
+            name: table.prefix()?,
+            features: table.size("features")?,
+            eps: table.positive("eps", EPS_DEFAULT)?,
+            affine: table.flag("affine", true)?,
         })
     }
 

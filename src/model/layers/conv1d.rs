@@ -7,14 +7,15 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::entry::{Entry, LAYER_VALUES_MAX};
+use super::layer_table::{LAYER_VALUES_MAX, LayerTable};
 use super::layer_type::{Expected, LayerType};
 use super::loading::Loading;
+use crate::model::ModelError;
 use crate::model::kernel::operation::{Operation, RowsLayer, Step};
 use crate::model::kernel::product::{Product, Rows, Start};
 use crate::model::kernel::window::Window;
 use crate::model::shape::{Misfit, Shape};
-use crate::model::{ConfigError, ModelError};
+use crate::settings::SettingError;
 
 /// A convolution over the samples of a sequence: `{name}.weight` is `(outputs, inputs, kernel)`,
 /// `{name}.bias` `(outputs)`.
@@ -51,16 +52,16 @@ impl LayerType for Conv1d {
         &["conv1d"]
     }
 
-    fn read(entry: &mut Entry<'_>) -> Result<Self, ConfigError> {
-        let (name, inputs, outputs) = (entry.prefix()?, entry.size("in")?, entry.size("out")?);
-        let (kernel, stride, padding) = entry.window(|_| 1)?;
-        let bias = entry.flag("bias", true)?;
+    fn read(table: &mut LayerTable<'_>) -> Result<Self, SettingError> {
+        let (name, inputs, outputs) = (table.prefix()?, table.size("in")?, table.size("out")?);
+        let (kernel, stride, padding) = table.window(|_| 1)?;
+        let bias = table.flag("bias", true)?;
         if kernel.saturating_mul(inputs) > LAYER_VALUES_MAX {
             let problem = format!(
-                "expected at most {LAYER_VALUES_MAX} numbers in a window (layer_values_max), \
-                 found {kernel} samples x {inputs} channels"
+                "found {kernel} samples x {inputs} channels, \
+                 expected at most {LAYER_VALUES_MAX} numbers in a window (layer_values_max)"
             );
-            return Err(entry.error("kernel", problem));
+            return Err(table.invalid("kernel", problem));
         }
         Ok(Self { name, inputs, outputs, kernel, stride, padding, bias })
     }

@@ -5,13 +5,14 @@ use std::fmt;
 use candle_core::Tensor;
 use serde::Serialize;
 
-use super::entry::Entry;
+use super::layer_table::LayerTable;
 use super::layer_type::LayerType;
 use super::loading::Loading;
+use crate::model::ModelError;
 use crate::model::kernel::operation::{Operation, Step};
 use crate::model::kernel::transpose::Transpose;
 use crate::model::shape::{Misfit, Order, Shape};
-use crate::model::{ConfigError, ModelError};
+use crate::settings::SettingError;
 
 /// A sequence as plain features, in the order that the model's layout has.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -23,7 +24,7 @@ impl LayerType for Flatten {
         &["flatten"]
     }
 
-    fn read(_: &mut Entry<'_>) -> Result<Self, ConfigError> {
+    fn read(_: &mut LayerTable<'_>) -> Result<Self, SettingError> {
         Ok(Self {})
     }
 

@@ -5,12 +5,13 @@ use std::fmt;
 use pulp::{Arch, Simd, WithSimd};
 use serde::Serialize;
 
-use super::entry::Entry;
+use super::layer_table::LayerTable;
 use super::layer_type::LayerType;
 use super::loading::Loading;
+use crate::model::ModelError;
 use crate::model::kernel::operation::{Operation, RowsLayer, Step};
 use crate::model::shape::{Misfit, Shape};
-use crate::model::{ConfigError, ModelError};
+use crate::settings::SettingError;
 
 /// The mean of each channel over all samples: from a sequence to `channels` features.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -22,7 +23,7 @@ impl LayerType for GlobalAveragePool {
         &["global_average_pool"]
     }
 
-    fn read(_: &mut Entry<'_>) -> Result<Self, ConfigError> {
+    fn read(_: &mut LayerTable<'_>) -> Result<Self, SettingError> {
         Ok(Self {})
     }
 

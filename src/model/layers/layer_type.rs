@@ -2,11 +2,12 @@
 
 use std::fmt;
 
-use super::entry::Entry;
+use super::layer_table::LayerTable;
 use super::loading::Loading;
+use crate::model::ModelError;
 use crate::model::kernel::operation::Step;
 use crate::model::shape::{Misfit, Shape};
-use crate::model::{ConfigError, ModelError};
+use crate::settings::SettingError;
 
 /// One type of layer: what `config.json` says of it, what it needs, what it makes of a row, how it is run.
 pub trait LayerType: fmt::Display {
@@ -15,11 +16,11 @@ pub trait LayerType: fmt::Display {
     where
         Self: Sized;
 
-    /// Reads what `entry`, of one of its [`types`](Self::types), says.
+    /// Reads what `table`, of one of its [`types`](Self::types), says.
     ///
     /// # Errors
     /// When a member is missing or out of its range. Members that nobody asks for are refused afterwards.
-    fn read(entry: &mut Entry<'_>) -> Result<Self, ConfigError>
+    fn read(table: &mut LayerTable<'_>) -> Result<Self, SettingError>
     where
         Self: Sized;
 

@@ -6,13 +6,14 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::entry::Entry;
+use super::layer_table::LayerTable;
 use super::layer_type::{Expected, LayerType};
 use super::loading::Loading;
+use crate::model::ModelError;
 use crate::model::kernel::operation::{Operation, RowsLayer, Step};
 use crate::model::kernel::product::{Product, Rows, Start};
 use crate::model::shape::{Misfit, Shape};
-use crate::model::{ConfigError, ModelError};
+use crate::settings::SettingError;
 
 /// `y = x W^T + b`, with `W` of shape `(outputs, inputs)` in `{name}.weight` and `b` in `{name}.bias`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -35,12 +36,12 @@ impl LayerType for Linear {
         &["linear"]
     }
 
-    fn read(entry: &mut Entry<'_>) -> Result<Self, ConfigError> {
+    fn read(table: &mut LayerTable<'_>) -> Result<Self, SettingError> {
         Ok(Self {
-            name: entry.prefix()?,
-            inputs: entry.size("in")?,
-            outputs: entry.size("out")?,
-            bias: entry.flag("bias", true)?,
+            name: table.prefix()?,
+            inputs: table.size("in")?,
+            outputs: table.size("out")?,
+            bias: table.flag("bias", true)?,
         })
     }
 

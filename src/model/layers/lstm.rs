@@ -4,13 +4,14 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::entry::Entry;
+use super::layer_table::LayerTable;
 use super::layer_type::{Expected, LayerType, Role};
 use super::loading::Loading;
+use crate::model::ModelError;
 use crate::model::kernel::lstm::{Lstm as Loaded, LstmWeights};
 use crate::model::kernel::operation::{Operation, Step};
 use crate::model::shape::{Misfit, Shape};
-use crate::model::{ConfigError, ModelError};
+use crate::settings::SettingError;
 
 pub use crate::model::kernel::lstm::Returns;
 
@@ -62,13 +63,13 @@ impl LayerType for Lstm {
         &["lstm"]
     }
 
-    fn read(entry: &mut Entry<'_>) -> Result<Self, ConfigError> {
+    fn read(table: &mut LayerTable<'_>) -> Result<Self, SettingError> {
         Ok(Self {
-            name: entry.prefix()?,
-            inputs: entry.size("in")?,
-            hidden: entry.size("hidden")?,
-            bias: entry.flag("bias", true)?,
-            returns: entry.returns()?,
+            name: table.prefix()?,
+            inputs: table.size("in")?,
+            hidden: table.size("hidden")?,
+            bias: table.flag("bias", true)?,
+            returns: table.choice("returns", Returns::NAMES, Returns::Sequence)?,
         })
     }
 

@@ -5,13 +5,14 @@ use std::fmt;
 use pulp::{Arch, Simd, WithSimd};
 use serde::Serialize;
 
-use super::entry::Entry;
+use super::layer_table::LayerTable;
 use super::layer_type::LayerType;
 use super::loading::Loading;
+use crate::model::ModelError;
 use crate::model::kernel::operation::{Operation, RowsLayer, Step};
 use crate::model::kernel::window::Window;
 use crate::model::shape::{Misfit, Shape};
-use crate::model::{ConfigError, ModelError};
+use crate::settings::SettingError;
 
 /// The largest number of each channel in each window; NaN when one is in it, as PyTorch has it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -37,9 +38,9 @@ impl LayerType for MaxPool1d {
         &["max_pool1d"]
     }
 
-    fn read(entry: &mut Entry<'_>) -> Result<Self, ConfigError> {
+    fn read(table: &mut LayerTable<'_>) -> Result<Self, SettingError> {
         // PyTorch's windows lie side by side unless a stride is stated.
-        let (kernel, stride, padding) = entry.window(|kernel| kernel)?;
+        let (kernel, stride, padding) = table.window(|kernel| kernel)?;
         Ok(Self { kernel, stride, padding })
     }
 

@@ -4,12 +4,13 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::entry::Entry;
+use super::layer_table::LayerTable;
 use super::layer_type::LayerType;
 use super::loading::Loading;
+use crate::model::ModelError;
 use crate::model::kernel::operation::{Operation, RowsLayer, Step};
 use crate::model::shape::{Misfit, Shape};
-use crate::model::{ConfigError, ModelError};
+use crate::settings::SettingError;
 
 /// The same features at each of `samples` points in time: from plain features to a sequence.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -24,8 +25,8 @@ impl LayerType for Repeat {
         &["repeat"]
     }
 
-    fn read(entry: &mut Entry<'_>) -> Result<Self, ConfigError> {
-        Ok(Self { samples: entry.size("samples")? })
+    fn read(table: &mut LayerTable<'_>) -> Result<Self, SettingError> {
+        Ok(Self { samples: table.size("samples")? })
     }
 
     fn shape(&self, input: Shape) -> Result<Shape, Misfit> {

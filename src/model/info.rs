@@ -1,0 +1,91 @@
+//! What is known about a model.
+
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::config::Config;
+use super::layers::Role;
+
+/// What is known about a model: its description, whose members are read as if they were its own, and where
+/// that comes from.
+///
+/// ```
+/// use nearfar::model::ModelInfo;
+///
+/// let info = ModelInfo::new("mean", 2).with_threshold(0.8);
+/// assert_eq!((info.name.as_str(), info.inputs), ("mean", 2));
+/// assert_eq!(info.label(0.9), "anomaly");
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct ModelInfo {
+    /// What its `config.json` says, or would say.
+    pub config: Arc<Config>,
+    /// Where that comes from.
+    pub origin: Origin,
+}
+
+/// Where a model comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// A program has made it.
+    Program,
+    /// From this file of weights, which a `config.json` describes.
+    Described(PathBuf),
+    /// From this file of weights, from whose names the layers were guessed for want of a `config.json`.
+    Inferred(PathBuf),
+}
+
+impl ModelInfo {
+    /// Facts about a model of your own or a test double: `inputs` features, everything else at its default.
+    pub fn new(name: impl Into<String>, inputs: usize) -> Self {
+        Self { config: Arc::new(Config::new(name, inputs)), origin: Origin::Program }
+    }
+
+    /// The same model with another threshold.
+    #[must_use]
+    pub fn with_threshold(mut self, threshold: f32) -> Self {
+        Arc::make_mut(&mut self.config).threshold = threshold;
+        self
+    }
+
+    /// Whether `prediction` is at or above the threshold.
+    pub fn is_anomaly(&self, prediction: f32) -> bool {
+        prediction >= self.threshold
+    }
+
+    /// The word for `prediction`.
+    pub fn label(&self, prediction: f32) -> &str {
+        &self.labels[usize::from(self.is_anomaly(prediction))]
+    }
+
+    /// How many numbers were trained.
+    pub fn parameters(&self) -> usize {
+        let tensors = self.layers.iter().flat_map(|layer| layer.as_type().tensors());
+        let trained = tensors.filter(|tensor| tensor.role == Role::Parameter);
+        trained.map(|tensor| tensor.shape.iter().product::<usize>()).sum()
+    }
+}
+
+impl Deref for ModelInfo {
+    type Target = Config;
+
+    fn deref(&self) -> &Config {
+        &self.config
+    }
+}
+
+impl Origin {
+    /// The file that holds the weights; absent for a model that came from no file.
+    pub fn weights(&self) -> Option<&Path> {
+        match self {
+            Self::Program => None,
+            Self::Described(weights) | Self::Inferred(weights) => Some(weights),
+        }
+    }
+
+    /// Whether the layers were guessed from the tensors' names, for want of a `config.json`.
+    pub fn is_inferred(&self) -> bool {
+        matches!(self, Self::Inferred(_))
+    }
+}

@@ -1,0 +1,150 @@
+//! One entry of `layers` in `config.json`: its members, read within their bounds.
+
+use std::ops::Bound;
+
+use crate::model::shape::{Misfit, Shape};
+use crate::settings::{Problem, SettingError, Table};
+
+/// The most features on either side of a layer.
+pub const LAYER_FEATURES_MAX: usize = 1 << 20;
+/// The most numbers of one row between two layers, and in one window of a convolution.
+pub const LAYER_VALUES_MAX: usize = 1 << 22;
+
+/// The table of one layer, whose type is known.
+pub struct LayerTable<'a> {
+    table: Table<'a>,
+    layer_type: &'static str,
+    /// Any layer may have one; those without tensors do not use it.
+    name: Option<&'a str>,
+    is_first: bool,
+}
+
+impl<'a> LayerTable<'a> {
+    /// `table`, in which `layer_type` was found; `is_first` says that no layer comes before it.
+    pub fn of(mut table: Table<'a>, layer_type: &'static str, is_first: bool) -> Result<Self, SettingError> {
+        let name = table.find_text("name")?;
+        Ok(Self { table, layer_type, name, is_first })
+    }
+
+    /// The word for the layer's type.
+    pub fn layer_type(&self) -> &'static str {
+        self.layer_type
+    }
+
+    /// The layer's name, if it has one.
+    pub fn name(&self) -> Option<&'a str> {
+        self.name
+    }
+
+    /// The prefix of its tensors' names.
+    pub fn prefix(&self) -> Result<String, SettingError> {
+        match self.name {
+            Some(name) if !name.is_empty() => Ok(name.to_owned()),
+            _ => Err(self.invalid("name", format!("a {} layer needs its tensors' prefix", self.layer_type))),
+        }
+    }
+
+    /// How many features, channels or samples.
+    pub fn size(&mut self, key: &'static str) -> Result<usize, SettingError> {
+        match self.find_size(key)? {
+            Some(size) => Ok(size),
+            None => {
+                let slip = self.table.missing(key, "");
+                let problem = format!("missing: a {} layer needs it", self.layer_type);
+                Err(if slip.is_unknown_key() { self.of_others(slip) } else { self.invalid(key, problem) })
+            }
+        }
+    }
+
+    fn find_size(&mut self, key: &'static str) -> Result<Option<usize>, SettingError> {
+        let Some(entry) = self.table.find(key) else { return Ok(None) };
+        let size = entry.number(..)?;
+        if (1..=LAYER_FEATURES_MAX).contains(&size) {
+            return Ok(Some(size));
+        }
+        Err(entry.wrong(format!("1 to {LAYER_FEATURES_MAX} (layer_features_max)")))
+    }
+
+    /// True or false.
+    pub fn flag(&mut self, key: &'static str, default: bool) -> Result<bool, SettingError> {
+        Ok(self.table.find_flag(key)?.unwrap_or(default))
+    }
+
+    /// A number.
+    pub fn number(&mut self, key: &'static str, default: f64) -> Result<f64, SettingError> {
+        Ok(self.table.find_number(key, ..)?.unwrap_or(default))
+    }
+
+    /// A number above zero.
+    pub fn positive(&mut self, key: &'static str, default: f64) -> Result<f64, SettingError> {
+        let more_than_0 = (Bound::Excluded(0.0), Bound::Unbounded);
+        Ok(self.table.find_number(key, more_than_0)?.unwrap_or(default))
+    }
+
+    /// What one of the `known` names stands for.
+    pub fn choice<T: Copy>(
+        &mut self,
+        key: &'static str,
+        known: &[(&str, T)],
+        default: T,
+    ) -> Result<T, SettingError> {
+        Ok(self.table.find_choice(key, known)?.unwrap_or(default))
+    }
+
+    /// A window's length, the distance to the next, by default as its length has it, and the padding.
+    pub fn window(
+        &mut self,
+        stride_default: fn(usize) -> usize,
+    ) -> Result<(usize, usize, usize), SettingError> {
+        let kernel = self.size("kernel")?;
+        let stride = self.find_size("stride")?.unwrap_or(stride_default(kernel));
+        let Some(entry) = self.table.find("padding") else { return Ok((kernel, stride, 0)) };
+        let padding = entry.number(..)?;
+        if padding > kernel / 2 {
+            // A pooling's window of padding alone would have no largest number; PyTorch refuses it too.
+            return Err(entry.wrong(format!("at most {}, half the kernel", kernel / 2)));
+        }
+        Ok((kernel, stride, padding))
+    }
+
+    /// Refuses members that nobody asked for, among them those of other types: they would be ignored in silence.
+    pub fn refuse_others(&self) -> Result<(), SettingError> {
+        self.table.refuse_others().map_err(|error| self.of_others(error))
+    }
+
+    /// An error for a member that is not one of this type's, in words that say so.
+    fn of_others(&self, error: SettingError) -> SettingError {
+        let Problem::UnknownKey { known } = &error.problem else { return error };
+        let members: Vec<_> = known.iter().copied().filter(|key| *key != "type").collect();
+        let problem = format!("a {} layer takes {} only", self.layer_type, members.join(", "));
+        SettingError { problem: Problem::Other(problem), ..error }
+    }
+
+    /// The error for what stands at `key`, or should, in words.
+    pub fn invalid(&self, key: &str, problem: impl Into<String>) -> SettingError {
+        self.table.invalid(key, problem)
+    }
+
+    /// The error for a layer that cannot take `input`.
+    pub fn misfit(&self, misfit: Misfit, input: Shape) -> SettingError {
+        let before = if self.is_first { "inputs and layout say" } else { "the layers before it give" };
+        match misfit {
+            Misfit::NoSequence => {
+                let problem = format!("a {} layer needs a sequence, {before} {input}", self.layer_type);
+                self.invalid("type", problem)
+            }
+            Misfit::Sequence => {
+                let problem = format!("a {} layer needs plain features, {before} {input}", self.layer_type);
+                self.invalid("type", problem)
+            }
+            Misfit::Window { kernel, longest } => {
+                let problem = format!("found {kernel}, expected at most {longest} samples with padding");
+                self.invalid("kernel", problem)
+            }
+            Misfit::Width { member, stated, width } => {
+                let before = if self.is_first { "inputs says" } else { "the layers before it give" };
+                self.invalid(member, format!("found {stated}, expected {width}, as {before}"))
+            }
+        }
+    }
+}
