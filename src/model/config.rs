@@ -278,10 +278,9 @@ fn read_features(entry: &Entry<'_>, inputs: usize) -> Result<Vec<Feature>, Setti
     let mut features = Vec::with_capacity(inputs);
     for (at, item) in items.enumerate() {
         let mut table = item.table()?;
-        let name = table.find_text("name")?;
-        let name = table.required("name", name)?;
-        let unit = table.find_text("unit")?.map(str::to_owned);
+        let (name, unit) = (table.find_text("name")?, table.find_text("unit")?.map(str::to_owned));
         table.refuse_others()?;
+        let name = table.required("name", name)?;
         if let Some(first) = places.insert(name, at) {
             return Err(table.invalid("name", format!("{name:?} is the name of features[{first}] too")));
         }
@@ -322,8 +321,9 @@ fn read_layers(table: &mut Table<'_>, config: &Config) -> Result<Vec<Layer>, Set
 
 impl WeightsFile {
     fn read(mut table: Table<'_>) -> Result<Self, SettingError> {
-        let (file, sha256) = (required(&mut table, "file")?, required(&mut table, "sha256")?);
-        table.finish()?;
+        let (file, sha256) = (table.find("file"), table.find("sha256"));
+        table.refuse_others()?;
+        let (file, sha256) = (table.required("file", file)?, table.required("sha256", sha256)?);
         let is_plain = |name: &str| Path::new(name).file_name().is_some_and(|file| file == name);
         let name = file.parsed(&format!("the name of a file beside {CONFIG_FILE}"), |name| {
             (is_plain(name) && !name.contains('\\')).then_some(name)
@@ -340,9 +340,9 @@ impl WeightsFile {
 impl Golden {
     fn read(entry: &Entry<'_>, inputs: usize) -> Result<Self, SettingError> {
         let mut table = entry.table()?;
-        let (input, output) = (required(&mut table, "input")?, required(&mut table, "output")?);
-        let tolerance = table.find("tolerance");
-        table.finish()?;
+        let (input, output, tolerance) = (table.find("input"), table.find("output"), table.find("tolerance"));
+        table.refuse_others()?;
+        let (input, output) = (table.required("input", input)?, table.required("output", output)?);
         let is_tolerance = |tolerance| tolerance > 0.0 && tolerance < 1.0;
         let tolerance = tolerance
             .map(|entry| narrow::number(&entry, "more than 0 and less than 1 in f32", is_tolerance))

@@ -59,15 +59,17 @@ impl Output {
 
 fn read_reconstruction(entry: &Entry<'_>) -> Result<Output, SettingError> {
     let mut table = entry.table()?;
-    let mut wide = |key, expected, holds: fn(f32) -> bool| {
-        let Some(entry) = table.find(key) else { return Err(table.missing(key, "")) };
-        narrow::number(&entry, expected, holds)?;
-        entry.number::<f64>(..)
-    };
-    let midpoint = wide("midpoint", "0 or more", |midpoint| midpoint >= 0.0)?;
-    let scale = wide("scale", "more than 0 in f32", |scale| scale > 0.0)?;
-    table.finish()?;
+    let (midpoint, scale) = (table.find("midpoint"), table.find("scale"));
+    table.refuse_others()?;
+    let midpoint = wide(table.required("midpoint", midpoint)?, "0 or more", |midpoint| midpoint >= 0.0)?;
+    let scale = wide(table.required("scale", scale)?, "more than 0 in f32", |scale| scale > 0.0)?;
     Ok(Output::Reconstruction { midpoint, scale })
+}
+
+/// A number that f32 could hold, in the precision of the error, which is computed in f64.
+fn wide(entry: Entry<'_>, expected: &str, holds: fn(f32) -> bool) -> Result<f64, SettingError> {
+    narrow::number(&entry, expected, holds)?;
+    entry.number(..)
 }
 
 /// The probability that an `output` that should be `input` once more is of an anomaly; NaN where the error is

@@ -39,12 +39,11 @@ impl Layout {
     pub(crate) fn read(entry: &Entry<'_>, inputs: usize) -> Result<Self, SettingError> {
         let mut table = entry.table()?;
         let order = table.find_choice("order", Order::NAMES)?;
+        let (channels, samples) = (table.find("channels"), table.find("samples"));
+        table.refuse_others()?;
         let order = table.required("order", order)?;
-        let channels: Option<usize> = table.find_number("channels", ..)?;
-        let channels = table.required("channels", channels)?;
-        let samples: Option<usize> = table.find_number("samples", ..)?;
-        let samples = table.required("samples", samples)?;
-        table.finish()?;
+        let channels: usize = table.required("channels", channels)?.number(..)?;
+        let samples: usize = table.required("samples", samples)?.number(..)?;
         if channels.checked_mul(samples) == Some(inputs) {
             return Ok(Self { order, channels, samples });
         }

@@ -50,7 +50,7 @@ impl<'a> Reader<'a> {
             Some(b'n') => Value::Nothing,
             _ => match raw.get().parse() {
                 Ok(whole) => Value::Whole(whole),
-                Err(_) => Value::Number(self.read(raw)?),
+                Err(_) => Value::Number(self.number(raw)?),
             },
         };
         Ok(Setting { origin, value })
@@ -67,6 +67,15 @@ impl<'a> Reader<'a> {
             })?;
         }
         Ok(entries.into_value())
+    }
+
+    /// The nearest number to what is written: serde_json's may be the next but one, unless it is built to be
+    /// slower everywhere, and what was written as the shortest text for a number would read as another one.
+    fn number(&self, raw: &'a RawValue) -> Result<f64, SettingError> {
+        match raw.get().parse::<f64>() {
+            Ok(number) if number.is_finite() => Ok(number),
+            _ => self.read(raw),
+        }
     }
 
     fn read<T: Deserialize<'a>>(&self, raw: &'a RawValue) -> Result<T, SettingError> {
@@ -123,6 +132,7 @@ mod tests {
         let umlaut = items[1].get("d").unwrap();
         assert_eq!((&umlaut.value, umlaut.origin.line()), (&Value::Text("ä".to_owned()), Some(6)));
         assert_eq!((&entries[2].1.value, &entries[3].1.value), (&Value::Nothing, &Value::Flag(true)));
+        assert_eq!(parse(None, "6.987698908492948e-39").unwrap().value, Value::Number(6.987698908492948e-39));
         assert_eq!(parse(None, &u64::MAX.to_string()).unwrap().value, Value::Whole(u64::MAX.into()));
     }
 
