@@ -9,4 +9,3 @@ pub mod observation;
 pub mod observations_file;
 pub mod scenario;
 pub mod words;
-mod yaml;

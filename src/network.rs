@@ -14,6 +14,7 @@ mod profile;
 mod random;
 mod recorded;
 mod schedule;
+pub mod settings;
 mod words;
 
 pub use self::bandwidth::Bandwidth;

@@ -9,6 +9,7 @@ mod breaker;
 mod chooser;
 mod course;
 mod recent;
+pub mod settings;
 mod table;
 
 use std::fmt;

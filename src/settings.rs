@@ -13,6 +13,7 @@ pub mod old;
 mod table;
 pub mod toml;
 mod tree;
+pub mod yaml;
 
 pub use self::entry::Entry;
 pub use self::error::{Problem, SettingError};

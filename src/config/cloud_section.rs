@@ -11,7 +11,9 @@ use super::tree::Tree;
 use super::{ConfigError, network};
 use crate::deployment::Hybrid;
 use crate::network::Profile;
-use crate::settings::old::{Fields, Setting, SettingError, network_shape, placement_config};
+use crate::network::settings::network_shape;
+use crate::placement::settings::placement_config;
+use crate::settings::old::{Fields, Setting, SettingError};
 use crate::worker::{self, WORKERS_MAX};
 
 /// The section, as it stands.

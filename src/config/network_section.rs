@@ -8,7 +8,8 @@ use serde::de::{Deserialize, Deserializer};
 use super::tree::Tree;
 use super::{ConfigError, LATENCY_MS_MAX};
 use crate::network::Profile;
-use crate::settings::old::{Setting, SettingError, network_shape};
+use crate::network::settings::network_shape;
+use crate::settings::old::{Setting, SettingError};
 
 /// The section, as it stands.
 #[derive(Debug, Clone, PartialEq)]

@@ -2,12 +2,8 @@
 //! key that nobody asked for is an error.
 
 mod fields;
-mod network;
-mod placement;
 
 pub use self::fields::{Fields, SettingError};
-pub use self::network::{network_or_latency, network_shape};
-pub use self::placement::placement_config;
 
 /// A value and the line it stands on, from 1; 0 where the text is no longer known.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,8 +1,8 @@
 //! A scenario file: its tree, the scenario it describes, and the same with other numbers in it.
 
 use super::{Remark, Scenario, Sweep, own, replaced};
-use crate::lab::yaml;
 use crate::settings::old::{Fields, Setting, SettingError, Value};
+use crate::settings::yaml;
 
 /// The most points of a sweep, all combinations counted.
 pub const SWEEP_POINTS_MAX: usize = 1_000;

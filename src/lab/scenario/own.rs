@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use super::document::remark;
 use super::{Arrivals, HybridPlacement, Load, Placement, Remark, Scenario, Sensor, Source, Sweep};
+use crate::network::settings::network_shape;
 use crate::network::{Preset, Profile, Shape};
-use crate::settings::old::{Fields, Setting, SettingError, Value, network_shape, placement_config};
+use crate::placement::settings::placement_config;
+use crate::settings::old::{Fields, Setting, SettingError, Value};
 
 /// The longest experiment: a week.
 const DURATION_S_MAX: f64 = 604_800.0;

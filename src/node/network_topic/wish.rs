@@ -3,7 +3,8 @@
 use serde_json::Value as Json;
 
 use crate::network::Profile;
-use crate::settings::old::{Setting, SettingError, Value, network_or_latency};
+use crate::network::settings::network_or_latency;
+use crate::settings::old::{Setting, SettingError, Value};
 use crate::strict_toml;
 use crate::text;
 

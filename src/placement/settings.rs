@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Fields, SettingError, Value};
+use super::{BreakerConfig, Config, Policy, Probing, RECENT_ANSWERS_MAX};
 use crate::inference::{Site, Urgency};
-use crate::placement::{BreakerConfig, Config, Policy, Probing, RECENT_ANSWERS_MAX};
+use crate::settings::old::{Fields, SettingError, Value};
 
 /// The longest time that any of these settings may be: an hour, in milliseconds.
 const MS_MAX: f64 = 3_600_000.0;

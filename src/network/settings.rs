@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use super::{Fields, Setting, SettingError};
-use crate::network::{
+use super::{
     Bandwidth, Delay, LinkProfile, Loss, Lost, Outages, ParameterError, Policy, Preset, Profile, Reorder,
     Samples, Shape, TimeSeries, Window,
 };
+use crate::settings::old::{Fields, Setting, SettingError};
 
 /// Gives a file's text; or nothing, while settings are only checked.
 type Read<'a> = &'a dyn Fn(&str) -> Result<Option<String>, String>;
@@ -233,8 +233,8 @@ fn named(fields: &Fields<'_>, error: ParameterError) -> SettingError {
 mod tests {
     use std::time::Duration;
 
-    use super::super::Value;
     use super::*;
+    use crate::settings::old::Value;
 
     fn table<const N: usize>(entries: [(&str, Value); N]) -> Value {
         let entry = |(name, value): (&str, Value)| (name.to_owned(), Setting { line: 1, value });

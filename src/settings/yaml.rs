@@ -6,7 +6,7 @@
 
 use saphyr_parser::{Event, Parser, ScalarStyle, StrInput};
 
-use crate::settings::old::{Setting, SettingError, Value};
+use super::old::{Setting, SettingError, Value};
 
 /// The largest text that is read, in bytes.
 pub const YAML_BYTES_MAX: usize = 1 << 20;
