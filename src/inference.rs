@@ -92,6 +92,9 @@ pub enum Urgency {
 impl Urgency {
     /// Every urgency, in rising order.
     pub const ALL: [Self; 4] = [Self::Low, Self::Normal, Self::High, Self::Critical];
+    /// Every one with its word, on the wire and in settings.
+    pub const NAMES: &[(&str, Self)] =
+        &[("low", Self::Low), ("normal", Self::Normal), ("high", Self::High), ("critical", Self::Critical)];
 
     /// The word for it on the wire.
     pub fn as_str(self) -> &'static str {
@@ -121,6 +124,8 @@ pub enum Site {
 impl Site {
     /// Both.
     pub const ALL: [Self; 2] = [Self::Edge, Self::Cloud];
+    /// Both with their names, on the wire and in settings.
+    pub const NAMES: &[(&str, Self)] = &[("edge", Self::Edge), ("cloud", Self::Cloud)];
 
     /// The site's name on the wire.
     pub fn as_str(self) -> &'static str {

@@ -97,11 +97,23 @@ pub struct Probing {
 
 impl Default for Probing {
     fn default() -> Self {
-        Self { answers_min: 20, share: 0.02, every: Duration::from_secs(1) }
+        Self::DEFAULT
     }
 }
 
+impl Probing {
+    const DEFAULT: Self = Self { answers_min: 20, share: 0.02, every: Duration::from_secs(1) };
+}
+
 impl Policy {
+    /// Every one, with its defaults, by its name in settings.
+    pub const NAMES: &[(&str, Self)] = &[
+        ("deadline", Self::Deadline(Probing::DEFAULT)),
+        ("confidence", Self::CONFIDENCE),
+        ("urgency", Self::URGENCY),
+        ("hedged", Self::HEDGED),
+        ("shadow", Self::Shadow),
+    ];
     /// `confidence` with its default band of 0.1.
     pub const CONFIDENCE: Self = Self::Confidence { band: 0.1 };
     /// `urgency` with its defaults: `high` and above to the edge, what does not say to the cloud.

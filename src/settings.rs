@@ -9,7 +9,6 @@ mod error;
 pub mod json;
 mod lines;
 mod number;
-pub mod old;
 mod table;
 pub mod toml;
 mod tree;

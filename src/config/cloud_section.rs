@@ -11,9 +11,9 @@ use super::tree::Tree;
 use super::{ConfigError, network};
 use crate::deployment::Hybrid;
 use crate::network::Profile;
-use crate::network::settings::network_shape;
-use crate::placement::settings::placement_config;
-use crate::settings::old::{Fields, Setting, SettingError};
+use crate::network::settings::shape;
+use crate::placement::settings::config as placement_config;
+use crate::settings::{Setting, SettingError, Table};
 use crate::worker::{self, WORKERS_MAX};
 
 /// The section, as it stands.
@@ -81,7 +81,7 @@ impl CloudSection {
             |file: &str| super::read(&self.directory.join(file)).map(Some).map_err(|error| error.to_string());
         self.read(name, edge, &read).map_err(|error| ConfigError::Override {
             origin: format!("`{}`", error.key),
-            problem: error.problem,
+            problem: error.problem.to_string(),
         })
     }
 
@@ -92,15 +92,15 @@ impl CloudSection {
         read: Read<'_>,
     ) -> Result<(Hybrid, Option<PathBuf>), SettingError> {
         let path = format!("deployments.{name}.cloud");
-        let mut fields = Fields::of(&self.tree, path.as_str())?;
-        fields.refuse_unknown(KEYS)?;
-        let model = fields.text("model")?.map(|model| self.directory.join(model));
+        let mut fields = Table::of(&self.tree, path.as_str())?;
+        fields.refuse_all_but(KEYS)?;
+        let model = fields.find_text("model")?.map(|model| self.directory.join(model));
         let network = self.network(&mut fields, name, read)?;
         let worker = worker::Config {
             batch_max: count(&mut fields, "batch_max")?.unwrap_or(edge.batch_max),
             queue_requests_max: count(&mut fields, "queue_requests_max")?.unwrap_or(edge.queue_requests_max),
             queue_bytes_max: count(&mut fields, "queue_bytes_max")?.unwrap_or(edge.queue_bytes_max),
-            inference_timeout: match fields.whole("inference_timeout_ms")? {
+            inference_timeout: match fields.find_number("inference_timeout_ms", ..)? {
                 None => edge.inference_timeout,
                 Some(0) => None,
                 Some(timeout) => Some(Duration::from_millis(timeout)),
@@ -117,14 +117,11 @@ impl CloudSection {
         Ok((Hybrid { network, worker, workers, placement }, model))
     }
 
-    fn network(&self, fields: &mut Fields<'_>, name: &str, read: Read<'_>) -> Result<Profile, SettingError> {
-        let latency_ms = fields.number("one_way_latency_ms")?;
-        let path = format!("{}.network", fields.path());
-        match (fields.get("network"), latency_ms) {
+    fn network(&self, fields: &mut Table<'_>, name: &str, read: Read<'_>) -> Result<Profile, SettingError> {
+        let latency_ms = fields.find_number::<f64>("one_way_latency_ms", ..)?;
+        match (fields.find("network"), latency_ms) {
             (Some(_), Some(_)) => Err(fields.invalid("network", both_given())),
-            (Some(setting), None) => {
-                network_shape(setting, &path, &format!("{name}-cloud"), read).map(Profile::shaped)
-            }
+            (Some(entry), None) => shape(entry.table()?, &format!("{name}-cloud"), read).map(Profile::shaped),
             (None, Some(latency_ms)) => {
                 network(latency_ms).map_err(|problem| fields.invalid("one_way_latency_ms", problem))
             }
@@ -133,8 +130,8 @@ impl CloudSection {
     }
 }
 
-fn count(fields: &mut Fields<'_>, key: &'static str) -> Result<Option<usize>, SettingError> {
-    let Some(found) = fields.whole(key)? else { return Ok(None) };
+fn count(fields: &mut Table<'_>, key: &'static str) -> Result<Option<usize>, SettingError> {
+    let Some(found) = fields.find_number::<u64>(key, ..)? else { return Ok(None) };
     if (1..=COUNT_MAX).contains(&found) {
         return Ok(Some(found as usize));
     }

@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::service_links::ServiceLinks;
 use super::{ConfigError, ENVIRONMENT_PREFIX, NodeFile, remote};
-use crate::settings::old::SettingError;
+use crate::settings::SettingError;
 use crate::strict_toml;
 use crate::suggestion;
 
@@ -96,7 +96,7 @@ impl Variables {
     fn pass_over_key(&mut self, error: &SettingError) -> bool {
         let key = variable(&error.key, "");
         let table = error.key.rsplit_once('.').map_or("", |(table, _)| table);
-        let meant = error.unknown_key().flatten().map(|known| variable(table, known));
+        let meant = error.suggestion.as_ref().map(|known| variable(table, known));
         self.take(|name| {
             let rest = name.strip_prefix(&key)?;
             let is_it = rest.is_empty() || rest.starts_with("__");

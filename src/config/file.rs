@@ -16,7 +16,7 @@ use crate::http;
 use crate::mqtt;
 use crate::network::Profile;
 use crate::node::{Loop, NodeTopics, Reads, Writes};
-use crate::settings::old::SettingError;
+use crate::settings::SettingError;
 use crate::strict_toml::{self, TomlError};
 use crate::worker::{QueuePolicy, WORKERS_MAX};
 use crate::{wire, worker};
@@ -266,7 +266,7 @@ impl NodeFile {
         });
         let clouds =
             self.deployments.iter().filter_map(|(name, section)| section.cloud.as_ref()?.check(name).err());
-        networks.chain(clouds).find(|error| error.unknown_key().is_some())
+        networks.chain(clouds).find(SettingError::is_unknown_key)
     }
 
     /// Two topics with which the node would answer itself, and the key that says one of them.
@@ -458,11 +458,11 @@ impl DeploymentSection {
                 return invalid("network", both_given());
             }
             let check = network.check(&format!("deployments.{name}.network"));
-            check.map_err(|error| strict_toml::invalid(text, &error.key, error.problem))?;
+            check.map_err(|error| located(text, error))?;
         }
         if let Some(cloud) = &self.cloud {
             let check = cloud.check(name);
-            check.map_err(|error| strict_toml::invalid(text, &error.key, error.problem))?;
+            check.map_err(|error| located(text, error))?;
         }
         if self.request_topics.as_ref().is_some_and(Vec::is_empty) {
             return invalid("request_topics", "found none, expected at least one topic filter".to_owned());
@@ -574,6 +574,12 @@ impl DeploymentSection {
         };
         Ok(ServedDeployment { config, model: self.model, cloud_model })
     }
+}
+
+/// The error with its line, and the suggestion, which belongs to it.
+fn located(text: &str, error: SettingError) -> TomlError {
+    let suggestion = error.suggestion.map(String::from);
+    TomlError { suggestion, ..strict_toml::invalid(text, &error.key, error.problem.to_string()) }
 }
 
 fn members(wanted: &[Member]) -> wire::Members {

@@ -8,8 +8,8 @@ use serde::de::{Deserialize, Deserializer};
 use super::tree::Tree;
 use super::{ConfigError, LATENCY_MS_MAX};
 use crate::network::Profile;
-use crate::network::settings::network_shape;
-use crate::settings::old::{Setting, SettingError};
+use crate::network::settings::shape;
+use crate::settings::{Setting, SettingError, Table};
 
 /// The section, as it stands.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,7 +27,7 @@ impl NetworkSection {
 
     /// What parses but makes no sense. Files of recorded delays are read later.
     pub(super) fn check(&self, path: &str) -> Result<(), SettingError> {
-        network_shape(&self.tree, path, "", &|_| Ok(None)).map(|_| ())
+        shape(Table::of(&self.tree, path)?, "", &|_| Ok(None)).map(|_| ())
     }
 
     /// The profile that it describes, for the deployment `name`.
@@ -35,9 +35,12 @@ impl NetworkSection {
         let read =
             |file: &str| super::read(&self.directory.join(file)).map(Some).map_err(|error| error.to_string());
         let path = format!("deployments.{name}.network");
-        network_shape(&self.tree, &path, name, &read).map(Profile::shaped).map_err(|error| {
-            ConfigError::Override { origin: format!("`{}`", error.key), problem: error.problem }
-        })
+        Table::of(&self.tree, path).and_then(|table| shape(table, name, &read)).map(Profile::shaped).map_err(
+            |error| ConfigError::Override {
+                origin: format!("`{}`", error.key),
+                problem: error.problem.to_string(),
+            },
+        )
     }
 }
 

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-use crate::settings::old::{Setting, Value};
+use crate::settings::{Setting, Value};
 
 /// Any value.
 pub struct Tree(pub Setting);
@@ -20,7 +20,7 @@ struct AnyValue;
 
 impl From<Value> for Tree {
     fn from(value: Value) -> Self {
-        Self(Setting { line: 0, value })
+        Self(Setting::of(value))
     }
 }
 

@@ -15,7 +15,7 @@ use std::time::Duration;
 use crate::network::Profile;
 use crate::placement;
 
-pub use self::document::{Document, SWEEP_POINTS_MAX, ScenarioError};
+pub use self::document::{Document, SWEEP_POINTS_MAX};
 
 /// An experiment.
 #[derive(Debug, Clone, PartialEq)]
@@ -134,6 +134,11 @@ pub enum Arrivals {
     Regular,
     /// At distances that are exponential, as those of many sensors that do not know of each other.
     Poisson,
+}
+
+impl Arrivals {
+    /// Every one with its name in scenarios.
+    pub const NAMES: &[(&str, Self)] = &[("regular", Self::Regular), ("poisson", Self::Poisson)];
 }
 
 /// A number of the file that is varied.

@@ -27,6 +27,11 @@ pub enum Policy {
     Fail,
 }
 
+impl Policy {
+    /// Every one with its name in settings.
+    pub const NAMES: &[(&str, Self)] = &[("wait", Self::Wait), ("fail", Self::Fail)];
+}
+
 /// An outage that may repeat itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Window {

@@ -86,6 +86,11 @@ pub enum Lost {
     Report,
 }
 
+impl Lost {
+    /// Every one with its name in settings.
+    pub const NAMES: &[(&str, Self)] = &[("silence", Self::Silence), ("report", Self::Report)];
+}
+
 /// Messages that are held back. All others keep the order of their sender.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Reorder {

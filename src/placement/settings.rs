@@ -1,53 +1,31 @@
 //! How a hybrid placement chooses, as settings say it; docs/placements.md has every key.
 
-use std::time::Duration;
-
-use super::{BreakerConfig, Config, Policy, Probing, RECENT_ANSWERS_MAX};
+use super::{BreakerConfig, Config, Policy, RECENT_ANSWERS_MAX};
 use crate::inference::{Site, Urgency};
-use crate::settings::old::{Fields, SettingError, Value};
+use crate::settings::{SettingError, Table, Value};
 
 /// The longest time that any of these settings may be: an hour, in milliseconds.
 const MS_MAX: f64 = 3_600_000.0;
 /// The most failures in a row before a breaker opens.
-const FAILURES_MAX: u64 = 1_000_000;
+const FAILURES_MAX: u32 = 1_000_000;
 
-#[derive(Clone, Copy)]
-enum Name {
-    Deadline,
-    Confidence,
-    Urgency,
-    Hedged,
-    Shadow,
-}
-
-const NAMES: &[(&str, Name)] = &[
-    ("deadline", Name::Deadline),
-    ("confidence", Name::Confidence),
-    ("urgency", Name::Urgency),
-    ("hedged", Name::Hedged),
-    ("shadow", Name::Shadow),
-];
-
-const SITES: &[(&str, Site)] = &[("edge", Site::Edge), ("cloud", Site::Cloud)];
-
-/// Takes `policy`, which is a name or a table with a `name`, `cloud_timeout_ms`,
-/// `recent_window_s`, `recent_answers_max` and `breaker` out of a table.
+/// Takes `policy`, which is a name or a table with a `name`, `cloud_timeout_ms`, `recent_window_s`,
+/// `recent_answers_max` and `breaker` out of a table, in which everything else was asked for before.
 ///
 /// # Errors
-/// [`SettingError`] naming line and key.
-pub fn placement_config(fields: &mut Fields<'_>) -> Result<Config, SettingError> {
+/// [`SettingError`] for the first thing that is wrong; a key of the table that nobody asked for included.
+pub fn config(table: &mut Table<'_>) -> Result<Config, SettingError> {
+    let mut config = Config::new(Policy::Shadow);
+    if let Some(section) = table.find_table("breaker")? {
+        config.breaker = breaker(section)?;
+    }
+    table.milliseconds("cloud_timeout_ms", 1.0..=MS_MAX, &mut config.cloud_timeout)?;
+    table.seconds("recent_window_s", 1e-3..=MS_MAX / 1e3, &mut config.recent_window)?;
+    table.number("recent_answers_max", 1..=RECENT_ANSWERS_MAX, &mut config.recent_answers_max)?;
+    table.find("policy");
     // Before the policy is missed: a misspelt key alone makes no hybrid.
-    let breaker = fields.table("breaker")?.map(breaker).transpose()?;
-    let mut config = Config::new(policy(fields)?);
-    config.breaker = breaker.unwrap_or(config.breaker);
-    set_ms(fields, "cloud_timeout_ms", 1.0, &mut config.cloud_timeout)?;
-    if let Some(window_s) = fields.number("recent_window_s")? {
-        let window_s = within(fields, "recent_window_s", window_s, 1e-3, MS_MAX / 1e3)?;
-        config.recent_window = Duration::from_secs_f64(window_s);
-    }
-    if let Some(answers_max) = whole(fields, "recent_answers_max", RECENT_ANSWERS_MAX as u64)? {
-        config.recent_answers_max = answers_max as usize;
-    }
+    table.refuse_others()?;
+    config.policy = policy(table)?;
     Ok(config)
 }
 
@@ -64,149 +42,85 @@ const POLICY_KEYS: &[&str] = &[
     "hedge_after_ms",
 ];
 
-fn policy(fields: &mut Fields<'_>) -> Result<Policy, SettingError> {
-    let Some(setting) = fields.get("policy") else {
-        let names: Vec<_> = NAMES.iter().map(|(name, _)| *name).collect();
-        return Err(fields.invalid("policy", format!("is missing, expected one of {}", names.join(", "))));
+fn policy(table: &mut Table<'_>) -> Result<Policy, SettingError> {
+    let Some(entry) = table.find("policy") else {
+        let names: Vec<_> = Policy::NAMES.iter().map(|(name, _)| *name).collect();
+        return Err(table.missing("policy", &format!("one of {}", names.join(", "))));
     };
-    if !matches!(setting.value, Value::Table(_)) {
-        let name = fields.choice("policy", NAMES)?;
-        return Ok(default_of(fields.required("policy", name)?));
+    if !matches!(entry.setting().value, Value::Table(_)) {
+        return entry.choice(Policy::NAMES);
     }
-    let table = fields.table("policy")?;
-    let mut table = fields.required("policy", table)?;
-    table.refuse_unknown(POLICY_KEYS)?;
-    let name = table.choice("name", NAMES)?;
-    let policy = change(default_of(table.required("name", name)?), &mut table)?;
+    let mut table = entry.table()?;
+    table.refuse_all_but(POLICY_KEYS)?;
+    let name = table.find_choice("name", Policy::NAMES)?;
+    let mut policy = table.required("name", name)?;
+    change(&mut policy, &mut table)?;
     table.finish()?;
     Ok(policy)
 }
 
-fn default_of(name: Name) -> Policy {
-    match name {
-        Name::Deadline => Policy::Deadline(Probing::default()),
-        Name::Confidence => Policy::CONFIDENCE,
-        Name::Urgency => Policy::URGENCY,
-        Name::Hedged => Policy::HEDGED,
-        Name::Shadow => Policy::Shadow,
-    }
-}
-
-/// The policy with what the table says of it.
-fn change(mut policy: Policy, table: &mut Fields<'_>) -> Result<Policy, SettingError> {
-    match &mut policy {
+/// Changes a policy to what the table says of it.
+fn change(policy: &mut Policy, table: &mut Table<'_>) -> Result<(), SettingError> {
+    match policy {
         Policy::Deadline(probing) => {
-            if let Some(answers_min) = whole(table, "answers_min", RECENT_ANSWERS_MAX as u64)? {
-                probing.answers_min = answers_min as usize;
-            }
-            if let Some(share) = table.number("probe_share")? {
-                probing.share = within(table, "probe_share", share, 1e-6, 1.0)?;
-            }
-            set_ms(table, "probe_every_ms", 1.0, &mut probing.every)?;
+            table.number("answers_min", 1..=RECENT_ANSWERS_MAX, &mut probing.answers_min)?;
+            table.number("probe_share", 1e-6..=1.0, &mut probing.share)?;
+            table.milliseconds("probe_every_ms", 1.0..=MS_MAX, &mut probing.every)
         }
         Policy::Confidence { band } => {
-            if let Some(wide) = table.number("band")? {
-                *band = within(table, "band", wide, 0.0, 1.0)? as f32;
-            }
+            let found = table.find_number("band", 0.0..=1.0)?;
+            *band = found.map_or(*band, |wide: f64| wide as f32);
+            Ok(())
         }
         Policy::Urgency { edge_from, default_site } => {
-            let words = Urgency::ALL.map(|urgency| (urgency.as_str(), urgency));
-            *edge_from = table.choice("edge_from", &words)?.unwrap_or(*edge_from);
-            *default_site = table.choice("default_site", SITES)?.unwrap_or(*default_site);
+            table.choice("edge_from", Urgency::NAMES, edge_from)?;
+            table.choice("default_site", Site::NAMES, default_site)
         }
         Policy::Hedged { first, after } => {
-            *first = table.choice("first", SITES)?.unwrap_or(*first);
-            set_ms(table, "hedge_after_ms", 0.0, after)?;
+            table.choice("first", Site::NAMES, first)?;
+            table.milliseconds("hedge_after_ms", 0.0..=MS_MAX, after)
         }
-        Policy::Shadow => {}
+        Policy::Shadow => Ok(()),
     }
-    Ok(policy)
 }
 
-fn breaker(mut fields: Fields<'_>) -> Result<BreakerConfig, SettingError> {
+fn breaker(mut table: Table<'_>) -> Result<BreakerConfig, SettingError> {
     let mut config = BreakerConfig::default();
-    if let Some(failures_max) = whole(&mut fields, "failures_max", FAILURES_MAX)? {
-        config.failures_max = failures_max as u32;
-    }
-    set_ms(&mut fields, "wait_ms", 1.0, &mut config.wait)?;
+    table.number("failures_max", 1..=FAILURES_MAX, &mut config.failures_max)?;
+    table.milliseconds("wait_ms", 1.0..=MS_MAX, &mut config.wait)?;
     config.wait_max = config.wait_max.max(config.wait);
-    let is_given = fields.get("wait_max_ms").is_some();
-    set_ms(&mut fields, "wait_max_ms", 1.0, &mut config.wait_max)?;
-    if is_given && config.wait_max < config.wait {
-        let problem = format!("found {:?}, expected at least wait_ms ({:?})", config.wait_max, config.wait);
-        return Err(fields.invalid("wait_max_ms", problem));
+    let (wait, wait_max) = (config.wait, table.find("wait_max_ms"));
+    if let Some(entry) = wait_max {
+        config.wait_max = entry.milliseconds(1.0..=MS_MAX)?;
+        if config.wait_max < wait {
+            return Err(entry.wrong(format!("at least wait_ms ({})", wait.as_secs_f64() * 1e3)));
+        }
     }
-    fields.finish()?;
+    table.finish()?;
     Ok(config)
-}
-
-/// Sets `time` to the milliseconds at `key`, if there are any.
-fn set_ms(
-    fields: &mut Fields<'_>,
-    key: &'static str,
-    least_ms: f64,
-    time: &mut Duration,
-) -> Result<(), SettingError> {
-    if let Some(ms) = fields.number(key)? {
-        *time = Duration::from_secs_f64(within(fields, key, ms, least_ms, MS_MAX)? / 1e3);
-    }
-    Ok(())
-}
-
-fn whole(fields: &mut Fields<'_>, key: &'static str, most: u64) -> Result<Option<u64>, SettingError> {
-    let Some(found) = fields.whole(key)? else { return Ok(None) };
-    if (1..=most).contains(&found) {
-        return Ok(Some(found));
-    }
-    Err(fields.invalid(key, format!("found {found}, expected between 1 and {most}")))
-}
-
-fn within(fields: &Fields<'_>, key: &str, value: f64, least: f64, most: f64) -> Result<f64, SettingError> {
-    if (least..=most).contains(&value) {
-        return Ok(value);
-    }
-    Err(fields.invalid(key, format!("found {value}, expected a number between {least} and {most}")))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
-    use crate::settings::old::Setting;
+    use crate::settings::toml;
 
-    fn setting(line: usize, value: Value) -> Setting {
-        Setting { line, value }
-    }
-
-    fn table(entries: Vec<(&str, Value)>) -> Value {
-        let line = |at| at + 2;
-        let entries = entries.into_iter().enumerate();
-        Value::Table(entries.map(|(at, (key, value))| (key.to_owned(), setting(line(at), value))).collect())
-    }
-
-    fn read(entries: Vec<(&str, Value)>) -> Result<Config, String> {
-        let table = setting(1, table(entries));
-        let mut fields = Fields::of(&table, "cloud").map_err(|error| error.to_string())?;
-        let config = placement_config(&mut fields).map_err(|error| error.to_string())?;
-        fields.finish().map_err(|error| error.to_string())?;
-        Ok(config)
-    }
-
-    fn text(text: &str) -> Value {
-        Value::Text(text.to_owned())
+    fn read(text: &str) -> Result<Config, String> {
+        let tree = toml::parse(None, text).map_err(|error| error.to_string())?;
+        let mut table = Table::of(&tree, "cloud").map_err(|error| error.to_string())?;
+        config(&mut table).map_err(|error| error.to_string())
     }
 
     #[test]
     fn a_policy_is_a_name_or_a_table_with_its_parameters() {
-        assert_eq!(read(vec![("policy", text("shadow"))]), Ok(Config::new(Policy::Shadow)));
-        let hedged = table(vec![
-            ("name", text("hedged")),
-            ("first", text("cloud")),
-            ("hedge_after_ms", Value::Whole(30)),
-        ]);
-        let breaker = table(vec![("failures_max", Value::Whole(3)), ("wait_ms", Value::Whole(90_000))]);
-        let config =
-            read(vec![("policy", hedged), ("cloud_timeout_ms", Value::Number(250.5)), ("breaker", breaker)])
-                .unwrap();
+        assert_eq!(read("policy = \"shadow\""), Ok(Config::new(Policy::Shadow)));
+        let config = read(
+            "policy = { name = \"hedged\", first = \"cloud\", hedge_after_ms = 30 }\ncloud_timeout_ms = 250.5\n\
+             breaker = { failures_max = 3, wait_ms = 90_000 }",
+        )
+        .unwrap();
         let after = Duration::from_millis(30);
         assert_eq!(config.policy, Policy::Hedged { first: Site::Cloud, after });
         assert_eq!(config.cloud_timeout, Duration::from_micros(250_500));
@@ -215,29 +129,35 @@ mod tests {
     }
 
     #[test]
+    fn every_policy_has_its_own_name() {
+        for (name, policy) in Policy::NAMES {
+            assert_eq!(policy.name(), *name);
+        }
+    }
+
+    #[test]
     fn what_a_policy_does_not_know_is_named_with_its_line() {
-        let of = |policy| read(vec![("policy", policy)]).unwrap_err();
+        let of = |policy| read(&format!("# a cloud\npolicy = {policy}")).unwrap_err();
         assert_eq!(
-            read(vec![]).unwrap_err(),
+            read("").unwrap_err(),
             "line 1, key `cloud.policy`: is missing, expected one of deadline, confidence, urgency, hedged, shadow"
         );
         assert_eq!(
-            of(text("hedge")),
+            of("\"hedge\""),
             "line 2, key `cloud.policy`: found \"hedge\", expected one of deadline, confidence, urgency, hedged, shadow; \
              did you mean `hedged`?"
         );
         assert_eq!(
-            of(table(vec![("name", text("shadow")), ("band", Value::Number(0.1))])),
-            "line 3, key `cloud.policy.band`: unknown key, expected one of name"
+            of("{ name = \"shadow\", band = 0.1 }"),
+            "line 2, key `cloud.policy.band`: unknown key, expected one of name"
         );
         assert_eq!(
-            of(table(vec![("name", text("deadline")), ("probe_share", Value::Whole(2))])),
-            "line 3, key `cloud.policy.probe_share`: found 2, expected a number between 0.000001 and 1"
+            of("{ name = \"deadline\", probe_share = 2 }"),
+            "line 2, key `cloud.policy.probe_share`: found 2, expected a number between 0.000001 and 1"
         );
-        let breaker = table(vec![("wait_ms", Value::Whole(50)), ("wait_max_ms", Value::Whole(20))]);
         assert_eq!(
-            read(vec![("policy", text("shadow")), ("breaker", breaker)]).unwrap_err(),
-            "line 3, key `cloud.breaker.wait_max_ms`: found 20ms, expected at least wait_ms (50ms)"
+            read("policy = \"shadow\"\nbreaker = { wait_ms = 50, wait_max_ms = 20 }").unwrap_err(),
+            "line 2, key `cloud.breaker.wait_max_ms`: found 20, expected at least wait_ms (50)"
         );
     }
 }

@@ -61,10 +61,8 @@ impl<'a> Reader<'a> {
         for (name, raw) in members {
             let setting = self.setting(raw, depth + 1)?;
             let line = self.line(raw.get());
-            entries.add(name.clone(), line, setting).map_err(|first| {
-                let problem = format!("the key `{name}` is there already, on line {first}");
-                SettingError::new(self.lines.origin(line), "", problem)
-            })?;
+            let origin = self.lines.origin(line);
+            entries.add(name, line, setting).map_err(|problem| SettingError::new(origin, "", problem))?;
         }
         Ok(entries.into_value())
     }

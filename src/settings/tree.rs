@@ -118,10 +118,10 @@ impl Entries {
     /// Adds a value, which stands on `line`.
     ///
     /// # Errors
-    /// The line on which the name is there already.
-    pub fn add(&mut self, name: String, line: usize, setting: Setting) -> Result<(), usize> {
+    /// A sentence, when the name is there already.
+    pub fn add(&mut self, name: String, line: usize, setting: Setting) -> Result<(), String> {
         match self.lines.insert(name.clone(), line) {
-            Some(first) => Err(first),
+            Some(first) => Err(format!("the key `{name}` is there already, on line {first}")),
             None => {
                 self.entries.push((name, setting));
                 Ok(())

@@ -4,25 +4,27 @@
 //! as true and false, as the replaced system's reader did. Anchors, aliases and tags
 //! are refused: no scenario needs them, and aliases can make a small file enormous.
 
+use std::sync::Arc;
+
 use saphyr_parser::{Event, Parser, ScalarStyle, StrInput};
 
-use super::old::{Setting, SettingError, Value};
+use super::tree::Entries;
+use super::{DEPTH_MAX, Origin, Setting, SettingError, Value, too_deep};
 
 /// The largest text that is read, in bytes.
 pub const YAML_BYTES_MAX: usize = 1 << 20;
-/// How deep lists and tables may nest.
-const DEPTH_MAX: usize = 32;
 
-/// Reads one document.
+/// Reads one document, which `file` names in errors.
 ///
 /// # Errors
 /// [`SettingError`] with the line of what is no YAML, or is YAML that is not read.
-pub fn parse(text: &str) -> Result<Setting, SettingError> {
+pub fn parse(file: Option<&str>, text: &str) -> Result<Setting, SettingError> {
+    let mut events = Events { parser: Parser::new_from_str(text), file: file.map(Arc::from) };
     if text.len() > YAML_BYTES_MAX {
-        return Err(error(1, format!("the file is larger than the {YAML_BYTES_MAX} bytes that are read")));
+        let problem = format!("the file is larger than the {YAML_BYTES_MAX} bytes that are read");
+        return Err(events.error(1, problem));
     }
-    let mut events = Events { parser: Parser::new_from_str(text) };
-    let mut document = Setting { line: 1, value: Value::Nothing };
+    let mut document = Setting { origin: events.origin(1), value: Value::Nothing };
     let mut documents = 0;
     loop {
         match events.next()? {
@@ -30,7 +32,7 @@ pub fn parse(text: &str) -> Result<Setting, SettingError> {
             (Event::DocumentStart(_), line) => {
                 documents += 1;
                 if documents > 1 {
-                    return Err(error(line, "a second document begins here, and only one is read"));
+                    return Err(events.error(line, "a second document begins here, and only one is read"));
                 }
                 let first = events.next()?;
                 document = events.value(first, 0)?;
@@ -42,6 +44,7 @@ pub fn parse(text: &str) -> Result<Setting, SettingError> {
 
 struct Events<'a> {
     parser: Parser<'a, StrInput<'a>>,
+    file: Option<Arc<str>>,
 }
 
 impl<'a> Events<'a> {
@@ -49,7 +52,9 @@ impl<'a> Events<'a> {
     fn next(&mut self) -> Result<(Event<'a>, usize), SettingError> {
         match self.parser.next_event() {
             Some(Ok((event, span))) => Ok((event, span.start.line())),
-            Some(Err(scan)) => Err(error(scan.marker().line(), format!("this is no YAML: {}", scan.info()))),
+            Some(Err(scan)) => {
+                Err(self.error(scan.marker().line(), format!("this is no YAML: {}", scan.info())))
+            }
             None => Ok((Event::StreamEnd, 0)),
         }
     }
@@ -57,7 +62,7 @@ impl<'a> Events<'a> {
     /// The value that begins with an event.
     fn value(&mut self, (event, line): (Event<'a>, usize), depth: usize) -> Result<Setting, SettingError> {
         if depth > DEPTH_MAX {
-            return Err(error(line, format!("lists and tables are nested more than {DEPTH_MAX} deep")));
+            return Err(too_deep(self.origin(line)));
         }
         let value = match event {
             Event::Scalar(text, style, 0, None) => scalar(&text, style),
@@ -66,14 +71,14 @@ impl<'a> Events<'a> {
             Event::Scalar(_, _, _, Some(tag))
             | Event::SequenceStart(_, Some(tag))
             | Event::MappingStart(_, Some(tag)) => {
-                return Err(error(line, format!("found the tag {tag}; tags are not read")));
+                return Err(self.error(line, format!("found the tag {tag}; tags are not read")));
             }
             Event::Alias(_) | Event::Scalar(..) | Event::SequenceStart(..) | Event::MappingStart(..) => {
-                return Err(error(line, "anchors (&) and aliases (*) are not read: write the value out"));
+                return Err(self.error(line, "anchors (&) and aliases (*) are not read: write the value out"));
             }
             _ => Value::Nothing,
         };
-        Ok(Setting { line, value })
+        Ok(Setting { origin: self.origin(line), value })
     }
 
     fn list(&mut self, depth: usize) -> Result<Value, SettingError> {
@@ -87,22 +92,26 @@ impl<'a> Events<'a> {
     }
 
     fn table(&mut self, depth: usize) -> Result<Value, SettingError> {
-        let mut entries: Vec<(String, Setting)> = Vec::new();
+        let mut entries = Entries::default();
         loop {
             let (name, line) = match self.next()? {
-                (Event::MappingEnd | Event::StreamEnd, _) => return Ok(Value::Table(entries)),
+                (Event::MappingEnd | Event::StreamEnd, _) => return Ok(entries.into_value()),
                 (Event::Scalar(name, _, 0, None), line) => (name.into_owned(), line),
-                (_, line) => return Err(error(line, "found a key that is no plain text")),
+                (_, line) => return Err(self.error(line, "found a key that is no plain text")),
             };
-            if let Some((_, first)) = entries.iter().find(|(known, _)| *known == name) {
-                let problem = format!("the key `{name}` is there already, on line {}", first.line);
-                return Err(error(line, problem));
-            }
             let first = self.next()?;
             // A key's line is where it stands itself, which is above a list or a table.
-            let value = self.value(first, depth + 1)?;
-            entries.push((name, Setting { line, ..value }));
+            let setting = Setting { origin: self.origin(line), ..self.value(first, depth + 1)? };
+            entries.add(name, line, setting).map_err(|error| self.error(line, error))?;
         }
+    }
+
+    fn origin(&self, line: usize) -> Origin {
+        Origin::Line { file: self.file.clone(), line }
+    }
+
+    fn error(&self, line: usize, problem: impl Into<String>) -> SettingError {
+        SettingError::new(self.origin(line), "", problem)
     }
 }
 
@@ -132,16 +141,12 @@ fn scalar(text: &str, style: ScalarStyle) -> Value {
     }
 }
 
-fn error(line: usize, problem: impl Into<String>) -> SettingError {
-    SettingError { line, key: String::new(), problem: problem.into() }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn value(text: &str) -> Value {
-        parse(text).unwrap().value
+        parse(None, text).unwrap().value
     }
 
     fn item(text: &str) -> Value {
@@ -168,17 +173,20 @@ mod tests {
         let Value::Table(entries) = value("a:\n  - b: 1\n    c: 2\n\nd: {e: [3]}\n") else {
             panic!("a table")
         };
-        assert_eq!((entries[0].1.line, entries[1].1.line), (1, 5));
+        assert_eq!((entries[0].1.origin.line(), entries[1].1.origin.line()), (Some(1), Some(5)));
         let Value::List(items) = &entries[0].1.value else { panic!("a list") };
         let Value::Table(inner) = &items[0].value else { panic!("a table") };
-        assert_eq!((inner[0].1.line, inner[1].1.line, &inner[1].1.value), (2, 3, &Value::Whole(2)));
+        assert_eq!(
+            (inner[0].1.origin.line(), inner[1].1.origin.line(), &inner[1].1.value),
+            (Some(2), Some(3), &Value::Whole(2))
+        );
     }
 
     #[test]
     fn what_is_not_read_is_refused_with_its_line() {
         let refused = |text: &str, line: usize, part: &str| {
-            let error = parse(text).unwrap_err();
-            assert!(error.line == line && error.problem.contains(part), "{error}");
+            let error = parse(None, text).unwrap_err();
+            assert!(error.line() == Some(line) && error.to_string().contains(part), "{error}");
         };
         refused("a: 1\na: 2\n", 2, "is there already, on line 1");
         refused("a: &x 1\nb: *x\n", 1, "anchors");

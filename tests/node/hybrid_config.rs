@@ -117,7 +117,7 @@ fn what_is_wrong_is_named_with_line_and_key() {
         ),
         (
             "policy = \"shadow\"\n[deployments.hybrid.cloud.breaker]\nwait_ms = 50\nwait_max_ms = 20\n",
-            "line 10, key `deployments.hybrid.cloud.breaker.wait_max_ms`: found 20ms, expected at least wait_ms (50ms)",
+            "line 10, key `deployments.hybrid.cloud.breaker.wait_max_ms`: found 20, expected at least wait_ms (50)",
         ),
     ] {
         let error = served(cloud).map(|_| ()).unwrap_err();

@@ -1,26 +1,15 @@
 //! A scenario file: its tree, the scenario it describes, and the same with other numbers in it.
 
 use super::{Remark, Scenario, Sweep, own, replaced};
-use crate::settings::old::{Fields, Setting, SettingError, Value};
-use crate::settings::yaml;
+use crate::network::settings::Read;
+use crate::settings::{Entry, Origin, Setting, SettingError, Table, Value, yaml};
 
 /// The most points of a sweep, all combinations counted.
 pub const SWEEP_POINTS_MAX: usize = 1_000;
 
-/// A scenario file that cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{file}: {error}")]
-pub struct ScenarioError {
-    /// The file.
-    pub file: String,
-    /// Line, key, what was found, what was expected.
-    pub error: SettingError,
-}
-
 /// A scenario file, read.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Document {
-    file: String,
     tree: Setting,
 }
 
@@ -28,44 +17,37 @@ impl Document {
     /// Reads `text`, which `file` names in errors.
     ///
     /// # Errors
-    /// [`ScenarioError`] with the line of what is no YAML.
-    pub fn parse(file: &str, text: &str) -> Result<Self, ScenarioError> {
-        let file = file.to_owned();
-        match yaml::parse(text) {
-            Ok(tree) => Ok(Self { file, tree }),
-            Err(error) => Err(ScenarioError { file, error }),
-        }
+    /// [`SettingError`] with the line of what is no YAML.
+    pub fn parse(file: &str, text: &str) -> Result<Self, SettingError> {
+        Ok(Self { tree: yaml::parse(Some(file), text)? })
     }
 
     /// The scenario that it describes. `read` gives the text of a file that it names.
     ///
     /// # Errors
-    /// [`ScenarioError`] naming line and key.
-    pub fn scenario(
-        &self,
-        read: &dyn Fn(&str) -> Result<Option<String>, String>,
-    ) -> Result<Scenario, ScenarioError> {
-        let failed = |error| ScenarioError { file: self.file.clone(), error };
-        let scenario = scenario(&self.tree, read).map_err(failed)?;
-        for sweep in &scenario.sweeps {
+    /// [`SettingError`] for the first thing that is wrong.
+    pub fn scenario(&self, read: Read<'_>) -> Result<Scenario, SettingError> {
+        let scenario = scenario(&self.tree, read)?;
+        let entries = self.tree.get("sweep").map(|sweeps| Entry::new("sweep", sweeps).items()).transpose()?;
+        for (entry, sweep) in entries.into_iter().flatten().zip(&scenario.sweeps) {
             // A number that is not there cannot be varied.
-            self.with(&[(sweep.key.clone(), 0.0)])?;
+            let of_the_sweep = |error| SettingError { origin: entry.setting().origin.clone(), ..error };
+            self.with(&[(sweep.key.clone(), 0.0)]).map_err(of_the_sweep)?;
         }
         Ok(scenario)
     }
 
-    /// The same with other numbers at some keys. Items of a list are found by their `id`
+    /// This document with other numbers at some keys. Items of a list are found by their `id`
     /// or `name`, or by their number from 0.
     ///
     /// # Errors
-    /// [`ScenarioError`] when there is no number at a key.
-    pub fn with(&self, numbers: &[(String, f64)]) -> Result<Self, ScenarioError> {
+    /// [`SettingError`] when there is no number at a key.
+    pub fn with(&self, numbers: &[(String, f64)]) -> Result<Self, SettingError> {
         let mut changed = self.clone();
         for (key, number) in numbers {
             let Some(setting) = find(&mut changed.tree, key) else {
                 let problem = "found no number there, expected the key of one, such as simulation.seed";
-                let error = SettingError { line: 0, key: key.clone(), problem: problem.to_owned() };
-                return Err(ScenarioError { file: self.file.clone(), error });
+                return Err(SettingError::new(self.tree.origin.clone(), key.as_str(), problem));
             };
             let is_whole = number.fract() == 0.0 && number.abs() < WHOLE_MAX;
             setting.value = if is_whole { Value::Whole(*number as i128) } else { Value::Number(*number) };
@@ -73,11 +55,11 @@ impl Document {
         Ok(changed)
     }
 
-    /// The same with another seed.
+    /// This document with another seed.
     ///
     /// # Errors
-    /// [`ScenarioError`] when there is none to change.
-    pub fn with_seed(&self, seed: u64) -> Result<Self, ScenarioError> {
+    /// [`SettingError`] when there is none to change.
+    pub fn with_seed(&self, seed: u64) -> Result<Self, SettingError> {
         // Larger ones are no floats.
         let mut changed = self.with(&[("simulation.seed".to_owned(), 0.0)])?;
         if let Some(setting) = find(&mut changed.tree, "simulation.seed") {
@@ -90,13 +72,12 @@ impl Document {
     /// empty point without any.
     ///
     /// # Errors
-    /// [`ScenarioError`] when there are more than [`SWEEP_POINTS_MAX`].
-    pub fn points(&self, sweeps: &[Sweep]) -> Result<Vec<Vec<(String, f64)>>, ScenarioError> {
+    /// [`SettingError`] when there are more than [`SWEEP_POINTS_MAX`].
+    pub fn points(&self, sweeps: &[Sweep]) -> Result<Vec<Vec<(String, f64)>>, SettingError> {
         let count = sweeps.iter().fold(1_usize, |count, sweep| count.saturating_mul(sweep.values.len()));
         if count > SWEEP_POINTS_MAX {
             let problem = format!("found {count} points, expected at most {SWEEP_POINTS_MAX}");
-            let error = SettingError { line: 0, key: "sweep".to_owned(), problem };
-            return Err(ScenarioError { file: self.file.clone(), error });
+            return Err(SettingError::new(self.tree.origin.clone(), "sweep", problem));
         }
         let mut points = vec![Vec::new()];
         for sweep in sweeps {
@@ -116,25 +97,25 @@ impl Document {
 /// Beyond it not every whole number is a float.
 const WHOLE_MAX: f64 = 9e15;
 
-fn scenario(
-    tree: &Setting,
-    read: &dyn Fn(&str) -> Result<Option<String>, String>,
-) -> Result<Scenario, SettingError> {
-    let mut file = Fields::of(tree, "")?;
-    let simulation = file.table("simulation")?;
+fn scenario(tree: &Setting, read: Read<'_>) -> Result<Scenario, SettingError> {
+    let mut file = Table::of(tree, "")?;
+    let simulation = file.find_table("simulation")?;
     let mut remarks = Vec::new();
     let mut scenario = own::simulation(file.required("simulation", simulation)?, &mut remarks)?;
     replaced::read(&mut file, &mut scenario, &mut remarks)?;
     own::read(&mut file, &mut scenario, read)?;
     file.finish()?;
     if scenario.sensors.is_empty() {
-        remark(&mut remarks, tree.line, "sensors", "there is none that can be simulated or replayed");
+        let text = "there is none that can be simulated or replayed";
+        remark(&mut remarks, &tree.origin, "sensors", text);
     }
     remarks.sort_by_key(|remark| remark.line);
     Ok(Scenario { remarks, ..scenario })
 }
 
-pub(super) fn remark(remarks: &mut Vec<Remark>, line: usize, subject: &str, remark: impl Into<String>) {
+/// Adds what becomes of a part of the file.
+pub(super) fn remark(remarks: &mut Vec<Remark>, origin: &Origin, subject: &str, remark: impl Into<String>) {
+    let line = origin.line().unwrap_or_default();
     remarks.push(Remark { line, subject: subject.to_owned(), remark: remark.into() });
 }
 

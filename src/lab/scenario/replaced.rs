@@ -10,11 +10,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::document::remark;
-use super::own::within;
 use super::{HybridPlacement, Placement, Remark, Scenario, Sensor, Source};
 use crate::network::{Delay, LinkProfile, Loss, Profile, Shape};
 use crate::placement::{self, Policy, Probing};
-use crate::settings::old::{Fields, Setting, SettingError};
+use crate::settings::{Origin, Setting, SettingError, Table};
 
 /// One way between two nodes.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -34,50 +33,49 @@ const LATENCY_US_MAX: f64 = 60_000_000.0;
 
 /// Reads the three sections.
 pub fn read(
-    file: &mut Fields<'_>,
+    file: &mut Table<'_>,
     scenario: &mut Scenario,
     remarks: &mut Vec<Remark>,
 ) -> Result<(), SettingError> {
-    let links = file.table("network")?.map(links).transpose()?.unwrap_or_default();
+    let links = file.find_table("network")?.map(links).transpose()?.unwrap_or_default();
     let mut gateway = None;
-    for setting in file.list("nodes")? {
-        node(Fields::of(setting, "nodes")?, scenario, &mut gateway, remarks)?;
+    for entry in file.find_list("nodes")?.unwrap_or_default() {
+        node(entry.table()?, scenario, &mut gateway, remarks)?;
     }
-    if let Some(inference) = file.table("ml_inference")? {
-        let local = links.between(scenario, gateway.as_deref(), file.line(), remarks);
+    if let Some(inference) = file.find_table("ml_inference")? {
+        let local = links.between(scenario, gateway.as_deref(), file.origin(), remarks);
         placements(inference, scenario, local, remarks)?;
     }
     Ok(())
 }
 
-fn links(mut fields: Fields<'_>) -> Result<Links, SettingError> {
-    let is_latency = fields.choice("model", &[("direct", false), ("latency", true)])?.unwrap_or(false);
-    let default = way(&mut fields, ["default_latency_us", "default_loss_rate"], [10_000.0, 0.0])?;
+fn links(mut table: Table<'_>) -> Result<Links, SettingError> {
+    let mut is_latency = false;
+    table.choice("model", &[("direct", false), ("latency", true)], &mut is_latency)?;
+    let default = way(&mut table, ["default_latency_us", "default_loss_rate"], [10_000.0, 0.0])?;
     let mut links = Vec::new();
-    for setting in fields.list("links")? {
-        let mut link = Fields::of(setting, "network.links")?;
-        let (src, dst) = (link.text("src")?, link.text("dst")?);
+    for entry in table.find_list("links")?.unwrap_or_default() {
+        let mut link = entry.table()?;
+        let (src, dst) = (link.find_text("src")?, link.find_text("dst")?);
         let (src, dst) = (link.required("src", src)?.to_owned(), link.required("dst", dst)?.to_owned());
         let own = way(&mut link, ["latency_us", "loss_rate"], [default.latency_us, default.loss_rate])?;
         link.finish()?;
         links.push((src, dst, own));
     }
-    fields.finish()?;
+    table.finish()?;
     // The direct model delivers everything at once.
     Ok(if is_latency { Links { default: Some(default), links } } else { Links::default() })
 }
 
 fn way(
-    fields: &mut Fields<'_>,
+    table: &mut Table<'_>,
     [latency, loss]: [&'static str; 2],
     defaults: [f64; 2],
 ) -> Result<Way, SettingError> {
-    let latency_us = fields.number(latency)?.unwrap_or(defaults[0]);
-    let loss_rate = fields.number(loss)?.unwrap_or(defaults[1]);
-    Ok(Way {
-        latency_us: within(fields, latency, latency_us, 0.0, LATENCY_US_MAX)?,
-        loss_rate: within(fields, loss, loss_rate, 0.0, 1.0)?,
-    })
+    let [mut latency_us, mut loss_rate] = defaults;
+    table.number(latency, 0.0..=LATENCY_US_MAX, &mut latency_us)?;
+    table.number(loss, 0.0..=1.0, &mut loss_rate)?;
+    Ok(Way { latency_us, loss_rate })
 }
 
 impl Links {
@@ -91,7 +89,7 @@ impl Links {
         &self,
         scenario: &Scenario,
         gateway: Option<&str>,
-        line: usize,
+        origin: &Origin,
         remarks: &mut Vec<Remark>,
     ) -> Option<(Way, Way)> {
         let gateway = gateway.unwrap_or_default();
@@ -101,7 +99,7 @@ impl Links {
         if ways.iter().any(|way| *way != slowest) {
             let text =
                 "the sensors' links differ, and a placement has one network: that of the slowest is taken";
-            remark(remarks, line, "network.links", text);
+            remark(remarks, origin, "network.links", text);
         }
         Some(slowest)
     }
@@ -144,34 +142,33 @@ enum Implementation {
 }
 
 fn node(
-    mut fields: Fields<'_>,
+    mut table: Table<'_>,
     scenario: &mut Scenario,
     gateway: &mut Option<String>,
     remarks: &mut Vec<Remark>,
 ) -> Result<(), SettingError> {
-    let (id, kind) = (fields.text("id")?, fields.choice("type", NODE_TYPES)?);
-    let (id, kind) = (fields.required("id", id)?, fields.required("type", kind)?);
-    let implementation = fields.choice("implementation", IMPLEMENTATIONS)?;
-    // Where its process would have listened: there is none.
-    fields.whole("port")?;
-    let config = fields.table("config")?;
+    let (id, kind) = (table.find_text("id")?, table.find_choice("type", NODE_TYPES)?);
+    let (id, kind) = (table.required("id", id)?, table.required("type", kind)?);
+    let implementation = table.find_choice("implementation", IMPLEMENTATIONS)?;
+    let config = table.find_table("config")?;
     // What a container or an emulator needs is not looked into, because neither is started.
-    fields.table("docker")?;
+    table.find_table("docker")?;
     for key in ["platform", "firmware", "working_dir"] {
-        fields.text(key)?;
+        table.find_text(key)?;
     }
-    for key in ["monitor_port", "seed"] {
-        fields.whole(key)?;
+    // Where its process would have listened: there is none.
+    for key in ["port", "monitor_port", "seed"] {
+        table.find_number::<u64>(key, ..)?;
     }
-    let (subject, line) = (format!("node {id}"), fields.line());
-    fields.finish()?;
+    let (subject, origin) = (format!("node {id}"), table.origin());
+    table.finish()?;
     let emulated = kind == NodeType::Renode || implementation == Some(Implementation::Renode);
     let text = if emulated {
         "skipped: firmware is not run in Renode; a simulated or recorded sensor can stand in for it (sensors)"
     } else if kind == NodeType::Broker {
         "skipped: the broker is part of the node under test, and no container is started"
     } else if kind == NodeType::Sensor && implementation != Some(Implementation::Docker) {
-        scenario.sensors.push(sensor(id, config, &subject, line, remarks)?);
+        scenario.sensors.push(sensor(id, config, &subject, origin, remarks)?);
         return Ok(());
     } else if kind == NodeType::Sensor {
         "skipped: Docker containers are not started; a simulated or recorded sensor can stand in for it (sensors)"
@@ -183,34 +180,31 @@ fn node(
     };
     if let Some(mut config) = config {
         // Whether a gateway answers or passes on is the placement's business.
-        config.flag("forward_to_cloud")?;
+        config.find_flag("forward_to_cloud")?;
         config.finish()?;
     }
-    remark(remarks, line, &subject, text);
+    remark(remarks, origin, &subject, text);
     Ok(())
 }
 
 fn sensor(
     id: &str,
-    config: Option<Fields<'_>>,
+    config: Option<Table<'_>>,
     subject: &str,
-    line: usize,
+    origin: &Origin,
     remarks: &mut Vec<Remark>,
 ) -> Result<Sensor, SettingError> {
     let (mut rate_hz, mut noise_level) = (1.0, 1.0);
     if let Some(mut config) = config {
-        let kind = config.text("sensor_type")?.unwrap_or("vibration");
+        let kind = config.find_text("sensor_type")?.unwrap_or("vibration");
         if kind != "vibration" {
             let text = format!(
                 "sensor_type {kind:?} is simulated as vibration, which is what the features are made of"
             );
-            remark(remarks, line, subject, text);
+            remark(remarks, origin, subject, text);
         }
-        let rate = config.number("sample_rate_hz")?.unwrap_or(rate_hz);
-        rate_hz = within(&config, "sample_rate_hz", rate, 1e-6, 1e6)?;
-        if let Some(level) = config.number("noise_level")? {
-            noise_level = within(&config, "noise_level", level, 0.0, 1e3)?;
-        }
+        config.number("sample_rate_hz", 1e-6..=1e6, &mut rate_hz)?;
+        config.number("noise_level", 0.0..=1e3, &mut noise_level)?;
         config.finish()?;
     }
     let source = Source::Bearing { rate_hz, noise_level };
@@ -218,34 +212,34 @@ fn sensor(
 }
 
 fn placements(
-    mut fields: Fields<'_>,
+    mut table: Table<'_>,
     scenario: &mut Scenario,
     local: Option<(Way, Way)>,
     remarks: &mut Vec<Remark>,
 ) -> Result<(), SettingError> {
     let names = [("edge", "edge"), ("cloud", "cloud"), (HYBRID, HYBRID)];
-    let chosen = fields.choice("placement", &names)?;
-    let chosen = fields.required("placement", chosen)?;
+    let chosen = table.find_choice("placement", &names)?;
+    let chosen = table.required("placement", chosen)?;
     for (name, key) in [("edge", "edge_config"), ("cloud", "cloud_config")] {
-        match fields.table(key)? {
+        match table.find_table(key)? {
             Some(config) => {
                 let placement = placement(name, config, local, scenario.seed, remarks)?;
                 scenario.placements.push(placement);
             }
             None if name == chosen || chosen == HYBRID => {
-                return Err(fields.invalid(key, format!("is missing, and the placement is {chosen:?}")));
+                return Err(table.invalid(key, format!("is missing, and the placement is {chosen:?}")));
             }
             None => {}
         }
     }
     if chosen == HYBRID {
-        let line = fields.invalid("placement", "").line;
+        let origin = table.find("placement").map_or(table.origin(), |entry| &entry.setting().origin);
         let text = "it names no policy: requests are placed by deadline; placements can name another";
-        remark(remarks, line, "ml_inference.placement", text);
+        remark(remarks, origin, "ml_inference.placement", text);
         let hybrid = both(&scenario.placements);
         scenario.placements.extend(hybrid);
     }
-    fields.finish()
+    table.finish()
 }
 
 const HYBRID: &str = "hybrid";
@@ -267,30 +261,29 @@ const CLOUD_LATENCY_MS: f64 = 50.0;
 
 fn placement(
     name: &str,
-    mut config: Fields<'_>,
+    mut config: Table<'_>,
     local: Option<(Way, Way)>,
     seed: u64,
     remarks: &mut Vec<Remark>,
 ) -> Result<Placement, SettingError> {
-    let model = config.text("model_path")?;
-    let model = PathBuf::from(config.required("model_path", model)?);
     let subject = config.path().to_owned();
+    let Some(path) = config.find("model_path") else { return Err(config.missing("model_path", "")) };
+    let model = PathBuf::from(path.text()?);
     if has_extension(&model, "onnx") {
-        let line = config.invalid("model_path", "").line;
         let text =
             format!("{}: ONNX is not read; a model directory, .safetensors or .pt is", model.display());
-        remark(remarks, line, &subject, text);
+        remark(remarks, &path.setting().origin, &subject, text);
     }
-    if let (Some(host), port) = (config.get("broker_host"), config.whole("broker_port")?) {
+    if let (Some(host), port) = (config.find("broker_host"), config.find_number::<u64>("broker_port", ..)?) {
         let port = port.map(|port| format!(":{port}")).unwrap_or_default();
+        let host = host.setting();
         let text = format!("the broker {}{port} is not used: the node under test has one", host_name(host));
-        remark(remarks, host.line, &subject, text);
+        remark(remarks, &host.origin, &subject, text);
     }
-    let threshold = config.number("threshold")?;
-    let mut cloud_ms = 0.0;
+    let threshold = config.find_number("threshold", ..)?;
+    let mut cloud_ms = if name == "cloud" { CLOUD_LATENCY_MS } else { 0.0 };
     if name == "cloud" {
-        let latency_ms = config.number("latency_ms")?.unwrap_or(CLOUD_LATENCY_MS);
-        cloud_ms = within(&config, "latency_ms", latency_ms, 0.0, LATENCY_US_MAX / 1e3)?;
+        config.number("latency_ms", 0.0..=LATENCY_US_MAX / 1e3, &mut cloud_ms)?;
     }
     config.finish()?;
     let none = Way { latency_us: 0.0, loss_rate: 0.0 };

@@ -4,6 +4,7 @@ use super::*;
 use crate::inference::Site;
 use crate::network::{Delay, Loss, Preset};
 use crate::placement::{Policy, Probing};
+use crate::settings::SettingError;
 
 /// A file of the replaced system's shape, with every key that its own files have.
 const REPLACED: &str = "\
@@ -66,7 +67,7 @@ fn document(text: &str) -> Document {
     Document::parse("scenario.yaml", text).unwrap()
 }
 
-fn scenario(text: &str) -> Result<Scenario, ScenarioError> {
+fn scenario(text: &str) -> Result<Scenario, SettingError> {
     Document::parse("scenario.yaml", text)?.scenario(&|file| Err(format!("{file} cannot be read")))
 }
 
@@ -121,21 +122,24 @@ fn unknown_keys_and_wrong_values_are_refused_with_their_line() {
     let changed = |from: &str, to: &str| refused(&REPLACED.replacen(from, to, 1));
     assert_eq!(
         changed("latency_ms", "latancy_ms"),
-        "scenario.yaml: line 14, key `ml_inference.cloud_config.latancy_ms`: unknown key, expected one of \
+        "scenario.yaml, line 14, key `ml_inference.cloud_config.latancy_ms`: unknown key, expected one of \
          model_path, broker_host, broker_port, threshold, latency_ms; did you mean `latency_ms`?"
     );
     assert!(changed("nodes:", "knots:").contains("line 24, key `knots`: unknown key"));
-    assert!(changed("type: sensor", "type: senser").contains("line 26, key `nodes.type`: found \"senser\""));
     assert!(
-        changed("noise_level: 0.1", "noise_level: loud").contains("line 32, key `nodes.config.noise_level`")
+        changed("type: sensor", "type: senser").contains("line 26, key `nodes[0].type`: found \"senser\"")
+    );
+    assert!(
+        changed("noise_level: 0.1", "noise_level: loud")
+            .contains("line 32, key `nodes[0].config.noise_level`")
     );
     assert!(
         changed("loss_rate: 0.25", "loss_rate: 25")
-            .contains("line 23, key `network.links.loss_rate`: found 25")
+            .contains("line 23, key `network.links[0].loss_rate`: found 25")
     );
     assert!(changed("  seed: 42\n", "").contains("line 1, key `simulation.seed`: is missing"));
     assert!(changed("  edge_config", "  cloud_config").contains("is there already"));
-    assert!(refused("- a\n").contains("line 1, found a list, expected a table"));
+    assert!(refused("- a\n").contains("line 1: found a list, expected a table"));
 }
 
 const OWN: &str = "\
@@ -202,11 +206,11 @@ fn another_seed_is_exact_and_changes_the_networks_too() {
 fn mistakes_in_our_own_form_are_named() {
     let changed = |from: &str, to: &str| refused(&OWN.replacen(from, to, 1));
     assert!(
-        changed("network: lan", "network: lam").contains("line 10, key `placements.network`: found \"lam\"")
+        changed("network: lan", "network: lam")
+            .contains("line 10, key `placements[0].network`: found \"lam\"")
     );
     assert!(
-        changed("name: edge", "name: cloud")
-            .contains("line 9, key `placements`: there are two placements called")
+        changed("name: edge", "name: cloud").contains("line 11, key `placements[1]`: there are two called")
     );
     assert!(changed("preset: wifi", "preset: wlan").contains("line 5, key `networks.plant.preset`"));
     assert!(
@@ -217,8 +221,8 @@ fn mistakes_in_our_own_form_are_named() {
         changed("sensors.press.rate_hz", "sensors.pres.rate_hz")
             .contains("key `sensors.pres.rate_hz`: found no number")
     );
-    assert!(changed("steps: 3", "steps: 1").contains("line 18, key `sweep.steps`: found 1"));
-    assert!(changed("speed: 10", "rate_hz: 10").contains("key `sensors.rate_hz`: unknown key"));
+    assert!(changed("steps: 3", "steps: 1").contains("line 18, key `sweep[1].steps`: found 1"));
+    assert!(changed("speed: 10", "rate_hz: 10").contains("key `sensors[1].rate_hz`: unknown key"));
     assert!(changed("repeats: 3", "repeats: 0").contains("line 1, key `simulation.repeats`"));
 }
 
@@ -236,10 +240,11 @@ fn a_placement_with_a_cloud_is_a_hybrid() {
     let hedged = Policy::Hedged { first: Site::Edge, after: Duration::from_millis(20) };
     assert_eq!(hybrid.placement.policy, hedged);
     assert!(
-        refused(&with("policy: hedge")).contains("line 10, key `placements.cloud.policy`: found \"hedge\"")
+        refused(&with("policy: hedge"))
+            .contains("line 10, key `placements[0].cloud.policy`: found \"hedge\"")
     );
     assert!(
-        refused(&with("policy: shadow, modle: m2")).contains("key `placements.cloud.modle`: unknown key")
+        refused(&with("policy: shadow, modle: m2")).contains("key `placements[0].cloud.modle`: unknown key")
     );
 }
 

@@ -1,11 +1,8 @@
 //! What a message on the network topic asks for, in JSON or TOML, with the keys of the configuration file.
 
-use serde_json::Value as Json;
-
 use crate::network::Profile;
-use crate::network::settings::network_or_latency;
-use crate::settings::old::{Setting, SettingError, Value};
-use crate::strict_toml;
+use crate::network::settings::shape_or_latency;
+use crate::settings::{SettingError, Table, json, toml};
 use crate::text;
 
 /// The largest message that is read.
@@ -21,8 +18,9 @@ pub struct Refused {
 }
 
 impl From<SettingError> for Refused {
-    fn from(error: SettingError) -> Self {
-        Self { key: error.key, problem: error.problem }
+    fn from(mut error: SettingError) -> Self {
+        // The line, too, where it is not the only one.
+        Self { key: std::mem::take(&mut error.key), problem: error.to_string() }
     }
 }
 
@@ -37,37 +35,16 @@ pub fn read(payload: &[u8], deployment: &str) -> Result<Option<Profile>, Refused
         return Err(whole(problem));
     }
     let text = text::decode(payload).map_err(|error| whole(format!("expected JSON or TOML: {error}")))?;
-    let json: Json = if text.trim_start().starts_with('{') {
-        serde_json::from_str(text).map_err(|error| whole(format!("this is no JSON: {error}")))?
-    } else {
-        strict_toml::parse(text).map_err(|error| whole(format!("this is no TOML, nor JSON: {error}")))?
-    };
-    let setting = setting(json);
-    if matches!(&setting.value, Value::Table(entries) if entries.is_empty()) {
+    let parse = if text.trim_start().starts_with('{') { json::parse } else { toml::parse };
+    let tree = parse(None, text).map_err(|error| whole(format!("expected JSON or TOML: {error}")))?;
+    let table = Table::of(&tree, "")?;
+    if table.others().next().is_none() {
         return Ok(None);
     }
     // Whoever may publish may not make the node read files of its machine.
     let no_files =
         |_: &str| Err("files cannot be named over MQTT; name it in the configuration file".to_owned());
-    Ok(Some(network_or_latency(&setting, "", deployment, &no_files)?))
-}
-
-/// JSON as a setting. Its lines are not known.
-fn setting(json: Json) -> Setting {
-    let value = match json {
-        Json::Null => Value::Nothing,
-        Json::Bool(flag) => Value::Flag(flag),
-        Json::Number(number) => match number.as_i128() {
-            Some(whole) => Value::Whole(whole),
-            None => Value::Number(number.as_f64().unwrap_or(f64::NAN)),
-        },
-        Json::String(text) => Value::Text(text),
-        Json::Array(items) => Value::List(items.into_iter().map(setting).collect()),
-        Json::Object(entries) => {
-            Value::Table(entries.into_iter().map(|(name, value)| (name, setting(value))).collect())
-        }
-    };
-    Setting { line: 0, value }
+    Ok(Some(shape_or_latency(table, deployment, &no_files)?))
 }
 
 #[cfg(test)]
@@ -119,13 +96,13 @@ mod tests {
         let file = refused(r#"{"uplink": {"delay": {"model": "empirical", "file": "/etc/passwd"}}}"#);
         assert!(file.problem.contains("over MQTT"), "{file:?}");
         assert!(refused("{\"preset\"").problem.contains("no JSON"));
-        assert!(refused("[1, 2]").problem.contains("no TOML, nor JSON"));
+        assert!(refused("[1, 2]").problem.contains("JSON or TOML: line 1: this is no TOML"));
         assert!(read(&[0xff], "cloud").unwrap_err().problem.contains("UTF-8"));
         assert!(read(&vec![b' '; 20_000], "cloud").unwrap_err().problem.contains("at most 16384"));
         assert!(
             refused(&format!("{{\"a\": {}{}}}", "[".repeat(5_000), "]".repeat(5_000)))
                 .problem
-                .contains("no JSON")
+                .contains("nested more than 32 deep")
         );
     }
 }
