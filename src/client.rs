@@ -60,6 +60,9 @@ pub trait Client: Send + Sync {
         None
     }
 
+    /// Says something else of the node from now on while it is there, if it has a status.
+    fn announce(&self, _online: String) {}
+
     /// Says goodbye: the status becomes offline, the connection ends.
     fn close(&self);
 }

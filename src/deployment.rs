@@ -10,255 +10,70 @@
 //! by itself. A heavy model may have several workers. A hybrid has two such ways, to
 //! the edge and to the cloud, between one intake and one outbox: see `junction`.
 
+mod admission;
+mod asker;
+mod config;
 mod crowd;
+mod destination;
+mod dispatcher;
 mod duplicates;
 mod entrance;
+mod error;
 mod flow;
-mod hybrid;
 mod in_flight_bytes;
 mod intake;
 mod junction;
 mod network_control;
 mod outbox;
+mod reply;
+mod ticket;
 mod trace_context;
 mod view;
+mod way;
 
-use std::io;
 use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tracing::{error, info};
 
-pub use self::duplicates::Window;
-
-pub use self::hybrid::Hybrid;
-pub use self::in_flight_bytes::{IN_FLIGHT_BYTES_MAX, in_flight_bytes_max};
-
+use self::admission::Admission;
+use self::asker::Desk;
+use self::destination::Destination;
+use self::dispatcher::Dispatcher;
 use self::duplicates::Duplicates;
 use self::entrance::Entrance;
-use self::flow::{End, Flow, Ticket};
-use self::hybrid::{Beyond, Cloud};
-pub use self::network_control::{Change, ChangeError, NetworkControl};
+use self::junction::Junction;
 use self::outbox::Outbox;
-pub use self::view::View;
-use crate::client::{Acknowledge, Client, ClientError, Publisher};
-use crate::inference::Site;
+use self::way::{Plan, Way};
+use crate::client::{Client, Publisher};
+use crate::inference::{PerSite, Request, Site};
 use crate::ledger::{Ledger, Statistics};
-use crate::model::{Detector, Model, ModelInfo};
-use crate::network::Profile;
-use crate::wire;
-use crate::worker::{self, Done, Pool, WORKERS_MAX};
+use crate::model::{Detector, ModelInfo};
+use crate::placement::Chooser;
+use crate::worker;
 
-/// The topics of a deployment. The device id is appended to `result` and `error` as one more level.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Topics {
-    /// Topic filters that requests come on.
-    pub request: Vec<String>,
-    /// Where results go: `{result}/{device_id}`.
-    pub result: String,
-    /// Where errors go: `{error}/{device_id}`, or `{error}` when no device id could be read.
-    pub error: String,
-}
-
-impl Default for Topics {
-    fn default() -> Self {
-        Self::under("")
-    }
-}
-
-impl Topics {
-    /// The default topics with `prefix` in front: `edge/` gives `edge/ml/inference/request`.
-    pub fn under(prefix: &str) -> Self {
-        Self {
-            request: vec![format!("{prefix}ml/inference/request")],
-            result: format!("{prefix}ml/inference/result"),
-            error: format!("{prefix}ml/inference/error"),
-        }
-    }
-}
-
-/// What makes one deployment differ from another.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Config {
-    /// Names the deployment in logs, statistics and thread names.
-    pub name: String,
-    /// Where the model is meant to stand: `edge`, `cloud`, or a name of your own.
-    pub placement: String,
-    /// Topics.
-    pub topics: Topics,
-    /// The simulated network between sensors and model.
-    pub network: Profile,
-    /// Bounds on payloads.
-    pub wire: wire::Limits,
-    /// Bounds of the workers and their queues.
-    pub worker: worker::Config,
-    /// How many threads call the model, each a copy of its own; between 1 and [`WORKERS_MAX`]. More
-    /// than one is for heavy models and machines with cores to spare. Answers to one device keep
-    /// the order of its requests; those to different devices may overtake one another. Default 1.
-    pub workers: usize,
-    /// The most requests between arrival and answer; beyond it they are refused as
-    /// `OVERLOADED`. Default 65,536.
-    pub in_flight_max: usize,
-    /// What those take of memory that are not small. Default 256 MiB; a node makes it
-    /// less where it has little memory.
-    pub in_flight_bytes_max: usize,
-    /// How long after its arrival a request may still start; later it is refused as
-    /// `DEADLINE_EXCEEDED`. An MQTT 5 message expiry counts too, whichever is earlier. Default none.
-    pub deadline: Option<Duration>,
-    /// Members of a result beyond the six of the contract.
-    pub members: wire::Members,
-    /// Applies a second sigmoid to every prediction, as the replaced system's cloud service
-    /// did by mistake; only for comparing with baselines that were recorded with it.
-    pub double_sigmoid: bool,
-    /// Whose word a request's device id is. Default the payload's.
-    pub device_id_from: DeviceIdFrom,
-    /// Whether all requests of a device must come to this deployment, in their order, so
-    /// that no share group can have them. Default false.
-    pub ordered: bool,
-    /// When a QoS 1 or 2 request is acknowledged. Default when it has been answered.
-    pub acknowledge: Acknowledge,
-    /// How far back a QoS 1 or 2 request that comes again is known, and gets the same answer.
-    pub duplicates: Window,
-    /// The cloud of a hybrid, which chooses between it and the edge for each request.
-    /// Default none: one site answers all of them.
-    pub hybrid: Option<Box<Hybrid>>,
-}
-
-/// Whose word a request's device id is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum DeviceIdFrom {
-    /// The payload's alone: whoever may ask may ask as any device.
-    #[default]
-    Payload,
-    /// It is the sender's MQTT client id. Needs the embedded broker.
-    ClientId,
-    /// It is the user that the sender has proved to be. Needs the embedded broker, with users.
-    Username,
-}
-
-impl Config {
-    /// A deployment without a simulated network, on the default topics.
-    pub fn edge() -> Self {
-        Self::new("edge", Profile::NONE)
-    }
-
-    /// A deployment 50 ms away each way, on the default topics.
-    pub fn cloud() -> Self {
-        Self::new("cloud", Profile::CLOUD)
-    }
-
-    fn new(name: &str, network: Profile) -> Self {
-        Self {
-            name: name.to_owned(),
-            placement: name.to_owned(),
-            topics: Topics::default(),
-            network,
-            wire: wire::Limits::default(),
-            worker: worker::Config::default(),
-            workers: 1,
-            in_flight_max: 65_536,
-            in_flight_bytes_max: IN_FLIGHT_BYTES_MAX,
-            deadline: None,
-            members: wire::Members::default(),
-            double_sigmoid: false,
-            device_id_from: DeviceIdFrom::Payload,
-            ordered: false,
-            acknowledge: Acknowledge::default(),
-            duplicates: Window::default(),
-            hybrid: None,
-        }
-    }
-
-    /// The same with a cloud beside it.
-    pub fn hybrid(self, hybrid: Hybrid) -> Self {
-        Self { hybrid: Some(Box::new(hybrid)), ..self }
-    }
-
-    /// The same with another simulated network.
-    pub fn network(self, network: Profile) -> Self {
-        Self { network, ..self }
-    }
-
-    /// The same on other topics.
-    pub fn topics(self, topics: Topics) -> Self {
-        Self { topics, ..self }
-    }
-}
-
-/// Why a deployment did not start.
-#[derive(Debug, thiserror::Error)]
-pub enum DeploymentError {
-    /// The operating system starts no more threads.
-    #[error("deployment {name}: no thread could be started: {source}")]
-    Thread {
-        /// The deployment.
-        name: String,
-        /// The cause.
-        source: io::Error,
-    },
-    /// Too few or too many workers.
-    #[error("deployment {name}: found {workers} workers, expected between 1 and {WORKERS_MAX}")]
-    Workers {
-        /// The deployment.
-        name: String,
-        /// What was asked for.
-        workers: usize,
-    },
-    /// Several workers were asked for, and the model's [`replica`](Model::replica) is `None`.
-    #[error("deployment {name}: found {workers} workers, expected 1: model {model:?} cannot be copied")]
-    OneModelOnly {
-        /// The deployment.
-        name: String,
-        /// What was asked for.
-        workers: usize,
-        /// The model.
-        model: String,
-    },
-    /// The two models of a hybrid do not take the same requests.
-    #[error(
-        "deployment {name}: the edge's model has {} inputs and the cloud's {}, expected equally many",
-        inputs[0],
-        inputs[1]
-    )]
-    InputsDiffer {
-        /// The deployment.
-        name: String,
-        /// The inputs of edge and cloud.
-        inputs: [usize; 2],
-    },
-    /// A hybrid's cloud has no model of its own, and the edge's [`replica`](Model::replica) is `None`.
-    #[error(
-        "deployment {name}: found one model for two sites, expected two: model {model:?} cannot be copied"
-    )]
-    NoCloudModel {
-        /// The deployment.
-        name: String,
-        /// The model.
-        model: String,
-    },
-    /// The broker is gone or refuses the subscription.
-    #[error("deployment {name}: {source}")]
-    Client {
-        /// The deployment.
-        name: String,
-        /// The cause.
-        source: ClientError,
-    },
-}
+pub use self::asker::Asker;
+pub use self::config::{Config, DeviceIdFrom, Hybrid, Topics, Window};
+pub use self::error::{DeploymentError, ExchangeError};
+pub use self::in_flight_bytes::{IN_FLIGHT_BYTES_MAX, in_flight_bytes_max};
+pub use self::network_control::{Change, ChangeError, NetworkControl};
+pub use self::reply::{Answered, Pending};
+pub use self::view::View;
 
 /// A running deployment.
 pub struct Deployment {
     view: View,
-    /// The way to the model; of a hybrid, to the edge's.
-    flow: Flow,
-    cloud: Option<Cloud>,
+    /// One, or a hybrid's to edge and cloud, in this order.
+    ways: Vec<Way>,
+    /// What sends a hybrid's later legs.
+    dispatcher: Option<Dispatcher>,
     publisher: Arc<dyn Publisher>,
     /// Waiting for its end is for one thread at a time, while others look whether it runs.
     intake: Mutex<intake::Running>,
-    network: NetworkControl,
-    /// The threads of a hybrid's cloud.
-    beyond: Option<Beyond>,
+    desk: Arc<Desk>,
+    /// Told when another model has come into force.
+    on_exchange: Option<Box<dyn Fn() + Send + Sync>>,
 }
 
 impl Deployment {
@@ -272,87 +87,66 @@ impl Deployment {
         Self::start_with_cloud(config, detector, None, client)
     }
 
-    /// The same, where the cloud of a hybrid has a model of its own.
+    /// Starts the deployment's threads, where the cloud of a hybrid has a model of its own.
     ///
     /// # Errors
-    /// As [`start`](Self::start), and when the two models do not take the same requests.
+    /// What [`start`](Self::start) fails for, and when the two models do not take the same requests.
     pub fn start_with_cloud(
         config: Config,
         detector: Detector,
         cloud: Option<Detector>,
         client: &dyn Client,
     ) -> Result<Self, DeploymentError> {
+        // What can be wrong with models is found before anything runs.
+        let plans = Plan::all(&config, detector, cloud)?;
         let name = config.name.clone();
-        let (model_info, mut models) = one_for_each_worker(&name, config.workers, detector)?;
-        let cloud = match &config.hybrid {
-            Some(hybrid) => Some((&**hybrid, cloud_models(&name, hybrid, cloud, &model_info, &mut models)?)),
-            None => None,
-        };
+        // What the broker refuses costs no thread. Requests that come meanwhile wait in the subscription.
         let conversation = client
             .open(&name, &config.topics.request, config.acknowledge)
             .map_err(|source| DeploymentError::Client { name: name.clone(), source })?;
         let thread_failed = |source| DeploymentError::Thread { name: name.clone(), source };
-        let ledger = Arc::new(Ledger::default());
-        let duplicates = Duplicates::new(config.duplicates);
-        let outbox = Outbox::new(
-            &config,
-            &model_info,
-            cloud.as_ref().map(|(_, (cloud_info, _))| cloud_info),
-            Arc::clone(&conversation.publisher),
-            Arc::clone(&ledger),
-            duplicates.clone(),
-        );
-        let (flow, cloud, cloud_models) = match cloud {
-            None => {
-                let workers =
-                    Pool::new(config.worker, |ticket: &Box<Ticket>| ticket.caller.device_id.as_ref());
-                let end = End::Outbox(outbox);
-                (Flow::new(&config.network, config.in_flight_max, workers, end), None, Vec::new())
-            }
-            Some((hybrid, (cloud_info, cloud_models))) => {
-                let infos = [&model_info, &cloud_info];
-                let (cloud, edge) = Cloud::beside_edge(&config, hybrid, infos, outbox);
-                (edge, Some(cloud), cloud_models)
-            }
+        let (ledger, duplicates) = (Arc::<Ledger>::default(), Duplicates::new(config.duplicates));
+        let publisher = conversation.publisher;
+        let outbox = Outbox::new(&config, Arc::clone(&publisher), Arc::clone(&ledger), duplicates.clone());
+        let junction = config.hybrid.as_ref().map(|hybrid| {
+            let chooser = Chooser::new(hybrid.placement, config.deadline);
+            Junction::new(&name, chooser, config.in_flight_max, outbox.clone())
+        });
+        // Each thread is started after those that it hands over to, and what runs ends by being dropped, should
+        // a later one not start.
+        let start = |plan: Plan| {
+            let destination = Destination::of(plan.site, junction.as_ref(), &outbox);
+            Way::start(&config, plan, destination)
         };
-        let close = || {
-            flow.close();
-            cloud.iter().for_each(Cloud::close);
-        };
-        start_workers(&name, &flow, models).inspect_err(|_| close()).map_err(thread_failed)?;
-        let network = NetworkControl::start(&name, &name, &config.network, &flow)
-            .inspect_err(|_| close())
-            .map_err(thread_failed)?;
-        let (entrance, beyond) = match (&cloud, &config.hybrid) {
-            (Some(cloud), Some(hybrid)) => {
-                let beyond = Beyond::start(&name, &flow, cloud, &hybrid.network, cloud_models);
-                let beyond = beyond.inspect_err(|_| close()).map_err(thread_failed)?;
-                (Entrance::hybrid(cloud.junction.clone(), [flow.clone(), cloud.flow.clone()]), Some(beyond))
+        let ways = plans.into_iter().map(start).collect::<Result<Vec<_>, _>>().map_err(thread_failed)?;
+        let (entrance, dispatcher) = match (&junction, &*ways) {
+            (Some(junction), [edge, cloud]) => {
+                let flows = PerSite { edge: edge.flow().clone(), cloud: cloud.flow().clone() };
+                let dispatcher = Dispatcher::start(&name, junction.clone(), flows.clone());
+                (Entrance::hybrid(junction.clone(), flows), Some(dispatcher.map_err(thread_failed)?))
             }
-            _ => (Entrance::of(flow.clone()), None),
+            _ => (Entrance::of(ways[0].flow().clone()), None),
         };
-        let intake = intake::start(&config, model_info.inputs, conversation.subscriber, entrance, duplicates)
-            .inspect_err(|_| close())
+        let view = View::of(&config, ledger, &ways, junction.as_ref());
+        let model = view.model();
+        // Requests that come from the broker and those that are asked here are let in by the same bounds.
+        let admission = Arc::new(Admission::new(&config));
+        let desk = Desk::new(&config, model.inputs, Arc::clone(&admission), entrance.clone());
+        // Last: from here on there are requests.
+        let subscriber = conversation.subscriber;
+        let intake = intake::start(&config, model.inputs, subscriber, admission, entrance, duplicates)
             .map_err(thread_failed)?;
         info!(
             deployment = name,
             placement = config.placement,
-            model = model_info.name,
-            cloud_model = cloud.as_ref().map(|cloud| &cloud.model.name),
+            model = model.name,
+            cloud_model = view.cloud_model().map(|model| model.name.clone()),
             policy = config.hybrid.as_ref().map(|hybrid| hybrid.placement.policy.name()),
             topics = ?config.topics.request,
             "deployment started"
         );
-        let view = View {
-            name,
-            placement: config.placement,
-            model: Arc::new(model_info),
-            ledger,
-            workers: flow.workers().clone(),
-            cloud: cloud.as_ref().map(Cloud::view),
-        };
-        let intake = Mutex::new(intake);
-        Ok(Self { view, flow, cloud, beyond, publisher: conversation.publisher, intake, network })
+        let (intake, desk) = (Mutex::new(intake), Arc::new(desk));
+        Ok(Self { view, ways, dispatcher, publisher, intake, desk, on_exchange: None })
     }
 
     /// The deployment's name.
@@ -360,9 +154,9 @@ impl Deployment {
         &self.view.name
     }
 
-    /// The model it serves.
-    pub fn model(&self) -> &ModelInfo {
-        &self.view.model
+    /// The model in force; a hybrid's at the edge.
+    pub fn model(&self) -> Arc<ModelInfo> {
+        self.view.model()
     }
 
     /// What can be seen of it, also after it has ended.
@@ -387,102 +181,96 @@ impl Deployment {
 
     /// Its simulated network, which can be changed; of a hybrid, the one before the cloud.
     pub fn network(&self) -> &NetworkControl {
-        self.beyond.as_ref().map_or(&self.network, |beyond| &beyond.network)
+        self.ways.last().expect("a deployment has a way").network()
+    }
+
+    /// Asks from within this process: the request goes the way of those that come over MQTT, through the same
+    /// bounds, simulated network, queue and ledger. It may start `within` so long, or before the
+    /// deployment's own deadline, if that is earlier. It returns at once, with an answer that is to come;
+    /// to drop that is to leave, and a request whose caller has left is not given to the model any more.
+    ///
+    /// A question is never a duplicate of another one. On a simulated link with a bandwidth it weighs as much
+    /// as its features in memory.
+    pub fn ask(&self, request: Request, within: Option<Duration>) -> Pending {
+        self.desk.ask(request, within)
+    }
+
+    /// Whoever asks without holding the deployment.
+    pub fn asker(&self) -> Asker {
+        Asker::at(&self.desk)
+    }
+
+    /// Puts `detector` in the place of the model in force, between two batches and without stopping anything; of a
+    /// hybrid, at the edge. Returns how often that has been done. What is with a model stays with it; what
+    /// arrives after this is answered by the new one. Each answer knows whose it is.
+    ///
+    /// # Errors
+    /// [`ExchangeError`], and the model before stays in force.
+    pub fn exchange(&self, detector: Detector) -> Result<u64, ExchangeError> {
+        self.exchange_at(Site::Edge, detector)
+    }
+
+    /// Puts `detector` in the place of the model in force at one `site` of a hybrid. The other one stays, also where
+    /// it was a copy of the same.
+    ///
+    /// # Errors
+    /// [`ExchangeError`], and the model before stays in force.
+    pub fn exchange_at(&self, site: Site, detector: Detector) -> Result<u64, ExchangeError> {
+        let (name, model) = (self.name(), detector.info().name.clone());
+        let way = self.ways.iter().find(|way| way.site() == site);
+        let way = way.ok_or_else(|| ExchangeError::NoSuchSite { name: name.to_owned(), site })?;
+        let revision = way.exchange(name, detector)?;
+        info!(deployment = name, %site, model, revision, "another model is in force");
+        self.on_exchange.iter().for_each(|tell| tell());
+        Ok(revision)
+    }
+
+    /// Has `tell` called whenever another model has come into force.
+    pub(crate) fn on_exchange(&mut self, tell: impl Fn() + Send + Sync + 'static) {
+        self.on_exchange = Some(Box::new(tell));
     }
 
     /// Whether its threads run.
     pub fn is_alive(&self) -> bool {
         let intake = self.intake.lock().unwrap_or_else(PoisonError::into_inner);
-        let workers_run = self.flow.workers().is_alive()
-            && self.cloud.as_ref().is_none_or(|cloud| cloud.flow.workers().is_alive());
-        let stages_run = self.network.is_alive() && self.beyond.as_ref().is_none_or(Beyond::is_alive);
-        !intake.thread.is_finished() && stages_run && workers_run
+        !intake.thread.is_finished()
+            && self.ways.iter().all(Way::is_alive)
+            && self.dispatcher.as_ref().is_none_or(Dispatcher::is_alive)
     }
 
     /// Takes no more requests; those that are under way go on.
     pub fn stop_receiving(&self) {
         self.publisher.stop_receiving();
+        self.desk.close();
     }
 
     /// Waits until `deadline` for every accepted request to be answered, then ends.
     /// Returns the final counts; what is in flight in them was left behind.
-    pub fn finish(mut self, deadline: Instant) -> Statistics {
+    pub fn finish(self, deadline: Instant) -> Statistics {
         self.stop_receiving();
+        let Self { view, ways, dispatcher, intake, .. } = self;
         // The intake ends once the broker has confirmed the end of the subscription.
         let wait = deadline.saturating_duration_since(Instant::now());
-        let intake = self.intake.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let intake = intake.into_inner().unwrap_or_else(PoisonError::into_inner);
         let ended = intake.ended.recv_timeout(wait) == Err(RecvTimeoutError::Disconnected);
         if ended && intake.thread.join().is_err() {
-            error!(deployment = self.view.name, "the intake thread panicked");
+            error!(deployment = view.name, "the intake thread panicked");
         }
-        let left = self.flow.ledger().wait_until_drained(deadline);
-        let mut stages = self.network.close();
-        stages.extend(self.beyond.take().into_iter().flat_map(Beyond::close));
-        self.flow.close();
-        self.cloud.iter().for_each(Cloud::close);
+        let left = view.ledger.wait_until_drained(deadline);
+        let mut stages: Vec<_> = ways.iter().flat_map(Way::close).collect();
+        stages.extend(dispatcher.and_then(Dispatcher::close));
         // With requests left, a model is busy with them: its thread ends by itself when it returns.
         if left == 0 {
-            let workers_ended = join_workers(&self.flow, self.cloud.as_ref());
-            // All of them, whatever the first one says.
-            let ended = stages.into_iter().map(|stage| stage.join().is_ok());
-            let stages_ended = ended.fold(true, |all, one| all & one);
-            if !(workers_ended && stages_ended) {
-                error!(deployment = self.view.name, "a thread of the deployment panicked");
+            // A hybrid's workers may be busy with legs that nobody waits for.
+            let is_idle =
+                |way: &&Way| view.junction.as_ref().is_none_or(|meeting| !meeting.has_legs(way.site()));
+            // All of them, whatever the first ones say.
+            let workers = ways.iter().filter(is_idle).map(|way| way.workers().join());
+            let stages = stages.into_iter().map(|stage| stage.join().is_ok());
+            if !workers.chain(stages).fold(true, |all, one| all & one) {
+                error!(deployment = view.name, "a thread of the deployment panicked");
             }
         }
-        self.view.statistics()
+        view.statistics()
     }
-}
-
-/// Waits for workers that have nothing left to do. A hybrid's may be busy with legs that nobody waits for.
-fn join_workers(flow: &Flow, cloud: Option<&Cloud>) -> bool {
-    let Some(cloud) = cloud else { return flow.workers().join() };
-    let sites = [(Site::Edge, flow), (Site::Cloud, &cloud.flow)];
-    let idle = sites.into_iter().filter(|(site, _)| !cloud.junction.shared().has_legs(*site));
-    // All of them, whatever the first one says.
-    idle.map(|(_, flow)| flow.workers().join()).fold(true, |all, one| all & one)
-}
-
-/// The model, and as many of it as there are workers.
-fn one_for_each_worker(
-    name: &str,
-    workers: usize,
-    detector: Detector,
-) -> Result<(ModelInfo, Vec<Box<dyn Model>>), DeploymentError> {
-    let name = name.to_owned();
-    if !(1..=WORKERS_MAX).contains(&workers) {
-        return Err(DeploymentError::Workers { name, workers });
-    }
-    let (info, model) = detector.into_parts();
-    let Some(mut models) = (1..workers).map(|_| model.replica()).collect::<Option<Vec<_>>>() else {
-        return Err(DeploymentError::OneModelOnly { name, workers, model: info.name.clone() });
-    };
-    models.push(model);
-    Ok((info, models))
-}
-
-fn start_workers(name: &str, flow: &Flow, models: Vec<Box<dyn Model>>) -> io::Result<()> {
-    let mut stage = flow.clone();
-    let answer = move |done: &mut Vec<Done<Box<Ticket>>>| stage.on_done(done);
-    flow.workers().serve(name, models, answer)
-}
-
-/// The model of a hybrid's cloud, and as many of it as there are workers: its own, or a copy of the edge's.
-fn cloud_models(
-    name: &str,
-    hybrid: &Hybrid,
-    own: Option<Detector>,
-    edge_info: &ModelInfo,
-    edge: &mut [Box<dyn Model>],
-) -> Result<(ModelInfo, Vec<Box<dyn Model>>), DeploymentError> {
-    let copied = || Some(Detector::from_parts(edge_info.clone(), edge.first()?.replica()?));
-    let detector = own.or_else(copied).ok_or_else(|| DeploymentError::NoCloudModel {
-        name: name.to_owned(),
-        model: edge_info.name.clone(),
-    })?;
-    let inputs = [edge_info.inputs, detector.info().inputs];
-    if inputs[0] != inputs[1] {
-        return Err(DeploymentError::InputsDiffer { name: name.to_owned(), inputs });
-    }
-    one_for_each_worker(name, hybrid.workers, detector)
 }

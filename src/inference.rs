@@ -2,6 +2,8 @@
 //!
 //! Plain data: nothing here knows JSON, MQTT, candle or tokio.
 
+mod prediction;
+mod site;
 mod whole;
 
 use std::fmt;
@@ -9,6 +11,8 @@ use std::time::Duration;
 
 use compact_str::CompactString;
 
+pub use self::prediction::{Author, Authored, Outcome, Prediction};
+pub use self::site::{Decision, PerSite, Reason, Site};
 pub use self::whole::whole_number;
 
 /// The longest device id, in bytes of UTF-8.
@@ -110,123 +114,6 @@ impl Urgency {
     pub fn named(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|urgency| urgency.as_str() == word)
     }
-}
-
-/// Where a hybrid placement has requests answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Site {
-    /// Near the sensors.
-    Edge,
-    /// Behind a network.
-    Cloud,
-}
-
-impl Site {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::Edge, Self::Cloud];
-    /// Both with their names, on the wire and in settings.
-    pub const NAMES: &[(&str, Self)] = &[("edge", Self::Edge), ("cloud", Self::Cloud)];
-
-    /// The site's name on the wire.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Edge => "edge",
-            Self::Cloud => "cloud",
-        }
-    }
-
-    /// The one that it is not.
-    pub fn other(self) -> Self {
-        match self {
-            Self::Edge => Self::Cloud,
-            Self::Cloud => Self::Edge,
-        }
-    }
-}
-
-impl fmt::Display for Site {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// Why a hybrid placement has a request answered where it does. The names on the
-/// wire are a contract with clients.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Reason {
-    /// The site was expected to answer in time, or did before the other one was asked.
-    InTime,
-    /// The cloud was expected to miss the deadline.
-    Deadline,
-    /// The edge answered while the cloud was asked too, to see how it is.
-    Probe,
-    /// The request is urgent.
-    Urgent,
-    /// The request says that it is not urgent enough for the edge.
-    NotUrgent,
-    /// The request does not say how urgent it is.
-    DefaultSite,
-    /// The edge's score was far enough from its threshold.
-    Confident,
-    /// The edge's score was too near to its threshold, and the cloud has decided.
-    Escalated,
-    /// Both were asked, and this one was first.
-    Hedge,
-    /// The edge answered while the cloud was asked too, to compare them.
-    Shadow,
-    /// The cloud was asked and did not answer in time, or was lost on the way.
-    CloudSilent,
-    /// The cloud was asked and refused.
-    CloudRefused,
-    /// The circuit breaker lets nothing through to the cloud.
-    BreakerOpen,
-}
-
-impl Reason {
-    /// Every reason, in the order of the wire contract.
-    pub const ALL: [Self; 13] = [
-        Self::InTime,
-        Self::Deadline,
-        Self::Probe,
-        Self::Urgent,
-        Self::NotUrgent,
-        Self::DefaultSite,
-        Self::Confident,
-        Self::Escalated,
-        Self::Hedge,
-        Self::Shadow,
-        Self::CloudSilent,
-        Self::CloudRefused,
-        Self::BreakerOpen,
-    ];
-
-    /// The reason's name on the wire.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::InTime => "in_time",
-            Self::Deadline => "deadline",
-            Self::Probe => "probe",
-            Self::Urgent => "urgent",
-            Self::NotUrgent => "not_urgent",
-            Self::DefaultSite => "default_site",
-            Self::Confident => "confident",
-            Self::Escalated => "escalated",
-            Self::Hedge => "hedge",
-            Self::Shadow => "shadow",
-            Self::CloudSilent => "cloud_silent",
-            Self::CloudRefused => "cloud_refused",
-            Self::BreakerOpen => "breaker_open",
-        }
-    }
-}
-
-/// Where a hybrid placement had a request answered, and why there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Decision {
-    /// Where.
-    pub site: Site,
-    /// Why.
-    pub reason: Reason,
 }
 
 /// Why a request got no prediction. The names on the wire are a contract with clients.
@@ -351,6 +238,3 @@ impl Stages {
         self.uplink + self.downlink
     }
 }
-
-/// How a request ended: a probability in `[0, 1]`, or a refusal.
-pub type Outcome = Result<f32, Refusal>;

@@ -23,7 +23,7 @@
 //! use nearfar::Detector;
 //!
 //! let mut detector = Detector::load("models/anomaly_detector")?;
-//! let probability = detector.predict(&[0.5; 32])?;
+//! let probability = detector.predict(&[0.5; 32])?.score();
 //! assert!((0.0..=1.0).contains(&probability));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```

@@ -48,12 +48,20 @@ pub trait Model: Send {
     /// How many features a row has.
     fn inputs(&self) -> usize;
 
+    /// How many numbers it says of a row, at least 1: the first is the score that is compared with a
+    /// threshold, and the one that a result on the wire carries. One, the default, for a model that
+    /// says a probability.
+    fn outputs(&self) -> usize {
+        1
+    }
+
     /// Scores a batch of feature vectors.
     ///
     /// `rows` is row-major f32 `(batch, inputs)`, in the units the model's `config.json` names;
-    /// normalisation happens inside. `predictions` is cleared and receives one probability in `[0, 1]`
-    /// per row, in the order of the rows. A row whose output is not finite, or is not in `[0, 1]` where
-    /// the model promises a probability, receives NaN: it is refused alone, and does not spoil its batch.
+    /// normalisation happens inside. `predictions` is cleared and receives row-major `(batch, outputs)`, in
+    /// the order of the rows; of a model with one output that is a probability in `[0, 1]`. A row whose
+    /// output is not finite, or is not in `[0, 1]` where the model promises a probability, receives NaN: it
+    /// is refused alone, and does not spoil its batch.
     ///
     /// # Errors
     /// When `rows` is not a whole number of rows, or the forward pass fails.

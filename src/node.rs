@@ -3,25 +3,25 @@
 mod loops;
 mod network_topic;
 mod observer;
+mod status;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use serde_json::json;
 use tracing::{info, warn};
 
 use crate::broker::{self, Broker, BrokerError, Endpoint};
 use crate::client::{Client, ClientError, InProcess, Remote, RemoteConfig, RemoteError, State, Status};
-use crate::deployment::{self, Deployment, DeploymentError, DeviceIdFrom, NetworkControl};
+use crate::deployment::{self, Deployment, DeploymentError, DeviceIdFrom};
 use crate::ledger::Statistics;
-use crate::model::{Detector, LoadError, ModelInfo};
-use crate::worker;
+use crate::model::{Detector, LoadError};
 
 pub use self::loops::{Loop, NodeTopics, Reads, Writes};
 use self::network_topic::NetworkTopic;
 pub use self::observer::{DeploymentSnapshot, Observer, Reloads, Snapshot};
+use self::status::{Board, Entry};
 
 /// How long a stopping node waits for accepted requests to be answered, unless told otherwise.
 pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
@@ -245,10 +245,12 @@ impl NodeBuilder {
         for (config, source, cloud) in self.deployments {
             loaded.push((config, source.load()?, cloud.map(ModelSource::load).transpose()?));
         }
-        let status = status_topic.map(|topic| status(&topic, &self.node_id, &loaded));
+        let status =
+            status_topic.map(|topic| status::status(&topic, &self.node_id, loaded.iter().map(entry)));
         let wants_senders = loaded.iter().any(|(config, ..)| config.device_id_from != DeviceIdFrom::Payload);
         let (broker, client) = connect(self.broker, status, wants_senders)?;
         self.observer.node_has(&client, broker.as_ref());
+        let board = Arc::new(Board::new(&self.node_id, &client));
         let mut node = Node {
             broker,
             client: Some(client),
@@ -263,7 +265,10 @@ impl NodeBuilder {
         for (mut config, detector, cloud) in loaded {
             config.in_flight_bytes_max = config.in_flight_bytes_max.min(in_flight_bytes_max);
             // On failure the node built so far is dropped, which stops it.
-            let deployment = Deployment::start_with_cloud(config, detector, cloud, node.client())?;
+            let mut deployment = Deployment::start_with_cloud(config, detector, cloud, node.client())?;
+            board.add(deployment.view());
+            let board = Arc::clone(&board);
+            deployment.on_exchange(move || board.tell());
             let deployment = Arc::new(deployment);
             node.observer.node_has_deployment(&deployment);
             node.deployments.push(deployment);
@@ -325,23 +330,13 @@ impl NodeBuilder {
 
 type Loaded = (deployment::Config, Detector, Option<Detector>);
 
-fn status(topic: &str, node_id: &str, loaded: &[Loaded]) -> Status {
-    let deployments: Vec<_> = loaded
-        .iter()
-        .map(|(config, detector, cloud)| {
-            let model = &detector.info().name;
-            let mut one = json!({ "name": config.name, "placement": config.placement, "model": model });
-            if let Some(cloud) = cloud {
-                one["cloud_model"] = json!(cloud.info().name);
-            }
-            one
-        })
-        .collect();
-    let version = env!("CARGO_PKG_VERSION");
-    let online =
-        json!({ "status": "online", "node_id": node_id, "version": version, "deployments": deployments });
-    let offline = json!({ "status": "offline", "node_id": node_id });
-    Status { topic: format!("{topic}/{node_id}"), online: online.to_string(), offline: offline.to_string() }
+fn entry((config, detector, cloud): &Loaded) -> Entry {
+    Entry {
+        name: config.name.clone(),
+        placement: config.placement.clone(),
+        model: detector.info().name.clone(),
+        cloud_model: cloud.as_ref().map(|cloud| cloud.info().name.clone()),
+    }
 }
 
 type Connected = (Option<Arc<Broker>>, Arc<dyn Client>);
@@ -406,39 +401,19 @@ impl Node {
         self.broker.as_ref().map(|broker| broker.endpoints()).unwrap_or_default()
     }
 
-    /// Every listener of the embedded broker, with its name.
-    pub fn mqtt_addresses(&self) -> Vec<(String, SocketAddr)> {
-        self.broker.as_ref().map(|broker| broker.addresses()).unwrap_or_default()
-    }
-
     /// The embedded broker.
     pub fn broker(&self) -> Option<&Broker> {
         self.broker.as_deref()
     }
 
-    /// The deployments' names and models, in the order they were added.
-    pub fn deployments(&self) -> impl Iterator<Item = (&str, &ModelInfo)> {
-        self.deployments.iter().map(|deployment| (deployment.name(), deployment.model()))
+    /// The deployments, in the order they were added.
+    pub fn deployments(&self) -> impl Iterator<Item = &Deployment> {
+        self.deployments.iter().map(|deployment| &**deployment)
     }
 
-    /// The counts of deployment `name`.
-    pub fn statistics(&self, name: &str) -> Option<Statistics> {
-        self.deployments.iter().find(|deployment| deployment.name() == name).map(|one| one.statistics())
-    }
-
-    /// How many requests wait for the model of deployment `name`.
-    pub fn queued(&self, name: &str) -> Option<usize> {
-        self.deployments.iter().find(|deployment| deployment.name() == name).map(|one| one.queued())
-    }
-
-    /// How the workers of deployment `name` are doing.
-    pub fn health(&self, name: &str) -> Option<worker::Health> {
-        self.deployments.iter().find(|deployment| deployment.name() == name).map(|one| one.health())
-    }
-
-    /// The simulated network of deployment `name`, which can be changed while it runs.
-    pub fn network(&self, name: &str) -> Option<&NetworkControl> {
-        self.deployments.iter().find(|deployment| deployment.name() == name).map(|one| one.network())
+    /// The deployment that is called `name`: to ask it, to see how it is, or to change its network or model.
+    pub fn deployment(&self, name: &str) -> Option<&Deployment> {
+        self.deployments().find(|deployment| deployment.name() == name)
     }
 
     fn client(&self) -> &dyn Client {

@@ -19,7 +19,7 @@ use crate::inference::{Site, Urgency};
 
 pub use self::breaker::{Breaker, BreakerChange, BreakerConfig, BreakerState, Pass, Permit};
 pub use self::chooser::{Asked, Chooser, Counts, Sites};
-pub use self::course::{Course, LegEnd, Step};
+pub use self::course::{Course, LegEnd, Score, Step};
 pub use self::recent::Recent;
 pub use self::table::{Ends, Request, Table};
 

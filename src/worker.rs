@@ -9,9 +9,11 @@
 //! itself. Devices have turns, so one that floods waits for itself. Whatever becomes of
 //! a job, it ends in one [`Done`]: from the model, or from [`Pool::submit`] when there
 //! is no room, or at its deadline, or when the model fails, panics or takes too long.
+//! The model can be [exchanged](Pool::exchange) between two batches: see `in_force`.
 
 mod guest;
 mod health;
+mod in_force;
 mod lanes;
 mod pool;
 mod running;
@@ -20,12 +22,13 @@ mod watch;
 use std::mem::size_of;
 use std::time::{Duration, Instant};
 
-use crate::inference::{ErrorCode, Outcome, Refusal};
+use crate::inference::{DeviceId, ErrorCode, Outcome, Refusal};
 
 pub use self::guest::{Guest, Visit};
 pub use self::health::Health;
+pub use self::in_force::Copies;
 pub use self::lanes::{Bounds, Lanes, Ousted, Waits};
-pub use self::pool::{DeviceOf, Pool, WORKERS_MAX};
+pub use self::pool::{Pool, WORKERS_MAX};
 
 /// The bounds of a model's workers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,6 +77,17 @@ impl QueuePolicy {
     pub const ALL: [Self; 3] = [Self::Refuse, Self::DropOldest, Self::LatestPerDevice];
 }
 
+/// What travels with a job, as far as the workers must know it.
+pub trait Context: Send + 'static {
+    /// Whose request it is.
+    fn device(&self) -> Option<&DeviceId>;
+
+    /// Whether nobody waits for the answer any more, so that the model need not be asked.
+    fn is_abandoned(&self) -> bool {
+        false
+    }
+}
+
 /// A request for the model, with whatever its sender needs to route the answer.
 pub struct Job<C> {
     /// As many values as the model has inputs.
@@ -98,7 +112,12 @@ impl<C> Waits for Job<C> {
     }
 }
 
-impl<C> Job<C> {
+impl<C: Context> Job<C> {
+    /// Whether the model need not see it: it is too late, or nobody waits.
+    fn is_over(&self, now: Instant) -> bool {
+        self.deadline.is_some_and(|deadline| deadline <= now) || self.context.is_abandoned()
+    }
+
     /// The end of a job that the model has not seen, at `now`.
     fn refused(self, now: Instant, refusal: Refusal) -> Done<C> {
         Done {
@@ -110,8 +129,13 @@ impl<C> Job<C> {
         }
     }
 
-    /// The same, because its deadline has passed.
+    /// The end of a job whose deadline has passed, or whose caller has left, which is the end of all deadlines.
     fn expired(self, now: Instant) -> Done<C> {
+        if self.context.is_abandoned() {
+            let left =
+                Refusal::new(ErrorCode::DeadlineExceeded, "its caller left before the model began with it");
+            return self.refused(now, left);
+        }
         let waited = now.saturating_duration_since(self.queued_at);
         let message = format!("its deadline passed while it waited for the model ({waited:.1?} so far)");
         self.refused(now, Refusal::new(ErrorCode::DeadlineExceeded, message))
@@ -122,7 +146,7 @@ impl<C> Job<C> {
 pub struct Done<C> {
     /// What came with the request.
     pub context: C,
-    /// The prediction, or why there is none.
+    /// The prediction and who made it, or why there is none.
     pub outcome: Outcome,
     /// Waiting for the worker.
     pub queue: Duration,

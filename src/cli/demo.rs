@@ -64,7 +64,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         .deployment(Config::cloud().topics(cloud).network(network), shipped::detector(args.model.as_deref())?)
         .start()?;
     let address = node.mqtt_address().context("the node has no address")?;
-    let (_, model) = node.deployments().next().context("the node has no deployment")?;
+    let model = node.deployments().next().context("the node has no deployment")?.model();
     let threshold = model.threshold;
     output::line(&format!(
         "broker on {address}; {} at the edge and {} ms away each way; {} bearings, half of them failing",

@@ -132,7 +132,7 @@ fn parse(line: &[u8]) -> Result<(Vec<f32>, Caller), String> {
 }
 
 fn answer<'a>(detector: &'a mut Detector, features: &[f32], caller: Caller) -> Result<Answer<'a>, String> {
-    let prediction = detector.predict(features).map_err(|error| error.to_string())?;
+    let prediction = detector.predict(features).map_err(|error| error.to_string())?.score();
     let info = detector.info();
     Ok(Answer { caller, prediction, anomaly: info.is_anomaly(prediction), label: info.label(prediction) })
 }

@@ -155,10 +155,10 @@ fn report_hybrid(name: &str, hybrid: &HybridStatistics) -> anyhow::Result<()> {
     }
     output::line(&format!(
         "{name}: asked edge {}, cloud {}; cloud failures {}; answers not needed {}",
-        hybrid.asked[0],
-        hybrid.asked[1],
+        hybrid.asked.edge,
+        hybrid.asked.cloud,
         hybrid.cloud_failures,
-        hybrid.dropped.iter().sum::<u64>()
+        hybrid.dropped.edge + hybrid.dropped.cloud
     ))?;
     output::line(&format!(
         "{name}: circuit breaker {}, opened {} times, kept back {}",

@@ -75,7 +75,7 @@ impl Service {
         if let Some(http) = http {
             line += &format!(" http={}", http.address());
         }
-        let models: Vec<_> = node.deployments().map(|(_, model)| model.name.clone()).collect();
+        let models: Vec<_> = node.deployments().map(|deployment| deployment.model().name.clone()).collect();
         if models.is_empty() {
             return line;
         }

@@ -95,6 +95,13 @@ impl Client for InProcess {
         self.broker.stalled()
     }
 
+    fn announce(&self, online: String) {
+        if let Some(Announcer { status, publisher }) = &self.announcer {
+            // A broker that died has nobody to tell.
+            publisher.publish(&mut vec![status.message(&online)]).ok();
+        }
+    }
+
     fn close(&self) {
         if let Some(Announcer { status, publisher }) = &self.announcer {
             // A broker that died has nobody to tell.

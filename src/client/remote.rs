@@ -49,6 +49,8 @@ pub struct Remote {
 struct Shared {
     config: Config,
     status: Option<Status>,
+    /// What the status says while the node is there, where that has changed since.
+    online: Mutex<Option<String>>,
     outbox: queue::Sender,
     runtime: Handle,
     routes: Routes,
@@ -140,6 +142,16 @@ impl Client for Remote {
         Some(self.shared.failures.snapshot())
     }
 
+    fn announce(&self, online: String) {
+        let Some(status) = &self.shared.status else { return };
+        // What comes after this says it when it begins, what is there behind what waits.
+        let message = status.message(&online);
+        *self.shared.online.lock().unwrap_or_else(PoisonError::into_inner) = Some(online);
+        if self.shared.publish(message, Duration::ZERO).is_err() {
+            warn!("the node's status could not be published, and is old until the next connection");
+        }
+    }
+
     fn close(&self) {
         let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
         if let Some(status) = &self.shared.status
@@ -184,6 +196,12 @@ impl Drop for Remote {
 }
 
 impl Shared {
+    /// What is said of the node when a connection begins.
+    fn greeting(&self) -> Option<Message> {
+        let online = self.online.lock().unwrap_or_else(PoisonError::into_inner);
+        self.status.as_ref().map(|status| status.message(online.as_deref().unwrap_or(&status.online)))
+    }
+
     fn lock_state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -6,8 +6,8 @@
 //! alone half of the last quarter, and however much it takes, the next one finds room.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::inference::DeviceId;
 
@@ -19,6 +19,12 @@ const FORGET_FROM: usize = 64;
 #[derive(Debug)]
 pub struct Crowd {
     max: usize,
+    /// Locked only where there is a crowd.
+    devices: Mutex<Devices>,
+}
+
+#[derive(Debug)]
+struct Devices {
     taken: HashMap<Option<DeviceId>, Arc<AtomicUsize>>,
     forget_at: usize,
 }
@@ -37,13 +43,13 @@ pub struct Part {
 impl Crowd {
     /// Of a bound of `max`.
     pub fn new(max: usize) -> Self {
-        Self { max, taken: HashMap::new(), forget_at: FORGET_FROM }
+        Self { max, devices: Mutex::new(Devices { taken: HashMap::new(), forget_at: FORGET_FROM }) }
     }
 
     /// Lets `device` take `amount` of the bound, of which all devices have taken
     /// `taken`. Nothing is counted while there is no crowd.
     pub fn admit(
-        &mut self,
+        &self,
         device: Option<&DeviceId>,
         amount: usize,
         taken: usize,
@@ -51,14 +57,18 @@ impl Crowd {
         if taken + amount <= self.max - self.max / 4 {
             return Ok(None);
         }
-        let own = self.of(device);
+        // No code that can panic runs under the lock, so a poisoned one still holds sound numbers.
+        let mut devices = self.devices.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = devices.of(device);
         if own.load(Ordering::Relaxed) + amount > self.max.saturating_sub(taken) {
             return Err(HasItsShare);
         }
         own.fetch_add(amount, Ordering::Relaxed);
         Ok(Some(Part { of: own, amount }))
     }
+}
 
+impl Devices {
     fn of(&mut self, device: Option<&DeviceId>) -> Arc<AtomicUsize> {
         if self.taken.len() >= self.forget_at {
             self.taken.retain(|_, own| Arc::strong_count(own) > 1);
@@ -83,7 +93,7 @@ mod tests {
     }
 
     /// Has `name` take one after the other until it has its share.
-    fn take_all(crowd: &mut Crowd, name: &str, taken: &mut usize) -> Vec<Option<Part>> {
+    fn take_all(crowd: &Crowd, name: &str, taken: &mut usize) -> Vec<Option<Part>> {
         let device = device(name);
         let parts: Vec<_> = std::iter::from_fn(|| {
             let part = crowd.admit(Some(&device), 1, *taken).ok()?;
@@ -96,33 +106,33 @@ mod tests {
 
     #[test]
     fn one_device_leaves_room_and_so_does_the_next() {
-        let (mut crowd, mut taken) = (Crowd::new(800), 0);
-        let hog = take_all(&mut crowd, "hog", &mut taken);
+        let (crowd, mut taken) = (Crowd::new(800), 0);
+        let hog = take_all(&crowd, "hog", &mut taken);
         assert_eq!(hog.len(), 700, "three quarters, and half of the last");
         assert!(hog[..600].iter().all(Option::is_none) && hog[600..].iter().all(Option::is_some));
-        let other = take_all(&mut crowd, "other", &mut taken);
+        let other = take_all(&crowd, "other", &mut taken);
         assert_eq!(other.len(), 50, "half of what was left");
         assert!(crowd.admit(Some(&device("third")), 1, taken).is_ok());
         assert!(crowd.admit(None, 1, taken).is_ok());
         drop(hog);
-        assert_eq!(take_all(&mut crowd, "hog", &mut 700).len(), 50, "what it had was given back");
+        assert_eq!(take_all(&crowd, "hog", &mut 700).len(), 50, "what it had was given back");
     }
 
     #[test]
     fn a_small_bound_is_taken_whole() {
         for max in 1..=3 {
-            assert_eq!(take_all(&mut Crowd::new(max), "a", &mut 0).len(), max);
+            assert_eq!(take_all(&Crowd::new(max), "a", &mut 0).len(), max);
         }
     }
 
     #[test]
     fn devices_that_have_nothing_are_forgotten() {
-        let mut crowd = Crowd::new(4);
+        let crowd = Crowd::new(4);
         let kept = crowd.admit(Some(&device("kept")), 1, 3).unwrap();
         for number in 0..10_000 {
             drop(crowd.admit(Some(&device(&number.to_string())), 1, 3));
         }
-        assert!(crowd.taken.len() <= FORGET_FROM && kept.is_some());
+        assert!(crowd.devices.lock().unwrap().taken.len() <= FORGET_FROM && kept.is_some());
         assert_eq!(crowd.admit(Some(&device("kept")), 1, 3).err(), Some(HasItsShare));
     }
 }

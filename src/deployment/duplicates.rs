@@ -4,43 +4,11 @@
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::flow::{Revisions, Ticket};
-use super::outbox::Answer;
-use crate::inference::{Decision, Refusal, Stages};
-
-/// How far back requests are known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Window {
-    /// For how long after its answer a request is known. Default 60 s; zero for not at all.
-    pub duration: Duration,
-    /// The most answered requests that are known, about 200 bytes each; beyond it the
-    /// one that was answered first is forgotten. Default 32,768.
-    pub requests_max: usize,
-}
-
-impl Default for Window {
-    fn default() -> Self {
-        Self { duration: Duration::from_secs(60), requests_max: 32_768 }
-    }
-}
-
-/// What makes two requests the same one: 128 bits of hash, seeded at random.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Identity(u64, u64);
-
-/// How a request was answered, as far as its result says it.
-#[derive(Debug, Clone)]
-pub struct KnownAnswer {
-    /// The refusal in a box: most are known with a prediction.
-    pub outcome: Result<f32, Box<Refusal>>,
-    pub network: Duration,
-    pub revisions: Revisions,
-    pub total: Duration,
-    pub stages: Stages,
-    pub decision: Option<Decision>,
-}
+use super::config::Window;
+use super::ticket::{Answer, Identity, KnownAnswer, Ticket};
+use crate::inference::{Authored, Refusal};
 
 /// What became of a request when it came.
 pub enum Entry {
@@ -161,8 +129,7 @@ impl Shared {
     /// reading the same time. `None` for a request that says nothing of itself.
     fn identity(&self, ticket: &Ticket, features: &[f32]) -> Option<Identity> {
         let caller = &ticket.caller;
-        let properties = ticket.reply_to.properties.as_deref();
-        let correlation = properties.and_then(|properties| properties.correlation_data.as_ref());
+        let correlation = ticket.reply.correlation_data();
         if caller.timestamp_us.is_none() && caller.request_id.is_none() && correlation.is_none() {
             return None;
         }
@@ -211,20 +178,29 @@ impl State {
     }
 }
 
-fn is_retryable(outcome: &Result<f32, Box<Refusal>>) -> bool {
+fn is_retryable(outcome: &Result<Authored, Box<Refusal>>) -> bool {
     outcome.as_ref().is_err_and(|refusal| refusal.code.retryable())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
-    use crate::deployment::outbox::ReplyTo;
-    use crate::inference::{Caller, DeviceId, ErrorCode, Outcome};
+    use crate::deployment::reply::Reply;
+    use crate::deployment::ticket::Revisions;
+    use crate::inference::{Author, Caller, DeviceId, ErrorCode, Outcome, Stages};
 
     fn ticket(device: &str, timestamp_us: Option<i64>) -> Box<Ticket> {
         let device_id = Some(DeviceId::new(device).unwrap());
         let caller = Caller { device_id, timestamp_us, request_id: None };
-        Box::new(Ticket::new(caller, ReplyTo::default(), Instant::now(), None, 0))
+        Box::new(Ticket::new(caller, Reply::Nobody, Instant::now(), None, 0))
+    }
+
+    fn says(score: f32) -> Outcome {
+        let (placement, model) = ("edge".to_owned(), "model".to_owned());
+        let by = Arc::new(Author { placement, model, version: None, threshold: 0.5, revision: 0 });
+        Ok(Authored { prediction: score.into(), by })
     }
 
     fn given(outcome: Outcome) -> KnownAnswer {
@@ -254,7 +230,7 @@ mod tests {
         assert!(matches!(enter(&duplicates, "a", 1, 0.5, now), Entry::Waits));
         assert_eq!(duplicates.forget(lost).len(), 1);
         let answered = identity(enter(&duplicates, "a", 1, 0.5, now));
-        duplicates.answered(vec![(answered, given(Ok(0.75)))], now);
+        duplicates.answered(vec![(answered, given(says(0.75)))], now);
         assert!(duplicates.forget(answered).is_empty());
         assert!(matches!(enter(&duplicates, "a", 1, 0.5, now), Entry::Known(..)));
     }
@@ -264,9 +240,9 @@ mod tests {
         let (duplicates, now) = (Duplicates::new(Window::default()), Instant::now());
         let first = identity(enter(&duplicates, "a", 1, 0.5, now));
         assert!(matches!(enter(&duplicates, "a", 1, 0.5, now), Entry::Waits));
-        assert_eq!(duplicates.answered(vec![(first, given(Ok(0.75)))], now).len(), 1);
+        assert_eq!(duplicates.answered(vec![(first, given(says(0.75)))], now).len(), 1);
         let Entry::Known(_, again) = enter(&duplicates, "a", 1, 0.5, now) else { panic!("it is new") };
-        assert_eq!((again.outcome, again.total), (Ok(0.75), Duration::from_millis(3)));
+        assert_eq!((again.outcome, again.total), (says(0.75).map_err(Box::new), Duration::from_millis(3)));
         for (device, time, feature) in [("b", 1, 0.5), ("a", 2, 0.5), ("a", 1, 0.25)] {
             assert!(matches!(enter(&duplicates, device, time, feature, now), Entry::New(_)));
         }
@@ -289,7 +265,7 @@ mod tests {
         let (duplicates, start) = (Duplicates::new(window), Instant::now());
         for time in 1..=3 {
             let first = identity(enter(&duplicates, "a", time, 0.5, start));
-            duplicates.answered(vec![(first, given(Ok(0.5)))], start);
+            duplicates.answered(vec![(first, given(says(0.5)))], start);
         }
         assert!(matches!(enter(&duplicates, "a", 3, 0.5, start), Entry::Known(..)));
         assert!(matches!(enter(&duplicates, "a", 1, 0.5, start), Entry::New(_)), "only two are known");

@@ -1,66 +1,69 @@
-//! Where the intake's requests go in: straight into the one flow of a deployment, or
-//! into a hybrid's junction.
+//! Where requests go in: straight into the one flow of a deployment, or into a hybrid's junction.
 
 use std::time::Duration;
 
-use super::flow::{Flow, Ticket};
+use super::flow::Flow;
 use super::junction::Junction;
-use super::outbox::Answer;
-use crate::inference::Refusal;
+use super::ticket::{Admitted, Answer, Ticket};
+use crate::inference::PerSite;
 use crate::ledger::Ledger;
 use crate::worker::Guest;
 
-/// The intake thread's way in. It never waits: what does not fit the outbox is dropped and counted.
+/// The way in. It never waits: what does not fit the outbox is dropped and counted. Clones lead to the same
+/// place; each thread has its own, with buffers.
+#[derive(Clone)]
 pub enum Entrance {
-    /// One site, and the means to call its model on this thread where that is quicker.
-    Flow(Box<Flow>, Option<Guest<Box<Ticket>>>),
+    /// One site.
+    Flow(Box<Flow>),
     /// Edge and cloud.
-    Junction(Box<Junction>, Box<[Flow; 2]>),
+    Junction(Box<(Junction, PerSite<Flow>)>),
 }
 
 impl Entrance {
     /// The way in of a deployment that is no hybrid.
     pub fn of(flow: Flow) -> Self {
-        let guest = flow.workers().guest();
-        Self::Flow(Box::new(flow.without_waiting()), guest)
+        Self::Flow(Box::new(flow.without_waiting()))
     }
 
     /// The way in of a hybrid, with its ways to edge and cloud.
-    pub fn hybrid(junction: Junction, flows: [Flow; 2]) -> Self {
-        Self::Junction(Box::new(junction), Box::new(flows.map(Flow::without_waiting)))
+    pub fn hybrid(junction: Junction, flows: PerSite<Flow>) -> Self {
+        let PerSite { edge, cloud } = flows;
+        let flows = PerSite { edge: edge.without_waiting(), cloud: cloud.without_waiting() };
+        Self::Junction(Box::new((junction, flows)))
     }
 
     pub fn ledger(&self) -> &Ledger {
         match self {
-            Self::Flow(flow, _) => flow.ledger(),
-            Self::Junction(junction, _) => junction.ledger(),
+            Self::Flow(flow) => flow.ledger(),
+            Self::Junction(hybrid) => hybrid.0.ledger(),
         }
     }
 
-    /// Admitted requests, in order of arrival.
-    pub fn admit(&mut self, admitted: &mut Vec<(Box<Ticket>, Result<Vec<f32>, Refusal>)>) {
+    /// The means to call the model on the thread that brings requests, where there is one site.
+    pub fn guest(&self) -> Option<Guest<Box<Ticket>>> {
         match self {
-            Self::Flow(flow, guest) => flow.admit(admitted, guest.as_mut()),
-            Self::Junction(junction, flows) => junction.admit(admitted, flows, Duration::ZERO),
+            Self::Flow(flow) => Some(flow.workers().guest()),
+            Self::Junction(_) => None,
         }
     }
 
-    /// Answers again what was answered before, at once.
-    pub fn repeat(&mut self, repeated: &mut Vec<Answer>) {
+    /// Admitted requests, in order of arrival. The `guest` calls the model on this thread where that is quicker.
+    pub fn admit(&mut self, admitted: &mut Vec<Admitted>, guest: Option<&mut Guest<Box<Ticket>>>) {
         match self {
-            Self::Flow(flow, _) => flow.repeat(repeated),
-            Self::Junction(junction, _) => junction.outbox().send(repeated, Duration::ZERO),
-        }
-    }
-
-    /// Refuses what may not even start, at once.
-    pub fn refuse(&mut self, refused: Vec<(Box<Ticket>, Refusal)>) {
-        match self {
-            Self::Flow(flow, _) => flow.refuse(refused),
-            Self::Junction(junction, _) => {
-                let refused = refused.into_iter().map(|(ticket, refusal)| Answer::refused(ticket, refusal));
-                junction.outbox().send(&mut refused.collect(), Duration::ZERO);
+            Self::Flow(flow) => flow.admit(admitted, guest),
+            Self::Junction(hybrid) => {
+                let (junction, flows) = &mut **hybrid;
+                let mut legs = junction.admit(admitted, Duration::ZERO);
+                flows.iter_mut().for_each(|(site, flow)| flow.admit_legs(&mut legs[site]));
             }
+        }
+    }
+
+    /// Answers what needs no model at once: what was answered before, and what may not even start.
+    pub fn answer_at_once(&mut self, answers: &mut Vec<Answer>) {
+        match self {
+            Self::Flow(flow) => flow.answer_at_once(answers),
+            Self::Junction(hybrid) => hybrid.0.outbox().send(answers, Duration::ZERO),
         }
     }
 }

@@ -2,115 +2,22 @@
 
 mod crossing;
 mod departures;
-mod end;
 mod passage;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tracing::Span;
-
-use crate::inference::{Caller, Decision, ErrorCode, Outcome, Refusal, Stages, Urgency};
+use self::passage::Course;
+use super::destination::Destination;
+use super::outbox::PUBLISH_WAIT_MAX;
+use super::ticket::{Admitted, Answer, Ticket};
+use crate::inference::{ErrorCode, Outcome, Refusal, Stages};
 use crate::ledger::Ledger;
 use crate::network::{DelayLineFull, Profile};
 use crate::worker::{Done, Guest, Job, Pool};
 
-pub use self::crossing::COPY;
 pub use self::departures::{Departing, Departures, departures};
-pub use self::end::End;
 pub use self::passage::Passage;
-
-use self::passage::Course;
-use super::crowd::Part;
-use super::duplicates::{Identity, KnownAnswer};
-use super::in_flight_bytes::Held;
-use super::outbox::{Answer, ReplyTo};
-
-/// A request on its way through the deployment, without its features. It changes hands often, and so in a box.
-pub struct Ticket {
-    pub caller: Caller,
-    pub reply_to: ReplyTo,
-    pub arrived_at: Instant,
-    /// When it is too late to start.
-    pub deadline: Option<Instant>,
-    /// The request's number in this deployment, which the network's decisions depend on.
-    pub sequence: u64,
-    /// Topic and payload of the request.
-    pub bytes: usize,
-    /// The delay that the network has decided so far.
-    pub network: Duration,
-    /// Which of the deployment's networks it met: on the way there, and on the way back.
-    pub revisions: Revisions,
-    /// How much later than decided the uplink handed it over; the downlink makes up for it.
-    pub late: Duration,
-    pub stages: Stages,
-    /// From arrival to end, for whoever traces; disabled unless debug is logged.
-    pub span: Span,
-    /// What it is known by if it comes again.
-    pub identity: Option<Identity>,
-    /// How long its answer took, where that was given before and is given again.
-    pub total: Option<Duration>,
-    /// How urgent it says it is.
-    pub urgency: Option<Urgency>,
-    /// Which site of a hybrid has answered it, and why that.
-    pub decision: Option<Decision>,
-    /// Its part of what requests under way take of memory, if it is not small.
-    pub held: Option<Held>,
-    /// Its place among those of its device, where there is a crowd.
-    pub place: Option<Part>,
-}
-
-impl Ticket {
-    pub fn new(
-        caller: Caller,
-        reply_to: ReplyTo,
-        arrived_at: Instant,
-        deadline: Option<Instant>,
-        sequence: u64,
-    ) -> Self {
-        Self {
-            caller,
-            reply_to,
-            arrived_at,
-            deadline,
-            sequence,
-            bytes: 0,
-            network: Duration::ZERO,
-            revisions: Revisions::default(),
-            late: Duration::ZERO,
-            stages: Stages::default(),
-            identity: None,
-            total: None,
-            span: Span::none(),
-            urgency: None,
-            decision: None,
-            held: None,
-            place: None,
-        }
-    }
-
-    /// From its arrival to its result leaving, where that is `now`.
-    pub fn total(&self, now: Instant) -> Duration {
-        self.total.unwrap_or_else(|| now.saturating_duration_since(self.arrived_at))
-    }
-
-    /// The answer that its request got before.
-    pub fn again(mut self: Box<Self>, given: &KnownAnswer) -> Answer {
-        self.network = given.network;
-        self.revisions = given.revisions;
-        self.stages = given.stages;
-        self.total = Some(given.total);
-        self.decision = given.decision;
-        Answer { ticket: self, outcome: given.outcome.clone().map_err(|refusal| *refusal) }
-    }
-}
-
-/// Numbers of simulated networks: how often the deployment's had been changed when a message set out.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Revisions {
-    pub there: u64,
-    pub back: u64,
-}
 
 /// What the delay line carries.
 pub enum Parcel {
@@ -125,7 +32,7 @@ pub struct Flow {
     /// The simulated network, which may be exchanged.
     passage: Arc<Passage>,
     workers: Pool<Box<Ticket>>,
-    end: End,
+    end: Destination,
     /// How long this thread may wait for room towards a slow broker.
     publish_wait_max: Duration,
     /// Gathered for the model.
@@ -158,7 +65,12 @@ impl Clone for Flow {
 
 impl Flow {
     /// A way through `network` to `workers` and back to `end`.
-    pub fn new(network: &Profile, in_flight_max: usize, workers: Pool<Box<Ticket>>, end: End) -> Self {
+    pub fn new(
+        network: &Profile,
+        in_flight_max: usize,
+        workers: Pool<Box<Ticket>>,
+        end: Destination,
+    ) -> Self {
         Self {
             passage: Arc::new(Passage::new(network, in_flight_max)),
             workers,
@@ -172,8 +84,7 @@ impl Flow {
         }
     }
 
-    /// The same for the intake thread, which must not wait: what does not fit the outbox
-    /// is dropped and counted.
+    /// This flow for a thread that must not wait: what does not fit the outbox is dropped and counted.
     pub fn without_waiting(self) -> Self {
         Self { publish_wait_max: Duration::ZERO, ..self }
     }
@@ -192,11 +103,7 @@ impl Flow {
 
     /// Admitted requests, in order of arrival: onto the uplink, or straight to the
     /// model. The `guest` calls it on this thread where that is quicker.
-    pub fn admit(
-        &mut self,
-        admitted: &mut Vec<(Box<Ticket>, Result<Vec<f32>, Refusal>)>,
-        guest: Option<&mut Guest<Box<Ticket>>>,
-    ) {
+    pub fn admit(&mut self, admitted: &mut Vec<Admitted>, guest: Option<&mut Guest<Box<Ticket>>>) {
         if !self.passage.is_simulated() {
             let now = Instant::now();
             for (ticket, request) in admitted.drain(..) {
@@ -220,16 +127,16 @@ impl Flow {
         self.refuse_full_line(full);
     }
 
-    /// Answers again what was answered before, at once.
-    pub fn repeat(&mut self, repeated: &mut Vec<Answer>) {
-        self.end.send(repeated, self.publish_wait_max);
+    /// Legs of a hybrid's requests, which no guest may do: their answers lead to further ones.
+    pub fn admit_legs(&mut self, legs: &mut Vec<Admitted>) {
+        if !legs.is_empty() {
+            self.admit(legs, None);
+        }
     }
 
-    /// Refuses what may not even start, at once.
-    pub fn refuse(&mut self, refused: impl IntoIterator<Item = (Box<Ticket>, Refusal)>) {
-        let mut leaving =
-            refused.into_iter().map(|(ticket, refusal)| Answer::refused(ticket, refusal)).collect();
-        self.end.send(&mut leaving, self.publish_wait_max);
+    /// Answers what needs no model at once: what was answered before, and what may not even start.
+    pub fn answer_at_once(&mut self, answers: &mut Vec<Answer>) {
+        self.end.send(answers, self.publish_wait_max);
     }
 
     /// Parcels whose time under way is over: requests to the model, which the `guest`
@@ -298,7 +205,7 @@ impl Flow {
         }
     }
 
-    /// The same as [`forward`](Self::forward), or it is done at once.
+    /// Gathered jobs are done at once by the `guest` where that is quicker, or else [go on](Self::forward).
     fn run_or_forward(&mut self, guest: Option<&mut Guest<Box<Ticket>>>) {
         // This thread must not wait for the broker; a worker may. The delay line takes every answer at once.
         let has_room = self.passage.is_simulated() || self.end.has_room_for(self.jobs.len());
@@ -371,9 +278,11 @@ impl Flow {
         let Err(DelayLineFull(parcels)) = sent else { return };
         let refused = parcels.into_iter().map(|parcel| {
             let (Parcel::Up(ticket, _) | Parcel::Down(Answer { ticket, .. }, _)) = parcel;
-            (ticket, Refusal::new(ErrorCode::Overloaded, "the simulated network is full (in_flight_max)"))
+            let refusal =
+                Refusal::new(ErrorCode::Overloaded, "the simulated network is full (in_flight_max)");
+            Answer::refused(ticket, refusal)
         });
-        self.refuse(refused);
+        self.answer_at_once(&mut refused.collect());
     }
 }
 
@@ -397,12 +306,3 @@ fn expired_on_the_way() -> Refusal {
 /// The most requests that the thread which brings them does itself; more are done
 /// sooner by workers that share them.
 const DONE_AT_ONCE_MAX: usize = 512;
-
-/// How long a stage waits for room in the outbox of a slow broker before answers are dropped and counted.
-pub const PUBLISH_WAIT_MAX: Duration = Duration::from_secs(5);
-
-impl Answer {
-    pub fn refused(ticket: Box<Ticket>, refusal: Refusal) -> Self {
-        Self { ticket, outcome: Outcome::Err(refusal) }
-    }
-}

@@ -60,12 +60,7 @@ impl InFlightBytes {
 
     /// Adds a request that takes `bytes`; nothing is held for a small one. One that
     /// takes more than the bound alone is let in where there is no other.
-    pub fn hold(
-        &self,
-        bytes: usize,
-        device: Option<&DeviceId>,
-        crowd: &mut Crowd,
-    ) -> Result<Option<Held>, Full> {
+    pub fn hold(&self, bytes: usize, device: Option<&DeviceId>, crowd: &Crowd) -> Result<Option<Held>, Full> {
         if bytes <= self.small {
             return Ok(None);
         }
@@ -96,20 +91,20 @@ impl Drop for Held {
 mod tests {
     use super::*;
 
-    fn hold(all: &InFlightBytes, crowd: &mut Crowd, bytes: usize) -> Result<Option<Held>, Full> {
+    fn hold(all: &InFlightBytes, crowd: &Crowd, bytes: usize) -> Result<Option<Held>, Full> {
         all.hold(bytes, None, crowd)
     }
 
     #[test]
     fn what_is_held_is_bounded_and_given_back() {
-        let (all, mut crowd) = (InFlightBytes::new(1 << 20, 100), Crowd::new(1 << 20));
-        let large = hold(&all, &mut crowd, 760 << 10).unwrap();
-        let other = hold(&all, &mut crowd, 100 << 10).unwrap();
-        assert_eq!(hold(&all, &mut crowd, 100 << 10).err(), Some(Full), "it has its share");
-        assert!(hold(&all, &mut crowd, SMALL_BYTES).is_ok_and(|held| held.is_none()), "it is not counted");
+        let (all, crowd) = (InFlightBytes::new(1 << 20, 100), Crowd::new(1 << 20));
+        let large = hold(&all, &crowd, 760 << 10).unwrap();
+        let other = hold(&all, &crowd, 100 << 10).unwrap();
+        assert_eq!(hold(&all, &crowd, 100 << 10).err(), Some(Full), "it has its share");
+        assert!(hold(&all, &crowd, SMALL_BYTES).is_ok_and(|held| held.is_none()), "it is not counted");
         let device = DeviceId::new("another").unwrap();
-        assert!(all.hold(200 << 10, Some(&device), &mut crowd).is_err(), "there is no room");
-        assert!(all.hold(100 << 10, Some(&device), &mut crowd).is_ok());
+        assert!(all.hold(200 << 10, Some(&device), &crowd).is_err(), "there is no room");
+        assert!(all.hold(100 << 10, Some(&device), &crowd).is_ok());
         let copy = other.as_ref().map(Held::again);
         drop((other, copy, large));
         assert_eq!(all.taken.load(Ordering::Relaxed), 0);
@@ -117,18 +112,18 @@ mod tests {
 
     #[test]
     fn what_is_larger_than_the_bound_is_let_in_alone() {
-        let (all, mut crowd) = (InFlightBytes::new(10_000, 1), Crowd::new(10_000));
-        let large = hold(&all, &mut crowd, 50_000).unwrap();
-        assert_eq!(hold(&all, &mut crowd, 3_000).err(), Some(Full));
+        let (all, crowd) = (InFlightBytes::new(10_000, 1), Crowd::new(10_000));
+        let large = hold(&all, &crowd, 50_000).unwrap();
+        assert_eq!(hold(&all, &crowd, 3_000).err(), Some(Full));
         drop(large);
-        assert!(hold(&all, &mut crowd, 3_000).is_ok());
+        assert!(hold(&all, &crowd, 3_000).is_ok());
     }
 
     #[test]
     fn the_less_memory_there_is_the_less_is_small() {
-        let (all, mut crowd) = (InFlightBytes::new(1 << 20, 10_000), Crowd::new(1 << 20));
-        assert!(hold(&all, &mut crowd, 104).is_ok_and(|held| held.is_none()));
-        let held = hold(&all, &mut crowd, 105).unwrap();
+        let (all, crowd) = (InFlightBytes::new(1 << 20, 10_000), Crowd::new(1 << 20));
+        assert!(hold(&all, &crowd, 104).is_ok_and(|held| held.is_none()));
+        let held = hold(&all, &crowd, 105).unwrap();
         assert!(held.is_some(), "ten thousand of those would take more");
     }
 

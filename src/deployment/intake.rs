@@ -4,24 +4,26 @@
 //! It never waits for anything downstream: a subscriber that lags loses messages in the broker.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use tracing::{Span, debug_span, info, warn};
 
-use super::crowd::Crowd;
+use super::admission::Admission;
+use super::config::{Config, DeviceIdFrom};
 use super::duplicates::{Duplicates, Entry};
 use super::entrance::Entrance;
-use super::flow::Ticket;
-use super::in_flight_bytes::InFlightBytes;
-use super::outbox::{Answer, ReplyTo};
-use super::{Config, DeviceIdFrom, trace_context};
+use super::reply::{Reply, ReplyTo};
+use super::ticket::{Admitted, Answer, Ticket};
+use super::trace_context;
 use crate::client::Subscriber;
 use crate::inference::{Caller, DeviceId, ErrorCode, Refusal, Request};
 use crate::mqtt::{Message, Properties, Qos};
 use crate::rate_limit::RateLimit;
 use crate::wire::{self, Rejected};
+use crate::worker::Guest;
 
 /// The most messages taken from the broker at once.
 const RECEIVE_BATCH_MAX: usize = 64;
@@ -36,11 +38,12 @@ pub struct Running {
     pub ended: Receiver<Infallible>,
 }
 
-/// Starts the thread; it ends when the subscription does.
+/// Starts the thread, which reads requests with so many `inputs`; it ends when the subscription does.
 pub fn start(
     config: &Config,
     inputs: usize,
     subscriber: Box<dyn Subscriber>,
+    admission: Arc<Admission>,
     entrance: Entrance,
     duplicates: Duplicates,
 ) -> std::io::Result<Running> {
@@ -49,14 +52,12 @@ pub fn start(
         deployment: name.clone(),
         inputs,
         limits: config.wire,
-        in_flight_max: config.in_flight_max,
+        guest: entrance.guest(),
+        admission,
         entrance,
         deadline: config.deadline,
         device_id_from: config.device_id_from,
         sequence: 0,
-        crowd: Crowd::new(config.in_flight_max),
-        bytes_crowd: Crowd::new(config.in_flight_bytes_max),
-        in_flight_bytes: InFlightBytes::new(config.in_flight_bytes_max, config.in_flight_max),
         admitted: Vec::with_capacity(RECEIVE_BATCH_MAX),
         duplicates,
         repeated: Vec::new(),
@@ -75,21 +76,20 @@ struct Intake {
     deployment: String,
     inputs: usize,
     limits: wire::Limits,
-    in_flight_max: usize,
     deadline: Option<Duration>,
     device_id_from: DeviceIdFrom,
+    admission: Arc<Admission>,
     entrance: Entrance,
+    /// The means to call a model on this thread.
+    guest: Option<Guest<Box<Ticket>>>,
+    /// The number of the last request.
     sequence: u64,
-    in_flight_bytes: InFlightBytes,
-    /// How devices share the last requests that may be in flight, and what those may take of memory.
-    crowd: Crowd,
-    bytes_crowd: Crowd,
-    admitted: Vec<(Box<Ticket>, Result<Vec<f32>, Refusal>)>,
+    admitted: Vec<Admitted>,
     duplicates: Duplicates,
     /// Requests of a batch that were answered before.
     repeated: Vec<Answer>,
     /// Requests of a batch for which there is no room.
-    refused: Vec<(Box<Ticket>, Refusal)>,
+    refused: Vec<Answer>,
     loop_warnings: RateLimit,
 }
 
@@ -108,18 +108,17 @@ impl Intake {
     fn take(&mut self, messages: &mut Vec<Message>) {
         self.drop_answers(messages);
         let arrived_at = Instant::now();
+        self.sequence = self.admission.numbers(messages.len());
         let mut in_flight = self.entrance.ledger().receive(messages.len());
         for message in messages.drain(..) {
             in_flight += usize::from(self.enter(message, arrived_at, in_flight));
             if self.admitted.len() == ADMIT_BATCH_MAX {
-                self.entrance.admit(&mut self.admitted);
+                self.entrance.admit(&mut self.admitted, self.guest.as_mut());
             }
         }
-        self.entrance.admit(&mut self.admitted);
-        self.entrance.repeat(&mut self.repeated);
-        if !self.refused.is_empty() {
-            self.entrance.refuse(std::mem::take(&mut self.refused));
-        }
+        self.entrance.admit(&mut self.admitted, self.guest.as_mut());
+        self.entrance.answer_at_once(&mut self.repeated);
+        self.entrance.answer_at_once(&mut self.refused);
     }
 
     /// Drops answers, of this node or another one: to answer them too would never end.
@@ -154,8 +153,8 @@ impl Intake {
         let may_come_again = message.qos > Qos::AtMostOnce;
         let is_resent = message.is_duplicate;
         let (mut ticket, request) = self.read(message, arrived_at);
-        if let Err(refusal) = self.hold(&mut ticket, &request, in_flight) {
-            self.refused.push((ticket, refusal));
+        if let Err(refusal) = self.admission.hold(&mut ticket, &request, in_flight) {
+            self.refused.push(Answer::refused(ticket, refusal));
             return false;
         }
         match &request {
@@ -174,7 +173,7 @@ impl Intake {
         true
     }
 
-    fn read(&mut self, message: Message, taken_at: Instant) -> (Box<Ticket>, Result<Vec<f32>, Refusal>) {
+    fn read(&mut self, message: Message, taken_at: Instant) -> Admitted {
         self.sequence += 1;
         let arrived_at = message.received_at.unwrap_or(taken_at);
         let (payload, sender) = (&message.payload, message.sender.as_deref());
@@ -190,38 +189,6 @@ impl Intake {
         let mut ticket = self.ticket(caller, message, arrived_at);
         ticket.urgency = urgency;
         (ticket, request)
-    }
-
-    /// Counts what a request takes while it is under way, or refuses it. What is wrong with it stays wrong.
-    fn hold(
-        &mut self,
-        ticket: &mut Ticket,
-        request: &Result<Vec<f32>, Refusal>,
-        in_flight: usize,
-    ) -> Result<(), Refusal> {
-        let refusal = |problem| {
-            request.as_ref().err().cloned().unwrap_or_else(|| Refusal::new(ErrorCode::Overloaded, problem))
-        };
-        let features = request.as_ref().map_or(0, Vec::capacity) * size_of::<f32>();
-        let bytes = size_of::<Ticket>() + ticket.reply_to.bytes() + features;
-        let device = ticket.caller.device_id.as_ref();
-        let max = self.in_flight_max;
-        if in_flight >= max {
-            return Err(refusal(format!("{max} requests are in flight already (in_flight_max)")));
-        }
-        let Ok(place) = self.crowd.admit(device, 1, in_flight) else {
-            return Err(refusal(format!(
-                "nearly {max} requests are in flight (in_flight_max), and the device has its share of them"
-            )));
-        };
-        let Ok(held) = self.in_flight_bytes.hold(bytes, device, &mut self.bytes_crowd) else {
-            let max = self.in_flight_bytes.max();
-            return Err(refusal(format!(
-                "the requests in flight take nearly {max} bytes (IN_FLIGHT_BYTES_MAX), and the device has its share of them"
-            )));
-        };
-        (ticket.place, ticket.held) = (place, held);
-        Ok(())
     }
 
     /// Reads a request of the device that is called as its sender is.
@@ -246,8 +213,8 @@ impl Intake {
         let allowed = [expiry, self.deadline].into_iter().flatten().min();
         let span = self.span(&caller, message.properties.as_deref());
         let deadline = allowed.map(|allowed| arrived_at + allowed);
-        let reply_to = ReplyTo::new(message.qos, message.properties, message.receipt);
-        Box::new(Ticket { bytes, span, ..Ticket::new(caller, reply_to, arrived_at, deadline, self.sequence) })
+        let reply = Reply::Mqtt(ReplyTo::new(message.qos, message.properties, message.receipt));
+        Box::new(Ticket { bytes, span, ..Ticket::new(caller, reply, arrived_at, deadline, self.sequence) })
     }
 
     /// A request's span, with the trace that its sender says it belongs to.

@@ -9,9 +9,8 @@
 //! A leg is a request as one site sees it: it carries neither receipt nor identity, so that
 //! nothing that becomes of it is seen outside. What the legs' ends mean is decided by the
 //! `placement` module; here it is done. No leg is sent with the lock held, and none by the thread
-//! that brings a leg's end: the [dispatcher](Dispatcher) sends those that follow from one.
+//! that brings a leg's end: the dispatcher sends those that follow from one. So a junction knows no flow.
 
-mod dispatcher;
 mod request;
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -19,16 +18,18 @@ use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
-pub use self::dispatcher::Dispatcher;
-use self::request::{Asked, Leg, said_by};
-use super::flow::{COPY, Flow, Ticket};
-use super::outbox::{Answer, Outbox};
-use crate::inference::{Refusal, Site};
+use self::request::{Asked, said_by};
+use super::outbox::Outbox;
+use super::ticket::{Admitted, Answer, COPY, Ticket};
+use crate::inference::{PerSite, Site};
 use crate::ledger::{HybridStatistics, Ledger};
 use crate::placement::{BreakerChange, BreakerState, Chooser, Table};
 
+/// Without requests there is nothing to see.
+const LOOK_AT_LEAST_EVERY: Duration = Duration::from_secs(3_600);
+
 /// What has ended, and is to be published or forgotten.
-type Ends = crate::placement::Ends<Asked>;
+pub type Ends = crate::placement::Ends<Asked>;
 
 /// Where a hybrid's two sites meet. Clones are the same junction; each thread has its own, with buffers.
 #[derive(Clone)]
@@ -81,16 +82,11 @@ impl Junction {
         &self.shared
     }
 
-    /// Takes admitted requests, and sends their first legs to `flows`, those to edge and
-    /// cloud. What is no request is refused at once.
-    pub fn admit(
-        &mut self,
-        admitted: &mut Vec<(Box<Ticket>, Result<Vec<f32>, Refusal>)>,
-        flows: &mut [Flow; 2],
-        wait: Duration,
-    ) {
+    /// Takes admitted requests, and returns their first legs, to be sent. What is no request is refused at once,
+    /// waiting at most `wait` for room towards the broker.
+    pub fn admit(&mut self, admitted: &mut Vec<Admitted>, wait: Duration) -> PerSite<Vec<Admitted>> {
         let now = Instant::now();
-        let (mut legs, mut refused) = ([Vec::new(), Vec::new()], Vec::new());
+        let (mut legs, mut refused) = (PerSite::of(|_| Vec::new()), Vec::new());
         self.with_table(|table| {
             for (ticket, request) in admitted.drain(..) {
                 match request {
@@ -99,12 +95,8 @@ impl Junction {
                 }
             }
         });
-        for (flow, legs) in flows.iter_mut().zip(&mut legs) {
-            if !legs.is_empty() {
-                flow.admit(legs, None);
-            }
-        }
         self.outbox.send(&mut refused, wait);
+        legs
     }
 
     /// Legs of `site` have ended. What that ends is published, waiting at most `wait`
@@ -140,7 +132,8 @@ impl Junction {
         self.shared.lock().table.leg_copied(site);
     }
 
-    fn publish(&mut self, mut ends: Ends, wait: Duration) {
+    /// Publishes what has ended, waiting at most `wait` for room towards the broker.
+    pub fn publish(&mut self, mut ends: Ends, wait: Duration) {
         self.outbox.send(&mut ends.answers, wait);
         if !ends.lost.is_empty() {
             self.outbox.lose(ends.lost.into_iter().map(|asked| asked.ticket));
@@ -187,6 +180,34 @@ impl Shared {
             breaker_openings,
             cloud_p95: chooser.cloud_p95(Instant::now()),
         };
+    }
+
+    /// Waits, as the dispatcher, for legs to send or requests that have ended; `None` when the junction is closed.
+    pub fn wait_for_work(&self, ends: &mut Ends) -> Option<PerSite<Vec<Admitted>>> {
+        let mut state = self.lock();
+        let legs = loop {
+            if state.is_closed {
+                return None;
+            }
+            let now = Instant::now();
+            let table = &mut state.table;
+            table.look(now, ends);
+            // A change of the breaker is news too: somebody must log it.
+            if table.has_outgoing() || !ends.is_empty() || table.chooser().has_breaker_change() {
+                break table.take_outgoing();
+            }
+            let due = table.next_due().unwrap_or(now + LOOK_AT_LEAST_EVERY);
+            state.dispatcher_wakes_at = Some(due);
+            let wait = due.saturating_duration_since(now);
+            state = self.news.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
+            state.dispatcher_wakes_at = None;
+        };
+        let breaker = state.table.chooser_mut().take_breaker_change();
+        drop(state);
+        if let Some(change) = breaker {
+            self.log(change);
+        }
+        Some(legs)
     }
 
     /// Whether legs are under way at `site`, those of requests that have their answer included.

@@ -166,7 +166,7 @@ impl State {
             .name(format!("publish-{}", self.threads))
             .spawn(move || publish.depart(departing))?;
         let mut guest = self.flow.workers().guest();
-        let on_due = move |due: &mut _| network.on_due(due, &departures, guest.as_mut());
+        let on_due = move |due: &mut _| network.on_due(due, &departures, Some(&mut guest));
         let carrying = passage.line().run(&format!("network-{}", self.threads), on_due)?;
         self.stages = vec![carrying, publishing];
         passage.simulate();

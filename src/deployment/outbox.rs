@@ -1,4 +1,6 @@
-//! The end of the flow: answers are counted, encoded and handed to the broker.
+//! The end of the way: answers are counted, encoded and handed to the broker, or to whoever asked in this process.
+//!
+//! Who made an answer is for the answer to say. What is the wire's alone is done here, such as its one number.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -7,76 +9,19 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tracing::{debug, warn};
 
-use super::duplicates::{Duplicates, Identity, KnownAnswer};
-use super::flow::{Revisions, Ticket};
-use super::{Config, Topics, trace_context};
+use super::config::{Config, Topics};
+use super::duplicates::Duplicates;
+use super::reply::{Answered, Reply, ReplyTo, Waiter};
+use super::ticket::{Answer, Revisions, Ticket};
 use crate::client::{ClientError, Publisher};
-use crate::inference::{Decision, DeviceId, ErrorCode, Outcome, Site, Stages};
+use crate::inference::{Authored, DeviceId, ErrorCode, Refusal, Stages};
 use crate::ledger::{Ended, Ledger};
-use crate::model::ModelInfo;
 use crate::mqtt::{self, Message, Properties, Qos, Receipt};
 use crate::rate_limit::RateLimit;
 use crate::wire;
 
 /// A warning that could repeat itself comes at most this often from each outbox.
 const WARN_EVERY: Duration = Duration::from_secs(10);
-
-/// Where an answer goes beside its ordinary topic, and how.
-#[derive(Debug, Default)]
-pub struct ReplyTo {
-    /// The request's own QoS, which its answer gets too.
-    pub qos: Qos,
-    /// MQTT 5 response topic, correlation data and trace: what the answer needs of the
-    /// request's properties, and nothing else.
-    pub properties: Option<Box<Properties>>,
-    /// What its sender waits for.
-    pub receipt: Option<Receipt>,
-}
-
-impl ReplyTo {
-    /// For a request with these properties, of which it keeps what the answer needs: the
-    /// request may be under way for long.
-    pub fn new(qos: Qos, properties: Option<Box<Properties>>, receipt: Option<Receipt>) -> Self {
-        let properties = properties.and_then(|mut own| {
-            *own = Properties {
-                response_topic: own.response_topic.take(),
-                correlation_data: own.correlation_data.take(),
-                user_properties: trace_context::echoed(&own),
-                ..Properties::default()
-            };
-            (*own != Properties::default()).then_some(own)
-        });
-        Self { qos, properties, receipt }
-    }
-
-    /// What it takes of memory beside itself.
-    pub fn bytes(&self) -> usize {
-        let Some(own) = &self.properties else { return 0 };
-        let topic = own.response_topic.as_ref().map_or(0, String::capacity);
-        let correlation = own.correlation_data.as_ref().map_or(0, bytes::Bytes::len);
-        size_of::<Properties>() + topic + correlation + own.user_properties.bytes()
-    }
-}
-
-/// A request that has ended, on its way out.
-pub struct Answer {
-    pub ticket: Box<Ticket>,
-    pub outcome: Outcome,
-}
-
-impl Answer {
-    /// What its request is known by, if it may come again, and what it is given then.
-    fn given(&self, now: Instant) -> Option<(Identity, KnownAnswer)> {
-        let Self { ticket, outcome } = self;
-        let identity = ticket.identity?;
-        let outcome = outcome.clone().map_err(Box::new);
-        let Ticket { network, revisions, stages, decision, .. } = **ticket;
-        Some((
-            identity,
-            KnownAnswer { outcome, network, revisions, total: ticket.total(now), stages, decision },
-        ))
-    }
-}
 
 /// Encodes and publishes; each thread has its own buffers.
 ///
@@ -87,8 +32,13 @@ pub struct Outbox {
     block: Vec<u8>,
     drafts: Vec<Draft>,
     messages: Vec<Message>,
+    /// What goes to whoever asked in this process.
+    told: Vec<(Waiter, Result<Answered, Refusal>)>,
     warnings: RateLimit,
 }
+
+/// How long a stage waits for room towards a slow broker before answers are dropped and counted.
+pub const PUBLISH_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// A message whose parts are still being written to the block.
 struct Draft {
@@ -103,32 +53,9 @@ struct Shared {
     topics: Topics,
     members: wire::Members,
     double_sigmoid: bool,
-    /// Who answers; at a hybrid's edge.
-    author: Author,
-    /// Who answers at a hybrid's cloud.
-    cloud: Option<Author>,
     publisher: Arc<dyn Publisher>,
     ledger: Arc<Ledger>,
     duplicates: Duplicates,
-}
-
-/// Who makes answers, as far as they say it.
-struct Author {
-    placement: String,
-    model: String,
-    model_version: Option<String>,
-    threshold: f32,
-}
-
-impl Author {
-    fn new(placement: &str, model: &ModelInfo) -> Self {
-        Self {
-            placement: placement.to_owned(),
-            model: model.name.clone(),
-            model_version: model.version.clone(),
-            threshold: model.threshold,
-        }
-    }
 }
 
 impl Clone for Outbox {
@@ -138,11 +65,9 @@ impl Clone for Outbox {
 }
 
 impl Outbox {
-    /// Answers of `model`; of a hybrid's edge and cloud where there is a `cloud`.
+    /// The outbox of a deployment with this `config`.
     pub fn new(
         config: &Config,
-        model: &ModelInfo,
-        cloud: Option<&ModelInfo>,
         publisher: Arc<dyn Publisher>,
         ledger: Arc<Ledger>,
         duplicates: Duplicates,
@@ -151,11 +76,6 @@ impl Outbox {
             topics: config.topics.clone(),
             members: config.members,
             double_sigmoid: config.double_sigmoid,
-            author: match cloud {
-                None => Author::new(&config.placement, model),
-                Some(_) => Author::new(Site::Edge.as_str(), model),
-            },
-            cloud: cloud.map(|model| Author::new(Site::Cloud.as_str(), model)),
             publisher,
             ledger,
             duplicates,
@@ -169,6 +89,7 @@ impl Outbox {
             block: Vec::new(),
             drafts: Vec::new(),
             messages: Vec::new(),
+            told: Vec::new(),
             warnings: RateLimit::new(WARN_EVERY),
         }
     }
@@ -188,10 +109,10 @@ impl Outbox {
             return;
         }
         let now = Instant::now();
-        let may_come_again: Vec<_> = answers.iter().filter_map(|answer| answer.given(now)).collect();
-        let count = answers.len();
+        let messages_owed = answers.iter().filter(|one| matches!(one.ticket.reply, Reply::Mqtt(_))).count();
+        let may_come_again: Vec<_> = answers.iter().filter_map(|answer| answer.to_be_known(now)).collect();
         for answer in answers.iter_mut() {
-            self.encode(answer, now);
+            self.prepare(answer, now);
             trace(answer, now);
         }
         self.finish_block();
@@ -206,22 +127,30 @@ impl Outbox {
             },
             Err(refusal) => Ended::Refused(refusal.code),
         }));
-        if let Err(cause) = self.shared.publisher.publish(&mut self.messages, wait) {
-            let lost = match cause {
-                ClientError::OutboxFull { dropped, .. } | ClientError::TopicsRefused { dropped } => dropped,
-                _ => count,
-            };
-            self.shared.ledger.undelivered(lost);
-            if self.warnings.is_due() {
-                let undelivered = self.shared.ledger.statistics().undelivered;
-                warn!(%cause, lost, undelivered, "answers could not be handed to the broker; more such warnings are held back");
-            }
-            self.messages.clear();
-        }
+        self.told.drain(..).for_each(|(waiter, said)| waiter.tell(said));
+        self.publish(messages_owed, wait);
         // Not before they have left: whoever comes again from here on is answered by
         // another thread, behind them.
         let mut again = self.shared.duplicates.answered(may_come_again, now);
         self.send(&mut again, wait);
+    }
+
+    /// Hands the messages of so many `answers` to the broker.
+    fn publish(&mut self, answers: usize, wait: Duration) {
+        if self.messages.is_empty() {
+            return;
+        }
+        let Err(cause) = self.shared.publisher.publish(&mut self.messages, wait) else { return };
+        let lost = match cause {
+            ClientError::OutboxFull { dropped, .. } | ClientError::TopicsRefused { dropped } => dropped,
+            _ => answers,
+        };
+        self.shared.ledger.undelivered(lost);
+        if self.warnings.is_due() {
+            let undelivered = self.shared.ledger.statistics().undelivered;
+            warn!(%cause, lost, undelivered, "answers could not be handed to the broker; more such warnings are held back");
+        }
+        self.messages.clear();
     }
 
     /// How many bytes of topic and payload the answer would have if it left now.
@@ -232,8 +161,8 @@ impl Outbox {
         let prefix = if answer.outcome.is_ok() { &shared.topics.result } else { &shared.topics.error };
         write_topic(block, prefix, ticket.caller.device_id.as_ref());
         match &answer.outcome {
-            Ok(prediction) => {
-                let result = shared.result(ticket, *prediction, Instant::now());
+            Ok(authored) => {
+                let result = shared.result(ticket, authored, Instant::now());
                 wire::write_result(block, &ticket.caller, &result);
             }
             Err(refusal) => wire::write_error(block, &ticket.caller, refusal),
@@ -245,32 +174,45 @@ impl Outbox {
 
     /// Ends requests of which the simulated network has lost every trace: nothing is
     /// published, for them or for those that have come again meanwhile. Their senders'
-    /// own publishes did arrive; whoever asks again later is a new request.
+    /// own publishes did arrive; whoever asks again later is a new request. Who waits in this
+    /// process is told: to wait for nothing would simulate no network.
     pub fn lose(&self, lost: impl IntoIterator<Item = Box<Ticket>>) {
-        let mut ended = Vec::new();
+        let (mut ended, mut told) = (Vec::new(), Vec::new());
         for ticket in lost {
             let again = ticket.identity.map(|identity| self.shared.duplicates.forget(identity));
             for ticket in again.unwrap_or_default().into_iter().chain([ticket]) {
-                if let Some(receipt) = ticket.reply_to.receipt {
-                    receipt.settle();
+                match ticket.reply {
+                    Reply::Mqtt(ReplyTo { receipt: Some(receipt), .. }) => receipt.settle(),
+                    Reply::Local(waiter) => told.push(waiter),
+                    Reply::Mqtt(_) | Reply::Nobody => {}
                 }
                 ended.push(Ended::Refused(ErrorCode::NetworkLost));
             }
         }
         self.shared.ledger.end(ended);
+        let lost = || Refusal::new(ErrorCode::NetworkLost, "the simulated network lost it without a word");
+        told.into_iter().for_each(|waiter| waiter.tell(Err(lost())));
     }
 
-    fn encode(&mut self, answer: &mut Answer, now: Instant) {
+    fn prepare(&mut self, answer: &mut Answer, now: Instant) {
+        match std::mem::take(&mut answer.ticket.reply) {
+            Reply::Mqtt(reply_to) => self.encode(answer, reply_to, now),
+            Reply::Local(waiter) => self.told.push((waiter, answered(answer, now))),
+            Reply::Nobody => {}
+        }
+    }
+
+    fn encode(&mut self, answer: &Answer, reply_to: ReplyTo, now: Instant) {
         let Self { shared, block, drafts, .. } = self;
-        let ReplyTo { qos, properties, receipt } = std::mem::take(&mut answer.ticket.reply_to);
+        let ReplyTo { qos, properties, receipt } = reply_to;
         let (response_topic, properties) = echoed(properties);
         let ticket = &answer.ticket;
         let topics = &shared.topics;
         let prefix = if answer.outcome.is_ok() { &topics.result } else { &topics.error };
         let topic = appended(block, |block| write_topic(block, prefix, ticket.caller.device_id.as_ref()));
         let payload = appended(block, |block| match &answer.outcome {
-            Ok(prediction) => {
-                wire::write_result(block, &ticket.caller, &shared.result(ticket, *prediction, now));
+            Ok(authored) => {
+                wire::write_result(block, &ticket.caller, &shared.result(ticket, authored, now));
             }
             Err(refusal) => {
                 wire::write_error(block, &ticket.caller, refusal);
@@ -311,24 +253,22 @@ fn appended(block: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) -> Range<usiz
 }
 
 impl Shared {
-    fn result<'a>(&'a self, ticket: &Ticket, prediction: f32, now: Instant) -> wire::Answer<'a> {
-        let members = self.members;
+    /// What the wire says of a prediction: its score, and beside the contract's members those that are asked for.
+    fn result<'a>(&self, ticket: &Ticket, authored: &'a Authored, now: Instant) -> wire::Answer<'a> {
+        let (members, by) = (self.members, &*authored.by);
         let Revisions { there, back } = ticket.revisions;
-        let author = match (&self.cloud, ticket.decision) {
-            (Some(cloud), Some(Decision { site: Site::Cloud, .. })) => cloud,
-            _ => &self.author,
-        };
         let reason = || ticket.decision.map(|decision| decision.reason.as_str());
-        let prediction = if self.double_sigmoid { 1.0 / (1.0 + (-prediction).exp()) } else { prediction };
+        let score = authored.prediction.score();
+        let prediction = if self.double_sigmoid { 1.0 / (1.0 + (-score).exp()) } else { score };
         wire::Answer {
             prediction,
             inference: ticket.stages.inference,
             network: ticket.network,
             total: ticket.total(now),
-            model: members.model.then_some(&author.model),
-            model_version: members.model_version.then_some(author.model_version.as_deref()).flatten(),
-            anomaly: members.anomaly.then_some(prediction >= author.threshold),
-            placement: members.placement.then_some(&author.placement),
+            model: members.model.then_some(&by.model),
+            model_version: members.model_version.then_some(by.version.as_deref()).flatten(),
+            anomaly: members.anomaly.then_some(prediction >= by.threshold),
+            placement: members.placement.then_some(&by.placement),
             reason: members.reason.then(reason).flatten(),
             stages: members.stages_ms.then_some(ticket.stages),
             network_revision: members.network.then_some(there),
@@ -347,6 +287,13 @@ impl Shared {
     }
 }
 
+/// What whoever asked in this process is told.
+fn answered(Answer { ticket, outcome }: &Answer, now: Instant) -> Result<Answered, Refusal> {
+    let Authored { prediction, by } = outcome.clone()?;
+    let Ticket { decision, stages, network, .. } = **ticket;
+    Ok(Answered { prediction, by, decision, stages, network, total: ticket.total(now) })
+}
+
 /// Where a request wants its answer, and what the answer carries of the request's
 /// properties, which are those that were kept.
 fn echoed(kept: Option<Box<Properties>>) -> (Option<String>, Option<Box<Properties>>) {
@@ -360,7 +307,8 @@ fn trace(answer: &Answer, now: Instant) {
     let Ticket { span, arrived_at, stages, .. } = &*answer.ticket;
     let Stages { uplink, queue, batch, inference, downlink } = stages;
     span.in_scope(|| match &answer.outcome {
-        Ok(prediction) => {
+        Ok(Authored { prediction, .. }) => {
+            let prediction = prediction.score();
             let total = now.saturating_duration_since(*arrived_at);
             debug!(prediction, ?uplink, ?queue, ?batch, ?inference, ?downlink, ?total, "answered");
         }

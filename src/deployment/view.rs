@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use super::flow::Ticket;
-use super::hybrid::CloudView;
+use super::config::Config;
+use super::junction::{self, Junction};
+use super::ticket::Ticket;
+use super::way::Way;
 use crate::ledger::{Ledger, Statistics};
 use crate::model::ModelInfo;
 use crate::worker::{self, Pool};
@@ -15,41 +17,64 @@ pub struct View {
     pub name: String,
     /// Where its model is meant to stand.
     pub placement: String,
-    /// Its model; a hybrid's at the edge.
-    pub model: Arc<ModelInfo>,
     pub(super) ledger: Arc<Ledger>,
+    /// The workers of the one way, or of a hybrid's to the edge.
     pub(super) workers: Pool<Box<Ticket>>,
-    pub(super) cloud: Option<CloudView>,
+    /// Those of the other ways.
+    pub(super) others: Vec<Pool<Box<Ticket>>>,
+    /// Where ways meet.
+    pub(super) junction: Option<Arc<junction::Shared>>,
 }
 
 impl View {
+    /// A view of a deployment with these `ways`, of which there is at least one.
+    pub(super) fn of(
+        config: &Config,
+        ledger: Arc<Ledger>,
+        ways: &[Way],
+        junction: Option<&Junction>,
+    ) -> Self {
+        Self {
+            name: config.name.clone(),
+            placement: config.placement.clone(),
+            ledger,
+            workers: ways[0].workers().clone(),
+            others: ways[1..].iter().map(|way| way.workers().clone()).collect(),
+            junction: junction.map(|junction| Arc::clone(junction.shared())),
+        }
+    }
+
     /// The counts at this moment.
     pub fn statistics(&self) -> Statistics {
         let mut statistics = self.ledger.statistics();
-        if let Some(cloud) = &self.cloud {
-            cloud.junction.add_to(statistics.hybrid.get_or_insert_default());
+        if let Some(junction) = &self.junction {
+            junction.add_to(statistics.hybrid.get_or_insert_default());
         }
         statistics
     }
 
-    /// The model of a hybrid's cloud.
-    pub fn cloud_model(&self) -> Option<&Arc<ModelInfo>> {
-        self.cloud.as_ref().map(|cloud| &cloud.model)
+    /// The model in force; a hybrid's at the edge.
+    pub fn model(&self) -> Arc<ModelInfo> {
+        self.workers.model()
     }
 
-    /// How many requests wait for the model; for either of a hybrid's.
+    /// The model in force at a hybrid's cloud.
+    pub fn cloud_model(&self) -> Option<Arc<ModelInfo>> {
+        self.others.first().map(Pool::model)
+    }
+
+    /// How many requests wait for a model.
     pub fn queued(&self) -> usize {
-        self.workers.len() + self.cloud.as_ref().map_or(0, |cloud| cloud.workers.len())
+        self.workers.len() + self.others.iter().map(Pool::len).sum::<usize>()
     }
 
     /// How the model's workers are doing. Of a hybrid's cloud only what has happened so
     /// far: whether it can be relied on now is the circuit breaker's business.
     pub fn health(&self) -> worker::Health {
         let mut health = self.workers.health();
-        if let Some(cloud) = &self.cloud {
-            let cloud = cloud.workers.health();
-            health.workers_replaced += cloud.workers_replaced;
-            health.inference_timeouts += cloud.inference_timeouts;
+        for other in self.others.iter().map(Pool::health) {
+            health.workers_replaced += other.workers_replaced;
+            health.inference_timeouts += other.inference_timeouts;
         }
         health
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::catalogue as all;
 use super::page::Page;
-use crate::inference::{Reason, Site};
+use crate::inference::{PerSite, Reason, Site};
 use crate::ledger::HybridStatistics;
 use crate::node::DeploymentSnapshot;
 
@@ -34,10 +34,10 @@ pub fn add(page: &mut Page, deployments: &[DeploymentSnapshot]) {
         })
     });
     page.values(&all::PLACEMENT_RESULTS, results);
-    let mut by_site = |metric, of: fn(&HybridStatistics) -> [u64; 2]| {
-        let each = hybrids.iter().flat_map(|(name, one)| {
-            Site::ALL.map(|site| ([*name, site.as_str()], of(one)[site as usize] as f64))
-        });
+    let mut by_site = |metric, of: fn(&HybridStatistics) -> PerSite<u64>| {
+        let each = hybrids
+            .iter()
+            .flat_map(|(name, one)| Site::ALL.map(|site| ([*name, site.as_str()], of(one)[site] as f64)));
         page.values(metric, each);
     };
     by_site(&all::PLACEMENT_ASKED, |one| one.asked);

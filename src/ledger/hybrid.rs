@@ -3,21 +3,21 @@
 
 use std::time::Duration;
 
-use crate::inference::{Decision, Reason, Site};
+use crate::inference::{Decision, PerSite, Reason, Site};
 
 /// How many results each site made, and why there.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Results([[u64; Reason::ALL.len()]; Site::ALL.len()]);
+pub struct Results(PerSite<[u64; Reason::ALL.len()]>);
 
 impl Results {
     /// Those of `site` for `reason`.
     pub fn of(&self, site: Site, reason: Reason) -> u64 {
-        self.0[site as usize][reason as usize]
+        self.0[site][reason as usize]
     }
 
     /// All of them: as many as the deployment has answered.
     pub fn total(&self) -> u64 {
-        self.0.iter().flatten().sum()
+        self.0.iter().flat_map(|(_, counts)| counts).sum()
     }
 
     /// Those that are there, by site and reason.
@@ -28,7 +28,7 @@ impl Results {
     }
 
     pub(super) fn count(&mut self, decision: Decision) {
-        self.0[decision.site as usize][decision.reason as usize] += 1;
+        self.0[decision.site][decision.reason as usize] += 1;
     }
 }
 
@@ -37,10 +37,10 @@ impl Results {
 pub struct HybridStatistics {
     /// Results by site and reason; together as many as `answered`.
     pub results: Results,
-    /// Legs sent to edge and cloud.
-    pub asked: [u64; 2],
-    /// Answers and errors of edge and cloud that came when the request had its answer already.
-    pub dropped: [u64; 2],
+    /// Legs sent to a site.
+    pub asked: PerSite<u64>,
+    /// Answers and errors of a site that came when the request had its answer already.
+    pub dropped: PerSite<u64>,
     /// Legs of the cloud that failed: lost, refused, or silent for too long.
     pub cloud_failures: u64,
     /// Requests of which the cloud got a copy to see how it is.

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::info::ModelInfo;
 use super::{LoadError, Model, ModelError, load};
+use crate::inference::Prediction;
 
 /// A model that can be called, with what is known about it.
 ///
@@ -12,8 +13,8 @@ use super::{LoadError, Model, ModelError, load};
 ///
 /// let mut detector = Detector::load("models/anomaly_detector")?;
 /// let features = vec![0.1; detector.info().inputs];
-/// let prediction = detector.predict(&features)?;
-/// println!("{prediction:.3}: {}", detector.info().label(prediction));
+/// let score = detector.predict(&features)?.score();
+/// println!("{score:.3}: {}", detector.info().label(score));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Detector {
@@ -52,26 +53,25 @@ impl Detector {
         &self.info
     }
 
-    /// Scores one row of `inputs` features, in plain units; returns a probability in `[0, 1]`.
+    /// Scores one row of `inputs` features, in plain units. Of a model with one output the prediction's
+    /// [score](Prediction::score) is a probability in `[0, 1]`.
     ///
     /// # Errors
     /// [`ModelError::Features`] for a row of another length, [`ModelError::Output`] when
     /// the model's answer is no probability (features that are not finite have that
     /// effect), [`ModelError::Forward`] when the forward pass fails.
-    pub fn predict(&mut self, features: &[f32]) -> Result<f32, ModelError> {
+    pub fn predict(&mut self, features: &[f32]) -> Result<Prediction, ModelError> {
         let inputs = self.model.inputs();
         if features.len() != inputs {
             return Err(ModelError::Features { inputs, values: features.len() });
         }
-        let mut predictions = Vec::with_capacity(1);
-        self.model.predict(features, &mut predictions)?;
-        match predictions.first() {
-            Some(prediction) if prediction.is_finite() => Ok(*prediction),
-            _ => Err(ModelError::Output),
-        }
+        let mut values = Vec::with_capacity(self.model.outputs());
+        self.model.predict(features, &mut values)?;
+        let prediction = Prediction::from(&*values);
+        if prediction.is_finite() { Ok(prediction) } else { Err(ModelError::Output) }
     }
 
-    /// Scores a batch: row-major `(batch, inputs)` in, one probability a row out; see [`Model::predict`].
+    /// Scores a batch: row-major `(batch, inputs)` in, row-major `(batch, outputs)` out; see [`Model::predict`].
     ///
     /// # Errors
     /// As [`Model::predict`].

@@ -67,7 +67,7 @@ pub struct DeploymentSnapshot {
     pub name: String,
     /// Where its model is meant to stand.
     pub placement: String,
-    /// Its model; a hybrid's at the edge.
+    /// Its model in force; a hybrid's at the edge.
     pub model: Arc<ModelInfo>,
     /// The model of a hybrid's cloud.
     pub cloud_model: Option<Arc<ModelInfo>>,
@@ -91,8 +91,8 @@ impl Observer {
         let deployment = |view: &View| DeploymentSnapshot {
             name: view.name.clone(),
             placement: view.placement.clone(),
-            model: Arc::clone(&view.model),
-            cloud_model: view.cloud_model().cloned(),
+            model: view.model(),
+            cloud_model: view.cloud_model(),
             statistics: view.statistics(),
             queued: view.queued(),
             health: view.health(),

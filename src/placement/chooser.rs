@@ -6,7 +6,7 @@ use super::breaker::{Breaker, BreakerChange, BreakerState, Pass};
 use super::course::{Course, Leg, LegEnd, Mode, Step};
 use super::recent::Recent;
 use super::{Config, Policy, Probing};
-use crate::inference::{Reason, Site, Urgency};
+use crate::inference::{PerSite, Reason, Site, Urgency};
 
 /// What is known of a request when it comes.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -31,11 +31,11 @@ pub enum Sites {
 /// What has happened so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Legs sent to edge and cloud.
-    pub asked: [u64; 2],
-    /// Answers and errors of edge and cloud that came when the request had its answer
+    /// Legs sent to a site.
+    pub asked: PerSite<u64>,
+    /// Answers and errors of a site that came when the request had its answer
     /// already, or not for it: copies not counted.
-    pub dropped: [u64; 2],
+    pub dropped: PerSite<u64>,
     /// Legs of the cloud that failed: lost, refused, or silent for too long.
     pub cloud_failures: u64,
     /// Requests of which the cloud got a copy to see how it is.
@@ -60,8 +60,6 @@ pub struct Counts {
 #[derive(Debug)]
 pub struct Chooser {
     config: Config,
-    /// The thresholds of edge and cloud.
-    thresholds: [f32; 2],
     /// The time that the cloud must have had at least to be to blame for a deadline that
     /// passed: half of what a request has, for an escalation comes to it late, and a
     /// sender's own message expiry may be too short for any cloud.
@@ -75,12 +73,10 @@ pub struct Chooser {
 }
 
 impl Chooser {
-    /// One that knows nothing of the cloud yet. `thresholds` are those of edge and
-    /// cloud, `deadline` is the one that every request has.
-    pub fn new(config: Config, thresholds: [f32; 2], deadline: Option<Duration>) -> Self {
+    /// One that knows nothing of the cloud yet. `deadline` is the one that every request has.
+    pub fn new(config: Config, deadline: Option<Duration>) -> Self {
         Self {
             config,
-            thresholds,
             patience: deadline.unwrap_or(config.cloud_timeout).min(config.cloud_timeout) / 2,
             recent: Recent::new(config.recent_window, config.recent_answers_max),
             breaker: Breaker::new(config.breaker),
@@ -132,10 +128,7 @@ impl Chooser {
                 };
                 self.at(site, reason, asked, now)
             }
-            Policy::Confidence { band } => {
-                let threshold = self.thresholds[Site::Edge as usize];
-                Course::new(Mode::Escalating { threshold, band }, Reason::Confident)
-            }
+            Policy::Confidence { band } => Course::new(Mode::Escalating { band }, Reason::Confident),
             Policy::Hedged { first, after } => self.by_race(first, after, now),
             Policy::Shadow => self.copied(Reason::Shadow, asked, now),
         };
@@ -157,12 +150,12 @@ impl Chooser {
     /// The leg of `course` at `site` has ended at `now`.
     pub fn ended(&mut self, course: &mut Course, site: Site, end: LegEnd, now: Instant) -> Step {
         if course.is_answered && !course.is_copy() {
-            self.counts.dropped[site as usize] += 1;
+            self.counts.dropped[site] += 1;
         }
-        let leg = std::mem::replace(&mut course.legs[site as usize], Leg::Ended(end));
+        let leg = std::mem::replace(&mut course.legs[site], Leg::Ended(end));
         match leg {
             Leg::Asked(since) if site == Site::Cloud => self.learn(course, since, end, now),
-            Leg::Ended(_) => course.legs[site as usize] = leg,
+            Leg::Ended(_) => course.legs[site] = leg,
             _ => {}
         }
         self.compare(course);
@@ -177,7 +170,7 @@ impl Chooser {
         if let Leg::Asked(since) = course.leg(Site::Cloud)
             && course.give_up_at(since, self.config.cloud_timeout) <= now
         {
-            course.legs[Site::Cloud as usize] = Leg::Silent(since);
+            course.legs[Site::Cloud] = Leg::Silent(since);
             self.missed(course, since, now);
             self.compare(course);
         }
@@ -186,7 +179,7 @@ impl Chooser {
 
     /// An answer came for a request of which nothing is known any more.
     pub fn dropped(&mut self, site: Site) {
-        self.counts.dropped[site as usize] += 1;
+        self.counts.dropped[site] += 1;
     }
 
     /// The edge where the cloud would be late; with probes, so that it is seen when it no longer would be.
@@ -262,8 +255,8 @@ impl Chooser {
     }
 
     fn ask(&mut self, course: &mut Course, site: Site, now: Instant) {
-        course.legs[site as usize] = Leg::Asked(now);
-        self.counts.asked[site as usize] += 1;
+        course.legs[site] = Leg::Asked(now);
+        self.counts.asked[site] += 1;
     }
 
     fn proceed(&mut self, course: &mut Course, now: Instant) -> Step {
@@ -339,11 +332,11 @@ impl Chooser {
         if course.mode != Mode::Copied || course.reason != Reason::Shadow || course.is_compared {
             return;
         }
-        if course.legs.iter().any(|leg| matches!(leg, Leg::Asked(_) | Leg::Unasked)) {
+        if course.legs.iter().any(|(_, leg)| matches!(leg, Leg::Asked(_) | Leg::Unasked)) {
             return;
         }
         course.is_compared = true;
-        let is_anomaly = |site: Site| Some(course.leg(site).score()? >= self.thresholds[site as usize]);
+        let is_anomaly = |site: Site| Some(course.leg(site).score()?.is_anomaly());
         let count = match (is_anomaly(Site::Edge), is_anomaly(Site::Cloud)) {
             (Some(edge), Some(cloud)) if edge == cloud => &mut self.counts.shadow_agreed,
             (Some(_), Some(_)) => &mut self.counts.shadow_disagreed,

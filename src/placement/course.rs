@@ -3,13 +3,34 @@
 use std::time::{Duration, Instant};
 
 use super::breaker::Permit;
-use crate::inference::{Decision, ErrorCode, Reason, Site};
+use crate::inference::{Decision, ErrorCode, PerSite, Reason, Site};
+
+/// What a site's model has said, and its own threshold: the model may be another one by the next request.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Score {
+    /// The prediction.
+    pub value: f32,
+    /// At or above it the prediction is an anomaly.
+    pub threshold: f32,
+}
+
+impl Score {
+    /// Whether it is at or above its threshold.
+    pub fn is_anomaly(self) -> bool {
+        self.value >= self.threshold
+    }
+
+    /// How far it is from its threshold.
+    fn distance(self) -> f32 {
+        (self.value - self.threshold).abs()
+    }
+}
 
 /// How a site's leg of a request has ended.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum LegEnd {
     /// With a score.
-    Answered(f32),
+    Answered(Score),
     /// With an error.
     Refused {
         /// Whether the site is to blame, and not the request.
@@ -57,8 +78,8 @@ pub(super) enum Mode {
     One(Site),
     /// By the edge, while the cloud is asked for what its answer tells.
     Copied,
-    /// By the edge, unless its score is within `band` of `threshold`.
-    Escalating { threshold: f32, band: f32 },
+    /// By the edge, unless its score is within `band` of its threshold.
+    Escalating { band: f32 },
     /// By whichever is first.
     Race { first: Site },
 }
@@ -83,7 +104,7 @@ impl Leg {
         )
     }
 
-    pub(super) fn score(self) -> Option<f32> {
+    pub(super) fn score(self) -> Option<Score> {
         match self {
             Self::Ended(LegEnd::Answered(score)) => Some(score),
             _ => None,
@@ -97,7 +118,7 @@ pub struct Course {
     pub(super) mode: Mode,
     /// Why it is so, unless something happens.
     pub(super) reason: Reason,
-    pub(super) legs: [Leg; 2],
+    pub(super) legs: PerSite<Leg>,
     /// What the breaker let through.
     pub(super) permit: Option<Permit>,
     /// When the request is to be in time, where that bounds how long an escalation may take.
@@ -114,7 +135,7 @@ impl Course {
         Self {
             mode,
             reason,
-            legs: [Leg::Unasked; 2],
+            legs: PerSite::of(|_| Leg::Unasked),
             permit: None,
             deadline: None,
             hedge_at: None,
@@ -124,7 +145,7 @@ impl Course {
     }
 
     pub(super) fn leg(&self, site: Site) -> Leg {
-        self.legs[site as usize]
+        self.legs[site]
     }
 
     /// Whether the cloud's leg is not there to answer the request: it has no deadline,
@@ -173,7 +194,7 @@ impl Course {
         let step = match self.mode {
             Mode::One(Site::Edge) | Mode::Copied => self.by_edge(self.reason),
             Mode::One(Site::Cloud) => self.by_cloud(),
-            Mode::Escalating { threshold, band } => self.by_confidence(threshold, band, may_ask_cloud),
+            Mode::Escalating { band } => self.by_confidence(band, may_ask_cloud),
             Mode::Race { first } => self.by_race(first, may_ask_cloud),
         };
         if matches!(step, Step::Answer(_) | Step::Lose) {
@@ -207,10 +228,10 @@ impl Course {
         }
     }
 
-    fn by_confidence(&mut self, threshold: f32, band: f32, may_ask_cloud: impl FnOnce() -> bool) -> Step {
+    fn by_confidence(&mut self, band: f32, may_ask_cloud: impl FnOnce() -> bool) -> Step {
         let Some(score) = self.leg(Site::Edge).score() else { return self.by_edge(Reason::Confident) };
         match self.leg(Site::Cloud) {
-            Leg::Unasked if (score - threshold).abs() > band => answer(Site::Edge, Reason::Confident),
+            Leg::Unasked if score.distance() > band => answer(Site::Edge, Reason::Confident),
             Leg::Unasked if may_ask_cloud() => Step::Ask(Site::Cloud),
             Leg::Unasked => answer(Site::Edge, Reason::BreakerOpen),
             Leg::Asked(_) => Step::Wait,

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use super::chooser::{Asked, Chooser, Sites};
 use super::course::{Course, LegEnd, Step};
-use crate::inference::{Decision, Site, Urgency};
+use crate::inference::{Decision, PerSite, Site, Urgency};
 
 /// A request that a [`Table`] can hold.
 pub trait Request: Sized {
@@ -66,9 +66,9 @@ pub struct Table<R: Request> {
     /// When to look at which request again; at most one entry for each.
     due: BTreeSet<(Instant, u64)>,
     /// Legs that follow from others, of requests that are held.
-    outgoing: [Vec<R::Leg>; 2],
+    outgoing: PerSite<Vec<R::Leg>>,
     /// Legs under way, copies by the simulated network included.
-    legs_open: [usize; 2],
+    legs_open: PerSite<usize>,
 }
 
 /// A request under way.
@@ -76,7 +76,7 @@ struct Held<R: Request> {
     course: Course,
     /// The request itself, until it is answered.
     request: Option<R>,
-    said: [Option<R::Said>; 2],
+    said: PerSite<Option<R::Said>>,
     due: Option<Instant>,
 }
 
@@ -88,13 +88,13 @@ impl<R: Request> Table<R> {
             in_flight_max,
             held: HashMap::new(),
             due: BTreeSet::new(),
-            outgoing: [Vec::new(), Vec::new()],
-            legs_open: [0; 2],
+            outgoing: PerSite::of(|_| Vec::new()),
+            legs_open: PerSite::default(),
         }
     }
 
     /// Takes a request, and adds its first legs to those of edge and cloud.
-    pub fn begin(&mut self, request: R, now: Instant, legs: &mut [Vec<R::Leg>; 2]) {
+    pub fn begin(&mut self, request: R, now: Instant, legs: &mut PerSite<Vec<R::Leg>>) {
         let asked = Asked {
             deadline: request.deadline(),
             urgency: request.urgency(),
@@ -102,14 +102,15 @@ impl<R: Request> Table<R> {
         };
         let (course, sites) = self.chooser.begin(asked, now);
         let number = request.number();
-        let mut held = Held { course, request: Some(request), said: [None, None], due: None };
+        let mut held =
+            Held { course, request: Some(request), said: PerSite { edge: None, cloud: None }, due: None };
         let sites = match &sites {
             Sites::One(site) => std::slice::from_ref(site),
             Sites::Both => &Site::ALL,
         };
         for &site in sites {
-            self.legs_open[site as usize] += 1;
-            legs[site as usize].extend(held.leg(site, now));
+            self.legs_open[site] += 1;
+            legs[site].extend(held.leg(site, now));
         }
         self.look_again(number, &mut held);
         self.held.insert(number, held);
@@ -125,16 +126,16 @@ impl<R: Request> Table<R> {
         now: Instant,
         ends: &mut Ends<R>,
     ) {
-        self.legs_open[site as usize] = self.legs_open[site as usize].saturating_sub(1);
+        self.legs_open[site] = self.legs_open[site].saturating_sub(1);
         let Some(mut held) = self.held.remove(&number) else { return self.chooser.dropped(site) };
-        held.said[site as usize].get_or_insert(said);
+        held.said[site].get_or_insert(said);
         let step = self.chooser.ended(&mut held.course, site, end, now);
         self.follow(number, held, step, now, ends);
     }
 
     /// A leg has vanished. Of the cloud's nobody hears: it is silent until it has been so for too long.
     pub fn leg_lost(&mut self, site: Site, number: u64, is_copy: bool, now: Instant, ends: &mut Ends<R>) {
-        self.legs_open[site as usize] = self.legs_open[site as usize].saturating_sub(1);
+        self.legs_open[site] = self.legs_open[site].saturating_sub(1);
         if site == Site::Cloud || is_copy {
             return;
         }
@@ -145,12 +146,12 @@ impl<R: Request> Table<R> {
 
     /// The network has made a copy of a leg.
     pub fn leg_copied(&mut self, site: Site) {
-        self.legs_open[site as usize] += 1;
+        self.legs_open[site] += 1;
     }
 
     /// Whether legs are under way at `site`, those of requests that have their answer included.
     pub fn has_legs(&self, site: Site) -> bool {
-        self.legs_open[site as usize] > 0
+        self.legs_open[site] > 0
     }
 
     /// Looks at the requests that are due at `now`.
@@ -172,13 +173,13 @@ impl<R: Request> Table<R> {
     }
 
     /// The legs to edge and cloud that are to be sent now.
-    pub fn take_outgoing(&mut self) -> [Vec<R::Leg>; 2] {
-        std::mem::take(&mut self.outgoing)
+    pub fn take_outgoing(&mut self) -> PerSite<Vec<R::Leg>> {
+        std::mem::replace(&mut self.outgoing, PerSite::of(|_| Vec::new()))
     }
 
     /// Whether there are such legs.
     pub fn has_outgoing(&self) -> bool {
-        self.outgoing.iter().any(|legs| !legs.is_empty())
+        self.outgoing.iter().any(|(_, legs)| !legs.is_empty())
     }
 
     /// How many requests are held, those included that have their answer and wait for the cloud's.
@@ -206,8 +207,8 @@ impl<R: Request> Table<R> {
         match step {
             Step::Wait => {}
             Step::Ask(site) => {
-                self.legs_open[site as usize] += 1;
-                self.outgoing[site as usize].extend(held.leg(site, now));
+                self.legs_open[site] += 1;
+                self.outgoing[site].extend(held.leg(site, now));
             }
             Step::Answer(decision) => ends.answers.extend(held.answer(decision)),
             Step::Lose => ends.lost.extend(held.request.take()),
@@ -246,7 +247,7 @@ impl<R: Request> Held<R> {
 
     /// The request with the answer that one of its legs has got.
     fn answer(&mut self, decision: Decision) -> Option<R::Answer> {
-        let said = self.said[decision.site as usize].take()?;
+        let said = self.said[decision.site].take()?;
         Some(self.request.take()?.answer(said, decision))
     }
 

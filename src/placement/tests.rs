@@ -3,15 +3,19 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 
 use super::*;
-use crate::inference::{Decision, Reason};
+use crate::inference::{Decision, PerSite, Reason};
 
 const MS: Duration = Duration::from_millis(1);
-const THRESHOLDS: [f32; 2] = [0.5, 0.6];
+const THRESHOLDS: PerSite<f32> = PerSite { edge: 0.5, cloud: 0.6 };
 const LOST: LegEnd = LegEnd::Lost { is_told: false };
 const REFUSED: LegEnd = LegEnd::Refused { blames_site: true };
 
 fn chooser(policy: Policy) -> Chooser {
-    Chooser::new(Config::new(policy), THRESHOLDS, None)
+    Chooser::new(Config::new(policy), None)
+}
+
+fn answered(site: Site, value: f32) -> LegEnd {
+    LegEnd::Answered(Score { value, threshold: THRESHOLDS[site] })
 }
 
 fn asked(deadline: Option<Instant>) -> Asked {
@@ -26,11 +30,13 @@ fn answer(site: Site, reason: Reason) -> Step {
 fn cloud_answers_in(chooser: &mut Chooser, now: Instant, took: Duration) -> Step {
     let (mut course, sites) = chooser.begin(asked(None), now);
     match sites {
-        Sites::One(Site::Cloud) => chooser.ended(&mut course, Site::Cloud, LegEnd::Answered(0.9), now + took),
+        Sites::One(Site::Cloud) => {
+            chooser.ended(&mut course, Site::Cloud, answered(Site::Cloud, 0.9), now + took)
+        }
         Sites::One(Site::Edge) => panic!("the cloud was not asked"),
         Sites::Both => {
-            let step = chooser.ended(&mut course, Site::Edge, LegEnd::Answered(0.9), now);
-            chooser.ended(&mut course, Site::Cloud, LegEnd::Answered(0.9), now + took);
+            let step = chooser.ended(&mut course, Site::Edge, answered(Site::Edge, 0.9), now);
+            chooser.ended(&mut course, Site::Cloud, answered(Site::Cloud, 0.9), now + took);
             step
         }
     }
@@ -73,11 +79,11 @@ fn the_edge_answers_what_the_cloud_would_be_late_with() {
     let later = now + 50 * MS;
     let (mut course, sites) = chooser.begin(asked(Some(later + 51 * MS)), later);
     assert_eq!(sites, Sites::One(Site::Cloud));
-    let step = chooser.ended(&mut course, Site::Cloud, LegEnd::Answered(0.1), later);
+    let step = chooser.ended(&mut course, Site::Cloud, answered(Site::Cloud, 0.1), later);
     assert_eq!(step, answer(Site::Cloud, Reason::InTime));
     let (mut course, sites) = chooser.begin(asked(Some(later + 49 * MS)), later);
     assert_eq!(sites, Sites::One(Site::Edge));
-    let step = chooser.ended(&mut course, Site::Edge, LegEnd::Answered(0.1), later);
+    let step = chooser.ended(&mut course, Site::Edge, answered(Site::Edge, 0.1), later);
     assert_eq!(step, answer(Site::Edge, Reason::Deadline));
 }
 
@@ -103,23 +109,23 @@ fn a_score_near_the_threshold_is_escalated_and_any_other_is_not() {
     let mut begin = |score| {
         let (mut course, sites) = chooser.begin(asked(None), now);
         assert_eq!(sites, Sites::One(Site::Edge));
-        let step = chooser.ended(&mut course, Site::Edge, LegEnd::Answered(score), now);
+        let step = chooser.ended(&mut course, Site::Edge, answered(Site::Edge, score), now);
         (course, step)
     };
     assert_eq!(begin(0.39).1, answer(Site::Edge, Reason::Confident));
     assert_eq!(begin(0.61).1, answer(Site::Edge, Reason::Confident));
-    let (mut answered, step) = begin(0.45);
+    let (mut escalated, step) = begin(0.45);
     assert_eq!(step, Step::Ask(Site::Cloud));
     let [(mut refused, _), (mut lost, _), (mut silent, _)] = [begin(0.5), begin(0.5), begin(0.5)];
     let mut end = |course: &mut Course, end| chooser.ended(course, Site::Cloud, end, now);
-    assert_eq!(end(&mut answered, LegEnd::Answered(0.9)), answer(Site::Cloud, Reason::Escalated));
+    assert_eq!(end(&mut escalated, answered(Site::Cloud, 0.9)), answer(Site::Cloud, Reason::Escalated));
     assert_eq!(end(&mut refused, REFUSED), answer(Site::Edge, Reason::CloudRefused));
     assert_eq!(end(&mut lost, LOST), answer(Site::Edge, Reason::CloudSilent));
     let due = chooser.next_due(&silent).unwrap();
     assert_eq!(due, now + Duration::from_secs(1));
     assert_eq!(chooser.timed_out(&mut silent, due), answer(Site::Edge, Reason::CloudSilent));
-    let late = chooser.ended(&mut silent, Site::Cloud, LegEnd::Answered(0.9), due);
-    assert_eq!((late, chooser.counts().dropped), (Step::Wait, [0, 1]));
+    let late = chooser.ended(&mut silent, Site::Cloud, answered(Site::Cloud, 0.9), due);
+    assert_eq!((late, chooser.counts().dropped), (Step::Wait, PerSite { edge: 0, cloud: 1 }));
 }
 
 #[test]
@@ -128,7 +134,7 @@ fn an_escalation_ends_at_the_request_s_deadline_with_the_edge_s_answer() {
     let now = Instant::now();
     let (mut course, _) = chooser.begin(asked(Some(now + 80 * MS)), now);
     assert_eq!(
-        chooser.ended(&mut course, Site::Edge, LegEnd::Answered(0.5), now + MS),
+        chooser.ended(&mut course, Site::Edge, answered(Site::Edge, 0.5), now + MS),
         Step::Ask(Site::Cloud)
     );
     assert_eq!(chooser.next_due(&course), Some(now + 80 * MS));
@@ -155,13 +161,19 @@ fn the_first_answer_of_a_hedge_wins_and_the_other_is_counted() {
         let mut chooser = chooser(Policy::HEDGED);
         let (mut course, sites) = chooser.begin(asked(None), now);
         assert_eq!(sites, Sites::Both);
-        let step = chooser.ended(&mut course, winner, LegEnd::Answered(0.1), now);
+        let step = chooser.ended(&mut course, winner, answered(winner, 0.1), now);
         assert_eq!(step, answer(winner, Reason::Hedge));
         assert_eq!(course.is_over(), winner == Site::Cloud, "the cloud's answer is measured");
-        assert_eq!(chooser.ended(&mut course, winner.other(), LegEnd::Answered(0.1), now), Step::Wait);
+        assert_eq!(
+            chooser.ended(&mut course, winner.other(), answered(winner.other(), 0.1), now),
+            Step::Wait
+        );
         let counts = chooser.counts();
         assert_eq!(counts.hedges_won + counts.hedges_lost, 1);
-        assert_eq!((counts.hedges_won == 1, counts.dropped.iter().sum::<u64>()), (winner == Site::Cloud, 1));
+        assert_eq!(
+            (counts.hedges_won == 1, counts.dropped.edge + counts.dropped.cloud),
+            (winner == Site::Cloud, 1)
+        );
     }
 }
 
@@ -173,11 +185,11 @@ fn a_hedge_waits_before_it_asks_the_other_and_does_not_when_the_first_has_failed
     assert_eq!((sites, chooser.next_due(&course)), (Sites::One(Site::Edge), Some(now + 20 * MS)));
     assert_eq!(chooser.timed_out(&mut course, now + 20 * MS), Step::Ask(Site::Cloud));
     let (mut course, _) = chooser.begin(asked(None), now);
-    let step = chooser.ended(&mut course, Site::Edge, LegEnd::Answered(0.1), now);
+    let step = chooser.ended(&mut course, Site::Edge, answered(Site::Edge, 0.1), now);
     assert_eq!((step, chooser.next_due(&course)), (answer(Site::Edge, Reason::InTime), None));
     let (mut course, _) = chooser.begin(asked(None), now);
     assert_eq!(chooser.ended(&mut course, Site::Edge, REFUSED, now), Step::Ask(Site::Cloud));
-    let step = chooser.ended(&mut course, Site::Cloud, LegEnd::Answered(0.1), now);
+    let step = chooser.ended(&mut course, Site::Cloud, answered(Site::Cloud, 0.1), now);
     assert_eq!(step, answer(Site::Cloud, Reason::Hedge));
 }
 
@@ -201,12 +213,12 @@ fn a_shadow_is_compared_at_each_model_s_own_threshold() {
     for (edge, cloud) in [(0.55, 0.65), (0.45, 0.55), (0.55, 0.55)] {
         let (mut course, sites) = chooser.begin(asked(None), now);
         assert_eq!(sites, Sites::Both);
-        assert_eq!(chooser.ended(&mut course, Site::Cloud, LegEnd::Answered(cloud), now), Step::Wait);
-        let step = chooser.ended(&mut course, Site::Edge, LegEnd::Answered(edge), now);
+        assert_eq!(chooser.ended(&mut course, Site::Cloud, answered(Site::Cloud, cloud), now), Step::Wait);
+        let step = chooser.ended(&mut course, Site::Edge, answered(Site::Edge, edge), now);
         assert_eq!(step, answer(Site::Edge, Reason::Shadow));
     }
     let (mut course, _) = chooser.begin(asked(None), now);
-    chooser.ended(&mut course, Site::Edge, LegEnd::Answered(0.1), now);
+    chooser.ended(&mut course, Site::Edge, answered(Site::Edge, 0.1), now);
     let due = chooser.next_due(&course).unwrap();
     assert_eq!(chooser.timed_out(&mut course, due), Step::Wait);
     let counts = chooser.counts();
@@ -262,18 +274,18 @@ fn an_open_breaker_sends_everything_to_the_edge_and_tries_the_cloud_with_copies(
         let (mut chooser, now) = (chooser(policy), Instant::now());
         for _ in 0..5 {
             let (mut course, _) = chooser.begin(asked(None), now);
-            chooser.ended(&mut course, Site::Edge, LegEnd::Answered(0.5), now);
+            chooser.ended(&mut course, Site::Edge, answered(Site::Edge, 0.5), now);
             chooser.ended(&mut course, Site::Cloud, REFUSED, now);
         }
         assert_eq!(chooser.breaker(), (BreakerState::Open, 1), "{policy:?}");
         let (mut course, sites) = chooser.begin(asked(None), now);
         assert_eq!(sites, Sites::One(Site::Edge), "{policy:?}");
-        let step = chooser.ended(&mut course, Site::Edge, LegEnd::Answered(0.5), now);
+        let step = chooser.ended(&mut course, Site::Edge, answered(Site::Edge, 0.5), now);
         assert_eq!(step, answer(Site::Edge, Reason::BreakerOpen), "{policy:?}");
         let later = now + Duration::from_secs(5);
         let (mut course, _) = chooser.begin(asked(None), later);
-        chooser.ended(&mut course, Site::Edge, LegEnd::Answered(0.5), later);
-        chooser.ended(&mut course, Site::Cloud, LegEnd::Answered(0.5), later);
+        chooser.ended(&mut course, Site::Edge, answered(Site::Edge, 0.5), later);
+        chooser.ended(&mut course, Site::Cloud, answered(Site::Cloud, 0.5), later);
         assert_eq!(chooser.breaker(), (BreakerState::Closed, 1), "{policy:?}");
     }
 }
@@ -298,12 +310,12 @@ fn a_sender_s_own_short_deadline_is_not_the_cloud_s_fault() {
 fn a_cloud_that_is_silent_until_the_deadline_opens_the_breaker() {
     let now = Instant::now();
     for policy in [Policy::CONFIDENCE, Policy::URGENCY] {
-        let mut chooser = Chooser::new(Config::new(policy), THRESHOLDS, Some(100 * MS));
+        let mut chooser = Chooser::new(Config::new(policy), Some(100 * MS));
         for _ in 0..5 {
             // It was admitted a moment after it arrived, and the edge took a moment, too.
             let (mut course, _) = chooser.begin(asked(Some(now + 100 * MS)), now + MS);
             if policy == Policy::CONFIDENCE {
-                chooser.ended(&mut course, Site::Edge, LegEnd::Answered(0.5), now + 2 * MS);
+                chooser.ended(&mut course, Site::Edge, answered(Site::Edge, 0.5), now + 2 * MS);
                 chooser.timed_out(&mut course, now + 100 * MS);
             } else {
                 chooser.ended(&mut course, Site::Cloud, LegEnd::Expired, now + 100 * MS);
@@ -328,7 +340,7 @@ fn policies() -> impl Strategy<Value = Policy> {
 
 fn ends() -> impl Strategy<Value = LegEnd> {
     prop_oneof![
-        4 => (0.0f32..1.0).prop_map(LegEnd::Answered),
+        4 => (0.0f32..1.0).prop_map(|value| answered(Site::Edge, value)),
         1 => Just(REFUSED),
         1 => Just(LegEnd::Expired),
         1 => any::<bool>().prop_map(|is_told| LegEnd::Lost { is_told }),
@@ -363,13 +375,13 @@ fn plays() -> impl Strategy<Value = Play> {
 
 /// Plays a request from `now` on, and returns how often it was answered or lost, and
 /// how often each site was asked.
-fn play(chooser: &mut Chooser, play: &Play, mut now: Instant) -> (u32, [u32; 2]) {
+fn play(chooser: &mut Chooser, play: &Play, mut now: Instant) -> (u32, PerSite<u32>) {
     let deadline = play.deadline_ms.map(|ms| now + ms * MS);
     let urgency = Urgency::ALL.get(play.urgency).copied();
     let (mut course, sites) = chooser.begin(Asked { deadline, urgency, may_copy: play.may_copy }, now);
-    let (mut ended, mut asked, mut events) = (0, [0, 0], Vec::new());
+    let (mut ended, mut asked, mut events) = (0, PerSite::default(), Vec::new());
     let mut ask = |site: Site, now: Instant, events: &mut Vec<(Instant, Site, LegEnd)>| {
-        asked[site as usize] += 1;
+        asked[site] += 1;
         let end = if site == Site::Edge { Some(play.edge) } else { play.cloud };
         events.extend(end.map(|(ms, end)| (now + ms * MS, site, end)));
     };
@@ -456,7 +468,7 @@ fn play_together(table: &mut Table<Played>, plays: &[(u32, Play)]) -> Vec<u32> {
             return ended;
         };
         now = now.max(at);
-        let (mut ends, mut setting_out) = (Ends::default(), [Vec::new(), Vec::new()]);
+        let (mut ends, mut setting_out) = (Ends::default(), PerSite::of(|_| Vec::new()));
         if arrives == Some(at)
             && let Some((number, (_, play))) = coming.next()
         {
@@ -475,7 +487,7 @@ fn play_together(table: &mut Table<Played>, plays: &[(u32, Play)]) -> Vec<u32> {
             }
         }
         let follow = table.take_outgoing();
-        for (number, site) in setting_out.into_iter().chain(follow).flatten() {
+        for (number, site) in [setting_out, follow].into_iter().flat_map(PerSite::into_array).flatten() {
             let play = &plays[number as usize].1;
             let (ms, copies) = match site {
                 Site::Edge => (play.edge.0, 0),
@@ -501,7 +513,7 @@ proptest! {
         in_flight_max in 0usize..20,
         plays in prop::collection::vec((0u32..40, plays()), 1..40),
     ) {
-        let mut table = Table::new(Chooser::new(Config::new(policy), THRESHOLDS, Some(100 * MS)), in_flight_max);
+        let mut table = Table::new(Chooser::new(Config::new(policy), Some(100 * MS)), in_flight_max);
         let ended = play_together(&mut table, &plays);
         prop_assert!(ended.iter().all(|count| *count == 1), "{ended:?}");
         prop_assert!(table.is_empty() && table.next_due().is_none() && !table.has_outgoing());
@@ -513,15 +525,15 @@ proptest! {
         policy in policies(),
         plays in prop::collection::vec(plays(), 1..60),
     ) {
-        let mut chooser = Chooser::new(Config::new(policy), THRESHOLDS, Some(100 * MS));
+        let mut chooser = Chooser::new(Config::new(policy), Some(100 * MS));
         let mut now = Instant::now();
-        let mut sent = [0, 0];
+        let mut sent = PerSite::default();
         for one in &plays {
             let (ended, asked) = play(&mut chooser, one, now);
             prop_assert_eq!(ended, 1);
-            prop_assert!(asked.iter().all(|count| *count <= 1) && asked != [0, 0]);
-            sent[0] += u64::from(asked[0]);
-            sent[1] += u64::from(asked[1]);
+            prop_assert!(asked.edge <= 1 && asked.cloud <= 1 && asked != PerSite::default());
+            sent.edge += u64::from(asked.edge);
+            sent.cloud += u64::from(asked.cloud);
             now += 300 * MS;
         }
         prop_assert_eq!(chooser.counts().asked, sent);

@@ -18,8 +18,8 @@ pub struct Health {
 pub const FAILURES_MAX: u32 = 5;
 
 impl Health {
-    /// A forward pass succeeded.
-    pub fn succeeded(&mut self) {
+    /// A forward pass succeeded, or another model has come into force, of which nothing bad is known.
+    pub fn recovered(&mut self) {
         self.failures_in_row = 0;
         self.failing = None;
     }
@@ -47,7 +47,7 @@ mod tests {
         assert_eq!(health.failing, None);
         health.failed("broken");
         assert!(health.failing.as_ref().is_some_and(|reason| reason.contains("broken")));
-        health.succeeded();
+        health.recovered();
         assert_eq!(health, Health::default());
     }
 }

@@ -11,12 +11,13 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::guest::Guest;
+use super::in_force::{Copies, InForce};
 use super::lanes::{Bounds, Lanes, Ousted};
-use super::running::{Slot, Worker};
+use super::running::{self, Slot};
 use super::watch::Watch;
-use super::{Config, Done, Health, Job};
-use crate::inference::{DeviceId, ErrorCode, Refusal};
-use crate::model::Model;
+use super::{Config, Context, Done, Health, Job};
+use crate::inference::{ErrorCode, Refusal};
+use crate::model::ModelInfo;
 
 /// The most workers of one model; each is a thread.
 pub const WORKERS_MAX: usize = 64;
@@ -32,13 +33,10 @@ impl<C> Clone for Pool<C> {
     }
 }
 
-/// Whose request a context belongs to.
-pub type DeviceOf<C> = fn(&C) -> Option<&DeviceId>;
-
 /// What the pool, its workers and its watch share. Where two are locked, the state is first, a slot second.
 pub(super) struct Shared<C> {
     pub config: Config,
-    device: DeviceOf<C>,
+    pub in_force: InForce,
     /// Seeded at random, so that no device can choose whose lane it shares.
     hasher: RandomState,
     state: Mutex<State<C>>,
@@ -49,6 +47,9 @@ pub(super) struct Shared<C> {
     threads: Mutex<Threads<C>>,
     /// Whether the last forward passes failed, to be read without the lock.
     is_troubled: AtomicBool,
+    /// How many of the next threads cannot be started.
+    #[cfg(test)]
+    pub starts_that_fail: std::sync::atomic::AtomicUsize,
 }
 
 /// The threads that a pool waits for in the end, each with its slot.
@@ -67,15 +68,14 @@ pub(super) struct State<C> {
     pub abandoned: usize,
     /// When the watch looks next; `None` while it is awake.
     pub watch_wakes_at: Option<Instant>,
-    /// Copied for a worker whose model can no longer be trusted; `None` when there can be one only.
-    pub spare: Option<Box<dyn Model>>,
     pub health: Health,
     pub slots: Vec<Arc<Slot<C>>>,
 }
 
-impl<C: Send + 'static> Pool<C> {
-    /// An empty queue within the bounds of `config`.
-    pub fn new(config: Config, device: DeviceOf<C>) -> Self {
+impl<C: Context> Pool<C> {
+    /// An empty queue within the bounds of `config`, before workers to come with `copies` of a model that
+    /// stands at `placement`.
+    pub fn new(config: Config, placement: &str, copies: Copies) -> Self {
         let bounds = Bounds {
             requests_max: config.queue_requests_max,
             bytes_max: config.queue_bytes_max,
@@ -89,19 +89,20 @@ impl<C: Send + 'static> Pool<C> {
             serving: 0,
             abandoned: 0,
             watch_wakes_at: None,
-            spare: None,
             health: Health::default(),
             slots: Vec::new(),
         };
         let shared = Shared {
             config,
-            device,
+            in_force: InForce::new(placement, copies),
             hasher: RandomState::new(),
             state: Mutex::new(state),
             arrived: Condvar::new(),
             watched: Condvar::new(),
             threads: Mutex::default(),
             is_troubled: AtomicBool::new(false),
+            #[cfg(test)]
+            starts_that_fail: Default::default(),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -122,7 +123,7 @@ impl<C: Send + 'static> Pool<C> {
         }
         let workers_wanted = state.idle.min(jobs.len());
         for job in jobs.drain(..) {
-            let device = shared.hasher.hash_one((shared.device)(&job.context));
+            let device = shared.hasher.hash_one(job.context.device());
             state.lanes.push(device, job, &mut ousted);
         }
         state.idle -= workers_wanted;
@@ -160,11 +161,32 @@ impl<C: Send + 'static> Pool<C> {
         }
     }
 
-    /// A guest for a thread that submits; `None` where the model is not prompt, or there
-    /// can be only one of it.
-    pub fn guest(&self) -> Option<Guest<C>> {
-        let model = self.shared.lock().spare.as_ref()?.replica()?;
-        model.is_prompt().then(|| Guest::new(Arc::clone(&self.shared), model))
+    /// A guest for a thread that submits. It is let in only where the model is prompt, and can be copied.
+    pub fn guest(&self) -> Guest<C> {
+        Guest::new(Arc::clone(&self.shared))
+    }
+
+    /// Puts another model in force, which takes the same requests, with as many `copies` as there are workers.
+    /// Returns its number, which is how often models have been exchanged.
+    ///
+    /// What is with a model stays with it, and what is submitted after this is not answered by the one
+    /// before. Nothing stops, and a worker whose model hangs has its place taken by one with the new one.
+    pub fn exchange(&self, copies: Copies) -> u64 {
+        let revision = self.shared.in_force.exchange(copies);
+        let mut state = self.shared.lock();
+        if state.serving > 0 {
+            // What is said of the one before is no word about this one.
+            state.health.recovered();
+        }
+        // Workers without work let go of what they have; the watch may have a place to fill.
+        self.shared.wake_workers(state);
+        self.shared.wake_watch();
+        revision
+    }
+
+    /// What is known about the model in force.
+    pub fn model(&self) -> Arc<ModelInfo> {
+        self.shared.in_force.info()
     }
 
     /// How many jobs wait.
@@ -194,7 +216,7 @@ impl<C: Send + 'static> Pool<C> {
         self.shared.watched.notify_one();
     }
 
-    /// Starts a thread for each of `models`, and one that watches them. `answer` is called
+    /// Starts so many workers, each a thread, and one that watches them. `answer` is called
     /// with jobs that have ended, those of one device in order of arrival. The thread of
     /// one worker is called `model-NAME`, those of several `model-NAME-1` and so on.
     ///
@@ -203,14 +225,12 @@ impl<C: Send + 'static> Pool<C> {
     pub fn serve(
         &self,
         name: &str,
-        models: Vec<Box<dyn Model>>,
+        workers: usize,
         answer: impl FnMut(&mut Vec<Done<C>>) + Clone + Send + 'static,
     ) -> io::Result<()> {
-        self.shared.lock().spare = models.first().and_then(|model| model.replica());
-        let is_one = models.len() == 1;
-        for (at, model) in models.into_iter().enumerate() {
-            let name = if is_one { format!("model-{name}") } else { format!("model-{name}-{}", at + 1) };
-            self.shared.start_worker(&name, model, answer.clone())?;
+        for number in 1..=workers {
+            let name = if workers == 1 { format!("model-{name}") } else { format!("model-{name}-{number}") };
+            self.shared.start_worker(&mut self.shared.lock(), &name, answer.clone())?;
         }
         let watch = Watch::new(Arc::clone(&self.shared), name, answer);
         let thread = thread::Builder::new().name(format!("watch-{name}")).spawn(move || watch.run())?;
@@ -242,33 +262,34 @@ impl<C> State<C> {
     }
 }
 
-impl<C: Send + 'static> Shared<C> {
-    /// Starts a worker's thread.
+impl<C: Context> Shared<C> {
+    /// Starts a worker's thread, which takes a copy of the model in force.
     pub fn start_worker(
         self: &Arc<Self>,
+        state: &mut State<C>,
         name: &str,
-        model: Box<dyn Model>,
         answer: impl FnMut(&mut Vec<Done<C>>) + Send + 'static,
     ) -> io::Result<()> {
         let slot = Arc::new(Slot::default());
-        let worker = Worker::new(Arc::clone(self), Arc::clone(&slot), model);
-        // Counted before it runs: nobody may find that no worker serves.
-        let mut state = self.lock();
+        let (shared, own) = (Arc::clone(self), Arc::clone(&slot));
+        let thread = self.spawn(name, move || running::work(shared, own, answer))?;
+        // Counted before it can take jobs, which is under the same lock: nobody may find that no worker serves.
         state.serving += 1;
         state.slots.push(Arc::clone(&slot));
-        drop(state);
-        match thread::Builder::new().name(name.to_owned()).spawn(move || worker.run(answer)) {
-            Ok(thread) => {
-                self.lock_threads().push((slot, thread));
-                Ok(())
-            }
-            Err(cause) => {
-                let mut state = self.lock();
-                state.serving -= 1;
-                state.slots.retain(|known| !Arc::ptr_eq(known, &slot));
-                Err(cause)
-            }
+        self.lock_threads().push((slot, thread));
+        Ok(())
+    }
+
+    fn spawn(&self, name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+        #[cfg(test)]
+        if self
+            .starts_that_fail
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1))
+            .is_ok()
+        {
+            return Err(io::ErrorKind::WouldBlock.into());
         }
+        thread::Builder::new().name(name.to_owned()).spawn(work)
     }
 }
 
@@ -282,9 +303,10 @@ impl<C> Shared<C> {
         self.threads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gives back the lanes of the last batch, waits for jobs and takes a fair part of
-    /// them; false when the pool is closed and nothing is left for this worker.
-    pub fn take(&self, held: &mut Vec<usize>, batch: &mut Vec<Job<C>>) -> bool {
+    /// Gives back the lanes of the last batch, waits for jobs and takes a fair part of them; none
+    /// when another model than number `revision` has come into force meanwhile. False when the pool is
+    /// closed and nothing is left for this worker.
+    pub fn take(&self, revision: u64, held: &mut Vec<usize>, batch: &mut Vec<Job<C>>) -> bool {
         let mut state = self.lock();
         state.lanes.release(held);
         loop {
@@ -299,6 +321,9 @@ impl<C> Shared<C> {
                 // Others may wait for lanes that this one held.
                 self.arrived.notify_all();
                 return false;
+            }
+            if self.in_force.revision() != revision {
+                return true;
             }
             state.idle += 1;
             state = self.arrived.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -372,16 +397,8 @@ impl<C> Shared<C> {
     pub fn note_success(&self) {
         if self.is_troubled.load(Ordering::Acquire) {
             self.is_troubled.store(false, Ordering::Release);
-            self.lock().health.succeeded();
+            self.lock().health.recovered();
         }
-    }
-
-    /// A copy of the model for a worker whose own can no longer be trusted.
-    pub fn replacement(&self) -> Option<Box<dyn Model>> {
-        let mut state = self.lock();
-        let fresh = state.spare.as_ref()?.replica()?;
-        state.health.workers_replaced += 1;
-        Some(fresh)
     }
 }
 

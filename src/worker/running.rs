@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use tracing::{error, warn};
 
+use super::in_force::Owned;
 use super::pool::Shared;
-use super::{Done, Job};
-use crate::inference::{ErrorCode, Outcome, Refusal};
+use super::{Context, Done, Job};
+use crate::inference::{Author, Authored, ErrorCode, Outcome, Prediction, Refusal};
 use crate::model::Model;
 
 /// What a worker is busy with, for the watch to see.
@@ -63,9 +64,19 @@ impl<C> Running<C> {
 pub struct Worker<C> {
     shared: Arc<Shared<C>>,
     slot: Arc<Slot<C>>,
-    model: Box<dyn Model>,
+    /// The model, and whose predictions it makes.
+    owned: Owned,
     rows: Vec<f32>,
-    scores: Vec<f32>,
+    predictions: Vec<f32>,
+}
+
+/// A worker's whole life: it takes a copy of the model in force, and then batches.
+pub fn work<C: Context>(shared: Arc<Shared<C>>, slot: Arc<Slot<C>>, answer: impl FnMut(&mut Vec<Done<C>>)) {
+    let _leaving = Leaving { shared: Arc::clone(&shared), slot: Arc::clone(&slot) };
+    // Whoever started it has seen that there is one.
+    if let Some(owned) = shared.in_force.take() {
+        Worker::new(shared, slot, owned).run(answer);
+    }
 }
 
 /// The watch has answered the batch, and given its lanes back.
@@ -80,16 +91,19 @@ struct Failure {
     panicked: bool,
 }
 
-impl<C> Worker<C> {
-    pub fn new(shared: Arc<Shared<C>>, slot: Arc<Slot<C>>, model: Box<dyn Model>) -> Self {
-        Self { shared, slot, model, rows: Vec::new(), scores: Vec::new() }
+impl<C: Context> Worker<C> {
+    pub fn new(shared: Arc<Shared<C>>, slot: Arc<Slot<C>>, owned: Owned) -> Self {
+        Self { shared, slot, owned, rows: Vec::new(), predictions: Vec::new() }
     }
 
-    pub fn run(mut self, mut answer: impl FnMut(&mut Vec<Done<C>>)) {
-        let _leaving = Leaving { shared: Arc::clone(&self.shared), slot: Arc::clone(&self.slot) };
+    fn run(mut self, mut answer: impl FnMut(&mut Vec<Done<C>>)) {
         let (mut batch, mut held, mut done) = (Vec::new(), Vec::new(), Vec::new());
-        while self.shared.take(&mut held, &mut batch) {
+        while self.shared.take(self.owned.by.revision, &mut held, &mut batch) {
             let taken_at = Instant::now();
+            // Only here, between two batches: what a batch is answered by is one model.
+            if !self.has_the_model_in_force() {
+                done.extend(batch.drain(..).map(|job| job.refused(taken_at, not_copied())));
+            }
             refuse_late(&mut batch, taken_at, &mut done);
             if !done.is_empty() {
                 answer(&mut done);
@@ -112,6 +126,20 @@ impl<C> Worker<C> {
             answer(&mut done);
             done.clear();
             (batch, held) = (ended.batch, ended.held);
+        }
+    }
+
+    /// Whether its model is the one in force, after it has taken that in place of another one.
+    pub fn has_the_model_in_force(&mut self) -> bool {
+        if self.owned.by.revision == self.shared.in_force.revision() {
+            return true;
+        }
+        match self.shared.in_force.take() {
+            Some(owned) => {
+                self.owned = owned;
+                true
+            }
+            None => false,
         }
     }
 
@@ -146,8 +174,9 @@ impl<C> Worker<C> {
         match result {
             Ok(()) => {
                 let mut batch = std::mem::take(&mut running.batch);
-                for (job, &score) in batch.drain(..).zip(&self.scores) {
-                    done.push(running.end(job, finite(score), inference));
+                let outputs = self.predictions.len() / rows;
+                for (job, prediction) in batch.drain(..).zip(self.predictions.chunks_exact(outputs)) {
+                    done.push(running.end(job, finite(prediction, &self.owned.by), inference));
                 }
                 running.batch = batch;
                 Ok(running)
@@ -180,7 +209,7 @@ impl<C> Worker<C> {
             let (result, inference);
             (running, result, inference) = self.forward(running, 1)?;
             let outcome = match result {
-                Ok(()) => finite(self.scores[0]),
+                Ok(()) => finite(&self.predictions, &self.owned.by),
                 Err(failure) => Err(internal(&failure.cause)),
             };
             let job = running.batch.remove(0);
@@ -201,7 +230,7 @@ impl<C> Worker<C> {
         let started_at = Instant::now();
         running.started_at = started_at;
         self.slot.lock().running = Some(running);
-        let result = predict(self.model.as_mut(), &self.rows, &mut self.scores, rows);
+        let result = predict(self.owned.model.as_mut(), &self.rows, &mut self.predictions, rows);
         let inference = started_at.elapsed();
         let running = self.slot.lock().running.take().ok_or(Abandoned)?;
         match &result {
@@ -212,16 +241,17 @@ impl<C> Worker<C> {
     }
 
     /// Counts a failure, unless its rows are tried again. A model that panicked may be
-    /// in any state, so another takes its place.
+    /// in any state, so a copy of the one in force takes its place.
     fn note_failure(&mut self, failure: &Failure, rows: usize) {
         if rows == 1 {
             self.shared.note_failure(&failure.cause);
         }
         if failure.panicked
-            && let Some(fresh) = self.shared.replacement()
+            && let Some(fresh) = self.shared.in_force.take()
         {
             warn!("the model has panicked, a fresh copy takes its place");
-            self.model = fresh;
+            self.owned = fresh;
+            self.shared.lock().health.workers_replaced += 1;
         }
     }
 
@@ -258,36 +288,43 @@ impl<C> Drop for Leaving<C> {
     }
 }
 
-/// Takes out of `batch` what may not start any more.
-fn refuse_late<C>(batch: &mut Vec<Job<C>>, now: Instant, done: &mut Vec<Done<C>>) {
-    let late = |job: &mut Job<C>| job.deadline.is_some_and(|deadline| deadline <= now);
-    done.extend(batch.extract_if(.., late).map(|job| job.expired(now)));
+/// Takes out of `batch` what may not start any more, or need not.
+fn refuse_late<C: Context>(batch: &mut Vec<Job<C>>, now: Instant, done: &mut Vec<Done<C>>) {
+    done.extend(batch.extract_if(.., |job| job.is_over(now)).map(|job| job.expired(now)));
 }
 
 /// One forward pass whose failure, panics included, is a sentence.
 fn predict(
     model: &mut dyn Model,
     rows: &[f32],
-    scores: &mut Vec<f32>,
-    expected: usize,
+    predictions: &mut Vec<f32>,
+    batch: usize,
 ) -> Result<(), Failure> {
     let failed = |cause| Err(Failure { cause, panicked: false });
-    match catch_unwind(AssertUnwindSafe(|| model.predict(rows, scores))) {
+    let forward = || model.predict(rows, predictions).map(|()| model.outputs());
+    match catch_unwind(AssertUnwindSafe(forward)) {
         Err(_) => Err(Failure { cause: "the model panicked".to_owned(), panicked: true }),
         Ok(Err(error)) => failed(error.to_string()),
-        Ok(Ok(())) if scores.len() != expected => {
-            failed(format!("the model answered {} of {expected} rows", scores.len()))
+        Ok(Ok(outputs)) if outputs == 0 || predictions.len() != batch * outputs => {
+            let rows = predictions.len() / outputs.max(1);
+            failed(format!("the model answered {rows} of {batch} rows"))
         }
-        Ok(Ok(())) => Ok(()),
+        Ok(Ok(_)) => Ok(()),
     }
 }
 
-fn finite(score: f32) -> Outcome {
-    if score.is_finite() {
-        Ok(score)
-    } else {
-        Err(Refusal::new(ErrorCode::NonFinite, format!("the model's output is {score}, not a finite number")))
+/// A row's prediction, if it is one.
+fn finite(values: &[f32], by: &Arc<Author>) -> Outcome {
+    let prediction = Prediction::from(values);
+    if prediction.is_finite() {
+        return Ok(Authored { prediction, by: Arc::clone(by) });
     }
+    let value = values.iter().find(|value| !value.is_finite()).unwrap_or(&f32::NAN);
+    Err(Refusal::new(ErrorCode::NonFinite, format!("the model's output is {value}, not a finite number")))
+}
+
+fn not_copied() -> Refusal {
+    Refusal::new(ErrorCode::ModelNotReady, "the model in force could not be copied for this worker")
 }
 
 fn internal(cause: &str) -> Refusal {

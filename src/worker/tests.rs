@@ -10,8 +10,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::*;
-use crate::inference::DeviceId;
-use crate::model::{Model, ModelError};
+use crate::model::{Detector, Model, ModelError, ModelInfo};
 
 /// Longer than any of this takes on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -20,6 +19,12 @@ const DEVICES: u32 = 4;
 /// Whose job it is, and which of the device's.
 type Job = super::Job<(DeviceId, u32)>;
 type Done = super::Done<(DeviceId, u32)>;
+
+impl Context for (DeviceId, u32) {
+    fn device(&self) -> Option<&DeviceId> {
+        Some(&self.0)
+    }
+}
 
 /// What a row makes the model do; any other is its own answer.
 const FAILS: f32 = 1.0;
@@ -110,16 +115,16 @@ impl Field {
             inference_timeout,
             ..Config::default()
         };
-        let pool = Pool::new(config, |(device, _): &(DeviceId, u32)| Some(device));
         let release = Arc::<Release>::default();
         let may_be_copied = rng.random_ratio(3, 4);
         let is_prompt = inference_timeout.is_none() && rng.random();
         let model = Moody { is_prompt, may_be_copied, release: release.clone() };
         let workers = if may_be_copied { rng.random_range(1..4) } else { 1 };
-        let models = (0..workers).map(|_| Box::new(model.clone()) as Box<dyn Model>).collect();
+        let detector = Detector::from_parts(ModelInfo::new("moody", 1), Box::new(model));
+        let pool = Pool::new(config, "edge", Copies::of(detector, workers).unwrap());
         let (ended, ends) = mpsc::channel();
         let answer = ended.clone();
-        pool.serve("moody", models, move |done| done.drain(..).for_each(|done| answer.send(done).unwrap()))
+        pool.serve("moody", workers, move |done| done.drain(..).for_each(|done| answer.send(done).unwrap()))
             .unwrap();
         Self { seed, rng, pool, release, ended, ends, sent: [0; DEVICES as usize] }
     }
@@ -167,10 +172,10 @@ impl Field {
 
     /// Some jobs, of which the guest does what it may, if there is one. The others may
     /// come while it is there or when it has left.
-    fn step(&mut self, guest: &mut Option<Guest<(DeviceId, u32)>>, feature_max: f32) {
+    fn step(&mut self, guest: &mut Guest<(DeviceId, u32)>, feature_max: f32) {
         let mut jobs = Self::jobs(&mut self.rng, &mut self.sent, 0, feature_max);
         let mut ended = Vec::new();
-        let mut visit = guest.as_mut().and_then(|guest| guest.enter(jobs.len()));
+        let mut visit = guest.enter(jobs.len());
         if let Some(visit) = &mut visit {
             visit.run(&mut jobs.drain(..visit.jobs()).collect(), &mut ended);
             jobs.extend(Self::jobs(&mut self.rng, &mut self.sent, 0, feature_max));

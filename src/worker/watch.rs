@@ -1,19 +1,21 @@
 //! The watch over a model's workers: answers what is late when it is late, and
 //! replaces a worker whose model does not return.
 
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant};
 
 use tracing::error;
 
 use super::pool::{Shared, State};
 use super::running::{Running, Slot};
-use super::{Done, Job};
+use super::{Context, Done, Job};
 use crate::inference::{ErrorCode, Refusal};
 
 /// The most threads that are left behind in a model that does not return; with so
 /// many, none is replaced any more.
 const ABANDONED_MAX: usize = 8;
+/// How long after a thread could not be started it is tried again.
+const START_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// The watch's thread.
 pub struct Watch<C, A> {
@@ -21,15 +23,17 @@ pub struct Watch<C, A> {
     name: String,
     answer: A,
     replaced: usize,
+    /// When to try again what could not be started.
+    start_again_at: Option<Instant>,
 }
 
 impl<C, A> Watch<C, A>
 where
-    C: Send + 'static,
+    C: Context,
     A: FnMut(&mut Vec<Done<C>>) + Clone + Send + 'static,
 {
     pub fn new(shared: Arc<Shared<C>>, name: &str, answer: A) -> Self {
-        Self { shared, name: name.to_owned(), answer, replaced: 0 }
+        Self { shared, name: name.to_owned(), answer, replaced: 0, start_again_at: None }
     }
 
     /// Ends when the pool is closed and no worker serves any more.
@@ -47,16 +51,24 @@ where
                 continue;
             }
             let (hung, next_look) = look(&state, shared.config.inference_timeout, now);
-            if let Some((slot, running)) = hung {
+            if let Some(running) = hung {
                 drop(state);
-                self.give_up(&slot, running);
+                self.give_up(running);
+                state = shared.lock();
+                continue;
+            }
+            // Also a place that could not be filled before: threads and models may have come.
+            let vacant = self.vacant(&state);
+            if let Some(slot) = vacant.as_ref().filter(|_| self.may_start(now)) {
+                self.fill(slot, state, now);
                 state = shared.lock();
                 continue;
             }
             if state.is_closed && state.serving == 0 {
                 return;
             }
-            let until = [state.lanes.next_deadline(), next_look].into_iter().flatten().min();
+            let start_again_at = self.start_again_at.filter(|_| vacant.is_some());
+            let until = [state.lanes.next_deadline(), next_look, start_again_at].into_iter().flatten().min();
             state = shared.watch(state, until);
         }
     }
@@ -66,8 +78,8 @@ where
         (self.answer)(&mut done);
     }
 
-    /// Answers what a hung model has, and puts another worker in its place where that can be done.
-    fn give_up(&mut self, slot: &Arc<Slot<C>>, mut running: Running<C>) {
+    /// Answers what a hung model has. Its worker's place is vacant then.
+    fn give_up(&mut self, mut running: Running<C>) {
         let inference = running.started_at.elapsed();
         let cause = format!("the model did not return within {inference:.1?} (inference_timeout)");
         error!(deployment = self.name, requests = running.batch.len(), "{cause}");
@@ -80,37 +92,48 @@ where
         state.lanes.release(&mut running.held);
         state.health.inference_timeouts += 1;
         state.serving -= 1;
-        let may_replace = state.abandoned < ABANDONED_MAX;
         drop(state);
         self.shared.note_failure(&cause);
-        if !(may_replace && self.replace(slot)) {
+        let state = self.shared.lock();
+        let is_filled_next = self.vacant(&state).is_some() && self.may_start(Instant::now());
+        drop(state);
+        if !is_filled_next {
             self.stand_still();
         }
         self.shared.wake_workers(self.shared.lock());
     }
 
-    /// Whether the place of the worker is taken, if only by itself.
-    fn replace(&mut self, slot: &Arc<Slot<C>>) -> bool {
-        let Some(model) = self.shared.replacement() else { return false };
-        {
-            let mut state = self.shared.lock();
-            let mut left_behind = slot.lock();
-            if !left_behind.is_hung {
-                return true;
-            }
-            left_behind.is_replaced = true;
-            state.abandoned += 1;
+    /// Starts another worker in the place of one that hangs, and cannot come back while `state` is locked.
+    fn fill(&mut self, slot: &Arc<Slot<C>>, mut state: MutexGuard<'_, State<C>>, now: Instant) {
+        let name = format!("model-{}-r{}", self.name, self.replaced + 1);
+        if let Err(cause) = self.shared.start_worker(&mut state, &name, self.answer.clone()) {
+            drop(state);
+            error!(deployment = self.name, %cause, "no thread for another worker; it is tried again");
+            self.start_again_at = Some(now + START_AGAIN_AFTER);
+            return self.stand_still();
         }
+        slot.lock().is_replaced = true;
+        state.abandoned += 1;
+        state.health.workers_replaced += 1;
         self.shared.lock_threads().retain(|(known, _)| !Arc::ptr_eq(known, slot));
+        self.shared.wake_workers(state);
         self.replaced += 1;
-        let name = format!("model-{}-r{}", self.name, self.replaced);
-        let started = self.shared.start_worker(&name, model, self.answer.clone());
-        if let Err(cause) = &started {
-            error!(deployment = self.name, %cause, "no thread for another worker");
-        }
-        started.is_ok()
+        self.start_again_at = None;
     }
 
+    fn may_start(&self, now: Instant) -> bool {
+        self.start_again_at.is_none_or(|at| at <= now)
+    }
+
+    /// A worker that hangs, and whose place another one could take.
+    fn vacant(&self, state: &State<C>) -> Option<Arc<Slot<C>>> {
+        let is_vacant = |slot: &&Arc<Slot<C>>| {
+            let left_behind = slot.lock();
+            left_behind.is_hung && !left_behind.is_replaced
+        };
+        let slot = state.slots.iter().find(is_vacant)?;
+        (state.abandoned < ABANDONED_MAX && self.shared.in_force.has_one()).then(|| Arc::clone(slot))
+    }
     /// Without any worker, what waits is answered now, and new requests are refused until a model returns.
     fn stand_still(&mut self) {
         let mut state = self.shared.lock();
@@ -124,10 +147,12 @@ where
     }
 }
 
-type Hung<C> = (Arc<Slot<C>>, Running<C>);
-
 /// Takes the batch of a worker that has been with it for too long, or says when to look again.
-fn look<C>(state: &State<C>, timeout: Option<Duration>, now: Instant) -> (Option<Hung<C>>, Option<Instant>) {
+fn look<C>(
+    state: &State<C>,
+    timeout: Option<Duration>,
+    now: Instant,
+) -> (Option<Running<C>>, Option<Instant>) {
     let Some(timeout) = timeout else { return (None, None) };
     // What starts after this look is due after the next one.
     let mut next_look = now + timeout;
@@ -139,7 +164,7 @@ fn look<C>(state: &State<C>, timeout: Option<Duration>, now: Instant) -> (Option
             next_look = next_look.min(due);
         } else if let Some(running) = busy.running.take() {
             busy.is_hung = true;
-            return (Some((Arc::clone(slot), running)), None);
+            return (Some(running), None);
         }
     }
     (None, Some(next_look))

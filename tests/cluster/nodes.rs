@@ -87,7 +87,7 @@ fn take_all(sensor: &Sensor, count: i64) -> BTreeMap<i64, usize> {
 }
 
 fn received(nodes: &[Node]) -> Vec<u64> {
-    nodes.iter().map(|node| node.statistics("edge").unwrap().received).collect()
+    nodes.iter().map(|node| node.deployment("edge").unwrap().statistics().received).collect()
 }
 
 fn a_share_group_divides_the_requests_and_answers_each_once(start: Start) {
@@ -184,7 +184,7 @@ fn a_killed_members_requests_go_to_another_member_when_its_session_ends_where_th
     let sensor = requests_of_a_killed_member(&broker, directory.path(), 1);
     let times = take_all(&sensor, 40);
     assert!(times.values().all(|times| *times == 1), "{times:?}");
-    assert_eq!(heir.statistics("edge").unwrap().answered, 40);
+    assert_eq!(heir.deployment("edge").unwrap().statistics().answered, 40);
 }
 
 fn a_node_that_was_away_finds_the_requests_of_the_meantime(start: Start) {
@@ -261,7 +261,7 @@ fn two_nodes_that_read_each_others_answers_answer_once() {
         sensor.publish("a/s", Qos::AtLeastOnce, request("s", 1));
         assert_eq!([sensor.next().topic, sensor.next().topic], ["a/s", "b/s"]);
         let counts = |node: &Node| {
-            let counts = node.statistics("edge").unwrap();
+            let counts = node.deployment("edge").unwrap().statistics();
             (counts.received, counts.answered, counts.answers_dropped)
         };
         wait_until("the answer is not dropped", || {

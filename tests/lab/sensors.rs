@@ -27,7 +27,7 @@ impl Judge {
 
     fn predict(&mut self, window: &Window) -> f32 {
         let features = self.extractor.extract(&window.h, &window.v).unwrap();
-        self.detector.predict(&features).unwrap()
+        self.detector.predict(&features).unwrap().score()
     }
 
     fn threshold(&self) -> f32 {

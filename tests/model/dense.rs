@@ -20,7 +20,7 @@ fn predictions_equal_those_of_pytorch() {
         detector.predict_batch(&inputs, &mut batched).unwrap();
         assert_close(&batched, &expected, name);
         for (row, expected) in inputs.chunks(detector.info().inputs).zip(expected) {
-            assert_close(&[detector.predict(row).unwrap()], &[expected], name);
+            assert_close(&[detector.predict(row).unwrap().score()], &[expected], name);
         }
         assert!(!detector.info().origin.is_inferred());
     }
@@ -74,7 +74,7 @@ fn rows_of_another_length_are_refused() {
 #[test]
 fn one_bad_row_does_not_spoil_its_batch() {
     let mut detector = Detector::load(fixture("pt/nets/plain")).unwrap();
-    let good = detector.predict(&[0.5; 32]).unwrap();
+    let good = detector.predict(&[0.5; 32]).unwrap().score();
     let mut rows = [0.5; 96];
     rows[40] = f32::NAN;
     let mut predictions = Vec::new();
@@ -209,7 +209,7 @@ fn a_model_of_ones_own_makes_a_detector() {
         }
     }
     let mut detector = Detector::from_parts(ModelInfo::new("mean", 2), Box::new(Mean));
-    assert_eq!(detector.predict(&[0.25, 0.75]).unwrap(), 0.5);
+    assert_eq!(detector.predict(&[0.25, 0.75]).unwrap().score(), 0.5);
     assert!(detector.info().is_anomaly(0.5) && !detector.info().is_anomaly(0.49));
     assert_eq!(detector.info().label(0.9), "anomaly");
     assert_eq!(detector.into_parts().1.inputs(), 2);
@@ -246,7 +246,7 @@ proptest! {
         let mut batched = Vec::new();
         detector.predict_batch(&rows, &mut batched).unwrap();
         for (row, batched) in rows.chunks(widths[0]).zip(&batched) {
-            let single = detector.predict(row).unwrap();
+            let single = detector.predict(row).unwrap().score();
             prop_assert!((single - batched).abs() <= TOLERANCE, "{single} {batched}");
         }
     }

@@ -25,7 +25,7 @@ fn predictions_equal_those_of_pytorch() {
         detector.predict_batch(&inputs, &mut batched).unwrap();
         assert_close(&batched, &expected, name);
         for (row, expected) in inputs.chunks(detector.info().inputs).zip(expected) {
-            assert_close(&[detector.predict(row).unwrap()], &[expected], name);
+            assert_close(&[detector.predict(row).unwrap().score()], &[expected], name);
         }
     }
 }
@@ -39,7 +39,8 @@ fn batches_beyond_a_block_equal_single_rows() {
             let rows = f32s(batch as u64, batch * inputs);
             let mut batched = Vec::new();
             detector.predict_batch(&rows, &mut batched).unwrap();
-            let single: Vec<_> = rows.chunks(inputs).map(|row| detector.predict(row).unwrap()).collect();
+            let single: Vec<_> =
+                rows.chunks(inputs).map(|row| detector.predict(row).unwrap().score()).collect();
             assert_close(&batched, &single, name);
         }
     }
@@ -52,7 +53,7 @@ fn one_bad_row_does_not_spoil_its_batch() {
         let inputs = detector.info().inputs;
         for bad in [f32::NAN, f32::INFINITY] {
             let mut rows = f32s(7, 3 * inputs);
-            let good = detector.predict(&rows[..inputs]).unwrap();
+            let good = detector.predict(&rows[..inputs]).unwrap().score();
             rows[inputs + inputs / 2] = bad;
             let mut predictions = Vec::new();
             detector.predict_batch(&rows, &mut predictions).unwrap();

@@ -54,7 +54,7 @@ fn roc_auc(detector: &mut Detector, file: &Path) -> f64 {
     for row in Recording::open(file, &columns).expect("a recording opens") {
         let row = row.expect("a recorded row is sound");
         let life: f64 = row.label.as_deref().and_then(|life| life.parse().ok()).expect("a fraction of life");
-        let score = detector.predict(&row.features).expect("a recorded row is scored");
+        let score = detector.predict(&row.features).expect("a recorded row is scored").score();
         if life <= 0.5 {
             healthy.push(score);
         } else if life > 0.95 {

@@ -178,14 +178,14 @@ fn a_request_that_is_sent_again_while_it_is_under_way_is_answered_once_to_each()
     drop(first);
     let mut again = Client::accepted(address, &Connect::v5("a").persistent());
     publish(&mut again, QOS_1 | DUP, 1, &payload(1, 0.5));
-    wait_until("requests never arrive", || node.statistics("edge").unwrap().received >= 2);
+    wait_until("requests never arrive", || node.deployment("edge").unwrap().statistics().received >= 2);
     assert!(again.until_pong().is_empty());
     gate.open();
     assert_eq!(ack(&again.receive()), (PUBACK, 1, 0));
     let answers = listener.take(2);
     assert_eq!(answers[0].payload, answers[1].payload, "the same answer");
     assert_eq!(gate.begun(), [0.5], "the model saw it once");
-    let statistics = node.statistics("edge").unwrap();
+    let statistics = node.deployment("edge").unwrap().statistics();
     assert_eq!((statistics.received, statistics.answered, statistics.repeated), (2, 2, 1));
     assert!(statistics.is_conserved());
 }
@@ -206,7 +206,7 @@ fn a_request_that_was_answered_is_answered_the_same_again() {
     // Another reading at the same time of a clock that stands still is another request.
     publish(&mut client, QOS_1, 4, &payload(1, 0.25));
     assert_eq!(listener.next().json()["prediction"], json!(0.25));
-    assert_eq!(node.statistics("edge").unwrap().repeated, 2);
+    assert_eq!(node.deployment("edge").unwrap().statistics().repeated, 2);
 }
 
 #[test]
@@ -219,7 +219,7 @@ fn without_a_window_every_request_is_a_new_one() {
         publish(&mut client, QOS_1, packet_id, &payload(1, 0.5));
         client.receive();
     }
-    assert_eq!((gate.begun().len(), node.statistics("edge").unwrap().repeated), (2, 0));
+    assert_eq!((gate.begun().len(), node.deployment("edge").unwrap().statistics().repeated), (2, 0));
 }
 
 #[test]
@@ -238,7 +238,11 @@ fn qos_2_is_received_once_across_connections_and_acknowledged_when_it_is_answere
     assert_eq!(ack(&again.receive()), (PUBREC, 5, 0));
     again.send(&[0x62, 2, 0, 5]);
     assert_eq!(again.receive().first, 0x70);
-    assert_eq!(node.statistics("edge").unwrap().received, 1, "the broker kept the second one to itself");
+    assert_eq!(
+        node.deployment("edge").unwrap().statistics().received,
+        1,
+        "the broker kept the second one to itself"
+    );
 }
 
 #[test]

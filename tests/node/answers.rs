@@ -94,7 +94,7 @@ fn every_bad_payload_of_the_contract_is_answered_with_its_code() {
         sensor.ask(REQUEST, json!({"device_id":"a","timestamp_us":7,"features":short}).to_string()).json();
     assert_eq!(error["error"], json!("expected 32 features, got 31"));
     assert_eq!((&error["device_id"], &error["timestamp_us"]), (&json!("a"), &json!(7)));
-    let statistics = node.statistics("edge").unwrap();
+    let statistics = node.deployment("edge").unwrap().statistics();
     assert!(statistics.is_conserved());
     assert_eq!((statistics.received, statistics.errors_total()), (9, 9));
 }
@@ -112,7 +112,7 @@ fn ten_thousand_requests_are_in_flight_at_once_and_each_is_answered() {
     let timestamps: BTreeSet<_> =
         answers.iter().map(|answer| answer.json()["timestamp_us"].as_i64()).collect();
     assert_eq!(timestamps.len(), REQUESTS as usize);
-    let statistics = node.statistics("cloud").unwrap();
+    let statistics = node.deployment("cloud").unwrap().statistics();
     assert!(statistics.is_conserved());
     assert_eq!((statistics.answered, statistics.in_flight), (REQUESTS as u64, 0));
 }
@@ -146,7 +146,7 @@ fn full_queue_is_answered_overloaded() {
     }
     let results = sensor.take(5);
     assert!(results.iter().all(|result| result.topic == "ml/inference/result/p"));
-    let statistics = node.statistics("edge").unwrap();
+    let statistics = node.deployment("edge").unwrap().statistics();
     assert!(statistics.is_conserved());
     assert_eq!(statistics.errors["OVERLOADED"], 1);
 }
@@ -154,7 +154,7 @@ fn full_queue_is_answered_overloaded() {
 /// Until the worker has taken everything that was sent.
 fn wait_until_taken(node: &Node) {
     let deadline = std::time::Instant::now() + support::PATIENCE;
-    while node.queued("edge") != Some(0) || node.statistics("edge").is_none_or(|s| s.received == 0) {
+    while node.deployment("edge").is_none_or(|edge| edge.queued() > 0 || edge.statistics().received == 0) {
         assert!(std::time::Instant::now() < deadline, "the worker never took the request");
         std::thread::yield_now();
     }
@@ -171,7 +171,7 @@ fn too_many_in_flight_are_answered_overloaded_at_once() {
     for refused in sensor.take(2) {
         assert_error(&refused, "ml/inference/error/s", ErrorCode::Overloaded);
     }
-    assert!(node.statistics("cloud").unwrap().is_conserved());
+    assert!(node.deployment("cloud").unwrap().statistics().is_conserved());
     let results = sensor.take(3);
     assert!(results.iter().all(|result| result.topic == "ml/inference/result/s"));
 }
@@ -202,7 +202,7 @@ fn a_model_that_fails_or_panics_is_answered_internal_and_spoils_nobody_else() {
     assert_error(&sensor.ask(REQUEST, feature(-1.0)), "ml/inference/error/p", ErrorCode::Internal);
     assert_error(&sensor.ask(REQUEST, feature(-3.0)), "ml/inference/error/p", ErrorCode::NonFinite);
     assert_eq!(sensor.ask(REQUEST, feature(0.25)).json()["prediction"], json!(0.25));
-    assert!(node.statistics("edge").unwrap().is_conserved());
+    assert!(node.deployment("edge").unwrap().statistics().is_conserved());
 }
 
 #[test]
@@ -259,7 +259,7 @@ fn a_response_topic_of_the_broker_s_own_is_refused_and_the_request_answered() {
         PublishProperties { response_topic: Some("$SYS/me".to_owned()), ..PublishProperties::default() };
     sensor.publish_with(REQUEST, request("s", 1), asked);
     assert_eq!(sensor.next().topic, "ml/inference/result/s");
-    assert_eq!(node.statistics("edge").unwrap().response_topics_refused, 1);
+    assert_eq!(node.deployment("edge").unwrap().statistics().response_topics_refused, 1);
 }
 
 #[test]
@@ -272,7 +272,7 @@ fn a_request_that_starts_too_late_is_answered_deadline_exceeded() {
     let enough = PublishProperties { message_expiry_interval: Some(600), ..PublishProperties::default() };
     sensor.publish_with(REQUEST, request("s", 2), enough);
     assert_eq!(sensor.next().topic, "ml/inference/result/s");
-    assert!(node.statistics("cloud").unwrap().is_conserved());
+    assert!(node.deployment("cloud").unwrap().statistics().is_conserved());
     let deadline = Some(Duration::from_millis(5));
     let (_node, sensor) = self::node(Config { deadline, ..Config::cloud().network(far) });
     assert_error(&sensor.ask(REQUEST, request("s", 3)), "ml/inference/error/s", ErrorCode::DeadlineExceeded);

@@ -94,7 +94,7 @@ fn a_thousand_requests_are_all_answered(build: Build) {
         .map(|a| a.json()["timestamp_us"].as_i64().expect("a timestamp is echoed"))
         .collect();
     assert_eq!(order, (0..1_000).collect::<Vec<_>>());
-    let statistics = stage.node.statistics("cloud").expect("the deployment exists");
+    let statistics = stage.node.deployment("cloud").expect("the deployment exists").statistics();
     assert!(statistics.is_conserved());
     assert_eq!((statistics.answered, statistics.undelivered), (1_000, 0));
 }
@@ -129,7 +129,7 @@ fn a_response_topic_that_is_a_request_topic_brings_one_answer(build: Build) {
         sensor.publish_with(REQUEST, payload, asked.clone());
         assert_eq!(sensor.next().topic, topic);
     }
-    let statistics = || stage.node.statistics("edge").expect("the deployment exists");
+    let statistics = || stage.node.deployment("edge").expect("the deployment exists").statistics();
     let began = std::time::Instant::now();
     while statistics().answers_dropped < 2 {
         assert!(began.elapsed() < PATIENCE, "{:?}", statistics());
@@ -177,7 +177,7 @@ fn a_stopped_node_has_answered_everything(build: Build) {
         sensor.publish(REQUEST, Qos::AtLeastOnce, request("s", number));
     }
     wait_until("requests never arrive", || {
-        stage.node.statistics("cloud").expect("the deployment exists").received >= 20
+        stage.node.deployment("cloud").expect("the deployment exists").statistics().received >= 20
     });
     let (_, total) = stage.node.stop().remove(0);
     assert_eq!((total.answered, total.in_flight), (20, 0));

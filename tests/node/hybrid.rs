@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use nearfar::deployment::{Config, Hybrid};
-use nearfar::inference::{ErrorCode, Reason, Site, Urgency};
+use nearfar::inference::{ErrorCode, PerSite, Reason, Site, Urgency};
 use nearfar::ledger::{HybridStatistics, Statistics};
 use nearfar::model::{Model, ModelError, ModelInfo};
 use nearfar::mqtt::Qos;
@@ -139,7 +139,7 @@ impl Field {
     }
 
     fn statistics(&self) -> Statistics {
-        let statistics = self.node.statistics("edge").unwrap();
+        let statistics = self.node.deployment("edge").unwrap().statistics();
         assert!(statistics.is_conserved(), "{statistics:?}");
         let results = statistics.hybrid.as_ref().unwrap().results.total();
         assert_eq!(results, statistics.answered);
@@ -172,6 +172,10 @@ impl Field {
 fn lossy(loss: f64, lost: Lost) -> Profile {
     let link = LinkProfile { loss: Loss::Independent(loss), lost, ..LinkProfile::default() };
     Profile::shaped(Shape { seed: 7, link: "cloud".to_owned(), uplink: link.clone(), downlink: link })
+}
+
+fn counts(edge: u64, cloud: u64) -> PerSite<u64> {
+    PerSite { edge, cloud }
 }
 
 #[test]
@@ -217,7 +221,7 @@ fn by_deadline_a_cloud_that_is_too_late_is_asked_by_probes_alone() {
         assert_made(&field.ask(number, 0.25), "edge", "deadline", 0.25);
     }
     let hybrid = *field.statistics().hybrid.unwrap();
-    assert_eq!((hybrid.probes, hybrid.asked), (2, [20, 2]));
+    assert_eq!((hybrid.probes, hybrid.asked), (2, counts(20, 2)));
     field.cloud.open();
 }
 
@@ -228,7 +232,7 @@ fn by_confidence_the_cloud_decides_what_the_edge_is_not_sure_of() {
     assert_made(&field.ask(2, 0.75), "edge", "confident", 0.75);
     assert_made(&field.ask(3, 0.4375), "cloud", "escalated", 0.5625);
     let hybrid = *field.statistics().hybrid.unwrap();
-    assert_eq!((hybrid.escalations, hybrid.asked), (1, [3, 1]));
+    assert_eq!((hybrid.escalations, hybrid.asked), (1, counts(3, 1)));
     field.assert_nothing_else();
 }
 
@@ -250,7 +254,7 @@ fn an_escalation_that_is_refused_lost_or_late_leaves_the_edge_s_answer() {
     field.edge.open();
     assert_made(&field.ask(1, 0.4375), "edge", "cloud_silent", 0.4375);
     field.cloud.open();
-    field.until("dropped", |_, hybrid| hybrid.dropped == [0, 1]);
+    field.until("dropped", |_, hybrid| hybrid.dropped == counts(0, 1));
     field.assert_nothing_else();
 }
 
@@ -284,7 +288,7 @@ fn the_first_of_two_hedged_answers_is_published_and_the_other_is_dropped() {
         assert_made(&field.ask(1, 0.25), first.as_str(), "hedge", prediction);
         shut.wait_until_begun(&[0.25]);
         shut.open();
-        let hybrid = field.until("dropped", |_, hybrid| hybrid.dropped[first.other() as usize] == 1);
+        let hybrid = field.until("dropped", |_, hybrid| hybrid.dropped[first.other()] == 1);
         let won = u64::from(first == Site::Cloud);
         assert_eq!((hybrid.hedges_won, hybrid.hedges_lost), (won, 1 - won));
         assert_eq!(field.statistics().answered, 1);
@@ -296,13 +300,13 @@ fn the_first_of_two_hedged_answers_is_published_and_the_other_is_dropped() {
 fn a_hedge_is_sent_only_after_so_long_without_an_answer() {
     let field = open(config(cloud(Policy::Hedged { first: Site::Edge, after: PATIENCE })));
     assert_made(&field.ask(1, 0.25), "edge", "in_time", 0.25);
-    assert_eq!(field.statistics().hybrid.unwrap().asked, [1, 0]);
+    assert_eq!(field.statistics().hybrid.unwrap().asked, counts(1, 0));
     let field = start(config(cloud(Policy::Hedged { first: Site::Edge, after: 5 * MS })));
     field.cloud.open();
     assert_made(&field.ask(1, 0.25), "cloud", "hedge", 0.75);
     assert_eq!(field.statistics().hybrid.unwrap().hedges_won, 1);
     field.edge.open();
-    field.until("dropped", |_, hybrid| hybrid.dropped == [1, 0]);
+    field.until("dropped", |_, hybrid| hybrid.dropped == counts(1, 0));
     field.assert_nothing_else();
 }
 
@@ -315,7 +319,7 @@ fn a_shadow_is_compared_and_never_published() {
         assert_made(&field.ask(number, feature), "edge", "shadow", feature);
     }
     let hybrid = field.until("compared", |_, hybrid| hybrid.shadow_agreed + hybrid.shadow_disagreed == 20);
-    assert_eq!((hybrid.shadow_agreed, hybrid.shadow_disagreed, hybrid.dropped), (5, 15, [0, 0]));
+    assert_eq!((hybrid.shadow_agreed, hybrid.shadow_disagreed, hybrid.dropped), (5, 15, counts(0, 0)));
     assert_eq!(hybrid.results.of(Site::Edge, Reason::Shadow), 20);
     assert_eq!(field.statistics().received, 20);
     field.assert_nothing_else();
@@ -404,7 +408,7 @@ fn a_hedged_request_is_acknowledged_once_when_the_first_has_answered() {
     assert_eq!((ack.first, ack.packet_id(), ack.body.get(2).copied().unwrap_or(0)), (PUBACK, 7, 0));
     assert_made(&field.sensor.next(), "edge", "hedge", 0.25);
     field.cloud.open();
-    field.until("dropped", |_, hybrid| hybrid.dropped == [0, 1]);
+    field.until("dropped", |_, hybrid| hybrid.dropped == counts(0, 1));
     assert!(client.until_pong().is_empty(), "once");
     // The same request once more has the same answer, and neither model sees it again.
     let bytes = client.publish_bytes(REQUEST, payload(1, 0.25).as_bytes(), QOS_1, 8, &[]);
@@ -447,7 +451,7 @@ fn what_is_no_request_is_refused_without_asking_a_site() {
     let answer = field.sensor.ask(REQUEST, r#"{"device_id": "d", "features": [1, 2]}"#);
     assert_error(&answer, "ml/inference/error/d", ErrorCode::ShapeMismatch);
     let statistics = field.statistics();
-    assert_eq!((statistics.received, statistics.hybrid.unwrap().asked), (1, [0, 0]));
+    assert_eq!((statistics.received, statistics.hybrid.unwrap().asked), (1, counts(0, 0)));
 }
 
 #[test]

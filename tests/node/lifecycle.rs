@@ -84,7 +84,7 @@ fn stopping_answers_what_was_accepted() {
     for number in 0..100 {
         sensor.publish(REQUEST, Qos::AtLeastOnce, request("s", number));
     }
-    wait_until("requests never arrive", || node.statistics("cloud").unwrap().received >= 100);
+    wait_until("requests never arrive", || node.deployment("cloud").unwrap().statistics().received >= 100);
     let (_, total) = node.stop().remove(0);
     assert_eq!((total.received, total.answered, total.in_flight), (100, 100, 0));
     for _ in 0..100 {
@@ -99,7 +99,7 @@ fn stopping_waits_no_longer_than_its_grace() {
     let node = Node::builder().shutdown_grace(grace).deployment(far, MODEL).start().unwrap();
     let sensor = Sensor::connect(node.mqtt_address().unwrap());
     sensor.publish(REQUEST, Qos::AtLeastOnce, request("s", 1));
-    wait_until("requests never arrive", || node.statistics("cloud").unwrap().received >= 1);
+    wait_until("requests never arrive", || node.deployment("cloud").unwrap().statistics().received >= 1);
     let (_, total) = node.stop().remove(0);
     assert_eq!((total.received, total.answered, total.in_flight), (1, 0, 1));
     assert!(total.is_conserved());
@@ -172,7 +172,7 @@ fn requests_under_way_survive_the_restart_of_a_broker_elsewhere() {
     for number in 0..50 {
         sensor.publish(REQUEST, Qos::AtLeastOnce, request("s", number));
     }
-    wait_until("requests never arrive", || node.statistics("cloud").unwrap().received >= 50);
+    wait_until("requests never arrive", || node.deployment("cloud").unwrap().statistics().received >= 50);
     drop(sensor);
     broker.stop(Duration::ZERO);
     let _broker = broker_on(address);
@@ -182,7 +182,7 @@ fn requests_under_way_survive_the_restart_of_a_broker_elsewhere() {
     assert_eq!(answers, (0..50).collect::<Vec<_>>());
     node.wait_until_ready(PATIENCE).unwrap();
     assert_eq!(sensor.ask(REQUEST, request("s", 99)).json()["timestamp_us"], 99);
-    let statistics = node.statistics("cloud").unwrap();
+    let statistics = node.deployment("cloud").unwrap().statistics();
     assert!(statistics.is_conserved());
     assert_eq!((statistics.answered, statistics.undelivered), (51, 0));
 }

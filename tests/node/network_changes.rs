@@ -54,7 +54,7 @@ fn change(sensor: &Sensor, wish: &str) -> Value {
 }
 
 fn changes(node: &Node, name: &str) -> u64 {
-    node.network(name).unwrap().in_force().1
+    node.deployment(name).unwrap().network().in_force().1
 }
 
 fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
@@ -80,7 +80,7 @@ fn a_message_changes_the_network_and_an_empty_one_brings_the_configured_one_back
     let told = change(&sensor, "");
     assert_eq!((&told["revision"], &told["configured"]), (&json!(3), &json!(true)));
     assert_eq!(result(&sensor, 4), (0.0, json!(3)));
-    let statistics = node.statistics("edge").unwrap();
+    let statistics = node.deployment("edge").unwrap().statistics();
     assert_eq!((statistics.network_changes, statistics.network_changes_refused), (3, 0));
     assert_eq!((statistics.answered, node.readiness()), (4, nearfar::node::Readiness::Ready));
 }
@@ -106,7 +106,7 @@ fn what_cannot_be_used_is_answered_with_key_and_expectation_and_changes_nothing(
         assert!(body["error"].as_str().unwrap().contains(expected), "{body}");
     }
     assert_eq!(result(&sensor, 1), (4.0, json!(0)));
-    let statistics = node.statistics("edge").unwrap();
+    let statistics = node.deployment("edge").unwrap().statistics();
     assert_eq!((statistics.network_changes, statistics.network_changes_refused), (0, 4));
 }
 
@@ -162,8 +162,8 @@ fn access_rules_say_who_changes_a_network() {
     assert_eq!(heard[1].topic(), "ml/inference/network/edge/changed");
     let told: Value = serde_json::from_slice(heard[1].payload5()).unwrap();
     assert_eq!((&told["revision"], &told["changed"]), (&json!(1), &json!(true)));
-    assert_eq!(node.network("edge").unwrap().in_force(), (ms(5), 1));
-    let statistics = node.statistics("edge").unwrap();
+    assert_eq!(node.deployment("edge").unwrap().network().in_force(), (ms(5), 1));
+    let statistics = node.deployment("edge").unwrap().statistics();
     assert_eq!((statistics.network_changes, statistics.network_changes_refused), (1, 0));
 }
 
@@ -183,7 +183,7 @@ fn what_is_under_way_stays_so_and_nothing_of_its_device_overtakes_it() {
     for number in 0..5 {
         sensor.publish(REQUEST, Qos::AtLeastOnce, request("far", number));
     }
-    wait_until("requests arrive", || node.statistics("edge").unwrap().received == 5);
+    wait_until("requests arrive", || node.deployment("edge").unwrap().statistics().received == 5);
     change(&sensor, r#"{"one_way_latency_ms": 1}"#);
     for number in 5..10 {
         sensor.publish(REQUEST, Qos::AtLeastOnce, request("far", number));
@@ -203,13 +203,13 @@ fn what_is_under_way_stays_so_and_nothing_of_its_device_overtakes_it() {
     let networks: Vec<_> = far.iter().map(|body| body["network"].as_u64().unwrap()).collect();
     assert_eq!(networks, [0, 0, 0, 0, 0, 1, 1, 1, 1, 1]);
     assert!(far.iter().all(|body| body["network_back"].is_null() || body["network_back"] == json!(1)));
-    assert!(node.statistics("edge").unwrap().is_conserved());
+    assert!(node.deployment("edge").unwrap().statistics().is_conserved());
 }
 
 #[test]
 fn networks_that_change_all_the_time_lose_no_request_and_keep_every_device_s_order() {
     let (node, sensor) = node(Profile::NONE);
-    let network = node.network("edge").unwrap();
+    let network = node.deployment("edge").unwrap().network();
     let wishes = [
         ms(3),
         Profile::NONE,

@@ -37,7 +37,7 @@ fn send_all(sensor: &Sensor) {
 fn ended(node: &Node, requests: u64) -> Statistics {
     let deadline = Instant::now() + support::PATIENCE;
     loop {
-        let statistics = node.statistics("cloud").expect("the deployment has this name");
+        let statistics = node.deployment("cloud").expect("the deployment has this name").statistics();
         assert!(statistics.is_conserved());
         if statistics.received >= requests && statistics.in_flight == 0 {
             return statistics;

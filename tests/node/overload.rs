@@ -50,7 +50,7 @@ fn number(answer: &Received) -> i64 {
 }
 
 fn assert_conserved(node: &Node) {
-    let statistics = node.statistics("edge").unwrap();
+    let statistics = node.deployment("edge").unwrap().statistics();
     assert!(statistics.is_conserved(), "{statistics:?}");
 }
 
@@ -100,7 +100,7 @@ fn a_newer_reading_supersedes_the_one_that_waits() {
         [0, 7, 3],
         "a device whose answer is out goes behind one that waits"
     );
-    assert_eq!(node.statistics("edge").unwrap().errors["SUPERSEDED"], 2);
+    assert_eq!(node.deployment("edge").unwrap().statistics().errors["SUPERSEDED"], 2);
     assert_conserved(&node);
 }
 
@@ -122,7 +122,7 @@ fn devices_have_turns_whatever_one_of_them_sends() {
     for device in ["calm1", "calm2", "calm3"] {
         ask(&sensor, device, 1, 0.5);
     }
-    wait_until("requests never wait", || node.queued("edge").unwrap() >= 53);
+    wait_until("requests never wait", || node.deployment("edge").unwrap().queued() >= 53);
     gate.open();
     let devices: Vec<_> =
         sensor.take(5).iter().map(|answer| answer.json()["device_id"].as_str().unwrap().to_owned()).collect();
@@ -188,7 +188,7 @@ fn a_model_that_hangs_is_answered_for_and_replaced() {
     assert!(given_up.json()["error"].as_str().unwrap().contains("inference_timeout"));
     let answer = sensor.next();
     assert_eq!((answer.topic.as_str(), number(&answer)), ("ml/inference/result/a", 1));
-    let health = node.health("edge").unwrap();
+    let health = node.deployment("edge").unwrap().health();
     assert_eq!((health.workers_replaced, health.inference_timeouts, health.failing), (1, 1, None));
     gate.open();
     assert_conserved(&node);
@@ -274,7 +274,7 @@ fn failures_concern_their_requests_alone_and_many_in_a_row_make_the_node_not_rea
     }
     let Readiness::NotReady(reason) = node.readiness() else { panic!("{:?}", node.readiness()) };
     assert!(reason.contains("failed 5 times in a row") && reason.contains("edge"), "{reason}");
-    assert_eq!(node.health("edge").unwrap().workers_replaced, 2, "one for each panic");
+    assert_eq!(node.deployment("edge").unwrap().health().workers_replaced, 2, "one for each panic");
     assert_eq!(ask(0.5).topic, "ml/inference/result/a");
     assert_eq!(node.readiness(), Readiness::Ready);
     assert_conserved(&node);
@@ -290,7 +290,7 @@ fn ten_times_too_much_is_answered_within_the_bounds() {
     for number in 1..REQUESTS {
         ask(&sensor, &format!("d{}", number % 10), number, 0.25);
         if number == REQUESTS / 2 {
-            let arrived = || node.statistics("edge").unwrap().received > REQUESTS as u64 / 2;
+            let arrived = || node.deployment("edge").unwrap().statistics().received > REQUESTS as u64 / 2;
             wait_until("half of the requests never arrive", arrived);
             gate.open();
         }
@@ -299,7 +299,7 @@ fn ten_times_too_much_is_answered_within_the_bounds() {
     let mut numbers: Vec<_> = answers.iter().map(number).collect();
     numbers.sort_unstable();
     assert_eq!(numbers, (0..REQUESTS).collect::<Vec<_>>(), "each is answered once");
-    let statistics = node.statistics("edge").unwrap();
+    let statistics = node.deployment("edge").unwrap().statistics();
     assert_eq!((statistics.received, statistics.in_flight), (REQUESTS as u64, 0));
     assert!(statistics.errors["OVERLOADED"] >= 1_000, "{statistics:?}");
     assert!(statistics.is_conserved());

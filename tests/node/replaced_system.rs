@@ -19,7 +19,7 @@ fn cloud_node() -> Node {
 fn cloud_service_loads_model() {
     let mut detector = Detector::load(MODEL).unwrap();
     assert_eq!(detector.info().inputs, INPUTS);
-    let probability = detector.predict(&[0.5; INPUTS]).unwrap();
+    let probability = detector.predict(&[0.5; INPUTS]).unwrap().score();
     assert!((0.0..=1.0).contains(&probability));
 }
 
@@ -38,7 +38,7 @@ fn cloud_inference_request() {
     let node = cloud_node();
     let sensor = Sensor::listening(node.mqtt_address().unwrap(), &["ml/inference/result/sensor1"]);
     sensor.ask(REQUEST, request("sensor1", 1));
-    let statistics = node.statistics("cloud").unwrap();
+    let statistics = node.deployment("cloud").unwrap().statistics();
     assert_eq!((statistics.received, statistics.answered), (1, 1));
     assert!(statistics.is_conserved());
 }
@@ -97,6 +97,6 @@ fn edge_vs_cloud_comparison() {
         assert!(near["total_latency_ms"].as_f64() < far["total_latency_ms"].as_f64());
     }
     for name in ["edge", "cloud"] {
-        assert_eq!(node.statistics(name).unwrap().answered, 20, "{name}");
+        assert_eq!(node.deployment(name).unwrap().statistics().answered, 20, "{name}");
     }
 }

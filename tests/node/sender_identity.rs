@@ -84,7 +84,7 @@ fn a_request_is_its_users_whatever_the_payload_says() {
     assert_eq!(answer["code"], ErrorCode::InvalidDeviceId.as_str());
     let seen: Vec<_> = (0..3).map(|_| boss.receive().topic()).collect();
     assert_eq!(seen, ["ml/inference/result/press", "ml/inference/result/press", "ml/inference/error/press"]);
-    assert_eq!(node.statistics("edge").unwrap().answered, 2);
+    assert_eq!(node.deployment("edge").unwrap().statistics().answered, 2);
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn the_node_answers_only_where_its_requester_may_publish() {
         press.publish_bytes(REQUEST, request("press", 2).as_bytes(), 2, 5, &answers_on("answers/boss/1"));
     press.send(&elsewhere);
     assert_eq!(press.receive().body[..3], [0, 5, 0x87]);
-    assert_eq!(node.statistics("edge").unwrap().received, 1, "it never came to the node");
+    assert_eq!(node.deployment("edge").unwrap().statistics().received, 1, "it never came to the node");
 }
 
 #[test]

@@ -144,7 +144,7 @@ fn assert_that_each_device_s_order_is_kept(network: Profile) {
         let sent: Vec<_> = (0..REQUESTS).filter(|number| number % DEVICES == at as i64).collect();
         assert_eq!(*numbers, sent);
     }
-    let statistics = node.statistics("edge").unwrap();
+    let statistics = node.deployment("edge").unwrap().statistics();
     assert!(statistics.is_conserved());
     assert_eq!((statistics.answered, statistics.in_flight), (REQUESTS as u64, 0));
 }
@@ -174,7 +174,7 @@ fn a_device_that_floods_makes_room_for_others() {
     let refused = sensor.next();
     assert_error(&refused, "ml/inference/error/flood", ErrorCode::Overloaded);
     assert_eq!(answered(&refused).1, 5);
-    assert_eq!(node.queued("edge"), Some(4));
+    assert_eq!(node.deployment("edge").unwrap().queued(), 4);
     // Half of the queue is `calm`'s now.
     ask(&sensor, "calm", 1, 0.5);
     let refused = sensor.next();
@@ -182,7 +182,7 @@ fn a_device_that_floods_makes_room_for_others() {
     assert_eq!(answered(&refused).1, 4);
     gate.let_go(0.5);
     assert_eq!(sensor.next().topic, "ml/inference/result/calm");
-    let statistics = node.statistics("edge").unwrap();
+    let statistics = node.deployment("edge").unwrap().statistics();
     assert!(statistics.is_conserved());
     assert_eq!((statistics.received, statistics.answered, statistics.in_flight), (7, 1, 4));
     gate.open();
@@ -203,7 +203,7 @@ fn a_panic_on_one_worker_is_answered_internal_and_the_other_one_goes_on() {
     assert_eq!(answered(&sensor.next()), ("b".to_owned(), 2));
     gate.open();
     assert_eq!(answered(&sensor.next()), ("a".to_owned(), 1));
-    let statistics = node.statistics("edge").unwrap();
+    let statistics = node.deployment("edge").unwrap().statistics();
     assert!(statistics.is_conserved());
     assert_eq!((statistics.answered, statistics.errors["INTERNAL"]), (2, 1));
 }
@@ -218,7 +218,7 @@ fn stopping_answers_what_every_worker_has_accepted() {
     for number in 0..30 {
         ask(&sensor, &format!("d{}", number % 5), number, 0.5);
     }
-    wait_until("requests never arrive", || node.statistics("edge").unwrap().received >= 30);
+    wait_until("requests never arrive", || node.deployment("edge").unwrap().statistics().received >= 30);
     let stopping = std::thread::spawn(move || node.stop());
     gate.open();
     let (_, total) = stopping.join().unwrap().remove(0);
@@ -368,7 +368,7 @@ fn a_prompt_model_that_panics_costs_its_own_request_and_is_replaced() {
     assert_error(&answers[1], "ml/inference/error/a", ErrorCode::Internal);
     let results: Vec<_> = [&answers[0], &answers[2]].map(|answer| answered(answer).1).to_vec();
     assert_eq!(results, [1, 3]);
-    let statistics = node.statistics("edge").expect("it is there");
+    let statistics = node.deployment("edge").expect("it is there").statistics();
     assert_eq!((statistics.received, statistics.answered), (3, 2));
 }
 
@@ -386,6 +386,6 @@ fn a_prompt_model_keeps_each_device_s_order_in_a_flood() {
         assert_eq!(number, *last + 1);
         *last = number;
     }
-    let statistics = node.statistics("edge").expect("it is there");
+    let statistics = node.deployment("edge").expect("it is there").statistics();
     assert_eq!((statistics.received, statistics.answered), (2_000, 2_000));
 }

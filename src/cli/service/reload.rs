@@ -45,7 +45,7 @@ impl ConfigFile {
         }
         let mut succeeds = true;
         for (deployment, profile) in networks {
-            let Some(network) = node.network(&deployment) else { continue };
+            let Some(network) = node.deployment(&deployment).map(|one| one.network()) else { continue };
             match network.configure(profile) {
                 Ok(change) if change.is_new => {
                     info!(deployment, revision = change.revision, "the simulated network was changed");

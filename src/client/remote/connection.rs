@@ -55,7 +55,7 @@ impl Driver {
     }
 
     async fn exchange(&mut self, link: &mut Link) -> Ended {
-        link.greeting = self.shared.status.as_ref().map(|status| status.message(&status.online));
+        link.greeting = self.shared.greeting();
         let mut ping_at = link.ping_interval.map(|interval| Instant::now() + interval);
         let mut batch = Vec::with_capacity(PUBLISH_BATCH_MAX);
         loop {

@@ -45,6 +45,7 @@ pub(super) fn start(
     let shared = Arc::new(Shared {
         config,
         status,
+        online: Mutex::default(),
         outbox,
         runtime: runtime.handle().clone(),
         routes: Routes::default(),

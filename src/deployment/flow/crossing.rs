@@ -8,10 +8,9 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{Answer, Flow, Parcel, ReplyTo, Ticket, going_up};
-use crate::deployment::in_flight_bytes::Held;
-use crate::inference::Caller;
-use crate::inference::{ErrorCode, Refusal};
+use super::{Flow, Parcel, going_up};
+use crate::deployment::ticket::{Admitted, Answer, Ticket};
+use crate::inference::{Caller, ErrorCode, Refusal};
 use crate::network::{Direction, Letter, Link, Lost, Shape, Verdict};
 
 /// A simulated link in use, and when that began.
@@ -20,15 +19,12 @@ pub struct Crossing {
     began: Instant,
 }
 
-/// Set in the number of a copy: on its way back it meets a fate of its own.
-pub const COPY: u64 = 1 << 63;
-
 impl Crossing {
     pub fn new(shape: &Arc<Shape>) -> Self {
         Self { link: Link::new(Arc::clone(shape)), began: Instant::now() }
     }
 
-    /// The same from `began` on, on a link that follows another.
+    /// A crossing from `began` on, on a link that follows another.
     pub fn following(link: Link, began: Instant) -> Self {
         Self { link, began }
     }
@@ -42,18 +38,14 @@ impl Crossing {
 
 impl Flow {
     /// Admitted requests onto the uplink.
-    pub(super) fn send_up(
-        &mut self,
-        crossing: &Crossing,
-        admitted: &mut Vec<(Box<Ticket>, Result<Vec<f32>, Refusal>)>,
-    ) {
+    pub(super) fn send_up(&mut self, crossing: &Crossing, admitted: &mut Vec<Admitted>) {
         let (mut parcels, mut vanished) = (Vec::with_capacity(admitted.len()), Vec::new());
         for (mut ticket, request) in admitted.drain(..) {
             // What came just before the network was exchanged meets the new one as it begins.
             let sent_at = ticket.arrived_at.max(crossing.began);
             let verdict = crossing.decide(Direction::Uplink, &ticket, ticket.bytes, sent_at);
             if let Some(second) = verdict.duplicate {
-                let copy = Box::new(Ticket { network: second, ..copy_of(&ticket) });
+                let copy = Box::new(Ticket { network: second, ..ticket.copied() });
                 parcels.push(going_up(copy, request.clone(), sent_at + second));
                 self.end.count_copy();
             }
@@ -83,7 +75,7 @@ impl Flow {
             let verdict = crossing.decide(Direction::Downlink, &answer.ticket, bytes, sent_at);
             if let Some(second) = verdict.duplicate {
                 let network = answer.ticket.network + second;
-                let ticket = Box::new(Ticket { network, ..copy_of(&answer.ticket) });
+                let ticket = Box::new(Ticket { network, ..answer.ticket.copied() });
                 let copy = Answer { ticket, outcome: answer.outcome.clone() };
                 parcels.push((sent_at + second, Parcel::Down(copy, now)));
                 self.end.count_copy();
@@ -117,22 +109,6 @@ pub fn party(caller: &Caller) -> u64 {
     let mut party = DefaultHasher::new();
     caller.device_id.hash(&mut party);
     party.finish()
-}
-
-/// The same request once more. Its sender waits for the first alone.
-fn copy_of(ticket: &Ticket) -> Ticket {
-    let reply_to =
-        ReplyTo { qos: ticket.reply_to.qos, properties: ticket.reply_to.properties.clone(), receipt: None };
-    Ticket {
-        caller: ticket.caller.clone(),
-        reply_to,
-        sequence: ticket.sequence | COPY,
-        identity: None,
-        span: ticket.span.clone(),
-        held: ticket.held.as_ref().map(Held::again),
-        place: None,
-        ..*ticket
-    }
 }
 
 fn lost(what: &str) -> Refusal {

@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
-use super::{End, PUBLISH_WAIT_MAX};
-use crate::deployment::outbox::Answer;
+use crate::deployment::destination::Destination;
+use crate::deployment::outbox::PUBLISH_WAIT_MAX;
+use crate::deployment::ticket::Answer;
 
 /// The most batches of answers that wait to be published.
 const DEPARTURES_BATCHES_MAX: usize = 1_024;
@@ -38,7 +39,7 @@ pub fn departures() -> (Departures, Departing) {
 
 impl Departures {
     /// Publishes `answers` through `end`, now or on the other thread, behind all that came before.
-    pub(super) fn send(&self, mut answers: Vec<Answer>, end: &mut End) {
+    pub(super) fn send(&self, mut answers: Vec<Answer>, end: &mut Destination) {
         if answers.is_empty() {
             return;
         }
@@ -56,7 +57,7 @@ impl Departures {
 
 impl Departing {
     /// Publishes what departs through `end`, until the delay line's thread has ended.
-    pub fn run(self, mut end: End) {
+    pub fn run(self, mut end: Destination) {
         while let Ok(mut answers) = self.batches.recv() {
             end.send(&mut answers, PUBLISH_WAIT_MAX);
             self.under_way.fetch_sub(1, Ordering::Release);

@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
 
+use super::Parcel;
 use super::crossing::{Crossing, party};
-use super::{Answer, Parcel};
+use crate::deployment::ticket::Answer;
 use crate::network::{Delay, DelayLine, Link, LinkProfile, Profile, Shape};
 
 /// What lies between a deployment's sensors and its model.

@@ -2,14 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use crate::deployment::flow::Ticket;
 use crate::deployment::in_flight_bytes::Held;
-use crate::deployment::outbox::{Answer, ReplyTo};
-use crate::inference::{Decision, Outcome, Refusal, Site, Stages, Urgency};
-use crate::placement::{self, LegEnd};
-
-/// A leg that sets out, with its features.
-pub type Leg = (Box<Ticket>, Result<Vec<f32>, Refusal>);
+use crate::deployment::reply::Reply;
+use crate::deployment::ticket::{Admitted, Answer, Ticket};
+use crate::inference::{Authored, Decision, Outcome, Site, Stages, Urgency};
+use crate::placement::{self, LegEnd, Score};
 
 /// A request that waits for its legs.
 pub struct Asked {
@@ -29,14 +26,16 @@ pub fn said_by(leg: Answer) -> (LegEnd, Said) {
     let Answer { ticket, outcome } = leg;
     let Ticket { network, stages, .. } = *ticket;
     let end = match &outcome {
-        Ok(score) => LegEnd::Answered(*score),
+        Ok(Authored { prediction, by }) => {
+            LegEnd::Answered(Score { value: prediction.score(), threshold: by.threshold })
+        }
         Err(refusal) => LegEnd::of_error(refusal.code),
     };
     (end, Said { outcome, network, stages })
 }
 
 impl placement::Request for Asked {
-    type Leg = Leg;
+    type Leg = Admitted;
     type Said = Said;
     type Answer = Answer;
 
@@ -52,9 +51,9 @@ impl placement::Request for Asked {
         self.ticket.urgency
     }
 
-    fn leg(&self, _: Site, deadline: Option<Instant>, now: Instant) -> Leg {
+    fn leg(&self, _: Site, deadline: Option<Instant>, now: Instant) -> Admitted {
         let ticket = &self.ticket;
-        let leg = Ticket::new(ticket.caller.clone(), ReplyTo::default(), now, deadline, ticket.sequence);
+        let leg = Ticket::new(ticket.caller.clone(), Reply::Nobody, now, deadline, ticket.sequence);
         // One leg may be under way for long after the other has brought the answer.
         let held = ticket.held.as_ref().map(Held::again);
         (Box::new(Ticket { bytes: ticket.bytes, held, ..leg }), Ok(self.features.clone()))

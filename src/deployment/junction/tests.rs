@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
-use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use rand::{RngExt, SeedableRng};
@@ -11,17 +10,22 @@ use rand_chacha::ChaCha8Rng;
 
 use super::*;
 use crate::client::{ClientError, Publisher};
-use crate::deployment::duplicates::{Duplicates, Window};
-use crate::deployment::flow::{End, Ticket};
-use crate::deployment::outbox::ReplyTo;
-use crate::deployment::{Config, NetworkControl, start_workers};
+use crate::deployment::config::{Config, Window};
+use crate::deployment::destination::Destination;
+use crate::deployment::dispatcher::Dispatcher;
+use crate::deployment::duplicates::Duplicates;
+use crate::deployment::entrance::Entrance;
+use crate::deployment::flow::Flow;
+use crate::deployment::network_control::NetworkControl;
+use crate::deployment::reply::{Reply, ReplyTo};
+use crate::deployment::way::serve;
 use crate::inference::{Caller, DeviceId, Urgency};
 use crate::ledger::Statistics;
-use crate::model::{Model, ModelError, ModelInfo};
+use crate::model::{Detector, Model, ModelError, ModelInfo};
 use crate::mqtt::Message;
 use crate::network::{Delay, LinkProfile, Loss, Profile, Shape};
 use crate::placement::{self, Policy, Probing};
-use crate::worker::Pool;
+use crate::worker::{Copies, Pool};
 
 /// Longer than any of this takes on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -98,43 +102,46 @@ struct Field {
     junction: Junction,
     ledger: Arc<Ledger>,
     published: Arc<Published>,
-    flows: [Flow; 2],
+    entrance: Entrance,
+    flows: PerSite<Flow>,
     networks: [NetworkControl; 2],
-    dispatcher: JoinHandle<()>,
+    dispatcher: Dispatcher,
 }
 
 impl Field {
     fn new(seed: u64) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let (config, info) = (Config::edge(), ModelInfo::new("moody", 1));
+        let config = Config::edge();
         let (ledger, published) = (Arc::<Ledger>::default(), Arc::<Published>::default());
         let duplicates = Duplicates::new(Window { requests_max: 0, ..Window::default() });
         let publisher = published.clone();
-        let outbox = Outbox::new(&config, &info, Some(&info), publisher, ledger.clone(), duplicates);
+        let outbox = Outbox::new(&config, publisher, ledger.clone(), duplicates);
         let placement = placement::Config {
             cloud_timeout: Duration::from_millis(rng.random_range(1..5)),
             ..placement::Config::new(policy(&mut rng))
         };
-        let chooser = Chooser::new(placement, [0.5; 2], None);
+        let chooser = Chooser::new(placement, None);
         let junction = Junction::new("hybrid", chooser, rng.random_range(1..200), outbox);
         let networks = [network(&mut rng), network(&mut rng)];
         let flow = |site: Site| {
-            let workers = Pool::new(config.worker, |ticket: &Box<Ticket>| ticket.caller.device_id.as_ref());
-            let end = End::Junction(Box::new(junction.clone()), site);
-            let flow = Flow::new(&networks[site as usize], 1_000, workers, end);
-            start_workers(site.as_str(), &flow, vec![Box::new(Moody)]).unwrap();
-            let name = site.as_str();
-            let control = NetworkControl::start("hybrid", name, &networks[site as usize], &flow).unwrap();
+            let (name, network) = (site.as_str(), &networks[site as usize]);
+            let detector = Detector::from_parts(ModelInfo::new("moody", 1), Box::new(Moody));
+            let workers = Pool::new(config.worker, name, Copies::of(detector, 1).unwrap());
+            let destination = Destination::Junction(Box::new(junction.clone()), site);
+            let flow = Flow::new(network, 1_000, workers, destination);
+            serve(&flow, name, 1).unwrap();
+            let control = NetworkControl::start("hybrid", name, network, &flow).unwrap();
             (flow, control)
         };
         let [(edge, at_edge), (cloud, at_cloud)] = Site::ALL.map(flow);
-        let flows = [edge, cloud];
-        let dispatcher = Dispatcher::new(junction.clone(), flows.clone());
-        let dispatcher = thread::spawn(move || dispatcher.run());
-        Self { seed, rng, junction, ledger, published, flows, networks: [at_edge, at_cloud], dispatcher }
+        let flows = PerSite { edge, cloud };
+        let dispatcher = Dispatcher::start("hybrid", junction.clone(), flows.clone()).unwrap();
+        let entrance = Entrance::hybrid(junction.clone(), flows.clone());
+        let networks = [at_edge, at_cloud];
+        Self { seed, rng, junction, ledger, published, entrance, flows, networks, dispatcher }
     }
 
-    fn request(&mut self, number: u64) -> (Box<Ticket>, Result<Vec<f32>, Refusal>) {
+    fn request(&mut self, number: u64) -> Admitted {
         let now = Instant::now();
         let caller = Caller {
             device_id: Some(DeviceId::new(self.rng.random_range(0..3).to_string()).unwrap()),
@@ -144,7 +151,7 @@ impl Field {
         let deadline =
             self.rng.random_ratio(1, 3).then(|| now + Duration::from_micros(self.rng.random_range(0..4_000)));
         let urgency = Urgency::ALL.get(self.rng.random_range(0..5)).copied();
-        let ticket = Ticket::new(caller, ReplyTo::default(), now, deadline, number);
+        let ticket = Ticket::new(caller, Reply::Mqtt(ReplyTo::default()), now, deadline, number);
         let feature = [0.1, 0.45, 0.55, 0.9, 1.0][self.rng.random_range(0..5)];
         (Box::new(Ticket { urgency, ..ticket }), Ok(vec![feature]))
     }
@@ -155,7 +162,7 @@ impl Field {
             let batch = self.rng.random_range(1..6).min(REQUESTS - sent);
             let mut admitted = (sent..sent + batch).map(|number| self.request(number)).collect();
             self.ledger.receive(batch as usize);
-            self.junction.admit(&mut admitted, &mut self.flows, Duration::ZERO);
+            self.entrance.admit(&mut admitted, None);
             sent += batch;
         }
     }
@@ -167,11 +174,11 @@ impl Field {
 
     /// Ends the threads: what they have counted as answered is published then.
     fn close(self) -> Ended {
-        self.flows.iter().for_each(Flow::close);
+        self.flows.iter().for_each(|(_, flow)| flow.close());
         self.junction.shared().close();
-        self.dispatcher.join().unwrap();
+        self.dispatcher.close().unwrap().join().unwrap();
         self.networks.iter().flat_map(NetworkControl::close).for_each(|stage| stage.join().unwrap());
-        assert!(self.flows.iter().all(|flow| flow.workers().join()), "seed {}", self.seed);
+        assert!(self.flows.iter().all(|(_, flow)| flow.workers().join()), "seed {}", self.seed);
         let published = std::mem::take(&mut *self.published.0.lock().unwrap());
         Ended { statistics: self.ledger.statistics(), published }
     }

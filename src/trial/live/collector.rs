@@ -289,8 +289,9 @@ impl<'a> Collector<'a> {
 /// Of each placement, how many requests the node has received, and how many of them have not ended.
 fn counts(setup: &Setup<'_>) -> Vec<(u64, u64)> {
     let placements = setup.repeat.scenario.placements.iter().enumerate();
-    let statistics =
-        placements.filter_map(|(at, placement)| setup.node.statistics(&deployment_name(at, &placement.name)));
+    let statistics = placements.filter_map(|(at, placement)| {
+        Some(setup.node.deployment(&deployment_name(at, &placement.name))?.statistics())
+    });
     statistics.map(|one| (one.received, one.in_flight)).collect()
 }
 

@@ -160,7 +160,7 @@ impl<'a> Simulation<'a> {
             None => self.send_up(due.at, asked.at(Site::Edge, asked.deadline)),
             Some(meeting) => {
                 let legs = meeting.begin(due.at, asked);
-                legs.into_iter().flatten().for_each(|leg| self.send_up(due.at, leg));
+                legs.into_array().into_iter().flatten().for_each(|leg| self.send_up(due.at, leg));
             }
         }
     }
@@ -169,7 +169,7 @@ impl<'a> Simulation<'a> {
     /// requests that have ended.
     fn settle(&mut self, now: Duration) {
         while let Some(meeting) = &mut self.meeting {
-            let ((answered, lost), outgoing) = (meeting.take_ends(), meeting.take_outgoing());
+            let ((answered, lost), outgoing) = (meeting.take_ends(), meeting.take_outgoing().into_array());
             if answered.is_empty() && lost.is_empty() && outgoing.iter().all(Vec::is_empty) {
                 return;
             }

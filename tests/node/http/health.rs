@@ -145,7 +145,7 @@ fn assert_tells_of_a_stopped_intake(node: NodeBuilder, address: Option<SocketAdd
     while gate.begun().is_empty() {
         sent += 1;
         sensor.publish("ml/inference/request", Qos::AtMostOnce, r#"{"device_id":"a","features":[0.5]}"#);
-        while gate.begun().is_empty() && node.statistics("edge").unwrap().received < sent {
+        while gate.begun().is_empty() && node.deployment("edge").unwrap().statistics().received < sent {
             thread::yield_now();
         }
     }

@@ -40,7 +40,7 @@ fn with_hybrid() -> Node {
     let sensor = Sensor::listening(node.mqtt_address().unwrap(), &["hybrid/ml/inference/result/#"]);
     sensor.ask("hybrid/ml/inference/request", request("press", 1));
     wait_until("the cloud never answers", || {
-        node.statistics("hybrid").unwrap().hybrid.unwrap().cloud_p95.is_some()
+        node.deployment("hybrid").unwrap().statistics().hybrid.unwrap().cloud_p95.is_some()
     });
     node
 }

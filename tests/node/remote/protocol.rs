@@ -268,7 +268,7 @@ fn a_partition_takes_its_devices_and_acknowledges_the_others_unseen() {
     assert_eq!(answer.topic(), "ml/inference/result/fan");
     peer.taken(&answer);
     peer.assert_acknowledged(12);
-    assert_eq!(node.statistics("edge").unwrap().received, 1);
+    assert_eq!(node.deployment("edge").unwrap().statistics().received, 1);
 }
 
 #[test]

@@ -4,14 +4,15 @@
 use std::time::{Duration, Instant};
 
 use super::leg::{Asked, Leg};
-use crate::inference::{Decision, ErrorCode};
+use crate::inference::{Decision, ErrorCode, PerSite};
+use crate::lab::virtual_time::{End, Hybrid};
 use crate::network::Lost;
-use crate::placement::{Chooser, Ends, LegEnd, Table};
-use crate::trial::virtual_time::{End, Hybrid};
+use crate::placement::{Chooser, Ends, LegEnd, Score, Table};
 
 /// The requests of a hybrid that are under way.
 pub struct Meeting {
     table: Table<Asked>,
+    thresholds: [f32; 2],
     /// What is simulated begins here: choosing goes by differences of times alone, so it
     /// does not matter when that is.
     base: Instant,
@@ -20,13 +21,18 @@ pub struct Meeting {
 
 impl Meeting {
     pub fn new(hybrid: &Hybrid, base: Instant) -> Self {
-        let chooser = Chooser::new(hybrid.placement, hybrid.thresholds, hybrid.deadline);
-        Self { table: Table::new(chooser, hybrid.in_flight_max), base, ends: Ends::default() }
+        let chooser = Chooser::new(hybrid.placement, hybrid.deadline);
+        Self {
+            table: Table::new(chooser, hybrid.in_flight_max),
+            thresholds: hybrid.thresholds,
+            base,
+            ends: Ends::default(),
+        }
     }
 
     /// Takes a request; its first legs are those to edge and cloud.
-    pub fn begin(&mut self, now: Duration, asked: Asked) -> [Vec<Leg>; 2] {
-        let mut legs = [Vec::new(), Vec::new()];
+    pub fn begin(&mut self, now: Duration, asked: Asked) -> PerSite<Vec<Leg>> {
+        let mut legs = PerSite::of(|_| Vec::new());
         self.table.begin(asked, self.base + now, &mut legs);
         legs
     }
@@ -34,7 +40,10 @@ impl Meeting {
     /// A leg has ended, and word of it is there.
     pub fn hear(&mut self, now: Duration, leg: Leg) {
         let end = match (leg.end, leg.score) {
-            (End::Answered, Some(score)) => LegEnd::Answered(score),
+            (End::Answered, Some(value)) => {
+                let threshold = self.thresholds[leg.site as usize];
+                LegEnd::Answered(Score { value, threshold })
+            }
             (End::Answered | End::NonFinite, _) => LegEnd::of_error(ErrorCode::NonFinite),
             (End::Overloaded, _) => LegEnd::of_error(ErrorCode::Overloaded),
             (End::Superseded, _) => LegEnd::of_error(ErrorCode::Superseded),
@@ -66,7 +75,7 @@ impl Meeting {
     }
 
     /// The legs that follow from what has happened.
-    pub fn take_outgoing(&mut self) -> [Vec<Leg>; 2] {
+    pub fn take_outgoing(&mut self) -> PerSite<Vec<Leg>> {
         self.table.take_outgoing()
     }
 

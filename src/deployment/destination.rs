@@ -1,23 +1,31 @@
-//! Where the answers of a flow go: out, or to where a hybrid's two sites meet.
+//! Where the answers of a way go: out, or to where a hybrid's two sites meet.
 
 use std::time::Duration;
 
-use super::Ticket;
-use crate::deployment::junction::Junction;
-use crate::deployment::outbox::{Answer, Outbox};
+use super::junction::Junction;
+use super::outbox::Outbox;
+use super::ticket::{Answer, Ticket};
 use crate::inference::Site;
 use crate::ledger::Ledger;
 
-/// The end of a flow.
+/// Where the answers of a way go. Clones go to the same place; each thread has its own, with buffers.
 #[derive(Clone)]
-pub enum End {
+pub enum Destination {
     /// Every answer is published.
     Outbox(Outbox),
     /// It is a hybrid's way to one site and back: its answers are legs of requests.
     Junction(Box<Junction>, Site),
 }
 
-impl End {
+impl Destination {
+    /// Where the answers of the way to `site` go: to the junction, if ways meet, or out.
+    pub fn of(site: Site, junction: Option<&Junction>, outbox: &Outbox) -> Self {
+        match junction {
+            Some(junction) => Self::Junction(Box::new(junction.clone()), site),
+            None => Self::Outbox(outbox.clone()),
+        }
+    }
+
     pub fn ledger(&self) -> &Ledger {
         match self {
             Self::Outbox(outbox) => outbox.ledger(),

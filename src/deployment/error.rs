@@ -1,0 +1,105 @@
+//! Why a deployment did not start, and why its model was not exchanged.
+
+use std::io;
+
+use crate::client::ClientError;
+use crate::inference::{PerSite, Site};
+use crate::worker::WORKERS_MAX;
+
+/// Why a deployment did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum DeploymentError {
+    /// The operating system starts no more threads.
+    #[error("deployment {name}: no thread could be started: {source}")]
+    Thread {
+        /// The deployment.
+        name: String,
+        /// The cause.
+        source: io::Error,
+    },
+    /// Too few or too many workers.
+    #[error("deployment {name}: found {workers} workers, expected between 1 and {WORKERS_MAX}")]
+    Workers {
+        /// The deployment.
+        name: String,
+        /// What was asked for.
+        workers: usize,
+    },
+    /// Several workers were asked for, and the model's [`replica`](crate::model::Model::replica) is `None`.
+    #[error("deployment {name}: found {workers} workers, expected 1: model {model:?} cannot be copied")]
+    OneModelOnly {
+        /// The deployment.
+        name: String,
+        /// What was asked for.
+        workers: usize,
+        /// The model.
+        model: String,
+    },
+    /// The two models of a hybrid do not take the same requests.
+    #[error(
+        "deployment {name}: the edge's model has {} inputs and the cloud's {}, expected equally many",
+        inputs.edge,
+        inputs.cloud
+    )]
+    InputsDiffer {
+        /// The deployment.
+        name: String,
+        /// The inputs of edge and cloud.
+        inputs: PerSite<usize>,
+    },
+    /// A hybrid's cloud has no model of its own, and the edge's [`replica`](crate::model::Model::replica) is `None`.
+    #[error(
+        "deployment {name}: found one model for two sites, expected two: model {model:?} cannot be copied"
+    )]
+    NoCloudModel {
+        /// The deployment.
+        name: String,
+        /// The model.
+        model: String,
+    },
+    /// The broker is gone or refuses the subscription.
+    #[error("deployment {name}: {source}")]
+    Client {
+        /// The deployment.
+        name: String,
+        /// The cause.
+        source: ClientError,
+    },
+}
+
+/// Why a model was not exchanged; the one before it stays in force.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ExchangeError {
+    /// The new model takes other requests than the one in force.
+    #[error(
+        "deployment {name}: found a model {model:?} with {inputs} inputs, expected {expected}, as many as the one in force has"
+    )]
+    InputsDiffer {
+        /// The deployment.
+        name: String,
+        /// The new model.
+        model: String,
+        /// Its inputs.
+        inputs: usize,
+        /// Those of the model in force.
+        expected: usize,
+    },
+    /// There are several workers, and the new model's [`replica`](crate::model::Model::replica) is `None`.
+    #[error("deployment {name}: found {workers} workers, expected 1: model {model:?} cannot be copied")]
+    OneModelOnly {
+        /// The deployment.
+        name: String,
+        /// The new model.
+        model: String,
+        /// How many workers there are.
+        workers: usize,
+    },
+    /// The deployment has no such site: it is no hybrid, and has one model.
+    #[error("deployment {name}: found no {site}, expected a hybrid")]
+    NoSuchSite {
+        /// The deployment.
+        name: String,
+        /// What was asked for.
+        site: Site,
+    },
+}
