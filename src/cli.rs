@@ -2,18 +2,19 @@
 
 mod bench;
 mod broker;
-pub mod compare;
+mod compare;
 mod convert;
 mod demo;
 mod health;
 mod infer;
 mod inspect;
-pub mod output;
+mod output;
 mod passwd;
-pub mod progress;
+mod progress;
 mod replay;
 mod serve;
 mod service;
+mod signals;
 
 use std::process::ExitCode;
 

@@ -1,7 +1,7 @@
 //! The placement laboratory: what an experiment is, what its figures say, and how sure they are.
 
 pub mod comparison;
-pub mod cost_model;
+mod cost_model;
 pub mod experiment;
 pub mod findings;
 pub mod metrics_file;
@@ -9,3 +9,6 @@ pub mod observation;
 pub mod observations_file;
 pub mod scenario;
 pub mod words;
+mod yaml;
+
+pub use self::cost_model::CostModel;

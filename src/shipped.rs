@@ -1,22 +1,37 @@
 //! The shipped detector, which the program carries with it, so that it works in any directory.
 
+use std::io;
 use std::path::Path;
 
-use anyhow::Context;
 use tempfile::TempDir;
 
-use crate::model::Detector;
+use crate::model::{Detector, LoadError};
 
 const FILES: [(&str, &[u8]); 2] = [
     ("config.json", include_bytes!("../models/anomaly_detector/config.json")),
     ("model.safetensors", include_bytes!("../models/anomaly_detector/model.safetensors")),
 ];
 
+/// Why there is no detector.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ShippedError {
+    /// The model at the path cannot be loaded.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// There is nowhere to put the shipped detector's files, through which it is read.
+    #[error("no temporary directory for the shipped detector: {0}")]
+    NoDirectory(io::Error),
+    /// There is no room for them.
+    #[error("the shipped detector: {0}")]
+    Write(io::Error),
+}
+
 /// The model at `path`, or the shipped one.
 ///
 /// # Errors
 /// When the model cannot be loaded, or there is no room for temporary files.
-pub fn detector(path: Option<&Path>) -> anyhow::Result<Detector> {
+pub fn detector(path: Option<&Path>) -> Result<Detector, ShippedError> {
     if let Some(path) = path {
         return Ok(Detector::load(path)?);
     }
@@ -28,10 +43,10 @@ pub fn detector(path: Option<&Path>) -> anyhow::Result<Detector> {
 ///
 /// # Errors
 /// When there is no room for temporary files.
-pub fn files() -> anyhow::Result<TempDir> {
-    let directory = tempfile::tempdir().context("no temporary directory for the shipped detector")?;
+pub fn files() -> Result<TempDir, ShippedError> {
+    let directory = tempfile::tempdir().map_err(ShippedError::NoDirectory)?;
     for (name, content) in FILES {
-        std::fs::write(directory.path().join(name), content).context("the shipped detector")?;
+        std::fs::write(directory.path().join(name), content).map_err(ShippedError::Write)?;
     }
     Ok(directory)
 }

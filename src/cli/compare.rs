@@ -1,10 +1,12 @@
 //! `nearfar compare`: what measurements of placements say, and how sure that is; of
 //! an experiment that it runs, or of files.
 
-pub mod conclude;
-pub mod dry_run;
-pub mod interrupt;
+mod bars;
+mod conclude;
+mod dry_run;
+mod experiment;
 mod json;
+mod said;
 mod table;
 
 use std::fs::File;
@@ -14,10 +16,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail, ensure};
 
 use super::output;
+use crate::lab::CostModel;
 use crate::lab::comparison::{Comparison, Options};
 use crate::lab::metrics_file::{self, Measurement};
 use crate::statistics::Bootstrap;
-use crate::trial;
+use crate::trial::{Said, virtual_time};
 
 /// Run the experiment that a scenario describes, or take existing measurements, and compare placements:
 /// means and percentiles with confidence intervals, and whether the difference means anything
@@ -26,72 +29,72 @@ use crate::trial;
 pub struct Args {
     /// The experiment to run: a scenario file in YAML, described in docs/experiments.md
     #[arg(value_name = "SCENARIO", group = "measurements", conflicts_with_all = ["csv", "edge", "cloud"])]
-    pub scenario: Option<PathBuf>,
+    scenario: Option<PathBuf>,
     #[command(flatten)]
-    pub running: Running,
+    running: Running,
     /// Measurements of one or more placements, with the columns timestamp_us, device_id, placement,
     /// inference_time_ms, cloud_latency_ms and total_latency_ms; may be given several times
     #[arg(long, value_name = "FILE", group = "measurements")]
-    pub csv: Vec<PathBuf>,
+    csv: Vec<PathBuf>,
     /// The same of the placement edge alone
     #[arg(long, value_name = "FILE", group = "measurements")]
-    pub edge: Option<PathBuf>,
+    edge: Option<PathBuf>,
     /// The same of the placement cloud alone
     #[arg(long, value_name = "FILE", group = "measurements")]
-    pub cloud: Option<PathBuf>,
+    cloud: Option<PathBuf>,
     /// Total latency from which an answer is late, in milliseconds [default: the scenario's]
     #[arg(long, value_name = "MS")]
-    pub deadline_ms: Option<f64>,
+    deadline_ms: Option<f64>,
     /// Differences of at most so many milliseconds do not matter
     #[arg(long, value_name = "MS", default_value = "0")]
-    pub margin_ms: f64,
+    margin_ms: f64,
     /// How probable it is that an interval holds the true value
     #[arg(long, value_name = "P", default_value = "0.95")]
-    pub level: f64,
+    level: f64,
     /// How often samples are drawn anew for the intervals
     #[arg(long, value_name = "N", default_value = "2000", value_parser = clap::value_parser!(u32).range(100..=100_000))]
-    pub resamples: u32,
+    resamples: u32,
     /// What those draws come from: the same seed gives the same intervals [default: 0].
     /// With a scenario, what everything is drawn from, in place of its own seed
     #[arg(long, value_name = "N")]
-    pub seed: Option<u64>,
+    seed: Option<u64>,
     /// One JSON object instead of a table
     #[arg(long)]
-    pub json: bool,
+    json: bool,
 }
 
 /// How a scenario is run.
 #[derive(Debug, clap::Args)]
-pub struct Running {
+struct Running {
     /// Where the results go [default: results/NAME, with the scenario's name]
     #[arg(long, value_name = "DIR", requires = "scenario")]
-    pub out: Option<PathBuf>,
+    out: Option<PathBuf>,
     /// Write into a directory that holds other things too
     #[arg(long, requires = "scenario")]
-    pub force: bool,
+    force: bool,
     /// How often the experiment is repeated, each time with the next seed [default: the scenario's]
     #[arg(long, value_name = "R", requires = "scenario", value_parser = clap::value_parser!(u32).range(1..=1_000))]
-    pub repeat: Option<u32>,
+    repeat: Option<u32>,
     /// Say what would be run and what is wrong with it, and run nothing
     #[arg(long, requires = "scenario")]
-    pub dry_run: bool,
+    dry_run: bool,
     /// On a simulated clock: in seconds, and the same every time but for the cost of
     /// forward passes, which is measured
     #[arg(long = "virtual", requires = "scenario")]
-    pub is_virtual: bool,
+    is_virtual: bool,
     /// So many devices in all, in the shares that the scenario's sensors have
     #[arg(long, value_name = "N", requires = "is_virtual", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    pub devices: Option<u32>,
+    devices: Option<u32>,
     /// What a forward pass takes in virtual time, in microseconds, instead of measuring
     /// it: for each pass, and for each of its rows. For one placement with its name in
     /// front, and for a hybrid's cloud with NAME/cloud; may be given several times
-    #[arg(long, value_name = "[SITE=]PER_BATCH_US,PER_ROW_US", requires = "is_virtual")]
-    pub cost: Vec<trial::cost::CostFlag>,
+    #[arg(long, value_name = "[SITE=]PER_BATCH_US,PER_ROW_US", requires = "is_virtual", value_parser = said::cost)]
+    cost: Vec<Said<CostModel>>,
     /// What the way through client and broker takes in virtual time, in microseconds: one
     /// number, or quantiles from the least to the most. For one placement, or a hybrid's cloud,
     /// as --cost. Without it and without --cost it is measured in two seconds by the clock
-    #[arg(long, value_name = "[SITE=]US[,US...]", requires = "is_virtual")]
-    pub path: Vec<trial::cost::PathFlag>,
+    #[arg(long, value_name = "[SITE=]US[,US...]", requires = "is_virtual", value_parser = said::path)]
+    path: Vec<Said<virtual_time::Path>>,
 }
 
 /// Prints the comparison.
@@ -107,7 +110,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         ensure!(value.is_finite() && value >= 0.0, "{flag}: found {value}, expected a number of at least 0");
     }
     if let Some(scenario) = &args.scenario {
-        return trial::experiment::run(args, scenario);
+        return experiment::run(args, scenario);
     }
     let options = options(args);
     let comparison = Comparison::of(&measurements(args)?, &options).context("there are no measurements")?;

@@ -3,15 +3,14 @@
 
 pub mod flags;
 pub mod reload;
-mod signals;
 mod supervisor;
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use self::reload::ConfigFile;
-use self::signals::Signal;
 use self::supervisor::{Supervisor, Words};
+use super::signals::{self, Signal};
 use super::{NodeDied, output};
 use crate::http;
 use crate::ledger::Statistics;

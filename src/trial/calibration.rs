@@ -3,13 +3,9 @@
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use indicatif::ProgressBar;
-
 use super::cost::Costs;
-use super::plan::Asked;
 use super::repeat::{Preparation, Repeat};
-use super::results::Results;
-use super::{live, models, simulated};
+use super::{Part, Plan, Progress, TrialError, live, models, simulated};
 use crate::inference::{Reason, Site};
 use crate::lab::experiment::requests_expected;
 use crate::lab::observation::{BySite, End, Observation};
@@ -35,7 +31,7 @@ const REQUESTS_PER_S_MIN: f64 = 5.0;
 
 /// What is run by the clock, for a while: the scenario of `whole`, with its placements and
 /// at its pace. A way that is rarely gone is longer, for the processor has gone to rest.
-pub fn scenario(asked: &Asked, whole: &Repeat) -> Scenario {
+fn scenario(plan: &Plan, whole: &Repeat) -> Scenario {
     let Scenario { duration, placements, .. } = &whole.scenario;
     let own_pace = requests_expected(&whole.fleet.groups, *duration) / duration.as_secs_f64();
     let pace_max = REQUESTS_PER_S_MAX / placements.len() as f64;
@@ -43,29 +39,32 @@ pub fn scenario(asked: &Asked, whole: &Repeat) -> Scenario {
         (REQUESTS_PER_S_MIN..=pace_max).contains(&own_pace) && whole.devices.len() <= DEVICES_MAX as usize;
     // Fewer devices at their own pace would be seldom heard.
     let another_pace = (!is_kept).then(|| own_pace.max(REQUESTS_PER_S_MIN).min(pace_max));
-    asked.shortened(*duration.min(&(WARM_UP + DURATION_MAX)), DEVICES_MAX, another_pace)
+    plan.shortened(*duration.min(&(WARM_UP + DURATION_MAX)), DEVICES_MAX, another_pace)
 }
 
-/// Runs `scenario` by the clock, and once more on the simulated one, where nothing takes time but
+/// Runs the scenario of `whole` by the clock for a while, and once more on the simulated one, where nothing takes time but
 /// what `costs` says: what the latter does not explain of a request's total is the time of its
 /// way. Whatever a node really waits for, threads that wake up and caches that are cold, is in it.
 ///
 /// # Errors
 /// As of any run.
 pub fn paths(
-    asked: &Asked,
-    scenario: Scenario,
+    plan: &Plan,
+    whole: &Repeat,
     costs: &Costs,
-    bar: &ProgressBar,
+    progress: &mut dyn Progress,
     is_stopping: &AtomicBool,
-) -> anyhow::Result<Vec<BySite<Path>>> {
-    let (repeat, placed) = Preparation::default().of(asked, scenario, 0, 0)?;
-    bar.set_length((repeat.due.len() * placed.len()) as u64);
-    let directory = tempfile::tempdir()?;
-    let results = |name| Results::create(&directory.path().join(name), false, "", 1);
-    let measured = live::run(&repeat, placed, &mut results("clock")?, bar, is_stopping)?;
-    let placed = models::load(&asked.paths, &repeat.scenario)?;
-    let simulated = simulated::run(&repeat, placed, costs, Duration::ZERO, &mut results("simulated")?)?;
+) -> Result<Vec<BySite<Path>>, TrialError> {
+    let scenario = scenario(plan, whole);
+    let seconds = scenario.duration.as_secs_f64();
+    let what = format!("measuring the way through client and broker, for {seconds} s by the clock");
+    let (repeat, placed) = Preparation::default().of(plan, scenario, 0, 0)?;
+    progress.begin(&Part { what, requests: repeat.due.len() * placed.len(), is_real: true });
+    let measured = live::run(&repeat, placed, &mut (), progress, is_stopping);
+    progress.end();
+    let measured = measured?;
+    let placed = models::load(&plan.paths, &repeat.scenario)?;
+    let simulated = simulated::run(&repeat, placed, costs, Duration::ZERO, &mut ())?;
     let placements = &repeat.scenario.placements;
     let mut samples = vec![[Vec::new(), Vec::new()]; placements.len()];
     // Both are in the order of placements and inputs; by the clock those are missing

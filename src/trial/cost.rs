@@ -2,29 +2,17 @@
 //! way through client and broker: as the user says, or as it is measured at the start.
 
 use std::fmt::Write;
-use std::str::FromStr;
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
-
+use super::error::{PlacementFault, TrialError};
+use super::given::{Given, names};
 use super::models::Placed;
+use super::virtual_time::Path;
+use crate::lab::CostModel;
 use crate::lab::experiment::Inputs;
 use crate::lab::observation::{BySite, Cost};
 use crate::lab::scenario::{HybridPlacement, Placement};
 use crate::model::Detector;
-use crate::trial::virtual_time::{CostModel, Path};
-
-/// Something said of one site or of all.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Said<T> {
-    site: Option<String>,
-    value: T,
-}
-
-/// `--cost`.
-pub type CostFlag = Said<CostModel>;
-/// `--path`.
-pub type PathFlag = Said<Path>;
 
 /// What is simulated by what is said or was measured, by placement.
 #[derive(Debug, Clone)]
@@ -35,77 +23,32 @@ pub struct Costs {
     pub paths: Vec<BySite<Path>>,
 }
 
-impl FromStr for CostFlag {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (site, numbers) = parts(text);
-        let parts = numbers.split_once(',').and_then(|(batch, row)| Some((time(batch)?, time(row)?)));
-        let (per_batch, per_row) = parts.ok_or_else(|| {
-            format!("found {numbers:?}, expected two numbers of microseconds with a comma between them, such as 12.5,0.8")
-        })?;
-        Ok(Self { site, value: CostModel { per_batch, per_row } })
+impl Costs {
+    /// Passes whose basis says what the way does, because figures are of both.
+    pub fn new(mut passes: Vec<BySite<Cost>>, paths: Vec<BySite<Path>>) -> Self {
+        for (cost, path) in passes.iter_mut().zip(&paths) {
+            add_to_basis(&mut cost.edge, &path.edge);
+            if let (Some(cost), Some(path)) = (&mut cost.cloud, &path.cloud) {
+                add_to_basis(cost, path);
+            }
+        }
+        Self { passes, paths }
     }
 }
 
-impl FromStr for PathFlag {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (site, numbers) = parts(text);
-        let quantiles = numbers.split(',').map(time).collect::<Option<Vec<_>>>().ok_or_else(|| {
-            format!("found {numbers:?}, expected numbers of microseconds with commas between them, such as 180 or 150,180,400")
-        })?;
-        Ok(Self { site, value: Path::new(quantiles) })
+fn add_to_basis(cost: &mut Cost, path: &Path) {
+    if path.quantiles().is_empty() {
+        return;
     }
+    let ms = |share: f64| path.at(share).as_secs_f64() * 1e3;
+    let (median, p99) = (ms(0.5), ms(0.99));
+    write!(
+        cost.basis,
+        "; the way through client and broker takes {median:.3} ms (median), {p99:.3} ms (99th percentile)"
+    )
+    .expect("memory takes everything");
 }
 
-/// The site's name, if there is one, and the numbers.
-fn parts(text: &str) -> (Option<String>, &str) {
-    match text.rsplit_once('=') {
-        Some((site, numbers)) => (Some(site.to_owned()), numbers),
-        None => (None, text),
-    }
-}
-
-fn time(microseconds: &str) -> Option<Duration> {
-    let us = microseconds.trim().parse::<f64>().ok().filter(|us| (0.0..=MICROSECONDS_MAX).contains(us))?;
-    Some(Duration::from_nanos((us * 1e3).round() as u64))
-}
-
-/// What the flags call a placement's sites: by its name, and a hybrid's cloud by `NAME/cloud`.
-pub fn names(placement: &Placement) -> BySite<String> {
-    let cloud = placement.hybrid.as_ref().map(|_| format!("{}/cloud", placement.name));
-    BySite { edge: placement.name.clone(), cloud }
-}
-
-/// What is said of each site, if anything. The last word counts, and that of a site more than that of all.
-fn said<T: Clone>(
-    flag: &str,
-    all: &[Said<T>],
-    placements: &[Placement],
-) -> anyhow::Result<Vec<BySite<Option<T>>>> {
-    let known: Vec<_> = placements.iter().flat_map(names).collect();
-    for (at, name) in known.iter().enumerate() {
-        anyhow::ensure!(
-            !known[..at].contains(name),
-            "placement {name:?}: found the name by which {flag} knows a hybrid's cloud, expected another"
-        );
-    }
-    for name in all.iter().filter_map(|said| said.site.as_ref()) {
-        anyhow::ensure!(
-            known.contains(name),
-            "{flag}: there is no placement {name:?}, expected one of {}",
-            known.join(", ")
-        );
-    }
-    let last = |wanted: Option<&str>| all.iter().rev().find(|said| said.site.as_deref() == wanted);
-    let of = |name: String| last(Some(&name)).or_else(|| last(None)).map(|said| said.value.clone());
-    Ok(placements.iter().map(|placement| names(placement).map(of)).collect())
-}
-
-/// The longest time that can be said: a minute.
-const MICROSECONDS_MAX: f64 = 60e6;
 /// How many rows are measured in one pass.
 const ROWS: [usize; 8] = [1, 2, 4, 8, 16, 32, 64, 128];
 /// Passes that are measured of each, of which the middle one counts: now and then
@@ -118,18 +61,19 @@ const WARM_UP_PASSES: usize = 5;
 /// has the edge's model, is like the edge.
 ///
 /// # Errors
-/// When a flag names no site, or a model cannot be called.
+/// When something is said of a site that is not there, or a model cannot be called.
 pub fn passes(
-    flags: &[CostFlag],
+    given: &Given,
     placements: &[Placement],
     placed: &mut [Placed],
     inputs: &Inputs,
-) -> anyhow::Result<Vec<BySite<Cost>>> {
+) -> Result<Vec<BySite<Cost>>, TrialError> {
     let mut costs = Vec::with_capacity(placements.len());
-    for ((placement, said), placed) in placements.iter().zip(said("--cost", flags, placements)?).zip(placed) {
+    for ((placement, said), placed) in placements.iter().zip(given.costs_of(placements)?).zip(placed) {
         let cost = |said: Option<CostModel>, detector: &mut Detector| match said {
             Some(model) => Ok(Cost { model, basis: "given with --cost".to_owned() }),
-            None => fitted(detector, inputs).with_context(|| format!("placement {:?}", placement.name)),
+            None => fitted(detector, inputs)
+                .map_err(|fault| TrialError::Placement { placement: placement.name.clone(), fault }),
         };
         let edge = cost(said.edge, &mut placed.detector)?;
         let is_same = |hybrid: &HybridPlacement| hybrid.model_beside(placement) == placement.model;
@@ -143,19 +87,7 @@ pub fn passes(
     Ok(costs)
 }
 
-/// What the way takes, as far as it is said. That of a cloud of which nothing is said is like the edge's.
-///
-/// # Errors
-/// When a flag names no site.
-pub fn paths(flags: &[PathFlag], placements: &[Placement]) -> anyhow::Result<Vec<BySite<Path>>> {
-    let of = |BySite { edge, cloud }: BySite<Option<Path>>| {
-        let edge = edge.unwrap_or_default();
-        BySite { cloud: cloud.map(|said| said.unwrap_or_else(|| edge.clone())), edge }
-    };
-    Ok(said("--path", flags, placements)?.into_iter().map(of).collect())
-}
-
-fn fitted(detector: &mut Detector, inputs: &Inputs) -> anyhow::Result<Cost> {
+fn fitted(detector: &mut Detector, inputs: &Inputs) -> Result<Cost, PlacementFault> {
     let mut scores = Vec::new();
     let mut measured = Vec::with_capacity(ROWS.len());
     for rows in ROWS {
@@ -173,12 +105,22 @@ fn fitted(detector: &mut Detector, inputs: &Inputs) -> anyhow::Result<Cost> {
         times.sort_unstable();
         measured.push((rows, times[PASSES / 2]));
     }
-    let model = CostModel::fit(&measured).context("its forward passes take no time that can be measured")?;
+    let model = CostModel::fit(&measured).ok_or(PlacementFault::NoTime)?;
     let basis = format!("fitted to {} passes of 1 to 128 rows on this machine", ROWS.len() * PASSES);
     Ok(Cost { model, basis })
 }
 
-/// The flags that give the same again, one a line.
+/// What it costs, said beside what was measured or given.
+pub fn sentences(placements: &[Placement], costs: &Costs) -> Vec<String> {
+    let us = |time: Duration| time.as_nanos() as f64 / 1e3;
+    let sentence = |(name, cost): (String, Cost)| {
+        let (batch, row) = (us(cost.model.per_batch), us(cost.model.per_row));
+        format!("{name}: a forward pass takes {batch} us and {row} us a row, {}", cost.basis)
+    };
+    placements.iter().flat_map(names).zip(costs.passes.iter().cloned().flatten()).map(sentence).collect()
+}
+
+/// The flags of `nearfar compare` that give the same again, one a line.
 pub fn as_flags(placements: &[Placement], costs: &Costs) -> String {
     let mut text = String::new();
     let us = |time: &Duration| (time.as_nanos() as f64 / 1e3).to_string();
@@ -194,24 +136,4 @@ pub fn as_flags(placements: &[Placement], costs: &Costs) -> String {
         }
     }
     text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_flag_says_what_it_costs_and_where() {
-        let model = CostModel { per_batch: Duration::from_nanos(12_500), per_row: Duration::from_nanos(800) };
-        assert_eq!("12.5,0.8".parse(), Ok(CostFlag { site: None, value: model }));
-        let named = CostFlag { site: Some("a=b".to_owned()), value: model };
-        assert_eq!("a=b=12.5, 0.8".parse(), Ok(named));
-        for wrong in ["", "1", "1,", "1,x", "-1,1", "nan,1", "1e9,1"] {
-            assert!(wrong.parse::<CostFlag>().unwrap_err().contains("expected two numbers"), "{wrong}");
-        }
-        let us = Duration::from_micros;
-        let path = PathFlag { site: Some("a".to_owned()), value: Path::new(vec![us(1), us(2)]) };
-        assert_eq!("a=2,1".parse(), Ok(path));
-        assert!("1,,2".parse::<PathFlag>().is_err());
-    }
 }

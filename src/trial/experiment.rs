@@ -1,248 +1,202 @@
-//! Runs a scenario: every point of its sweeps, every repeat, every placement; writes
-//! results as they come, and concludes.
+//! Runs a plan: every point of its sweeps, every repeat, every placement.
 
-use std::fmt::Write;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::bail;
-use indicatif::ProgressBar;
-
 use super::cost::{self, Costs};
 use super::models::Placed;
-use super::plan::{Asked, settings};
+use super::plan::in_words;
 use super::repeat::{Measured, Preparation, Repeat};
-use super::results::{Results, default_directory};
-use super::{calibration, hybrids, live, simulated};
-use crate::cli::compare::conclude::conclude;
-use crate::cli::compare::{Args, Running, dry_run, interrupt};
-use crate::cli::{output, progress};
-use crate::growing_file::write_whole;
-use crate::lab::observation::{Clock, Cost, Point, Run};
-use crate::trial::virtual_time;
+use super::{Given, Part, Plan, Progress, Results, TrialError, calibration, live, simulated};
+use crate::lab::observation::{Clock, Point, Run};
 
-/// Runs the scenario in `file`, or says what would be run.
-///
-/// # Errors
-/// When the scenario cannot be used, something fails on the way, or the user ended
-/// it; what was measured before is kept.
-pub fn run(args: &Args, file: &Path) -> anyhow::Result<()> {
-    let asked = Asked::read(args, file)?;
-    say_remarks(&asked);
-    if args.running.dry_run {
-        return dry_run::print(&asked, args.running.is_virtual);
-    }
-    let mut preparation = Preparation::default();
-    // Whatever is wrong with the first run is said before a directory is made.
-    let first = preparation.repeat(&asked, 0, 0)?;
-    let directory = args.running.out.clone().unwrap_or_else(|| default_directory(file));
-    let results = Results::create(&directory, args.running.force, &asked.text, asked.points.len())?;
-    let is_stopping = interrupt::watch()?;
-    let mut conductor = Conductor { args, asked, preparation, results, is_stopping: &is_stopping };
-    let mut run = conductor.empty_run();
-    let ran = conductor.run(first, &mut run);
-    let run = conductor.finished(run);
-    let kept = conductor.results.finish();
-    // What was measured before something failed, such as a disk that is full, is worth its figures.
-    let measured = ran.is_ok() || !run.observations.is_empty();
-    let concluded = if measured { conclude(run, args, &directory) } else { Ok(()) };
-    ran.and(kept).and(concluded)?;
-    output::complain(&format!("results are in {}", directory.display()));
-    if is_stopping.load(Ordering::Acquire) {
-        bail!("the experiment was interrupted: the figures are of what was measured until then");
-    }
-    Ok(())
-}
-
-fn say_remarks(asked: &Asked) {
-    for remark in &asked.scenario.remarks {
-        output::complain(&format!(
-            "{}, line {}: {}: {}",
-            asked.file, remark.line, remark.subject, remark.remark
-        ));
-    }
-    for placement in &asked.scenario.placements {
-        let cloud = placement.hybrid.as_ref().and_then(|hybrid| hybrid.model.as_ref());
-        let cloud = cloud.filter(|model| **model != placement.model);
-        let models = [Some(&placement.model), cloud].into_iter().flatten();
-        let notes = models.filter_map(|model| asked.paths.model(model).ok()?.note);
-        for note in notes.chain(hybrids::remarks(placement, asked.scenario.deadline)) {
-            output::complain(&format!("placement {}: {note}", placement.name));
-        }
-    }
-}
-
-struct Conductor<'a> {
-    args: &'a Args,
-    asked: Asked,
+/// A plan that can be run: its models are loaded, and its first repeat is decided.
+pub struct Trial {
+    plan: Plan,
+    timing: Timing,
     preparation: Preparation,
-    results: Results,
-    is_stopping: &'a AtomicBool,
+    /// The first repeat, until it is run.
+    first: Option<Prepared>,
+    run: Run,
+}
+
+/// The clock that a trial runs on.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Timing {
+    /// The machine's: a node of ours answers over TCP, and everything is measured as it happens.
+    Real,
+    /// A simulated one: an experiment of an hour in seconds, and the same every time but for what is measured.
+    Virtual(Given),
+}
+
+/// What a trial leaves behind, whether or not all of it could be run.
+pub struct Ended {
+    /// Everything that was measured: every repeat that is over.
+    pub run: Run,
+    /// What was in the way of the rest, if anything.
+    pub fault: Option<TrialError>,
+}
+
+impl Ended {
+    /// The run, where nothing was in the way of it.
+    ///
+    /// # Errors
+    /// What was.
+    pub fn whole(self) -> Result<Run, TrialError> {
+        self.fault.map_or(Ok(self.run), Err)
+    }
 }
 
 type Prepared = (Repeat, Vec<Placed>);
 
-impl Conductor<'_> {
-    /// Adds to `run` each repeat that is over.
-    fn run(&mut self, first: Prepared, run: &mut Run) -> anyhow::Result<()> {
-        let (first_repeat, mut placed) = first;
-        let costs = self.costs(&first_repeat, &mut placed)?;
-        let mut prepared = Some((first_repeat, placed));
-        if let Some(costs) = &costs {
-            run.clock = Clock::Virtual(costs.passes.clone());
+impl Trial {
+    /// Loads the plan's models, and decides everything about its first repeat.
+    ///
+    /// # Errors
+    /// When a model, a recording or the sensors cannot be used, or something is said of times at a site that the plan
+    /// does not have.
+    pub fn prepare(plan: Plan, timing: Timing) -> Result<Self, TrialError> {
+        if let Timing::Virtual(given) = &timing {
+            let placements = &plan.scenario().placements;
+            given.costs_of(placements)?;
+            given.paths_of(placements)?;
         }
-        for point in 0..self.asked.points.len() {
-            self.results.begin_point(point)?;
-            for number in 0..self.asked.scenario.repeats {
-                if self.is_stopping.load(Ordering::Acquire) {
+        let mut preparation = Preparation::default();
+        let first = preparation.repeat(&plan, 0, 0)?;
+        let run = empty_run(&plan, &timing);
+        Ok(Self { plan, timing, preparation, first: Some(first), run })
+    }
+
+    /// What is run.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Runs it all. What is measured goes to `results` as it is measured, and stays in the [`Run`] at the end.
+    ///
+    /// Once `is_stopping` is true no more requests are sent, what is under way is waited for, and no further repeat
+    /// begins.
+    pub fn run(
+        mut self,
+        results: &mut dyn Results,
+        progress: &mut dyn Progress,
+        is_stopping: &AtomicBool,
+    ) -> Ended {
+        let fault = self.repeats(results, progress, is_stopping).err();
+        let devices = std::mem::take(&mut self.preparation.devices);
+        Ended { run: Run { devices, ..self.run }, fault }
+    }
+
+    fn repeats(
+        &mut self,
+        results: &mut dyn Results,
+        progress: &mut dyn Progress,
+        is_stopping: &AtomicBool,
+    ) -> Result<(), TrialError> {
+        let costs = self.costs(results, progress, is_stopping)?;
+        if let Some(costs) = &costs {
+            self.run.clock = Clock::Virtual(costs.passes.clone());
+        }
+        for point in 0..self.plan.points().len() {
+            results.begin_point(point)?;
+            for number in 0..self.plan.scenario().repeats {
+                if is_stopping.load(Ordering::Acquire) {
                     return Ok(());
                 }
-                let (repeat, placed) = match prepared.take() {
+                let (repeat, placed) = match self.first.take() {
                     Some(first) => first,
-                    None => self.preparation.repeat(&self.asked, point, number)?,
+                    None => self.preparation.repeat(&self.plan, point, number)?,
                 };
-                let measured = self.measure(&repeat, placed, costs.as_ref())?;
-                self.keep(&repeat, measured, run)?;
+                progress.begin(&self.part(&repeat));
+                let measured = match &costs {
+                    Some(costs) => simulated::run(&repeat, placed, costs, self.began(&repeat), results),
+                    None => live::run(&repeat, placed, results, progress, is_stopping),
+                };
+                progress.end();
+                self.keep(&repeat, measured?, results)?;
             }
         }
         Ok(())
     }
 
-    /// What forward passes take, where they are not made.
-    fn costs(&self, repeat: &Repeat, placed: &mut [Placed]) -> anyhow::Result<Option<Costs>> {
-        if !self.args.running.is_virtual {
+    /// What takes time on a simulated clock: as it is given, or as it is measured now.
+    fn costs(
+        &mut self,
+        results: &mut dyn Results,
+        progress: &mut dyn Progress,
+        is_stopping: &AtomicBool,
+    ) -> Result<Option<Costs>, TrialError> {
+        let (Timing::Virtual(given), Some((repeat, placed))) = (&self.timing, &mut self.first) else {
             return Ok(None);
-        }
+        };
         let placements = &repeat.scenario.placements;
-        let Running { cost: cost_flags, path: path_flags, .. } = &self.args.running;
-        let mut passes = cost::passes(cost_flags, placements, placed, &repeat.inputs)?;
-        let mut paths = cost::paths(path_flags, placements)?;
-        if cost_flags.is_empty() && path_flags.is_empty() {
-            let scenario = calibration::scenario(&self.asked, repeat);
-            let seconds = scenario.duration.as_secs_f64();
-            let what = format!("measuring the way through client and broker, for {seconds} s by the clock");
-            let (bar, costs) = (bar(what, 0)?, Costs { passes: passes.clone(), paths });
-            paths = calibration::paths(&self.asked, scenario, &costs, &bar, self.is_stopping)?;
-            bar.finish_and_clear();
+        let passes = cost::passes(given, placements, placed, &repeat.inputs)?;
+        let mut paths = given.paths_of(placements)?;
+        if given.is_empty() {
+            let costs = Costs { passes: passes.clone(), paths };
+            paths = calibration::paths(&self.plan, repeat, &costs, progress, is_stopping)?;
         }
-        for (cost, path) in passes.iter_mut().zip(&paths) {
-            add_to_basis(&mut cost.edge, &path.edge)?;
-            if let (Some(cost), Some(path)) = (&mut cost.cloud, &path.cloud) {
-                add_to_basis(cost, path)?;
-            }
-        }
-        for (name, cost) in placements.iter().flat_map(cost::names).zip(passes.iter().cloned().flatten()) {
-            let us = |time: Duration| time.as_nanos() as f64 / 1e3;
-            let (batch, row) = (us(cost.model.per_batch), us(cost.model.per_row));
-            output::complain(&format!(
-                "{name}: a forward pass takes {batch} us and {row} us a row, {}",
-                cost.basis
-            ));
-        }
-        let costs = Costs { passes, paths };
-        let flags = cost::as_flags(placements, &costs);
-        write_whole(&self.results.directory().join("cost.txt"), &flags)?;
+        let costs = Costs::new(passes, paths);
+        cost::sentences(placements, &costs).iter().for_each(|sentence| progress.say(sentence));
+        results.costs(&cost::as_flags(placements, &costs))?;
         Ok(Some(costs))
     }
 
-    fn measure(
-        &mut self,
-        repeat: &Repeat,
-        placed: Vec<Placed>,
-        costs: Option<&Costs>,
-    ) -> anyhow::Result<Measured> {
-        let bar = self.progress(repeat)?;
-        let measured = match costs {
-            Some(costs) => {
-                let before = usize::from(repeat.point) * self.asked.scenario.repeats as usize;
-                let before = u32::try_from(before + usize::from(repeat.number)).unwrap_or(u32::MAX);
-                let began = whole_seconds(repeat.scenario.duration).saturating_mul(before);
-                simulated::run(repeat, placed, costs, began, &mut self.results)
-            }
-            None => live::run(repeat, placed, &mut self.results, &bar, self.is_stopping),
-        };
-        bar.finish_and_clear();
-        measured
+    /// When a repeat's simulated clock begins: time stamps of one repeat do not meet those of the next.
+    fn began(&self, repeat: &Repeat) -> Duration {
+        let before = usize::from(repeat.point) * self.plan.scenario().repeats as usize;
+        let before = u32::try_from(before + usize::from(repeat.number)).unwrap_or(u32::MAX);
+        whole_seconds(repeat.scenario.duration).saturating_mul(before)
     }
 
-    fn keep(&mut self, repeat: &Repeat, measured: Measured, run: &mut Run) -> anyhow::Result<()> {
+    fn keep(
+        &mut self,
+        repeat: &Repeat,
+        measured: Measured,
+        results: &mut dyn Results,
+    ) -> Result<(), TrialError> {
         let Measured { observations, usages, marks, began_us } = measured;
-        let kept = self.results.end_repeat(&repeat.scenario, &self.preparation.devices, &observations);
+        let kept = results.end_repeat(&repeat.scenario, &self.preparation.devices, &observations);
+        let run = &mut self.run;
         if run.observations.is_empty() && run.clock == Clock::Real {
             run.began_us = u64::try_from(began_us).unwrap_or_default();
         }
         run.observations.extend(observations);
         run.usages.extend(usages);
         run.marks.extend(marks);
-        kept
+        Ok(kept?)
     }
 
-    fn empty_run(&self) -> Run {
-        let is_real = !self.args.running.is_virtual;
-        Run {
-            scenario: self.asked.scenario.clone(),
-            source: self.asked.file.clone(),
-            source_text: self.asked.text.clone(),
-            clock: Clock::Real,
-            points: self.asked.points.iter().map(|settings| Point { settings: settings.clone() }).collect(),
-            devices: Vec::new(),
-            observations: Vec::new(),
-            usages: Vec::new(),
-            marks: Vec::new(),
-            began_us: 0,
-            machine: if is_real { machine() } else { String::new() },
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-        }
-    }
-
-    fn finished(&mut self, run: Run) -> Run {
-        Run { devices: std::mem::take(&mut self.preparation.devices), ..run }
-    }
-
-    /// A bar for each repeat by the clock; a repeat on the simulated one is over soon.
-    fn progress(&self, repeat: &Repeat) -> anyhow::Result<ProgressBar> {
+    fn part(&self, repeat: &Repeat) -> Part {
         let (point, number) = (usize::from(repeat.point), repeat.number + 1);
-        let (points, repeats) = (self.asked.points.len(), self.asked.scenario.repeats);
-        let settings = match points {
+        let (points, repeats) = (self.plan.points(), self.plan.scenario().repeats);
+        let settings = match points.len() {
             1 => String::new(),
-            _ => format!("point {} of {points} ({}), ", point + 1, settings(&self.asked.points[point])),
+            count => format!("point {} of {count} ({}), ", point + 1, in_words(&points[point])),
         };
         let requests = repeat.due.len() * repeat.scenario.placements.len();
         let what = format!("{settings}repeat {number} of {repeats}: {requests} requests");
-        if self.args.running.is_virtual {
-            output::complain(&what);
-            return Ok(ProgressBar::hidden());
-        }
-        bar(what, requests)
+        Part { what, requests, is_real: self.timing == Timing::Real }
     }
 }
 
-/// Says beside what passes take what the way does.
-fn add_to_basis(cost: &mut Cost, path: &virtual_time::Path) -> std::fmt::Result {
-    if path.quantiles().is_empty() {
-        return Ok(());
+fn empty_run(plan: &Plan, timing: &Timing) -> Run {
+    Run {
+        scenario: plan.scenario().clone(),
+        source: plan.file().to_owned(),
+        source_text: plan.text().to_owned(),
+        clock: Clock::Real,
+        points: plan.points().iter().map(|settings| Point { settings: settings.clone() }).collect(),
+        devices: Vec::new(),
+        observations: Vec::new(),
+        usages: Vec::new(),
+        marks: Vec::new(),
+        began_us: 0,
+        machine: if *timing == Timing::Real { machine() } else { String::new() },
+        version: env!("CARGO_PKG_VERSION").to_owned(),
     }
-    let ms = |share: f64| path.at(share).as_secs_f64() * 1e3;
-    write!(
-        cost.basis,
-        "; the way through client and broker takes {:.3} ms (median), {:.3} ms (99th percentile)",
-        ms(0.5),
-        ms(0.99)
-    )
 }
 
-/// A bar on standard error where that is a terminal, otherwise a line.
-fn bar(what: String, requests: usize) -> anyhow::Result<ProgressBar> {
-    if !progress::is_seen() {
-        output::complain(&what);
-        return Ok(ProgressBar::hidden());
-    }
-    let bar = progress::bar(requests as u64, "{msg} {bar:40} {pos}/{len} answers, {elapsed}")?;
-    Ok(bar.with_message(what))
-}
-
-/// Rounded up, so that time stamps of one repeat do not meet those of the next.
 fn whole_seconds(time: Duration) -> Duration {
     Duration::from_secs(time.as_secs() + u64::from(time.subsec_nanos() > 0))
 }

@@ -9,15 +9,11 @@ use std::sync::mpsc::sync_channel;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, anyhow};
-use indicatif::ProgressBar;
-
 use self::collector::{Collector, Setup};
 use self::generator::Generator;
 use super::models::Placed;
 use super::repeat::{Measured, Repeat};
-use super::results::Results;
-use super::{cpu, hybrids};
+use super::{Progress, Results, TrialError, cpu, hybrids};
 use crate::deployment::{Config, Topics};
 use crate::lab::observation::Usage;
 use crate::node::Node;
@@ -37,8 +33,8 @@ pub struct Clock {
 }
 
 impl Clock {
-    fn start() -> anyhow::Result<Self> {
-        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).context("the system's clock")?;
+    fn start() -> Result<Self, TrialError> {
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH)?;
         Ok(Self { began: Instant::now() + LEAD, began_us: (since_epoch + LEAD).as_micros() as i64 })
     }
 
@@ -56,14 +52,14 @@ impl Clock {
 pub fn run(
     repeat: &Repeat,
     placed: Vec<Placed>,
-    results: &mut Results,
-    bar: &ProgressBar,
+    results: &mut dyn Results,
+    progress: &mut dyn Progress,
     is_stopping: &AtomicBool,
-) -> anyhow::Result<Measured> {
+) -> Result<Measured, TrialError> {
     let topics: Vec<_> = (0..placed.len()).map(|at| Topics::under(&format!("p{at}/"))).collect();
     let node = start(repeat, placed, &topics)?;
     let links_began = Instant::now();
-    let address = node.mqtt_address().context("the node has no address")?;
+    let address = node.mqtt_address().ok_or(TrialError::NoAddress)?;
     let requester = Requester::connect_to(address, &topics, "+")?;
     let used_before = used(repeat);
     let clock = Clock::start()?;
@@ -72,12 +68,13 @@ pub fn run(
         let (stop, stopped) = sync_channel(0);
         let generator = Generator { repeat, clock, topics: &topics, sender: requester.sender().clone() };
         let thread = thread::Builder::new().name("generator".to_owned());
-        let generator = thread.spawn_scoped(scope, move || generator.run(&stopped, &notes))?;
+        let send = move || generator.run(&stopped, &notes);
+        let generator = thread.spawn_scoped(scope, send).map_err(TrialError::Thread)?;
         let setup = Setup { repeat, clock, topics: &topics, requester: &requester, node: &node };
-        let collector = Collector::new(setup, results, bar, sent, stop);
+        let collector = Collector::new(setup, results, progress, sent, stop);
         // It lets go of the generator in any case.
         let collected = collector.run(is_stopping);
-        generator.join().map_err(|_| anyhow!("the thread that sends has panicked"))??;
+        generator.join().map_err(|_| TrialError::Panicked)??;
         collected
     })?;
     let usages = usages(repeat, &used_before);
@@ -87,7 +84,7 @@ pub fn run(
     Ok(Measured { observations, usages, marks, began_us: clock.began_us })
 }
 
-fn start(repeat: &Repeat, placed: Vec<Placed>, topics: &[Topics]) -> anyhow::Result<Node> {
+fn start(repeat: &Repeat, placed: Vec<Placed>, topics: &[Topics]) -> Result<Node, TrialError> {
     let mut builder = Node::builder();
     for (at, (placement, placed)) in repeat.scenario.placements.iter().zip(placed).enumerate() {
         let mut config = Config::edge().network(placement.network.clone()).topics(topics[at].clone());

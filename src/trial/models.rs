@@ -2,8 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context, ensure};
-
+use super::error::{PlacementFault, SensorFault, TrialError};
 use super::paths::Paths;
 use crate::features::{FEATURE_NAMES, FEATURES};
 use crate::lab::scenario::{Placement, Scenario, Source};
@@ -36,26 +35,30 @@ impl Placed {
 }
 
 /// The models of every placement, with the placement's thresholds.
-pub fn load(paths: &Paths, scenario: &Scenario) -> anyhow::Result<Vec<Placed>> {
-    let placed = scenario.placements.iter().map(|placement| one(paths, placement));
-    let placed = placed.collect::<anyhow::Result<Vec<_>>>()?;
-    check(scenario, &placed)?;
+pub fn load(paths: &Paths, scenario: &Scenario) -> Result<Vec<Placed>, TrialError> {
+    let at = |placement: &Placement| {
+        let placement = placement.name.clone();
+        |fault| TrialError::Placement { placement, fault }
+    };
+    let placed = scenario.placements.iter().map(|placement| one(paths, placement).map_err(at(placement)));
+    let placed = placed.collect::<Result<Vec<_>, _>>()?;
+    for (placement, one) in scenario.placements.iter().zip(&placed) {
+        check(scenario, &placed[0].detector, one).map_err(at(placement))?;
+    }
     Ok(placed)
 }
 
-fn one(paths: &Paths, placement: &Placement) -> anyhow::Result<Placed> {
-    let name = &placement.name;
-    let detector = detector(paths, &placement.model, placement.threshold)
-        .with_context(|| format!("placement {name:?}"))?;
+fn one(paths: &Paths, placement: &Placement) -> Result<Placed, PlacementFault> {
+    let detector = detector(paths, &placement.model, placement.threshold)?;
     let Some(hybrid) = &placement.hybrid else { return Ok(Placed { detector, cloud: None }) };
     let (model, threshold) = (hybrid.model_beside(placement), hybrid.threshold_beside(placement));
     let cloud =
-        self::detector(paths, model, threshold).with_context(|| format!("placement {name:?}: its cloud"))?;
+        self::detector(paths, model, threshold).map_err(|fault| PlacementFault::Cloud(Box::new(fault)))?;
     Ok(Placed { detector, cloud: Some(cloud) })
 }
 
-fn detector(paths: &Paths, model: &Path, threshold: Option<f64>) -> anyhow::Result<Detector> {
-    let found = paths.model(model).map_err(anyhow::Error::msg)?;
+fn detector(paths: &Paths, model: &Path, threshold: Option<f64>) -> Result<Detector, PlacementFault> {
+    let found = paths.model(model)?;
     let detector = shipped::detector(found.path.as_deref())?;
     let Some(threshold) = threshold else { return Ok(detector) };
     let (info, model) = detector.into_parts();
@@ -63,43 +66,32 @@ fn detector(paths: &Paths, model: &Path, threshold: Option<f64>) -> anyhow::Resu
 }
 
 /// Every input goes to every placement, and at a hybrid to either site.
-fn check(scenario: &Scenario, placed: &[Placed]) -> anyhow::Result<()> {
-    let Some(first) = placed.first().map(|placed| &placed.detector) else { return Ok(()) };
-    let all = scenario.placements.iter().zip(placed).flat_map(|(placement, placed)| {
-        let cloud = placed.cloud.as_ref().map(|cloud| (placement, "its cloud's model", cloud));
-        [(placement, "its model", &placed.detector)].into_iter().chain(cloud)
-    });
-    for (placement, which, detector) in all {
-        let (name, inputs, expected) = (&placement.name, detector.info().inputs, first.info().inputs);
-        ensure!(
-            inputs == expected,
-            "placement {name:?}: {which} has {inputs} inputs and that of {:?} has {expected}, expected as many: every input goes \
-             to every placement",
-            scenario.placements[0].name
-        );
-        let is_simulated = scenario.sensors.iter().any(|one| matches!(one.source, Source::Bearing { .. }));
-        ensure!(
-            !is_simulated || inputs == FEATURES,
-            "placement {name:?}: {which} has {inputs} inputs, expected {FEATURES}, which is what a simulated bearing has; record \
-             your own inputs and replay them (sensors, file)"
-        );
+fn check(scenario: &Scenario, first: &Detector, placement: &Placed) -> Result<(), PlacementFault> {
+    let is_simulated = scenario.sensors.iter().any(|one| matches!(one.source, Source::Bearing { .. }));
+    let cloud = placement.cloud.as_ref().map(|cloud| ("its cloud's model", cloud));
+    for (which, detector) in [("its model", &placement.detector)].into_iter().chain(cloud) {
+        let (inputs, expected) = (detector.info().inputs, first.info().inputs);
+        if inputs != expected {
+            let first = scenario.placements[0].name.clone();
+            return Err(PlacementFault::Inputs { which, inputs, first, expected });
+        }
+        if is_simulated && inputs != FEATURES {
+            return Err(PlacementFault::NotForBearings { which, inputs, expected: FEATURES });
+        }
     }
     Ok(())
 }
 
 /// The columns of a recording that hold what `detector` takes, by their names.
-pub fn columns(detector: &Detector, label: Option<&str>) -> anyhow::Result<Columns> {
+pub fn columns(detector: &Detector, label: Option<&str>) -> Result<Columns, SensorFault> {
     let info = detector.info();
     let named: Vec<_> = info.features.iter().map(|feature| feature.name.clone()).collect();
     let columns = match named.is_empty() {
         false => Columns::named(named),
         true if info.inputs == FEATURES => Columns::named(FEATURE_NAMES),
-        true => anyhow::bail!(
-            "model {:?} does not name its {} inputs, so that no columns of a recording can be found for them: name them in its \
-             config.json",
-            info.name,
-            info.inputs
-        ),
+        true => {
+            return Err(SensorFault::UnnamedInputs { model: info.name.clone(), inputs: info.inputs });
+        }
     };
     Ok(match label {
         Some(label) => columns.label(label),

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::error::NotFound;
 use crate::text;
 
 /// How a scenario's paths are found.
@@ -33,28 +34,24 @@ impl Paths {
         [beside, path.to_owned()].into_iter().find(|path| path.exists())
     }
 
-    /// The same, or an error that says where it was looked for.
-    pub fn found(&self, path: &Path) -> Result<PathBuf, String> {
+    /// The file or directory that `path` means, or an error that says where it was looked for.
+    pub fn found(&self, path: &Path) -> Result<PathBuf, NotFound> {
         self.find(path).ok_or_else(|| {
             let beside = if self.beside.as_os_str().is_empty() { Path::new(".") } else { &self.beside };
-            format!(
-                "{} is neither in {}, where the scenario is, nor in the current directory",
-                path.display(),
-                beside.display()
-            )
+            NotFound { file: path.to_owned(), beside: beside.to_owned() }
         })
     }
 
     /// The text of a file that a network names.
     pub fn read(&self, name: &str) -> Result<Option<String>, String> {
-        let path = self.found(Path::new(name))?;
+        let path = self.found(Path::new(name)).map_err(|error| error.to_string())?;
         text::read_file(&path, text::TEXT_BYTES_MAX)
             .map(Some)
             .map_err(|error| format!("{}: {error}", path.display()))
     }
 
     /// The model that `path` means.
-    pub fn model(&self, path: &Path) -> Result<FoundModel, String> {
+    pub fn model(&self, path: &Path) -> Result<FoundModel, NotFound> {
         let is_onnx = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("onnx"));
         if !is_onnx && let Some(found) = self.find(path) {
             return Ok(FoundModel { path: Some(found), note: None });

@@ -1,89 +1,147 @@
-//! What the user asks for: the scenario, with what the flags say in its place.
+//! What a trial does: a scenario, with what is said in place of what its file says, at every point of its sweeps.
 
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
-
+use super::TrialError;
+use super::hybrids;
 use super::paths::Paths;
-use crate::cli::compare::Args;
 use crate::lab::experiment::with_devices;
-use crate::lab::scenario::{Document, Load, Scenario};
+use crate::lab::scenario::{Document, Load, Placement, Scenario};
 use crate::text;
 
 /// A scenario and its variations.
-pub struct Asked {
-    /// The scenario's file, as it was spelled, and its text.
-    pub file: String,
-    pub text: String,
-    pub paths: Paths,
-    /// The first point and repeat.
-    pub scenario: Scenario,
-    /// What each point of the sweeps sets.
-    pub points: Vec<Vec<(String, f64)>>,
+pub struct Plan {
+    file: String,
+    text: String,
+    pub(crate) paths: Paths,
+    scenario: Scenario,
+    points: Vec<Vec<(String, f64)>>,
     document: Document,
-    devices: Option<u32>,
-    repeats: Option<u32>,
-    deadline: Option<Duration>,
+    changes: Changes,
 }
 
-impl Asked {
+/// What is said in place of what a scenario says; nothing by default.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Changes {
+    /// What everything is drawn from.
+    pub seed: Option<u64>,
+    /// How often the experiment is repeated, each time with the next seed.
+    pub repeats: Option<u32>,
+    /// How many devices there are in all, in the shares that the scenario's sensors have.
+    pub devices: Option<u32>,
+    /// The answer time from which a request is late.
+    pub deadline: Option<Duration>,
+}
+
+impl Plan {
+    /// Reads the scenario in `file`. Files that it names are looked for beside it, and then in the current
+    /// directory.
+    ///
     /// # Errors
     /// When the file cannot be read or is no scenario, at any point of its sweeps.
-    pub fn read(args: &Args, file: &Path) -> anyhow::Result<Self> {
+    pub fn read(file: &Path, changes: Changes) -> Result<Self, TrialError> {
         let name = file.display().to_string();
-        let text =
-            text::read_file(file, text::TEXT_BYTES_MAX).with_context(|| format!("{name}: cannot be read"))?;
-        let paths = Paths::of(file);
-        let mut document = Document::parse(&name, &text)?;
-        if let Some(seed) = args.seed {
+        let text = text::read_file(file, text::TEXT_BYTES_MAX)
+            .map_err(|cause| TrialError::Unreadable { file: name.clone(), cause })?;
+        Self::parse(&name, text, changes)
+    }
+
+    /// Reads the scenario in `text`, which came from `file`: errors begin with that, and files that the scenario names
+    /// are looked for beside it, and then in the current directory.
+    ///
+    /// # Errors
+    /// When it is no scenario, at any point of its sweeps.
+    pub fn parse(file: &str, text: impl Into<String>, changes: Changes) -> Result<Self, TrialError> {
+        let (text, paths) = (text.into(), Paths::of(Path::new(file)));
+        let mut document = Document::parse(file, &text)?;
+        if let Some(seed) = changes.seed {
             document = document.with_seed(seed)?;
         }
         let scenario = document.scenario(&|file| paths.read(file))?;
         let points = document.points(&scenario.sweeps)?;
-        let (devices, repeats) = (args.running.devices, args.running.repeat);
-        let deadline = args.deadline_ms.map(deadline).transpose()?;
-        let mut asked =
-            Self { file: name, text, paths, scenario, points, document, devices, repeats, deadline };
-        for point in 0..asked.points.len() {
-            let scenario = asked.scenario(point, 0)?;
-            ensure!(
-                !scenario.placements.is_empty(),
-                "{}: there are no placements, expected at least one (placements, or ml_inference)",
-                asked.file
-            );
+        let mut plan = Self { file: file.to_owned(), text, paths, scenario, points, document, changes };
+        for point in 0..plan.points.len() {
+            if plan.scenario_at(point, 0)?.placements.is_empty() {
+                return Err(TrialError::NoPlacements { file: plan.file });
+            }
         }
-        asked.scenario = asked.scenario(0, 0)?;
-        Ok(asked)
+        plan.scenario = plan.scenario_at(0, 0)?;
+        Ok(plan)
+    }
+
+    /// The scenario's file, as it was spelled.
+    pub fn file(&self) -> &str {
+        &self.file
+    }
+
+    /// The text of that file.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The scenario, at the first point of its sweeps.
+    pub fn scenario(&self) -> &Scenario {
+        &self.scenario
+    }
+
+    /// What each point of the sweeps sets: keys with their values. One point that sets nothing without sweeps.
+    pub fn points(&self) -> &[Vec<(String, f64)>] {
+        &self.points
     }
 
     /// The scenario at a point of the sweeps and of a repeat, which has a seed of its own.
     ///
     /// # Errors
     /// When the point's numbers make no scenario.
-    pub fn scenario(&self, point: usize, repeat: u32) -> anyhow::Result<Scenario> {
+    pub fn scenario_at(&self, point: usize, repeat: u32) -> Result<Scenario, TrialError> {
         let read = |file: &str| self.paths.read(file);
-        let document = self.document.with(&self.points[point])?;
-        let at_point = |error| format!("{error} (at {})", settings(&self.points[point]));
-        let mut scenario = document.scenario(&read).map_err(|error| match self.points[point].is_empty() {
-            true => anyhow::Error::from(error),
-            false => anyhow::anyhow!(at_point(error)),
+        let settings = &self.points[point];
+        let document = self.document.with(settings)?;
+        let mut scenario = document.scenario(&read).map_err(|fault| match settings.is_empty() {
+            true => TrialError::Scenario(fault),
+            false => TrialError::AtPoint { fault, point: in_words(settings) },
         })?;
         if repeat > 0 {
             let seed = scenario.seed.wrapping_add(repeat.into());
             scenario = document.with_seed(seed)?.scenario(&read)?;
         }
-        scenario.repeats = self.repeats.unwrap_or(scenario.repeats);
-        scenario.deadline = self.deadline.or(scenario.deadline);
-        if let Some(devices) = self.devices {
+        scenario.repeats = self.changes.repeats.unwrap_or(scenario.repeats);
+        scenario.deadline = self.changes.deadline.or(scenario.deadline);
+        if let Some(devices) = self.changes.devices {
             scenario.sensors = with_devices(&scenario.sensors, devices);
         }
         Ok(scenario)
     }
 
-    /// The same for a short while, with at most `devices_max`, at its own pace or, where
+    /// What of the scenario does not mean what one may think, in sentences.
+    pub fn remarks(&self) -> Vec<String> {
+        let of_file = self.scenario.remarks.iter().map(|remark| {
+            format!("{}, line {}: {}: {}", self.file, remark.line, remark.subject, remark.remark)
+        });
+        of_file
+            .chain(self.scenario.placements.iter().flat_map(|placement| self.remarks_on(placement)))
+            .collect()
+    }
+
+    fn remarks_on(&self, placement: &Placement) -> Vec<String> {
+        let cloud = placement.hybrid.as_ref().and_then(|hybrid| hybrid.model.as_ref());
+        let cloud = cloud.filter(|model| **model != placement.model);
+        let models = [Some(&placement.model), cloud].into_iter().flatten();
+        let notes = models.filter_map(|model| self.paths.model(model).ok()?.note);
+        let all = notes.chain(hybrids::remarks(placement, self.scenario.deadline));
+        all.map(|remark| format!("placement {}: {remark}", placement.name)).collect()
+    }
+
+    /// The scenario for a short while, with at most `devices_max`, at its own pace or, where
     /// there is one, at `another_pace` in requests a second.
-    pub fn shortened(&self, duration: Duration, devices_max: u32, another_pace: Option<f64>) -> Scenario {
+    pub(crate) fn shortened(
+        &self,
+        duration: Duration,
+        devices_max: u32,
+        another_pace: Option<f64>,
+    ) -> Scenario {
         let mut scenario = self.scenario.clone();
         let devices = scenario.sensors.iter().map(|sensor| sensor.count).sum::<u32>();
         scenario.sensors = with_devices(&scenario.sensors, devices.min(devices_max));
@@ -100,16 +158,8 @@ impl Asked {
     }
 }
 
-fn deadline(ms: f64) -> anyhow::Result<Duration> {
-    ensure!(ms <= DEADLINE_MS_MAX, "--deadline-ms: found {ms}, expected at most {DEADLINE_MS_MAX}, an hour");
-    Ok(Duration::from_secs_f64(ms / 1e3))
-}
-
-/// The longest deadline of an experiment, as in a scenario.
-const DEADLINE_MS_MAX: f64 = 3.6e6;
-
-/// A point in words.
-pub fn settings(point: &[(String, f64)]) -> String {
+/// A point of the sweeps in words.
+pub fn in_words(point: &[(String, f64)]) -> String {
     let setting = |(key, value): &(String, f64)| format!("{key} = {value}");
     point.iter().map(setting).collect::<Vec<_>>().join(", ")
 }

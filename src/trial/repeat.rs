@@ -5,10 +5,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
-
+use super::Plan;
+use super::error::{SensorFault, TrialError};
 use super::models::{self, Placed, Thresholds};
-use super::plan::Asked;
 use crate::inference::Site;
 use crate::lab::experiment::{Due, Fleet, Inputs, RecordedRow, Timetable, read_recording, requests_expected};
 use crate::lab::observation::{Choice, End, Mark, OBSERVATIONS_MAX, Observation, Stages, Usage};
@@ -145,27 +144,30 @@ impl Preparation {
     /// When a model, a recording or the sensors cannot be used.
     pub fn repeat(
         &mut self,
-        asked: &Asked,
+        plan: &Plan,
         point: usize,
         number: u32,
-    ) -> anyhow::Result<(Repeat, Vec<Placed>)> {
-        let scenario = asked.scenario(point, number)?;
-        self.of(asked, scenario, point as u16, number as u16)
+    ) -> Result<(Repeat, Vec<Placed>), TrialError> {
+        let scenario = plan.scenario_at(point, number)?;
+        self.of(plan, scenario, point as u16, number as u16)
     }
 
-    /// The same for any scenario.
+    /// Everything for one run of `scenario`, which need not be one of the plan's, and the placements' models.
+    ///
+    /// # Errors
+    /// When a model, a recording or the sensors cannot be used.
     pub fn of(
         &mut self,
-        asked: &Asked,
+        plan: &Plan,
         scenario: Scenario,
         point: u16,
         number: u16,
-    ) -> anyhow::Result<(Repeat, Vec<Placed>)> {
-        let placed = models::load(&asked.paths, &scenario)?;
-        let recordings = self.recordings(asked, &scenario, &placed[0].detector)?;
+    ) -> Result<(Repeat, Vec<Placed>), TrialError> {
+        let placed = models::load(&plan.paths, &scenario)?;
+        let recordings = self.recordings(plan, &scenario, &placed[0].detector)?;
         let fleet = Fleet::of(&scenario, &recordings)?;
         let expected = requests_expected(&fleet.groups, scenario.duration);
-        check_size(expected, &scenario, asked.runs())?;
+        check_size(expected, &scenario, plan.runs())?;
         let inputs = self.inputs(&scenario, &fleet, &recordings)?;
         let due = Timetable::new(&fleet.groups, fleet.arrivals, scenario.duration, scenario.seed).collect();
         let devices = fleet.devices.iter().map(|id| self.device(id)).collect();
@@ -186,30 +188,33 @@ impl Preparation {
 
     fn recordings(
         &mut self,
-        asked: &Asked,
+        plan: &Plan,
         scenario: &Scenario,
         detector: &Detector,
-    ) -> anyhow::Result<Vec<Option<Arc<[RecordedRow]>>>> {
-        scenario.sensors.iter().map(|sensor| self.recording(asked, scenario, sensor, detector)).collect()
+    ) -> Result<Vec<Option<Arc<[RecordedRow]>>>, TrialError> {
+        let mut recordings = Vec::with_capacity(scenario.sensors.len());
+        for sensor in &scenario.sensors {
+            let at_sensor = |fault| TrialError::Sensor { sensor: sensor.id.clone(), fault };
+            recordings.push(self.recording(plan, scenario, sensor, detector).map_err(at_sensor)?);
+        }
+        Ok(recordings)
     }
 
     fn recording(
         &mut self,
-        asked: &Asked,
+        plan: &Plan,
         scenario: &Scenario,
         sensor: &Sensor,
         detector: &Detector,
-    ) -> anyhow::Result<Option<Arc<[RecordedRow]>>> {
+    ) -> Result<Option<Arc<[RecordedRow]>>, SensorFault> {
         let Source::Recorded { file, speed, label } = &sensor.source else { return Ok(None) };
-        let at_sensor = || format!("sensor {:?}", sensor.id);
-        let columns = models::columns(detector, label.as_deref()).with_context(at_sensor)?;
+        let columns = models::columns(detector, label.as_deref())?;
         let key = format!("{file:?} {speed} {columns:?} {:?}", scenario.duration);
         if let Some(known) = self.recordings.get(&key) {
             return Ok(Some(Arc::clone(known)));
         }
-        let path = asked.paths.found(file).map_err(anyhow::Error::msg).with_context(at_sensor)?;
-        let rows = read_recording(&path, &columns, *speed, scenario.duration).with_context(at_sensor)?;
-        let rows: Arc<[RecordedRow]> = rows.into();
+        let path = plan.paths.found(file)?;
+        let rows: Arc<[RecordedRow]> = read_recording(&path, &columns, *speed, scenario.duration)?.into();
         self.recordings.insert(key, Arc::clone(&rows));
         Ok(Some(rows))
     }
@@ -220,7 +225,7 @@ impl Preparation {
         scenario: &Scenario,
         fleet: &Fleet,
         recordings: &[Option<Arc<[RecordedRow]>>],
-    ) -> anyhow::Result<Arc<Inputs>> {
+    ) -> Result<Arc<Inputs>, TrialError> {
         let Scenario { seed, sensors, load, duration, .. } = scenario;
         let key = format!("{seed} {sensors:?} {load:?} {duration:?}");
         if let Some((known, inputs)) = &self.inputs
@@ -235,12 +240,10 @@ impl Preparation {
 }
 
 /// Whether all observations fit in memory, if every run has as many requests as this one.
-fn check_size(requests: f64, scenario: &Scenario, runs: usize) -> anyhow::Result<()> {
+fn check_size(requests: f64, scenario: &Scenario, runs: usize) -> Result<(), TrialError> {
     let observations = requests * scenario.placements.len() as f64 * runs as f64;
-    ensure!(
-        observations <= OBSERVATIONS_MAX as f64,
-        "the experiment would have some {observations:.0} observations, expected at most {OBSERVATIONS_MAX}: shorten it, or have \
-         fewer devices, repeats or points"
-    );
+    if observations > OBSERVATIONS_MAX as f64 {
+        return Err(TrialError::TooLarge { observations });
+    }
     Ok(())
 }

@@ -1,201 +1,109 @@
-//! The directory of results: files that grow while an experiment runs, so that
-//! whatever happens, what was measured is there.
+//! What a trial measures, as it is measured: whatever happens, what was measured until then is somewhere.
 
-use std::io::BufWriter;
-use std::path::{Path, PathBuf};
+mod directory;
+
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
-use csv::Writer;
+pub use self::directory::{Foreign, ResultsDirectory};
 
-use crate::growing_file::{GrowingFile, UNFINISHED, write_whole};
-use crate::lab::metrics_file;
 use crate::lab::observation::{Observation, Stages};
-use crate::lab::observations_file::ObservationsFile;
 use crate::lab::scenario::Scenario;
 
-/// The scenario's copy. A directory that has it and observations is known as one of results.
-const SCENARIO: &str = "scenario.yaml";
-/// A table of that kind is readable only once it is complete, so that it has another name until then.
-const OBSERVATIONS: &str = "observations.parquet";
-const METRICS: &str = "metrics";
-const COMMUNICATION: &str = "metrics_communication";
-const COMMUNICATION_COLUMNS: [&str; 4] = ["timestamp_us", "message_type", "payload_bytes", "features_count"];
-/// What else is written here, by others.
-const OTHERS: [&str; 4] = ["cost.txt", "summary.json", "report.html", "latency.svg"];
+/// Takes results as they come; whoever needs nothing but the [`Run`](crate::lab::observation::Run) at the end
+/// gives `()`. An error ends the trial.
+///
+/// Time stamps are microseconds since 1970, or on a simulated clock since its beginning.
+pub trait Results {
+    /// What follows is of this point of the sweeps, from 0.
+    ///
+    /// # Errors
+    /// When results cannot be kept.
+    fn begin_point(&mut self, _point: usize) -> io::Result<()> {
+        Ok(())
+    }
 
-/// Results under way.
-pub struct Results {
-    directory: PathBuf,
-    points: usize,
-    metrics: Option<Writer<GrowingFile>>,
-    communication: Option<Writer<GrowingFile>>,
-    observations: ObservationsFile<BufWriter<GrowingFile>>,
+    /// What forward passes and ways take on a simulated clock: flags of `nearfar compare` that give the same again,
+    /// one a line.
+    ///
+    /// # Errors
+    /// When results cannot be kept.
+    fn costs(&mut self, _flags: &str) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// A message of any kind.
+    ///
+    /// # Errors
+    /// When results cannot be kept.
+    fn message(
+        &mut self,
+        _at_us: i64,
+        _kind: MessageType,
+        _bytes: usize,
+        _features: usize,
+    ) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// A result that counts: that of a request which was due at `at_us`, after the warm-up.
+    ///
+    /// # Errors
+    /// When results cannot be kept.
+    fn answer(
+        &mut self,
+        _at_us: i64,
+        _device: &str,
+        _placement: &str,
+        _stages: &Stages,
+        _total: Duration,
+    ) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// What was told so far shall be safe; comes many times a second.
+    ///
+    /// # Errors
+    /// When results cannot be kept.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// A repeat is over.
+    ///
+    /// # Errors
+    /// When results cannot be kept.
+    fn end_repeat(
+        &mut self,
+        _scenario: &Scenario,
+        _devices: &[Arc<str>],
+        _observations: &[Observation],
+    ) -> io::Result<()> {
+        Ok(())
+    }
 }
 
-/// A kind of message, as the files call it.
-#[derive(Debug, Clone, Copy)]
+impl Results for () {}
+
+/// A kind of message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MessageType {
+    /// From a device to a placement.
     Request,
+    /// Back, with a score.
     Result,
+    /// Back, with a reason why there is none.
     Error,
 }
 
 impl MessageType {
-    fn as_str(self) -> &'static str {
+    /// Its name in files.
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Request => "request",
             Self::Result => "result",
             Self::Error => "error",
         }
     }
-}
-
-/// Where the results of `scenario` go when nobody says.
-pub fn default_directory(scenario: &Path) -> PathBuf {
-    Path::new("results").join(scenario.file_stem().unwrap_or(scenario.as_os_str()))
-}
-
-impl Results {
-    /// Begins results of a scenario with so many points. What an earlier experiment left there is replaced.
-    ///
-    /// # Errors
-    /// When the directory holds something else and `force` is not given, or cannot be written.
-    pub fn create(directory: &Path, force: bool, scenario: &str, points: usize) -> anyhow::Result<Self> {
-        let at = || format!("{}: results cannot be written there", directory.display());
-        std::fs::create_dir_all(directory).with_context(at)?;
-        let names = names(directory).with_context(at)?;
-        ensure!(
-            force || names.is_empty() || are_results(&names),
-            "{}: the directory is not empty, and these are no results of an experiment: name another with --out, or write there all the \
-             same with --force",
-            directory.display()
-        );
-        for name in names.iter().filter(|name| is_ours(name)) {
-            std::fs::remove_file(directory.join(name)).with_context(at)?;
-        }
-        write_whole(&directory.join(SCENARIO), scenario)?;
-        let unfinished = GrowingFile::create_unfinished(&directory.join(OBSERVATIONS))?.without_lines();
-        Ok(Self {
-            directory: directory.to_owned(),
-            points,
-            metrics: None,
-            communication: None,
-            observations: ObservationsFile::new(BufWriter::new(unfinished))?,
-        })
-    }
-
-    pub fn directory(&self) -> &Path {
-        &self.directory
-    }
-
-    /// What follows is of this point.
-    pub fn begin_point(&mut self, point: usize) -> anyhow::Result<()> {
-        self.metrics = Some(self.table(METRICS, point, &metrics_file::COLUMNS)?);
-        self.communication = Some(self.table(COMMUNICATION, point, &COMMUNICATION_COLUMNS)?);
-        Ok(())
-    }
-
-    /// A table of one point: its name tells which, where there are several.
-    fn table(&self, name: &str, point: usize, columns: &[&str]) -> anyhow::Result<Writer<GrowingFile>> {
-        let name = match self.points {
-            1 => format!("{name}.csv"),
-            _ => format!("{name}-{}.csv", point + 1),
-        };
-        let mut table = Writer::from_writer(GrowingFile::create(&self.directory.join(name))?);
-        table.write_record(columns)?;
-        table.flush()?;
-        Ok(table)
-    }
-
-    /// A result that counts.
-    pub fn answer(
-        &mut self,
-        at_us: i64,
-        device: &str,
-        placement: &str,
-        stages: &Stages,
-        total: Duration,
-    ) -> anyhow::Result<()> {
-        let Some(table) = &mut self.metrics else { return Ok(()) };
-        let times = [stages.inference, stages.network, total].map(milliseconds);
-        let [inference, network, total] = times.each_ref().map(String::as_str);
-        let at_us = at_us.to_string();
-        Ok(table.write_record([at_us.as_str(), device, placement, inference, network, total])?)
-    }
-
-    /// A message of any kind.
-    pub fn message(
-        &mut self,
-        at_us: i64,
-        kind: MessageType,
-        bytes: usize,
-        features: usize,
-    ) -> anyhow::Result<()> {
-        let Some(table) = &mut self.communication else { return Ok(()) };
-        let (at_us, bytes, features) = (at_us.to_string(), bytes.to_string(), features.to_string());
-        Ok(table.write_record([at_us.as_str(), kind.as_str(), &bytes, &features])?)
-    }
-
-    /// Hands to the system what was added.
-    pub fn flush(&mut self) -> anyhow::Result<()> {
-        for table in [&mut self.metrics, &mut self.communication].into_iter().flatten() {
-            table.flush()?;
-        }
-        Ok(())
-    }
-
-    /// A repeat is over.
-    pub fn end_repeat(
-        &mut self,
-        scenario: &Scenario,
-        devices: &[Arc<str>],
-        observations: &[Observation],
-    ) -> anyhow::Result<()> {
-        self.flush()?;
-        Ok(self.observations.add(scenario, devices, observations)?)
-    }
-
-    /// Everything is over.
-    pub fn finish(mut self) -> anyhow::Result<()> {
-        // A table that is full says so again; the observations that are in their file are
-        // finished all the same.
-        let flushed = self.flush();
-        let unfinished = self.observations.finish()?.into_inner().map_err(|error| error.into_error())?;
-        unfinished.complete()?;
-        flushed
-    }
-}
-
-fn names(directory: &Path) -> std::io::Result<Vec<String>> {
-    let name = |entry: std::io::Result<std::fs::DirEntry>| {
-        entry.map(|entry| entry.file_name().to_string_lossy().into_owned())
-    };
-    std::fs::read_dir(directory)?.map(name).collect()
-}
-
-/// Whether an experiment has left files of these names.
-fn are_results(names: &[String]) -> bool {
-    let has = |wanted: &str| names.iter().any(|name| name == wanted);
-    has(SCENARIO) && (has(OBSERVATIONS) || has(&format!("{OBSERVATIONS}.{UNFINISHED}")))
-}
-
-/// Whether an experiment writes a file of that name.
-fn is_ours(name: &str) -> bool {
-    let name = name.strip_suffix(UNFINISHED).and_then(|name| name.strip_suffix('.')).unwrap_or(name);
-    let is_table = |kind: &str| {
-        let rest = name.strip_prefix(kind).and_then(|rest| rest.strip_suffix(".csv"));
-        rest.is_some_and(|rest| {
-            rest.is_empty()
-                || rest.strip_prefix('-').is_some_and(|point| point.bytes().all(|byte| byte.is_ascii_digit()))
-        })
-    };
-    let is_other = [SCENARIO, OBSERVATIONS].contains(&name);
-    is_table(METRICS) || is_table(COMMUNICATION) || is_other || OTHERS.contains(&name)
-}
-
-/// To the nanosecond, and no further.
-fn milliseconds(time: Duration) -> String {
-    format!("{:.6}", time.as_secs_f64() * 1e3)
 }

@@ -1,5 +1,6 @@
 //! A repeat on a simulated clock. Scores are the models' own, of the same inputs.
 
+use std::io;
 use std::time::Duration;
 
 use super::choices::Choices;
@@ -7,11 +8,11 @@ use super::cost::Costs;
 use super::hybrids;
 use super::models::Placed;
 use super::repeat::{Measured, Outcome, Repeat};
-use super::results::{MessageType, Results};
-use crate::inference::{Decision, ErrorCode, Site};
+use super::{MessageType, Results, TrialError};
+use crate::inference::{ErrorCode, Decision, Site};
 use crate::lab::experiment::{Due, Inputs};
 use crate::lab::observation::{BySite, End, Observation, Stages, Usage};
-use crate::model::Detector;
+use crate::model::{Detector, ModelError};
 use crate::network::Lost;
 use crate::trial::virtual_time::{self, Experiment, Record, WorkerModel, simulate};
 use crate::wire::client::RequestBody;
@@ -25,9 +26,9 @@ pub fn run(
     mut placed: Vec<Placed>,
     costs: &Costs,
     began: Duration,
-    results: &mut Results,
-) -> anyhow::Result<Measured> {
-    let request_bytes = request_bytes(repeat)?;
+    results: &mut dyn Results,
+) -> Result<Measured, TrialError> {
+    let request_bytes = request_bytes(repeat);
     let mut observations = Vec::with_capacity(repeat.due.len() * placed.len());
     let mut choices = Choices::default();
     for (placement, placed) in placed.iter_mut().enumerate() {
@@ -122,13 +123,13 @@ fn outcome(
 const ROWS: usize = 128;
 
 /// The scores of every input at each site.
-fn scores_of(placed: &mut Placed, inputs: &Inputs) -> anyhow::Result<BySite<Vec<Option<f32>>>> {
+fn scores_of(placed: &mut Placed, inputs: &Inputs) -> Result<BySite<Vec<Option<f32>>>, ModelError> {
     let cloud = placed.cloud.as_mut().map(|cloud| scores(cloud, inputs)).transpose()?;
     Ok(BySite { edge: scores(&mut placed.detector, inputs)?, cloud })
 }
 
 /// The score of every input; none where the model's answer is no number.
-fn scores(detector: &mut Detector, inputs: &Inputs) -> anyhow::Result<Vec<Option<f32>>> {
+fn scores(detector: &mut Detector, inputs: &Inputs) -> Result<Vec<Option<f32>>, ModelError> {
     let mut all = Vec::with_capacity(inputs.len());
     let mut scores = Vec::with_capacity(ROWS);
     let indices: Vec<_> = (0..inputs.len()).collect();
@@ -142,8 +143,8 @@ fn scores(detector: &mut Detector, inputs: &Inputs) -> anyhow::Result<Vec<Option
 }
 
 /// Topic and payload of the first request, for all of them.
-fn request_bytes(repeat: &Repeat) -> anyhow::Result<usize> {
-    let Some(due) = repeat.due.first() else { return Ok(0) };
+fn request_bytes(repeat: &Repeat) -> usize {
+    let Some(due) = repeat.due.first() else { return 0 };
     let request = RequestBody {
         device_id: &repeat.fleet.devices[due.device as usize],
         timestamp_us: Some(TIMESTAMP_US),
@@ -151,7 +152,7 @@ fn request_bytes(repeat: &Repeat) -> anyhow::Result<usize> {
         features: repeat.inputs.features(repeat.inputs.index(due.device, due.row)),
         ..RequestBody::default()
     };
-    Ok("p0/ml/inference/request".len() + request.to_json().len())
+    "p0/ml/inference/request".len() + request.to_json().len()
 }
 
 /// One with as many digits as those of today.
@@ -161,8 +162,8 @@ fn write(
     repeat: &Repeat,
     observations: &[Observation],
     began_us: i64,
-    results: &mut Results,
-) -> anyhow::Result<()> {
+    results: &mut dyn Results,
+) -> io::Result<()> {
     for seen in observations {
         let due = repeat.due[seen.input as usize];
         let us = |at: Duration| began_us + at.as_micros() as i64;

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 pub use self::path::Path;
 pub use self::simulation::simulate;
-pub use crate::lab::cost_model::CostModel;
+pub use crate::lab::CostModel;
 
 use crate::inference::Decision;
 use crate::lab::experiment::{Fleet, Group};

@@ -72,7 +72,11 @@ const TABLE: &[Row] = &[
         ]),
         &["rumqtt", "clap", "http"],
     ),
-    row("requester", Only(&["client", "deployment", "mqtt", "wire"]), &["tokio", "candle", "rumqtt", "clap"]),
+    row(
+        "requester",
+        Only(&["client", "deployment", "mqtt", "wire"]),
+        &["tokio", "serde", "candle", "rumqtt", "clap"],
+    ),
     row(
         "http",
         Only(&["broker", "inference", "ledger", "node", "rate_limit"]),
@@ -125,7 +129,28 @@ const TABLE: &[Row] = &[
         &["tokio", "serde", "candle", "rumqtt", "clap"],
     ),
     row("report", Only(&["lab", "statistics"]), &["tokio", "candle", "rumqtt", "mqtt", "clap"]),
-    row("trial", AllBut(&["config", "http", "report"]), &["tokio", "candle", "rumqtt"]),
+    row(
+        "trial",
+        Only(&[
+            "client",
+            "deployment",
+            "features",
+            "growing_file",
+            "inference",
+            "lab",
+            "model",
+            "network",
+            "node",
+            "placement",
+            "requester",
+            "sensors",
+            "shipped",
+            "text",
+            "wire",
+            "worker",
+        ]),
+        &["tokio", "serde", "candle", "rumqtt", "clap"],
+    ),
     row("cli", AllBut(&[]), &["candle", "rumqtt"]),
 ];
 

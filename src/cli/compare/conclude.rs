@@ -3,7 +3,6 @@
 use std::fmt::Write;
 use std::io;
 use std::path::Path;
-use std::time::Duration;
 
 use super::{Args, options, table};
 use crate::cli::output;
@@ -13,27 +12,24 @@ use crate::lab::observation::{Clock, Run};
 use crate::lab::words;
 use crate::report::{POINTS_DRAWN_MAX, Report};
 use crate::statistics::{Bootstrap, EnergyModel, Summary};
-use crate::trial::plan::settings;
+use crate::trial::in_words;
 
 /// Writes `report.html`, `summary.json` and the picture of the latencies into
 /// `directory`, and prints what `run` says.
 ///
 /// # Errors
 /// When something cannot be written or printed.
-pub fn conclude(mut run: Run, args: &Args, directory: &Path) -> anyhow::Result<()> {
-    if let Some(deadline_ms) = args.deadline_ms {
-        run.scenario.deadline = Some(Duration::from_secs_f64(deadline_ms / 1e3));
-    }
+pub fn conclude(run: &Run, args: &Args, directory: &Path) -> anyhow::Result<()> {
     let comparison = options(args);
     let findings = Findings::of(
-        &run,
+        run,
         &Options {
             bootstrap: Bootstrap { seed: run.scenario.seed, ..comparison.bootstrap },
             margin_ms: comparison.margin_ms,
             energy: EnergyModel::default(),
         },
     );
-    let report = Report { run: &run, findings: &findings, command: &command(&run, args) };
+    let report = Report { run, findings: &findings, command: &command(run, args) };
     let summary = report.summary_json();
     let written = write(directory, &report, &summary);
     // Said whether or not the disk has room for the files.
@@ -90,7 +86,7 @@ fn text(findings: &Findings) -> String {
 fn of_point(point: &PointFindings) -> String {
     let mut text = String::from("\n");
     if !point.settings.is_empty() {
-        text.push_str(&format!("{}\n", settings(&point.settings)));
+        text.push_str(&format!("{}\n", in_words(&point.settings)));
     }
     let placements = &point.placements;
     placements.iter().for_each(|placement| text.push_str(&ends(&placement.name, &placement.counts)));

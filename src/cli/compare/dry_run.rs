@@ -9,64 +9,62 @@ use crate::cli::output;
 use crate::lab::experiment::requests_expected;
 use crate::lab::scenario::{Arrivals, Placement, Scenario, Sensor, Source};
 use crate::network::{LinkProfile, Profile};
-use crate::trial::models::Thresholds;
-use crate::trial::plan::{Asked, settings};
-use crate::trial::repeat::{Preparation, Repeat};
+use crate::trial::{Plan, Preparation, Repeat, Thresholds, in_words};
 
 /// Prints the plan and every point's faults.
 ///
 /// # Errors
 /// When there are faults.
-pub fn print(asked: &Asked, is_virtual: bool) -> anyhow::Result<()> {
-    let scenario = &asked.scenario;
+pub fn print(plan: &Plan, is_virtual: bool) -> anyhow::Result<()> {
+    let scenario = plan.scenario();
     let mut preparation = Preparation::default();
     let mut requests = 0.0;
     let mut faults: Vec<String> = Vec::new();
     let mut example: Option<Repeat> = None;
-    for point in 0..asked.points.len() {
-        match preparation.repeat(asked, point, 0) {
+    for point in 0..plan.points().len() {
+        match preparation.repeat(plan, point, 0) {
             Ok((repeat, _)) => {
                 let Scenario { duration, repeats, .. } = repeat.scenario;
                 requests += requests_expected(&repeat.fleet.groups, duration) * f64::from(repeats);
                 example.get_or_insert(repeat);
             }
-            Err(fault) => faults.push(at_point(asked, point, &format!("{fault:#}"))),
+            Err(fault) => faults.push(at_point(plan, point, &format!("{fault}"))),
         }
     }
     faults.dedup();
-    output::line(&format!("{}, seed {}", asked.file, scenario.seed))?;
+    output::line(&format!("{}, seed {}", plan.file(), scenario.seed))?;
     for (at, placement) in scenario.placements.iter().enumerate() {
         let thresholds = example.as_ref().map(|repeat| repeat.thresholds[at]);
-        output::line(&describe_placement(asked, placement, thresholds))?;
+        output::line(&describe_placement(plan, placement, thresholds))?;
     }
     for sensor in &scenario.sensors {
         output::line(&describe_sensor(sensor, scenario))?;
     }
-    output::line(&totals(asked, requests, is_virtual))?;
-    ensure!(faults.is_empty(), "{}: {}", asked.file, faults.join("; "));
+    output::line(&totals(plan, requests, is_virtual))?;
+    ensure!(faults.is_empty(), "{}: {}", plan.file(), faults.join("; "));
     Ok(())
 }
 
-fn at_point(asked: &Asked, point: usize, fault: &str) -> String {
-    match asked.points[point].as_slice() {
+fn at_point(plan: &Plan, point: usize, fault: &str) -> String {
+    match plan.points()[point].as_slice() {
         [] => fault.to_owned(),
-        point => format!("{fault} (at {})", settings(point)),
+        point => format!("{fault} (at {})", in_words(point)),
     }
 }
 
-fn describe_placement(asked: &Asked, placement: &Placement, thresholds: Option<Thresholds>) -> String {
+fn describe_placement(plan: &Plan, placement: &Placement, thresholds: Option<Thresholds>) -> String {
     let threshold = thresholds.map(|thresholds| thresholds.model);
-    let site = describe_site(asked, &placement.model, threshold, &placement.network);
+    let site = describe_site(plan, &placement.model, threshold, &placement.network);
     let Some(hybrid) = &placement.hybrid else { return format!("placement {}: {site}", placement.name) };
     let threshold = thresholds.and_then(|thresholds| thresholds.cloud);
-    let cloud = describe_site(asked, hybrid.model_beside(placement), threshold, &hybrid.network);
+    let cloud = describe_site(plan, hybrid.model_beside(placement), threshold, &hybrid.network);
     let policy = hybrid.placement.policy;
     format!("placement {}: hybrid, policy {policy}; edge: {site}; cloud: {cloud}", placement.name)
 }
 
 /// A model, and the network before it.
-fn describe_site(asked: &Asked, model: &Path, threshold: Option<f32>, network: &Profile) -> String {
-    let model = match asked.paths.model(model) {
+fn describe_site(plan: &Plan, model: &Path, threshold: Option<f32>, network: &Profile) -> String {
+    let model = match plan.paths.model(model) {
         Ok(found) => found.path.map_or("the shipped model".to_owned(), |path| path.display().to_string()),
         Err(_) => format!("{} (missing)", model.display()),
     };
@@ -118,9 +116,9 @@ fn describe_sensor(sensor: &Sensor, scenario: &Scenario) -> String {
     }
 }
 
-fn totals(asked: &Asked, requests: f64, is_virtual: bool) -> String {
-    let scenario = &asked.scenario;
-    let (points, repeats, placements) = (asked.points.len(), scenario.repeats, scenario.placements.len());
+fn totals(plan: &Plan, requests: f64, is_virtual: bool) -> String {
+    let scenario = plan.scenario();
+    let (points, repeats, placements) = (plan.points().len(), scenario.repeats, scenario.placements.len());
     let load = scenario.load.map_or(String::new(), |load| {
         let arrivals = match load.arrivals {
             Arrivals::Regular => "regular",
@@ -131,7 +129,7 @@ fn totals(asked: &Asked, requests: f64, is_virtual: bool) -> String {
     let clock = match is_virtual {
         true => "in virtual time".to_owned(),
         false => {
-            let runs = u32::try_from(asked.runs()).unwrap_or(u32::MAX);
+            let runs = u32::try_from(plan.runs()).unwrap_or(u32::MAX);
             format!("some {} s", seconds(scenario.duration.saturating_mul(runs)))
         }
     };

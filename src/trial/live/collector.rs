@@ -5,8 +5,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError};
 use std::time::{Duration, Instant};
 
-use indicatif::ProgressBar;
-
 use super::generator::Sent;
 use super::{Clock, deployment_name};
 use crate::deployment::Topics;
@@ -17,7 +15,7 @@ use crate::node::Node;
 use crate::requester::{Answer, Requester};
 use crate::trial::choices::Choices;
 use crate::trial::repeat::{Outcome, Repeat};
-use crate::trial::results::{MessageType, Results};
+use crate::trial::{MessageType, Progress, Results, TrialError};
 
 /// How long the collector waits for an answer before it looks at everything else.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -47,8 +45,8 @@ pub struct Setup<'a> {
 /// Receives, writes and keeps.
 pub struct Collector<'a> {
     setup: Setup<'a>,
-    results: &'a mut Results,
-    bar: &'a ProgressBar,
+    results: &'a mut dyn Results,
+    progress: &'a mut dyn Progress,
     sent: Receiver<Sent>,
     /// The generator runs until it is dropped.
     generator: Option<SyncSender<()>>,
@@ -80,15 +78,15 @@ enum Stage {
 impl<'a> Collector<'a> {
     pub fn new(
         setup: Setup<'a>,
-        results: &'a mut Results,
-        bar: &'a ProgressBar,
+        results: &'a mut dyn Results,
+        progress: &'a mut dyn Progress,
         sent: Receiver<Sent>,
         generator: SyncSender<()>,
     ) -> Self {
         let placements = setup.topics.len();
         Self {
             results,
-            bar,
+            progress,
             sent,
             generator: Some(generator),
             outcomes: vec![None; setup.repeat.due.len() * placements],
@@ -102,7 +100,7 @@ impl<'a> Collector<'a> {
     }
 
     /// Collects until nothing can come any more.
-    pub fn run(mut self, is_stopping: &AtomicBool) -> anyhow::Result<Vec<Observation>> {
+    pub fn run(mut self, is_stopping: &AtomicBool) -> Result<Vec<Observation>, TrialError> {
         while !matches!(self.stage, Stage::Over) {
             self.take_answers()?;
             // Once more, for those that have no answer.
@@ -116,7 +114,7 @@ impl<'a> Collector<'a> {
         Ok(self.observations())
     }
 
-    fn take_answers(&mut self) -> anyhow::Result<()> {
+    fn take_answers(&mut self) -> Result<(), TrialError> {
         let mut wait = LOOK_EVERY;
         for _ in 0..ANSWERS_BATCH_MAX {
             let Some(answer) = self.setup.requester.next(wait)? else { break };
@@ -127,7 +125,7 @@ impl<'a> Collector<'a> {
     }
 
     /// Notes what was sent; true when that was all.
-    fn take_notes(&mut self) -> anyhow::Result<bool> {
+    fn take_notes(&mut self) -> Result<bool, TrialError> {
         loop {
             match self.sent.try_recv() {
                 Ok(sent) => self.take_note(&sent)?,
@@ -137,7 +135,7 @@ impl<'a> Collector<'a> {
         }
     }
 
-    fn take_note(&mut self, sent: &Sent) -> anyhow::Result<()> {
+    fn take_note(&mut self, sent: &Sent) -> Result<(), TrialError> {
         let due = self.setup.repeat.due[sent.input];
         let features =
             self.setup.repeat.inputs.features(self.setup.repeat.inputs.index(due.device, due.row)).len();
@@ -166,7 +164,7 @@ impl<'a> Collector<'a> {
         })
     }
 
-    fn take_answer(&mut self, answer: &Answer) -> anyhow::Result<()> {
+    fn take_answer(&mut self, answer: &Answer) -> Result<(), TrialError> {
         // What was sent is written before what came of it.
         self.take_notes()?;
         let id = answer.body.request_id.as_deref().unwrap_or_default();
@@ -201,7 +199,7 @@ impl<'a> Collector<'a> {
         outcome.choice = choice;
         let stages = outcome.stages;
         self.answers += 1;
-        self.bar.inc(1);
+        self.progress.answered();
         if answer.body.prediction.is_some() && due.at >= self.setup.repeat.scenario.warm_up {
             let device = &self.setup.repeat.fleet.devices[due.device as usize];
             let name = &self.setup.repeat.scenario.placements[placement].name;
@@ -211,7 +209,7 @@ impl<'a> Collector<'a> {
     }
 
     /// Looks how far the repeat is.
-    fn advance(&mut self, all_is_sent: bool) -> anyhow::Result<()> {
+    fn advance(&mut self, all_is_sent: bool) -> Result<(), TrialError> {
         let now = Instant::now();
         let waited = |since: Instant| now.saturating_duration_since(since);
         if all_is_sent && self.answers == self.sent_by_placement.iter().sum::<u64>() {
@@ -249,7 +247,7 @@ impl<'a> Collector<'a> {
         Ok(())
     }
 
-    fn send_fence(&self, fence: &str) -> anyhow::Result<()> {
+    fn send_fence(&self, fence: &str) -> Result<(), TrialError> {
         let payload = format!("{{\"request_id\":\"{fence}\"}}");
         let topic = format!("{}/fence", self.setup.topics[0].result);
         Ok(self.setup.requester.sender().publish(&topic, payload.into_bytes())?)

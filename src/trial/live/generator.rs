@@ -4,6 +4,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
 use super::{Clock, request_id};
+use crate::client::ClientError;
 use crate::deployment::Topics;
 use crate::lab::experiment::Turns;
 use crate::requester::Sender;
@@ -31,7 +32,7 @@ pub struct Generator<'a> {
 impl Generator<'_> {
     /// Ends after the last request, or when the other end of `stopped` is gone. Every
     /// request is told to `sent`.
-    pub fn run(self, stopped: &Receiver<()>, sent: &SyncSender<Sent>) -> anyhow::Result<()> {
+    pub fn run(self, stopped: &Receiver<()>, sent: &SyncSender<Sent>) -> Result<(), ClientError> {
         let Self { repeat, clock, topics, .. } = &self;
         let mut turns = Turns::new(repeat.scenario.seed, topics.len());
         for (input, due) in repeat.due.iter().enumerate() {

@@ -1,0 +1,86 @@
+//! Runs the experiment that the flags ask for, and says what it says.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use anyhow::{anyhow, bail, ensure};
+
+use super::bars::Bars;
+use super::conclude::conclude;
+use super::{Args, dry_run};
+use crate::cli::{output, signals};
+use crate::trial::{Changes, Foreign, Given, Plan, ResultsDirectory, Timing, Trial, TrialError};
+
+/// Runs the scenario in `file`, or says what would be run.
+///
+/// # Errors
+/// When the scenario cannot be used, something fails on the way, or the user ended
+/// it; what was measured before is kept.
+pub fn run(args: &Args, file: &Path) -> anyhow::Result<()> {
+    let plan = Plan::read(file, changes(args)?)?;
+    plan.remarks().iter().for_each(|remark| output::complain(remark));
+    if args.running.dry_run {
+        return dry_run::print(&plan, args.running.is_virtual);
+    }
+    // Whatever is wrong with the first run is said before a directory is made.
+    let trial = Trial::prepare(plan, timing(args)).map_err(in_flags)?;
+    let directory = args.running.out.clone().unwrap_or_else(|| default_directory(file));
+    let foreign = if args.running.force { Foreign::Allowed } else { Foreign::Refused };
+    let mut results = ResultsDirectory::create(&directory, trial.plan(), foreign).map_err(in_flags)?;
+    let is_stopping = signals::interrupt()?;
+    let ended = trial.run(&mut results, &mut Bars::default(), &is_stopping);
+    let kept = results.finish();
+    // What was measured before something failed, such as a disk that is full, is worth its figures.
+    let measured = ended.fault.is_none() || !ended.run.observations.is_empty();
+    let concluded = if measured { conclude(&ended.run, args, &directory) } else { Ok(()) };
+    ended.whole()?;
+    kept?;
+    concluded?;
+    output::complain(&format!("results are in {}", directory.display()));
+    if is_stopping.load(Ordering::Acquire) {
+        bail!("the experiment was interrupted: the figures are of what was measured until then");
+    }
+    Ok(())
+}
+
+/// The longest deadline of an experiment, as in a scenario: an hour.
+const DEADLINE_MS_MAX: f64 = 3.6e6;
+
+fn changes(args: &Args) -> anyhow::Result<Changes> {
+    if let Some(ms) = args.deadline_ms {
+        ensure!(
+            ms <= DEADLINE_MS_MAX,
+            "--deadline-ms: found {ms}, expected at most {DEADLINE_MS_MAX}, an hour"
+        );
+    }
+    Ok(Changes {
+        seed: args.seed,
+        repeats: args.running.repeat,
+        devices: args.running.devices,
+        deadline: args.deadline_ms.map(|ms| Duration::from_secs_f64(ms / 1e3)),
+    })
+}
+
+fn timing(args: &Args) -> Timing {
+    match args.running.is_virtual {
+        false => Timing::Real,
+        true => Timing::Virtual(Given { costs: args.running.cost.clone(), paths: args.running.path.clone() }),
+    }
+}
+
+/// Where the results of `scenario` go when nobody says.
+fn default_directory(scenario: &Path) -> PathBuf {
+    Path::new("results").join(scenario.file_stem().unwrap_or(scenario.as_os_str()))
+}
+
+/// An error in the words of the flags that it is about.
+fn in_flags(error: TrialError) -> anyhow::Error {
+    match error {
+        TrialError::NoSuchSite { .. } => anyhow!("--{error}"),
+        TrialError::ForeignDirectory(_) => {
+            anyhow!("{error}: name another with --out, or write there all the same with --force")
+        }
+        error => error.into(),
+    }
+}

@@ -1,0 +1,183 @@
+//! The directory of results: files that grow while an experiment runs, so that
+//! whatever happens, what was measured is there.
+
+use std::io::{self, BufWriter};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use csv::Writer;
+
+use super::{MessageType, Results};
+use crate::growing_file::{GrowingFile, UNFINISHED, write_whole};
+use crate::lab::metrics_file;
+use crate::lab::observation::{Observation, Stages};
+use crate::lab::observations_file::ObservationsFile;
+use crate::lab::scenario::Scenario;
+use crate::trial::{Plan, TrialError};
+
+/// The scenario's copy. A directory that has it and observations is known as one of results.
+const SCENARIO: &str = "scenario.yaml";
+/// A table of that kind is readable only once it is complete, so that it has another name until then.
+const OBSERVATIONS: &str = "observations.parquet";
+const METRICS: &str = "metrics";
+const COMMUNICATION: &str = "metrics_communication";
+const COMMUNICATION_COLUMNS: [&str; 4] = ["timestamp_us", "message_type", "payload_bytes", "features_count"];
+/// What else is written here, by others.
+const OTHERS: [&str; 3] = ["summary.json", "report.html", "latency.svg"];
+/// What forward passes and ways take on a simulated clock.
+const COSTS: &str = "cost.txt";
+
+/// Results under way: tables that anything reads, in a directory.
+pub struct ResultsDirectory {
+    directory: PathBuf,
+    points: usize,
+    metrics: Option<Writer<GrowingFile>>,
+    communication: Option<Writer<GrowingFile>>,
+    observations: ObservationsFile<BufWriter<GrowingFile>>,
+}
+
+/// What to do about a directory that holds something else than results.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Foreign {
+    /// Leave it alone.
+    #[default]
+    Refused,
+    /// Write there all the same, beside what is there.
+    Allowed,
+}
+
+impl ResultsDirectory {
+    /// Begins the results of `plan`. What an earlier experiment left there is replaced.
+    ///
+    /// # Errors
+    /// When the directory holds something else and not even that is `allowed`, or cannot be written.
+    pub fn create(directory: &Path, plan: &Plan, allowed: Foreign) -> Result<Self, TrialError> {
+        let at = |cause| TrialError::Directory { directory: directory.to_owned(), cause };
+        std::fs::create_dir_all(directory).map_err(at)?;
+        let names = names(directory).map_err(at)?;
+        if allowed == Foreign::Refused && !names.is_empty() && !are_results(&names) {
+            return Err(TrialError::ForeignDirectory(directory.to_owned()));
+        }
+        for name in names.iter().filter(|name| is_ours(name)) {
+            std::fs::remove_file(directory.join(name)).map_err(at)?;
+        }
+        write_whole(&directory.join(SCENARIO), plan.text())?;
+        let unfinished = GrowingFile::create_unfinished(&directory.join(OBSERVATIONS))?.without_lines();
+        Ok(Self {
+            directory: directory.to_owned(),
+            points: plan.points().len(),
+            metrics: None,
+            communication: None,
+            observations: ObservationsFile::new(BufWriter::new(unfinished)).map_err(io::Error::other)?,
+        })
+    }
+
+    /// Everything is over: the observations have their table.
+    ///
+    /// # Errors
+    /// When what was measured last cannot be written.
+    pub fn finish(mut self) -> io::Result<()> {
+        // A table that is full says so again; the observations that are in their file are
+        // finished all the same.
+        let flushed = self.flush();
+        let unfinished = self.observations.finish().map_err(io::Error::other)?;
+        unfinished.into_inner().map_err(|error| error.into_error())?.complete()?;
+        flushed
+    }
+
+    /// A table of one point: its name tells which, where there are several.
+    fn table(&self, name: &str, point: usize, columns: &[&str]) -> io::Result<Writer<GrowingFile>> {
+        let name = match self.points {
+            1 => format!("{name}.csv"),
+            _ => format!("{name}-{}.csv", point + 1),
+        };
+        let mut table = Writer::from_writer(GrowingFile::create(&self.directory.join(name))?);
+        table.write_record(columns)?;
+        table.flush()?;
+        Ok(table)
+    }
+}
+
+impl Results for ResultsDirectory {
+    fn begin_point(&mut self, point: usize) -> io::Result<()> {
+        self.metrics = Some(self.table(METRICS, point, &metrics_file::COLUMNS)?);
+        self.communication = Some(self.table(COMMUNICATION, point, &COMMUNICATION_COLUMNS)?);
+        Ok(())
+    }
+
+    fn costs(&mut self, flags: &str) -> io::Result<()> {
+        write_whole(&self.directory.join(COSTS), flags)
+    }
+
+    fn answer(
+        &mut self,
+        at_us: i64,
+        device: &str,
+        placement: &str,
+        stages: &Stages,
+        total: Duration,
+    ) -> io::Result<()> {
+        let Some(table) = &mut self.metrics else { return Ok(()) };
+        let times = [stages.inference, stages.network, total].map(milliseconds);
+        let [inference, network, total] = times.each_ref().map(String::as_str);
+        let at_us = at_us.to_string();
+        Ok(table.write_record([at_us.as_str(), device, placement, inference, network, total])?)
+    }
+
+    fn message(&mut self, at_us: i64, kind: MessageType, bytes: usize, features: usize) -> io::Result<()> {
+        let Some(table) = &mut self.communication else { return Ok(()) };
+        let (at_us, bytes, features) = (at_us.to_string(), bytes.to_string(), features.to_string());
+        Ok(table.write_record([at_us.as_str(), kind.as_str(), &bytes, &features])?)
+    }
+
+    /// Hands to the system what was added.
+    fn flush(&mut self) -> io::Result<()> {
+        for table in [&mut self.metrics, &mut self.communication].into_iter().flatten() {
+            table.flush()?;
+        }
+        Ok(())
+    }
+
+    fn end_repeat(
+        &mut self,
+        scenario: &Scenario,
+        devices: &[Arc<str>],
+        observations: &[Observation],
+    ) -> io::Result<()> {
+        self.flush()?;
+        self.observations.add(scenario, devices, observations).map_err(io::Error::other)
+    }
+}
+
+fn names(directory: &Path) -> std::io::Result<Vec<String>> {
+    let name = |entry: std::io::Result<std::fs::DirEntry>| {
+        entry.map(|entry| entry.file_name().to_string_lossy().into_owned())
+    };
+    std::fs::read_dir(directory)?.map(name).collect()
+}
+
+/// Whether an experiment has left files of these names.
+fn are_results(names: &[String]) -> bool {
+    let has = |wanted: &str| names.iter().any(|name| name == wanted);
+    has(SCENARIO) && (has(OBSERVATIONS) || has(&format!("{OBSERVATIONS}.{UNFINISHED}")))
+}
+
+/// Whether an experiment writes a file of that name.
+fn is_ours(name: &str) -> bool {
+    let name = name.strip_suffix(UNFINISHED).and_then(|name| name.strip_suffix('.')).unwrap_or(name);
+    let is_table = |kind: &str| {
+        let rest = name.strip_prefix(kind).and_then(|rest| rest.strip_suffix(".csv"));
+        rest.is_some_and(|rest| {
+            rest.is_empty()
+                || rest.strip_prefix('-').is_some_and(|point| point.bytes().all(|byte| byte.is_ascii_digit()))
+        })
+    };
+    let is_other = [SCENARIO, OBSERVATIONS, COSTS].contains(&name);
+    is_table(METRICS) || is_table(COMMUNICATION) || is_other || OTHERS.contains(&name)
+}
+
+/// To the nanosecond, and no further.
+fn milliseconds(time: Duration) -> String {
+    format!("{:.6}", time.as_secs_f64() * 1e3)
+}
