@@ -11,7 +11,9 @@
 //!
 //! let scenario = "
 //! simulation: {duration_s: 2, seed: 1}
-//! placements: [{name: near, model: models/anomaly_detector}, {name: far, model: models/anomaly_detector, latency_ms: 50}]
+//! placements:
+//!   - {name: near, model: models/anomaly_detector}
+//!   - {name: far, model: models/anomaly_detector, network: wifi}
 //! sensors: [{id: pump, count: 4, rate_hz: 5}]";
 //! let plan = Plan::parse("pumps.yaml", scenario, Changes::default())?;
 //! let mut given = Given::default();
@@ -19,7 +21,7 @@
 //! let trial = Trial::prepare(plan, Timing::Virtual(given))?;
 //! let run = trial.run(&mut (), &mut (), &AtomicBool::new(false)).whole()?;
 //! let findings = Findings::of(&run, &Options::default());
-//! assert!(findings.answer.sentence.starts_with("near"), "{}", findings.answer.sentence);
+//! assert!(findings.answer.sentence.starts_with("far is 8 ms slower than near"), "{}", findings.answer.sentence);
 //! # Ok::<(), nearfar::trial::TrialError>(())
 //! ```
 //! The first two arguments of [`Trial::run`] hear what is measured, [`Results`], and how the trial gets on,
@@ -42,6 +44,8 @@ mod progress;
 mod repeat;
 mod results;
 mod simulated;
+#[cfg(test)]
+mod tests;
 pub mod virtual_time;
 
 pub use self::error::{NotFound, PlacementFault, SensorFault, TrialError};
