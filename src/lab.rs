@@ -9,6 +9,5 @@ pub mod observation;
 pub mod observations_file;
 pub mod scenario;
 pub mod words;
-mod yaml;
 
 pub use self::cost_model::CostModel;

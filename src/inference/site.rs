@@ -15,6 +15,8 @@ pub enum Site {
 impl Site {
     /// Both.
     pub const ALL: [Self; 2] = [Self::Edge, Self::Cloud];
+    /// Both with their names, on the wire and in settings.
+    pub const NAMES: &[(&str, Self)] = &[("edge", Self::Edge), ("cloud", Self::Cloud)];
 
     /// The site's name on the wire.
     pub fn as_str(self) -> &'static str {

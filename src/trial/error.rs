@@ -8,10 +8,10 @@ use crate::client::ClientError;
 use crate::features::FeatureError;
 use crate::lab::experiment::{FleetError, RecordingFault};
 use crate::lab::observation::OBSERVATIONS_MAX;
-use crate::lab::scenario::ScenarioError;
 use crate::model::ModelError;
 use crate::node::NodeError;
 use crate::requester::RequesterError;
+use crate::settings::SettingError;
 use crate::shipped::ShippedError;
 use crate::text::TextError;
 
@@ -25,10 +25,10 @@ pub enum TrialError {
     Unreadable { file: String, cause: TextError },
     /// The file is no scenario.
     #[error(transparent)]
-    Scenario(#[from] ScenarioError),
+    Scenario(#[from] SettingError),
     /// The file is a scenario, but not at one of the points of its sweeps.
     #[error("{fault} (at {point})")]
-    AtPoint { fault: ScenarioError, point: String },
+    AtPoint { fault: SettingError, point: String },
     /// The scenario has no placements.
     #[error("{file}: there are no placements, expected at least one (placements, or ml_inference)")]
     NoPlacements { file: String },

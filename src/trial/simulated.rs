@@ -9,7 +9,7 @@ use super::hybrids;
 use super::models::Placed;
 use super::repeat::{Measured, Outcome, Repeat};
 use super::{MessageType, Results, TrialError};
-use crate::inference::{ErrorCode, Decision, Site};
+use crate::inference::{Decision, ErrorCode, Site};
 use crate::lab::experiment::{Due, Inputs};
 use crate::lab::observation::{BySite, End, Observation, Stages, Usage};
 use crate::model::{Detector, ModelError};

@@ -144,6 +144,7 @@ const TABLE: &[Row] = &[
             "placement",
             "requester",
             "sensors",
+            "settings",
             "shipped",
             "text",
             "wire",

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use super::leg::{Asked, Leg};
 use crate::inference::{Decision, ErrorCode, PerSite};
-use crate::lab::virtual_time::{End, Hybrid};
 use crate::network::Lost;
 use crate::placement::{Chooser, Ends, LegEnd, Score, Table};
+use crate::trial::virtual_time::{End, Hybrid};
 
 /// The requests of a hybrid that are under way.
 pub struct Meeting {
