@@ -272,7 +272,7 @@ pub const LIMITS_REACHED: Metric = metric(
     "nearfar_broker_limits_reached_total",
     Counter,
     &["limit"],
-    "How often a limit on clients was reached, by its name in docs/configuration.md or ARCHITECTURE.md",
+    "How often a limit on clients was reached, by its name in docs/configuration.md or docs/bounds.md",
 );
 pub const DELIVERIES_DROPPED: Metric = metric(
     "nearfar_broker_deliveries_dropped_total",

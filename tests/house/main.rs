@@ -5,6 +5,8 @@
 
 /// No crate with a known security advisory in `Cargo.lock`.
 mod advisories;
+/// Every bound on the page is in the code, with its value.
+mod bounds;
 /// Which of our modules may import which.
 mod import_table;
 /// The files that the others look at.
