@@ -3,9 +3,9 @@
 
 Usage: packets.py PROGRAM
 
-PROGRAM is a release build of nearfar. A node is started on a free loopback port; each packet is sent ten times, and the median of
-what the thread's own count (/proc/PID/task/TID/schedstat) grew by is printed, with the same for each byte. Linux only; needs nothing
-but Python 3.
+PROGRAM is nearfar as it is shipped (target/dist/nearfar). A node is started on a free loopback port; each packet is sent ten times,
+and the median of what the thread's own count (/proc/PID/task/TID/schedstat) grew by is printed, with the same for each byte. Linux
+only; needs nothing but Python 3.
 """
 
 import re

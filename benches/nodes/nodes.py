@@ -1,6 +1,6 @@
 """Throughput of 1, 2 and 4 nodes in a share group on one Mosquitto, each node held to its own share of a core.
 
-    cargo build --release
+    cargo build --profile dist
     python3 benches/random_model.py heavy.safetensors 32 1024 1024 1024 1
     sudo python3 benches/nodes/nodes.py --model heavy.safetensors --share 0.1 --window 200
 
@@ -122,7 +122,7 @@ def measure(args, count):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--program", default=ROOT / "target/release/nearfar", type=pathlib.Path)
+    parser.add_argument("--program", default=ROOT / "target/dist/nearfar", type=pathlib.Path)
     parser.add_argument("--model", default=ROOT / "models/anomaly_detector", type=pathlib.Path)
     parser.add_argument("--nodes", default="1,2,4", help="numbers of nodes [1,2,4]")
     parser.add_argument("--share", default=0.1, type=float, help="of a core, for each node [0.1]")
