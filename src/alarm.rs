@@ -1,5 +1,5 @@
-//! When scores become an alarm: a run rule, which asks for so many rows in a row at or above a threshold, so that a
-//! single excursion is none.
+//! When scores become an alarm: a run rule, which asks for so many rows in a row at
+//! or above a threshold, so that a single excursion is none.
 
 /// Finds the first row from which enough rows in a row score at or above the threshold.
 ///

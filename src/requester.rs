@@ -1,5 +1,5 @@
-//! An MQTT client that asks on behalf of devices: sends requests to a node through its broker, and stamps what
-//! comes back.
+//! An MQTT client that asks on behalf of devices: sends requests to a node through
+//! its broker, and stamps what comes back.
 
 use std::io;
 use std::net::SocketAddr;

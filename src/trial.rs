@@ -1,5 +1,5 @@
-//! Runs a placement experiment: every point of a scenario's sweeps, every repeat and every placement, by the clock or
-//! on a simulated one.
+//! Runs a placement experiment: every point of a scenario's sweeps, every repeat and
+//! every placement, by the clock or on a simulated one.
 //!
 //! ```
 //! use std::sync::atomic::AtomicBool;
@@ -25,8 +25,8 @@
 //! # Ok::<(), nearfar::trial::TrialError>(())
 //! ```
 //! The first two arguments of [`Trial::run`] hear what is measured, [`Results`], and how the trial gets on,
-//! [`Progress`]; the third one ends it early. What the figures of a [`Run`](crate::lab::observation::Run) say is told
-//! by [`Findings`](crate::lab::findings::Findings), and shown by [`Report`](crate::report::Report).
+//! [`Progress`]; the third one ends it early. What the figures of a [`Run`](crate::lab::observation::Run) say
+//! is told by [`Findings`](crate::lab::findings::Findings), and shown by [`Report`](crate::report::Report).
 
 mod calibration;
 mod choices;

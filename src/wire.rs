@@ -1,7 +1,7 @@
 //! JSON to vocabulary and back: the members, sizes and shapes of requests, results and errors.
 //!
-//! The names and meanings are a contract with clients that exist; see
-//! `docs/wire.md`. Topics are not known here. [`client`] is the side that asks, the rest the one that answers.
+//! The names and meanings are a contract with clients that exist; see `docs/wire.md`. Topics
+//! are not known here. [`client`] is the side that asks, the rest the one that answers.
 
 mod answer;
 pub mod client;

@@ -129,7 +129,8 @@ impl<C: Context> Job<C> {
         }
     }
 
-    /// The end of a job whose deadline has passed, or whose caller has left, which is the end of all deadlines.
+    /// The end of a job whose deadline has passed, or whose caller has left, which is
+    /// the end of all deadlines.
     fn expired(self, now: Instant) -> Done<C> {
         if self.context.is_abandoned() {
             let left =

@@ -41,8 +41,8 @@ pub fn listen() -> anyhow::Result<Receiver<Signal>> {
     Ok(receiver)
 }
 
-/// A flag that becomes true when the user wants no more; the second signal to stop ends the process. SIGHUP does what
-/// it does to any process.
+/// A flag that becomes true when the user wants no more; the second signal to stop
+/// ends the process. SIGHUP does what it does to any process.
 ///
 /// # Errors
 /// When signals cannot be listened for.

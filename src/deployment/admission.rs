@@ -1,4 +1,5 @@
-//! Who is let in: the bounds on all requests under way, whoever brings them, on their number and their memory.
+//! Who is let in: the bounds on all requests under way, whoever brings them, on
+//! their number and their memory.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

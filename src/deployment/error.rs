@@ -47,7 +47,8 @@ pub enum DeploymentError {
         /// The inputs of edge and cloud.
         inputs: PerSite<usize>,
     },
-    /// A hybrid's cloud has no model of its own, and the edge's [`replica`](crate::model::Model::replica) is `None`.
+    /// A hybrid's cloud has no model of its own, and the edge's
+    /// [`replica`](crate::model::Model::replica) is `None`.
     #[error(
         "deployment {name}: found one model for two sites, expected two: model {model:?} cannot be copied"
     )]

@@ -82,8 +82,8 @@ impl Junction {
         &self.shared
     }
 
-    /// Takes admitted requests, and returns their first legs, to be sent. What is no request is refused at once,
-    /// waiting at most `wait` for room towards the broker.
+    /// Takes admitted requests, and returns their first legs, to be sent. What is no
+    /// request is refused at once, waiting at most `wait` for room towards the broker.
     pub fn admit(&mut self, admitted: &mut Vec<Admitted>, wait: Duration) -> PerSite<Vec<Admitted>> {
         let now = Instant::now();
         let (mut legs, mut refused) = (PerSite::of(|_| Vec::new()), Vec::new());
@@ -182,7 +182,8 @@ impl Shared {
         };
     }
 
-    /// Waits, as the dispatcher, for legs to send or requests that have ended; `None` when the junction is closed.
+    /// Waits, as the dispatcher, for legs to send or requests that have ended; `None`
+    /// when the junction is closed.
     pub fn wait_for_work(&self, ends: &mut Ends) -> Option<PerSite<Vec<Admitted>>> {
         let mut state = self.lock();
         let legs = loop {

@@ -1,6 +1,8 @@
-//! The end of the way: answers are counted, encoded and handed to the broker, or to whoever asked in this process.
+//! The end of the way: answers are counted, encoded and handed to the broker, or to
+//! whoever asked in this process.
 //!
-//! Who made an answer is for the answer to say. What is the wire's alone is done here, such as its one number.
+//! Who made an answer is for the answer to say. What is the wire's alone is done
+//! here, such as its one number.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -253,7 +255,8 @@ fn appended(block: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) -> Range<usiz
 }
 
 impl Shared {
-    /// What the wire says of a prediction: its score, and beside the contract's members those that are asked for.
+    /// What the wire says of a prediction: its score, and beside the contract's members
+    /// those that are asked for.
     fn result<'a>(&self, ticket: &Ticket, authored: &'a Authored, now: Instant) -> wire::Answer<'a> {
         let (members, by) = (self.members, &*authored.by);
         let Revisions { there, back } = ticket.revisions;

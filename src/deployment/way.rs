@@ -1,5 +1,5 @@
-//! One way that requests of a deployment take: a simulated network, a queue, and the workers of a model at one site.
-//! A deployment has one; a hybrid has two, to edge and cloud.
+//! One way that requests of a deployment take: a simulated network, a queue, and the workers
+//! of a model at one site. A deployment has one; a hybrid has two, to edge and cloud.
 
 use std::io;
 use std::thread::JoinHandle;
@@ -158,8 +158,8 @@ impl Way {
         self.workers().is_alive() && self.network.is_alive()
     }
 
-    /// Ends its threads: the workers once their queue is empty, the others at once. Allows no more changes of the
-    /// network, and hands over its threads, to be waited for.
+    /// Ends its threads: the workers once their queue is empty, the others at once. Allows
+    /// no more changes of the network, and hands over its threads, to be waited for.
     pub fn close(&self) -> Vec<JoinHandle<()>> {
         let stages = self.network.close();
         self.flow.close();

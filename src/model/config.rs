@@ -205,7 +205,8 @@ impl Config {
 }
 
 fn read(mut table: Table<'_>) -> Result<Config, SettingError> {
-    // Before anything is understood: a misspelt `layout` is named, rather than a layer that then does not fit.
+    // Before anything is understood: a misspelt `layout` is named, rather than a layer
+    // that then does not fit.
     table.refuse_all_but(KEYS)?;
     check_format(&mut table)?;
     let is_name = |name: &str| (!name.is_empty()).then(|| name.to_owned());

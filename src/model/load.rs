@@ -220,8 +220,8 @@ fn check_tensors(layers: &[Layer], tensors: &[RawTensor]) -> Result<Values, Vec<
     let by_name: HashMap<&str, &RawTensor> =
         tensors.iter().map(|tensor| (tensor.info.name.as_str(), tensor)).collect();
     let mut values = Values::new();
-    // All of them are gathered: whoever describes a checkpoint for the first time has made one mistake several
-    // times, and the list shows which.
+    // All of them are gathered: whoever describes a checkpoint for the first time has
+    // made one mistake several times, and the list shows which.
     let mut problems = Vec::new();
     // A tensor that is not read may have any shape and any numbers, or be absent: old versions of
     // PyTorch did not save `num_batches_tracked`.

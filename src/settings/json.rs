@@ -83,7 +83,8 @@ impl<'a> Reader<'a> {
 
     /// The line of a part of the text.
     fn line(&self, part: &str) -> usize {
-        // Both are parts of one text, so that the difference of their addresses is where the part starts in it.
+        // Both are parts of one text, so that the difference of their addresses is where
+        // the part starts in it.
         let offset = (part.as_ptr() as usize).saturating_sub(self.text.as_ptr() as usize);
         self.lines.line(offset)
     }

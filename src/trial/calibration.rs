@@ -42,9 +42,9 @@ fn scenario(plan: &Plan, whole: &Repeat) -> Scenario {
     plan.shortened(*duration.min(&(WARM_UP + DURATION_MAX)), DEVICES_MAX, another_pace)
 }
 
-/// Runs the scenario of `whole` by the clock for a while, and once more on the simulated one, where nothing takes time but
-/// what `costs` says: what the latter does not explain of a request's total is the time of its
-/// way. Whatever a node really waits for, threads that wake up and caches that are cold, is in it.
+/// Runs the scenario of `whole` by the clock for a while, and once more on the simulated one, where nothing
+/// takes time but what `costs` says: what the latter does not explain of a request's total is the time of
+/// its way. Whatever a node really waits for, threads that wake up and caches that are cold, is in it.
 ///
 /// # Errors
 /// As of any run.

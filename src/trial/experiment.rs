@@ -25,7 +25,8 @@ pub struct Trial {
 pub enum Timing {
     /// The machine's: a node of ours answers over TCP, and everything is measured as it happens.
     Real,
-    /// A simulated one: an experiment of an hour in seconds, and the same every time but for what is measured.
+    /// A simulated one: an experiment of an hour in seconds, and the same every time but
+    /// for what is measured.
     Virtual(Given),
 }
 
@@ -53,8 +54,8 @@ impl Trial {
     /// Loads the plan's models, and decides everything about its first repeat.
     ///
     /// # Errors
-    /// When a model, a recording or the sensors cannot be used, or something is said of times at a site that the plan
-    /// does not have.
+    /// When a model, a recording or the sensors cannot be used, or something is said of
+    /// times at a site that the plan does not have.
     pub fn prepare(plan: Plan, timing: Timing) -> Result<Self, TrialError> {
         if let Timing::Virtual(given) = &timing {
             let placements = &plan.scenario().placements;
@@ -72,10 +73,11 @@ impl Trial {
         &self.plan
     }
 
-    /// Runs it all. What is measured goes to `results` as it is measured, and stays in the [`Run`] at the end.
+    /// Runs it all. What is measured goes to `results` as it is measured, and stays in
+    /// the [`Run`] at the end.
     ///
-    /// Once `is_stopping` is true no more requests are sent, what is under way is waited for, and no further repeat
-    /// begins.
+    /// Once `is_stopping` is true no more requests are sent, what is under way is waited
+    /// for, and no further repeat begins.
     pub fn run(
         mut self,
         results: &mut dyn Results,

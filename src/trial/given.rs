@@ -6,8 +6,8 @@ use crate::lab::CostModel;
 use crate::lab::observation::BySite;
 use crate::lab::scenario::Placement;
 
-/// What is said of forward passes and of the way through client and broker. What nothing is said of is measured; where
-/// something is said of any site, the way takes no time where nothing is said of it.
+/// What is said of forward passes and of the way through client and broker. What nothing is said of is
+/// measured; where something is said of any site, the way takes no time where nothing is said of it.
 ///
 /// ```
 /// use std::time::Duration;
@@ -27,7 +27,8 @@ pub struct Given {
     pub paths: Vec<Said<Path>>,
 }
 
-/// Something that is said of every site, or of one. The last word counts, and that of a site more than that of all.
+/// Something that is said of every site, or of one. The last word counts, and that
+/// of a site more than that of all.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Said<T> {
     /// The site: a placement's name, and `NAME/cloud` for a hybrid's cloud. None for every site.

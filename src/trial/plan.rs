@@ -1,4 +1,5 @@
-//! What a trial does: a scenario, with what is said in place of what its file says, at every point of its sweeps.
+//! What a trial does: a scenario, with what is said in place of what its file says,
+//! at every point of its sweeps.
 
 use std::path::Path;
 use std::time::Duration;
@@ -48,8 +49,8 @@ impl Plan {
         Self::parse(&name, text, changes)
     }
 
-    /// Reads the scenario in `text`, which came from `file`: errors begin with that, and files that the scenario names
-    /// are looked for beside it, and then in the current directory.
+    /// Reads the scenario in `text`, which came from `file`: errors begin with that, and files
+    /// that the scenario names are looked for beside it, and then in the current directory.
     ///
     /// # Errors
     /// When it is no scenario, at any point of its sweeps.
@@ -86,7 +87,8 @@ impl Plan {
         &self.scenario
     }
 
-    /// What each point of the sweeps sets: keys with their values. One point that sets nothing without sweeps.
+    /// What each point of the sweeps sets: keys with their values. One point that sets
+    /// nothing without sweeps.
     pub fn points(&self) -> &[Vec<(String, f64)>] {
         &self.points
     }

@@ -25,7 +25,7 @@ pub struct Part {
     pub what: String,
     /// How many requests have an answer at the end if none is lost.
     pub requests: usize,
-    /// Whether it takes as long as it says. A part on a simulated clock is over soon, and its answers are not told
-    /// one by one.
+    /// Whether it takes as long as it says. A part on a simulated clock is over soon,
+    /// and its answers are not told one by one.
     pub is_real: bool,
 }

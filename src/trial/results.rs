@@ -24,8 +24,8 @@ pub trait Results {
         Ok(())
     }
 
-    /// What forward passes and ways take on a simulated clock: flags of `nearfar compare` that give the same again,
-    /// one a line.
+    /// What forward passes and ways take on a simulated clock: flags of
+    /// `nearfar compare` that give the same again, one a line.
     ///
     /// # Errors
     /// When results cannot be kept.

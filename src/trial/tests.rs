@@ -264,8 +264,8 @@ fn what_is_wrong_with_a_scenario_is_said_before_anything_runs() {
         plan.and_then(|plan| Trial::prepare(plan, Timing::Real)).err().unwrap().to_string()
     };
     for (from, to, part) in [
-        ("rate_hz: 5", "rate_hs: 5", "s.yaml: line 5, key `sensors.rate_hs`: unknown key"),
-        ("network: wifi", "network: wlan", "line 4, key `placements.network`: found \"wlan\""),
+        ("rate_hz: 5", "rate_hs: 5", "s.yaml, line 5, key `sensors[0].rate_hs`: unknown key"),
+        ("network: wifi", "network: wlan", "line 4, key `placements[1].network`: found \"wlan\""),
         ("sensors: [{id: press, count: 4, rate_hz: 5}]", "", "sensors: there are none"),
         ("id: press", "id: a/b", "sensor \"a/b-1\": device_id contains '/'"),
         ("count: 4, rate_hz: 5", "count: 1000000, rate_hz: 100", "observations, expected at most 20000000"),

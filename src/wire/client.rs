@@ -70,7 +70,8 @@ pub struct AnswerBody {
     pub placement: Option<String>,
     /// Why a hybrid had the answer made there, in a word such as `deadline`, where the deployment tells that.
     pub reason: Option<String>,
-    /// How often the simulated network had been changed when the request set out, where the deployment tells that.
+    /// How often the simulated network had been changed when the request set out, where
+    /// the deployment tells that.
     pub network: Option<u64>,
     /// How often it had been changed when the answer set out, where that is another number.
     pub network_back: Option<u64>,

@@ -166,8 +166,8 @@ impl<C: Context> Pool<C> {
         Guest::new(Arc::clone(&self.shared))
     }
 
-    /// Puts another model in force, which takes the same requests, with as many `copies` as there are workers.
-    /// Returns its number, which is how often models have been exchanged.
+    /// Puts another model in force, which takes the same requests, with as many `copies` as
+    /// there are workers. Returns its number, which is how often models have been exchanged.
     ///
     /// What is with a model stays with it, and what is submitted after this is not answered by the one
     /// before. Nothing stops, and a worker whose model hangs has its place taken by one with the new one.
@@ -273,7 +273,8 @@ impl<C: Context> Shared<C> {
         let slot = Arc::new(Slot::default());
         let (shared, own) = (Arc::clone(self), Arc::clone(&slot));
         let thread = self.spawn(name, move || running::work(shared, own, answer))?;
-        // Counted before it can take jobs, which is under the same lock: nobody may find that no worker serves.
+        // Counted before it can take jobs, which is under the same lock: nobody may find
+        // that no worker serves.
         state.serving += 1;
         state.slots.push(Arc::clone(&slot));
         self.lock_threads().push((slot, thread));

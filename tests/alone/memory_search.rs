@@ -1,8 +1,9 @@
 //! A search for harm to memory: what a few clients can do so that the broker takes
 //! more than it counts.
 //!
-//! Seeded and bounded as the searches in `src/broker/tests/hostile` are. What clients do grows from what was worst
-//! before. The broker runs on threads of its own, so a seed repeats what clients do, not every interleaving.
+//! Seeded and bounded as the searches in `src/broker/tests/hostile` are. What
+//! clients do grows from what was worst before. The broker runs on threads of its
+//! own, so a seed repeats what clients do, not every interleaving.
 
 #[path = "../../src/broker/tests/hostile/mutate.rs"]
 #[allow(dead_code, reason = "only the seeds are used here")]

@@ -48,6 +48,7 @@ const TABLE: &[Row] = &[
     row("ledger", Only(&["inference"]), &["tokio", "serde", "candle", "rumqtt", "mqtt"]),
     row("wire", Only(&["inference"]), &["tokio", "candle", "rumqtt", "mqtt", "topic"]),
     row("model", Only(&["inference", "settings", "text"]), &["tokio", "rumqtt", "mqtt"]),
+    row("shipped", Only(&["model"]), &["tokio", "serde", "rumqtt", "mqtt"]),
     row("worker", Only(&["inference", "model"]), &["tokio", "serde", "candle", "rumqtt", "mqtt"]),
     row(
         "broker",

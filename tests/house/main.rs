@@ -9,6 +9,8 @@ mod advisories;
 mod bounds;
 /// Which of our modules may import which.
 mod import_table;
+/// Which rooms inside a module may import which.
+mod rooms_table;
 /// The files that the others look at.
 mod sources;
 /// Width, imports and exceptions, where neither `cargo fmt` nor clippy looks.

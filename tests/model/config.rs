@@ -223,8 +223,8 @@ fn a_written_description_loads_with_the_weights_that_it_was_read_with() {
     let mut after = Detector::load(model.path()).unwrap();
     assert_eq!(after.info(), before.info());
     let row = [0.25, -1.5, 3.0, 0.0, 1e-3];
-    let bits = |model: &Detector| model.predict(&row).unwrap().score().to_bits();
-    assert_eq!(bits(&after), bits(&before));
+    let bits = |model: &mut Detector| model.predict(&row).unwrap().score().to_bits();
+    assert_eq!(bits(&mut after), bits(&mut before));
 }
 
 #[test]

@@ -12,6 +12,8 @@ mod compare;
 mod demo;
 /// `nearfar compare SCENARIO`.
 mod experiments;
+/// Every message that a wrong file, variable or flag gets.
+mod messages;
 /// `nearfar convert`, `inspect` and `infer`.
 mod model;
 /// `nearfar passwd`.

@@ -107,7 +107,8 @@ impl<'a> LayerTable<'a> {
         Ok((kernel, stride, padding))
     }
 
-    /// Refuses members that nobody asked for, among them those of other types: they would be ignored in silence.
+    /// Refuses members that nobody asked for, among them those of other types: they
+    /// would be ignored in silence.
     pub fn refuse_others(&self) -> Result<(), SettingError> {
         self.table.refuse_others().map_err(|error| self.of_others(error))
     }

@@ -1,13 +1,8 @@
 //! What people are told of a wrong file, variable or flag: every message as a whole, in `messages/*.txt`.
 //!
-//! A case is a line that names its kind after `## `, what is written, `-->` and the message. A file's name
-//! stands for its path. What the program says now is written beside the test's temporary files when it differs.
-
-#![allow(clippy::unwrap_used, reason = "helpers of tests fail as a test does")]
-
-#[path = "support/process.rs"]
-#[allow(dead_code, reason = "this test takes its own part")]
-mod process;
+//! A case is a line that names its kind after `## `, what is written, `-->` and the
+//! message. A file's name stands for its path. What the program says now is written
+//! beside the test's temporary files when it differs.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -16,7 +11,7 @@ use std::time::Duration;
 use nearfar::config::{read_broker_file, read_node_file};
 use nearfar::lab::scenario::Document;
 
-use self::process::{nearfar_logging, run};
+use crate::support::process::{nearfar_logging, run};
 
 /// For the program's output.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -87,7 +82,7 @@ fn wrong_variables_and_flags_are_named_by_their_message() {
 
 #[track_caller]
 fn check(name: &str, read: impl Fn(&str, &str, &Path) -> Result<(), String>) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/messages/{name}.txt"));
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/program/messages/{name}.txt"));
     let text = std::fs::read_to_string(path).unwrap();
     let (head, rest) = text.split_at(text.find("## ").unwrap());
     let mut now = head.to_owned();
