@@ -22,22 +22,19 @@ pub mod subscriptions;
 pub mod tree;
 pub mod walk;
 
-use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use rumqttd::local::{LinkRx, LinkTx};
-use rumqttd::protocol::{Packet, PingReq};
 use tokio::sync::watch;
 
 use self::batch::Batch;
 use self::carrier::backlog::Backlog;
 use self::carrier::lane::{Lane, LaneReceiver, Load};
-use self::carrier::poison;
-use self::carrier::router::{Router, RouterGone, push_one, push_with};
+use self::carrier::lanes::Lanes;
 use self::carrier::turnstile::Visit;
+use self::carrier::{Answers, CarrierGone, Feed, Parcel, Parcels};
 use self::gate::Gate;
 use self::hold::{Hold, Registration};
 use self::life::Life;
@@ -66,7 +63,7 @@ fn memory_max() -> usize {
 
 /// The one link through which everything is published: one order for all, and one event for each batch.
 pub struct Ingress {
-    tx: LinkTx,
+    feed: Feed,
     /// Whether the router was told to end: it may take a moment, but takes no more messages.
     is_ended: bool,
     backlog: Backlog,
@@ -75,7 +72,7 @@ pub struct Ingress {
 /// The router's public face within the broker. Locks are taken in the order ingress,
 /// subscriptions or retained.
 pub struct Bus {
-    router: Router,
+    lanes: Lanes,
     /// Whether the router has been told to end. Held while a link is made: the router
     /// must answer that first, for nobody would wake the one who waits for it.
     is_ended: Mutex<bool>,
@@ -120,24 +117,24 @@ pub enum Obstacle {
 /// What comes out of the router.
 pub struct RouterOutput {
     /// An answer to each ping, and an error when the router ends.
-    pub answers: LinkRx,
+    pub answers: Answers,
     /// What the connections get.
     pub connections: LaneReceiver,
 }
 
 impl Bus {
     /// Starts a router.
-    pub fn start(config: &Config) -> Result<(Self, RouterOutput), RouterGone> {
-        let router = Router::start(config);
-        let (tx, answers) = router.ingress()?;
-        let connections = router.connections()?;
+    pub fn start(config: &Config) -> Result<(Self, RouterOutput), CarrierGone> {
+        let lanes = Lanes::start(&config.router);
+        let (feed, answers) = lanes.feed()?;
+        let connections = lanes.connections()?;
         let limits = &config.limits;
         let subscriptions = Subscriptions::new(limits.filters_max);
         let memory = Memory::new(limits.memory_max.unwrap_or_else(memory_max));
         let bus = Self {
-            router,
+            lanes,
             is_ended: Mutex::new(false),
-            ingress: Mutex::new(Ingress { tx, is_ended: false, backlog: Backlog::default() }),
+            ingress: Mutex::new(Ingress { feed, is_ended: false, backlog: Backlog::default() }),
             connections: connections.lane.clone(),
             links: Mutex::default(),
             version: subscriptions.version(),
@@ -168,12 +165,12 @@ impl Bus {
     }
 
     /// Makes a lane for an in-process link. Blocks until the router answers.
-    pub fn lane(&self, is_answering: bool) -> Result<LaneReceiver, RouterGone> {
+    pub fn lane(&self, is_answering: bool) -> Result<LaneReceiver, CarrierGone> {
         let is_ended = lock(&self.is_ended);
         if *is_ended {
-            return Err(RouterGone);
+            return Err(CarrierGone);
         }
-        let receiver = self.router.link(is_answering)?;
+        let receiver = self.lanes.link(is_answering)?;
         let mut links = lock(&self.links);
         links.retain(|link| link.strong_count() > 0);
         links.push(Arc::downgrade(&receiver.lane));
@@ -258,7 +255,7 @@ impl Bus {
 
     /// Publishes a batch and empties it: one lock, at most one event, retained messages in the same order.
     /// Returns whether publishers have to wait for the router.
-    pub fn push(&self, batch: &mut Batch) -> Result<bool, RouterGone> {
+    pub fn push(&self, batch: &mut Batch) -> Result<bool, CarrierGone> {
         if batch.is_empty() {
             return Ok(false);
         }
@@ -266,7 +263,7 @@ impl Bus {
         let mut ingress = lock(&self.ingress);
         if ingress.is_ended {
             *batch = Batch { holder: batch.holder.take(), ..Batch::default() };
-            return Err(RouterGone);
+            return Err(CarrierGone);
         }
         if !batch.changes.is_empty() {
             let mut retained = lock(&self.retained);
@@ -279,17 +276,17 @@ impl Bus {
             }
         }
         let version = self.version();
-        let Ingress { tx, backlog, .. } = &mut *ingress;
-        push_with(tx, |buffer| {
-            let before = buffer.len();
+        let Ingress { feed, backlog, .. } = &mut *ingress;
+        feed.push(|parcels| {
+            let before = parcels.len();
             for (publication, targets) in batch.publications.drain(..) {
                 let targets =
                     if targets.version == version { targets } else { self.targets_now(&publication.topic) };
-                self.address(publication, targets, buffer);
+                self.address(publication, targets, parcels);
             }
             batch.began = None;
-            if backlog.publish(buffer.len() - before, std::mem::take(&mut batch.load).bytes) {
-                buffer.push_back(Packet::PingReq(PingReq));
+            if backlog.publish(parcels.len() - before, std::mem::take(&mut batch.load).bytes) {
+                parcels.push(Parcel::ping());
             }
         })?;
         self.published.fetch_add(messages as u64, Ordering::Relaxed);
@@ -297,7 +294,7 @@ impl Bus {
     }
 
     /// Sends a message on each lane where somebody waits for it.
-    fn address(&self, mut publication: Publication, targets: Arc<Targets>, packets: &mut VecDeque<Packet>) {
+    fn address(&self, mut publication: Publication, targets: Arc<Targets>, parcels: &mut Parcels<'_>) {
         let receipt = publication.receipt.take();
         // Taken just before whoever would have answered it left, which comes when a node stops: nobody does.
         let is_from_client = publication.origin.is_some();
@@ -306,7 +303,7 @@ impl Bus {
             // Whoever settles it has a part of the receipt.
             let receipt = receipt.as_ref().filter(|_| lane.is_answering).cloned();
             match lane.send(Publication { receipt, ..publication }, targets.clone()) {
-                Some(packet) => packets.push_back(packet),
+                Some(parcel) => parcels.push(parcel),
                 None => {
                     is_lost = true;
                     self.dropped.note(Dropped::RouterFull, "", b"", 1);
@@ -330,20 +327,20 @@ impl Bus {
     }
 
     /// Sends a beat to whoever has none under way: through the router and back, and to each watched link.
-    pub fn beat(&self) -> Result<(), RouterGone> {
+    pub fn beat(&self) -> Result<(), CarrierGone> {
         let now_ms = self.now_ms();
         self.pulse.come_round(now_ms);
         let mut ingress = lock(&self.ingress);
         if ingress.is_ended {
-            return Err(RouterGone);
+            return Err(CarrierGone);
         }
         let links: Vec<_> = lock(&self.links).iter().filter_map(Weak::upgrade).collect();
-        let Ingress { tx, backlog, .. } = &mut *ingress;
-        push_with(tx, |buffer| {
-            buffer.extend(links.iter().filter_map(|lane| lane.beat(now_ms)));
+        let Ingress { feed, backlog, .. } = &mut *ingress;
+        feed.push(|parcels| {
+            links.iter().filter_map(|lane| lane.beat(now_ms)).for_each(|beat| parcels.push(beat));
             if self.pulse.router.begin(now_ms) {
                 backlog.note_ping();
-                buffer.push_back(Packet::PingReq(PingReq));
+                parcels.push(Parcel::ping());
             }
         })
     }
@@ -394,7 +391,7 @@ impl Bus {
         publication: Publication,
         source: Option<Arc<Source>>,
         holder: Option<Arc<Holder>>,
-    ) -> Result<(), RouterGone> {
+    ) -> Result<(), CarrierGone> {
         let mut batch = Batch { holder, ..Batch::default() };
         let targets = self.targets_now(&publication.topic);
         batch.add(publication, targets, source);
@@ -410,12 +407,12 @@ impl Bus {
 
     /// Publishes what the broker tells of itself, topics and payloads: kept for those
     /// who subscribe later, and counted as nobody's.
-    pub fn tell(&self, changes: Vec<(String, String)>) -> Result<(), RouterGone> {
+    pub fn tell(&self, changes: Vec<(String, String)>) -> Result<(), CarrierGone> {
         let mut ingress = lock(&self.ingress);
         if ingress.is_ended {
-            return Err(RouterGone);
+            return Err(CarrierGone);
         }
-        push_with(&mut ingress.tx, |buffer| {
+        ingress.feed.push(|parcels| {
             for (topic, payload) in changes {
                 let publication = Publication {
                     topic: topic.clone().into(),
@@ -428,7 +425,7 @@ impl Bus {
                 let _kept = lock(&self.own).apply(Change { topic, message });
                 let targets = self.targets_now(&publication.topic);
                 if targets.has_clients() {
-                    self.address(publication, targets, buffer);
+                    self.address(publication, targets, parcels);
                 }
             }
         })
@@ -446,7 +443,7 @@ impl Bus {
             let mut ingress = lock(&self.ingress);
             drop(registrations);
             // An error means that the router is gone, which the receiver is told too.
-            let _gone = push_one(&mut ingress.tx, lane.end());
+            let _gone = ingress.feed.push(|parcels| parcels.push(lane.end()));
         }
         lane.open();
     }
@@ -488,10 +485,10 @@ impl Bus {
     }
 
     /// Asks the router for a sign of life. It also wakes a router that a vanished client left waiting.
-    pub fn ping(&self) -> Result<(), RouterGone> {
+    pub fn ping(&self) -> Result<(), CarrierGone> {
         let mut ingress = lock(&self.ingress);
         ingress.backlog.note_ping();
-        push_one(&mut ingress.tx, Packet::PingReq(PingReq))
+        ingress.feed.push(|parcels| parcels.push(Parcel::ping()))
     }
 
     /// Ends the router's thread; it drops everything it holds.
@@ -500,6 +497,6 @@ impl Bus {
         let mut ingress = lock(&self.ingress);
         ingress.is_ended = true;
         // An error means that it has ended already.
-        let _gone = push_one(&mut ingress.tx, poison::packet());
+        let _gone = ingress.feed.end();
     }
 }

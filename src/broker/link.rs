@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use super::bus::Bus;
 use super::work::Slice;
 use crate::broker::bus::batch::Batch;
+use crate::broker::bus::carrier::CarrierGone;
 use crate::broker::bus::carrier::lane::{Kind, Lane, LaneReceiver};
-use crate::broker::bus::carrier::router::RouterGone;
 use crate::broker::bus::hold::Registration;
 use crate::broker::bus::publication::Publication;
 use crate::broker::bus::retained::Walk;
@@ -25,8 +25,8 @@ const PUSH_BYTES: u64 = 128 * 1024;
 #[error("the broker has stopped")]
 pub struct LinkClosed;
 
-impl From<RouterGone> for LinkClosed {
-    fn from(_: RouterGone) -> Self {
+impl From<CarrierGone> for LinkClosed {
+    fn from(_: CarrierGone) -> Self {
         Self
     }
 }
@@ -45,8 +45,8 @@ pub enum SubscribeError {
     Closed(#[from] LinkClosed),
 }
 
-impl From<RouterGone> for SubscribeError {
-    fn from(gone: RouterGone) -> Self {
+impl From<CarrierGone> for SubscribeError {
+    fn from(gone: CarrierGone) -> Self {
         Self::Closed(gone.into())
     }
 }
@@ -87,7 +87,7 @@ pub struct LinkSubscriber {
 }
 
 /// Makes the two halves. Blocks until the router answers.
-pub fn link(bus: &Arc<Bus>, is_answering: bool) -> Result<(LinkPublisher, LinkSubscriber), RouterGone> {
+pub fn link(bus: &Arc<Bus>, is_answering: bool) -> Result<(LinkPublisher, LinkSubscriber), CarrierGone> {
     let lane = bus.lane(is_answering)?;
     let shared = Arc::new(Shared { lane: lane.lane.clone(), subscribed: Mutex::default() });
     let publisher = LinkPublisher { bus: bus.clone(), shared: shared.clone() };

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use super::Bus;
+use super::carrier::CarrierGone;
 use super::carrier::lane::{Envelope, LaneReceiver};
-use super::carrier::router::RouterGone;
 use super::mailbox::Copy;
 use super::publication::Publication;
 use super::subscriptions::Targets;
@@ -25,7 +25,7 @@ pub async fn run(bus: Arc<Bus>, mut lane: LaneReceiver) {
     bus.note_progress();
 }
 
-async fn serve(bus: &Bus, lane: &mut LaneReceiver) -> Result<(), RouterGone> {
+async fn serve(bus: &Bus, lane: &mut LaneReceiver) -> Result<(), CarrierGone> {
     loop {
         let mut next = Some(lane.next().await?);
         let (mut messages, mut recipients) = (0, 0);

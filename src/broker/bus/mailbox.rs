@@ -290,7 +290,7 @@ mod tests {
     use rand_chacha::ChaCha8Rng;
 
     use super::*;
-    use crate::broker::bus::carrier::router::poll_now;
+    use crate::broker::bus::carrier::poll_now;
     use crate::broker::limits::memory::{Memory, MemoryKind};
 
     fn copy(payload: &'static [u8]) -> Copy {

@@ -4,15 +4,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rumqttd::Notification;
-use rumqttd::local::LinkRx;
-use rumqttd::protocol::Packet;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::transport::{self, Entrance};
 use crate::broker::bus::RouterOutput;
+use crate::broker::bus::carrier::Answers;
+use crate::broker::bus::carrier::watch;
 use crate::broker::bus::fanout;
 use crate::broker::bus::pulse::BEAT_EVERY;
 use crate::broker::limits::addresses::{Entered, Place};
@@ -25,10 +23,6 @@ use crate::broker::session::turns;
 use crate::broker::sys::Teller;
 use crate::rate_limit::RateLimit;
 
-/// How often the router is asked for a sign of life.
-const PING_EVERY: Duration = Duration::from_secs(1);
-/// A router that is silent for this long is given up.
-const SILENCE_MAX: Duration = Duration::from_secs(30);
 /// How long the accept loop rests when the system has no socket for it.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// A warning that could repeat itself comes at most this often.
@@ -41,7 +35,7 @@ pub async fn run(
     context: Arc<Context>,
     listeners: Vec<(TcpListener, Entrance)>,
     output: RouterOutput,
-    mut stopping: watch::Receiver<Option<Duration>>,
+    mut stopping: tokio::sync::watch::Receiver<Option<Duration>>,
 ) {
     let watch = tokio::spawn(watch_router(context.clone(), output.answers));
     let pressure = tokio::spawn(pressure::run(context.clone()));
@@ -158,31 +152,8 @@ async fn beat(context: Arc<Context>) {
     }
 }
 
-/// Pings the router, and returns when it has ended.
-async fn watch_router(context: Arc<Context>, mut rx: LinkRx) {
-    let cause = loop {
-        match tokio::time::timeout(PING_EVERY, rx.next()).await {
-            Ok(Ok(answer)) => note_answer(&context, answer),
-            Ok(Err(_ended)) => break "the router's thread has ended",
-            Err(_quiet) => {
-                if context.bus.ping().is_err() {
-                    break "the router's thread has ended";
-                }
-                match tokio::time::timeout(SILENCE_MAX, rx.next()).await {
-                    Ok(Ok(answer)) => note_answer(&context, answer),
-                    Ok(Err(_ended)) => break "the router's thread has ended",
-                    Err(_silent) => break "the router does not answer",
-                }
-            }
-        }
-    };
+/// Tells of the router's end.
+async fn watch_router(context: Arc<Context>, answers: Answers) {
+    let cause = watch::until_end(&context.bus, answers).await;
     context.died(cause);
-}
-
-fn note_answer(context: &Context, answer: Option<Notification>) {
-    if let Some(Notification::DeviceAck(ack)) = answer
-        && matches!(Packet::from(ack), Packet::PingResp(_))
-    {
-        context.bus.note_pong();
-    }
 }

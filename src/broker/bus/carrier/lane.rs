@@ -1,6 +1,6 @@
-//! A way through the router: to the connections together, or to one in-process link.
+//! A way through the carrier: to the connections together, or to one in-process link.
 //!
-//! The router carries a stand-in for each message, in order; the message itself waits beside
+//! The carrier takes a stand-in for each message, in order; the message itself waits beside
 //! the router, in the same order, and takes its place where it comes out. For the router's log
 //! keeps what it carried until it is full of newer, and would keep with each small payload the
 //! whole block of memory that its connection read it in. A lane counts what went in and what
@@ -12,12 +12,10 @@ use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use rumqttd::local::LinkRx;
-use rumqttd::protocol::{Packet, Publish};
-use rumqttd::{Forward, Notification};
 
-use super::router::{LinkControl, RouterGone, poll_now};
+use super::lanes::Slot;
 use super::turnstile::{Turnstile, Visit};
+use super::{Arrival, CarrierGone, Outlet, Parcel};
 use crate::broker::bus::publication::Publication;
 use crate::broker::bus::pulse::Beat;
 use crate::broker::bus::subscriptions::Targets;
@@ -250,7 +248,7 @@ impl Lane {
 
     /// Sends a message: returns what the router has to carry, or nothing where its log would forget
     /// something for it, which only publishers that do not wait can bring about. The bus's ingress is held.
-    pub fn send(&self, publication: Publication, targets: Arc<Targets>) -> Option<Packet> {
+    pub fn send(&self, publication: Publication, targets: Arc<Targets>) -> Option<Parcel> {
         let load = Load::of(publication.bytes(), &targets);
         let before = self.outstanding().bytes;
         if before > 0 && before + load.bytes > self.log_bytes {
@@ -261,17 +259,17 @@ impl Lane {
 
     /// The last thing that is sent: the receiver is told that nothing comes any more.
     /// The bus's ingress is held.
-    pub fn end(&self) -> Packet {
+    pub fn end(&self) -> Parcel {
         self.carry_no_message(Kind::End)
     }
 
     /// A beat, where the lane is watched and none is under way. The bus's ingress is held.
-    pub fn beat(&self, now_ms: u64) -> Option<Packet> {
+    pub fn beat(&self, now_ms: u64) -> Option<Parcel> {
         let is_due = self.watched.get().is_some() && self.beat.begin(now_ms);
         is_due.then(|| self.carry_no_message(Kind::Beat))
     }
 
-    fn carry_no_message(&self, kind: Kind) -> Packet {
+    fn carry_no_message(&self, kind: Kind) -> Parcel {
         let (publication, targets) = (Publication::default(), Arc::default());
         self.carry(Envelope { publication, targets, kind, load: Load::default() })
     }
@@ -284,12 +282,12 @@ impl Lane {
             .then(|| format!("{who} has taken nothing from the broker for {} s", under_way.as_secs()))
     }
 
-    fn carry(&self, envelope: Envelope) -> Packet {
-        let stand_in = stand_in(envelope.load.bytes);
+    fn carry(&self, envelope: Envelope) -> Parcel {
+        let parcel = Parcel::of(self.topic.clone(), envelope.load.bytes);
         self.sent.messages.fetch_add(1, Ordering::AcqRel);
         self.sent.add(envelope.load);
         lock(&self.on_the_way).push_back(envelope);
-        Packet::Publish(Publish::new(self.topic.clone(), stand_in, false), None)
+        parcel
     }
 
     fn count_taken(&self, load: Load) {
@@ -360,28 +358,14 @@ impl Lane {
     }
 }
 
-/// What the router's log counts for a message: as much as the lane does, but no more
-/// than this, for the log holds nothing of it.
-const STAND_IN_BYTES_MAX: usize = 16 * 1024;
-static STAND_IN: [u8; STAND_IN_BYTES_MAX] = [0; STAND_IN_BYTES_MAX];
-
-/// What the log counts beside it: the lane's topic and some lengths. A message never
-/// counts for more there than in the lane.
-const FRAME_BYTES: usize = 32;
-
-fn stand_in(load_bytes: u64) -> Bytes {
-    let bytes = usize::try_from(load_bytes).unwrap_or(usize::MAX).saturating_sub(FRAME_BYTES);
-    Bytes::from_static(&STAND_IN[..bytes.min(STAND_IN_BYTES_MAX)])
-}
-
 /// No message has this number.
 const NOBODY: u64 = u64::MAX;
 
-/// The receiving side of a lane. Dropped, it leaves the router.
+/// The receiving side of a lane. Dropped, it leaves the carrier.
 pub struct LaneReceiver {
-    /// Held for its end, which disconnects the link; declared first, so that it is dropped first.
-    _control: LinkControl,
-    rx: LinkRx,
+    /// Declared first, so that it is dropped first: the lane's number is free once its link has ended.
+    outlet: Outlet,
+    _slot: Slot,
     pub lane: Arc<Lane>,
     /// Taken from `lane.on_the_way` together; their stand-ins are still to come.
     expected: VecDeque<Envelope>,
@@ -395,43 +379,30 @@ impl Drop for LaneReceiver {
 }
 
 impl LaneReceiver {
-    pub fn new(lane: Arc<Lane>, control: LinkControl, rx: LinkRx) -> Self {
-        Self { _control: control, rx, lane, expected: VecDeque::new() }
+    pub fn new(lane: Arc<Lane>, outlet: Outlet, slot: Slot) -> Self {
+        Self { outlet, _slot: slot, lane, expected: VecDeque::new() }
     }
 
-    /// Waits for the next thing that the router has; `None` when that was no message.
-    pub async fn next(&mut self) -> Result<Option<Envelope>, RouterGone> {
-        let notification = self.rx.next().await.map_err(|_| RouterGone)?;
-        notification.map_or(Ok(None), |notification| self.note(notification))
+    /// Waits for the next thing that the carrier has; `None` when that was no message.
+    pub async fn next(&mut self) -> Result<Option<Envelope>, CarrierGone> {
+        let arrival = self.outlet.next().await?;
+        Ok(arrival.and_then(|arrival| self.join(&arrival)))
     }
 
-    /// The same without waiting; the outer `None` when there is nothing.
-    pub fn ready(&mut self) -> Result<Option<Option<Envelope>>, RouterGone> {
-        match poll_now(self.rx.next()) {
-            None => Ok(None),
-            Some(Ok(None)) => Ok(Some(None)),
-            Some(Ok(Some(notification))) => self.note(notification).map(Some),
-            Some(Err(_)) => Err(RouterGone),
-        }
+    /// Takes what the carrier has without waiting; the outer `None` when there is nothing.
+    pub fn ready(&mut self) -> Result<Option<Option<Envelope>>, CarrierGone> {
+        let arrival = self.outlet.ready()?;
+        Ok(arrival.map(|arrival| arrival.and_then(|arrival| self.join(&arrival))))
     }
 
-    /// The same as [`next`](Self::next), on a thread that may block.
-    pub fn recv(&mut self) -> Result<Option<Envelope>, RouterGone> {
-        let notification = self.rx.recv().map_err(|_| RouterGone)?;
-        notification.map_or(Ok(None), |notification| self.note(notification))
-    }
-
-    fn note(&mut self, notification: Notification) -> Result<Option<Envelope>, RouterGone> {
-        match notification {
-            Notification::Forward(forward) => Ok(self.join(forward)),
-            // The router waits for this after every full buffer; the link is alive, for we hold it.
-            Notification::Unschedule => self.rx.ready().map_err(|_| RouterGone).map(|()| None),
-            _ => Ok(None),
-        }
+    /// Does what [`next`](Self::next) does, on a thread that may block.
+    pub fn recv(&mut self) -> Result<Option<Envelope>, CarrierGone> {
+        let arrival = self.outlet.recv()?;
+        Ok(arrival.and_then(|arrival| self.join(&arrival)))
     }
 
     /// The message of a stand-in. Whatever the router's log has forgotten before it is passed over.
-    fn join(&mut self, forward: Forward) -> Option<Envelope> {
+    fn join(&mut self, arrival: &Arrival) -> Option<Envelope> {
         loop {
             if self.expected.is_empty() {
                 std::mem::swap(&mut self.expected, &mut lock(&self.lane.on_the_way));
@@ -439,7 +410,7 @@ impl LaneReceiver {
             let envelope = self.expected.pop_front()?;
             let next = self.lane.taken.messages.load(Ordering::Acquire);
             self.lane.count_taken(envelope.load);
-            if forward.cursor.is_none_or(|(_segment, offset)| offset <= next) {
+            if arrival.number.is_none_or(|number| number <= next) {
                 return Some(envelope);
             }
         }

@@ -6,7 +6,7 @@ use rand_chacha::ChaCha8Rng;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
 use super::arena::{Arena, PATIENCE, nobody};
-use crate::broker::bus::carrier::router::poll_now;
+use crate::broker::bus::carrier::poll_now;
 use crate::broker::codec::varint;
 use crate::broker::front::arrival;
 

@@ -1,4 +1,5 @@
 use super::*;
+use crate::broker::bus::carrier::poll_now;
 
 const LIMITS: LaneLimits = LaneLimits {
     log: SegmentLimits { segment_bytes_max: 100_000, segments_max: 3 },
