@@ -15,6 +15,7 @@ pub mod handover;
 pub mod hello;
 pub mod inbound;
 pub mod inflight;
+pub mod input;
 pub mod outbound;
 pub mod output;
 pub mod overlaps;
@@ -32,6 +33,7 @@ pub mod statistics;
 pub mod subscribing;
 pub mod subscription;
 pub mod turns;
+pub mod wait;
 pub mod will;
 
 use std::collections::{HashMap, HashSet};

@@ -19,9 +19,10 @@ use crate::broker::limits::shares::{Owner, Place};
 use crate::broker::limits::standing::{Keeper, Listed};
 use crate::broker::session::Session;
 use crate::broker::session::admission::{self, Seated};
-use crate::broker::session::client::{Client, READ_BLOCK_BYTES_FIRST};
+use crate::broker::session::client::Client;
 use crate::broker::session::context::Context;
 use crate::broker::session::hello::{Arrived, Hello};
+use crate::broker::session::input::READ_BLOCK_BYTES_FIRST;
 use crate::broker::session::peer::Peer;
 
 /// Serves one client over a stream, from CONNECT to the end.
@@ -158,7 +159,7 @@ async fn run<R, W>(
     session.count_in(&context.bus.memory);
     let answer = connack(&context, &limits, &hello, is_present, assigned);
     let will = hello.will.take();
-    let mut client = Client::new(context, client_id, &limits, &hello, session, arrived);
+    let mut client = Client::new(context, client_id, &limits, &hello, session, arrived, Instant::now());
     client.will = will;
     let source = client.source(Action::Will);
     client.will.iter_mut().filter(|will| will.said.retain).for_each(|will| will.source = source.clone());

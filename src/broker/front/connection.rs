@@ -1,26 +1,35 @@
 //! One client's connection once it has been let in: a loop over socket, mailbox,
 //! shared groups, orders and time.
 
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 use super::linger::{LINGER, LINGER_CLOSING, linger};
-use super::writing::write_some;
+use super::writing::{Written, write_some};
 use crate::broker::codec::reason::Reason;
 use crate::broker::limits::ended::Ended;
-use crate::broker::limits::reached::Limit;
-use crate::broker::session::client::Client;
+use crate::broker::session::client::{Client, Round};
 use crate::broker::session::ending::End;
-use crate::broker::session::parked::until;
 use crate::broker::session::registry::Order;
-use crate::broker::session::silence::Refusing;
-use crate::broker::session::turns::Queue;
+use crate::broker::session::turns::{Place, Queue};
 
 /// A connection that has read this much lets the others have their turn.
 const TURN_BYTES_MAX: usize = 32 * 1024;
+
+/// Something that happens to a client.
+enum Event<'a> {
+    Timeout,
+    Order(Option<Order>),
+    Place(Place<'a>),
+    Written(io::Result<Written>),
+    Read(io::Result<usize>),
+    WaitOver,
+    /// There may be something for it.
+    News,
+}
 
 /// Serves a client until something ends it.
 pub async fn serve<R, W>(
@@ -39,7 +48,7 @@ where
     }
 }
 
-/// One round after another; an error is what the client did wrong, or stands for the client's `ending`.
+/// One round after another: the client does what it can, then something happens to it.
 async fn serve_rounds<R, W>(
     client: &mut Client,
     reader: &mut R,
@@ -50,139 +59,103 @@ where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
-    let mut refusing = Refusing::default();
-    let mut holds_back = false;
-    let mut could_read = true;
-    let mut is_blocked = None;
-    let mut turn_bytes = 0;
     let context = client.context.clone();
+    let (news, mut lane) = (client.session.news.clone(), context.bus.progress());
     let mut queue = Queue::new(&context.turns);
-    let tick = tokio::time::sleep(client.tick());
-    tokio::pin!(tick);
-    client.resume().await?;
-    client.hold_publishers();
-    // Packets may have come with the CONNECT.
-    client.process()?;
-    client.note_arrived(Instant::now());
-    let news = client.session.news.clone();
+    let (mut holds_back, mut turn_bytes) = (false, 0);
+    let timeout = sleep_until(client.poll_timeout(Instant::now()));
+    tokio::pin!(timeout);
+    while !client.take_up()? {
+        client.slice = context.turns.slice(&client.slice).await;
+    }
+    let mut now = Instant::now();
+    client.handle_start(now)?;
     loop {
-        if client.waits_for_answers && !client.owes_too_much() && !client.context.bus.is_draining() {
-            client.waits_for_answers = false;
-            client.process()?;
-        }
         if client.has_stale_rights() {
-            queue.leave();
-            client.review_rights().await?;
-            client.process()?;
+            now = review(client, &mut queue).await?;
         }
-        client.take_ready().await?;
-        client.give_owed()?;
-        client.note_bytes();
-        if client.may_leave() {
-            return Ok(End::Closing(Reason::SHUTTING_DOWN));
+        match client.poll_round(now)? {
+            Round::Idle => {}
+            // A client that catches up on much: the others have their turn.
+            Round::GoesOn => {
+                tokio::task::yield_now().await;
+                now = Instant::now();
+            }
+            Round::Left => return Ok(End::Closing(Reason::SHUTTING_DOWN)),
         }
-        if client.is_overrun {
-            return Err(Reason::QUOTA_EXCEEDED);
-        }
-        let wants_write = holds_back || !client.output.unwritten().is_empty();
-        refusing.note(wants_write, Instant::now);
-        client.tell_traffic();
-        let takes_more = client.takes_more();
-        if is_blocked != Some(!takes_more) {
-            is_blocked = Some(!takes_more);
-            client.session.mailbox.note_blocked(!takes_more);
-        }
-        let wants_turn = client.wants_turn();
-        if !wants_turn {
+        let (wants_write, wants_read) = (client.wants_write(holds_back, now), client.wants_read(now));
+        let (takes_more, is_leaving) = (client.is_taking(), client.is_leaving());
+        let wants_slice = client.wants_slice();
+        if !wants_slice {
             queue.leave();
         }
-        let can_read =
-            (client.frames.is_empty() || client.reads_ahead()) && !client.is_held && client.reads_enough();
-        if can_read {
-            client.reserve_block();
-        }
-        if can_read && !could_read {
-            client.silence.excuse(Instant::now());
-        }
-        could_read = can_read;
-        tokio::select! {
+        let event = tokio::select! {
             biased;
             // Before what may always be ready, or a client that floods would have all the time it likes.
-            () = &mut tick => {
-                let last_packet = client.silence.since().into_std();
-                client.session.standing.note_active(client.context.bus.ms_of(last_packet));
-                if can_read {
-                    client.check_silence()?;
-                }
-                if client.stalls(Instant::now()) {
-                    client.context.bus.reached.note(Limit::WriteTimeout, &client.client_id);
-                    return Err(Reason::QUOTA_EXCEEDED);
-                }
-                if refusing.lasts(client.context.config.limits.write_timeout, Instant::now()) {
-                    return Ok(End::Lost(Ended::WriteTimeout));
-                }
-                tick.as_mut().reset(client.next_tick(can_read));
-            }
-            order = orders.recv(), if !client.is_leaving() => match order {
-                // Bounded by the broker's grace, at whose end the task is dropped.
-                Some(Order::End(Reason::SHUTTING_DOWN)) => client.begin_farewell(),
-                order => return Ok(End::ordered(order)),
-            },
+            () = &mut timeout => Event::Timeout,
+            order = orders.recv(), if !is_leaving => Event::Order(order),
             // Before what may always be ready, or whoever has the place would keep it while others wait.
-            place = queue.place(&client.slice), if wants_turn => {
-                client.slice = place.begin().await;
-                client.refill();
-                client.process()?;
+            place = queue.place(&client.slice), if wants_slice => Event::Place(place),
+            written = write_some(writer, client.output.unwritten()), if wants_write => Event::Written(written),
+            read = reader.read_buf(&mut client.input.unread), if wants_read => Event::Read(read),
+            () = client.session.mailbox.arrival(), if takes_more => Event::News,
+            () = news.notified(), if !client.owed.is_empty() => Event::News,
+            () = client.shared_queue.arrival(), if takes_more && client.is_member => Event::News,
+            () = client.wait.over(&context.bus, &mut client.progress, &client.visit) => Event::WaitOver,
+            _ = lane.changed(), if is_leaving => Event::News,
+        };
+        now = Instant::now();
+        match event {
+            Event::Timeout => {
+                if let Some(end) = client.handle_timeout(now)? {
+                    return Ok(end);
+                }
+                timeout.as_mut().reset(client.poll_timeout(now));
             }
-            written = write_some(writer, client.output.unwritten()), if wants_write => match written {
-                Ok(written) => {
-                    client.output.advance(written.bytes);
-                    holds_back = written.holds_back;
-                    refusing.note_taken(written.bytes, Instant::now);
-                }
-                Err(_gone) => return Ok(End::Lost(Ended::Lost)),
-            },
-            read = reader.read_buf(&mut client.unread), if can_read => match read {
-                Ok(bytes) if bytes > 0 => {
-                    let now = Instant::now();
-                    client.read_bytes = bytes;
-                    client.received.bytes += bytes as u64;
-                    if client.frames.is_empty() {
-                        client.process()?;
-                    } else {
-                        queue.leave();
-                        client.review_rights().await?;
-                        client.look_ahead()?;
-                    }
-                    client.note_arrived(now);
-                    turn_bytes += bytes;
-                    if turn_bytes >= TURN_BYTES_MAX {
-                        // A flood: let the others have their turn.
-                        turn_bytes = 0;
-                        tokio::task::yield_now().await;
-                    }
-                }
-                Err(error) if error.kind() == ErrorKind::InvalidData => return Ok(End::Lost(Ended::WebSocket)),
-                _ => return Ok(End::Lost(Ended::Lost)),
-            },
-            () = client.session.mailbox.arrival(), if takes_more => {}
-            () = news.notified(), if !client.owed.is_empty() => {}
-            () = client.shared_queue.arrival(), if takes_more && client.is_member => {}
-            // It cannot fail: the bus has the other end, and lives as long as we do.
-            _ = client.progress.changed(), if client.is_held || client.is_leaving() => {
-                let was_held = client.is_held;
-                client.is_held = was_held && client.context.bus.is_behind();
-                if was_held && !client.is_held {
-                    client.process()?;
+            Event::Order(order) => {
+                if let Some(end) = client.handle_order(order) {
+                    return Ok(end);
                 }
             }
-            () = client.visit.called(), if client.visit.is_waiting() && !client.is_held => client.process()?,
-            () = until(client.paused_until), if client.paused_until.is_some() => {
-                client.paused_until = None;
-                client.process()?;
+            Event::Place(place) => {
+                let slice = place.begin().await;
+                now = Instant::now();
+                client.handle_slice(slice, now)?;
             }
+            Event::Written(Ok(written)) => {
+                holds_back = written.holds_back;
+                client.handle_written(written.bytes, now);
+            }
+            Event::Read(Ok(bytes)) if bytes > 0 => {
+                client.handle_read(bytes, now)?;
+                turn_bytes += bytes;
+                if turn_bytes >= TURN_BYTES_MAX {
+                    // A flood: let the others have their turn.
+                    turn_bytes = 0;
+                    tokio::task::yield_now().await;
+                }
+            }
+            Event::Read(Err(error)) if error.kind() == ErrorKind::InvalidData => {
+                return Ok(End::Lost(Ended::WebSocket));
+            }
+            Event::Read(_) | Event::Written(Err(_)) => return Ok(End::Lost(Ended::Lost)),
+            Event::WaitOver => client.handle_wait_over(now)?,
+            Event::News => {}
         }
     }
+}
+
+/// Judges the client by new rules before anything is delivered or accepted. It may be long, so the others have their
+/// turn in between.
+async fn review(client: &mut Client, queue: &mut Queue<'_>) -> Result<Instant, Reason> {
+    queue.leave();
+    let context = client.context.clone();
+    while !client.review_rights()? {
+        client.slice = context.turns.slice(&client.slice).await;
+    }
+    let now = Instant::now();
+    client.handle_review(now)?;
+    Ok(now)
 }
 
 /// Ends what the client has, and says the last word to it.

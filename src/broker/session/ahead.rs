@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use super::client::Client;
 use crate::broker::codec::reason::Reason;
 use crate::broker::codec::wellformed;
-use crate::broker::codec::{complete, kind, peek};
+use crate::broker::codec::{kind, peek};
 
 /// So much is read behind a publish that waits; one packet may exceed it.
 const AHEAD_BYTES_MAX: usize = 256 * 1024;
@@ -15,17 +15,12 @@ const AHEAD_BYTES_MAX: usize = 256 * 1024;
 impl Client {
     /// Whether a client whose publish waits for a receiver is read on.
     pub fn reads_ahead(&self) -> bool {
-        self.is_at_gate && self.frames.len() + self.unread.len() < AHEAD_BYTES_MAX
+        self.is_at_gate && self.input.frames.len() + self.input.unread.len() < AHEAD_BYTES_MAX
     }
 
     /// Looks through what has been read since the publish has waited. The rights have been reviewed.
     pub fn look_ahead(&mut self) -> Result<(), Reason> {
-        let found = complete(&self.unread, self.packet_bytes_max);
-        // What cannot be read is found again when its turn comes.
-        self.needed_bytes = found.next.unwrap_or(0);
-        if found.bytes > 0 {
-            self.has_packet = true;
-            let read = self.unread.split_to(found.bytes).freeze();
+        if let Some(read) = self.input.take_behind() {
             let others = self.take_out(&read)?;
             self.put_behind(&others);
         }
@@ -34,8 +29,8 @@ impl Client {
 
     /// Looks through what lies behind a publish that has begun to wait.
     pub fn look_behind(&mut self) -> Result<(), Reason> {
-        let Some(header) = peek(&self.frames, usize::MAX)? else { return Ok(()) };
-        let behind = self.frames.split_off(header.packet_bytes());
+        let Some(header) = peek(&self.input.frames, usize::MAX)? else { return Ok(()) };
+        let behind = self.input.frames.split_off(header.packet_bytes());
         let others = self.take_out(&behind)?;
         self.put_behind(&others);
         self.look_ahead()
@@ -44,7 +39,7 @@ impl Client {
     fn put_behind(&mut self, others: &[u8]) {
         // What waits may be long, and most of what comes is acknowledgements.
         if !others.is_empty() {
-            self.frames = [&self.frames[..], others].concat().into();
+            self.input.frames = [&self.input.frames[..], others].concat().into();
         }
     }
 

@@ -1,10 +1,14 @@
-//! One client that has been let in, without its socket.
+//! One client that has been let in: a state machine without a socket, a clock or anything to await.
+//!
+//! Whoever has the socket tells it what happens (`handle_*`, with the time), and asks what to do (`poll_*`, `wants_*`).
+//! Bytes are read into `input`, and written from `output`. An error is what the client
+//! did wrong, or stands for `ending`; either way its connection ends.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -15,12 +19,16 @@ use super::context::Context;
 use super::ending::End;
 use super::farewell::Farewell;
 use super::hello::{Arrived, Hello};
+use super::input::Input;
 use super::output::{ALIAS_BYTES, Output, Wishes};
 use super::owed::Owed;
 use super::pace::Pace;
-use super::peer::{Peer, UnderWay};
+use super::peer::Peer;
+use super::registry::Order;
+use super::rights::Review;
 use super::route::Route;
-use super::silence::Silence;
+use super::silence::{Refusing, Silence};
+use super::wait::Wait;
 use super::will::Will;
 use crate::broker::bus::batch::Batch;
 use crate::broker::bus::carrier::turnstile::Visit;
@@ -29,19 +37,13 @@ use crate::broker::codec::Version;
 use crate::broker::codec::listing::Listing;
 use crate::broker::codec::reason::Reason;
 use crate::broker::config::ConnectionLimits;
+use crate::broker::limits::ended::Ended;
 use crate::broker::limits::memory::{Charge, MemoryKind};
 use crate::broker::limits::reached::Limit;
 use crate::broker::limits::refused::Who;
 use crate::broker::limits::traffic::Tally;
 use crate::broker::work::Slice;
 
-/// The first read of a connection, and the least that is read at once.
-const READ_BYTES_LEAST: usize = 512;
-pub const READ_BLOCK_BYTES_FIRST: usize = 2 * 1024;
-/// A block has room for this many reads like the last one.
-const READS_PER_BLOCK: usize = 4;
-/// Blocks are not larger, because what was read into one keeps all of it.
-const READ_BLOCK_BYTES_MAX: usize = 64 * 1024;
 /// Keep-alive, a packet's time and the write timeout are looked at at least this
 /// often, and at most that often.
 const TICK_MAX: Duration = Duration::from_secs(10);
@@ -54,28 +56,30 @@ const CONNECTION_BYTES: usize = 12 * 1024;
 const OWED_BYTES: usize = 64;
 const RETAINED_DELIVERY_BYTES: usize = 256;
 
+/// What the present round has come to.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Round {
+    /// Nothing more is to be done until something happens.
+    Idle,
+    /// There is more to do, and the others have their turn before it.
+    GoesOn,
+    /// Everything has been written that was to be before the broker stops.
+    Left,
+}
+
 /// One client that is online.
 pub struct Client {
     pub context: Arc<Context>,
     pub client_id: Arc<str>,
     pub peer: Peer,
     pub version: Version,
-    pub packet_bytes_max: usize,
     pub session: Box<Session>,
     pub output: Output,
     /// Unacknowledged QoS 1 and 2 messages towards the client, at most.
     pub window: usize,
     /// What was received, until it is told.
     pub received: Tally,
-    /// Bytes read, and the complete packets taken from them.
-    pub unread: BytesMut,
-    pub frames: Bytes,
-    /// The size of the packet that is not complete yet; 0 when unknown.
-    pub needed_bytes: usize,
-    /// What the last read brought.
-    pub read_bytes: usize,
-    /// The size of the block that is read into.
-    block_bytes: usize,
+    pub input: Input,
     pub batch: Batch,
     pub route: Route,
     pub aliases: HashMap<u16, Bytes>,
@@ -83,18 +87,19 @@ pub struct Client {
     pub alias_bytes: usize,
     /// For what the connection holds of memory beside its session.
     charge: Charge,
-    /// The client's publishes wait for the router.
-    pub is_held: bool,
-    /// They wait for the connections that receive, or for an in-process link; or they have their turn there.
+    /// Why its packets wait.
+    pub wait: Wait,
+    /// Where it waits for room, or has its turn.
     pub visit: Visit,
-    /// They wait for the answers to those before them.
-    pub waits_for_answers: bool,
     /// The acknowledgements that it has coming.
     pub owed: Owed,
     /// Changes when they may go on.
     pub progress: watch::Receiver<()>,
     /// What is left of the present slice of long work.
     pub slice: Slice,
+    /// What is left to judge by new rules, and to take up of the session.
+    pub review: Option<Review>,
+    pub to_join: Option<Vec<(usize, String, String)>>,
     /// A SUBSCRIBE or UNSUBSCRIBE that is longer than a slice; it is the first of `frames`.
     pub listing: Option<Box<Listing>>,
     pub retained: CatchingUp,
@@ -106,15 +111,13 @@ pub struct Client {
     pub farewell: Farewell,
     pub will: Option<Will>,
     keep_alive: Option<Duration>,
-    pub silence: Silence,
-    /// A whole packet was read since the silence was looked at.
-    pub has_packet: bool,
-    /// What has come beside `unread` and is no bytes of MQTT yet.
-    under_way: UnderWay,
+    silence: Silence,
+    /// Since when it does not take what is written to it.
+    refusing: Refusing,
+    /// It was read from when that was asked last.
+    is_read: bool,
     /// How fast it may publish; `None` for any rate.
     pub pace: Option<Pace>,
-    /// Its publishes wait until then, because it was too fast.
-    pub paused_until: Option<Instant>,
     /// It missed something, and the policy is to end its session then.
     pub is_overrun: bool,
     /// It has more unread than it may, which was counted.
@@ -125,6 +128,8 @@ pub struct Client {
     pub given: u64,
     /// Others wait for it, and it takes nothing.
     pub stall: Option<Stall>,
+    /// What its mailbox was told last: whether it takes nothing more.
+    is_blocked: Option<bool>,
 }
 
 impl Client {
@@ -135,6 +140,7 @@ impl Client {
         hello: &Hello,
         session: Box<Session>,
         arrived: Arrived,
+        now: Instant,
     ) -> Self {
         let progress = context.bus.progress();
         let batch = Batch { holder: session.holder.clone(), ..Batch::default() };
@@ -142,8 +148,7 @@ impl Client {
         let charge =
             holder.map(|holder| holder.charge(MemoryKind::Connections, CONNECTION_BYTES)).unwrap_or_default();
         let rates = &context.config.limits;
-        let pace =
-            Pace::new(rates.publish_messages_per_s_max, rates.publish_burst_messages_max, Instant::now());
+        let pace = Pace::new(rates.publish_messages_per_s_max, rates.publish_burst_messages_max, now);
         let wishes = Wishes {
             version: hello.version,
             packet_bytes_max: hello.packet_bytes_max,
@@ -154,28 +159,23 @@ impl Client {
             client_id,
             peer: hello.peer.clone(),
             version: hello.version,
-            packet_bytes_max: limits.packet_bytes_max,
             session,
             output: Output::new(wishes),
             window: hello.window.into(),
             received: Tally::default(),
-            unread: arrived.unread,
-            under_way: arrived.under_way,
-            frames: Bytes::new(),
-            needed_bytes: 0,
-            read_bytes: 0,
-            block_bytes: READ_BLOCK_BYTES_FIRST,
+            input: Input::new(arrived, limits.packet_bytes_max),
             batch,
             route: Route::default(),
             aliases: HashMap::new(),
             alias_bytes: 0,
             charge,
-            is_held: false,
+            wait: Wait::No,
             visit: Visit::default(),
-            waits_for_answers: false,
             owed: Owed::default(),
             progress,
             slice: Slice::new(),
+            review: None,
+            to_join: None,
             listing: None,
             retained: CatchingUp::default(),
             shared_queue: Arc::default(),
@@ -186,21 +186,180 @@ impl Client {
             // The client has one and a half times its keep-alive (MQTT 3.1.1, 3.1.2.10).
             keep_alive: (hello.keep_alive_s > 0)
                 .then(|| Duration::from_millis(u64::from(hello.keep_alive_s) * 1_500)),
-            silence: Silence::new(Instant::now()),
-            has_packet: false,
+            silence: Silence::new(now),
+            refusing: Refusing::default(),
+            is_read: true,
             pace,
-            paused_until: None,
             is_overrun: false,
             is_unread: false,
             is_at_gate: false,
             given: 0,
             stall: None,
+            is_blocked: None,
         }
     }
 
+    /// It has been let in, and its session taken up.
+    ///
+    /// # Errors
+    /// As [`poll_round`](Self::poll_round).
+    pub fn handle_start(&mut self, now: Instant) -> Result<(), Reason> {
+        self.hold_publishers();
+        // Packets may have come with the CONNECT.
+        self.process(now)?;
+        self.note_arrived(now);
+        Ok(())
+    }
+
+    /// The rules have changed, and the client was judged by them.
+    ///
+    /// # Errors
+    /// As [`poll_round`](Self::poll_round).
+    pub fn handle_review(&mut self, now: Instant) -> Result<(), Reason> {
+        self.process(now)
+    }
+
+    /// So many bytes have been read into `input`.
+    ///
+    /// # Errors
+    /// As [`poll_round`](Self::poll_round).
+    pub fn handle_read(&mut self, bytes: usize, now: Instant) -> Result<(), Reason> {
+        self.input.note_read(bytes);
+        self.received.bytes += bytes as u64;
+        if self.input.frames.is_empty() {
+            self.process(now)?;
+        } else if !self.has_stale_rights() {
+            // A publish waits, and this lies behind it. After a review it is looked at with that.
+            self.look_ahead()?;
+        }
+        self.note_arrived(now);
+        Ok(())
+    }
+
+    /// So many bytes have been written, and the stream has passed them on or holds some back.
+    pub fn handle_written(&mut self, bytes: usize, now: Instant) {
+        self.output.advance(bytes);
+        self.refusing.note_taken(bytes, || now);
+    }
+
+    /// Somebody wants something of the client's owner.
+    pub fn handle_order(&mut self, order: Option<Order>) -> Option<End> {
+        match order {
+            // Bounded by the broker's grace, at whose end the task is dropped.
+            Some(Order::End(Reason::SHUTTING_DOWN)) => {
+                self.begin_farewell();
+                None
+            }
+            order => Some(End::ordered(order)),
+        }
+    }
+
+    /// Its turn for long work has come.
+    ///
+    /// # Errors
+    /// As [`poll_round`](Self::poll_round).
+    pub fn handle_slice(&mut self, slice: Slice, now: Instant) -> Result<(), Reason> {
+        self.slice = slice;
+        self.refill();
+        self.process(now)
+    }
+
+    /// What its packets wait for is over, or may be.
+    ///
+    /// # Errors
+    /// As [`poll_round`](Self::poll_round).
+    pub fn handle_wait_over(&mut self, now: Instant) -> Result<(), Reason> {
+        self.wait = Wait::No;
+        self.process(now)
+    }
+
+    /// [`poll_timeout`](Self::poll_timeout) has come: looks at everything that may not last for ever.
+    ///
+    /// # Errors
+    /// As [`poll_round`](Self::poll_round).
+    pub fn handle_timeout(&mut self, now: Instant) -> Result<Option<End>, Reason> {
+        let last_packet = self.silence.since().into_std();
+        self.session.standing.note_active(self.context.bus.ms_of(last_packet));
+        if self.is_read {
+            self.check_silence(now)?;
+        }
+        if self.stalls(now) {
+            self.context.bus.reached.note(Limit::WriteTimeout, &self.client_id);
+            return Err(Reason::QUOTA_EXCEEDED);
+        }
+        let is_refusing = self.refusing.lasts(self.context.config.limits.write_timeout, now);
+        Ok(is_refusing.then_some(End::Lost(Ended::WriteTimeout)))
+    }
+
+    /// Does what can be done without anything happening: takes what is ready for the client.
+    ///
+    /// # Errors
+    /// What the client did wrong, unless `ending` says how it ends.
+    pub fn poll_round(&mut self, now: Instant) -> Result<Round, Reason> {
+        if self.wait == Wait::Answers && !self.owes_too_much() && !self.context.bus.is_draining() {
+            self.handle_wait_over(now)?;
+        }
+        let goes_on = self.take_ready();
+        self.give_owed()?;
+        self.note_bytes();
+        if self.may_leave() {
+            return Ok(Round::Left);
+        }
+        if self.is_overrun {
+            return Err(Reason::QUOTA_EXCEEDED);
+        }
+        self.tell_traffic();
+        let is_blocked = Some(!self.takes_more());
+        if self.is_blocked != is_blocked {
+            self.is_blocked = is_blocked;
+            self.session.mailbox.note_blocked(is_blocked == Some(true));
+        }
+        Ok(if goes_on { Round::GoesOn } else { Round::Idle })
+    }
+
+    /// Whether it takes what comes for it, as the last round has found.
+    pub fn is_taking(&self) -> bool {
+        self.is_blocked == Some(false)
+    }
+
+    /// Whether something is to be written, or passed on that the stream holds back.
+    pub fn wants_write(&mut self, holds_back: bool, now: Instant) -> bool {
+        let wants_write = holds_back || !self.output.unwritten().is_empty();
+        self.refusing.note(wants_write, || now);
+        wants_write
+    }
+
+    /// Whether the client is to be read from. While it is not, its silence does not count.
+    pub fn wants_read(&mut self, now: Instant) -> bool {
+        let is_read = (self.input.frames.is_empty() || self.reads_ahead())
+            && self.wait != Wait::Router
+            && self.reads_enough();
+        if is_read {
+            self.input.reserve();
+        }
+        if is_read && !self.is_read {
+            self.silence.excuse(now);
+        }
+        self.is_read = is_read;
+        is_read
+    }
+
     /// Whether there is something to do that waits for a slice.
-    pub fn wants_turn(&self) -> bool {
-        self.may_refill() || (self.slice.is_over() && (!self.frames.is_empty() || self.may_catch_up()))
+    pub fn wants_slice(&self) -> bool {
+        self.may_refill() || (self.slice.is_over() && (!self.input.frames.is_empty() || self.may_catch_up()))
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is due.
+    pub fn poll_timeout(&self, now: Instant) -> Instant {
+        let limits = &self.context.config.limits;
+        let limit = limits.write_timeout.min(limits.packet_timeout).min(TICK_MAX);
+        let latest = now + self.keep_alive.map_or(limit, |keep_alive| limit.min(keep_alive));
+        if !self.is_read {
+            return latest;
+        }
+        let packet_ends = self.silence.packet_ends(limits.packet_timeout);
+        let ends = [self.silence.keep_alive_ends(self.keep_alive), packet_ends];
+        ends.into_iter().flatten().fold(latest, Instant::min).max(now + TICK_LEAST)
     }
 
     /// Adds to the totals what went over the connection since the last time, and what its session holds.
@@ -217,22 +376,18 @@ impl Client {
     }
 
     /// Notes what the connection holds.
-    pub fn note_bytes(&mut self) {
-        // The whole block, of which unread bytes and frames are parts: a sum that does not move with
-        // each read. A larger one, for a packet that is under way, is not in memory before it is filled.
-        let filled = if self.frames.is_empty() { READ_BLOCK_BYTES_MAX } else { usize::MAX };
-        let block = (self.unread.len() + self.frames.len()).max(self.block_bytes.min(filled));
+    fn note_bytes(&mut self) {
         let aliases = self.aliases.len() * ALIAS_BYTES + self.alias_bytes;
         let waiting = self.owed.len() * OWED_BYTES + self.retained.len() * RETAINED_DELIVERY_BYTES;
         let codes = self.listing.as_ref().map_or(0, |listing| listing.codes.capacity());
         let shared = if self.is_member { self.shared_queue.held_bytes() } else { 0 };
-        let held = shared + codes + block + self.output.held_bytes() + aliases + waiting;
+        let held = shared + codes + self.input.held_bytes() + self.output.held_bytes() + aliases + waiting;
         self.charge.set(CONNECTION_BYTES + held);
         self.session.note_bytes();
     }
 
     /// Whether the client reads what it is sent, so that it may be read from.
-    pub fn reads_enough(&mut self) -> bool {
+    fn reads_enough(&mut self) -> bool {
         let was_unread = self.is_unread;
         self.is_unread = self.output.unwritten().len() >= self.context.config.limits.unread_bytes_max;
         if self.is_unread && !was_unread {
@@ -242,68 +397,24 @@ impl Client {
     }
 
     /// Notes what the client has sent, be it whole packets or a part of one.
-    pub fn note_arrived(&mut self, now: Instant) {
-        if std::mem::take(&mut self.has_packet) {
+    fn note_arrived(&mut self, now: Instant) {
+        if self.input.had_packet() {
             self.silence.end(now);
         }
-        // No packet has more bytes, however many a WebSocket spends on it.
-        let bytes = (self.unread.len() + self.under_way.bytes()).min(self.packet_bytes_max);
-        self.silence.note_under_way(bytes, now);
+        self.silence.note_under_way(self.input.bytes_under_way(), now);
     }
 
-    /// Ends the connection of a client that has sent no whole packet for too long. It is
-    /// asked while the client is read from: otherwise its silence does not count.
-    pub fn check_silence(&mut self) -> Result<(), Reason> {
-        let now = Instant::now();
+    /// Ends the connection of a client that has sent no whole packet for too long.
+    fn check_silence(&mut self, now: Instant) -> Result<(), Reason> {
         self.note_arrived(now);
         let is_over = |end: Option<Instant>| end.is_some_and(|end| end <= now);
         if is_over(self.silence.keep_alive_ends(self.keep_alive)) {
             return Err(Reason::KEEP_ALIVE);
         }
-        let limits = &self.context.config.limits;
-        if is_over(self.silence.packet_ends(limits.packet_timeout)) {
+        if is_over(self.silence.packet_ends(self.context.config.limits.packet_timeout)) {
             self.ending = Some(End::Overdue);
             return Err(Reason::QUOTA_EXCEEDED);
         }
         Ok(())
-    }
-
-    pub fn tick(&self) -> Duration {
-        let limits = &self.context.config.limits;
-        let limit = limits.write_timeout.min(limits.packet_timeout).min(TICK_MAX);
-        self.keep_alive.map_or(limit, |keep_alive| limit.min(keep_alive))
-    }
-
-    pub fn next_tick(&self, counts_silence: bool) -> Instant {
-        let now = Instant::now();
-        if !counts_silence {
-            return now + self.tick();
-        }
-        let packet_ends = self.silence.packet_ends(self.context.config.limits.packet_timeout);
-        let ends = [self.silence.keep_alive_ends(self.keep_alive), packet_ends];
-        let due = ends.into_iter().flatten().fold(now + self.tick(), Instant::min);
-        due.max(now + TICK_LEAST)
-    }
-
-    /// Makes room for the next read: little at first, more for a client that fills it.
-    pub fn reserve_block(&mut self) {
-        let missing = self.needed_bytes.saturating_sub(self.unread.len());
-        if missing == 0 && self.block_bytes > READ_BLOCK_BYTES_MAX && self.frames.is_empty() {
-            // That of a large packet goes with it.
-            (self.unread, self.block_bytes) = (BytesMut::from(&self.unread[..]), 0);
-        }
-        let spare = self.unread.capacity() - self.unread.len();
-        // No more than the packet needs, so that a large one is not copied for its last bytes.
-        if spare < if missing > 0 { missing } else { READ_BYTES_LEAST } {
-            let block =
-                (READS_PER_BLOCK * self.read_bytes).clamp(READ_BLOCK_BYTES_FIRST, READ_BLOCK_BYTES_MAX);
-            self.block_bytes = missing.max(block);
-            if !self.unread.try_reclaim(self.block_bytes) {
-                // No `reserve`, which may take twice as much.
-                let mut block = BytesMut::with_capacity(self.unread.len() + self.block_bytes);
-                block.extend_from_slice(&self.unread);
-                self.unread = block;
-            }
-        }
     }
 }

@@ -85,7 +85,7 @@ impl Client {
         let (context, who) = (self.context.clone(), &self.session.identity);
         self.will = self.will.take().filter(|will| will.judge(&context, who).is_ok());
         // Nobody works it off any more.
-        (self.unread, self.frames) = Default::default();
+        self.input.clear();
         self.leave_groups(&mut slice).await;
         self.tell_traffic();
         self.visit.leave();

@@ -8,6 +8,7 @@ use super::ending::End;
 use super::inflight::Inflight;
 use super::output::{PUBCOMP_FIRST, PUBREL_FIRST};
 use super::owed::{Answered, When};
+use super::wait::Wait;
 use crate::broker::access::Action;
 use crate::broker::bus::Obstacle;
 use crate::broker::bus::publication::{Publication, message_bytes};
@@ -15,7 +16,7 @@ use crate::broker::codec::disconnect;
 use crate::broker::codec::properties;
 use crate::broker::codec::reason::Reason;
 use crate::broker::codec::wellformed;
-use crate::broker::codec::{Header, Version, complete, kind, peek, u16_at, varint};
+use crate::broker::codec::{Header, Version, kind, peek, u16_at, varint};
 use crate::broker::config::OverRate;
 use crate::broker::limits::reached::Limit;
 use crate::broker::limits::refused::Cause;
@@ -64,8 +65,8 @@ fn publish_refusal(cause: Cause) -> Reason {
 
 impl Client {
     /// Deals with every complete packet that was read, as far as it may go.
-    pub fn process(&mut self) -> Result<(), Reason> {
-        if self.is_held {
+    pub fn process(&mut self, now: Instant) -> Result<(), Reason> {
+        if self.wait == Wait::Router {
             // It goes on when the router has caught up.
             return Ok(());
         }
@@ -75,8 +76,9 @@ impl Client {
             // Nothing is accepted before they have been looked at, which the next round begins with.
             return Ok(());
         }
+        self.wait = Wait::No;
         self.visit.enter();
-        let result = self.process_frames();
+        let result = self.process_frames(now);
         self.push()?;
         if !self.visit.is_waiting() {
             self.visit.leave();
@@ -89,7 +91,9 @@ impl Client {
     /// Hands the batch to the router, and holds the client when the router has much before it.
     pub fn push(&mut self) -> Result<(), Reason> {
         let sent = self.batch.len();
-        self.is_held |= self.context.bus.push(&mut self.batch).map_err(|_| Reason::SHUTTING_DOWN)?;
+        if self.context.bus.push(&mut self.batch).map_err(|_| Reason::SHUTTING_DOWN)? {
+            self.wait = Wait::Router;
+        }
         if !self.batch.not_kept.is_empty() {
             let not_kept = std::mem::take(&mut self.batch.not_kept);
             self.context.bus.note_not_kept(not_kept, &self.who());
@@ -102,24 +106,18 @@ impl Client {
         Ok(())
     }
 
-    fn process_frames(&mut self) -> Result<(), Reason> {
+    fn process_frames(&mut self, now: Instant) -> Result<(), Reason> {
         let mut packets = 0;
         loop {
-            if self.frames.is_empty() {
-                let found = complete(&self.unread, self.packet_bytes_max);
-                if found.bytes == 0 {
-                    self.needed_bytes = found.next?;
-                    return Ok(());
-                }
-                self.frames = self.unread.split_to(found.bytes).freeze();
-                self.has_packet = true;
+            if self.input.frames.is_empty() && !self.input.take_frames()? {
+                return Ok(());
             }
-            while let Some(header) = peek(&self.frames, usize::MAX)? {
+            while let Some(header) = peek(&self.input.frames, usize::MAX)? {
                 if self.slice.is_over() {
                     return Ok(());
                 }
-                let frame = self.frames.slice(..header.packet_bytes());
-                if self.packet(header, &frame)? == Progress::Wait {
+                let frame = self.input.frames.slice(..header.packet_bytes());
+                if self.packet(header, &frame, now)? == Progress::Wait {
                     return Ok(());
                 }
                 self.received.packets += 1;
@@ -127,10 +125,10 @@ impl Client {
                 if packets == PACKETS_IN_A_ROW_MAX {
                     self.slice.end();
                 }
-                self.frames = self.frames.split_off(header.packet_bytes());
+                self.input.frames = self.input.frames.split_off(header.packet_bytes());
                 if self.batch.len() >= BATCH_MESSAGES_MAX {
                     self.push()?;
-                    if self.is_held {
+                    if self.wait == Wait::Router {
                         return Ok(());
                     }
                 }
@@ -138,9 +136,9 @@ impl Client {
         }
     }
 
-    fn packet(&mut self, header: Header, frame: &Bytes) -> Result<Progress, Reason> {
+    fn packet(&mut self, header: Header, frame: &Bytes, now: Instant) -> Result<Progress, Reason> {
         match header.kind() {
-            kind::PUBLISH => return self.on_publish(header.first, &frame.slice(header.header_bytes..)),
+            kind::PUBLISH => return self.on_publish(header.first, &frame.slice(header.header_bytes..), now),
             kind::PUBACK..=kind::PUBCOMP => {
                 wellformed::check(frame, self.version)?;
                 self.slice.spend_bytes(frame.len());
@@ -171,7 +169,7 @@ impl Client {
         Reason::SUCCESS
     }
 
-    fn on_publish(&mut self, first: u8, body: &Bytes) -> Result<Progress, Reason> {
+    fn on_publish(&mut self, first: u8, body: &Bytes, now: Instant) -> Result<Progress, Reason> {
         let mut publish = self.read_publish(first, body)?;
         self.slice.spend_bytes(publish.properties.block_bytes);
         if publish.retain {
@@ -186,15 +184,14 @@ impl Client {
         let refusal = cause.map_or(Reason::SUCCESS, publish_refusal);
         let bytes = message_bytes(&self.route.topic, &publish.payload, &publish.properties.application);
         if refusal == Reason::SUCCESS && !self.has_room(bytes)? {
-            return Ok(Progress::Wait);
+            return Ok(self.wait_for(Wait::Turn));
         }
         if publish.qos > Qos::AtMostOnce && (self.owes_too_much() || self.context.bus.is_draining()) {
-            self.waits_for_answers = true;
-            return Ok(Progress::Wait);
+            return Ok(self.wait_for(Wait::Answers));
         }
         // Last of what it may wait for, or it would pay again.
-        if self.is_too_fast()? {
-            return Ok(Progress::Wait);
+        if let Some(until) = self.is_too_fast(now)? {
+            return Ok(self.wait_for(Wait::Pace(until)));
         }
         self.received.note_publish(publish.payload.len());
         if let Some(cause) = cause {
@@ -218,8 +215,7 @@ impl Client {
                 (receipt, when) = (Some(given), When::Answered(answered));
             }
             let is_for_links = !self.route.targets.links.is_empty();
-            let received_at =
-                is_for_links.then(|| *self.batch.began.get_or_insert_with(|| Instant::now().into_std()));
+            let received_at = is_for_links.then(|| *self.batch.began.get_or_insert(now.into_std()));
             let is_told = self.context.config.tells_senders && is_for_links;
             let publication = Publication {
                 topic: self.route.topic.clone(),
@@ -256,7 +252,7 @@ impl Client {
             obstacle = second;
         }
         // Most are as large as this one.
-        let messages = self.frames.len() / bytes.max(1);
+        let messages = self.input.frames.len() / bytes.max(1);
         match obstacle {
             Obstacle::Gate(gate) => self.visit.wait_at_gate(&gate),
             Obstacle::Lane(lane) => self.visit.wait_at(&lane, bytes as u64, messages as u64),
@@ -264,17 +260,22 @@ impl Client {
         Ok(false)
     }
 
-    /// Whether the client must wait before this publish, because it publishes faster than it may.
-    fn is_too_fast(&mut self) -> Result<bool, Reason> {
-        let Some(Err(until)) = self.pace.as_mut().map(|pace| pace.take(Instant::now())) else {
-            return Ok(false);
-        };
+    /// Until when the client must wait before this publish, because it publishes faster than it may.
+    fn is_too_fast(&mut self, now: Instant) -> Result<Option<Instant>, Reason> {
+        let Some(Err(until)) = self.pace.as_mut().map(|pace| pace.take(now)) else { return Ok(None) };
         self.context.bus.reached.note(Limit::PublishRate, &self.client_id);
         if self.context.config.limits.publish_over_rate == OverRate::Disconnect {
             return Err(Reason::MESSAGE_RATE_TOO_HIGH);
         }
-        self.paused_until = Some(until);
-        Ok(true)
+        Ok(Some(until))
+    }
+
+    /// A packet waits, and everything behind it. Whoever waits for the router does so first.
+    fn wait_for(&mut self, wait: Wait) -> Progress {
+        if self.wait != Wait::Router {
+            self.wait = wait;
+        }
+        Progress::Wait
     }
 
     fn acknowledge(&mut self, qos: Qos, packet_id: u16, refusal: Reason, when: When) {

@@ -6,6 +6,7 @@ use super::inflight::Inflight;
 use super::output::{HIGH_BYTES, PUBREL_FIRST};
 use super::pending::Kept;
 use super::subscribing::CHANGE_UNITS;
+use super::subscription::Subscription;
 use crate::broker::bus::mailbox::Copy;
 use crate::broker::bus::member_queue::SharedDelivery;
 use crate::broker::codec::reason::Reason;
@@ -18,34 +19,31 @@ use crate::mqtt::Qos;
 const ROUND_MESSAGES_MAX: usize = 256;
 
 impl Client {
-    /// Takes up the session where the last connection left it: shared groups, what is in flight, what waits.
-    pub async fn resume(&mut self) -> Result<(), Reason> {
-        // The rules may have changed while the client was away.
-        self.review_rights().await?;
-        let mut places: Vec<_> = self
-            .session
-            .subscriptions_mut()
-            .filter_map(|(id, own)| own.group.clone().map(|group| (id, group, own.path.clone())))
-            .collect();
-        while !places.is_empty() {
-            self.join_some(&mut places);
-            if self.slice.is_over() {
-                self.slice = self.context.turns.slice(&self.slice).await;
+    /// Takes up the session where the last connection left it, as far as the slice goes: shared groups, what is in
+    /// flight, what waits. Returns whether that is done; an error ends the connection.
+    pub fn take_up(&mut self) -> Result<bool, Reason> {
+        if self.to_join.is_none() {
+            // The rules may have changed while the client was away.
+            if !self.review_rights()? {
+                return Ok(false);
             }
+            let own = self.session.subscriptions_mut();
+            let place =
+                |(id, own): (usize, &mut Subscription)| Some((id, own.group.clone()?, own.path.clone()));
+            self.to_join = Some(own.filter_map(place).collect());
         }
-        self.session.unsent = self.session.inflight.len();
-        self.refill();
-        Ok(())
-    }
-
-    /// Takes places in shared groups until the slice is over.
-    fn join_some(&mut self, places: &mut Vec<(usize, String, String)>) {
-        while !self.slice.is_over()
-            && let Some((id, group, path)) = places.pop()
-        {
+        while let Some(places) = &mut self.to_join {
+            if self.slice.is_over() {
+                return Ok(false);
+            }
+            let Some((id, group, path)) = places.pop() else { break };
             self.slice.spend(CHANGE_UNITS);
             self.join(id, &group, &path);
         }
+        self.to_join = None;
+        self.session.unsent = self.session.inflight.len();
+        self.refill();
+        Ok(true)
     }
 
     /// Sends the next message again that the last connection left unacknowledged.
@@ -88,8 +86,9 @@ impl Client {
         }
     }
 
-    /// Takes what is ready, at most so much that the other connections have their turn; one write follows.
-    pub async fn take_ready(&mut self) -> Result<(), Reason> {
+    /// Takes what is ready, at most so much that the other connections have their turn; one write follows. Returns
+    /// whether it was so much.
+    pub fn take_ready(&mut self) -> bool {
         self.catch_up();
         let skipped = self.session.mailbox.take_skipped();
         if skipped.total() > 0 {
@@ -102,7 +101,7 @@ impl Client {
         }
         for _ in 0..ROUND_MESSAGES_MAX {
             if !self.takes_more() {
-                return Ok(());
+                return false;
             }
             // By turns, so that neither way keeps the other waiting.
             let copy = self.session.mailbox.take();
@@ -111,14 +110,12 @@ impl Client {
             copy.into_iter().for_each(|copy| self.deliver(copy));
             let shared = if self.is_member && self.takes_more() { self.shared_queue.take() } else { None };
             if is_empty && shared.is_none() {
-                return Ok(());
+                return false;
             }
             self.given += u64::from(shared.is_some());
             shared.into_iter().for_each(|shared| self.deliver_shared(shared));
         }
-        // A client that catches up on much: the others have their turn.
-        tokio::task::yield_now().await;
-        Ok(())
+        true
     }
 
     /// Delivers a message from a shared group, unless the client has left the group:

@@ -3,8 +3,9 @@
 
 use std::sync::Arc;
 
+use super::Session;
 use super::client::Client;
-use crate::broker::access::{Action, Grant};
+use crate::broker::access::{Access, Action, Grant};
 use crate::broker::bus::source::Source;
 use crate::broker::codec::Version;
 use crate::broker::codec::reason::Reason;
@@ -15,34 +16,66 @@ use crate::broker::limits::tally::Shown;
 /// Filters that a topic is matched with for one unit of work.
 const FILTERS_PER_UNIT: usize = 8;
 
+/// What is left to judge by a version of the rules.
+pub struct Review {
+    version: u64,
+    /// The filters as the client spells them, and without the group.
+    filters: Vec<(String, String)>,
+    /// Messages that wait for the client.
+    pending: usize,
+}
+
+impl Review {
+    fn of(session: &Session, version: u64) -> Self {
+        let own = |(filter, path): (&str, &str)| (filter.to_owned(), path.to_owned());
+        Self { version, filters: session.filters().map(own).collect(), pending: session.pending.len() }
+    }
+}
+
 impl Client {
-    /// Judges the client and its subscriptions again if the rules have changed. An error ends the connection.
+    /// Judges the client and its subscriptions again if the rules have changed, as far as the slice goes. Returns
+    /// whether that is done; an error ends the connection.
     ///
-    /// Called before anything is delivered or accepted, and at every tick for a client with
-    /// which nothing happens. It may be long, so the others have their turn in between.
-    pub async fn review_rights(&mut self) -> Result<(), Reason> {
+    /// It must be before anything is delivered or accepted.
+    pub fn review_rights(&mut self) -> Result<bool, Reason> {
         // They may change again meanwhile.
         while self.has_stale_rights() {
             let access = self.context.config.access.clone();
             let version = access.version();
-            if !access.is_welcome(&self.session.identity) {
-                tracing::info!(client_id = ?Shown(&self.client_id), user = ?self.session.identity.user, "its user is not among the users any more");
-                return Err(Reason::NOT_AUTHORIZED);
+            if self.review.as_ref().is_none_or(|review| review.version != version) {
+                if !access.is_welcome(&self.session.identity) {
+                    tracing::info!(client_id = ?Shown(&self.client_id), user = ?self.session.identity.user, "its user is not among the users any more");
+                    return Err(Reason::NOT_AUTHORIZED);
+                }
+                self.review = Some(Review::of(&self.session, version));
             }
-            let filters: Vec<_> =
-                self.session.filters().map(|(filter, path)| (filter.to_owned(), path.to_owned())).collect();
-            for (filter, path) in filters {
-                self.review_filter(&filter, &path);
-                self.spend(access.effort()).await;
+            if !self.review_some(&*access) {
+                return Ok(false);
             }
-            for _ in 0..self.session.pending.len() {
-                self.session.review_pending(&*access);
-                let filters = self.session.subscription_count();
-                self.spend(access.effort() + filters / FILTERS_PER_UNIT).await;
-            }
+            self.review = None;
             self.session.rights_version = version;
         }
-        Ok(())
+        Ok(true)
+    }
+
+    /// Goes on with a review until the slice is over. Returns whether it is done.
+    fn review_some(&mut self, access: &dyn Access) -> bool {
+        while let Some(review) = &mut self.review {
+            if self.slice.is_over() {
+                return false;
+            }
+            if let Some((filter, path)) = review.filters.pop() {
+                self.review_filter(&filter, &path);
+                self.slice.spend(access.effort());
+            } else if review.pending > 0 {
+                review.pending -= 1;
+                self.session.review_pending(access);
+                self.slice.spend(access.effort() + self.session.subscription_count() / FILTERS_PER_UNIT);
+            } else {
+                return true;
+            }
+        }
+        true
     }
 
     /// Whether the rules have changed since the session was judged by them.
@@ -58,11 +91,6 @@ impl Client {
             }
             grant => self.session.judge(filter, grant == Grant::Some),
         }
-    }
-
-    /// So much has been done; the others have their turn where that was a slice.
-    async fn spend(&mut self, units: usize) {
-        self.context.turns.go_on(&mut self.slice, units).await;
     }
 
     /// Whether the client may have answers to its publish sent to `topic`: only where it
