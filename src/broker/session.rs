@@ -46,7 +46,7 @@ use self::inflight::InflightMessages;
 use self::overlaps::Overlaps;
 use self::owed::Answered;
 use self::pending::Pending;
-use self::subscription::{Options, Subscription, Wish, subscription_bytes};
+use self::subscription::{Handles, Options, Subscription, Wish, subscription_bytes};
 use crate::broker::access::{Access, Identity, may_read};
 use crate::broker::bus::mailbox::Mailbox;
 use crate::broker::bus::publication::Publication;
@@ -66,12 +66,10 @@ const SESSION_BYTES: usize = 4 * 1024 + 512;
 const RECEIVING_BYTES: usize = 3;
 const UNANSWERED_BYTES: usize = 96;
 
-/// A client's session.
+/// A client's session: what MQTT remembers of a client, and in `live` what ties it to the broker.
 pub struct Session {
     /// Names the session in the origin of its publishes.
     pub uid: u64,
-    /// What was published for it and it has not taken yet.
-    pub mailbox: Arc<Mailbox>,
     subscriptions: HashMap<usize, Subscription>,
     by_filter: HashMap<String, usize>,
     /// Those that bring or cost something each for a message that several of them match.
@@ -85,16 +83,25 @@ pub struct Session {
     last_packet_id: u16,
     /// Packet ids of QoS 2 publishes that the client has not released.
     pub receiving: HashSet<u16>,
-    /// Those of them that wait to be answered and were received on an earlier connection.
-    pub unanswered: HashMap<u16, Arc<Answered>>,
-    /// Told when a publish of the client has been answered.
-    pub news: Arc<Notify>,
     /// Seconds that the session outlives its connection; `u32::MAX` for ever.
     pub expiry_s: u32,
     /// The access rules' version that its subscriptions were judged by.
     pub rights_version: u64,
     /// Whose it is.
     pub identity: Identity,
+    /// What the filters of its subscriptions take.
+    filter_bytes: usize,
+    pub live: Live,
+}
+
+/// By what a session takes part in a running broker. None of it outlives the process.
+pub struct Live {
+    /// What was published for it and it has not taken yet.
+    pub mailbox: Arc<Mailbox>,
+    /// QoS 2 publishes that wait to be answered and were received on an earlier connection.
+    pub unanswered: HashMap<u16, Arc<Answered>>,
+    /// Told when a publish of the client has been answered.
+    pub news: Arc<Notify>,
     /// Its part of what all sessions hold, once a connection has told it.
     pub holding: Option<Holding>,
     /// What others see of it.
@@ -103,42 +110,54 @@ pub struct Session {
     pub listed: Option<Listed>,
     /// Counts what it takes of memory; `None` before it is counted.
     pub holder: Option<Arc<Holder>>,
-    /// For itself and its subscriptions.
+    /// For the session itself and its subscriptions.
     charge: Charge,
-    /// What the filters of its subscriptions take.
-    filter_bytes: usize,
+}
+
+impl Live {
+    fn new(standing: Arc<Standing>) -> Self {
+        Self {
+            mailbox: Mailbox::new(standing.clone()),
+            unanswered: HashMap::new(),
+            news: Arc::new(Notify::new()),
+            holding: None,
+            standing,
+            listed: None,
+            holder: None,
+            charge: Charge::default(),
+        }
+    }
 }
 
 impl Session {
     /// Counts what it takes to its owner from here on. For one that is counted already nothing changes.
     pub fn count_in(&mut self, memory: &Arc<Memory>) {
-        if self.holder.is_some() {
+        if self.live.holder.is_some() {
             return;
         }
-        let holder = memory.holder(self.standing.owner.clone(), Some(self.standing.clone()));
-        self.mailbox.count_to(holder.charge(MemoryKind::Queues, 0));
+        let holder = memory.holder(self.live.standing.owner.clone(), Some(self.live.standing.clone()));
+        self.live.mailbox.count_to(holder.charge(MemoryKind::Queues, 0));
         self.pending.count_to(holder.charge(MemoryKind::Queues, 0));
         self.inflight.count_to(holder.charge(MemoryKind::Queues, 0));
-        self.charge = holder.charge(MemoryKind::Sessions, SESSION_BYTES + 4 * self.identity.client_id.len());
-        let mailbox: Weak<Mailbox> = Arc::downgrade(&self.mailbox);
+        self.live.charge =
+            holder.charge(MemoryKind::Sessions, SESSION_BYTES + 4 * self.identity.client_id.len());
+        let mailbox: Weak<Mailbox> = Arc::downgrade(&self.live.mailbox);
         holder.set_waiting(mailbox);
-        self.holder = Some(holder);
+        self.live.holder = Some(holder);
         self.note_bytes();
     }
 
     /// Notes what it takes beside its queues.
     pub fn note_bytes(&mut self) {
         let receiving =
-            self.receiving.capacity() * RECEIVING_BYTES + self.unanswered.capacity() * UNANSWERED_BYTES;
+            self.receiving.capacity() * RECEIVING_BYTES + self.live.unanswered.capacity() * UNANSWERED_BYTES;
         let own = SESSION_BYTES + 4 * self.identity.client_id.len();
-        self.charge.set(own + self.filter_bytes + receiving);
+        self.live.charge.set(own + self.filter_bytes + receiving);
     }
 
     pub fn new(uid: u64, owner: Owner) -> Self {
-        let standing = Standing::new(uid, owner);
         Self {
             uid,
-            mailbox: Mailbox::new(standing.clone()),
             subscriptions: HashMap::new(),
             by_filter: HashMap::new(),
             overlaps: Overlaps::default(),
@@ -148,23 +167,17 @@ impl Session {
             pending: Pending::default(),
             last_packet_id: 0,
             receiving: HashSet::new(),
-            unanswered: HashMap::new(),
-            news: Arc::new(Notify::new()),
             expiry_s: 0,
             rights_version: 0,
             identity: Identity::default(),
-            holding: None,
-            standing,
-            listed: None,
-            holder: None,
-            charge: Charge::default(),
             filter_bytes: 0,
+            live: Live::new(Standing::new(uid, owner)),
         }
     }
 
     /// What would be lost with it while its client is away.
     pub fn worth(&self) -> Worth {
-        if self.inflight.len() > 0 || !self.pending.is_empty() || !self.mailbox.is_empty() {
+        if self.inflight.len() > 0 || !self.pending.is_empty() || !self.live.mailbox.is_empty() {
             Worth::Holding
         } else if self.subscriptions.is_empty() {
             Worth::Bare
@@ -185,13 +198,13 @@ impl Session {
 
     /// Tells the totals what it holds now.
     pub fn tell_holding(&mut self, traffic: &Arc<Traffic>) {
-        let (put, taken) = self.mailbox.counts();
+        let (put, taken) = self.live.mailbox.counts();
         let now = Held {
             inflight: self.inflight.len() as u64,
             messages: (self.inflight.len() + self.pending.len()) as u64 + (put - taken),
             bytes: (self.inflight.bytes() + self.pending.bytes()) as u64,
         };
-        self.holding.get_or_insert_with(|| Holding::new(traffic.clone())).tell(now);
+        self.live.holding.get_or_insert_with(|| Holding::new(traffic.clone())).tell(now);
     }
 
     /// Where the message with this packet id is, if the client has been sent it on this connection.
@@ -218,7 +231,7 @@ impl Session {
 
     /// The shared groups that it has a place in.
     pub fn groups(&self) -> impl Iterator<Item = &Arc<Group>> {
-        self.subscriptions.values().filter_map(|own| own.membership.as_ref().map(|place| &place.group))
+        self.subscriptions.values().filter_map(|own| own.live.membership.as_ref().map(|place| &place.group))
     }
 
     /// The subscriptions: the filter as the client spells it, and the same without the group.
@@ -273,11 +286,9 @@ impl Session {
         let subscription = Subscription {
             path: path.to_owned(),
             group: group.map(str::to_owned),
-            membership: None,
-            registration: None,
             options,
             is_judged: false,
-            walk: None,
+            live: Handles::default(),
         };
         self.overlaps.add(id, path, group.is_some());
         self.subscriptions.insert(id, subscription);

@@ -147,11 +147,11 @@ async fn run<R, W>(
     let number = context.registry.next_number();
     let fresh = || Box::new(Session::new(number, hello.owner.clone()));
     let mut session = acquired.session.unwrap_or_else(fresh);
-    let standing = session.standing.clone();
+    let standing = session.live.standing.clone();
     let seated =
         Seated::new(&context, Keeper { client_id: client_id.clone(), generation: acquired.generation });
     standing.attach(seated.keeper().clone(), context.bus.now_ms());
-    session.listed.get_or_insert_with(|| context.sessions.list(&standing.owner, &standing));
+    session.live.listed.get_or_insert_with(|| context.sessions.list(&standing.owner, &standing));
     let listed = context.connected.list(&hello.owner, &standing);
     let online = Online { since: Instant::now(), owner: hello.owner.clone(), seated, _listed: listed };
     session.expiry_s = hello.expiry_s;
@@ -163,7 +163,7 @@ async fn run<R, W>(
     client.will = will;
     let source = client.source(Action::Will);
     client.will.iter_mut().filter(|will| will.said.retain).for_each(|will| will.source = source.clone());
-    if let (Some(will), Some(holder)) = (&mut client.will, &client.session.holder) {
+    if let (Some(will), Some(holder)) = (&mut client.will, &client.session.live.holder) {
         will.count_to(holder);
     }
     if client.context.config.tells_senders {

@@ -60,7 +60,7 @@ where
     W: AsyncWrite + Unpin,
 {
     let context = client.context.clone();
-    let (news, mut lane) = (client.session.news.clone(), context.bus.progress());
+    let (news, mut lane) = (client.session.live.news.clone(), context.bus.progress());
     let mut queue = Queue::new(&context.turns);
     let (mut holds_back, mut turn_bytes) = (false, 0);
     let timeout = sleep_until(client.poll_timeout(Instant::now()));
@@ -98,7 +98,7 @@ where
             place = queue.place(&client.slice), if wants_slice => Event::Place(place),
             written = write_some(writer, client.output.unwritten()), if wants_write => Event::Written(written),
             read = reader.read_buf(&mut client.input.unread), if wants_read => Event::Read(read),
-            () = client.session.mailbox.arrival(), if takes_more => Event::News,
+            () = client.session.live.mailbox.arrival(), if takes_more => Event::News,
             () = news.notified(), if !client.owed.is_empty() => Event::News,
             () = client.shared_queue.arrival(), if takes_more && client.is_member => Event::News,
             () = client.wait.over(&context.bus, &mut client.progress, &client.visit) => Event::WaitOver,

@@ -25,13 +25,13 @@ impl Client {
     /// From now on publishers wait for the client, if that is the policy.
     pub fn hold_publishers(&self) {
         if self.is_waited_for() {
-            self.session.mailbox.hold_publishers();
+            self.session.live.mailbox.hold_publishers();
         }
     }
 
     /// The gates before what the client receives: its own, and those of its shared groups.
     fn gates(&self) -> impl Iterator<Item = &Arc<Gate>> {
-        std::iter::once(&self.session.mailbox.gate).chain(self.session.groups().map(|group| &group.gate))
+        std::iter::once(&self.session.live.mailbox.gate).chain(self.session.groups().map(|group| &group.gate))
     }
 
     /// Notes whether the client waits at a gate with what it publishes: others then wait for it less.

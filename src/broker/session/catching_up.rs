@@ -73,8 +73,8 @@ impl Client {
     fn take_retained(&mut self, id: usize) -> bool {
         let bus = self.context.bus.clone();
         let Some(subscription) = self.session.subscription_mut(id) else { return false };
-        let Some(mut walk) = subscription.walk.take_if(|walk| !walk.is_over()) else {
-            subscription.walk = None;
+        let Some(mut walk) = subscription.live.walk.take_if(|walk| !walk.is_over()) else {
+            subscription.live.walk = None;
             return false;
         };
         let found = bus.store_for(&subscription.path).gather(
@@ -84,7 +84,7 @@ impl Client {
             bus.now_ms(),
         );
         self.retained.taken.extend(found);
-        subscription.walk = Some(walk);
+        subscription.live.walk = Some(walk);
         true
     }
 

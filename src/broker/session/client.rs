@@ -143,8 +143,8 @@ impl Client {
         now: Instant,
     ) -> Self {
         let progress = context.bus.progress();
-        let batch = Batch { holder: session.holder.clone(), ..Batch::default() };
-        let holder = session.holder.as_ref();
+        let batch = Batch { holder: session.live.holder.clone(), ..Batch::default() };
+        let holder = session.live.holder.as_ref();
         let charge =
             holder.map(|holder| holder.charge(MemoryKind::Connections, CONNECTION_BYTES)).unwrap_or_default();
         let rates = &context.config.limits;
@@ -279,7 +279,7 @@ impl Client {
     /// As [`poll_round`](Self::poll_round).
     pub fn handle_timeout(&mut self, now: Instant) -> Result<Option<End>, Reason> {
         let last_packet = self.silence.since().into_std();
-        self.session.standing.note_active(self.context.bus.ms_of(last_packet));
+        self.session.live.standing.note_active(self.context.bus.ms_of(last_packet));
         if self.is_read {
             self.check_silence(now)?;
         }
@@ -312,7 +312,7 @@ impl Client {
         let is_blocked = Some(!self.takes_more());
         if self.is_blocked != is_blocked {
             self.is_blocked = is_blocked;
-            self.session.mailbox.note_blocked(is_blocked == Some(true));
+            self.session.live.mailbox.note_blocked(is_blocked == Some(true));
         }
         Ok(if goes_on { Round::GoesOn } else { Round::Idle })
     }

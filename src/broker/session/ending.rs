@@ -90,8 +90,8 @@ impl Client {
         self.tell_traffic();
         self.visit.leave();
         self.note_waiting();
-        self.session.mailbox.gate.open();
-        self.session.unanswered.extend(self.owed.unanswered());
+        self.session.live.mailbox.gate.open();
+        self.session.live.unanswered.extend(self.owed.unanswered());
         let session = std::mem::replace(&mut self.session, Box::new(Session::new(0, Owner::Node)));
         let leaving = parked::Leaving {
             client_id: self.client_id.clone(),
@@ -114,8 +114,9 @@ impl Client {
     async fn leave_groups(&mut self, slice: &mut Slice) {
         let context = self.context.clone();
         let members = self.session.subscriptions_mut();
-        let mut places: Vec<_> =
-            members.filter_map(|(id, subscription)| Some((id, subscription.membership.take()?))).collect();
+        let mut places: Vec<_> = members
+            .filter_map(|(id, subscription)| Some((id, subscription.live.membership.take()?)))
+            .collect();
         let mut deserted = Vec::new();
         for (id, place) in &mut places {
             if place.leave() {
@@ -134,7 +135,7 @@ impl Client {
         }
         for (id, group) in deserted {
             if self.session.expiry_s > 0 {
-                group.bequeath(Heir { mailbox: self.session.mailbox.clone(), subscription: id });
+                group.bequeath(Heir { mailbox: self.session.live.mailbox.clone(), subscription: id });
             }
             for publication in group.take_waiting() {
                 if !self.keeps(&member_of, id, &publication) {

@@ -29,7 +29,7 @@ impl Client {
         let is_all_here = self.context.bus.connections.has_passed(until)
             || self.context.bus.life.cause_of_death().is_some();
         is_all_here
-            && self.session.mailbox.is_empty()
+            && self.session.live.mailbox.is_empty()
             && self.shared_queue.is_empty()
             && self.session.pending.is_empty()
             && self.retained.is_empty()

@@ -19,7 +19,7 @@ const GIVE_UNITS: usize = 10;
 /// it, for another member must not get it a second time (MQTT 5, 4.8.2).
 pub async fn end(context: &Context, client_id: &str, mut session: Box<Session>, slice: &mut Slice) {
     // It has room for others' filters from here on, however long it takes until its own are gone.
-    context.bus.subscriptions().evict(&session.standing);
+    context.bus.subscriptions().evict(&session.live.standing);
     let mut dropped = 0;
     let inflight = std::mem::take(&mut session.inflight).into_iter();
     session.unsent = 0;
@@ -37,10 +37,10 @@ pub async fn end(context: &Context, client_id: &str, mut session: Box<Session>, 
         drop(subscription);
         context.turns.go_on(slice, CHANGE_UNITS).await;
     }
-    while session.mailbox.take().is_some() {
+    while session.live.mailbox.take().is_some() {
         context.turns.go_on(slice, DROP_UNITS).await;
     }
-    session.mailbox.close();
+    session.live.mailbox.close();
 }
 
 /// Whether a message came by a shared group and no other member will get it.

@@ -211,7 +211,7 @@ impl Client {
         if refusal == Reason::SUCCESS {
             let mut receipt = None;
             if publish.qos > Qos::AtMostOnce && self.route.targets.wait_for_answers() {
-                let (given, answered) = Answered::receipt(&self.session.news);
+                let (given, answered) = Answered::receipt(&self.session.live.news);
                 (receipt, when) = (Some(given), When::Answered(answered));
             }
             let is_for_links = !self.route.targets.links.is_empty();
@@ -292,7 +292,7 @@ impl Client {
 
     /// A QoS 2 publish that the client sent before and has not released: it went out then.
     fn receive_again(&mut self, packet_id: u16) {
-        let when = match self.session.unanswered.remove(&packet_id) {
+        let when = match self.session.live.unanswered.remove(&packet_id) {
             Some(answered) => When::Answered(answered),
             None if self.owed.has_received(packet_id) => return,
             None => When::Now(Reason::SUCCESS),
@@ -411,7 +411,7 @@ impl Client {
             kind::PUBREC => self.on_pubrec(packet_id, is_refused),
             kind::PUBREL => {
                 let is_known = self.session.receiving.remove(&packet_id);
-                self.session.unanswered.remove(&packet_id);
+                self.session.live.unanswered.remove(&packet_id);
                 let reason = if is_known { Reason::SUCCESS } else { Reason::PACKET_ID_NOT_FOUND };
                 self.output.ack(PUBCOMP_FIRST, packet_id, reason);
             }

@@ -90,7 +90,7 @@ impl Client {
     /// whether it was so much.
     pub fn take_ready(&mut self) -> bool {
         self.catch_up();
-        let skipped = self.session.mailbox.take_skipped();
+        let skipped = self.session.live.mailbox.take_skipped();
         if skipped.total() > 0 {
             let drops = &self.context.bus.dropped;
             drops.note(Dropped::Lagged, &self.client_id, &skipped.topic, skipped.lagged);
@@ -104,7 +104,7 @@ impl Client {
                 return false;
             }
             // By turns, so that neither way keeps the other waiting.
-            let copy = self.session.mailbox.take();
+            let copy = self.session.live.mailbox.take();
             self.given += u64::from(copy.is_some());
             let is_empty = copy.is_none();
             copy.into_iter().for_each(|copy| self.deliver(copy));

@@ -147,7 +147,7 @@ impl Client {
         if self.owed.is_empty() {
             return Ok(());
         }
-        let (put, taken) = self.session.mailbox.counts();
+        let (put, taken) = self.session.live.mailbox.counts();
         // What waits for the client's window is the last of it.
         let given = taken.saturating_sub(self.session.pending.len() as u64);
         while let Some((packet_id, qos, end)) = self.owed.next(put, given) {

@@ -68,8 +68,8 @@ impl Leaving {
         slice: &mut Slice,
     ) {
         if self.session.expiry_s > 0 && context.bus.life.is_serving() {
-            self.session.standing.begin(self.session.worth());
-            if let Some(place) = admission::keep(context, &self.session.standing) {
+            self.session.live.standing.begin(self.session.worth());
+            if let Some(place) = admission::keep(context, &self.session.live.standing) {
                 if let Some(will) = self.will.take_if(|will| will.said.delay_s == 0) {
                     will.publish(context);
                 }
@@ -137,12 +137,12 @@ impl Leaving {
                         will.publish(&context);
                     }
                 }
-                () = self.session.mailbox.arrival(), if takes_more(&context, &self.session) => {
+                () = self.session.live.mailbox.arrival(), if takes_more(&context, &self.session) => {
                     if slice.is_over() {
                         slice = context.turns.slice(&slice).await;
                     }
                     queue_some(&context, &mut self.session, &mut slice);
-                    self.session.standing.note(self.session.worth());
+                    self.session.live.standing.note(self.session.worth());
                     self.session.tell_holding(&context.traffic);
                     if self.session.expiry_s == 0 {
                         return self.end(&context, &mut orders, &mut slice).await;
@@ -181,10 +181,10 @@ async fn detach(context: &Context, session: &mut Session, slice: &mut Slice) {
 
 /// Queues what has come for an absent client, as far as the slice goes.
 fn queue_some(context: &Context, session: &mut Session, slice: &mut Slice) {
-    let mailbox = session.mailbox.clone();
+    let mailbox = session.live.mailbox.clone();
     let skipped = mailbox.take_skipped();
     if skipped.total() > 0 {
-        let client_id = session.standing.keeper().client_id;
+        let client_id = session.live.standing.keeper().client_id;
         context.bus.dropped.note(Dropped::Lagged, &client_id, &skipped.topic, skipped.lagged);
         context.bus.dropped.note(Dropped::Memory, &client_id, &skipped.topic, skipped.for_memory);
     }
@@ -208,7 +208,7 @@ pub fn keep(
 ) {
     let topic = publication.topic.clone();
     let note = |session: &Session, reason, count| {
-        let client_id = session.standing.keeper().client_id;
+        let client_id = session.live.standing.keeper().client_id;
         context.bus.dropped.note(reason, &client_id, &topic, count);
     };
     let accepted = session.accept(publication, subscriptions, &*context.config.access);

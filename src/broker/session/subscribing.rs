@@ -133,11 +133,11 @@ impl Client {
         let context = self.context.clone();
         let hold = context.bus.hold();
         if is_new {
-            let mailbox = self.session.mailbox.clone();
+            let mailbox = self.session.live.mailbox.clone();
             mailbox.widen(context.bus.lag_bytes(path));
             let registration = hold.subscribe(path, Subscriber::Session { mailbox, subscription: id });
             if let Some(subscription) = self.session.subscription_mut(id) {
-                subscription.registration = Some(registration);
+                subscription.live.registration = Some(registration);
             }
         }
         let wants_retained = match entry.retain_handling() {
@@ -147,7 +147,7 @@ impl Client {
         };
         if wants_retained && let Some(subscription) = self.session.subscription_mut(id) {
             // Asked for a second time, they come a second time, but not twice at once.
-            if subscription.walk.replace(hold.walk(path)).is_none() {
+            if subscription.live.walk.replace(hold.walk(path)).is_none() {
                 self.retained.add(id);
                 self.retained.tidy(&self.session);
             }
@@ -197,7 +197,7 @@ impl Client {
             self.note_refused(Cause::Overlapping, path);
             return Some(Reason::QUOTA_EXCEEDED);
         }
-        if !admission::makes_room_for(context, &self.session.standing, path, group, &mut self.slice) {
+        if !admission::makes_room_for(context, &self.session.live.standing, path, group, &mut self.slice) {
             self.note_refused(Cause::Filters, path);
             return Some(Reason::QUOTA_EXCEEDED);
         }
@@ -214,13 +214,13 @@ impl Client {
         let judge = (config.wide_filters == WideFilters::Withhold || is_about_the_broker(path))
             .then(|| Judge { access: config.access.clone(), who: self.session.identity.clone() });
         let queue = self.shared_queue.clone();
-        let holder = self.session.holder.clone();
+        let holder = self.session.live.holder.clone();
         let member =
-            Member { standing: self.session.standing.clone(), subscription: id, queue, judge, holder };
+            Member { standing: self.session.live.standing.clone(), subscription: id, queue, judge, holder };
         let membership = self.context.bus.hold().join(path, group, member);
         self.is_member = true;
         if let Some(subscription) = self.session.subscription_mut(id) {
-            subscription.membership = Some(membership);
+            subscription.live.membership = Some(membership);
         }
     }
 }

@@ -35,13 +35,19 @@ pub struct Subscription {
     pub path: String,
     /// The group of a shared subscription.
     pub group: Option<String>,
-    /// The place in that group; `None` while the client is away.
-    pub membership: Option<Membership>,
-    /// What brings messages for a plain subscription, also while the client is away.
-    pub registration: Option<Registration>,
     pub options: Options,
     /// The rules allow a part of its topics, so that each message is judged for itself.
     pub is_judged: bool,
+    pub live: Handles,
+}
+
+/// By what a subscription takes part in a running broker. Dropped, they end it.
+#[derive(Default)]
+pub struct Handles {
+    /// The place in the group; `None` while the client is away.
+    pub membership: Option<Membership>,
+    /// What brings messages for a plain subscription, also while the client is away.
+    pub registration: Option<Registration>,
     /// Its way through the retained messages, while it is on that.
     pub walk: Option<Walk>,
 }

@@ -106,7 +106,7 @@ impl Rig {
         let (topic, payload) = (Bytes::from_static(b"t"), Bytes::from_static(payload));
         let publication = Publication { topic, payload, qos: Qos::AtLeastOnce, ..Publication::default() };
         let copy = Copy { publication: Arc::new(publication), subscriptions: Arc::from([1]) };
-        assert!(self.client.session.mailbox.put(copy));
+        assert!(self.client.session.live.mailbox.put(copy));
         self.round();
     }
 
@@ -124,7 +124,7 @@ impl Drop for Rig {
 /// A session that has subscribed to everything at QoS 1.
 fn subscribed() -> Box<Session> {
     let mut session = Box::new(Session::new(1, Owner::Node));
-    session.mailbox.widen(usize::MAX);
+    session.live.mailbox.widen(usize::MAX);
     let options =
         Options { qos: Qos::AtLeastOnce, no_local: false, retain_as_published: false, identifier: None };
     assert_eq!(session.upsert("#", "#", None, options), 1);
