@@ -31,8 +31,6 @@ mod link;
 mod reload;
 mod rules_file;
 mod session;
-mod settings;
-mod settings_limits;
 mod sys;
 #[cfg(test)]
 mod tests;
@@ -52,6 +50,7 @@ pub use self::config::{
     Config, ConnectionLimits, IdentitySource, Limits, Listener, OverRate, PendingPolicy, RefusedPublish,
     RefusedSubscription, RouterLimits, SegmentLimits, SharedStrategy, Tls, WebSocket, WideFilters,
 };
+pub(crate) use self::config::{PACKET_BYTES_LEAST, SEGMENT_BYTES_LEAST, SEGMENTS_LEAST};
 pub use self::front::certificates::CertificateError;
 pub use self::limits::dropped::{Dropped, DroppedCounts};
 pub use self::limits::ended::{Ended, EndedCounts};
@@ -64,7 +63,6 @@ pub use self::link::{LinkClosed, LinkPublisher, LinkSubscriber, SubscribeError};
 pub use self::reload::Reload;
 pub use self::rules_file::{RULE_PATTERNS_MAX, RULES_FILE_BYTES_MAX, RULES_MAX};
 pub use self::session::statistics::Statistics;
-pub use self::settings::SettingsError;
 
 use std::io;
 use std::net::SocketAddr;

@@ -9,6 +9,7 @@ mod environment;
 mod file;
 mod network_section;
 mod remote;
+mod rumqttd;
 mod service_links;
 mod tree;
 
@@ -21,7 +22,8 @@ pub use self::cloud_section::CloudSection;
 pub use self::file::{BrokerSection, DeploymentSection, HttpSection, NodeFile};
 pub use self::network_section::NetworkSection;
 pub use self::remote::{RemoteSection, RemoteTlsSection};
-use crate::broker::{self, Listener, SettingsError};
+pub use self::rumqttd::SettingsError;
+use crate::broker::{self, Listener};
 use crate::client::RemoteConfig;
 use crate::deployment;
 use crate::http;

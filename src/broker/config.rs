@@ -19,11 +19,11 @@ const STALLED_AFTER: Duration = Duration::from_secs(10);
 /// How often the broker tells of itself, as Mosquitto does.
 const SYS_INTERVAL: Duration = Duration::from_secs(10);
 /// The router panics at the first subscription below this.
-pub const SEGMENT_BYTES_LEAST: usize = 1_024;
+pub(crate) const SEGMENT_BYTES_LEAST: usize = 1_024;
 /// With one segment alone the router's log forgets everything whenever it is full.
-pub const SEGMENTS_LEAST: usize = 2;
+pub(crate) const SEGMENTS_LEAST: usize = 2;
 /// Room for a CONNECT with an ordinary client id.
-pub const PACKET_BYTES_LEAST: usize = 64;
+pub(crate) const PACKET_BYTES_LEAST: usize = 64;
 
 /// A broker's configuration. The default is one listener on 127.0.0.1:1883, open to
 /// everyone who can reach it.

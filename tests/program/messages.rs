@@ -6,15 +6,11 @@
 
 use std::fmt::Write;
 use std::path::Path;
-use std::time::Duration;
 
 use nearfar::config::{read_broker_file, read_node_file};
 use nearfar::lab::scenario::Document;
 
 use crate::support::process::{nearfar_logging, run};
-
-/// For the program's output.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// One wrong text, and what is said of it.
 struct Case {

@@ -40,6 +40,16 @@ pub struct Loaded {
     pub warnings: Vec<String>,
 }
 
+impl Tls {
+    /// Reads the files and makes sure that they can be served with.
+    ///
+    /// # Errors
+    /// [`CertificateError`] naming the file that cannot.
+    pub fn check(&self) -> Result<(), CertificateError> {
+        load(self).map(|_| ())
+    }
+}
+
 /// Reads a listener's files.
 pub fn load(tls: &Tls) -> Result<Loaded, CertificateError> {
     let provider = provider();

@@ -14,7 +14,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::machine::TryParse;
 use tokio_tungstenite::tungstenite::handshake::server::{Request, create_response, write_response};
 use tokio_tungstenite::tungstenite::http::header::{HeaderName, ORIGIN, SEC_WEBSOCKET_PROTOCOL};
-use tokio_tungstenite::tungstenite::http::{HeaderValue, StatusCode};
+use tokio_tungstenite::tungstenite::http::{HeaderValue, StatusCode, Uri};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
@@ -41,6 +41,18 @@ const HELD_BACK_BYTES_MAX: usize = 2 * MESSAGE_BYTES_OUT_MAX;
 const CONTROL_HEADER_BYTES: usize = 6;
 /// Read from the socket at once.
 const READ_BYTES: usize = 8 * 1024;
+
+impl WebSocket {
+    /// Whether `text` is an origin as browsers write it: scheme and host, and a port that is not the scheme's
+    /// own, with nothing behind them. Pages without an origin are called `null`.
+    pub fn is_origin(text: &str) -> bool {
+        let is_bare = |uri: Uri| match (uri.scheme_str(), uri.authority()) {
+            (Some(scheme), Some(authority)) => text == format!("{scheme}://{authority}"),
+            _ => false,
+        };
+        text == "null" || text.parse().is_ok_and(is_bare)
+    }
+}
 
 /// Why a WebSocket handshake failed.
 #[derive(Debug, thiserror::Error)]

@@ -1,7 +1,7 @@
 //! The table `[limits]` of `rumqttd.toml`: the bounds of ours that rumqttd's format has no key for.
 
-use super::config::{Limits, OverRate, PendingPolicy};
-use super::settings::{SettingsError, Table};
+use super::{SettingsError, Table};
+use crate::broker::{Limits, OverRate, PendingPolicy};
 
 /// Every key; each is named like the field of [`Limits`] that it sets.
 const KEYS: &[&str] = &[
@@ -93,8 +93,8 @@ fn read_queues(table: &Table<'_>, limits: &mut Limits) -> Result<(), SettingsErr
 mod tests {
     use std::time::Duration;
 
-    use super::super::{AttemptLimits, Config};
     use super::*;
+    use crate::broker::{AttemptLimits, Config};
 
     #[test]
     fn every_key_sets_the_limit_of_its_name() {

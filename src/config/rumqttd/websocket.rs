@@ -2,10 +2,8 @@
 
 use std::path::Path;
 
-use tokio_tungstenite::tungstenite::http::Uri;
-
 use super::{LISTENER_KEYS, SettingsError, Table, Value, read_listener_table};
-use crate::broker::config::{Listener, WebSocket};
+use crate::broker::{Listener, WebSocket};
 
 /// Origins that one listener may name.
 const ORIGINS_MAX: usize = 1_000;
@@ -30,20 +28,11 @@ fn origins(table: &Table<'_>) -> Result<Vec<String>, SettingsError> {
         return Err(table.wrong_value(KEY, value, expected));
     }
     let origin = |entry: &Value<'_>| {
-        let origin = entry.get_ref().as_str().filter(|origin| is_origin(origin));
+        let origin = entry.get_ref().as_str().filter(|origin| WebSocket::is_origin(origin));
         origin.map(str::to_owned).ok_or_else(|| {
             let expected = "an origin: scheme, host and, unless it is the scheme's own, port, such as \"https://plant.example\"";
             table.wrong_value(KEY, entry, expected)
         })
     };
     origins.iter().map(origin).collect()
-}
-
-/// As browsers write it: nothing behind host and port. Pages without an origin are called `null`.
-fn is_origin(text: &str) -> bool {
-    let is_bare = |uri: Uri| match (uri.scheme_str(), uri.authority()) {
-        (Some(scheme), Some(authority)) => text == format!("{scheme}://{authority}"),
-        _ => false,
-    };
-    text == "null" || text.parse().is_ok_and(is_bare)
 }

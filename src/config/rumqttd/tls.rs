@@ -3,8 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{SettingsError, Table, Value, line};
-use crate::broker::config::{IdentitySource, Tls};
-use crate::broker::front::certificates::{self, CertificateError};
+use crate::broker::{CertificateError, IdentitySource, Tls};
 
 const TLS_KEYS: &[&str] = &["certpath", "keypath", "capath", "identity"];
 
@@ -28,7 +27,7 @@ pub(super) fn read(table: &Table<'_>, directory: &Path) -> Result<Tls, SettingsE
         }
         _ => {}
     }
-    certificates::load(&tls).map_err(|error| located(table, error))?;
+    tls.check().map_err(|error| located(table, error))?;
     Ok(tls)
 }
 

@@ -3,6 +3,7 @@
 //! Keys keep rumqttd's meaning. A key that is unknown, or that this broker does not
 //! honour, is an error that names it.
 
+mod limits;
 mod options;
 mod tls;
 mod websocket;
@@ -17,7 +18,7 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::config::{
+use crate::broker::{
     Config, ConnectionLimits, Listener, PACKET_BYTES_LEAST, SEGMENT_BYTES_LEAST, SEGMENTS_LEAST,
     SegmentLimits, SharedStrategy,
 };
@@ -129,7 +130,7 @@ impl Config {
             config.listeners.push(websocket::read(&listener, &format!("ws-{name}"), directory)?);
         }
         if let Some(limits) = root.table("limits")? {
-            super::settings_limits::read(&limits, &mut config.limits)?;
+            limits::read(&limits, &mut config.limits)?;
         }
         if let Some(options) = root.table("options")? {
             options::read(&options, &mut config)?;
@@ -397,7 +398,7 @@ mod tests {
         let config = Config::from_rumqttd_toml(include_str!("../../rumqttd.toml")).unwrap();
         assert_eq!(config.listeners.len(), 1);
         assert!(config.listeners[0].address.ip().is_loopback());
-        assert_eq!(config.router, super::super::RouterLimits::default());
+        assert_eq!(config.router, crate::broker::RouterLimits::default());
     }
 
     #[test]

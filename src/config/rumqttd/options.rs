@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::{SettingsError, Table};
-use crate::broker::config::Config;
+use crate::broker::Config;
 
 const KEYS: &[&str] = &["sys_interval_s", "check_retain_source"];
 
