@@ -22,12 +22,13 @@ pub use self::cloud_section::CloudSection;
 pub use self::file::{BrokerSection, DeploymentSection, HttpSection, NodeFile};
 pub use self::network_section::NetworkSection;
 pub use self::remote::{RemoteSection, RemoteTlsSection};
-pub use self::rumqttd::SettingsError;
+pub use self::rumqttd::parse_broker;
 use crate::broker::{self, Listener};
 use crate::client::RemoteConfig;
 use crate::deployment;
 use crate::http;
 use crate::network::Profile;
+use crate::settings::SettingError;
 use crate::strict_toml::{self, TomlError};
 use crate::text::{self, TextError};
 
@@ -57,12 +58,10 @@ pub enum ConfigError {
         error: Box<TomlError>,
     },
     /// A file in rumqttd's format says something it may not.
-    #[error("{file}, {error}")]
+    #[error("{error}")]
     InvalidBroker {
-        /// The file.
-        file: String,
         /// Line, key, what was found, what was expected.
-        error: Box<SettingsError>,
+        error: Box<SettingError>,
     },
     /// A users file says something it may not.
     #[error("{file}, {error}")]
@@ -178,7 +177,7 @@ pub fn without_file() -> Result<NodeFile, ConfigError> {
 /// [`ConfigError`] naming the file, line and key.
 pub fn read_broker_file(path: &Path) -> Result<broker::Config, ConfigError> {
     let directory = path.parent().unwrap_or(Path::new(""));
-    parse_broker(&read(path)?, directory, &path.display().to_string())
+    Ok(parse_broker(Some(&path.display().to_string()), &read(path)?, directory)?)
 }
 
 /// The embedded broker's configuration when no file is named: the shipped `rumqttd.toml`.
@@ -186,12 +185,13 @@ pub fn read_broker_file(path: &Path) -> Result<broker::Config, ConfigError> {
 /// # Errors
 /// Never with the shipped file; a test keeps it so.
 pub fn built_in_broker() -> Result<broker::Config, ConfigError> {
-    parse_broker(BUILT_IN_BROKER, Path::new(""), "rumqttd.toml (built in)")
+    Ok(parse_broker(Some("rumqttd.toml (built in)"), BUILT_IN_BROKER, Path::new(""))?)
 }
 
-fn parse_broker(text: &str, directory: &Path, file: &str) -> Result<broker::Config, ConfigError> {
-    broker::Config::from_rumqttd_toml_in(text, directory)
-        .map_err(|error| ConfigError::InvalidBroker { file: file.to_owned(), error: Box::new(error) })
+impl From<SettingError> for ConfigError {
+    fn from(error: SettingError) -> Self {
+        Self::InvalidBroker { error: Box::new(error) }
+    }
 }
 
 fn read(path: &Path) -> Result<String, ConfigError> {

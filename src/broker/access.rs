@@ -31,6 +31,12 @@ pub enum Action {
     Will,
 }
 
+impl Action {
+    /// Every one with its name in rules.
+    pub const NAMES: &[(&str, Self)] =
+        &[("publish", Self::Publish), ("subscribe", Self::Subscribe), ("will", Self::Will)];
+}
+
 /// How much of what a topic filter matches a client may subscribe to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Grant {

@@ -68,6 +68,12 @@ pub enum RefusedSubscription {
     Unspecified,
 }
 
+impl RefusedSubscription {
+    /// Every one with its name in settings.
+    pub const NAMES: &[(&str, Self)] =
+        &[("not_authorized", Self::NotAuthorized), ("unspecified", Self::Unspecified)];
+}
+
 /// What becomes of a publish that the rules refuse when its client speaks MQTT
 /// 3.1.1, which has no code for it. In MQTT 5 the client is told with reason 0x87.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -77,6 +83,11 @@ pub enum RefusedPublish {
     Drop,
     /// The connection ends.
     Disconnect,
+}
+
+impl RefusedPublish {
+    /// Every one with its name in settings.
+    pub const NAMES: &[(&str, Self)] = &[("drop", Self::Drop), ("disconnect", Self::Disconnect)];
 }
 
 impl Config {
@@ -189,6 +200,12 @@ pub enum IdentitySource {
     SubjectAltName,
 }
 
+impl IdentitySource {
+    /// Every one with its name in settings.
+    pub const NAMES: &[(&str, Self)] =
+        &[("common_name", Self::CommonName), ("subject_alt_name", Self::SubjectAltName)];
+}
+
 /// A WebSocket listener's own rules.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct WebSocket {
@@ -297,6 +314,11 @@ pub enum WideFilters {
     Withhold,
 }
 
+impl WideFilters {
+    /// Every one with its name in settings.
+    pub const NAMES: &[(&str, Self)] = &[("refuse", Self::Refuse), ("withhold", Self::Withhold)];
+}
+
 /// How a shared subscription picks the member that gets a message.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum SharedStrategy {
@@ -307,6 +329,12 @@ pub enum SharedStrategy {
     Random,
     /// The same one while it keeps up.
     Sticky,
+}
+
+impl SharedStrategy {
+    /// Every one with its name in settings.
+    pub const NAMES: &[(&str, Self)] =
+        &[("roundrobin", Self::RoundRobin), ("random", Self::Random), ("sticky", Self::Sticky)];
 }
 
 /// Bounds on what clients can make grow.
@@ -399,6 +427,15 @@ pub enum PendingPolicy {
 }
 
 impl PendingPolicy {
+    /// Every one with its name in settings.
+    pub const NAMES: &[(&str, Self)] = &[
+        ("hold", Self::Hold),
+        ("wait", Self::Wait),
+        ("drop_oldest", Self::DropOldest),
+        ("drop_newest", Self::DropNewest),
+        ("disconnect", Self::Disconnect),
+    ];
+
     /// Whether a client that is online is given no more than its queue has room for.
     pub(crate) fn holds_back(self) -> bool {
         matches!(self, Self::Hold | Self::Wait)
@@ -414,6 +451,11 @@ pub enum OverRate {
     SlowDown,
     /// It is disconnected (0x96).
     Disconnect,
+}
+
+impl OverRate {
+    /// Every one with its name in settings.
+    pub const NAMES: &[(&str, Self)] = &[("slow_down", Self::SlowDown), ("disconnect", Self::Disconnect)];
 }
 
 impl Limits {

@@ -1,12 +1,9 @@
 //! `acl.toml` becomes access rules, strictly: what is misspelt or makes no sense is
 //! an error with line and key.
 
-use serde::Deserialize;
-use toml::Spanned;
-
 use super::access::Action;
-use crate::broker::access::rules::{AccessRules, NamePattern, Rule, TopicPattern};
-use crate::strict_toml::{self, TomlError};
+use super::access::rules::{AccessRules, NamePattern, Rule, TopicPattern};
+use crate::settings::{Entry, SettingError, Table, toml};
 
 /// The largest file of access rules that is read, in bytes.
 pub const RULES_FILE_BYTES_MAX: usize = 1 << 20;
@@ -16,62 +13,33 @@ pub const RULES_MAX: usize = 1_000;
 /// publishes to another topic.
 pub const RULE_PATTERNS_MAX: usize = 10_000;
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RulesFile {
-    #[serde(default)]
-    rules: Vec<Spanned<RuleSection>>,
-}
-
-/// `[[rules]]`
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RuleSection {
-    allow: Option<Vec<ActionName>>,
-    deny: Option<Vec<ActionName>>,
-    users: Option<Vec<Spanned<String>>>,
-    client_ids: Option<Vec<Spanned<String>>>,
-    topics: Vec<Spanned<String>>,
-}
-
-#[derive(Clone, Copy, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum ActionName {
-    Publish,
-    Subscribe,
-    Will,
-}
-
-impl From<ActionName> for Action {
-    fn from(name: ActionName) -> Self {
-        match name {
-            ActionName::Publish => Self::Publish,
-            ActionName::Subscribe => Self::Subscribe,
-            ActionName::Will => Self::Will,
-        }
-    }
-}
-
 impl AccessRules {
     /// Reads an `acl.toml`.
     ///
     /// # Errors
-    /// [`TomlError`] for the first thing that is wrong.
-    pub fn from_toml(text: &str) -> Result<Self, TomlError> {
-        let file: RulesFile = strict_toml::parse(text)?;
-        if file.rules.len() > RULES_MAX {
-            let problem = format!("found {} rules, at most {RULES_MAX} are read", file.rules.len());
-            return Err(strict_toml::invalid(text, "rules", problem));
+    /// [`SettingError`] for the first thing that is wrong.
+    pub fn from_toml(text: &str) -> Result<Self, SettingError> {
+        Self::parse(None, text)
+    }
+
+    /// Reads an `acl.toml`, which `file` names in errors.
+    pub(crate) fn parse(file: Option<&str>, text: &str) -> Result<Self, SettingError> {
+        let tree = toml::parse(file, text)?;
+        let mut table = Table::of(&tree, "")?;
+        let entries = table.find_list("rules")?.unwrap_or_default();
+        table.finish()?;
+        if let Some(beyond) = entries.get(RULES_MAX) {
+            let problem = format!("found {} rules, at most {RULES_MAX} are read", entries.len());
+            return Err(beyond.invalid(problem));
         }
-        let mut rules = Vec::with_capacity(file.rules.len());
+        let mut rules = Vec::with_capacity(entries.len());
         let mut patterns = 0;
-        for section in file.rules {
-            let at = section.span().start;
-            let rule = section.into_inner().into_rule(text, at)?;
+        for entry in &entries {
+            let rule = rule(entry)?;
             patterns += rule.users.len() + rule.client_ids.len() + rule.topics.len();
             if patterns > RULE_PATTERNS_MAX {
                 let problem = format!("more than {RULE_PATTERNS_MAX} names and topics up to here");
-                return Err(strict_toml::invalid_at(text, at, problem));
+                return Err(entry.invalid(problem));
             }
             rules.push(rule);
         }
@@ -79,73 +47,65 @@ impl AccessRules {
     }
 }
 
-impl RuleSection {
-    /// `at` is where the section begins.
-    fn into_rule(self, text: &str, at: usize) -> Result<Rule, TomlError> {
-        let invalid = |problem: &str| Err(strict_toml::invalid_at(text, at, problem));
-        let (allows, actions) = match (self.allow, self.deny) {
-            (Some(actions), None) => (true, actions),
-            (None, Some(actions)) => (false, actions),
-            (Some(_), Some(_)) => return invalid("found allow and deny in one rule, expected one of them"),
-            (None, None) => {
-                return invalid(
-                    "found neither allow nor deny, expected one of them, such as allow = [\"publish\"]",
-                );
-            }
-        };
-        if actions.is_empty() {
-            return invalid(
-                "the rule names no action, expected some of \"publish\", \"subscribe\" and \"will\"",
-            );
+/// `[[rules]]`
+fn rule(entry: &Entry<'_>) -> Result<Rule, SettingError> {
+    let mut table = entry.table()?;
+    let (allow, deny) = (table.find("allow"), table.find("deny"));
+    let users = names(&mut table, "users")?;
+    let client_ids = names(&mut table, "client_ids")?;
+    let topics = table.find("topics");
+    table.refuse_others()?;
+    let (allows, actions) = match (allow, deny) {
+        (Some(actions), None) => (true, actions),
+        (None, Some(actions)) => (false, actions),
+        (Some(_), Some(_)) => {
+            return Err(entry.invalid("found allow and deny in one rule, expected one of them"));
         }
-        if self.topics.is_empty() {
-            return invalid("the rule names no topic, expected at least one; \"#\" is every topic");
+        (None, None) => {
+            let problem = "found neither allow nor deny, expected one of them, such as allow = [\"publish\"]";
+            return Err(entry.invalid(problem));
         }
-        let is_read = actions.iter().any(|action| Action::from(*action) == Action::Subscribe);
-        let topic = |topic: &Spanned<String>| {
-            if topic.get_ref().starts_with('$') && !is_read {
-                let problem = format!(
-                    "found {:?}, but nobody publishes to topics that start with '$': below $SYS/ there is only \"subscribe\"",
-                    topic.get_ref()
-                );
-                return Err(strict_toml::invalid_at(text, topic.span().start, problem));
-            }
-            TopicPattern::new(topic.get_ref())
-                .map_err(|problem| strict_toml::invalid_at(text, topic.span().start, problem))
-        };
-        Ok(Rule {
-            allows,
-            actions: actions.into_iter().map(Action::from).collect(),
-            users: names("users", self.users, text, at)?,
-            client_ids: names("client_ids", self.client_ids, text, at)?,
-            topics: self.topics.iter().map(topic).collect::<Result<_, _>>()?,
-        })
+    };
+    let named = actions.items()?.map(|action| action.choice(Action::NAMES));
+    let named = named.collect::<Result<Vec<_>, _>>()?;
+    if named.is_empty() {
+        let problem = "the rule names no action, expected some of \"publish\", \"subscribe\" and \"will\"";
+        return Err(actions.invalid(problem));
     }
+    let topics = table.required("topics", topics)?;
+    let is_read = named.contains(&Action::Subscribe);
+    let patterns = topics.items()?.map(|entry| topic(&entry, is_read)).collect::<Result<Vec<_>, _>>()?;
+    if patterns.is_empty() {
+        return Err(topics.invalid("the rule names no topic, expected at least one; \"#\" is every topic"));
+    }
+    Ok(Rule { allows, actions: named, users, client_ids, topics: patterns })
+}
+
+fn topic(entry: &Entry<'_>, is_read: bool) -> Result<TopicPattern, SettingError> {
+    let topic = entry.text()?;
+    if topic.starts_with('$') && !is_read {
+        let problem = format!(
+            "found {topic:?}, but nobody publishes to topics that start with '$': below $SYS/ there is only \"subscribe\""
+        );
+        return Err(entry.invalid(problem));
+    }
+    TopicPattern::new(topic).map_err(|problem| entry.invalid(problem))
 }
 
 /// The names under `key`; none where the key is left out, which is everyone.
-fn names(
-    key: &str,
-    names: Option<Vec<Spanned<String>>>,
-    text: &str,
-    at: usize,
-) -> Result<Vec<NamePattern>, TomlError> {
-    let Some(names) = names else { return Ok(Vec::new()) };
-    if names.is_empty() {
+fn names(table: &mut Table<'_>, key: &'static str) -> Result<Vec<NamePattern>, SettingError> {
+    let Some(entry) = table.find(key) else { return Ok(Vec::new()) };
+    let names = entry.items()?;
+    if names.len() == 0 {
         let problem = format!("{key} is empty, so the rule is about nobody; leave the key out for everyone");
-        return Err(strict_toml::invalid_at(text, at, problem));
+        return Err(entry.invalid(problem));
     }
-    let name = |name: &Spanned<String>| {
-        let written = name.get_ref();
-        let star = written.find('*');
-        if written.is_empty() || star.is_some_and(|star| star + 1 < written.len()) {
-            let problem =
-                format!("found {written:?} in {key}, expected a name, or its beginning and one '*'");
-            return Err(strict_toml::invalid_at(text, name.span().start, problem));
-        }
-        Ok(NamePattern::new(written))
+    let expected = "a name, or its beginning and one '*'";
+    let pattern = |written: &str| {
+        let is_name = !written.is_empty() && written.find('*').is_none_or(|star| star + 1 == written.len());
+        is_name.then(|| NamePattern::new(written))
     };
-    names.iter().map(name).collect()
+    names.map(|entry| entry.parsed(expected, pattern)).collect()
 }
 
 #[cfg(test)]
@@ -158,28 +118,32 @@ mod tests {
     fn every_fault_is_named_with_line_and_key() {
         let rule = "[[rules]]\nallow = [\"publish\"]\n";
         for (text, line, parts) in [
-            ("# no rules\n[[rule]]\n".to_owned(), 2, vec!["unknown field `rule`", "did you mean `rules`?"]),
-            (format!("{rule}topic = [\"a\"]\n"), 3, vec!["`topic`", "did you mean `topics`?"]),
+            ("# no rules\n[[rule]]\n".to_owned(), 2, vec!["`rule`: unknown key", "did you mean `rules`?"]),
+            (format!("{rule}topic = [\"a\"]\n"), 3, vec!["`rules[0].topic`", "did you mean `topics`?"]),
             (
                 "[[rules]]\nallow = [\"read\"]\ntopics = [\"a\"]\n".to_owned(),
                 2,
-                vec!["`read`", "`subscribe`"],
+                vec!["\"read\"", "subscribe"],
             ),
             ("\n[[rules]]\ntopics = [\"a\"]\n".to_owned(), 2, vec!["neither allow nor deny"]),
             (format!("{rule}deny = [\"will\"]\ntopics = [\"a\"]\n"), 1, vec!["allow and deny"]),
-            ("[[rules]]\nallow = []\ntopics = [\"a\"]\n".to_owned(), 1, vec!["no action"]),
-            (format!("{rule}topics = []\n"), 1, vec!["no topic"]),
-            (rule.to_owned(), 1, vec!["missing field `topics`"]),
+            ("[[rules]]\nallow = []\ntopics = [\"a\"]\n".to_owned(), 2, vec!["no action"]),
+            (format!("{rule}topics = []\n"), 3, vec!["no topic"]),
+            (rule.to_owned(), 1, vec!["topics`: is missing"]),
             (format!("{rule}topics = [\n  \"a\",\n  \"b#\"]\n"), 5, vec!["\"b#\"", "topic filter"]),
-            (format!("{rule}topics = [\"$SYS/#\"]\n"), 3, vec!["rules.topics", "'$'"]),
-            (format!("{rule}topics = [\"a/x%u\"]\n"), 3, vec!["rules.topics", "whole levels"]),
-            (format!("{rule}users = []\ntopics = [\"a\"]\n"), 1, vec!["users is empty"]),
-            (format!("{rule}users = [\"a*b\"]\ntopics = [\"a\"]\n"), 3, vec!["rules.users", "\"a*b\""]),
-            (format!("{rule}client_ids = [\"\"]\ntopics = [\"a\"]\n"), 3, vec!["rules.client_ids", "\"\""]),
+            (format!("{rule}topics = [\"$SYS/#\"]\n"), 3, vec!["rules[0].topics[0]", "'$'"]),
+            (format!("{rule}topics = [\"a/x%u\"]\n"), 3, vec!["rules[0].topics[0]", "whole levels"]),
+            (format!("{rule}users = []\ntopics = [\"a\"]\n"), 3, vec!["users is empty"]),
+            (format!("{rule}users = [\"a*b\"]\ntopics = [\"a\"]\n"), 3, vec!["rules[0].users[0]", "\"a*b\""]),
+            (
+                format!("{rule}client_ids = [\"\"]\ntopics = [\"a\"]\n"),
+                3,
+                vec!["rules[0].client_ids[0]", "\"\""],
+            ),
             ("[[rules]\n".to_owned(), 1, vec![]),
         ] {
             let error = AccessRules::from_toml(&text).unwrap_err();
-            assert_eq!(error.line, line, "{text}\n{error}");
+            assert_eq!(error.line(), Some(line), "{text}\n{error}");
             for part in parts {
                 assert!(error.to_string().contains(part), "{part:?} is not in {error}");
             }
@@ -207,7 +171,8 @@ mod tests {
         ) {
             let text = lines.join("\n");
             if let Err(error) = AccessRules::from_toml(&text) {
-                prop_assert!(error.line >= 1 && error.line <= lines.len().max(1) + 1, "{}: {}", text, error);
+                let line = error.line().unwrap_or_default();
+                prop_assert!(line >= 1 && line <= lines.len().max(1) + 1, "{}: {}", text, error);
             }
         }
     }

@@ -106,8 +106,8 @@ fn read_users(path: Option<&Path>) -> Result<Users, ConfigError> {
 }
 
 fn read_rules(path: &Path) -> Result<AccessRules, ConfigError> {
-    AccessRules::from_toml(&read_bounded(path, RULES_FILE_BYTES_MAX)?)
-        .map_err(|error| ConfigError::Invalid { file: path.display().to_string(), error: Box::new(error) })
+    let text = read_bounded(path, RULES_FILE_BYTES_MAX)?;
+    Ok(AccessRules::parse(Some(&path.display().to_string()), &text)?)
 }
 
 /// A users file's text.

@@ -149,7 +149,7 @@ mod tests {
         );
         assert_eq!(
             of("{ name = \"shadow\", band = 0.1 }"),
-            "line 2, key `cloud.policy.band`: unknown key, expected one of name"
+            "line 2, key `cloud.policy.band`: unknown key, expected name"
         );
         assert_eq!(
             of("{ name = \"deadline\", probe_share = 2 }"),

@@ -78,8 +78,11 @@ impl SettingError {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::UnknownKey { known } if known.is_empty() => f.write_str("unknown key, expected none"),
-            Self::UnknownKey { known } => write!(f, "unknown key, expected one of {}", known.join(", ")),
+            Self::UnknownKey { known } => match known[..] {
+                [] => f.write_str("unknown key, expected none"),
+                [key] => write!(f, "unknown key, expected {key}"),
+                _ => write!(f, "unknown key, expected one of {}", known.join(", ")),
+            },
             Self::Wrong { found, expected } => write!(f, "found {found}, expected {expected}"),
             Self::Other(problem) => f.write_str(problem),
         }

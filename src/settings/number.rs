@@ -11,6 +11,8 @@ pub trait Number: Copy + PartialOrd + fmt::Display {
     const NAME: &'static str;
     /// The least one, where that is worth saying.
     const LEAST: Option<Self>;
+    /// The most, where that is worth saying.
+    const MOST: Option<Self>;
 
     /// The number that `value` is, unless it is none of this kind.
     fn of(value: &Value) -> Option<Self>;
@@ -20,10 +22,11 @@ pub trait Number: Copy + PartialOrd + fmt::Display {
 }
 
 macro_rules! whole_numbers {
-    ($($number:ty),+) => {$(
+    ($($number:ty: $most:expr),+) => {$(
         impl Number for $number {
             const NAME: &'static str = "a whole number";
             const LEAST: Option<Self> = Some(0);
+            const MOST: Option<Self> = $most;
 
             fn of(value: &Value) -> Option<Self> {
                 match value {
@@ -41,7 +44,7 @@ macro_rules! whole_numbers {
     )+};
 }
 
-whole_numbers!(u16, u32, u64, usize);
+whole_numbers!(u16: Some(Self::MAX), u32: Some(Self::MAX), u64: None, usize: None);
 
 /// The largest float below which every whole number is one.
 const WHOLE_MAX: f64 = 9e15;
@@ -53,6 +56,7 @@ fn whole(number: f64) -> Option<i128> {
 impl Number for f64 {
     const NAME: &'static str = "a number";
     const LEAST: Option<Self> = None;
+    const MOST: Option<Self> = None;
 
     fn of(value: &Value) -> Option<Self> {
         match value {
@@ -70,24 +74,24 @@ impl Number for f64 {
 /// What is expected of a number in `range`, in words.
 pub(super) fn expected<T: Number>(range: &impl RangeBounds<T>) -> String {
     let name = T::NAME;
-    let least = match range.start_bound() {
-        Bound::Unbounded => T::LEAST.map(Bound::Included),
-        bound => Some(bound.cloned()),
+    let bound = |bound: Bound<&T>, natural: Option<T>| match bound {
+        Bound::Unbounded => natural.map_or(Bound::Unbounded, Bound::Included),
+        bound => bound.cloned(),
     };
-    match (least, range.end_bound()) {
-        (None | Some(Bound::Unbounded), Bound::Unbounded) => name.to_owned(),
-        (None | Some(Bound::Unbounded), Bound::Included(most)) => format!("{name} of at most {most}"),
-        (None | Some(Bound::Unbounded), Bound::Excluded(end)) => format!("{name} of less than {end}"),
-        (Some(Bound::Included(least)), Bound::Unbounded) => format!("{name} of at least {least}"),
-        (Some(Bound::Included(least)), Bound::Included(most)) => format!("{name} between {least} and {most}"),
-        (Some(Bound::Included(least)), Bound::Excluded(end)) => {
+    match (bound(range.start_bound(), T::LEAST), bound(range.end_bound(), T::MOST)) {
+        (Bound::Unbounded, Bound::Unbounded) => name.to_owned(),
+        (Bound::Unbounded, Bound::Included(most)) => format!("{name} of at most {most}"),
+        (Bound::Unbounded, Bound::Excluded(end)) => format!("{name} of less than {end}"),
+        (Bound::Included(least), Bound::Unbounded) => format!("{name} of at least {least}"),
+        (Bound::Included(least), Bound::Included(most)) => format!("{name} between {least} and {most}"),
+        (Bound::Included(least), Bound::Excluded(end)) => {
             format!("{name} of at least {least} and less than {end}")
         }
-        (Some(Bound::Excluded(start)), Bound::Unbounded) => format!("{name} of more than {start}"),
-        (Some(Bound::Excluded(start)), Bound::Included(most)) => {
+        (Bound::Excluded(start), Bound::Unbounded) => format!("{name} of more than {start}"),
+        (Bound::Excluded(start), Bound::Included(most)) => {
             format!("{name} of more than {start} and at most {most}")
         }
-        (Some(Bound::Excluded(start)), Bound::Excluded(end)) => {
+        (Bound::Excluded(start), Bound::Excluded(end)) => {
             format!("{name} of more than {start} and less than {end}")
         }
     }

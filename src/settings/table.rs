@@ -312,17 +312,20 @@ impl<'a> Table<'a> {
         unknown.map_or(Ok(()), |(name, setting)| Err(self.unknown(name, setting, known)))
     }
 
-    /// Refuses keys of others that have no effect here, each with what to do instead.
+    /// Makes sure, once everything was asked for, that no key is left over, and says of `foreign` ones, which
+    /// another program has, what to do instead.
     ///
     /// # Errors
-    /// When there is one of them.
-    pub fn refuse(&self, keys: &[(&str, &str)]) -> Result<(), SettingError> {
-        let reason = |name: &str| keys.iter().find(|(key, _)| *key == name).map(|(_, instead)| *instead);
-        let refused = self.entries.iter().find_map(|(name, setting)| Some((name, setting, reason(name)?)));
-        refused.map_or(Ok(()), |(name, setting, instead)| {
-            let found = "a key that is not honoured";
-            Err(SettingError::wrong(setting.origin.clone(), join(&self.path, name), found, instead))
-        })
+    /// When there is a key that nobody has asked for so far.
+    pub fn refuse_foreign(&self, foreign: &[(&str, &str)]) -> Result<(), SettingError> {
+        let Some((name, setting)) = self.others().next() else { return Ok(()) };
+        match foreign.iter().find(|(key, _)| *key == name) {
+            Some((_, instead)) => {
+                let (origin, key) = (setting.origin.clone(), join(&self.path, name));
+                Err(SettingError::wrong(origin, key, "a key that is not honoured", *instead))
+            }
+            None => Err(self.unknown(name, setting, &self.asked)),
+        }
     }
 
     fn unknown(&self, key: &str, setting: &Setting, known: &[&'static str]) -> SettingError {

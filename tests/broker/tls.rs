@@ -9,6 +9,7 @@ use nearfar::broker::{
     Access, AccessRules, AttemptLimits, Authentication, Broker, BrokerError, Config, Guard, IdentitySource,
     Login, Tls, Users,
 };
+use nearfar::config::parse_broker;
 use tokio_rustls::rustls::version::{TLS12, TLS13};
 
 use crate::support::certificates::{Authority, Files, Stream, named};
@@ -339,7 +340,7 @@ fn files_that_cannot_be_used_are_named_at_the_start() {
 
 /// The configuration in `text`, whose paths are relative to the files.
 fn read(files: &Files, text: &str) -> Result<Config, String> {
-    Config::from_rumqttd_toml_in(text, files.path()).map_err(|error| error.to_string())
+    parse_broker(None, text, files.path()).map_err(|error| error.to_string())
 }
 
 #[test]
@@ -363,7 +364,7 @@ fn mistakes_in_rumqttd_toml_are_named_with_line_and_key() {
     let begin = "[v4.1]\nlisten = \"127.0.0.1:0\"\n[v4.1.tls]\n";
     let pair = "certpath = \"server.pem\"\nkeypath = \"server.key\"\n";
     for (text, parts) in [
-        ("keypath = \"server.key\"".to_owned(), ["line 3", "`v4.1.tls.certpath`", "found nothing"]),
+        ("keypath = \"server.key\"".to_owned(), ["line 3", "`v4.1.tls.certpath`", "is missing"]),
         (
             "certpath = \"empty.pem\"\nkeypath = \"server.key\"".to_owned(),
             ["line 4", "`v4.1.tls.certpath`", "empty"],

@@ -52,7 +52,7 @@ const TABLE: &[Row] = &[
     row("worker", Only(&["inference", "model"]), &["tokio", "serde", "candle", "rumqtt", "mqtt"]),
     row(
         "broker",
-        Only(&["mqtt", "rate_limit", "strict_toml", "suggestion", "sync", "text", "tls"]),
+        Only(&["mqtt", "rate_limit", "settings", "sync", "text", "tls"]),
         &["serde_json", "candle"],
     ),
     row("client", Only(&["broker", "mqtt", "rate_limit", "tls"]), &["serde_json", "candle"]),

@@ -1,46 +1,16 @@
 //! The table `[limits]` of `rumqttd.toml`: the bounds of ours that rumqttd's format has no key for.
 
-use super::{SettingsError, Table};
+use super::FOREIGN_KEYS;
 use crate::broker::{Limits, OverRate, PendingPolicy};
+use crate::settings::{SettingError, Table};
 
-/// Every key; each is named like the field of [`Limits`] that it sets.
-const KEYS: &[&str] = &[
-    "connections_per_address_max",
-    "client_id_bytes_max",
-    "topic_bytes_max",
-    "topic_levels_max",
-    "filters_max",
-    "subscriptions_per_client_max",
-    "overlapping_subscriptions_max",
-    "parked_sessions_max",
-    "session_expiry_max_s",
-    "retained_messages_max",
-    "retained_bytes_max",
-    "memory_max",
-    "receive_max",
-    "topic_aliases_max",
-    "inflight_bytes_max",
-    "pending_messages_max",
-    "pending_bytes_max",
-    "pending_policy",
-    "publish_messages_per_s_max",
-    "publish_burst_messages_max",
-    "publish_over_rate",
-    "unread_bytes_max",
-    "write_timeout_ms",
-    "packet_timeout_ms",
-    "failed_logins_max",
-    "failed_login_forgiven_ms",
-];
-
-const COUNT_MAX: u64 = 100_000_000;
-const BYTES_MAX: u64 = 1 << 40;
+const COUNT_MAX: usize = 100_000_000;
+const BYTES_MAX: usize = 1 << 40;
 /// With less a broker could hardly hold its own buffers.
-const MEMORY_LEAST: u64 = 16 << 20;
-const U32_MAX: u64 = u32::MAX as u64;
+const MEMORY_LEAST: usize = 16 << 20;
 
-pub(super) fn read(table: &Table<'_>, limits: &mut Limits) -> Result<(), SettingsError> {
-    table.allow_only(KEYS)?;
+/// Reads the table; each key is named like the field of [`Limits`] that it sets.
+pub fn limits(mut table: Table<'_>, limits: &mut Limits) -> Result<(), SettingError> {
     table.number("connections_per_address_max", 1..=COUNT_MAX, &mut limits.connections_per_address_max)?;
     // Every server must take ids of 23 bytes (MQTT 3.1.1, 3.1.3.1).
     table.number("client_id_bytes_max", 23..=65_535, &mut limits.client_id_bytes_max)?;
@@ -54,39 +24,30 @@ pub(super) fn read(table: &Table<'_>, limits: &mut Limits) -> Result<(), Setting
         &mut limits.overlapping_subscriptions_max,
     )?;
     table.number("parked_sessions_max", 0..=COUNT_MAX, &mut limits.parked_sessions_max)?;
-    table.number("session_expiry_max_s", 0..=U32_MAX, &mut limits.session_expiry_max_s)?;
+    table.number("session_expiry_max_s", .., &mut limits.session_expiry_max_s)?;
     table.number("retained_messages_max", 0..=COUNT_MAX, &mut limits.retained_messages_max)?;
     table.number("retained_bytes_max", 0..=BYTES_MAX, &mut limits.retained_bytes_max)?;
-    let mut memory_max = 0;
-    table.number("memory_max", MEMORY_LEAST..=BYTES_MAX, &mut memory_max)?;
-    limits.memory_max = (memory_max > 0).then_some(memory_max);
-    table.number("receive_max", 1..=65_535, &mut limits.receive_max)?;
-    table.number("topic_aliases_max", 0..=65_535, &mut limits.topic_aliases_max)?;
-    read_queues(table, limits)?;
-    table.number("publish_messages_per_s_max", 0..=U32_MAX, &mut limits.publish_messages_per_s_max)?;
-    table.number("publish_burst_messages_max", 1..=U32_MAX, &mut limits.publish_burst_messages_max)?;
+    limits.memory_max = table.find_number("memory_max", MEMORY_LEAST..=BYTES_MAX)?.or(limits.memory_max);
+    table.number("receive_max", 1.., &mut limits.receive_max)?;
+    table.number("topic_aliases_max", .., &mut limits.topic_aliases_max)?;
+    queues(&mut table, limits)?;
+    table.number("publish_messages_per_s_max", .., &mut limits.publish_messages_per_s_max)?;
+    table.number("publish_burst_messages_max", 1.., &mut limits.publish_burst_messages_max)?;
     let failed = &mut limits.failed_logins;
     table.number("failed_logins_max", 1..=1_000_000, &mut failed.failed_logins_max)?;
-    table.milliseconds("failed_login_forgiven_ms", 1..=86_400_000, &mut failed.forgiven_every)?;
-    let ways = [("slow_down", OverRate::SlowDown), ("disconnect", OverRate::Disconnect)];
-    table.choice("publish_over_rate", &ways, &mut limits.publish_over_rate)
+    table.milliseconds("failed_login_forgiven_ms", 1.0..=86_400_000.0, &mut failed.forgiven_every)?;
+    table.choice("publish_over_rate", OverRate::NAMES, &mut limits.publish_over_rate)?;
+    table.refuse_foreign(FOREIGN_KEYS)
 }
 
-fn read_queues(table: &Table<'_>, limits: &mut Limits) -> Result<(), SettingsError> {
+fn queues(table: &mut Table<'_>, limits: &mut Limits) -> Result<(), SettingError> {
     table.number("inflight_bytes_max", 1..=BYTES_MAX, &mut limits.inflight_bytes_max)?;
     table.number("pending_messages_max", 1..=COUNT_MAX, &mut limits.pending_messages_max)?;
     table.number("pending_bytes_max", 1..=BYTES_MAX, &mut limits.pending_bytes_max)?;
-    let policies = [
-        ("hold", PendingPolicy::Hold),
-        ("wait", PendingPolicy::Wait),
-        ("drop_oldest", PendingPolicy::DropOldest),
-        ("drop_newest", PendingPolicy::DropNewest),
-        ("disconnect", PendingPolicy::Disconnect),
-    ];
-    table.choice("pending_policy", &policies, &mut limits.pending_policy)?;
+    table.choice("pending_policy", PendingPolicy::NAMES, &mut limits.pending_policy)?;
     table.number("unread_bytes_max", 1_024..=BYTES_MAX, &mut limits.unread_bytes_max)?;
-    table.milliseconds("write_timeout_ms", 1..=86_400_000, &mut limits.write_timeout)?;
-    table.milliseconds("packet_timeout_ms", 1..=86_400_000, &mut limits.packet_timeout)
+    table.milliseconds("write_timeout_ms", 1.0..=86_400_000.0, &mut limits.write_timeout)?;
+    table.milliseconds("packet_timeout_ms", 1.0..=86_400_000.0, &mut limits.packet_timeout)
 }
 
 #[cfg(test)]
@@ -94,11 +55,18 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::broker::{AttemptLimits, Config};
+    use crate::broker::AttemptLimits;
+    use crate::settings::{Problem, toml};
+
+    fn read(text: &str) -> Result<Limits, SettingError> {
+        let mut read = Limits::default();
+        limits(Table::of(&toml::parse(None, text)?, "limits")?, &mut read)?;
+        Ok(read)
+    }
 
     #[test]
     fn every_key_sets_the_limit_of_its_name() {
-        let text = "[limits]\n\
+        let text = "\
             connections_per_address_max = 1\nclient_id_bytes_max = 24\ntopic_bytes_max = 3\ntopic_levels_max = 4\n\
             filters_max = 5\nsubscriptions_per_client_max = 8\n\
             overlapping_subscriptions_max = 24\n\
@@ -108,7 +76,9 @@ mod tests {
             pending_bytes_max = 17\npending_policy = \"drop_oldest\"\npublish_messages_per_s_max = 18\n\
             publish_burst_messages_max = 19\npublish_over_rate = \"disconnect\"\nunread_bytes_max = 2048\n\
             write_timeout_ms = 21\npacket_timeout_ms = 25\nfailed_logins_max = 22\nfailed_login_forgiven_ms = 23\n";
-        assert_eq!(text.lines().count(), KEYS.len() + 1, "every key is in the test");
+        let unknown = read("x = 1").unwrap_err();
+        let Problem::UnknownKey { known } = &unknown.problem else { panic!("{unknown}") };
+        assert_eq!(text.lines().count(), known.len(), "every key is in the test");
         let expected = Limits {
             filters_max: 5,
             subscriptions_per_client_max: 8,
@@ -140,28 +110,27 @@ mod tests {
                 ..AttemptLimits::default()
             },
         };
-        assert_eq!(Config::from_rumqttd_toml(text).unwrap().limits, expected);
+        assert_eq!(read(text).unwrap(), expected);
     }
 
     #[test]
     fn what_is_wrong_is_named_with_its_line() {
-        for (text, line, key, found, expected) in [
-            ("[limits]\n\ntopic_level_max = 1", 3, "limits.topic_level_max", "an unknown key", "one of "),
-            ("[limits]\nreceive_max = 0", 2, "limits.receive_max", "0", "a whole number from 1 to 65535"),
+        for (text, expected) in [
+            ("\ntopic_level_max = 1", "line 2, key `limits.topic_level_max`: unknown key, expected one of "),
             (
-                "[limits]\npending_policy = \"drop\"",
-                2,
-                "limits.pending_policy",
-                "\"drop\"",
-                "\"hold\", \"wait\", \"drop_oldest\", \"drop_newest\" or \"disconnect\"",
+                "receive_max = 0",
+                "line 1, key `limits.receive_max`: found 0, expected a whole number between 1 and 65535",
             ),
-            ("limits = 1", 1, "limits", "1", "a table"),
+            (
+                "pending_policy = \"drop\"",
+                "line 1, key `limits.pending_policy`: found \"drop\", expected one of hold, wait, drop_oldest, \
+                 drop_newest, disconnect",
+            ),
         ] {
-            let error = Config::from_rumqttd_toml(text).unwrap_err();
-            assert_eq!((error.line, error.key.as_str(), error.found.as_str()), (line, key, found), "{error}");
-            assert!(error.expected.starts_with(expected), "{error}");
+            let error = read(text).unwrap_err().to_string();
+            assert!(error.starts_with(expected), "{error}");
         }
-        let error = Config::from_rumqttd_toml("[limits]\ntopic_level_max = 1").unwrap_err();
+        let error = read("topic_level_max = 1").unwrap_err();
         assert_eq!(error.suggestion.as_deref(), Some("topic_levels_max"));
     }
 }
