@@ -1,5 +1,5 @@
-//! A pool against random schedules: every job ends once, whatever becomes of
-//! workers, and each device's answers keep their order.
+//! A pool against random schedules: every job ends once, whatever becomes of workers and
+//! models, each device's answers keep their order, and each is its author's.
 
 use std::collections::BTreeMap;
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -10,6 +10,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::*;
+use crate::inference::Authored;
 use crate::model::{Detector, Model, ModelError, ModelInfo};
 
 /// Longer than any of this takes on a loaded machine.
@@ -33,9 +34,13 @@ const IS_NO_NUMBER: f32 = 3.0;
 const YIELDS: f32 = 4.0;
 const HANGS: f32 = 5.0;
 
-/// Does what its rows say.
+/// Between the answers of two models that follow one another.
+const NEXT_MODEL: f32 = 10.0;
+
+/// Does what its rows say; its answers say also which of the models it is.
 #[derive(Clone)]
 struct Moody {
+    revision: u64,
     is_prompt: bool,
     may_be_copied: bool,
     release: Arc<Release>,
@@ -61,6 +66,13 @@ impl Release {
     }
 }
 
+impl Moody {
+    fn copies(&self, workers: usize) -> Copies {
+        let detector = Detector::from_parts(ModelInfo::new("moody", 1), Box::new(self.clone()));
+        Copies::of(detector, workers).unwrap()
+    }
+}
+
 impl Model for Moody {
     fn inputs(&self) -> usize {
         1
@@ -73,7 +85,7 @@ impl Model for Moody {
                 FAILS => return Err(ModelError::Forward("it was told to".to_owned())),
                 PANICS => panic!("it was told to"),
                 IS_NO_NUMBER => f32::NAN,
-                _ => row,
+                _ => row + NEXT_MODEL * self.revision as f32,
             });
             match row {
                 YIELDS => (0..20).for_each(|_| thread::yield_now()),
@@ -98,6 +110,8 @@ struct Field {
     seed: u64,
     rng: ChaCha8Rng,
     pool: Pool<(DeviceId, u32)>,
+    model: Moody,
+    workers: usize,
     release: Arc<Release>,
     ended: Sender<Done>,
     ends: Receiver<Done>,
@@ -118,15 +132,14 @@ impl Field {
         let release = Arc::<Release>::default();
         let may_be_copied = rng.random_ratio(3, 4);
         let is_prompt = inference_timeout.is_none() && rng.random();
-        let model = Moody { is_prompt, may_be_copied, release: release.clone() };
+        let model = Moody { revision: 0, is_prompt, may_be_copied, release: release.clone() };
         let workers = if may_be_copied { rng.random_range(1..4) } else { 1 };
-        let detector = Detector::from_parts(ModelInfo::new("moody", 1), Box::new(model));
-        let pool = Pool::new(config, "edge", Copies::of(detector, workers).unwrap());
+        let pool = Pool::new(config, "edge", model.copies(workers));
         let (ended, ends) = mpsc::channel();
         let answer = ended.clone();
         pool.serve("moody", workers, move |done| done.drain(..).for_each(|done| answer.send(done).unwrap()))
             .unwrap();
-        Self { seed, rng, pool, release, ended, ends, sent: [0; DEVICES as usize] }
+        Self { seed, rng, pool, model, workers, release, ended, ends, sent: [0; DEVICES as usize] }
     }
 
     /// A few jobs of one sender's devices, at once: every second device is each sender's.
@@ -170,9 +183,19 @@ impl Field {
         self.step(&mut guest, feature_max);
     }
 
+    /// Puts another model in force, which may be prompt where the one before is not.
+    fn exchange(&mut self) {
+        self.model.revision += 1;
+        self.model.is_prompt = self.pool.shared.config.inference_timeout.is_none() && self.rng.random();
+        assert_eq!(self.pool.exchange(self.model.copies(self.workers)), self.model.revision);
+    }
+
     /// Some jobs, of which the guest does what it may, if there is one. The others may
     /// come while it is there or when it has left.
     fn step(&mut self, guest: &mut Guest<(DeviceId, u32)>, feature_max: f32) {
+        if self.rng.random_ratio(1, 4) {
+            self.exchange();
+        }
         let mut jobs = Self::jobs(&mut self.rng, &mut self.sent, 0, feature_max);
         let mut ended = Vec::new();
         let mut visit = guest.enter(jobs.len());
@@ -201,7 +224,9 @@ impl Field {
             let Done { context: (device, number), outcome, .. } =
                 done.unwrap_or_else(|_| panic!("seed {seed}: {count} of {sent} jobs have ended"));
             let device = device.as_str().to_owned();
-            if outcome.is_ok() {
+            if let Ok(Authored { prediction, by }) = outcome {
+                let revision = (prediction.score() / NEXT_MODEL) as u64;
+                assert_eq!(revision, by.revision, "seed {seed}: the author is another one than says so");
                 let before = answered.insert(device.clone(), number).unwrap_or_default();
                 assert!(before < number, "seed {seed}: of {device}, {number} is answered after {before}");
             }
@@ -249,4 +274,122 @@ fn jobs_of_workers_that_hang_end_too_and_so_do_those_behind_them() {
         field.check_ends();
         field.close();
     }
+}
+
+/// A pool of one worker whose models wait for `release` at every row that hangs, and what has ended.
+fn alone(model: &Moody) -> (Pool<(DeviceId, u32)>, Receiver<Done>) {
+    let config =
+        Config { inference_timeout: Some(Duration::from_millis(20)), batch_max: 1, ..Config::default() };
+    let pool = Pool::new(config, "edge", model.copies(1));
+    let (ended, ends) = mpsc::channel();
+    let answer = move |done: &mut Vec<Done>| done.drain(..).for_each(|done| ended.send(done).unwrap());
+    pool.serve("moody", 1, answer).unwrap();
+    (pool, ends)
+}
+
+/// What becomes of a job, on the way through `pool`.
+fn run(pool: &Pool<(DeviceId, u32)>, ends: &Receiver<Done>, feature: f32) -> Outcome {
+    let context = (DeviceId::new("a").unwrap(), 0);
+    let job = Job { features: vec![feature], context, queued_at: Instant::now(), deadline: None };
+    let mut ended = Vec::new();
+    pool.submit(&mut vec![job], &mut ended);
+    let done = ended.pop().unwrap_or_else(|| ends.recv_timeout(PATIENCE).unwrap());
+    done.outcome
+}
+
+fn end(pool: &Pool<(DeviceId, u32)>, release: &Release) {
+    release.give();
+    pool.close();
+    assert!(pool.join());
+}
+
+#[test]
+fn a_worker_for_which_there_was_no_thread_is_replaced_once_there_is_one() {
+    let release = Arc::<Release>::default();
+    let model = Moody { revision: 0, is_prompt: false, may_be_copied: true, release: release.clone() };
+    let (pool, ends) = alone(&model);
+    pool.shared.starts_that_fail.store(1, std::sync::atomic::Ordering::Relaxed);
+    assert_eq!(run(&pool, &ends, HANGS).unwrap_err().code, ErrorCode::Internal);
+    let deadline = Instant::now() + PATIENCE;
+    // It waits for a second before it tries again.
+    while let Err(refusal) = run(&pool, &ends, 0.0) {
+        assert_eq!(refusal.code, ErrorCode::ModelNotReady);
+        assert!(Instant::now() < deadline, "the worker is never replaced");
+    }
+    let health = pool.health();
+    assert_eq!((health.workers_replaced, health.inference_timeouts, health.failing), (1, 1, None));
+    end(&pool, &release);
+}
+
+#[test]
+fn a_model_that_hangs_and_cannot_be_copied_makes_room_for_another_one() {
+    let release = Arc::<Release>::default();
+    let mut model = Moody { revision: 0, is_prompt: false, may_be_copied: false, release: release.clone() };
+    let (pool, ends) = alone(&model);
+    assert_eq!(run(&pool, &ends, HANGS).unwrap_err().code, ErrorCode::Internal);
+    assert_eq!(run(&pool, &ends, 0.0).unwrap_err().code, ErrorCode::ModelNotReady);
+    model.revision = pool.exchange(Moody { revision: 1, ..model.clone() }.copies(1));
+    let deadline = Instant::now() + PATIENCE;
+    let answer = loop {
+        match run(&pool, &ends, 0.0) {
+            Ok(answer) => break answer,
+            Err(refusal) => assert_eq!(refusal.code, ErrorCode::ModelNotReady),
+        }
+        assert!(Instant::now() < deadline, "the new model never answers");
+    };
+    assert_eq!((answer.prediction.score(), answer.by.revision), (NEXT_MODEL, 1));
+    end(&pool, &release);
+}
+
+/// Says two numbers of a row, and counts how many of it there are.
+#[derive(Clone)]
+struct Pair {
+    _alive: Arc<()>,
+}
+
+impl Model for Pair {
+    fn inputs(&self) -> usize {
+        1
+    }
+
+    fn outputs(&self) -> usize {
+        2
+    }
+
+    fn predict(&mut self, rows: &[f32], predictions: &mut Vec<f32>) -> Result<(), ModelError> {
+        predictions.clear();
+        rows.iter().for_each(|&row| predictions.extend([row, if row == 1.0 { f32::NAN } else { 1.0 - row }]));
+        Ok(())
+    }
+
+    fn replica(&self) -> Option<Box<dyn Model>> {
+        Some(Box::new(self.clone()))
+    }
+}
+
+#[test]
+fn each_row_has_all_numbers_of_its_own_and_an_idle_worker_lets_go_of_the_model_before() {
+    let copies = |alive: &Arc<()>| {
+        Copies::of(
+            Detector::from_parts(ModelInfo::new("pair", 1), Box::new(Pair { _alive: alive.clone() })),
+            2,
+        )
+        .unwrap()
+    };
+    let (alive, next) = (Arc::new(()), Arc::new(()));
+    let pool = Pool::new(Config::default(), "edge", copies(&alive));
+    let (ended, ends) = mpsc::channel();
+    let answer = move |done: &mut Vec<Done>| done.drain(..).for_each(|done| ended.send(done).unwrap());
+    pool.serve("pair", 2, answer).unwrap();
+    assert_eq!(run(&pool, &ends, 0.25).unwrap().prediction.values(), [0.25, 0.75]);
+    assert_eq!(run(&pool, &ends, 1.0).unwrap_err().code, ErrorCode::NonFinite);
+    pool.exchange(copies(&next));
+    let deadline = Instant::now() + PATIENCE;
+    while Arc::strong_count(&alive) > 1 {
+        assert!(Instant::now() < deadline, "somebody keeps the old model");
+        thread::yield_now();
+    }
+    assert_eq!(run(&pool, &ends, 0.5).unwrap().by.revision, 1);
+    pool.close();
+    assert!(pool.join());
 }
