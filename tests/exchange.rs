@@ -369,7 +369,8 @@ fn under_load_while_workers_panic_and_hang_too() {
             assert_eq!(number_of(&one.wait(PATIENCE).unwrap()), number);
         }
     }
-    assert_eq!(edge(&node).health().workers_replaced, 5);
+    // Four answers may be there before the fifth worker is.
+    wait_until("the last worker is not replaced", || edge(&node).health().workers_replaced == 5);
     first.release.store(true, Ordering::Release);
 }
 
