@@ -191,6 +191,21 @@ impl Deployment {
     ///
     /// A question is never a duplicate of another one. On a simulated link with a bandwidth it weighs as much
     /// as its features in memory.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use nearfar::inference::{Caller, DeviceId, Request};
+    /// use nearfar::{Node, deployment};
+    ///
+    /// let node = Node::builder().deployment(deployment::Config::edge(), "models/anomaly_detector").start()?;
+    /// let edge = node.deployment("edge").expect("it is called so");
+    /// let caller = Caller { device_id: Some(DeviceId::new("press-7")?), ..Caller::default() };
+    /// let request = Request { caller, features: vec![0.5; 32], urgency: None };
+    /// let answered = edge.ask(request, None).wait(Duration::from_secs(10))?;
+    /// println!("{:.3} by {}", answered.prediction.score(), answered.by.model);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn ask(&self, request: Request, within: Option<Duration>) -> Pending {
         self.desk.ask(request, within)
     }

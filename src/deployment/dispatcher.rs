@@ -23,6 +23,7 @@ impl Dispatcher {
         let dispatch = move || {
             let mut ends = Ends::default();
             while let Some(mut legs) = junction.shared().wait_for_work(&mut ends) {
+                // First what waits for nothing: publishing may wait for a slow broker.
                 flows.iter_mut().for_each(|(site, flow)| flow.admit_legs(&mut legs[site]));
                 junction.publish(std::mem::take(&mut ends), PUBLISH_WAIT_MAX);
             }

@@ -87,6 +87,7 @@ impl Junction {
     pub fn admit(&mut self, admitted: &mut Vec<Admitted>, wait: Duration) -> PerSite<Vec<Admitted>> {
         let now = Instant::now();
         let (mut legs, mut refused) = (PerSite::of(|_| Vec::new()), Vec::new());
+        // All of them are in the table before a leg sets out: its answer may come before the next one has left.
         self.with_table(|table| {
             for (ticket, request) in admitted.drain(..) {
                 match request {
@@ -108,10 +109,12 @@ impl Junction {
         let (now, mut ends) = (Instant::now(), Ends::default());
         self.with_table(|table| {
             for leg in legs.drain(..) {
+                // A copy that the network has made speaks for the same request: its first word counts.
                 let number = leg.ticket.sequence & !COPY;
                 table.leg_ended(site, number, said_by(leg), now, &mut ends);
             }
         });
+        // Not under the table's lock: it may wait for a slow broker, and other legs must end meanwhile.
         self.publish(ends, wait);
     }
 
@@ -124,6 +127,7 @@ impl Junction {
                 table.leg_lost(site, number, leg.sequence != number, now, &mut ends);
             }
         });
+        // Without waiting: whoever finds legs lost is sending others, and holds the network in force for that.
         self.publish(ends, Duration::ZERO);
     }
 
@@ -135,6 +139,7 @@ impl Junction {
     /// Publishes what has ended, waiting at most `wait` for room towards the broker.
     pub fn publish(&mut self, mut ends: Ends, wait: Duration) {
         self.outbox.send(&mut ends.answers, wait);
+        // No site will ever say a word about these, and nobody over MQTT hears one, as a real loss has it.
         if !ends.lost.is_empty() {
             self.outbox.lose(ends.lost.into_iter().map(|asked| asked.ticket));
         }
@@ -147,6 +152,7 @@ impl Junction {
         let breaker = state.table.chooser_mut().take_breaker_change();
         let has_news = state.has_news();
         drop(state);
+        // After the lock: the dispatcher needs it as soon as it wakes, and a log may take its time.
         if has_news {
             self.shared.news.notify_one();
         }
@@ -187,6 +193,7 @@ impl Shared {
     pub fn wait_for_work(&self, ends: &mut Ends) -> Option<PerSite<Vec<Admitted>>> {
         let mut state = self.lock();
         let legs = loop {
+            // Whatever is left then has nobody who waits for it: a deployment closes this once it has drained.
             if state.is_closed {
                 return None;
             }

@@ -19,7 +19,8 @@ pub struct Guest<C> {
 
 /// While it lives no worker works.
 pub struct Visit<'a, C> {
-    guest: &'a mut Guest<C>,
+    shared: &'a Shared<C>,
+    worker: &'a mut Worker<C>,
     jobs: usize,
 }
 
@@ -31,25 +32,37 @@ impl<C: Context> Guest<C> {
     /// Begins a visit for as many of `jobs` as are one batch, if there are any, every worker is idle
     /// and nothing waits. What was done must be on its way to its devices when the visit is dropped.
     pub fn enter(&mut self, jobs: usize) -> Option<Visit<'_, C>> {
-        if !self.shared.in_force.takes_guests() {
-            self.worker = None;
+        let Self { shared, worker } = self;
+        if !shared.in_force.takes_guests() {
+            *worker = None;
             return None;
         }
-        let jobs = jobs.min(self.shared.config.batch_max);
-        // Not made before it is let in: a visit that ends lets out.
-        let visit = (jobs > 0 && self.shared.let_in()).then(|| Visit { guest: self, jobs })?;
-        visit.guest.has_the_model_in_force().then_some(visit)
-    }
-
-    fn has_the_model_in_force(&mut self) -> bool {
-        if let Some(worker) = &mut self.worker {
-            return worker.has_the_model_in_force();
+        let jobs = jobs.min(shared.config.batch_max);
+        if jobs == 0 || !shared.let_in() {
+            return None;
         }
-        let owned = self.shared.in_force.take();
-        self.worker =
-            owned.map(|owned| Worker::new(Arc::clone(&self.shared), Arc::new(Slot::default()), owned));
-        self.worker.is_some()
+        match with_the_model_in_force(shared, worker) {
+            Some(worker) => Some(Visit { shared, worker, jobs }),
+            None => {
+                shared.let_out();
+                None
+            }
+        }
     }
+}
+
+/// The guest's worker, with the model in force if that takes guests.
+fn with_the_model_in_force<'a, C: Context>(
+    shared: &Arc<Shared<C>>,
+    worker: &'a mut Option<Worker<C>>,
+) -> Option<&'a mut Worker<C>> {
+    if worker.is_none() {
+        let owned = shared.in_force.take()?;
+        *worker = Some(Worker::new(Arc::clone(shared), Arc::new(Slot::default()), owned));
+    }
+    let has_it = worker.as_mut()?.has_the_model_in_force();
+    // Asked again: the model may have been exchanged since, for one that takes its time.
+    if has_it && shared.in_force.takes_guests() { worker.as_mut() } else { None }
 }
 
 impl<C: Context> Visit<'_, C> {
@@ -60,14 +73,12 @@ impl<C: Context> Visit<'_, C> {
 
     /// Does `jobs`, in order, and empties it; all of them are in `ended`.
     pub fn run(&mut self, jobs: &mut Vec<Job<C>>, ended: &mut Vec<Done<C>>) {
-        if let Some(worker) = &mut self.guest.worker {
-            worker.run_once(jobs, ended);
-        }
+        self.worker.run_once(jobs, ended);
     }
 }
 
 impl<C> Drop for Visit<'_, C> {
     fn drop(&mut self) {
-        self.guest.shared.let_out();
+        self.shared.let_out();
     }
 }

@@ -98,7 +98,10 @@ impl<C: Context> Worker<C> {
 
     fn run(mut self, mut answer: impl FnMut(&mut Vec<Done<C>>)) {
         let (mut batch, mut held, mut done) = (Vec::new(), Vec::new(), Vec::new());
-        while self.shared.take(self.owned.by.revision, &mut held, &mut batch) {
+        let mut revision = self.owned.by.revision;
+        while self.shared.take(revision, &mut held, &mut batch) {
+            // What was seen, whether it could be had or not: a worker does not wake for it again.
+            revision = self.shared.in_force.revision();
             let taken_at = Instant::now();
             // Only here, between two batches: what a batch is answered by is one model.
             if !self.has_the_model_in_force() {
