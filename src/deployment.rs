@@ -31,6 +31,7 @@ mod trace_context;
 mod view;
 mod way;
 
+use std::io;
 use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -119,32 +120,17 @@ impl Deployment {
             Way::start(&config, plan, destination)
         };
         let ways = plans.into_iter().map(start).collect::<Result<Vec<_>, _>>().map_err(thread_failed)?;
-        let (entrance, dispatcher) = match (&junction, &*ways) {
-            (Some(junction), [edge, cloud]) => {
-                let flows = PerSite { edge: edge.flow().clone(), cloud: cloud.flow().clone() };
-                let dispatcher = Dispatcher::start(&name, junction.clone(), flows.clone());
-                (Entrance::hybrid(junction.clone(), flows), Some(dispatcher.map_err(thread_failed)?))
-            }
-            _ => (Entrance::of(ways[0].flow().clone()), None),
-        };
+        let (entrance, dispatcher) = enter(&name, &ways, junction.as_ref()).map_err(thread_failed)?;
         let view = View::of(&config, ledger, &ways, junction.as_ref());
-        let model = view.model();
+        let inputs = view.model().inputs;
         // Requests that come from the broker and those that are asked here are let in by the same bounds.
         let admission = Arc::new(Admission::new(&config));
-        let desk = Desk::new(&config, model.inputs, Arc::clone(&admission), entrance.clone());
+        let desk = Desk::new(&config, inputs, Arc::clone(&admission), entrance.clone());
         // Last: from here on there are requests.
         let subscriber = conversation.subscriber;
-        let intake = intake::start(&config, model.inputs, subscriber, admission, entrance, duplicates)
+        let intake = intake::start(&config, inputs, subscriber, admission, entrance, duplicates)
             .map_err(thread_failed)?;
-        info!(
-            deployment = name,
-            placement = config.placement,
-            model = model.name,
-            cloud_model = view.cloud_model().map(|model| model.name.clone()),
-            policy = config.hybrid.as_ref().map(|hybrid| hybrid.placement.policy.name()),
-            topics = ?config.topics.request,
-            "deployment started"
-        );
+        log_start(&config, &view);
         let (intake, desk) = (Mutex::new(intake), Arc::new(desk));
         Ok(Self { view, ways, dispatcher, publisher, intake, desk, on_exchange: None })
     }
@@ -288,4 +274,30 @@ impl Deployment {
         }
         view.statistics()
     }
+}
+
+/// The way in, to one way or to where two of them meet; and what sends a hybrid's later legs.
+fn enter(
+    name: &str,
+    ways: &[Way],
+    junction: Option<&Junction>,
+) -> io::Result<(Entrance, Option<Dispatcher>)> {
+    let (Some(junction), [edge, cloud]) = (junction, ways) else {
+        return Ok((Entrance::of(ways[0].flow().clone()), None));
+    };
+    let flows = PerSite { edge: edge.flow().clone(), cloud: cloud.flow().clone() };
+    let dispatcher = Dispatcher::start(name, junction.clone(), flows.clone())?;
+    Ok((Entrance::hybrid(junction.clone(), flows), Some(dispatcher)))
+}
+
+fn log_start(config: &Config, view: &View) {
+    info!(
+        deployment = view.name,
+        placement = view.placement,
+        model = view.model().name,
+        cloud_model = view.cloud_model().map(|model| model.name.clone()),
+        policy = config.hybrid.as_ref().map(|hybrid| hybrid.placement.policy.name()),
+        topics = ?config.topics.request,
+        "deployment started"
+    );
 }

@@ -17,6 +17,8 @@ mod in_force;
 mod lanes;
 mod pool;
 mod running;
+mod shared;
+mod slot;
 mod watch;
 
 use std::mem::size_of;

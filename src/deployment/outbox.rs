@@ -111,10 +111,10 @@ impl Outbox {
             return;
         }
         let now = Instant::now();
-        let messages_owed = answers.iter().filter(|one| matches!(one.ticket.reply, Reply::Mqtt(_))).count();
         let may_come_again: Vec<_> = answers.iter().filter_map(|answer| answer.to_be_known(now)).collect();
+        let mut for_mqtt = 0;
         for answer in answers.iter_mut() {
-            self.prepare(answer, now);
+            for_mqtt += usize::from(self.prepare(answer, now));
             trace(answer, now);
         }
         self.finish_block();
@@ -130,7 +130,7 @@ impl Outbox {
             Err(refusal) => Ended::Refused(refusal.code),
         }));
         self.told.drain(..).for_each(|(waiter, said)| waiter.tell(said));
-        self.publish(messages_owed, wait);
+        self.publish(for_mqtt, wait);
         // Not before they have left: whoever comes again from here on is answered by
         // another thread, behind them.
         let mut again = self.shared.duplicates.answered(may_come_again, now);
@@ -196,12 +196,17 @@ impl Outbox {
         told.into_iter().for_each(|waiter| waiter.tell(Err(lost())));
     }
 
-    fn prepare(&mut self, answer: &mut Answer, now: Instant) {
+    /// Writes down what goes where. Whether it goes to the broker.
+    fn prepare(&mut self, answer: &mut Answer, now: Instant) -> bool {
         match std::mem::take(&mut answer.ticket.reply) {
-            Reply::Mqtt(reply_to) => self.encode(answer, reply_to, now),
+            Reply::Mqtt(reply_to) => {
+                self.encode(answer, reply_to, now);
+                return true;
+            }
             Reply::Local(waiter) => self.told.push((waiter, answered(answer, now))),
             Reply::Nobody => {}
         }
+        false
     }
 
     fn encode(&mut self, answer: &Answer, reply_to: ReplyTo, now: Instant) {

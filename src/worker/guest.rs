@@ -6,8 +6,9 @@
 
 use std::sync::Arc;
 
-use super::pool::Shared;
-use super::running::{Slot, Worker};
+use super::running::Worker;
+use super::shared::Shared;
+use super::slot::Slot;
 use super::{Context, Done, Job};
 
 /// A worker's means for a thread that has something else to do as well.

@@ -1,64 +1,18 @@
 //! A worker: one thread, one model, and the batch that it is busy with.
 
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tracing::{error, warn};
 
 use super::in_force::Owned;
-use super::pool::Shared;
+use super::shared::{Shared, State};
+use super::slot::{Running, Slot};
 use super::{Context, Done, Job};
 use crate::inference::{Author, Authored, ErrorCode, Outcome, Prediction, Refusal};
 use crate::model::Model;
-
-/// What a worker is busy with, for the watch to see.
-pub struct Slot<C> {
-    state: Mutex<SlotState<C>>,
-}
-
-pub struct SlotState<C> {
-    /// The batch that is with the model.
-    pub running: Option<Running<C>>,
-    /// The watch has taken the batch away, because the model did not return in time.
-    pub is_hung: bool,
-    /// Another worker has its place.
-    pub is_replaced: bool,
-}
-
-/// A batch that is with the model.
-pub struct Running<C> {
-    pub batch: Vec<Job<C>>,
-    /// The lanes that it came from.
-    pub held: Vec<usize>,
-    pub taken_at: Instant,
-    pub started_at: Instant,
-}
-
-impl<C> Default for Slot<C> {
-    fn default() -> Self {
-        Self { state: Mutex::new(SlotState { running: None, is_hung: false, is_replaced: false }) }
-    }
-}
-
-impl<C> Slot<C> {
-    pub fn lock(&self) -> MutexGuard<'_, SlotState<C>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub fn is_hung(&self) -> bool {
-        self.lock().is_hung
-    }
-}
-
-impl<C> Running<C> {
-    /// Ends one of its jobs.
-    pub fn end(&self, job: Job<C>, outcome: Outcome, inference: Duration) -> Done<C> {
-        let queue = self.taken_at.saturating_duration_since(job.queued_at);
-        let batch = self.started_at.saturating_duration_since(self.taken_at);
-        Done { context: job.context, outcome, queue, batch, inference }
-    }
-}
 
 /// The thread that owns a model.
 pub struct Worker<C> {
@@ -70,8 +24,25 @@ pub struct Worker<C> {
     predictions: Vec<f32>,
 }
 
+/// Starts a worker's thread, which takes a copy of the model in force.
+pub fn start<C: Context>(
+    shared: &Arc<Shared<C>>,
+    state: &mut State<C>,
+    name: &str,
+    answer: impl FnMut(&mut Vec<Done<C>>) + Send + 'static,
+) -> io::Result<()> {
+    let slot = Arc::new(Slot::default());
+    let (own, its_slot) = (Arc::clone(shared), Arc::clone(&slot));
+    let thread = shared.spawn(name, move || work(own, its_slot, answer))?;
+    // Counted before it can take jobs, which is under the same lock: nobody may find that no worker serves.
+    state.serving += 1;
+    state.slots.push(Arc::clone(&slot));
+    shared.lock_threads().push((slot, thread));
+    Ok(())
+}
+
 /// A worker's whole life: it takes a copy of the model in force, and then batches.
-pub fn work<C: Context>(shared: Arc<Shared<C>>, slot: Arc<Slot<C>>, answer: impl FnMut(&mut Vec<Done<C>>)) {
+fn work<C: Context>(shared: Arc<Shared<C>>, slot: Arc<Slot<C>>, answer: impl FnMut(&mut Vec<Done<C>>)) {
     let _leaving = Leaving { shared: Arc::clone(&shared), slot: Arc::clone(&slot) };
     // Whoever started it has seen that there is one.
     if let Some(owned) = shared.in_force.take() {

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use tracing::error;
 
-use super::pool::{Shared, State};
-use super::running::{Running, Slot};
-use super::{Context, Done, Job};
+use super::shared::{Shared, State};
+use super::slot::{Running, Slot};
+use super::{Context, Done, Job, running};
 use crate::inference::{ErrorCode, Refusal};
 
 /// The most threads that are left behind in a model that does not return; with so
@@ -106,7 +106,7 @@ where
     /// Starts another worker in the place of one that hangs, and cannot come back while `state` is locked.
     fn fill(&mut self, slot: &Arc<Slot<C>>, mut state: MutexGuard<'_, State<C>>, now: Instant) {
         let name = format!("model-{}-r{}", self.name, self.replaced + 1);
-        if let Err(cause) = self.shared.start_worker(&mut state, &name, self.answer.clone()) {
+        if let Err(cause) = running::start(&self.shared, &mut state, &name, self.answer.clone()) {
             drop(state);
             error!(deployment = self.name, %cause, "no thread for another worker; it is tried again");
             self.start_again_at = Some(now + START_AGAIN_AFTER);
