@@ -155,27 +155,28 @@ fn report_hybrid(name: &str, hybrid: &HybridStatistics) -> anyhow::Result<()> {
     }
     output::line(&format!(
         "{name}: asked edge {}, cloud {}; cloud failures {}; answers not needed {}",
-        hybrid.asked.edge,
-        hybrid.asked.cloud,
-        hybrid.cloud_failures,
-        hybrid.dropped.edge + hybrid.dropped.cloud
+        hybrid.counts.asked.edge,
+        hybrid.counts.asked.cloud,
+        hybrid.counts.cloud_failures,
+        hybrid.counts.dropped.edge + hybrid.counts.dropped.cloud
     ))?;
     output::line(&format!(
         "{name}: circuit breaker {}, opened {} times, kept back {}",
-        hybrid.breaker, hybrid.breaker_openings, hybrid.kept_back
+        hybrid.breaker, hybrid.breaker_openings, hybrid.counts.kept_back
     ))?;
-    let hedges = hybrid.hedges_won + hybrid.hedges_lost;
-    let shadows = hybrid.shadow_agreed + hybrid.shadow_disagreed + hybrid.shadow_unanswered;
+    let hedges = hybrid.counts.hedges_won + hybrid.counts.hedges_lost;
+    let shadows =
+        hybrid.counts.shadow_agreed + hybrid.counts.shadow_disagreed + hybrid.counts.shadow_unanswered;
     if hedges > 0 {
         output::line(&format!(
             "{name}: hedges {hedges}, won by the site asked second {}",
-            hybrid.hedges_won
+            hybrid.counts.hedges_won
         ))?;
     }
     if shadows > 0 {
         output::line(&format!(
             "{name}: shadows {shadows}, agreed {}, disagreed {}, unanswered {}",
-            hybrid.shadow_agreed, hybrid.shadow_disagreed, hybrid.shadow_unanswered
+            hybrid.counts.shadow_agreed, hybrid.counts.shadow_disagreed, hybrid.counts.shadow_unanswered
         ))?;
     }
     Ok(())

@@ -167,21 +167,10 @@ impl Shared {
     pub fn add_to(&self, statistics: &mut HybridStatistics) {
         let mut state = self.lock();
         let chooser = state.table.chooser_mut();
-        let counts = chooser.counts();
         let (breaker, breaker_openings) = chooser.breaker();
         *statistics = HybridStatistics {
             results: statistics.results,
-            asked: counts.asked,
-            dropped: counts.dropped,
-            cloud_failures: counts.cloud_failures,
-            probes: counts.probes,
-            escalations: counts.escalations,
-            hedges_won: counts.hedges_won,
-            hedges_lost: counts.hedges_lost,
-            shadow_agreed: counts.shadow_agreed,
-            shadow_disagreed: counts.shadow_disagreed,
-            shadow_unanswered: counts.shadow_unanswered,
-            kept_back: counts.kept_back,
+            counts: chooser.counts(),
             breaker: breaker.as_str(),
             breaker_openings,
             cloud_p95: chooser.cloud_p95(Instant::now()),

@@ -17,11 +17,11 @@ pub fn add(page: &mut Page, deployments: &[DeploymentSnapshot]) {
     let mut count = |metric, of: fn(&HybridStatistics) -> u64| {
         page.values(metric, hybrids.iter().map(|(name, one)| ([*name], of(one) as f64)));
     };
-    count(&all::PLACEMENT_PROBES, |one| one.probes);
-    count(&all::PLACEMENT_ESCALATIONS, |one| one.escalations);
-    count(&all::CLOUD_FAILURES, |one| one.cloud_failures);
+    count(&all::PLACEMENT_PROBES, |one| one.counts.probes);
+    count(&all::PLACEMENT_ESCALATIONS, |one| one.counts.escalations);
+    count(&all::CLOUD_FAILURES, |one| one.counts.cloud_failures);
     count(&all::BREAKER_OPENINGS, |one| one.breaker_openings);
-    count(&all::BREAKER_KEPT_BACK, |one| one.kept_back);
+    count(&all::BREAKER_KEPT_BACK, |one| one.counts.kept_back);
     count(&all::BREAKER_STATE, |one| match one.breaker {
         "open" => 2,
         "half_open" => 1,
@@ -40,18 +40,18 @@ pub fn add(page: &mut Page, deployments: &[DeploymentSnapshot]) {
             .flat_map(|(name, one)| Site::ALL.map(|site| ([*name, site.as_str()], of(one)[site] as f64)));
         page.values(metric, each);
     };
-    by_site(&all::PLACEMENT_ASKED, |one| one.asked);
-    by_site(&all::PLACEMENT_DROPPED, |one| one.dropped);
+    by_site(&all::PLACEMENT_ASKED, |one| one.counts.asked);
+    by_site(&all::PLACEMENT_DROPPED, |one| one.counts.dropped);
     let hedges = hybrids.iter().flat_map(|(name, one)| {
-        let outcomes = [("won", one.hedges_won), ("lost", one.hedges_lost)];
+        let outcomes = [("won", one.counts.hedges_won), ("lost", one.counts.hedges_lost)];
         outcomes.map(|(outcome, count)| ([*name, outcome], count as f64))
     });
     page.values(&all::PLACEMENT_HEDGES, hedges);
     let shadows = hybrids.iter().flat_map(|(name, one)| {
         let outcomes = [
-            ("agreed", one.shadow_agreed),
-            ("disagreed", one.shadow_disagreed),
-            ("unanswered", one.shadow_unanswered),
+            ("agreed", one.counts.shadow_agreed),
+            ("disagreed", one.counts.shadow_disagreed),
+            ("unanswered", one.counts.shadow_unanswered),
         ];
         outcomes.map(|(outcome, count)| ([*name, outcome], count as f64))
     });

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use crate::inference::{Decision, PerSite, Reason, Site};
+use crate::placement::Counts;
 
 /// How many results each site made, and why there.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -37,28 +38,8 @@ impl Results {
 pub struct HybridStatistics {
     /// Results by site and reason; together as many as `answered`.
     pub results: Results,
-    /// Legs sent to a site.
-    pub asked: PerSite<u64>,
-    /// Answers and errors of a site that came when the request had its answer already.
-    pub dropped: PerSite<u64>,
-    /// Legs of the cloud that failed: lost, refused, or silent for too long.
-    pub cloud_failures: u64,
-    /// Requests of which the cloud got a copy to see how it is.
-    pub probes: u64,
-    /// Scores of the edge that were escalated to the cloud.
-    pub escalations: u64,
-    /// Hedges where the site that was asked second was first.
-    pub hedges_won: u64,
-    /// Hedges where it was not.
-    pub hedges_lost: u64,
-    /// Shadow answers on the same side of their model's threshold as the edge's.
-    pub shadow_agreed: u64,
-    /// Shadow answers on the other side.
-    pub shadow_disagreed: u64,
-    /// Shadows of which one site gave no answer.
-    pub shadow_unanswered: u64,
-    /// Requests that the circuit breaker kept from the cloud.
-    pub kept_back: u64,
+    /// What the choosing between the sites has counted.
+    pub counts: Counts,
     /// The circuit breaker's state, as of the last request: `closed`, `half_open` or `open`.
     pub breaker: &'static str,
     /// How often it has opened.

@@ -45,7 +45,7 @@ const TABLE: &[Row] = &[
     ),
     row("settings", Only(&["suggestion"]), &["tokio", "candle", "rumqtt", "mqtt"]),
     row("telemetry", Only(&[]), &["tokio", "candle", "mqtt"]),
-    row("ledger", Only(&["inference"]), &["tokio", "serde", "candle", "rumqtt", "mqtt"]),
+    row("ledger", Only(&["inference", "placement"]), &["tokio", "serde", "candle", "rumqtt", "mqtt"]),
     row("wire", Only(&["inference"]), &["tokio", "candle", "rumqtt", "mqtt", "topic"]),
     row("model", Only(&["inference", "settings", "text"]), &["tokio", "rumqtt", "mqtt"]),
     row("shipped", Only(&["model"]), &["tokio", "serde", "rumqtt", "mqtt"]),

@@ -216,12 +216,12 @@ fn by_deadline_a_cloud_that_is_too_late_is_asked_by_probes_alone() {
     for number in 0..2 {
         assert_made(&field.ask(number, 0.25), "edge", "probe", 0.25);
     }
-    field.until("silent", |_, hybrid| hybrid.cloud_failures == 2);
+    field.until("silent", |_, hybrid| hybrid.counts.cloud_failures == 2);
     for number in 2..20 {
         assert_made(&field.ask(number, 0.25), "edge", "deadline", 0.25);
     }
     let hybrid = *field.statistics().hybrid.unwrap();
-    assert_eq!((hybrid.probes, hybrid.asked), (2, counts(20, 2)));
+    assert_eq!((hybrid.counts.probes, hybrid.counts.asked), (2, counts(20, 2)));
     field.cloud.open();
 }
 
@@ -232,7 +232,7 @@ fn by_confidence_the_cloud_decides_what_the_edge_is_not_sure_of() {
     assert_made(&field.ask(2, 0.75), "edge", "confident", 0.75);
     assert_made(&field.ask(3, 0.4375), "cloud", "escalated", 0.5625);
     let hybrid = *field.statistics().hybrid.unwrap();
-    assert_eq!((hybrid.escalations, hybrid.asked), (1, counts(3, 1)));
+    assert_eq!((hybrid.counts.escalations, hybrid.counts.asked), (1, counts(3, 1)));
     field.assert_nothing_else();
 }
 
@@ -254,7 +254,7 @@ fn an_escalation_that_is_refused_lost_or_late_leaves_the_edge_s_answer() {
     field.edge.open();
     assert_made(&field.ask(1, 0.4375), "edge", "cloud_silent", 0.4375);
     field.cloud.open();
-    field.until("dropped", |_, hybrid| hybrid.dropped == counts(0, 1));
+    field.until("dropped", |_, hybrid| hybrid.counts.dropped == counts(0, 1));
     field.assert_nothing_else();
 }
 
@@ -288,9 +288,9 @@ fn the_first_of_two_hedged_answers_is_published_and_the_other_is_dropped() {
         assert_made(&field.ask(1, 0.25), first.as_str(), "hedge", prediction);
         shut.wait_until_begun(&[0.25]);
         shut.open();
-        let hybrid = field.until("dropped", |_, hybrid| hybrid.dropped[first.other()] == 1);
+        let hybrid = field.until("dropped", |_, hybrid| hybrid.counts.dropped[first.other()] == 1);
         let won = u64::from(first == Site::Cloud);
-        assert_eq!((hybrid.hedges_won, hybrid.hedges_lost), (won, 1 - won));
+        assert_eq!((hybrid.counts.hedges_won, hybrid.counts.hedges_lost), (won, 1 - won));
         assert_eq!(field.statistics().answered, 1);
         field.assert_nothing_else();
     }
@@ -300,13 +300,13 @@ fn the_first_of_two_hedged_answers_is_published_and_the_other_is_dropped() {
 fn a_hedge_is_sent_only_after_so_long_without_an_answer() {
     let field = open(config(cloud(Policy::Hedged { first: Site::Edge, after: PATIENCE })));
     assert_made(&field.ask(1, 0.25), "edge", "in_time", 0.25);
-    assert_eq!(field.statistics().hybrid.unwrap().asked, counts(1, 0));
+    assert_eq!(field.statistics().hybrid.unwrap().counts.asked, counts(1, 0));
     let field = start(config(cloud(Policy::Hedged { first: Site::Edge, after: 5 * MS })));
     field.cloud.open();
     assert_made(&field.ask(1, 0.25), "cloud", "hedge", 0.75);
-    assert_eq!(field.statistics().hybrid.unwrap().hedges_won, 1);
+    assert_eq!(field.statistics().hybrid.unwrap().counts.hedges_won, 1);
     field.edge.open();
-    field.until("dropped", |_, hybrid| hybrid.dropped == counts(1, 0));
+    field.until("dropped", |_, hybrid| hybrid.counts.dropped == counts(1, 0));
     field.assert_nothing_else();
 }
 
@@ -318,8 +318,12 @@ fn a_shadow_is_compared_and_never_published() {
         let feature = if number % 4 == 0 { 0.5 } else { 0.25 };
         assert_made(&field.ask(number, feature), "edge", "shadow", feature);
     }
-    let hybrid = field.until("compared", |_, hybrid| hybrid.shadow_agreed + hybrid.shadow_disagreed == 20);
-    assert_eq!((hybrid.shadow_agreed, hybrid.shadow_disagreed, hybrid.dropped), (5, 15, counts(0, 0)));
+    let hybrid = field
+        .until("compared", |_, hybrid| hybrid.counts.shadow_agreed + hybrid.counts.shadow_disagreed == 20);
+    assert_eq!(
+        (hybrid.counts.shadow_agreed, hybrid.counts.shadow_disagreed, hybrid.counts.dropped),
+        (5, 15, counts(0, 0))
+    );
     assert_eq!(hybrid.results.of(Site::Edge, Reason::Shadow), 20);
     assert_eq!(field.statistics().received, 20);
     field.assert_nothing_else();
@@ -338,7 +342,7 @@ fn a_cloud_that_refuses_or_loses_requests_leaves_them_to_the_edge() {
         assert_made(&field.ask(1, 0.25), "edge", "cloud_silent", 0.25);
         let statistics = field.statistics();
         assert_eq!((statistics.received, statistics.answered, statistics.in_flight), (1, 1, 0));
-        assert_eq!(statistics.hybrid.unwrap().cloud_failures, 1);
+        assert_eq!(statistics.hybrid.unwrap().counts.cloud_failures, 1);
         field.assert_nothing_else();
     }
 }
@@ -374,7 +378,7 @@ fn the_breaker_opens_when_the_cloud_fails_and_closes_when_it_is_back() {
     }
     let hybrid = *field.statistics().hybrid.unwrap();
     assert_eq!(hybrid.breaker, "closed");
-    assert!(hybrid.breaker_openings >= 3 && hybrid.probes >= 3, "{hybrid:?}");
+    assert!(hybrid.breaker_openings >= 3 && hybrid.counts.probes >= 3, "{hybrid:?}");
     field.assert_nothing_else();
 }
 
@@ -391,7 +395,7 @@ fn a_network_that_is_down_opens_the_breaker() {
         assert_made(&field.ask(number, 0.25), "edge", "breaker_open", 0.25);
     }
     let hybrid = *field.statistics().hybrid.unwrap();
-    assert_eq!((hybrid.breaker, hybrid.breaker_openings, hybrid.kept_back), ("open", 1, 3));
+    assert_eq!((hybrid.breaker, hybrid.breaker_openings, hybrid.counts.kept_back), ("open", 1, 3));
 }
 
 #[test]
@@ -408,7 +412,7 @@ fn a_hedged_request_is_acknowledged_once_when_the_first_has_answered() {
     assert_eq!((ack.first, ack.packet_id(), ack.body.get(2).copied().unwrap_or(0)), (PUBACK, 7, 0));
     assert_made(&field.sensor.next(), "edge", "hedge", 0.25);
     field.cloud.open();
-    field.until("dropped", |_, hybrid| hybrid.dropped == counts(0, 1));
+    field.until("dropped", |_, hybrid| hybrid.counts.dropped == counts(0, 1));
     assert!(client.until_pong().is_empty(), "once");
     // The same request once more has the same answer, and neither model sees it again.
     let bytes = client.publish_bytes(REQUEST, payload(1, 0.25).as_bytes(), QOS_1, 8, &[]);
@@ -451,7 +455,7 @@ fn what_is_no_request_is_refused_without_asking_a_site() {
     let answer = field.sensor.ask(REQUEST, r#"{"device_id": "d", "features": [1, 2]}"#);
     assert_error(&answer, "ml/inference/error/d", ErrorCode::ShapeMismatch);
     let statistics = field.statistics();
-    assert_eq!((statistics.received, statistics.hybrid.unwrap().asked), (1, counts(0, 0)));
+    assert_eq!((statistics.received, statistics.hybrid.unwrap().counts.asked), (1, counts(0, 0)));
 }
 
 #[test]
