@@ -3,8 +3,8 @@
 //!
 //! ```text
 //!  MODEL path ──▶ load ──▶ config (config.json) ─────────┐    (normalise inside)
-//!                   ├────▶ checkpoint (.pt, safely) ──┐  ├──▶ network ──▶ Detector
-//!                   └────▶ safetensors ───────────────┴──┘    (dense, conv, lstm, sequence)
+//!                   ├────▶ checkpoint (.pt, safely) ──┐  ├──▶ neural ──▶ Detector
+//!                   └────▶ safetensors ───────────────┴──┘    (layers, one a file)
 //! ```
 //! [`Detector`] is a loaded model with what is known about it, [`convert`] turns a
 //! PyTorch checkpoint into safetensors, [`inspect`] describes a model for people.
@@ -15,6 +15,7 @@ mod config;
 mod convert;
 mod detector;
 mod error;
+mod fit;
 mod foreign;
 mod inferred;
 mod info;

@@ -1,5 +1,5 @@
-//! The layers of a network, each type in a file of its own: what `config.json` says
-//! of it, the tensors that it needs, what it makes of a row, and the arithmetic.
+//! The layers of a network, each type in a file of its own: what `config.json` says of it, the tensors that
+//! it needs, what it makes of a row, and the arithmetic.
 //!
 //! A new type is a file like the others here, and a line in the list below.
 

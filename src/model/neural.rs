@@ -155,8 +155,7 @@ fn steps(
             Layer::Activation(Activation::Relu) if steps.last_mut().is_some_and(|last| last.rectify()) => {
                 continue;
             }
-            // The LSTM behind it has the repeated input's part of the gates computed once, not
-            // at each sample.
+            // The LSTM behind it computes the repeated input's part of the gates once, not at each sample.
             Layer::Repeat(_) if matches!(layers.get(at + 1), Some(Layer::Lstm(_))) => continue,
             Layer::Lstm(lstm) if matches!(before, Some(Layer::Repeat(_))) => {
                 lstm.load_repeated(&mut loading)?

@@ -260,7 +260,7 @@ impl<'a> Table<'a> {
             return self.unknown(other, setting, &self.asked);
         }
         let comma = if expected.is_empty() { "" } else { ", expected " };
-        SettingError::new(self.origin.clone(), join(&self.path, key), format!("is missing{comma}{expected}"))
+        self.invalid(key, format!("is missing{comma}{expected}"))
     }
 
     /// The error for what stands at `key`, or should, in words.

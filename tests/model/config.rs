@@ -113,7 +113,10 @@ fn numbers_out_of_range_are_refused() {
             replaced("\"inputs\": 32", "\"inputs\": 32, \"features\": []"),
             "features: found 0, expected 32 features",
         ),
-        (replaced("\"inputs\": 32", "\"inputs\": \"32\""), "inputs: found \"32\", expected a whole number"),
+        (
+            replaced("\"inputs\": 32", "\"inputs\": \"32\""),
+            "inputs: found \"32\", expected 1 to 65536 (inputs_max)",
+        ),
         (
             replaced("\"file\": \"", "\"file\": \"../"),
             "weights.file: found \"../model.safetensors\", expected the name of a file beside",
@@ -128,11 +131,7 @@ fn misspelt_members_are_refused_before_what_follows_from_them() {
     for (from, to, expected) in [
         ("\"inputs\": 32", "\"inputs\": 32, \"layuot\": {}", "layuot: unknown key, expected one of format"),
         ("\"inputs\": 32", "\"inputs\": 32, \"layuot\": {}", "did you mean `layout`?"),
-        (
-            "\"in\": 32",
-            "\"inn\": 32",
-            "layers[0].inn: a linear layer takes name, in only; did you mean `in`?",
-        ),
+        ("\"in\": 32", "\"inn\": 32", "layers[0].inn: a linear layer does not take it; did you mean `in`?"),
         (
             "\"in\": 32",
             "\"in\": 32, \"bais\": true",
@@ -150,8 +149,12 @@ fn misspelt_members_are_refused_before_what_follows_from_them() {
 #[test]
 fn values_of_another_kind_are_refused() {
     for (from, to, expected) in [
-        ("\"in\": 32", "\"in\": \"32\"", "layers[0].in: found \"32\", expected a whole number"),
-        ("\"in\": 32", "\"in\": -1", "layers[0].in: found -1, expected a whole number of at least 0"),
+        (
+            "\"in\": 32",
+            "\"in\": \"32\"",
+            "layers[0].in: found \"32\", expected 1 to 1048576 (layer_features_max)",
+        ),
+        ("\"in\": 32", "\"in\": -1", "layers[0].in: found -1, expected 1 to 1048576"),
         ("\"in\": 32", "\"in\": 0", "layers[0].in: found 0, expected 1 to 1048576 (layer_features_max)"),
         ("\"in\": 32", "\"in\": 32, \"bias\": 1", "layers[0].bias: found 1, expected true or false"),
         ("\"type\": \"relu\"", "\"type\": 7", "layers[1].type: found 7, expected text: one of linear"),
@@ -341,7 +344,7 @@ fn chain(drawn: &[Drawn], mut width: usize, mut samples: Option<usize>) -> Vec<L
         }
     }
     match samples {
-        Some(samples) if samples % 2 == 0 => {
+        Some(samples) if samples.is_multiple_of(2) => {
             width *= samples;
             layers.push(Layer::Flatten(Flatten {}));
         }
@@ -386,7 +389,7 @@ fn config() -> impl Strategy<Value = Config> {
         (config.layout, config.threshold) = (layout, threshold);
         config.weights = WeightsFile { file: "model.safetensors".to_owned(), sha256: "ab".repeat(32) };
         if are_named {
-            let unit = |at: usize| (at % 2 == 0).then(|| "m/s\u{b2}".to_owned());
+            let unit = |at: usize| at.is_multiple_of(2).then(|| "m/s\u{b2}".to_owned());
             let feature = |at| Feature { name: format!("feature \"{at}\""), unit: unit(at) };
             config.features = (0..inputs).map(feature).collect();
             config.labels = ["healthy".to_owned(), "\u{1f525}".to_owned()];

@@ -39,8 +39,9 @@ impl<'a> LayerTable<'a> {
     /// The prefix of its tensors' names.
     pub fn prefix(&self) -> Result<String, SettingError> {
         match self.name {
-            Some(name) if !name.is_empty() => Ok(name.to_owned()),
-            _ => Err(self.invalid("name", format!("a {} layer needs its tensors' prefix", self.layer_type))),
+            Some("") => Err(self.invalid("name", "found \"\", expected its tensors' prefix")),
+            Some(name) => Ok(name.to_owned()),
+            None => Err(self.missing("name", "needs its tensors' prefix")),
         }
     }
 
@@ -48,21 +49,27 @@ impl<'a> LayerTable<'a> {
     pub fn size(&mut self, key: &'static str) -> Result<usize, SettingError> {
         match self.find_size(key)? {
             Some(size) => Ok(size),
-            None => {
-                let slip = self.table.missing(key, "");
-                let problem = format!("missing: a {} layer needs it", self.layer_type);
-                Err(if slip.is_unknown_key() { self.of_others(slip) } else { self.invalid(key, problem) })
-            }
+            None => Err(self.missing(key, "needs it")),
         }
+    }
+
+    /// The error for what the layer `needs` at `key` and does not have; or for the member that is probably a
+    /// slip of it.
+    fn missing(&self, key: &'static str, needs: &str) -> SettingError {
+        let slip = self.table.missing(key, "");
+        if slip.is_unknown_key() {
+            // What else the type takes is not known yet: it was not asked for.
+            let problem = format!("a {} layer does not take it", self.layer_type);
+            return SettingError { problem: Problem::Other(problem), ..slip };
+        }
+        self.invalid(key, format!("missing: a {} layer {needs}", self.layer_type))
     }
 
     fn find_size(&mut self, key: &'static str) -> Result<Option<usize>, SettingError> {
         let Some(entry) = self.table.find(key) else { return Ok(None) };
-        let size = entry.number(..)?;
-        if (1..=LAYER_FEATURES_MAX).contains(&size) {
-            return Ok(Some(size));
-        }
-        Err(entry.wrong(format!("1 to {LAYER_FEATURES_MAX} (layer_features_max)")))
+        let size = entry.number(1..=LAYER_FEATURES_MAX);
+        let error = |_| entry.wrong(format!("1 to {LAYER_FEATURES_MAX} (layer_features_max)"));
+        size.map(Some).map_err(error)
     }
 
     /// True or false.
@@ -99,26 +106,19 @@ impl<'a> LayerTable<'a> {
         let kernel = self.size("kernel")?;
         let stride = self.find_size("stride")?.unwrap_or(stride_default(kernel));
         let Some(entry) = self.table.find("padding") else { return Ok((kernel, stride, 0)) };
-        let padding = entry.number(..)?;
-        if padding > kernel / 2 {
-            // A pooling's window of padding alone would have no largest number; PyTorch refuses it too.
-            return Err(entry.wrong(format!("at most {}, half the kernel", kernel / 2)));
-        }
+        // A pooling's window of padding alone would have no largest number; PyTorch refuses it too.
+        let error = |_| entry.wrong(format!("at most {}, half the kernel", kernel / 2));
+        let padding = entry.number(..=kernel / 2).map_err(error)?;
         Ok((kernel, stride, padding))
     }
 
-    /// Refuses members that nobody asked for, among them those of other types: they
-    /// would be ignored in silence.
+    /// Refuses members that nobody asked for, among them those of other types, which would have no effect.
     pub fn refuse_others(&self) -> Result<(), SettingError> {
-        self.table.refuse_others().map_err(|error| self.of_others(error))
-    }
-
-    /// An error for a member that is not one of this type's, in words that say so.
-    fn of_others(&self, error: SettingError) -> SettingError {
-        let Problem::UnknownKey { known } = &error.problem else { return error };
+        let Err(error) = self.table.refuse_others() else { return Ok(()) };
+        let Problem::UnknownKey { known } = &error.problem else { return Err(error) };
         let members: Vec<_> = known.iter().copied().filter(|key| *key != "type").collect();
         let problem = format!("a {} layer takes {} only", self.layer_type, members.join(", "));
-        SettingError { problem: Problem::Other(problem), ..error }
+        Err(SettingError { problem: Problem::Other(problem), ..error })
     }
 
     /// The error for what stands at `key`, or should, in words.
