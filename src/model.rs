@@ -6,8 +6,8 @@
 //!                   ├────▶ checkpoint (.pt, safely) ──┐  ├──▶ neural ──▶ Detector
 //!                   └────▶ safetensors ───────────────┴──┘    (layers, one a file)
 //! ```
-//! [`Detector`] is a loaded model with what is known about it, [`convert`] turns a
-//! PyTorch checkpoint into safetensors, [`inspect`] describes a model for people.
+//! [`Detector`] is a loaded model with what is known about it, [`convert()`] turns a
+//! PyTorch checkpoint into safetensors, [`inspect()`] describes a model for people.
 //! Nothing here knows MQTT, JSON payloads or an async runtime.
 
 mod checkpoint;
