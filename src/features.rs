@@ -68,12 +68,6 @@ pub const FEATURE_NAMES: [&str; FEATURES] = [
     "v_band_9k6_12k8",
 ];
 
-/// The features' units, beside [`FEATURE_NAMES`]: `g`, or `1` where a feature has no dimension.
-pub const FEATURE_UNITS: [&str; FEATURES] = [
-    "g", "g", "g", "g", "1", "1", "1", "1", "g", "g", "g", "g", "g", "g", "g", "g", //
-    "g", "g", "g", "g", "1", "1", "1", "1", "g", "g", "g", "g", "g", "g", "g", "g",
-];
-
 /// Where one band ends and the next begins. The last band includes its upper edge,
 /// which is the Nyquist frequency at [`SAMPLE_RATE_HZ`].
 const BAND_EDGES_HZ: [f64; 9] = [0.0, 200.0, 500.0, 1_000.0, 2_000.0, 4_000.0, 6_400.0, 9_600.0, 12_800.0];

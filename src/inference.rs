@@ -231,10 +231,3 @@ pub struct Stages {
     /// On the simulated way back.
     pub downlink: Duration,
 }
-
-impl Stages {
-    /// The simulated network's share: both ways.
-    pub fn network(&self) -> Duration {
-        self.uplink + self.downlink
-    }
-}

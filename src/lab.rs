@@ -6,8 +6,8 @@ pub mod experiment;
 pub mod findings;
 pub mod metrics_file;
 pub mod observation;
-pub mod observations_file;
+pub(crate) mod observations_file;
 pub mod scenario;
-pub mod words;
+pub(crate) mod words;
 
 pub use self::cost_model::CostModel;

@@ -94,7 +94,7 @@ fn average(sum: Duration, count: u64) -> Duration {
 
 /// One ended request, as the ledger sees it.
 #[derive(Debug, Clone, Copy)]
-pub enum Ended {
+pub(crate) enum Ended {
     /// A result.
     Answered {
         /// Waiting for a worker.
@@ -114,7 +114,7 @@ pub enum Ended {
 
 /// Counts requests in and out.
 #[derive(Default)]
-pub struct Ledger {
+pub(crate) struct Ledger {
     state: Mutex<State>,
     drained: Condvar,
 }

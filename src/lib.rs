@@ -27,17 +27,26 @@
 //! assert!((0.0..=1.0).contains(&probability));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
-//! The modules, in reading order: [`inference`] (the vocabulary), [`wire`] (JSON), [`mqtt`]
-//! (messages and topics), [`model`], [`network`] (delays), [`worker`] (batching), [`placement`]
-//! (which site answers), [`broker`], [`client`], [`deployment`] (joins them), [`node`] (composes
-//! deployments), [`http`] (health and metrics), [`config`], [`features`] and [`sensors`] (where
-//! requests come from), [`lab`] (what experiments say), [`report`] (the same as a page and as JSON).
+//! The modules that are public, in reading order:
+//!
+//! - [`inference`], the vocabulary: sites, reasons, error codes;
+//! - [`model`], from `config.json` and weights to scores, by a [`Detector`];
+//! - [`features`], 32 numbers from raw vibration, and [`sensors`], where vibration comes from without a machine;
+//! - [`wire`], requests and answers as JSON, and [`requester`], a client that speaks it;
+//! - [`mqtt`], messages and topics, [`broker`], the embedded one, and [`client`], the way to one elsewhere;
+//! - [`network`], what a simulated network does to a message, and [`placement`], which of two sites answers;
+//! - [`deployment`], how a model is served, [`node`], which serves any number of them, [`ledger`], what it has counted,
+//!   and [`http`], its health and metrics on a port of their own;
+//! - [`statistics`], what measurements mean, and [`alarm`], when scores become an alarm;
+//! - [`lab`], what an experiment is and says, [`trial`], which runs one, and [`report`], a page of what it said.
+//!
+//! Everything else is behind them, and may change at any time.
 
 pub mod alarm;
 pub mod broker;
 mod cli;
 pub mod client;
-pub mod config;
+mod config;
 pub mod deployment;
 pub mod features;
 mod growing_file;
@@ -52,21 +61,31 @@ pub mod node;
 pub mod placement;
 mod rate_limit;
 pub mod report;
-mod requester;
+pub mod requester;
 pub mod sensors;
-pub mod settings;
+mod settings;
 mod shipped;
 pub mod statistics;
-pub mod strict_toml;
+mod strict_toml;
 mod suggestion;
 mod sync;
-pub mod telemetry;
-pub mod text;
-pub mod tls;
+mod telemetry;
+mod text;
+mod tls;
 pub mod trial;
 pub mod wire;
-pub mod worker;
+mod worker;
 
 pub use self::cli::main;
 pub use self::model::Detector;
 pub use self::node::Node;
+
+/// What only our own integration tests need of what is behind the public modules.
+#[doc(hidden)]
+pub mod testing {
+    pub use crate::config::{
+        BUILT_IN_BROKER, BrokerChoice, ConfigError, ServeConfig, ServedDeployment, parse_broker,
+        read_broker_file, read_node_file, refuse_open_listeners,
+    };
+    pub use crate::worker::WORKERS_MAX;
+}

@@ -8,7 +8,7 @@
 mod asked;
 mod details;
 mod drawing;
-pub mod json;
+pub(crate) mod json;
 mod methods;
 mod page;
 mod plots;
@@ -24,19 +24,19 @@ use crate::lab::observation::Run;
 pub const FORMAT: u32 = 1;
 /// The most points of the sweeps that have tables and drawings of their own; all of them
 /// are in the table of the sweeps, up to [`SWEEP_ROWS_MAX`], and in `summary.json`.
-pub const POINTS_DRAWN_MAX: usize = 4;
+pub(crate) const POINTS_DRAWN_MAX: usize = 4;
 /// The most rows of the table of the sweeps.
-pub const SWEEP_ROWS_MAX: usize = 300;
+pub(crate) const SWEEP_ROWS_MAX: usize = 300;
 /// The most placements in a drawing; the tables have all of them.
-pub const PLACEMENTS_DRAWN_MAX: usize = 12;
+pub(crate) const PLACEMENTS_DRAWN_MAX: usize = 12;
 /// The most swept keys that have curves.
-pub const KEYS_DRAWN_MAX: usize = 6;
+pub(crate) const KEYS_DRAWN_MAX: usize = 6;
 /// The most values of a key in a curve; of more, some at equal distances.
-pub const CURVE_POINTS_MAX: usize = 100;
+pub(crate) const CURVE_POINTS_MAX: usize = 100;
 /// The most outages and other marks in a drawing.
-pub const MARKS_DRAWN_MAX: usize = 40;
+pub(crate) const MARKS_DRAWN_MAX: usize = 40;
 /// The most characters of the scenario's text on the page.
-pub const SOURCE_CHARACTERS_MAX: usize = 100_000;
+pub(crate) const SOURCE_CHARACTERS_MAX: usize = 100_000;
 
 /// What a report is made of.
 #[derive(Debug, Clone, Copy)]

@@ -16,7 +16,6 @@ pub mod yaml;
 
 pub use self::entry::Entry;
 pub use self::error::{Problem, SettingError};
-pub use self::number::Number;
 pub use self::table::Table;
 pub use self::tree::{Origin, Setting, Value};
 

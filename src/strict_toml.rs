@@ -54,11 +54,6 @@ pub fn invalid(text: &str, key: &str, problem: impl Into<String>) -> TomlError {
     TomlError { line: line_of_key(text, key), key: key.to_owned(), problem: problem.into(), suggestion: None }
 }
 
-/// The same for a value that stands at byte `at` of the text.
-pub fn invalid_at(text: &str, at: usize, problem: impl Into<String>) -> TomlError {
-    TomlError { line: line_of(text, at), key: key_at(text, at), problem: problem.into(), suggestion: None }
-}
-
 fn suggest(problem: &str) -> Option<String> {
     unknown_key(problem)?.1.map(str::to_owned)
 }

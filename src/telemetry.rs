@@ -50,6 +50,7 @@ pub enum TelemetryError {
     #[error("--log or RUST_LOG: {0}; expected a filter such as info or nearfar=debug")]
     Filter(#[from] ParseError),
     /// The collector's address, or another of OpenTelemetry's variables, cannot be used.
+    #[cfg(feature = "opentelemetry")]
     #[error("OTEL_EXPORTER_OTLP_*: {0}")]
     Traces(String),
 }

@@ -10,9 +10,10 @@ mod parse;
 mod plain;
 mod write;
 
-pub use self::answer::is_answer;
-pub use self::parse::{Limits, Rejected, parse_request, parse_request_of};
-pub use self::write::{Answer, Members, write_error, write_result};
-
-/// The deepest nesting of arrays and objects a payload may have (serde_json's own recursion limit).
-pub const NESTING_MAX: usize = 127;
+pub(crate) use self::answer::is_answer;
+pub use self::parse::Limits;
+#[doc(hidden)]
+pub use self::parse::{Rejected, parse_request, parse_request_of};
+pub use self::write::Members;
+#[doc(hidden)]
+pub use self::write::{Answer, write_error, write_result};

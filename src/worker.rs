@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 
 use crate::inference::{DeviceId, ErrorCode, Outcome, Refusal};
 
-pub use self::guest::{Guest, Visit};
+pub use self::guest::Guest;
 pub use self::health::Health;
 pub use self::in_force::Copies;
 pub use self::lanes::{Bounds, Lanes, Ousted, Waits};

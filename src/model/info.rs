@@ -1,6 +1,6 @@
 //! What is known about a model.
 
-use std::ops::Deref;
+use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,7 +13,8 @@ use super::layers::Role;
 /// ```
 /// use nearfar::model::ModelInfo;
 ///
-/// let info = ModelInfo::new("mean", 2).with_threshold(0.8);
+/// let mut info = ModelInfo::new("mean", 2);
+/// info.threshold = 0.8;
 /// assert_eq!((info.name.as_str(), info.inputs), ("mean", 2));
 /// assert_eq!(info.label(0.9), "anomaly");
 /// ```
@@ -42,13 +43,6 @@ impl ModelInfo {
         Self { config: Arc::new(Config::new(name, inputs)), origin: Origin::Program }
     }
 
-    /// The same model with another threshold.
-    #[must_use]
-    pub fn with_threshold(mut self, threshold: f32) -> Self {
-        Arc::make_mut(&mut self.config).threshold = threshold;
-        self
-    }
-
     /// Whether `prediction` is at or above the threshold.
     pub fn is_anomaly(&self, prediction: f32) -> bool {
         prediction >= self.threshold
@@ -72,6 +66,13 @@ impl Deref for ModelInfo {
 
     fn deref(&self) -> &Config {
         &self.config
+    }
+}
+
+/// What is changed is changed in this copy alone.
+impl DerefMut for ModelInfo {
+    fn deref_mut(&mut self) -> &mut Config {
+        Arc::make_mut(&mut self.config)
     }
 }
 

@@ -104,11 +104,6 @@ impl Recording {
         &self.header
     }
 
-    /// The names of the columns that features come from, in their order.
-    pub fn feature_names(&self) -> impl ExactSizeIterator<Item = &str> {
-        self.chosen.features.iter().map(|&column| &self.header[column])
-    }
-
     fn read(&mut self) -> Result<Option<Row>, RecordingError> {
         let found = match &mut self.source {
             Source::Csv(reader) => read_csv(reader, &self.path, &self.header)?,

@@ -61,8 +61,9 @@ fn detector(paths: &Paths, model: &Path, threshold: Option<f64>) -> Result<Detec
     let found = paths.model(model)?;
     let detector = shipped::detector(found.path.as_deref())?;
     let Some(threshold) = threshold else { return Ok(detector) };
-    let (info, model) = detector.into_parts();
-    Ok(Detector::from_parts(info.with_threshold(threshold as f32), model))
+    let (mut info, model) = detector.into_parts();
+    info.threshold = threshold as f32;
+    Ok(Detector::from_parts(info, model))
 }
 
 /// Every input goes to every placement, and at a hybrid to either site.

@@ -127,11 +127,6 @@ impl<C: Context> Pool<C> {
         self.shared.lock().lanes.len()
     }
 
-    /// Whether no job waits.
-    pub fn is_empty(&self) -> bool {
-        self.shared.lock().lanes.is_empty()
-    }
-
     /// How the workers are doing.
     pub fn health(&self) -> Health {
         self.shared.lock().health.clone()

@@ -9,7 +9,7 @@ use nearfar::broker::{
     Access, AccessRules, AttemptLimits, Authentication, Broker, BrokerError, Config, Guard, IdentitySource,
     Login, Tls, Users,
 };
-use nearfar::config::parse_broker;
+use nearfar::testing::parse_broker;
 use tokio_rustls::rustls::version::{TLS12, TLS13};
 
 use crate::support::certificates::{Authority, Files, Stream, named};

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nearfar::broker::{Broker, Config, Limit, Limits, Listener};
-use nearfar::config::parse_broker;
+use nearfar::testing::parse_broker;
 
 use crate::support::certificates::{Authority, Files};
 use crate::support::mqtt::{Client, Connect, PATIENCE, packet, start, trickle};

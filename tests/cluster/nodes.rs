@@ -300,7 +300,7 @@ fn a_file_that_contradicts_itself_is_refused_with_line_and_key() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("nearfar.toml");
         std::fs::write(&file, format!("[remote]\nhost = \"h\"\n{remote}\n{deployment}{more}\n")).unwrap();
-        let error = nearfar::config::read_node_file(&file).expect_err(key).to_string();
+        let error = nearfar::testing::read_node_file(&file).expect_err(key).to_string();
         assert!(error.contains(key) && error.contains(part) && error.contains("line "), "{error}");
     }
 }

@@ -5,8 +5,8 @@ use std::f64::consts::TAU;
 use std::path::PathBuf;
 
 use nearfar::features::{
-    AXIS_FEATURES, Axis, Extractor, FEATURE_NAMES, FEATURE_UNITS, FEATURES, FeatureError, SAMPLE_RATE_HZ,
-    WINDOW_SAMPLES, WINDOW_SAMPLES_MAX,
+    AXIS_FEATURES, Axis, Extractor, FEATURE_NAMES, FEATURES, FeatureError, SAMPLE_RATE_HZ, WINDOW_SAMPLES,
+    WINDOW_SAMPLES_MAX,
 };
 
 const RELATIVE_TOLERANCE: f64 = 1e-4;
@@ -212,7 +212,11 @@ fn impossible_windows_are_refused() {
 
 #[test]
 fn every_feature_has_a_unit() {
-    for (name, unit) in FEATURE_NAMES.iter().zip(FEATURE_UNITS) {
+    let shipped = nearfar::Detector::load("models/anomaly_detector").unwrap();
+    let named: Vec<_> = shipped.info().features.iter().map(|feature| feature.name.as_str()).collect();
+    assert_eq!(named, FEATURE_NAMES);
+    for feature in &shipped.info().features {
+        let (name, unit) = (&feature.name, feature.unit.as_deref().unwrap_or("1"));
         let dimensionless =
             ["kurtosis", "skewness", "crest", "shape"].iter().any(|plain| name.ends_with(plain));
         assert_eq!(unit, if dimensionless { "1" } else { "g" }, "{name}");

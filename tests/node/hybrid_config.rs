@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::time::Duration;
 
-use nearfar::config::{ServedDeployment, read_node_file};
 use nearfar::inference::{Site, Urgency};
 use nearfar::network::Profile;
 use nearfar::placement::{BreakerConfig, Policy, Probing};
+use nearfar::testing::{ServedDeployment, read_node_file};
 
 fn read(directory: &Path, text: &str) -> Result<ServedDeployment, String> {
     let file = directory.join("node.toml");

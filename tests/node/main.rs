@@ -12,8 +12,12 @@ mod acknowledgements;
 mod answers;
 /// When a request arrived is the broker's word.
 mod arrival;
+/// Asking a deployment from within its process.
+mod asking;
 /// What holds alike for the in-process link and a connection to a broker elsewhere.
 mod both_clients;
+/// Another model in force, between two batches.
+mod exchange;
 /// Health and metrics over HTTP.
 mod http {
     mod health;

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nearfar::deployment::Config;
+use nearfar::deployment::QueuePolicy;
 use nearfar::inference::ErrorCode;
 use nearfar::model::{Model, ModelError, ModelInfo};
 use nearfar::mqtt::Qos;
 use nearfar::network::Profile;
 use nearfar::node::Readiness;
-use nearfar::worker::QueuePolicy;
 use nearfar::{Detector, Node};
 use rumqttc::v5::mqttbytes::v5::PublishProperties;
 use serde_json::json;

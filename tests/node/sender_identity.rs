@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use nearfar::broker::{self, AccessRules, AttemptLimits, Guard, Users};
 use nearfar::client::RemoteConfig;
-use nearfar::config::read_node_file;
 use nearfar::deployment::{self, DeviceIdFrom};
 use nearfar::mqtt::{Message, Sender};
 use nearfar::node::NodeError;
+use nearfar::testing::read_node_file;
 use nearfar::{Node, inference::ErrorCode};
 use serde_json::Value;
 

@@ -6,14 +6,14 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use nearfar::config::read_node_file;
 use nearfar::deployment::{Config, DeploymentError};
 use nearfar::inference::ErrorCode;
 use nearfar::model::{Model, ModelError, ModelInfo};
 use nearfar::mqtt::Qos;
 use nearfar::network::Profile;
 use nearfar::node::NodeError;
-use nearfar::worker::WORKERS_MAX;
+use nearfar::testing::WORKERS_MAX;
+use nearfar::testing::read_node_file;
 use nearfar::{Detector, Node};
 use serde_json::json;
 

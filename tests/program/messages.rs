@@ -7,8 +7,8 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use nearfar::config::{read_broker_file, read_node_file};
 use nearfar::lab::scenario::Document;
+use nearfar::testing::{read_broker_file, read_node_file};
 
 use crate::support::process::{nearfar_logging, run};
 

@@ -10,10 +10,10 @@ use std::path::Path;
 use std::time::Instant;
 
 use nearfar::broker::{self, Broker, Listener, Tls, Users};
-use nearfar::config::{
+use nearfar::mqtt::Qos;
+use nearfar::testing::{
     BrokerChoice, ServedDeployment, read_broker_file, read_node_file, refuse_open_listeners,
 };
-use nearfar::mqtt::Qos;
 use serde_json::json;
 
 use crate::support::http;
@@ -431,7 +431,7 @@ fn a_byte_order_mark_is_left_out_of_every_file_that_serve_reads() {
         std::fs::copy(Path::new(MODEL).join(file), model.join(file)).unwrap();
     }
     let delays = write(directory.path(), "delays.txt", "1\n2\n");
-    let broker = write(directory.path(), "broker.toml", nearfar::config::BUILT_IN_BROKER);
+    let broker = write(directory.path(), "broker.toml", nearfar::testing::BUILT_IN_BROKER);
     let node = "[broker]\nlisten = \"127.0.0.1:0\"\nconfig = \"broker.toml\"\nusers = \"users.txt\"\naccess_rules = \"acl.toml\"\n\
                 [deployments.d]\nmodel = \"model\"\nplacement = \"cloud\"\n[deployments.d.network]\nuplink = { delay = { model = \"empirical\", file = \"delays.txt\" } }\n";
     let node = write(directory.path(), "nearfar.toml", node);

@@ -203,7 +203,7 @@ fn health_tells_a_node_from_something_else() {
 fn the_configurations_that_are_shipped_for_deployment_can_be_read() {
     let read = |directory: &str| {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy").join(directory).join("nearfar.toml");
-        nearfar::config::read_node_file(&path).unwrap_or_else(|error| panic!("{error}"))
+        nearfar::testing::read_node_file(&path).unwrap_or_else(|error| panic!("{error}"))
     };
     for directory in ["systemd", "docker", "kubernetes"] {
         assert!(read(directory).http.is_some(), "the probes of {directory} ask over HTTP");

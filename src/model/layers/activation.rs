@@ -52,6 +52,7 @@ impl LayerType for Activation {
 
     fn read(table: &mut LayerTable<'_>) -> Result<Self, SettingError> {
         Ok(match table.layer_type() {
+            "relu" => Self::Relu,
             "leaky_relu" => {
                 Self::LeakyRelu { negative_slope: table.number("negative_slope", NEGATIVE_SLOPE_DEFAULT)? }
             }
@@ -60,7 +61,7 @@ impl LayerType for Activation {
             "gelu" => Self::Gelu,
             "silu" => Self::Silu,
             "elu" => Self::Elu { alpha: table.positive("alpha", ALPHA_DEFAULT)? },
-            _ => Self::Relu,
+            other => return Err(table.invalid("type", format!("{other} is no activation"))),
         })
     }
 

@@ -1,11 +1,5 @@
 //! Asking a deployment from within its process: the same bounds, queue, networks and ledger as over MQTT.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests fail as a test does")]
-
-mod support;
-#[path = "support/waiting.rs"]
-mod waiting;
-
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -21,9 +15,9 @@ use nearfar::wire::Members;
 use nearfar::{Detector, Node};
 use serde_json::json;
 
-use self::support::gate::{Gate, gated};
-use self::support::{INPUTS, MODEL, PATIENCE, Sensor, request};
-use self::waiting::wait_until;
+use crate::support::gate::{Gate, gated};
+use crate::support::waiting::wait_until;
+use crate::support::{INPUTS, MODEL, PATIENCE, Sensor, request};
 
 const REQUEST: &str = "ml/inference/request";
 const ANSWERS: [&str; 2] = ["ml/inference/result/#", "ml/inference/error/#"];

@@ -1,11 +1,5 @@
 //! A model in force is exchanged between two batches: nothing stops, nothing is lost, and each answer is its author's.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests fail as a test does")]
-
-mod support;
-#[path = "support/waiting.rs"]
-mod waiting;
-
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -22,9 +16,9 @@ use nearfar::wire::Members;
 use nearfar::{Detector, Node};
 use serde_json::json;
 
-use self::support::gate::gated;
-use self::support::{PATIENCE, Received, Sensor};
-use self::waiting::wait_until;
+use crate::support::gate::gated;
+use crate::support::waiting::wait_until;
+use crate::support::{PATIENCE, Received, Sensor};
 
 const REQUEST: &str = "ml/inference/request";
 const ANSWERS: [&str; 2] = ["ml/inference/result/#", "ml/inference/error/#"];
