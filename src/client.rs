@@ -125,6 +125,7 @@ pub enum State {
 
 /// Why the local client cannot do what it was asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ClientError {
     /// The broker is gone for good.
     #[error("the broker is gone: {0}")]

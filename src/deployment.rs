@@ -61,7 +61,7 @@ pub use self::in_flight_bytes::{IN_FLIGHT_BYTES_MAX, in_flight_bytes_max};
 pub use self::network_control::{Change, ChangeError, NetworkControl};
 pub use self::reply::{Answered, Pending};
 pub use self::view::View;
-pub use crate::worker::{Config as WorkerConfig, QueuePolicy};
+pub use crate::worker::{Config as WorkerConfig, Health as WorkerHealth, QueuePolicy};
 
 /// A running deployment.
 pub struct Deployment {

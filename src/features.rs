@@ -234,6 +234,7 @@ impl fmt::Display for Axis {
 
 /// Why a window has no features.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
 pub enum FeatureError {
     /// No spectrum can be taken of a window this long.
     #[error("expected a window of 2 to {WINDOW_SAMPLES_MAX} samples, got {samples}")]

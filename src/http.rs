@@ -79,6 +79,7 @@ impl Config {
 
 /// Why health and metrics cannot be served.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum HttpError {
     /// The address cannot be had.
     #[error(

@@ -40,7 +40,9 @@
 //! - [`statistics`], what measurements mean, and [`alarm`], when scores become an alarm;
 //! - [`lab`], what an experiment is and says, [`trial`], which runs one, and [`report`], a page of what it said.
 //!
-//! Everything else is behind them, and may change at any time.
+//! Everything else is behind them, and may change at any time. Configurations and options gain fields: whoever makes
+//! one with `..Config::edge()`, `..Options::default()` and the like is not bothered by that. Errors gain variants, and
+//! are `non_exhaustive`.
 
 pub mod alarm;
 pub mod broker;
@@ -79,6 +81,7 @@ mod worker;
 pub use self::cli::main;
 pub use self::model::Detector;
 pub use self::node::Node;
+pub use self::text::TextError;
 
 /// What only our own integration tests need of what is behind the public modules.
 #[doc(hidden)]

@@ -20,6 +20,7 @@ const MARK_UTF_16_BIG: &[u8] = &[0xfe, 0xff];
 
 /// Why a text cannot be read.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum TextError {
     /// The operating system's reason.
     Unreadable(io::Error),

@@ -16,8 +16,8 @@
 //!   - {name: far, model: models/anomaly_detector, network: wifi}
 //! sensors: [{id: pump, count: 4, rate_hz: 5}]";
 //! let plan = Plan::parse("pumps.yaml", scenario, Changes::default())?;
-//! let mut given = Given::default();
-//! given.costs.push(Said::of_all(CostModel { per_batch: Duration::from_micros(20), ..CostModel::default() }));
+//! let cost = CostModel { per_batch: Duration::from_micros(20), ..CostModel::default() };
+//! let given = Given { costs: vec![Said::of_all(cost)], ..Given::default() };
 //! let trial = Trial::prepare(plan, Timing::Virtual(given))?;
 //! let run = trial.run(&mut (), &mut (), &AtomicBool::new(false)).whole()?;
 //! let findings = Findings::of(&run, &Options::default());
@@ -57,3 +57,4 @@ pub use self::plan::{Changes, Plan};
 pub use self::progress::{Part, Progress};
 pub(crate) use self::repeat::{Preparation, Repeat};
 pub use self::results::{Foreign, MessageType, Results, ResultsDirectory};
+pub use crate::shipped::ShippedError;

@@ -77,6 +77,7 @@ const CLOSE_WAIT_MAX: Duration = Duration::from_secs(2);
 
 /// Why there can be no connection to a broker elsewhere.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum RemoteError {
     /// A file of TLS cannot be used.
     #[error(transparent)]

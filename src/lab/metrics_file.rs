@@ -34,6 +34,7 @@ pub struct Measurement {
 
 /// A file that holds no measurements.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum MetricsFileError {
     /// It cannot be read to its end.
     #[error("{file}: cannot be read: {cause}")]

@@ -16,6 +16,7 @@ use crate::network::Profile;
 use crate::placement;
 
 pub use self::document::{Document, SWEEP_POINTS_MAX};
+pub use crate::settings::SettingError;
 
 /// An experiment.
 #[derive(Debug, Clone, PartialEq)]

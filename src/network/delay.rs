@@ -111,7 +111,7 @@ impl Delay {
     }
 
     /// The delay of message `number`, which sets out at `at`; `purpose` tells a message from its duplicate.
-    pub fn of(&self, key: u64, purpose: Purpose, number: u64, at: Duration) -> Duration {
+    pub(crate) fn of(&self, key: u64, purpose: Purpose, number: u64, at: Duration) -> Duration {
         let seconds = match &self.model {
             Model::Constant => return self.plus,
             Model::Series(series) => return (self.plus + series.at(at)).min(DELAY_MAX),

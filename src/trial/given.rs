@@ -15,11 +15,11 @@ use crate::lab::scenario::Placement;
 /// use nearfar::lab::CostModel;
 /// use nearfar::trial::{Given, Said};
 ///
-/// let mut given = Given::default();
-/// given.costs.push(Said::of_all(CostModel { per_batch: Duration::from_micros(20), ..CostModel::default() }));
+/// let cost = CostModel { per_batch: Duration::from_micros(20), ..CostModel::default() };
+/// let given = Given { costs: vec![Said::of_all(cost)], ..Given::default() };
+/// # assert!(!given.is_empty());
 /// ```
 #[derive(Debug, Clone, Default, PartialEq)]
-#[non_exhaustive]
 pub struct Given {
     /// What forward passes take.
     pub costs: Vec<Said<CostModel>>,

@@ -24,7 +24,6 @@ pub struct Plan {
 
 /// What is said in place of what a scenario says; nothing by default.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct Changes {
     /// What everything is drawn from.
     pub seed: Option<u64>,

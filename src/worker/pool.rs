@@ -127,6 +127,12 @@ impl<C: Context> Pool<C> {
         self.shared.lock().lanes.len()
     }
 
+    /// Whether no job waits.
+    #[cfg(test)]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// How the workers are doing.
     pub fn health(&self) -> Health {
         self.shared.lock().health.clone()

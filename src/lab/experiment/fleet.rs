@@ -22,6 +22,7 @@ pub struct Fleet {
 
 /// Sensors that cannot be had together.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum FleetError {
     /// There is none.
     #[error("sensors: there are none, expected at least one that is simulated or recorded")]

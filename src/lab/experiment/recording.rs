@@ -21,6 +21,7 @@ pub struct RecordedRow {
 
 /// A recording that cannot be replayed.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum RecordingFault {
     /// It cannot be read.
     #[error(transparent)]

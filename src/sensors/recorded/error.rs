@@ -11,6 +11,7 @@ use crate::suggestion;
 
 /// Why a recorded file, or a row of it, cannot be used. Lines count from 1, the header's.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum RecordingError {
     /// The file cannot be opened.
     #[error("{}: cannot be opened: {source}", path.display())]
