@@ -31,11 +31,11 @@ pub trait Client: Send + Sync {
         acknowledge: Acknowledge,
     ) -> Result<Conversation, ClientError>;
 
-    /// The same for messages that are for every node alike, so that no share group and
-    /// no partition keeps some of them away. They are acknowledged when they have come.
+    /// Opens a conversation for messages on `topics` that are for every node alike, so that no share group
+    /// and no partition keeps some of them away. They are acknowledged when they have come.
     ///
     /// # Errors
-    /// As [`open`](Self::open).
+    /// [`ClientError`] when the broker is gone or refuses.
     fn follow(&self, name: &str, topics: &[String]) -> Result<Conversation, ClientError>;
 
     /// Every conversation is open: requests may come. Before this no broker elsewhere is
@@ -126,30 +126,22 @@ pub enum State {
 /// Why the local client cannot do what it was asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs, reason = "each message names its fields")]
 pub enum ClientError {
     /// The broker is gone for good.
     #[error("the broker is gone: {0}")]
     Gone(String),
     /// The broker refused a subscription.
     #[error("the broker refused the subscription to {filter:?}: {reason}")]
-    SubscriptionRefused {
-        /// The topic filter.
-        filter: String,
-        /// The broker's reason.
-        reason: String,
-    },
+    SubscriptionRefused { filter: String, reason: String },
     /// The broker takes no messages for such topics.
     #[error("{dropped} messages were dropped: theirs are no topics that can be published to")]
-    TopicsRefused {
-        /// Messages that were dropped.
-        dropped: usize,
-    },
+    TopicsRefused { dropped: usize },
     /// The bounded outbox towards the broker is full.
     #[error(
         "{dropped} messages were dropped: the outbox to the broker is full ({outbox_messages_max} messages or {outbox_bytes_max} bytes)"
     )]
     OutboxFull {
-        /// Messages that were dropped.
         dropped: usize,
         /// The most messages that the outbox holds.
         outbox_messages_max: usize,

@@ -20,7 +20,7 @@ use std::time::Duration;
 pub use self::access_files::{invalid_users, read_users_text};
 pub use self::cloud_section::CloudSection;
 pub use self::file::{BrokerSection, DeploymentSection, HttpSection, NodeFile};
-pub use self::remote::RemoteSection;
+pub use self::remote::{PASSWORD_VARIABLE, RemoteSection};
 pub use self::rumqttd::parse_broker;
 use crate::broker::{self, Listener};
 use crate::client::RemoteConfig;

@@ -235,37 +235,23 @@ impl fmt::Display for Axis {
 /// Why a window has no features.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs, reason = "each message names its fields")]
 pub enum FeatureError {
     /// No spectrum can be taken of a window this long.
     #[error("expected a window of 2 to {WINDOW_SAMPLES_MAX} samples, got {samples}")]
-    Window {
-        /// Samples asked for.
-        samples: usize,
-    },
+    Window { samples: usize },
     /// Frequencies cannot be told at this rate.
     #[error("expected a sample rate above 0 Hz, got {sample_rate_hz}")]
-    SampleRate {
-        /// The rate asked for.
-        sample_rate_hz: f64,
-    },
+    SampleRate { sample_rate_hz: f64 },
     /// An axis is not as long as the window.
     #[error("axis {axis}: expected {expected} samples, got {found}")]
-    Length {
-        /// The axis.
-        axis: Axis,
-        /// The window's length.
-        expected: usize,
-        /// The axis's length.
-        found: usize,
-    },
+    Length { axis: Axis, expected: usize, found: usize },
     /// A sample is not a number that physics gives.
     #[error("axis {axis}: sample {index} is {found}, expected a finite number")]
     NonFinite {
-        /// The axis.
         axis: Axis,
         /// Which sample, from 0.
         index: usize,
-        /// What it is.
         found: f32,
     },
 }

@@ -38,7 +38,7 @@ impl GrowingFile {
     /// Begins a file that has its name only once it is [complete](Self::complete).
     ///
     /// # Errors
-    /// As [`create`](Self::create).
+    /// When it cannot be made; the error names it.
     pub fn create_unfinished(path: &Path) -> io::Result<Self> {
         // A pipe or a device is written to where it is, and must not be replaced.
         if fs::metadata(path).is_ok_and(|known| !known.is_file()) {
@@ -54,7 +54,7 @@ impl GrowingFile {
         Ok(Self { file, path, complete, written: 0, has_lines: true, whole: 0, has_failed: false })
     }
 
-    /// The same for what is no text: where a write fails, everything before it stays.
+    /// For what is no text, and has no half of a line to lose: where a write fails, everything before it stays.
     pub fn without_lines(self) -> Self {
         Self { has_lines: false, ..self }
     }

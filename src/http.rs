@@ -40,7 +40,7 @@ use self::callers::Callers;
 use self::refusals::Refusals;
 use crate::broker;
 use crate::node::Observer;
-use crate::rate_limit::RateLimit;
+use crate::rate_limit::{RateLimit, WARN_EVERY};
 
 pub use self::answers::{LIVE, METRICS, READY};
 pub use self::refusals::Refusal;
@@ -60,8 +60,6 @@ const HEADER_TIME_MAX: Duration = Duration::from_secs(2);
 const CONNECTION_TIME_MAX: Duration = Duration::from_secs(10);
 /// How long no connection is accepted when the system has no socket for one.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// A warning that could repeat itself comes at most this often.
-const WARN_EVERY: Duration = Duration::from_secs(10);
 
 /// Where to listen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,17 +78,13 @@ impl Config {
 /// Why health and metrics cannot be served.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs, reason = "each message names its fields")]
 pub enum HttpError {
     /// The address cannot be had.
     #[error(
         "cannot serve health and metrics on {address}: {source}; choose another address (http.listen, --http; port 0 takes a free one)"
     )]
-    Bind {
-        /// The address asked for.
-        address: SocketAddr,
-        /// What the system said.
-        source: io::Error,
-    },
+    Bind { address: SocketAddr, source: io::Error },
     /// No thread, or no runtime for it, can be had.
     #[error("cannot start the thread for health and metrics: {0}")]
     Thread(#[source] io::Error),

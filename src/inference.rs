@@ -85,7 +85,7 @@ pub struct Request {
 pub enum Urgency {
     /// It may take its time.
     Low,
-    /// As most.
+    /// It is like most requests.
     Normal,
     /// An answer is wanted soon.
     High,

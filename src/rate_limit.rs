@@ -2,6 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+/// How often a warning of a kind is worth a line: seldom enough to read, often enough to be seen.
+pub(crate) const WARN_EVERY: Duration = Duration::from_secs(10);
+
 /// Lets some events through in each interval, and counts those that it holds back.
 pub(crate) struct RateLimit {
     every: Duration,

@@ -51,6 +51,7 @@ pub struct Answer {
 /// Why requests cannot be sent, or their answers not be received.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs, reason = "each message names its fields")]
 pub enum RequesterError {
     /// The connection cannot be set up.
     #[error("connection: {0}")]
@@ -63,7 +64,6 @@ pub enum RequesterError {
     Silent {
         /// The host, as it was given.
         host: String,
-        /// The port.
         port: u16,
         /// What happened last, in words.
         reason: String,
@@ -73,7 +73,6 @@ pub enum RequesterError {
     Gone {
         /// The host, as it was given.
         host: String,
-        /// The port.
         port: u16,
         /// The broker's reason, in words.
         reason: String,

@@ -21,12 +21,11 @@ use self::packets::Version;
 use self::report::{Report, Used};
 use self::target::{Choice, Target, Usage};
 use crate::cli::output;
+use crate::config::PASSWORD_VARIABLE;
 use crate::deployment::Topics;
 
 /// Inputs of the shipped detector.
 const SHIPPED_INPUTS: usize = 32;
-/// The variable with the password for `--username`, as for a broker elsewhere.
-const PASSWORD_VARIABLE: &str = "NEARFAR_REMOTE_PASSWORD";
 /// Requests in flight when nothing else is said.
 const WINDOW: u32 = 100;
 

@@ -36,10 +36,10 @@ pub struct Args {
     /// inference_time_ms, cloud_latency_ms and total_latency_ms; may be given several times
     #[arg(long, value_name = "FILE", group = "measurements")]
     csv: Vec<PathBuf>,
-    /// The same of the placement edge alone
+    /// Measurements of the placement edge, with those columns; other rows do not count
     #[arg(long, value_name = "FILE", group = "measurements")]
     edge: Option<PathBuf>,
-    /// The same of the placement cloud alone
+    /// Measurements of the placement cloud, with those columns; other rows do not count
     #[arg(long, value_name = "FILE", group = "measurements")]
     cloud: Option<PathBuf>,
     /// Total latency from which an answer is late, in milliseconds [default: the scenario's]

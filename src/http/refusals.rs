@@ -7,7 +7,7 @@ use hyper::StatusCode;
 /// Why something was not answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
-    /// As many connections were open as may be, and this was the oldest of the address with most.
+    /// No more connections may be open, and this was the oldest of the address with most.
     ConnectionsMax,
     /// The request's line and headers were too large.
     TooLarge,

@@ -35,53 +35,30 @@ pub struct Measurement {
 /// A file that holds no measurements.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs, reason = "each message names its fields")]
 pub enum MetricsFileError {
     /// It cannot be read to its end.
     #[error("{file}: cannot be read: {cause}")]
-    Unreadable {
-        /// The file.
-        file: String,
-        /// The reason.
-        cause: csv::Error,
-    },
+    Unreadable { file: String, cause: csv::Error },
     /// A column is missing.
     #[error("{file}, line 1: the column {column} is missing, found {found}{hint}")]
-    NoColumn {
-        /// The file.
-        file: String,
-        /// The column.
-        column: &'static str,
-        /// Those that are there.
-        found: String,
-        /// What was probably meant.
-        hint: String,
-    },
+    NoColumn { file: String, column: &'static str, found: String, hint: String },
     /// A cell cannot be used.
     #[error("{file}, line {line}, column {column}: found {found:?}, expected {expected}")]
     Cell {
-        /// The file.
         file: String,
         /// Line, from 1.
         line: u64,
-        /// The column.
         column: &'static str,
-        /// What stands there.
         found: String,
-        /// What should.
         expected: &'static str,
     },
     /// There is nothing but a header, or not even that.
     #[error("{file}: there are no measurements, expected a header and rows with {}", COLUMNS.join(","))]
-    Empty {
-        /// The file.
-        file: String,
-    },
+    Empty { file: String },
     /// There are too many.
     #[error("{file}: there are more than the {ROWS_MAX} rows that are read")]
-    TooMany {
-        /// The file.
-        file: String,
-    },
+    TooMany { file: String },
 }
 
 /// Reads every row of `input`, which `file` names in errors.

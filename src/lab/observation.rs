@@ -142,7 +142,7 @@ impl<T> BySite<T> {
         }
     }
 
-    /// The same of something that is made of it.
+    /// What `make` makes of each site's.
     pub fn map<U>(self, mut make: impl FnMut(T) -> U) -> BySite<U> {
         BySite { edge: make(self.edge), cloud: self.cloud.map(make) }
     }
@@ -198,7 +198,7 @@ pub struct Mark {
     pub placement: u16,
     /// When it began, since the repeat's beginning.
     pub from: Duration,
-    /// When it ended; the same for a moment.
+    /// When it ended: when it began, for a moment.
     pub until: Duration,
     /// What it was, such as `outage of the uplink`.
     pub what: String,

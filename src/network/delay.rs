@@ -35,7 +35,7 @@ impl Default for Delay {
 }
 
 impl Delay {
-    /// The same for every message.
+    /// One delay for every message.
     pub const fn constant(delay: Duration) -> Self {
         Self { plus: delay, model: Model::Constant }
     }
@@ -101,7 +101,7 @@ impl Delay {
         Self::from(Model::Series(series))
     }
 
-    /// The same with `plus_ms` more for every message.
+    /// A delay that is `plus_ms` more for every message.
     ///
     /// # Errors
     /// When it is no delay.

@@ -78,11 +78,11 @@ impl<T: Send + 'static> DelayLine<T> {
         self.put(entries, |_, due| due)
     }
 
-    /// The same, but none of the entries leaves before one that was sent this way
-    /// earlier: it waits until that one is due.
+    /// Puts every entry on the line, each with the instant it is due; none of them leaves
+    /// before one that was sent this way earlier, but waits until that one is due.
     ///
     /// # Errors
-    /// As [`send`](Self::send).
+    /// [`DelayLineFull`] with the entries that exceed `in_flight_max`.
     pub fn send_in_order(
         &self,
         entries: impl IntoIterator<Item = (Instant, T)>,

@@ -73,7 +73,7 @@ impl Link {
         Self { uplink: one_way(Direction::Uplink), downlink: one_way(Direction::Downlink), shape }
     }
 
-    /// The same behind another network, which messages of some parties have not left yet: nothing of such a
+    /// A link that follows another one, which messages of some parties have not left yet: nothing of such a
     /// party arrives before the time that `uplink` or `downlink` has for it, counted since this link began.
     pub fn following(
         shape: Arc<Shape>,

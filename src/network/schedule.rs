@@ -15,7 +15,7 @@ pub struct Schedule<T> {
     sequence: u64,
 }
 
-/// As many as there are directions.
+/// How many directions there are.
 const RUNS: usize = 2;
 
 struct Entry<T> {

@@ -11,7 +11,7 @@ pub struct Recent {
     answers_max: usize,
     /// The oldest first.
     answers: VecDeque<(Instant, Duration)>,
-    /// The same times, the shortest first.
+    /// The times of `answers`, the shortest first.
     sorted: Vec<Duration>,
 }
 

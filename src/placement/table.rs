@@ -197,7 +197,7 @@ impl<R: Request> Table<R> {
         &self.chooser
     }
 
-    /// The same, to be asked what changes by being asked.
+    /// Who chooses, to be asked what changes by being asked.
     pub fn chooser_mut(&mut self) -> &mut Chooser {
         &mut self.chooser
     }

@@ -61,7 +61,7 @@ impl Verdict {
         }
     }
 
-    /// As people read it.
+    /// The verdict as people read it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Better => "better",

@@ -101,7 +101,7 @@ pub(super) fn now() -> i64 {
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
-/// As openssl prints a time.
+/// A time as openssl prints it.
 pub(super) fn date(seconds: i64) -> String {
     OffsetDateTime::from_unix_timestamp(seconds)
         .map_or_else(|_| "an impossible time".to_owned(), |at| ASN1Time::new(at).to_string())

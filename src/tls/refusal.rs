@@ -20,7 +20,7 @@ pub(super) enum Purpose<'a> {
 }
 
 impl Purpose<'_> {
-    /// As `extendedKeyUsage` calls it.
+    /// What `extendedKeyUsage` calls it.
     pub fn usage(&self) -> &'static str {
         match self {
             Self::Server(_) => "serverAuth",

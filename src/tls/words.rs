@@ -33,7 +33,7 @@ pub(super) fn explain(why: String) {
 /// Performs a handshake. An error comes with its words.
 ///
 /// # Errors
-/// As the handshake's own, which `cause` looks into.
+/// The handshake's own, which `cause` looks into.
 pub async fn explained<T, E>(
     side: Side,
     handshake: impl Future<Output = Result<T, E>>,

@@ -47,7 +47,7 @@ fn scenario(plan: &Plan, whole: &Repeat) -> Scenario {
 /// its way. Whatever a node really waits for, threads that wake up and caches that are cold, is in it.
 ///
 /// # Errors
-/// As of any run.
+/// When the node does not start, the connection breaks, or a model cannot be called.
 pub fn paths(
     plan: &Plan,
     whole: &Repeat,

@@ -26,7 +26,7 @@ pub fn deployment(mut edge: Config, hybrid: &HybridPlacement, deadline: Option<D
     edge.hybrid(cloud)
 }
 
-/// The same on a simulated clock, where a pass at the cloud takes what its `cost` says.
+/// A hybrid's cloud on a simulated clock, where a pass there takes what its `cost` says.
 pub fn simulated(
     hybrid: &HybridPlacement,
     thresholds: Thresholds,

@@ -96,7 +96,7 @@ impl Hybrid {
     }
 }
 
-/// As many as a node holds by default.
+/// How many requests a node holds by default.
 const IN_FLIGHT_MAX: usize = 65_536;
 
 /// The model's workers and what waits for them.
@@ -222,7 +222,7 @@ impl Experiment {
         }
     }
 
-    /// The same with a cloud beside it.
+    /// An experiment with a cloud beside its edge.
     pub fn with_cloud(self, hybrid: Hybrid) -> Self {
         Self { answer_bytes: self.answer_bytes + CHOICE_BYTES, hybrid: Some(hybrid), ..self }
     }

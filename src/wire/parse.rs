@@ -48,10 +48,10 @@ pub fn parse_request(payload: &[u8], inputs: usize, limits: Limits) -> Result<Re
     parse(payload, inputs, limits, None)
 }
 
-/// The same where it is known which device asks: the payload must say so too, or say nothing.
+/// Reads a request where it is known which device asks: the payload must say so too, or say nothing.
 ///
 /// # Errors
-/// As [`parse_request`], and `INVALID_DEVICE_ID` when the payload names another
+/// [`Rejected`] as [`parse_request`] has it, and with `INVALID_DEVICE_ID` when the payload names another
 /// device. The error is always `device`'s.
 pub fn parse_request_of(
     device: &DeviceId,

@@ -167,7 +167,7 @@ struct Number {
 }
 
 impl Number {
-    /// As serde_json makes one of the same digits.
+    /// The number that serde_json makes of these digits.
     fn value(&self) -> Option<f64> {
         let power = *POWERS_OF_TEN.get(self.exponent.unsigned_abs() as usize)?;
         let digits = self.digits as f64;

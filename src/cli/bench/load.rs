@@ -48,7 +48,7 @@ pub struct Plan {
 /// When requests leave.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Pace {
-    /// As many unanswered as this, in all.
+    /// When the one before it is answered: so many are unanswered at any time, over all connections.
     Window(usize),
     /// So many a second, whatever comes back.
     Rate(f64),

@@ -48,7 +48,7 @@ pub enum Choice<'a> {
     Echo,
     /// A node over the embedded broker.
     Node { model: Option<&'a Path>, cloud_latency_ms: Option<f64>, broker_config: Option<&'a Path> },
-    /// The same from a configuration file.
+    /// A node that a configuration file describes.
     Configured { config: &'a Path },
 }
 

@@ -69,7 +69,7 @@ pub struct Codec {
     bytes_in_max: u32,
     /// What the broker accepts.
     pub bytes_out_max: u32,
-    /// As many bytes of what comes next belong to a packet that is too large.
+    /// How many bytes of what comes next belong to a packet that is too large.
     skip: usize,
 }
 

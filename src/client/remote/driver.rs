@@ -22,7 +22,7 @@ use super::settlements::Settlements;
 use super::transport::Dialer;
 use super::{Phase, RemoteError, Shared};
 use crate::client::{State, Status};
-use crate::rate_limit::RateLimit;
+use crate::rate_limit::{RateLimit, WARN_EVERY};
 
 /// How long a broker may take to accept a connection, with everything that belongs to it.
 const CONNECT_WAIT_MAX: Duration = Duration::from_secs(10);
@@ -30,8 +30,6 @@ const CONNECT_WAIT_MAX: Duration = Duration::from_secs(10);
 const STABLE_AFTER: Duration = Duration::from_secs(5);
 /// The most messages sent and unacknowledged towards a broker that does not say what it takes.
 const WINDOW_MAX: u16 = 4_096;
-/// A warning that could repeat itself comes at most this often.
-const WARN_EVERY: Duration = Duration::from_secs(10);
 
 /// Starts the thread; it waits for [`Phase::Connecting`].
 pub(super) fn start(

@@ -70,7 +70,7 @@ impl Trouble {
         }
     }
 
-    /// The same with its reason in words.
+    /// A failure of this kind, with its reason in words.
     pub(super) fn because(self, reason: impl Into<String>) -> Failure {
         Failure { trouble: self, reason: reason.into() }
     }

@@ -32,7 +32,7 @@ impl Partition {
         ((hash >> 32) ^ (hash & 0xffff_ffff)) % self.parts == self.number - 1
     }
 
-    /// The same for a topic that `filter` matches; the device's level is where the
+    /// Whether this part has a topic that `filter` matches; the device's level is where the
     /// filter's first `+` is. What matches a filter without one belongs to the first part.
     pub fn has_topic(self, filter: &str, topic: &str) -> bool {
         match filter.split('/').zip(topic.split('/')).find(|(filter, _)| *filter == "+") {

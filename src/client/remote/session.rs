@@ -16,7 +16,7 @@ pub struct Session {
     ids: HashSet<u16>,
     /// Published at QoS 1 or 2 and not acknowledged, in the order of publishing.
     outgoing: VecDeque<Sent>,
-    /// As many of `outgoing`, from the front, have been sent on this connection.
+    /// How many of `outgoing`, from the front, have been sent on this connection.
     under_way: usize,
     /// The most that may be under way.
     window: usize,

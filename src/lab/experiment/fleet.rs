@@ -23,18 +23,14 @@ pub struct Fleet {
 /// Sensors that cannot be had together.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs, reason = "each message names its fields")]
 pub enum FleetError {
     /// There is none.
     #[error("sensors: there are none, expected at least one that is simulated or recorded")]
     NoSensors,
     /// A sensor's id is no device id.
     #[error("sensor {id:?}: {problem}")]
-    DeviceId {
-        /// The id.
-        id: String,
-        /// Why not.
-        problem: String,
-    },
+    DeviceId { id: String, problem: String },
     /// Two devices have one id.
     #[error("sensors: there are two devices called {0:?}, expected ids that differ")]
     Twice(String),
@@ -98,7 +94,7 @@ fn device_ids(sensors: &[Sensor]) -> Result<Vec<Arc<str>>, FleetError> {
     Ok(ids)
 }
 
-/// The same sensors, `devices` of them in all, in the shares that they have now; one
+/// Makes sensors `devices` in all, in the shares that they have now; one
 /// whose share is less than a device may have none.
 pub fn with_devices(sensors: &[Sensor], devices: u32) -> Vec<Sensor> {
     let all: u64 = sensors.iter().map(|sensor| u64::from(sensor.count)).sum();

@@ -22,6 +22,7 @@ pub struct RecordedRow {
 /// A recording that cannot be replayed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs, reason = "each message names its fields")]
 pub enum RecordingFault {
     /// It cannot be read.
     #[error(transparent)]
@@ -31,21 +32,15 @@ pub enum RecordingFault {
         "{file}, line {line}, column {column}: found {found:?}, expected 0 or 1, no or yes, normal or anomaly, healthy or faulty, or nothing"
     )]
     Label {
-        /// The file.
         file: String,
         /// Line, from 1.
         line: u64,
-        /// The column.
         column: String,
-        /// What stands there.
         found: String,
     },
     /// There is no row.
     #[error("{file}: there are no rows, expected at least one below the header")]
-    Empty {
-        /// The file.
-        file: String,
-    },
+    Empty { file: String },
 }
 
 /// Reads the rows of `path` that are due until `duration` has passed, and no more than [`ROWS_MAX`].

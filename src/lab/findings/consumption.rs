@@ -13,11 +13,11 @@ use crate::lab::scenario::Placement;
 pub struct Consumption {
     /// Requests that were sent.
     pub requests: usize,
-    /// Those with a result.
+    /// Requests that were answered with a result.
     pub answered: usize,
     /// Topics and payloads of requests, without the headers of any protocol.
     pub request_bytes: u64,
-    /// The same of answers.
+    /// Topics and payloads of answers, without the headers of any protocol.
     pub answer_bytes: u64,
     /// Those of both that a simulated network carried; at a placement without a network
     /// none did. A hybrid's legs are reckoned from where and why each result was made:

@@ -16,7 +16,7 @@ pub struct Frame {
     pub id: String,
     /// What it shows.
     pub title: String,
-    /// The same in a sentence or two, for those who do not see it.
+    /// What it shows in a sentence or two, for those who do not see it.
     pub description: String,
     /// Along the bottom.
     pub x: Scale,

@@ -20,7 +20,7 @@ pub fn latency(point: &PointFindings, id: &str) -> Option<Markup> {
     Some(figure_of_placements("Latency", drawn(point), &drawing, &caption))
 }
 
-/// The same as a file of its own, with its legend and its style inside.
+/// The drawing of the latencies as a file of its own, with its legend and its style inside.
 pub fn latency_file(point: &PointFindings) -> Option<Markup> {
     let frame = frame(point, "latency")?;
     let names = names(drawn(point));

@@ -53,7 +53,7 @@ fn means(stages: &StageFindings) -> [f64; 4] {
     [stages.network_ms.mean, stages.queue_ms.mean, stages.inference_ms.mean, stages.rest_mean_ms]
 }
 
-/// As much of a name as fits above a bar on a narrow screen.
+/// The beginning of a name that fits above a bar on a narrow screen.
 fn shortened(name: &str) -> String {
     match name.char_indices().nth(NAME_CHARACTERS_MAX) {
         Some((at, _)) => format!("{}…", &name[..at]),

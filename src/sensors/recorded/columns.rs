@@ -38,7 +38,7 @@ impl Columns {
         Self { features: FeatureColumns::Named(names), label: None }
     }
 
-    /// As a person writes them: `a,b,c`, or `first..last` for a range. Blanks around
+    /// Features from columns as a person writes them: `a,b,c`, or `first..last` for a range. Blanks around
     /// names do not matter; that a column exists is checked when a file is opened.
     pub fn parse(text: &str) -> Self {
         let Some((first, last)) = text.split_once("..") else {
@@ -48,7 +48,7 @@ impl Columns {
         Self { features: FeatureColumns::Range { first, last }, label: None }
     }
 
-    /// The same with the label column `name`.
+    /// Columns with `name` as the one that holds the truth about a row.
     pub fn label(self, name: impl Into<String>) -> Self {
         Self { label: Some(name.into()), ..self }
     }

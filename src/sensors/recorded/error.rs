@@ -12,48 +12,31 @@ use crate::suggestion;
 /// Why a recorded file, or a row of it, cannot be used. Lines count from 1, the header's.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs, reason = "each message names its fields")]
 pub enum RecordingError {
     /// The file cannot be opened.
     #[error("{}: cannot be opened: {source}", path.display())]
-    Open {
-        /// The file.
-        path: PathBuf,
-        /// The cause.
-        source: io::Error,
-    },
+    Open { path: PathBuf, source: io::Error },
     /// The file stopped being readable.
     #[error("{}: line {line}: cannot be read: {source}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// The line.
-        line: u64,
-        /// The cause.
-        source: io::Error,
-    },
+    Read { path: PathBuf, line: u64, source: io::Error },
     /// It begins as a Parquet file does, and cannot be read as one.
     #[error("{}: row {}: cannot be read as Parquet: {problem}", path.display(), line.saturating_sub(1))]
     Parquet {
-        /// The file.
         path: PathBuf,
         /// The row's number, where the first one is 2 as in a CSV; 1 for the file as a whole.
         line: u64,
-        /// What is wrong.
         problem: String,
     },
     /// There is no header.
     #[error("{}: line 1: found nothing, expected a header with the columns' names", path.display())]
-    Empty {
-        /// The file.
-        path: PathBuf,
-    },
+    Empty { path: PathBuf },
     /// A row is longer than [`RECORD_BYTES_MAX`].
     #[error(
         "{}: line {line}: the row has more than {RECORD_BYTES_MAX} bytes; is a quote left open?",
         path.display()
     )]
     TooLong {
-        /// The file.
         path: PathBuf,
         /// The line on which the row begins.
         line: u64,
@@ -61,7 +44,6 @@ pub enum RecordingError {
     /// The header lacks a column.
     #[error("{}: line 1: found no column {column:?}; {suggestion}", path.display())]
     UnknownColumn {
-        /// The file.
         path: PathBuf,
         /// The column that was asked for.
         column: String,
@@ -71,13 +53,10 @@ pub enum RecordingError {
     /// Two columns have the name that was asked for.
     #[error("{}: line 1: columns {first} and {second} are both called {column:?}, expected one", path.display())]
     Ambiguous {
-        /// The file.
         path: PathBuf,
-        /// The name.
         column: String,
         /// The first such column, from 1.
         first: usize,
-        /// The second.
         second: usize,
     },
     /// A range ends before it begins.
@@ -85,32 +64,14 @@ pub enum RecordingError {
         "{}: line 1: column {last:?} stands before {first:?}, expected a range from left to right: {last}..{first}",
         path.display()
     )]
-    Backwards {
-        /// The file.
-        path: PathBuf,
-        /// The range's first column.
-        first: String,
-        /// The range's last column.
-        last: String,
-    },
+    Backwards { path: PathBuf, first: String, last: String },
     /// A row has more or fewer cells than the header.
     #[error("{}: line {line}: found {found} cells, expected {expected} as in the header", path.display())]
-    Ragged {
-        /// The file.
-        path: PathBuf,
-        /// The line.
-        line: u64,
-        /// The header's cells.
-        expected: usize,
-        /// The row's cells.
-        found: usize,
-    },
+    Ragged { path: PathBuf, line: u64, expected: usize, found: usize },
     /// A cell is not text.
     #[error("{}: line {line}, column {column}: found bytes that are not UTF-8, expected text", path.display())]
     NotUtf8 {
-        /// The file.
         path: PathBuf,
-        /// The line.
         line: u64,
         /// The column's name, or its number from 1 in the header.
         column: String,
@@ -118,15 +79,11 @@ pub enum RecordingError {
     /// A cell does not hold what its column is used for.
     #[error("{}: line {line}, column {column}: found {found:?}, expected {expected}", path.display())]
     Unfit {
-        /// The file.
         path: PathBuf,
-        /// The line.
         line: u64,
-        /// The column's name.
         column: String,
         /// The cell, cut short where it is long.
         found: String,
-        /// What was expected.
         expected: &'static str,
     },
 }
