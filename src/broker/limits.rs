@@ -2,6 +2,7 @@
 
 pub mod acquaintances;
 pub mod addresses;
+mod counted;
 pub mod dropped;
 pub mod ended;
 pub mod machine;

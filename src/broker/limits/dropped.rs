@@ -1,75 +1,51 @@
 //! Deliveries that were dropped: each reason has a counter, and the first of a while a line in the log.
 
+use super::counted::counted;
 use super::reached::Limit;
 use super::tally::{Tally, Told, shown};
 
 /// Lines for one reason in a row, before further ones are held back for a while.
 const LINES_AT_ONCE: u32 = 1;
 
-/// Why a client did not get a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Dropped {
-    /// More waited for the client than it may lag by.
-    Lagged,
-    /// As much waited for its acknowledgements, or while it was away, as may.
-    QueueFull,
-    /// There was no memory for what waits for its owner.
-    Memory,
-    /// The message had expired.
-    Expired,
-    /// The client takes no packets of that size.
-    TooLarge,
-    /// Its session has ended.
-    SessionEnded,
-    /// Its shared subscription has no members left.
-    NoMembers,
-    /// The members of its shared subscription were too slow, all of them.
-    SlowMembers,
-    /// The router had no room, for which the publisher did not wait.
-    RouterFull,
+counted! {
+    /// Why a client did not get a message.
+    enum Dropped {
+        /// More waited for the client than it may lag by.
+        Lagged "lagged",
+        /// As much waited for its acknowledgements, or while it was away, as may.
+        QueueFull "queue_full",
+        /// There was no memory for what waits for its owner.
+        Memory "memory_max",
+        /// The message had expired.
+        Expired "message_expired",
+        /// The client takes no packets of that size.
+        TooLarge "too_large_for_client",
+        /// Its session has ended.
+        SessionEnded "session_ended",
+        /// Its shared subscription has no members left.
+        NoMembers "no_members",
+        /// The members of its shared subscription were too slow, all of them.
+        SlowMembers "slow_members",
+        /// The router had no room, for which the publisher did not wait.
+        RouterFull "router_full",
+    }
+    /// How many deliveries were dropped for each reason since the broker started.
+    struct DroppedCounts;
 }
 
 impl Dropped {
-    /// Every reason.
-    pub const ALL: [Self; 9] = [
-        Self::Lagged,
-        Self::QueueFull,
-        Self::Memory,
-        Self::Expired,
-        Self::TooLarge,
-        Self::SessionEnded,
-        Self::NoMembers,
-        Self::SlowMembers,
-        Self::RouterFull,
-    ];
-
-    /// Its name in logs and metrics.
-    pub fn name(self) -> &'static str {
-        self.words().0
-    }
-
     /// What it means.
     pub fn meaning(self) -> &'static str {
-        self.words().1
-    }
-
-    fn words(self) -> (&'static str, &'static str) {
         match self {
-            Self::Lagged => ("lagged", "more waited for the client than it may lag by"),
-            Self::QueueFull => {
-                ("queue_full", "as much waited for its acknowledgements, or while it was away, as may")
-            }
-            Self::Memory => ("memory_max", "there was no memory for what waits for its owner"),
-            Self::Expired => ("message_expired", "the message had expired"),
-            Self::TooLarge => ("too_large_for_client", "the client takes no packets of that size"),
-            Self::SessionEnded => ("session_ended", "its session has ended"),
-            Self::NoMembers => ("no_members", "its shared subscription has no members left"),
-            Self::SlowMembers => {
-                ("slow_members", "the members of its shared subscription were too slow, all of them")
-            }
-            Self::RouterFull => {
-                ("router_full", "the router had no room, and whoever published did not wait for some")
-            }
+            Self::Lagged => "more waited for the client than it may lag by",
+            Self::QueueFull => "as much waited for its acknowledgements, or while it was away, as may",
+            Self::Memory => "there was no memory for what waits for its owner",
+            Self::Expired => "the message had expired",
+            Self::TooLarge => "the client takes no packets of that size",
+            Self::SessionEnded => "its session has ended",
+            Self::NoMembers => "its shared subscription has no members left",
+            Self::SlowMembers => "the members of its shared subscription were too slow, all of them",
+            Self::RouterFull => "the router had no room, and whoever published did not wait for some",
         }
     }
 }
@@ -81,24 +57,10 @@ impl From<Limit> for Dropped {
     }
 }
 
-/// How many deliveries were dropped for each reason since the broker started.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct DroppedCounts([u64; Dropped::ALL.len()]);
-
 impl DroppedCounts {
-    /// How many for this reason.
-    pub fn of(&self, reason: Dropped) -> u64 {
-        self.0[reason as usize]
-    }
-
     /// How many in all.
     pub fn total(&self) -> u64 {
         self.0.iter().sum()
-    }
-
-    /// Each reason's name, and how many for it.
-    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        Dropped::ALL.into_iter().map(|reason| (reason.name(), self.of(reason)))
     }
 }
 

@@ -1,6 +1,7 @@
 //! How connections of clients that were let in end: each way has a counter, and what
 //! was not the client's wish a line in the log.
 
+use super::counted::counted;
 use super::reached::Limit;
 use super::refused::Who;
 use super::tally::{Tally, Told, shown};
@@ -9,102 +10,55 @@ use crate::broker::codec::reason::Reason;
 /// Lines of one way in a row, before further ones are held back for a while.
 const LINES_AT_ONCE: u32 = 3;
 
-/// Why a connection ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ended {
-    /// The client said DISCONNECT.
-    Disconnect,
-    /// The client is gone without a word.
-    Lost,
-    /// The client broke WebSocket's rules.
-    WebSocket,
-    /// The client took nothing of what was sent to it for `write_timeout`.
-    WriteTimeout,
-    /// A packet of the client was not whole within `packet_timeout`.
-    PacketTimeout,
-    /// The client was silent for too long.
-    KeepAlive,
-    /// Another connection has its client id now.
-    TakenOver,
-    /// The client sent what cannot be read.
-    Malformed,
-    /// The client sent what may not come there.
-    Protocol,
-    /// The client may not do what it did, or its user is not let in any more.
-    NotAuthorized,
-    /// The client subscribed to what is no filter.
-    TopicFilter,
-    /// The client published to what is no topic.
-    TopicName,
-    /// The client published more at QoS 2 than it may without releasing it.
-    ReceiveMaximum,
-    /// The client used a topic alias that is not its own.
-    TopicAlias,
-    /// The client sent a larger packet than it may.
-    PacketTooLarge,
-    /// The client published faster than it may.
-    MessageRate,
-    /// The client missed messages, and the policy is to end its session then.
-    Quota,
-    /// The client's owner had most of what all share, and gave way to one who had less.
-    GaveWay,
-    /// The broker is stopping, or its router has ended.
-    Stopping,
-    /// Something else.
-    Other,
+counted! {
+    /// Why a connection ended.
+    enum Ended {
+        /// The client said DISCONNECT.
+        Disconnect "disconnect",
+        /// The client is gone without a word.
+        Lost "lost",
+        /// The client broke WebSocket's rules.
+        WebSocket "websocket_error",
+        /// The client took nothing of what was sent to it for `write_timeout`.
+        WriteTimeout "write_timeout",
+        /// A packet of the client was not whole within `packet_timeout`.
+        PacketTimeout "packet_timeout",
+        /// The client was silent for too long.
+        KeepAlive "keep_alive_timeout",
+        /// Another connection has its client id now.
+        TakenOver "taken_over",
+        /// The client sent what cannot be read.
+        Malformed "malformed_packet",
+        /// The client sent what may not come there.
+        Protocol "protocol_error",
+        /// The client may not do what it did, or its user is not let in any more.
+        NotAuthorized "not_authorized",
+        /// The client subscribed to what is no filter.
+        TopicFilter "topic_filter_invalid",
+        /// The client published to what is no topic.
+        TopicName "topic_name_invalid",
+        /// The client published more at QoS 2 than it may without releasing it.
+        ReceiveMaximum "receive_maximum_exceeded",
+        /// The client used a topic alias that is not its own.
+        TopicAlias "topic_alias_invalid",
+        /// The client sent a larger packet than it may.
+        PacketTooLarge "packet_too_large",
+        /// The client published faster than it may.
+        MessageRate "message_rate_too_high",
+        /// The client missed messages, and the policy is to end its session then.
+        Quota "quota_exceeded",
+        /// The client's owner had most of what all share, and gave way to one who had less.
+        GaveWay "gave_way",
+        /// The broker is stopping, or its router has ended.
+        Stopping "stopping",
+        /// Something else.
+        Other "other",
+    }
+    /// How many connections ended in each way since the broker started.
+    struct EndedCounts;
 }
 
 impl Ended {
-    /// Every way.
-    pub const ALL: [Self; 20] = [
-        Self::Disconnect,
-        Self::Lost,
-        Self::WebSocket,
-        Self::WriteTimeout,
-        Self::PacketTimeout,
-        Self::KeepAlive,
-        Self::TakenOver,
-        Self::Malformed,
-        Self::Protocol,
-        Self::NotAuthorized,
-        Self::TopicFilter,
-        Self::TopicName,
-        Self::ReceiveMaximum,
-        Self::TopicAlias,
-        Self::PacketTooLarge,
-        Self::MessageRate,
-        Self::Quota,
-        Self::GaveWay,
-        Self::Stopping,
-        Self::Other,
-    ];
-
-    /// Its name in logs and metrics.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Disconnect => "disconnect",
-            Self::Lost => "lost",
-            Self::WebSocket => "websocket_error",
-            Self::WriteTimeout => "write_timeout",
-            Self::PacketTimeout => "packet_timeout",
-            Self::KeepAlive => "keep_alive_timeout",
-            Self::TakenOver => "taken_over",
-            Self::Malformed => "malformed_packet",
-            Self::Protocol => "protocol_error",
-            Self::NotAuthorized => "not_authorized",
-            Self::TopicFilter => "topic_filter_invalid",
-            Self::TopicName => "topic_name_invalid",
-            Self::ReceiveMaximum => "receive_maximum_exceeded",
-            Self::TopicAlias => "topic_alias_invalid",
-            Self::PacketTooLarge => "packet_too_large",
-            Self::MessageRate => "message_rate_too_high",
-            Self::Quota => "quota_exceeded",
-            Self::GaveWay => "gave_way",
-            Self::Stopping => "stopping",
-            Self::Other => "other",
-        }
-    }
-
     /// The way of a connection that the broker ends for `reason`.
     pub(crate) fn by(reason: Reason) -> Self {
         match reason {
@@ -138,22 +92,6 @@ impl Ended {
     /// Whether it is of no interest who it was.
     fn is_ordinary(self) -> bool {
         matches!(self, Self::Disconnect | Self::Lost | Self::Stopping)
-    }
-}
-
-/// How many connections ended in each way since the broker started.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct EndedCounts([u64; Ended::ALL.len()]);
-
-impl EndedCounts {
-    /// How many ended in this way.
-    pub fn of(&self, ended: Ended) -> u64 {
-        self.0[ended as usize]
-    }
-
-    /// Each way's name, and how many ended so.
-    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        Ended::ALL.into_iter().map(|ended| (ended.name(), self.of(ended)))
     }
 }
 

@@ -2,102 +2,75 @@
 
 use std::fmt::Display;
 
+use super::counted::counted;
 use super::shares::Owner;
 use super::tally::{Shown, Tally, Told};
 
-/// A bound on what clients can do. What happens at each is in the documentation of
-/// the field of the same name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Limit {
-    /// Clients online.
-    Connections,
-    /// Sockets of one address.
-    ConnectionsPerAddress,
-    /// Sockets of a listener beyond the clients that may be online.
-    Connecting,
-    /// The time until CONNECT.
-    ConnectTimeout,
-    /// The size of a packet from a client.
-    PacketBytes,
-    /// The length of a client id.
-    ClientIdBytes,
-    /// The length of a topic name or filter.
-    TopicBytes,
-    /// The levels of a topic name or filter.
-    TopicLevels,
-    /// Subscriptions of one client.
-    SubscriptionsPerClient,
-    /// Subscriptions of one client that overlap.
-    OverlappingSubscriptions,
-    /// Distinct filters.
-    Filters,
-    /// Retained messages.
-    RetainedMessages,
-    /// Bytes of retained messages.
-    RetainedBytes,
-    /// Sessions of clients that are away.
-    ParkedSessions,
-    /// Memory for all that the broker holds; counted when something is not taken, or
-    /// given up, for want of it.
-    Memory,
-    /// Unacknowledged messages to a client; counted when one has to wait.
-    InflightMessages,
-    /// Bytes of unacknowledged messages to a client; counted when one has to wait.
-    InflightBytes,
-    /// Messages that wait for a client.
-    PendingMessages,
-    /// Bytes that wait for a client.
-    PendingBytes,
-    /// Unreleased QoS 2 publishes of a client.
-    Receive,
-    /// Topic aliases of a client.
-    TopicAliases,
-    /// Publishes a second of a client.
-    PublishRate,
-    /// Bytes that a client has not read yet; counted when it is no longer read from.
-    UnreadBytes,
-    /// The time in which a client takes nothing that is written to it.
-    WriteTimeout,
-    /// The time in which a packet that a client has begun does not end.
-    PacketTimeout,
-    /// Failed logins of one address.
-    FailedLogins,
-    /// Logins that wait to be checked.
-    LoginsWaiting,
+counted! {
+    /// A bound on what clients can do. What happens at each is in the documentation of
+    /// the field of the same name.
+    enum Limit {
+        /// Clients online.
+        Connections "connections_max",
+        /// Sockets of one address.
+        ConnectionsPerAddress "connections_per_address_max",
+        /// Sockets of a listener beyond the clients that may be online.
+        Connecting "connecting_max",
+        /// The time until CONNECT.
+        ConnectTimeout "connect_timeout",
+        /// The size of a packet from a client.
+        PacketBytes "packet_bytes_max",
+        /// The length of a client id.
+        ClientIdBytes "client_id_bytes_max",
+        /// The length of a topic name or filter.
+        TopicBytes "topic_bytes_max",
+        /// The levels of a topic name or filter.
+        TopicLevels "topic_levels_max",
+        /// Subscriptions of one client.
+        SubscriptionsPerClient "subscriptions_per_client_max",
+        /// Subscriptions of one client that overlap.
+        OverlappingSubscriptions "overlapping_subscriptions_max",
+        /// Distinct filters.
+        Filters "filters_max",
+        /// Retained messages.
+        RetainedMessages "retained_messages_max",
+        /// Bytes of retained messages.
+        RetainedBytes "retained_bytes_max",
+        /// Sessions of clients that are away.
+        ParkedSessions "parked_sessions_max",
+        /// Memory for all that the broker holds; counted when something is not taken, or
+        /// given up, for want of it.
+        Memory "memory_max",
+        /// Unacknowledged messages to a client; counted when one has to wait.
+        InflightMessages "inflight_messages_max",
+        /// Bytes of unacknowledged messages to a client; counted when one has to wait.
+        InflightBytes "inflight_bytes_max",
+        /// Messages that wait for a client.
+        PendingMessages "pending_messages_max",
+        /// Bytes that wait for a client.
+        PendingBytes "pending_bytes_max",
+        /// Unreleased QoS 2 publishes of a client.
+        Receive "receive_max",
+        /// Topic aliases of a client.
+        TopicAliases "topic_aliases_max",
+        /// Publishes a second of a client.
+        PublishRate "publish_messages_per_s_max",
+        /// Bytes that a client has not read yet; counted when it is no longer read from.
+        UnreadBytes "unread_bytes_max",
+        /// The time in which a client takes nothing that is written to it.
+        WriteTimeout "write_timeout",
+        /// The time in which a packet that a client has begun does not end.
+        PacketTimeout "packet_timeout",
+        /// Failed logins of one address.
+        FailedLogins "failed_logins_max",
+        /// Logins that wait to be checked.
+        LoginsWaiting "logins_waiting_max",
+    }
+    /// How often each limit was reached since the broker started.
+    struct LimitsReached;
 }
 
 impl Limit {
-    /// Every limit.
-    pub const ALL: [Self; 27] = [
-        Self::Connections,
-        Self::ConnectionsPerAddress,
-        Self::Connecting,
-        Self::ConnectTimeout,
-        Self::PacketBytes,
-        Self::ClientIdBytes,
-        Self::TopicBytes,
-        Self::TopicLevels,
-        Self::SubscriptionsPerClient,
-        Self::OverlappingSubscriptions,
-        Self::Filters,
-        Self::RetainedMessages,
-        Self::RetainedBytes,
-        Self::ParkedSessions,
-        Self::Memory,
-        Self::InflightMessages,
-        Self::InflightBytes,
-        Self::PendingMessages,
-        Self::PendingBytes,
-        Self::Receive,
-        Self::TopicAliases,
-        Self::PublishRate,
-        Self::UnreadBytes,
-        Self::WriteTimeout,
-        Self::PacketTimeout,
-        Self::FailedLogins,
-        Self::LoginsWaiting,
-    ];
-
     /// Those that all clients share, where the one who has most gives way to one who has less.
     pub const SHARED: [Self; 6] = [
         Self::Connections,
@@ -107,56 +80,9 @@ impl Limit {
         Self::RetainedBytes,
         Self::ParkedSessions,
     ];
-
-    /// Its name in logs, metrics and documentation.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Connections => "connections_max",
-            Self::ConnectionsPerAddress => "connections_per_address_max",
-            Self::Connecting => "connecting_max",
-            Self::ConnectTimeout => "connect_timeout",
-            Self::PacketBytes => "packet_bytes_max",
-            Self::ClientIdBytes => "client_id_bytes_max",
-            Self::TopicBytes => "topic_bytes_max",
-            Self::TopicLevels => "topic_levels_max",
-            Self::SubscriptionsPerClient => "subscriptions_per_client_max",
-            Self::OverlappingSubscriptions => "overlapping_subscriptions_max",
-            Self::Filters => "filters_max",
-            Self::RetainedMessages => "retained_messages_max",
-            Self::RetainedBytes => "retained_bytes_max",
-            Self::ParkedSessions => "parked_sessions_max",
-            Self::Memory => "memory_max",
-            Self::InflightMessages => "inflight_messages_max",
-            Self::InflightBytes => "inflight_bytes_max",
-            Self::PendingMessages => "pending_messages_max",
-            Self::PendingBytes => "pending_bytes_max",
-            Self::Receive => "receive_max",
-            Self::TopicAliases => "topic_aliases_max",
-            Self::PublishRate => "publish_messages_per_s_max",
-            Self::UnreadBytes => "unread_bytes_max",
-            Self::WriteTimeout => "write_timeout",
-            Self::PacketTimeout => "packet_timeout",
-            Self::FailedLogins => "failed_logins_max",
-            Self::LoginsWaiting => "logins_waiting_max",
-        }
-    }
 }
 
-/// How often each limit was reached since the broker started.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct LimitsReached([u64; Limit::ALL.len()]);
-
 impl LimitsReached {
-    /// How often `limit` was.
-    pub fn of(&self, limit: Limit) -> u64 {
-        self.0[limit as usize]
-    }
-
-    /// Each limit's name and how often it was reached.
-    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        Limit::ALL.into_iter().map(|limit| (limit.name(), self.of(limit)))
-    }
-
     /// Replaces one of them: for limits that count for themselves.
     pub(crate) fn set(&mut self, limit: Limit, count: u64) {
         self.0[limit as usize] = count;
