@@ -7,12 +7,13 @@ mod histogram;
 mod hybrid;
 
 use std::collections::BTreeMap;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 pub use self::histogram::{Bounds, Durations, Histogram, NANOSECONDS_PER_S, Sizes};
 pub use self::hybrid::{HybridStatistics, Results};
 use crate::inference::{Decision, ErrorCode};
+use crate::sync::{lock, wait_timeout};
 
 /// Counts of one deployment at one moment.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -147,7 +148,7 @@ impl Ledger {
     /// Counts `requests` arrivals and returns how many were in flight before them. Each
     /// of them is in flight until [`end`](Self::end) counts its answer or its refusal.
     pub fn receive(&self, requests: usize) -> usize {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         let before = state.counts.in_flight;
         state.counts.received += requests as u64;
         state.counts.in_flight += requests as u64;
@@ -156,7 +157,7 @@ impl Ledger {
 
     /// Counts ended requests.
     pub fn end(&self, ended: impl IntoIterator<Item = Ended>) {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         for request in ended {
             let counts = &mut state.counts;
             counts.in_flight -= 1;
@@ -182,44 +183,44 @@ impl Ledger {
 
     /// Counts a forward pass over `rows` requests that took `inference`.
     pub fn batch(&self, rows: usize, inference: Duration) {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         state.counts.spread.batch.record(rows as u64);
         state.counts.spread.inference.record_duration(inference);
     }
 
     /// Counts answers that could not be handed to the broker.
     pub fn undelivered(&self, answers: usize) {
-        self.lock().counts.undelivered += answers as u64;
+        lock(&self.state).counts.undelivered += answers as u64;
     }
 
     /// Counts a refused response topic.
     pub fn response_topic_refused(&self) {
-        self.lock().counts.response_topics_refused += 1;
+        lock(&self.state).counts.response_topics_refused += 1;
     }
 
     /// Counts answers that came on a request topic.
     pub fn answers_dropped(&self, answers: usize) {
-        self.lock().counts.answers_dropped += answers as u64;
+        lock(&self.state).counts.answers_dropped += answers as u64;
     }
 
     /// Counts a request that came again.
     pub fn repeated(&self) {
-        self.lock().counts.repeated += 1;
+        lock(&self.state).counts.repeated += 1;
     }
 
     /// Counts a change of the simulated network.
     pub fn network_changed(&self) {
-        self.lock().counts.network_changes += 1;
+        lock(&self.state).counts.network_changes += 1;
     }
 
     /// Counts a change of the simulated network that could not be made.
     pub fn network_change_refused(&self) {
-        self.lock().counts.network_changes_refused += 1;
+        lock(&self.state).counts.network_changes_refused += 1;
     }
 
     /// Waits until nothing is in flight, or until `deadline`. Returns how many requests are left.
     pub fn wait_until_drained(&self, deadline: Instant) -> u64 {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         state.draining = true;
         loop {
             let left = state.counts.in_flight;
@@ -227,13 +228,13 @@ impl Ledger {
             if left == 0 || wait.is_zero() {
                 return left;
             }
-            state = self.drained.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
+            state = wait_timeout(&self.drained, state, wait);
         }
     }
 
     /// All counts at one moment.
     pub fn statistics(&self) -> Statistics {
-        let counts = self.lock().counts.clone();
+        let counts = lock(&self.state).counts.clone();
         let named = ErrorCode::ALL.into_iter().map(|code| (code.as_str(), counts.errors[code as usize]));
         Statistics {
             received: counts.received,
@@ -252,11 +253,6 @@ impl Ledger {
                 Box::new(HybridStatistics { results: *results, ..HybridStatistics::default() })
             }),
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // No code that can panic runs under the lock, so a poisoned one still holds sound counts.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,11 +1,36 @@
-//! Mutexes that do not mind a panic elsewhere.
+//! Mutexes and condition variables that do not mind a panic elsewhere.
 //!
 //! The standard library poisons a mutex whose holder panicked. Here no code that can panic runs under a lock:
 //! what was guarded is sound whatever became of its last holder, and whoever comes next takes it as it is.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// Locks `mutex`.
 pub fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Waits for `changed` with the lock given up.
+pub fn wait<'a, T>(changed: &Condvar, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
+    changed.wait(guard).unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Waits for `changed` with the lock given up, at most so long.
+pub fn wait_timeout<'a, T>(
+    changed: &Condvar,
+    guard: MutexGuard<'a, T>,
+    at_most: Duration,
+) -> MutexGuard<'a, T> {
+    changed.wait_timeout(guard, at_most).unwrap_or_else(PoisonError::into_inner).0
+}
+
+/// Waits for `changed` with the lock given up for as long as `holds`, at most so long.
+pub fn wait_while<'a, T>(
+    changed: &Condvar,
+    guard: MutexGuard<'a, T>,
+    at_most: Duration,
+    holds: impl FnMut(&mut T) -> bool,
+) -> MutexGuard<'a, T> {
+    changed.wait_timeout_while(guard, at_most, holds).unwrap_or_else(PoisonError::into_inner).0
 }

@@ -1,11 +1,12 @@
 //! The embedded broker's own link: no socket, no copy, a quarter of a loopback connection's latency.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use super::{Acknowledge, Client, ClientError, Conversation, Publisher, State, Status, Subscriber};
 use crate::broker::{Broker, LinkPublisher, LinkSubscriber};
 use crate::mqtt::Message;
+use crate::sync::{lock, wait_while};
 
 /// A client inside the broker's process.
 pub struct InProcess {
@@ -34,12 +35,8 @@ struct Health {
 }
 
 impl Health {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn end(&self, reason: String) {
-        *self.lock() = State::Gone(reason);
+        *lock(&self.state) = State::Gone(reason);
         self.changed.notify_all();
     }
 }
@@ -81,14 +78,13 @@ impl Client for InProcess {
     }
 
     fn state(&self) -> State {
-        self.health.lock().clone()
+        lock(&self.health.state).clone()
     }
 
     fn wait_for_change(&self, known: &State, wait: Duration) -> State {
-        let state = self.health.lock();
+        let state = lock(&self.health.state);
         let same = |state: &mut State| *state == *known;
-        let waited = self.health.changed.wait_timeout_while(state, wait, same);
-        waited.unwrap_or_else(PoisonError::into_inner).0.clone()
+        wait_while(&self.health.changed, state, wait, same).clone()
     }
 
     fn stalled(&self) -> Option<String> {

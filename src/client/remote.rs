@@ -20,7 +20,7 @@ mod session;
 mod settlements;
 mod transport;
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -38,6 +38,7 @@ use self::routes::{Audience, Routes};
 pub use self::transport::TlsError;
 use super::{Acknowledge, Client, ClientError, Conversation, Publisher, State, Status, Subscriber};
 use crate::mqtt::Message;
+use crate::sync::{lock, wait_while};
 
 /// A connection to a broker elsewhere that comes back by itself.
 pub struct Remote {
@@ -125,13 +126,12 @@ impl Client for Remote {
     }
 
     fn state(&self) -> State {
-        self.shared.lock_state().clone()
+        lock(&self.shared.state).clone()
     }
 
     fn wait_for_change(&self, known: &State, wait: Duration) -> State {
         let same = |state: &mut State| *state == *known;
-        let waited = self.shared.changed.wait_timeout_while(self.shared.lock_state(), wait, same);
-        waited.unwrap_or_else(PoisonError::into_inner).0.clone()
+        wait_while(&self.shared.changed, lock(&self.shared.state), wait, same).clone()
     }
 
     fn stalled(&self) -> Option<String> {
@@ -154,9 +154,9 @@ impl Client for Remote {
     }
 
     fn close(&self) {
-        let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
+        let Some(thread) = lock(&self.thread).take() else { return };
         if let Some(status) = &self.shared.status
-            && *self.shared.lock_state() == State::Online
+            && *lock(&self.shared.state) == State::Online
         {
             // Where it cannot be said now, the will says it.
             self.shared.publish(status.message(&status.offline), CLOSE_WAIT_MAX).ok();
@@ -197,18 +197,8 @@ impl Drop for Remote {
 }
 
 impl Shared {
-    /// What is said of the node when a connection begins.
-    fn greeting(&self) -> Option<Message> {
-        let online = self.online.lock().unwrap_or_else(PoisonError::into_inner);
-        self.status.as_ref().map(|status| status.message(online.as_deref().unwrap_or(&status.online)))
-    }
-
-    fn lock_state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn set_state(&self, state: State) {
-        let mut current = self.lock_state();
+        let mut current = lock(&self.state);
         if !matches!(*current, State::Gone(_)) {
             *current = state;
         }
@@ -258,7 +248,7 @@ impl Publisher for RemotePublisher {
 
     fn stop_receiving(&self) {
         self.shared.routes.close(&self.name);
-        let is_online = *self.shared.lock_state() == State::Online;
+        let is_online = *lock(&self.shared.state) == State::Online;
         if self.shared.config.leaves_for_good() && is_online {
             // The broker may have more for us: the connection ends the conversation once it has it.
             self.shared.wake.notify_one();

@@ -4,13 +4,14 @@
 //! an async runtime's timer has a resolution of a millisecond, which is more than the error we allow.
 
 use std::path::Path;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use tracing::debug;
 
 use super::schedule::Schedule;
+use crate::sync::{lock, wait, wait_timeout};
 
 /// A sending end of a delay line. Clones feed the same line; the line's thread ends
 /// when [`close`](Self::close) is called and everything under way has been
@@ -100,7 +101,7 @@ impl<T: Send + 'static> DelayLine<T> {
         let mut refused = Vec::new();
         let mut first = false;
         {
-            let mut state = self.shared.lock();
+            let mut state = lock(&self.shared.state);
             for (due, value) in entries {
                 if state.schedule.len() < self.shared.in_flight_max {
                     let due = adjust(&mut state.last_due, due);
@@ -120,12 +121,12 @@ impl<T: Send + 'static> DelayLine<T> {
     /// Shows `look` every entry under way with when it is due, in no order. Nobody sends
     /// meanwhile, so it must be quick.
     pub fn look_through(&self, mut look: impl FnMut(Instant, &T)) {
-        self.shared.lock().schedule.iter().for_each(|(due, value)| look(due, value));
+        lock(&self.shared.state).schedule.iter().for_each(|(due, value)| look(due, value));
     }
 
     /// How many entries are under way.
     pub fn len(&self) -> usize {
-        self.shared.lock().schedule.len()
+        lock(&self.shared.state).schedule.len()
     }
 
     /// Whether nothing is under way.
@@ -135,27 +136,22 @@ impl<T: Send + 'static> DelayLine<T> {
 
     /// Lets the thread end once everything under way has been delivered.
     pub fn close(&self) {
-        self.shared.lock().closed = true;
+        lock(&self.shared.state).closed = true;
         self.shared.changed.notify_one();
     }
 
     /// Drops what is under way and lets the thread end. Returns how many entries were dropped.
     pub fn abandon(&self) -> usize {
-        let dropped = std::mem::take(&mut self.shared.lock().schedule);
+        let dropped = std::mem::take(&mut lock(&self.shared.state).schedule);
         self.close();
         dropped.len()
     }
 }
 
 impl<T> Shared<T> {
-    fn lock(&self) -> MutexGuard<'_, State<T>> {
-        // No code that can panic runs under the lock, so a poisoned one still holds a sound schedule.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Waits until something is due and takes it; false when the line is closed and empty.
     fn wait_for_due(&self, due: &mut Vec<T>) -> bool {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         loop {
             let now = Instant::now();
             state.schedule.take_due(now, due);
@@ -164,11 +160,11 @@ impl<T> Shared<T> {
             }
             state = match state.schedule.next_due() {
                 Some(next) => {
-                    let wait = next.saturating_duration_since(now);
-                    self.changed.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0
+                    let left = next.saturating_duration_since(now);
+                    wait_timeout(&self.changed, state, left)
                 }
                 None if state.closed => return false,
-                None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+                None => wait(&self.changed, state),
             };
         }
     }

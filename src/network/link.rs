@@ -6,13 +6,14 @@
 //! Linux's netem does: loss, outage, queue and transmission, delay, holding back.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::bandwidth::{Sent, Transmitter};
 use super::outage::Policy;
 use super::profile::{Direction, LinkProfile, Lost, Shape};
 use super::random::{self, Purpose, Stream};
+use crate::sync::lock;
 
 /// A link between sensors and a model, in use. Threads may share it.
 pub struct Link {
@@ -81,8 +82,8 @@ impl Link {
         downlink: HashMap<u64, Duration>,
     ) -> Self {
         let link = Self::new(shape);
-        link.uplink.lock().arrivals = uplink;
-        link.downlink.lock().arrivals = downlink;
+        lock(&link.uplink.state).arrivals = uplink;
+        lock(&link.downlink.state).arrivals = downlink;
         link
     }
 
@@ -120,7 +121,7 @@ impl OneWay {
         let twice = !lost && profile.duplicates > 0.0 && chance.unit() < profile.duplicates;
         let mut second = twice.then_some(sets_out);
         if let Some(bandwidth) = profile.bandwidth.as_ref().filter(|_| !lost) {
-            let transmitter = &mut self.lock().transmitter;
+            let transmitter = &mut lock(&self.state).transmitter;
             match transmitter.send(bandwidth, letter.bytes, sets_out) {
                 Sent::At(sent) => sets_out = sent,
                 Sent::Dropped(sent) => (sets_out, lost, second) = (sent, true, None),
@@ -152,12 +153,7 @@ impl OneWay {
         }
         // Even where the delay is constant: an earlier network may have had another, and answers of
         // one batch are sent out of order by as much as the delay line was late with their requests.
-        self.lock().in_order(letter.party, letter.at, arrives)
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        // No code that can panic runs under the lock, so a poisoned one still holds a sound state.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state).in_order(letter.party, letter.at, arrives)
     }
 }
 

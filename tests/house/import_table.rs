@@ -31,7 +31,7 @@ const TABLE: &[Row] = &[
     row("statistics", Only(&[]), &["tokio", "serde", "candle", "rumqtt", "mqtt"]),
     row("features", Only(&[]), &["tokio", "serde", "candle", "rumqtt", "mqtt"]),
     row("mqtt", Only(&[]), &["tokio", "serde", "candle", "rumqtt"]),
-    row("network", Only(&["settings"]), &["tokio", "serde", "candle", "rumqtt", "mqtt"]),
+    row("network", Only(&["sync"]), &["tokio", "serde", "candle", "rumqtt", "mqtt"]),
     row("rate_limit", Only(&[]), &["tokio", "candle", "rumqtt", "mqtt"]),
     row("suggestion", Only(&[]), &["tokio", "serde", "candle", "rumqtt", "mqtt"]),
     row("sync", Only(&[]), &["tokio", "serde", "candle", "rumqtt", "mqtt"]),
@@ -45,7 +45,7 @@ const TABLE: &[Row] = &[
     ),
     row("settings", Only(&["suggestion"]), &["tokio", "candle", "rumqtt", "mqtt"]),
     row("telemetry", Only(&[]), &["tokio", "candle", "mqtt"]),
-    row("ledger", Only(&["inference", "placement"]), &["tokio", "serde", "candle", "rumqtt", "mqtt"]),
+    row("metrics", Only(&["inference", "sync"]), &["tokio", "serde", "candle", "rumqtt", "mqtt"]),
     row("wire", Only(&["inference"]), &["tokio", "candle", "rumqtt", "mqtt", "topic"]),
     row("model", Only(&["inference", "settings", "text"]), &["tokio", "rumqtt", "mqtt"]),
     row("shipped", Only(&["model"]), &["tokio", "serde", "rumqtt", "mqtt"]),
@@ -55,7 +55,7 @@ const TABLE: &[Row] = &[
         Only(&["mqtt", "rate_limit", "settings", "sync", "text", "tls"]),
         &["serde_json", "candle"],
     ),
-    row("client", Only(&["broker", "mqtt", "rate_limit", "tls"]), &["serde_json", "candle"]),
+    row("client", Only(&["broker", "mqtt", "rate_limit", "sync", "tls"]), &["serde_json", "candle"]),
     row(
         "deployment",
         Only(&[

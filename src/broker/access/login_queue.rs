@@ -3,11 +3,11 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Condvar, Mutex};
 
 use crate::broker::limits::network::network;
 use crate::broker::limits::shares::Shares;
-use crate::sync::lock;
+use crate::sync::{lock, wait};
 
 /// What waits, by address.
 pub struct LoginQueue<T> {
@@ -70,7 +70,7 @@ impl<T> LoginQueue<T> {
             if let Some(next) = state.next() {
                 return Some(next);
             }
-            state = self.news.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = wait(&self.news, state);
         }
     }
 

@@ -3,8 +3,10 @@
 //! That the broker is silent or away is no standstill of ours, and not told here.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
+
+use crate::sync::lock;
 
 /// How often the thread shows that it comes round.
 const BEAT_EVERY: Duration = Duration::from_secs(1);
@@ -44,7 +46,7 @@ impl Pulse {
     /// Watches whoever takes messages under this name until it lets go.
     pub fn watch(self: &Arc<Self>, name: String) -> Arc<Taker> {
         let taker = Arc::new(Taker { name, pulse: Arc::clone(self), took_ms: WAITING.into() });
-        self.lock().push(Arc::downgrade(&taker));
+        lock(&self.takers).push(Arc::downgrade(&taker));
         taker
     }
 
@@ -62,7 +64,7 @@ impl Pulse {
                 "the thread of the connection to {broker} has not come round for {seconds} s"
             ));
         }
-        self.lock().iter().filter_map(Weak::upgrade).find_map(|taker| {
+        lock(&self.takers).iter().filter_map(Weak::upgrade).find_map(|taker| {
             let took_ms = taker.took_ms.load(Ordering::Acquire);
             let at_work = if took_ms == WAITING { Duration::ZERO } else { since(took_ms) };
             let (name, seconds) = (&taker.name, at_work.as_secs());
@@ -72,10 +74,6 @@ impl Pulse {
 
     fn now_ms(&self) -> u64 {
         u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(u64::MAX)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<Weak<Taker>>> {
-        self.takers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

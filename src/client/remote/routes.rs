@@ -1,12 +1,13 @@
 //! Which conversation a received message belongs to.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::partition::Partition;
 use super::queue::Sender;
 use crate::client::{Acknowledge, ClientError};
 use crate::mqtt;
+use crate::sync::lock;
 
 /// The conversations of one connection.
 #[derive(Default)]
@@ -63,7 +64,7 @@ impl Routes {
         audience: Audience,
         sender: Sender,
     ) -> Result<(), ClientError> {
-        let mut table = self.lock();
+        let mut table = lock(&self.table);
         for filter in filters {
             let others = table.iter().flat_map(|route| &route.filters).chain(filters);
             if let Some(other) =
@@ -88,7 +89,7 @@ impl Routes {
 
     /// Every filter of every conversation that goes on, each once.
     pub fn filters(&self) -> Vec<String> {
-        let table = self.lock();
+        let table = lock(&self.table);
         let open = table.iter().filter(|route| !route.is_closing);
         let mut filters: Vec<_> = open.flat_map(|route| route.filters.clone()).collect();
         filters.sort();
@@ -99,12 +100,12 @@ impl Routes {
     /// Whether messages under `filter` are for every node.
     pub fn is_for_all(&self, filter: &str) -> bool {
         let for_all = |route: &Route| route.audience == Audience::AllOfUs;
-        self.lock().iter().any(|route| for_all(route) && route.filters.iter().any(|own| own == filter))
+        lock(&self.table).iter().any(|route| for_all(route) && route.filters.iter().any(|own| own == filter))
     }
 
     /// Marks the conversation `name` as ending.
     pub fn close(&self, name: &str) {
-        for route in self.lock().iter_mut().filter(|route| route.name == name) {
+        for route in lock(&self.table).iter_mut().filter(|route| route.name == name) {
             route.is_closing = true;
         }
         self.version.fetch_add(1, Ordering::Release);
@@ -117,21 +118,21 @@ impl Routes {
 
     /// Ends the conversations that were marked: their receivers see what was sent before, then the end.
     pub fn end_closed(&self) {
-        for route in self.lock().iter_mut().filter(|route| route.is_closing) {
+        for route in lock(&self.table).iter_mut().filter(|route| route.is_closing) {
             route.sender = None;
         }
     }
 
     /// Ends all conversations.
     pub fn end_all(&self) {
-        for route in self.lock().iter_mut() {
+        for route in lock(&self.table).iter_mut() {
             route.sender = None;
         }
     }
 
     /// Where a message on `topic` goes.
     pub fn destination(&self, topic: &str, partition: Option<Partition>) -> Destination {
-        let table = self.lock();
+        let table = lock(&self.table);
         let (mut senders, mut is_known) = (Vec::new(), false);
         for route in table.iter() {
             let Some(filter) = route.filters.iter().find(|filter| mqtt::filter_matches(filter, topic)) else {
@@ -150,10 +151,6 @@ impl Routes {
             (true, true) => Destination::Ended,
             (true, false) => Destination::Unknown,
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<Route>> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

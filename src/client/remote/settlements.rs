@@ -1,11 +1,12 @@
 //! What has become of received messages: told by whoever holds their receipts, read
 //! by the connection's thread.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::Notify;
 
 use crate::mqtt::{Receipt, Settlement};
+use crate::sync::lock;
 
 /// The settlements that nobody has read. Which connection a message came on does not matter here: it is
 /// acknowledged where the broker has delivered it last, and nowhere if the broker does not deliver it again.
@@ -24,13 +25,13 @@ impl Settlements {
     pub fn receipt(self: &Arc<Self>, number: u64) -> Receipt {
         let settlements = Arc::clone(self);
         Receipt::new(move |settlement| {
-            settlements.ended.lock().unwrap_or_else(PoisonError::into_inner).push((number, settlement));
+            lock(&settlements.ended).push((number, settlement));
             settlements.wake.notify_one();
         })
     }
 
     /// Moves what has ended to `ended`.
     pub fn take(&self, ended: &mut Vec<(u64, Settlement)>) {
-        ended.append(&mut self.ended.lock().unwrap_or_else(PoisonError::into_inner));
+        ended.append(&mut lock(&self.ended));
     }
 }

@@ -138,7 +138,7 @@ fn parties_whose_messages_have_arrived_are_forgotten() {
     for number in 0..100_000 {
         link.decide(Direction::Uplink, alone(number));
     }
-    assert!(link.uplink.lock().arrivals.len() <= PARTIES_MIN);
+    assert!(lock(&link.uplink.state).arrivals.len() <= PARTIES_MIN);
 }
 
 #[test]

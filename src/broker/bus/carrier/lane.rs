@@ -8,7 +8,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -20,7 +20,7 @@ use crate::broker::bus::publication::Publication;
 use crate::broker::bus::pulse::Beat;
 use crate::broker::bus::subscriptions::Targets;
 use crate::broker::config::SegmentLimits;
-use crate::sync::lock;
+use crate::sync::{lock, wait_timeout};
 
 /// A message on its way, and who gets it.
 pub struct Envelope {
@@ -241,8 +241,7 @@ impl Lane {
             if left.is_zero() {
                 return;
             }
-            let waited = self.room.wait_timeout(on_the_way, left);
-            on_the_way = waited.unwrap_or_else(PoisonError::into_inner).0;
+            on_the_way = wait_timeout(&self.room, on_the_way, left);
         }
     }
 
