@@ -1,9 +1,10 @@
 //! Keeps the rooms inside a module: which of them may use which, one way, and where a crate may be named.
 //!
-//! A room is a folder or a file directly below the module's own folder. Rooms stand
-//! in the table from top to bottom, and none uses one above it; the module's own
-//! file stands above them all. Like tests/house/import_table.rs it is a text search:
-//! comments are left out, everything else counts, tests included.
+//! A room is a folder or a file directly below the module's own folder. Rooms stand in the table from top to
+//! bottom, and none uses one above it; the module's own file stands above them all. Like
+//! tests/import_table.rs it is a text search: comments are left out, everything else counts, tests included.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail as a test does")]
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -101,7 +102,7 @@ fn a_crate_is_named_only_where_it_may_be() {
                         .any(|(at, _)| !line[..at].ends_with(|c| is_identifier(c) || c == ':'))
                 };
                 let named = without_comments(&source.text).lines().position(names);
-                if let Some(at) = named.filter(|_| !places.iter().any(|place| is_place(&place))) {
+                if let Some(at) = named.filter(|_| !places.iter().any(is_place)) {
                     faults.push(format!(
                         "{}:{}: {name} may be named in {places:?} only",
                         source.file,
@@ -162,8 +163,8 @@ impl Source {
         Self { file: file.display().to_string(), room, depth: levels.len(), text }
     }
 
-    /// The rooms that it names: by a path from the crate's root, or by as many `super::`
-    /// as lead to the house.
+    /// The rooms that it names: by a path from the crate's root, or by as many `super::` as lead to the
+    /// house.
     fn edges(&self, house: &House) -> Vec<(usize, String)> {
         let code = without_comments(&self.text);
         let absolute = format!("crate::{}::", house.module);

@@ -1,8 +1,8 @@
 //! The way of messages to those who receive them, all in one order, and who waits before it.
 //!
 //! rumqttd's router carries them, behind a seam: a [`Feed`] takes parcels, an [`Outlet`] for each lane brings
-//! them in the same order, and a ping that is fed is answered once everything before it has been read. Whatever
-//! can do that may stand in its place: nothing but the file `rumqttd` knows who it is.
+//! them in the same order, and a ping that is fed is answered once everything before it has been read.
+//! Whatever can do that may stand in its place: nothing but the file `rumqttd` knows who it is.
 
 pub mod backlog;
 pub mod lane;

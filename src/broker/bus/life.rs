@@ -40,8 +40,8 @@ impl Life {
         lock(&self.state).cause_of_death.clone()
     }
 
-    /// Calls `tell` with the cause when the router ends although nobody stopped the
-    /// broker; at once when it has.
+    /// Calls `tell` with the cause when the router ends although nobody stopped the broker; at once when it
+    /// has.
     pub fn on_death(&self, tell: DeathNotice) {
         let cause = {
             let mut state = lock(&self.state);

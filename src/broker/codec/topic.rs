@@ -1,5 +1,5 @@
-//! Topics that mean something of their own: shared subscriptions (`$share`), and
-//! what the broker tells of itself (`$SYS`).
+//! Topics that mean something of their own: shared subscriptions (`$share`), and what the broker tells of
+//! itself (`$SYS`).
 
 /// The level that the broker's own topics begin with.
 pub const SYS: &str = "$SYS";

@@ -145,8 +145,8 @@ where
     }
 }
 
-/// Judges the client by new rules before anything is delivered or accepted. It may be long, so the others have their
-/// turn in between.
+/// Judges the client by new rules before anything is delivered or accepted. It may be long, so the others
+/// have their turn in between.
 async fn review(client: &mut Client, queue: &mut Queue<'_>) -> Result<Instant, Reason> {
     queue.leave();
     let context = client.context.clone();

@@ -1,8 +1,8 @@
 //! One client that has been let in: a state machine without a socket, a clock or anything to await.
 //!
-//! Whoever has the socket tells it what happens (`handle_*`, with the time), and asks what to do (`poll_*`, `wants_*`).
-//! Bytes are read into `input`, and written from `output`. An error is what the client
-//! did wrong, or stands for `ending`; either way its connection ends.
+//! Whoever has the socket tells it what happens (`handle_*`, with the time), and asks what to do (`poll_*`,
+//! `wants_*`). Bytes are read into `input`, and written from `output`. An error is what the client did wrong,
+//! or stands for `ending`; either way its connection ends.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -34,8 +34,8 @@ impl Delivery {
         DELIVERY_BYTES + topic.len() + payload.len() + properties.bytes() + identifiers
     }
 
-    /// Copies a payload that nobody else holds, so that a message that waits does not
-    /// pin the block it was read in. Returns how many bytes that were.
+    /// Copies a payload that nobody else holds, so that a message that waits does not pin the block it was
+    /// read in. Returns how many bytes that were.
     pub fn detach(&mut self) -> usize {
         Arc::get_mut(&mut self.publication).map_or(0, Publication::detach_large)
     }

@@ -17,8 +17,8 @@ const INFLIGHT_BYTES: usize = (size_of::<(u64, Inflight)>() - size_of::<Delivery
 /// A QoS 1 or 2 message that the client has not acknowledged to the end.
 pub struct Inflight {
     pub packet_id: u16,
-    /// What may still have to be sent again. QoS 2: `None` once PUBREC has come and
-    /// PUBREL is out, from where on only the packet id is needed.
+    /// What may still have to be sent again. QoS 2: `None` once PUBREC has come and PUBREL is out, from where
+    /// on only the packet id is needed.
     pub delivery: Option<Delivery>,
 }
 

@@ -1,4 +1,5 @@
-//! What was read from a client and is not worked off: a block that is read into, and the whole packets before it.
+//! What was read from a client and is not worked off: a block that is read into, and the whole packets before
+//! it.
 
 use bytes::{Bytes, BytesMut};
 
@@ -113,8 +114,9 @@ impl Input {
         (self.unread.len() + self.under_way.bytes()).min(self.packet_bytes_max)
     }
 
-    /// What it takes of memory. It is the whole block, of which unread bytes and frames are parts: a sum that does
-    /// not move with each read. A larger one, for a packet under way, is not in memory before it is filled.
+    /// What it takes of memory. It is the whole block, of which unread bytes and frames are parts: a sum that
+    /// does not move with each read. A larger one, for a packet under way, is not in memory before it is
+    /// filled.
     pub fn held_bytes(&self) -> usize {
         let filled = if self.frames.is_empty() { READ_BLOCK_BYTES_MAX } else { usize::MAX };
         (self.unread.len() + self.frames.len()).max(self.block_bytes.min(filled))

@@ -19,8 +19,8 @@ use crate::mqtt::Qos;
 const ROUND_MESSAGES_MAX: usize = 256;
 
 impl Client {
-    /// Takes up the session where the last connection left it, as far as the slice goes: shared groups, what is in
-    /// flight, what waits. Returns whether that is done; an error ends the connection.
+    /// Takes up the session where the last connection left it, as far as the slice goes: shared groups, what
+    /// is in flight, what waits. Returns whether that is done; an error ends the connection.
     pub fn take_up(&mut self) -> Result<bool, Reason> {
         if self.to_join.is_none() {
             // The rules may have changed while the client was away.
@@ -86,8 +86,8 @@ impl Client {
         }
     }
 
-    /// Takes what is ready, at most so much that the other connections have their turn; one write follows. Returns
-    /// whether it was so much.
+    /// Takes what is ready, at most so much that the other connections have their turn; one write follows.
+    /// Returns whether it was so much.
     pub fn take_ready(&mut self) -> bool {
         self.catch_up();
         let skipped = self.session.live.mailbox.take_skipped();

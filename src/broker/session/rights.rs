@@ -33,8 +33,8 @@ impl Review {
 }
 
 impl Client {
-    /// Judges the client and its subscriptions again if the rules have changed, as far as the slice goes. Returns
-    /// whether that is done; an error ends the connection.
+    /// Judges the client and its subscriptions again if the rules have changed, as far as the slice goes.
+    /// Returns whether that is done; an error ends the connection.
     ///
     /// It must be before anything is delivered or accepted.
     pub fn review_rights(&mut self) -> Result<bool, Reason> {

@@ -22,8 +22,8 @@ pub enum Wait {
 }
 
 impl Wait {
-    /// Waits until it may be over. Answers are looked at whenever some have been given, so their end is no event
-    /// of its own. Nothing is lost when the future is dropped.
+    /// Waits until it may be over. Answers are looked at whenever some have been given, so their end is no
+    /// event of its own. Nothing is lost when the future is dropped.
     pub async fn over(self, bus: &Bus, progress: &mut watch::Receiver<()>, visit: &Visit) {
         match self {
             Self::No | Self::Answers => std::future::pending().await,

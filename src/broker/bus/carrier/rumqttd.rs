@@ -1,8 +1,8 @@
 //! rumqttd's router as the carrier: how it is started, how parcels go in, and how they come out of it.
 //!
 //! It only ever knows one topic for each lane, so that neither its memory nor its work grows with clients,
-//! filters and topics. It gets at most one event for each batch of packets, and `Disconnect` exactly once from
-//! each link, as the last thing.
+//! filters and topics. It gets at most one event for each batch of packets, and `Disconnect` exactly once
+//! from each link, as the last thing.
 
 mod poison;
 
@@ -123,8 +123,8 @@ pub struct Answers {
 }
 
 impl Answers {
-    /// Waits for the next thing that the router says. Returns whether it answers a ping; an error means that the
-    /// router has ended.
+    /// Waits for the next thing that the router says. Returns whether it answers a ping; an error means that
+    /// the router has ended.
     pub async fn next(&mut self) -> Result<bool, CarrierGone> {
         match self.rx.next().await.map_err(|_| CarrierGone)? {
             Some(Notification::DeviceAck(ack)) => Ok(matches!(Packet::from(ack), Packet::PingResp(_))),
