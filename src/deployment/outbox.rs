@@ -1,38 +1,32 @@
-//! The end of the way: answers are counted, encoded and handed to the broker, or to
-//! whoever asked in this process.
+//! The end of the way: answers are counted, and handed to the broker or to whoever asked in this process.
 //!
-//! Who made an answer is for the answer to say. What is the wire's alone is done
-//! here, such as its one number.
+//! Who made an answer is for the answer to say; how the wire says it, for the encoder.
 
-use std::ops::Range;
+mod encoder;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use tracing::{debug, warn};
 
-use super::config::{Config, Topics};
+use self::encoder::Encoder;
+use super::config::Config;
 use super::duplicates::Duplicates;
 use super::reply::{Answered, Reply, ReplyTo, Waiter};
-use super::ticket::{Answer, Revisions, Ticket};
+use super::ticket::{Answer, Ticket};
 use crate::client::{ClientError, Publisher};
-use crate::inference::{Authored, DeviceId, ErrorCode, Refusal, Stages};
+use crate::inference::{Authored, ErrorCode, Refusal, Stages};
 use crate::ledger::{Ended, Ledger};
-use crate::mqtt::{self, Message, Properties, Qos, Receipt};
+use crate::mqtt::Message;
 use crate::rate_limit::RateLimit;
-use crate::wire;
 
 /// A warning that could repeat itself comes at most this often from each outbox.
 const WARN_EVERY: Duration = Duration::from_secs(10);
 
-/// Encodes and publishes; each thread has its own buffers.
-///
-/// The topics and payloads of a batch stand in one block that its messages share: the broker clones
-/// each of them once for every subscriber, which then costs a count instead of an allocation.
+/// Counts answers and sends them off. Clones are the same outbox; each thread has its own, with buffers.
 pub struct Outbox {
     shared: Arc<Shared>,
-    block: Vec<u8>,
-    drafts: Vec<Draft>,
+    encoder: Encoder,
     messages: Vec<Message>,
     /// What goes to whoever asked in this process.
     told: Vec<(Waiter, Result<Answered, Refusal>)>,
@@ -42,19 +36,7 @@ pub struct Outbox {
 /// How long a stage waits for room towards a slow broker before answers are dropped and counted.
 pub const PUBLISH_WAIT_MAX: Duration = Duration::from_secs(5);
 
-/// A message whose parts are still being written to the block.
-struct Draft {
-    topic: Range<usize>,
-    payload: Range<usize>,
-    qos: Qos,
-    properties: Option<Box<Properties>>,
-    receipt: Option<Receipt>,
-}
-
 struct Shared {
-    topics: Topics,
-    members: wire::Members,
-    double_sigmoid: bool,
     publisher: Arc<dyn Publisher>,
     ledger: Arc<Ledger>,
     duplicates: Duplicates,
@@ -62,7 +44,7 @@ struct Shared {
 
 impl Clone for Outbox {
     fn clone(&self) -> Self {
-        Self::over(Arc::clone(&self.shared))
+        Self::over(Arc::clone(&self.shared), self.encoder.clone())
     }
 }
 
@@ -74,26 +56,12 @@ impl Outbox {
         ledger: Arc<Ledger>,
         duplicates: Duplicates,
     ) -> Self {
-        let shared = Shared {
-            topics: config.topics.clone(),
-            members: config.members,
-            double_sigmoid: config.double_sigmoid,
-            publisher,
-            ledger,
-            duplicates,
-        };
-        Self::over(Arc::new(shared))
+        let shared = Shared { publisher, ledger, duplicates };
+        Self::over(Arc::new(shared), Encoder::new(config))
     }
 
-    fn over(shared: Arc<Shared>) -> Self {
-        Self {
-            shared,
-            block: Vec::new(),
-            drafts: Vec::new(),
-            messages: Vec::new(),
-            told: Vec::new(),
-            warnings: RateLimit::new(WARN_EVERY),
-        }
+    fn over(shared: Arc<Shared>, encoder: Encoder) -> Self {
+        Self { shared, encoder, messages: Vec::new(), told: Vec::new(), warnings: RateLimit::new(WARN_EVERY) }
     }
 
     pub fn ledger(&self) -> &Ledger {
@@ -117,7 +85,7 @@ impl Outbox {
             for_mqtt += usize::from(self.prepare(answer, now));
             trace(answer, now);
         }
-        self.finish_block();
+        self.encoder.finish(&mut self.messages);
         // Counted before they leave: whoever holds an answer finds it in the counts.
         self.shared.ledger.end(answers.drain(..).map(|answer| match answer.outcome {
             Ok(_) => Ended::Answered {
@@ -157,27 +125,13 @@ impl Outbox {
 
     /// How many bytes of topic and payload the answer would have if it left now.
     pub fn bytes_of(&mut self, answer: &Answer) -> usize {
-        // Within the block, whose memory is there already; nothing of it is left.
-        let Self { shared, block, .. } = self;
-        let (start, ticket) = (block.len(), &answer.ticket);
-        let prefix = if answer.outcome.is_ok() { &shared.topics.result } else { &shared.topics.error };
-        write_topic(block, prefix, ticket.caller.device_id.as_ref());
-        match &answer.outcome {
-            Ok(authored) => {
-                let result = shared.result(ticket, authored, Instant::now());
-                wire::write_result(block, &ticket.caller, &result);
-            }
-            Err(refusal) => wire::write_error(block, &ticket.caller, refusal),
-        }
-        let bytes = block.len() - start;
-        block.truncate(start);
-        bytes
+        self.encoder.bytes_of(answer)
     }
 
     /// Ends requests of which the simulated network has lost every trace: nothing is
     /// published, for them or for those that have come again meanwhile. Their senders'
     /// own publishes did arrive; whoever asks again later is a new request. Who waits in this
-    /// process is told: to wait for nothing would simulate no network.
+    /// process is told at once, for nothing else will ever end the wait.
     pub fn lose(&self, lost: impl IntoIterator<Item = Box<Ticket>>) {
         let (mut ended, mut told) = (Vec::new(), Vec::new());
         for ticket in lost {
@@ -200,97 +154,14 @@ impl Outbox {
     fn prepare(&mut self, answer: &mut Answer, now: Instant) -> bool {
         match std::mem::take(&mut answer.ticket.reply) {
             Reply::Mqtt(reply_to) => {
-                self.encode(answer, reply_to, now);
+                if !self.encoder.encode(answer, reply_to, now) {
+                    self.shared.ledger.response_topic_refused();
+                }
                 return true;
             }
             Reply::Local(waiter) => self.told.push((waiter, answered(answer, now))),
             Reply::Nobody => {}
         }
-        false
-    }
-
-    fn encode(&mut self, answer: &Answer, reply_to: ReplyTo, now: Instant) {
-        let Self { shared, block, drafts, .. } = self;
-        let ReplyTo { qos, properties, receipt } = reply_to;
-        let (response_topic, properties) = echoed(properties);
-        let ticket = &answer.ticket;
-        let topics = &shared.topics;
-        let prefix = if answer.outcome.is_ok() { &topics.result } else { &topics.error };
-        let topic = appended(block, |block| write_topic(block, prefix, ticket.caller.device_id.as_ref()));
-        let payload = appended(block, |block| match &answer.outcome {
-            Ok(authored) => {
-                wire::write_result(block, &ticket.caller, &shared.result(ticket, authored, now));
-            }
-            Err(refusal) => {
-                wire::write_error(block, &ticket.caller, refusal);
-            }
-        });
-        if let Some(response_topic) = response_topic.filter(|topic| shared.may_answer_on(topic)) {
-            let topic = appended(block, |block| block.extend_from_slice(response_topic.as_bytes()));
-            let (properties, payload, receipt) = (properties.clone(), payload.clone(), receipt.clone());
-            drafts.push(Draft { topic, payload, qos, properties, receipt });
-        }
-        drafts.push(Draft { topic, payload, qos, properties, receipt });
-    }
-
-    /// Turns what was encoded into messages.
-    fn finish_block(&mut self) {
-        // The next block is likely to be as large.
-        let next = Vec::with_capacity(self.block.len());
-        let block = Bytes::from(std::mem::replace(&mut self.block, next));
-        self.messages.extend(self.drafts.drain(..).map(|draft| Message {
-            topic: block.slice(draft.topic),
-            payload: block.slice(draft.payload),
-            qos: draft.qos,
-            retain: false,
-            properties: draft.properties,
-            sender: None,
-            received_at: None,
-            is_duplicate: false,
-            receipt: draft.receipt,
-        }));
-    }
-}
-
-/// Where in `block` that is what `write` appends to it.
-fn appended(block: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) -> Range<usize> {
-    let start = block.len();
-    write(block);
-    start..block.len()
-}
-
-impl Shared {
-    /// What the wire says of a prediction: its score, and beside the contract's members
-    /// those that are asked for.
-    fn result<'a>(&self, ticket: &Ticket, authored: &'a Authored, now: Instant) -> wire::Answer<'a> {
-        let (members, by) = (self.members, &*authored.by);
-        let Revisions { there, back } = ticket.revisions;
-        let reason = || ticket.decision.map(|decision| decision.reason.as_str());
-        let score = authored.prediction.score();
-        let prediction = if self.double_sigmoid { 1.0 / (1.0 + (-score).exp()) } else { score };
-        wire::Answer {
-            prediction,
-            inference: ticket.stages.inference,
-            network: ticket.network,
-            total: ticket.total(now),
-            model: members.model.then_some(&by.model),
-            model_version: members.model_version.then_some(by.version.as_deref()).flatten(),
-            anomaly: members.anomaly.then_some(prediction >= by.threshold),
-            placement: members.placement.then_some(&by.placement),
-            reason: members.reason.then(reason).flatten(),
-            stages: members.stages_ms.then_some(ticket.stages),
-            network_revision: members.network.then_some(there),
-            network_back_revision: (members.network && back != there).then_some(back),
-        }
-    }
-
-    /// Whether this response topic is followed: a wildcard would address others, `$` belongs to the broker.
-    fn may_answer_on(&self, topic: &str) -> bool {
-        if mqtt::is_topic_name(topic) && !topic.starts_with('$') {
-            return true;
-        }
-        self.ledger.response_topic_refused();
-        debug!(topic, "response topic refused: it has a wildcard or starts with '$'");
         false
     }
 }
@@ -300,14 +171,6 @@ fn answered(Answer { ticket, outcome }: &Answer, now: Instant) -> Result<Answere
     let Authored { prediction, by } = outcome.clone()?;
     let Ticket { decision, stages, network, .. } = **ticket;
     Ok(Answered { prediction, by, decision, stages, network, total: ticket.total(now) })
-}
-
-/// Where a request wants its answer, and what the answer carries of the request's
-/// properties, which are those that were kept.
-fn echoed(kept: Option<Box<Properties>>) -> (Option<String>, Option<Box<Properties>>) {
-    let Some(mut kept) = kept else { return (None, None) };
-    let response_topic = kept.response_topic.take();
-    (response_topic, (*kept != Properties::default()).then_some(kept))
 }
 
 /// Tells of a request's end, within its span.
@@ -322,12 +185,4 @@ fn trace(answer: &Answer, now: Instant) {
         }
         Err(refusal) => debug!(code = %refusal.code, refusal.message, ?uplink, ?queue, "refused"),
     });
-}
-
-fn write_topic(block: &mut Vec<u8>, prefix: &str, device_id: Option<&DeviceId>) {
-    block.extend_from_slice(prefix.as_bytes());
-    if let Some(device_id) = device_id {
-        block.push(b'/');
-        block.extend_from_slice(device_id.as_str().as_bytes());
-    }
 }
