@@ -114,8 +114,8 @@ impl Deployment {
             let chooser = Chooser::new(hybrid.placement, config.deadline);
             Junction::new(&name, chooser, config.in_flight_max, outbox.clone())
         });
-        // Each thread is started after those that it hands over to, and what runs ends by
-        // being dropped, should a later one not start.
+        // Each thread is started after those that it hands over to, and what runs ends by being dropped,
+        // should a later one not start.
         let start = |plan: Plan| {
             let destination = Destination::of(plan.site, junction.as_ref(), &outbox);
             Way::start(&config, plan, destination)
@@ -203,8 +203,8 @@ impl Deployment {
     }
 
     /// Puts `detector` in the place of the model in force, between two batches and without stopping
-    /// anything; of a hybrid, at the edge. Returns how often that has been done. What is with a model
-    /// stays with it; what arrives after this is answered by the new one. Each answer knows whose it is.
+    /// anything; of a hybrid, at the edge. Returns how often that has been done. What is with a model stays
+    /// with it; what arrives after this is answered by the new one. Each answer knows whose it is.
     ///
     /// # Errors
     /// [`ExchangeError`], and the model before stays in force.
@@ -212,8 +212,8 @@ impl Deployment {
         self.exchange_at(Site::Edge, detector)
     }
 
-    /// Puts `detector` in the place of the model in force at one `site` of a hybrid. The
-    /// other one stays, also where it was a copy of the same.
+    /// Puts `detector` in the place of the model in force at one `site` of a hybrid. The other site's stays,
+    /// also where it was a copy of the same.
     ///
     /// # Errors
     /// [`ExchangeError`], and the model before stays in force.

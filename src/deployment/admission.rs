@@ -1,5 +1,4 @@
-//! Who is let in: the bounds on all requests under way, whoever brings them, on
-//! their number and their memory.
+//! Admission control: the bounds on all requests under way, whoever brings them, in number and memory.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -52,9 +52,9 @@ pub struct Config {
     /// Bounds of the workers and their queues.
     pub worker: worker::Config,
     /// How many threads call the model, each a copy of its own; between 1 and
-    /// [`WORKERS_MAX`](worker::WORKERS_MAX). More than one is for heavy models and
-    /// machines with cores to spare. Answers to one device keep the order of its
-    /// requests; those to different devices may overtake one another. Default 1.
+    /// [`WORKERS_MAX`](worker::WORKERS_MAX). More than one is for heavy models and machines with cores to
+    /// spare. Answers to one device keep the order of its requests; those to different devices may
+    /// overtake one another. Default 1.
     pub workers: usize,
     /// The most requests between arrival and answer; beyond it they are refused as
     /// `OVERLOADED`. Default 65,536.

@@ -47,8 +47,8 @@ impl Entrance {
         }
     }
 
-    /// Admitted requests, in order of arrival. The `guest` calls the model on this
-    /// thread where that is quicker.
+    /// Admitted requests, in order of arrival. The `guest` calls the model on this thread where that is
+    /// quicker.
     pub fn admit(&mut self, admitted: &mut Vec<Admitted>, guest: Option<&mut Guest<Box<Ticket>>>) {
         match self {
             Self::Flow(flow) => flow.admit(admitted, guest),

@@ -53,6 +53,11 @@ impl Detector {
         &self.info
     }
 
+    /// How many numbers a prediction has; see [`Model::outputs`].
+    pub fn outputs(&self) -> usize {
+        self.model.outputs()
+    }
+
     /// Scores one row of `inputs` features, in plain units. Of a model with one output the prediction's
     /// [score](Prediction::score) is a probability in `[0, 1]`.
     ///
