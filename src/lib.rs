@@ -46,6 +46,7 @@
 
 pub mod alarm;
 pub mod broker;
+#[allow(rustdoc::broken_intra_doc_links, reason = "its comments are the help that the program prints")]
 mod cli;
 pub mod client;
 mod config;
@@ -81,6 +82,7 @@ mod worker;
 pub use self::cli::main;
 pub use self::model::Detector;
 pub use self::node::Node;
+pub use self::strict_toml::TomlError;
 pub use self::text::TextError;
 
 /// What only our own integration tests need of what is behind the public modules.

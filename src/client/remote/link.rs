@@ -121,7 +121,7 @@ pub(super) fn lost(cause: std::io::Error) -> Failure {
     Trouble::Lost.because(format!("the connection is lost: {cause}"))
 }
 
-/// How far [`write`] came.
+/// How far [`write()`] came.
 pub(super) enum Written {
     Some,
     /// Everything, which has left this process.
