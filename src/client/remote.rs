@@ -147,7 +147,7 @@ impl Client for Remote {
         let Some(status) = &self.shared.status else { return };
         // What comes after this says it when it begins, what is there behind what waits.
         let message = status.message(&online);
-        *self.shared.online.lock().unwrap_or_else(PoisonError::into_inner) = Some(online);
+        *lock(&self.shared.online) = Some(online);
         if self.shared.publish(message, Duration::ZERO).is_err() {
             warn!("the node's status could not be published, and is old until the next connection");
         }
@@ -197,6 +197,12 @@ impl Drop for Remote {
 }
 
 impl Shared {
+    /// What is said of the node when a connection begins.
+    fn greeting(&self) -> Option<Message> {
+        let online = lock(&self.online);
+        self.status.as_ref().map(|status| status.message(online.as_deref().unwrap_or(&status.online)))
+    }
+
     fn set_state(&self, state: State) {
         let mut current = lock(&self.state);
         if !matches!(*current, State::Gone(_)) {
