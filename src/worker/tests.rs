@@ -237,7 +237,7 @@ impl Field {
             let device: usize = device.parse().unwrap();
             assert!(numbers.into_iter().eq(1..=self.sent[device]), "seed {seed}: each job ends once");
         }
-        assert_eq!(self.pool.len(), 0, "seed {seed}");
+        assert!(self.pool.is_empty(), "seed {seed}");
     }
 
     /// A closed pool's threads end.
