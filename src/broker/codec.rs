@@ -8,6 +8,7 @@ pub mod disconnect;
 pub mod leaner;
 pub mod listing;
 pub mod properties;
+pub mod publish;
 pub mod reason;
 pub mod topic;
 pub mod wellformed;

@@ -25,6 +25,7 @@ pub mod parked;
 pub mod peer;
 pub mod pending;
 pub mod pressure;
+pub mod publishing;
 pub mod registry;
 pub mod rights;
 pub mod route;
