@@ -8,6 +8,7 @@ pub mod fanout;
 pub mod filter_shares;
 pub mod gate;
 pub mod hold;
+pub mod ingress;
 pub mod life;
 pub mod mailbox;
 pub mod marks;
@@ -29,26 +30,22 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::watch;
 
-use self::batch::Batch;
-use self::carrier::backlog::Backlog;
 use self::carrier::lane::{Lane, LaneReceiver, Load};
 use self::carrier::lanes::Lanes;
 use self::carrier::turnstile::Visit;
-use self::carrier::{Answers, CarrierGone, Feed, Parcel, Parcels};
+use self::carrier::{Answers, CarrierGone};
 use self::gate::Gate;
-use self::hold::{Hold, Registration};
+use self::ingress::Ingress;
 use self::life::Life;
-use self::publication::Publication;
 use self::pulse::Pulse;
-use self::retained::{Applied, Change, GaveWay, NotKept, RetainedMessage, RetainedStore};
-use self::source::Source;
+use self::retained::{NotKept, RetainedStore};
 use self::subscriptions::{Subscriptions, Targets};
 use crate::broker::codec::topic::is_about_the_broker;
 use crate::broker::config::{Config, PendingPolicy, RouterLimits, SharedStrategy};
-use crate::broker::limits::dropped::{Dropped, Drops};
+use crate::broker::limits::dropped::Drops;
 use crate::broker::limits::ended::{Ended, Endings};
 use crate::broker::limits::machine;
-use crate::broker::limits::memory::{Holder, Memory, MemoryKind, MemoryUse};
+use crate::broker::limits::memory::{Memory, MemoryKind, MemoryUse};
 use crate::broker::limits::reached::Reached;
 use crate::broker::limits::refused::{Cause, Refused, Who};
 use crate::broker::limits::traffic::Total;
@@ -59,14 +56,6 @@ use crate::sync::lock;
 /// system, and what nobody can count.
 fn memory_max() -> usize {
     machine::memory_bytes() / 2
-}
-
-/// The one link through which everything is published: one order for all, and one event for each batch.
-pub struct Ingress {
-    feed: Feed,
-    /// Whether the router was told to end: it may take a moment, but takes no more messages.
-    is_ended: bool,
-    backlog: Backlog,
 }
 
 /// The router's public face within the broker. Locks are taken in the order ingress,
@@ -134,7 +123,7 @@ impl Bus {
         let bus = Self {
             lanes,
             is_ended: Mutex::new(false),
-            ingress: Mutex::new(Ingress { feed, is_ended: false, backlog: Backlog::default() }),
+            ingress: Mutex::new(Ingress::new(feed)),
             connections: connections.lane.clone(),
             links: Mutex::default(),
             version: subscriptions.version(),
@@ -253,116 +242,12 @@ impl Bus {
         lanes.find(|lane| !lane.admits(held, message, visit)).cloned().map(Obstacle::Lane)
     }
 
-    /// Publishes a batch and empties it: one lock, at most one event, retained messages in the same order.
-    /// Returns whether publishers have to wait for the router.
-    pub fn push(&self, batch: &mut Batch) -> Result<bool, CarrierGone> {
-        if batch.is_empty() {
-            return Ok(false);
-        }
-        let messages = batch.len();
-        let mut ingress = lock(&self.ingress);
-        if ingress.is_ended {
-            *batch = Batch { holder: batch.holder.take(), ..Batch::default() };
-            return Err(CarrierGone);
-        }
-        if !batch.changes.is_empty() {
-            let mut retained = lock(&self.retained);
-            for change in batch.changes.drain(..) {
-                let Applied { gave_way, not_kept } = retained.apply(change);
-                batch.not_kept.extend(not_kept);
-                if let Some(GaveWay { limit, hog, newcomer }) = gave_way {
-                    self.reached.note_gave_way(limit, &hog, &newcomer);
-                }
-            }
-        }
-        let version = self.version();
-        let Ingress { feed, backlog, .. } = &mut *ingress;
-        feed.push(|parcels| {
-            let before = parcels.len();
-            for (publication, targets) in batch.publications.drain(..) {
-                let targets =
-                    if targets.version == version { targets } else { self.targets_now(&publication.topic) };
-                self.address(publication, targets, parcels);
-            }
-            batch.began = None;
-            if backlog.publish(parcels.len() - before, std::mem::take(&mut batch.load).bytes) {
-                parcels.push(Parcel::ping());
-            }
-        })?;
-        self.published.fetch_add(messages as u64, Ordering::Relaxed);
-        Ok(ingress.backlog.is_full())
-    }
-
-    /// Sends a message on each lane where somebody waits for it.
-    fn address(&self, mut publication: Publication, targets: Arc<Targets>, parcels: &mut Parcels<'_>) {
-        let receipt = publication.receipt.take();
-        // Taken just before whoever would have answered it left, which comes when a node stops: nobody does.
-        let is_from_client = publication.origin.is_some();
-        let mut is_lost = is_from_client && self.is_draining() && !targets.wait_for_answers();
-        let mut send = |lane: &Lane, publication| {
-            // Whoever settles it has a part of the receipt.
-            let receipt = receipt.as_ref().filter(|_| lane.is_answering).cloned();
-            match lane.send(Publication { receipt, ..publication }, targets.clone()) {
-                Some(parcel) => parcels.push(parcel),
-                None => {
-                    is_lost = true;
-                    self.dropped.note(Dropped::RouterFull, "", b"", 1);
-                }
-            }
-        };
-        match (targets.has_clients(), targets.links.as_slice()) {
-            (false, [lane]) => send(lane, publication),
-            (has_clients, links) => {
-                links.iter().for_each(|lane| send(lane, publication.clone()));
-                if has_clients {
-                    send(&self.connections, publication);
-                }
-            }
-        }
-        if let Some(receipt) = receipt
-            && !is_lost
-        {
-            receipt.settle();
-        }
-    }
-
-    /// Sends a beat to whoever has none under way: through the router and back, and to each watched link.
-    pub fn beat(&self) -> Result<(), CarrierGone> {
-        let now_ms = self.now_ms();
-        self.pulse.come_round(now_ms);
-        let mut ingress = lock(&self.ingress);
-        if ingress.is_ended {
-            return Err(CarrierGone);
-        }
-        let links: Vec<_> = lock(&self.links).iter().filter_map(Weak::upgrade).collect();
-        let Ingress { feed, backlog, .. } = &mut *ingress;
-        feed.push(|parcels| {
-            links.iter().filter_map(|lane| lane.beat(now_ms)).for_each(|beat| parcels.push(beat));
-            if self.pulse.router.begin(now_ms) {
-                backlog.note_ping();
-                parcels.push(Parcel::ping());
-            }
-        })
-    }
-
     /// What has made no progress for longer than `late`.
     pub fn stalled(&self, late: Duration) -> Option<String> {
         let now_ms = self.now_ms();
         let link =
             || lock(&self.links).iter().filter_map(Weak::upgrade).find_map(|lane| lane.stalled(now_ms, late));
         self.pulse.stalled(now_ms, late).or_else(link)
-    }
-
-    /// The router has answered a ping of the ingress, so publishers may have room again.
-    pub fn note_pong(&self) {
-        lock(&self.ingress).backlog.note_pong();
-        self.pulse.router.arrive();
-        self.note_progress();
-    }
-
-    /// Whether publishers have to wait for the router.
-    pub fn is_behind(&self) -> bool {
-        lock(&self.ingress).backlog.is_full()
     }
 
     /// Makes waiting publishers look again.
@@ -384,68 +269,9 @@ impl Bus {
         self.progress.subscribe()
     }
 
-    /// Publishes one message, and waits for nothing. `source` is kept with it where it
-    /// is retained, and it is counted to `holder` then.
-    pub fn publish(
-        &self,
-        publication: Publication,
-        source: Option<Arc<Source>>,
-        holder: Option<Arc<Holder>>,
-    ) -> Result<(), CarrierGone> {
-        let mut batch = Batch { holder, ..Batch::default() };
-        let targets = self.targets_now(&publication.topic);
-        batch.add(publication, targets, source);
-        let pushed = self.push(&mut batch).map(drop);
-        self.note_not_kept(batch.not_kept, &Who::default());
-        pushed
-    }
-
     /// Tells of what was to be retained and is not.
     pub fn note_not_kept(&self, not_kept: Vec<NotKept>, who: &Who<'_>) {
         not_kept.into_iter().for_each(|NotKept { topic, cause }| self.refuse(cause, "", who, &topic));
-    }
-
-    /// Publishes what the broker tells of itself, topics and payloads: kept for those
-    /// who subscribe later, and counted as nobody's.
-    pub fn tell(&self, changes: Vec<(String, String)>) -> Result<(), CarrierGone> {
-        let mut ingress = lock(&self.ingress);
-        if ingress.is_ended {
-            return Err(CarrierGone);
-        }
-        ingress.feed.push(|parcels| {
-            for (topic, payload) in changes {
-                let publication = Publication {
-                    topic: topic.clone().into(),
-                    payload: payload.into(),
-                    retain: true,
-                    ..Publication::default()
-                };
-                let message = Some(RetainedMessage::of(&publication, None));
-                // The broker's own store has room for all that the broker tells.
-                let _kept = lock(&self.own).apply(Change { topic, message });
-                let targets = self.targets_now(&publication.topic);
-                if targets.has_clients() {
-                    self.address(publication, targets, parcels);
-                }
-            }
-        })
-    }
-
-    /// Keeps everybody from publishing for as long as the value lives.
-    pub fn hold(self: &Arc<Self>) -> Hold<'_> {
-        Hold::new(self, lock(&self.ingress))
-    }
-
-    /// What is published from now on no longer goes to this link: its subscriptions,
-    /// which are dropped here, have ended.
-    pub fn close(&self, lane: &Lane, registrations: Vec<Registration>) {
-        {
-            let mut ingress = lock(&self.ingress);
-            drop(registrations);
-            // An error means that the router is gone, which the receiver is told too.
-            let _gone = ingress.feed.push(|parcels| parcels.push(lane.end()));
-        }
-        lane.open();
     }
 
     pub fn retained_store(&self) -> MutexGuard<'_, RetainedStore> {
@@ -482,21 +308,5 @@ impl Bus {
     /// The same of a moment that has passed.
     pub fn ms_of(&self, moment: Instant) -> u64 {
         moment.saturating_duration_since(self.epoch).as_millis() as u64
-    }
-
-    /// Asks the router for a sign of life. It also wakes a router that a vanished client left waiting.
-    pub fn ping(&self) -> Result<(), CarrierGone> {
-        let mut ingress = lock(&self.ingress);
-        ingress.backlog.note_ping();
-        ingress.feed.push(|parcels| parcels.push(Parcel::ping()))
-    }
-
-    /// Ends the router's thread; it drops everything it holds.
-    pub fn end_router(&self) {
-        *lock(&self.is_ended) = true;
-        let mut ingress = lock(&self.ingress);
-        ingress.is_ended = true;
-        // An error means that it has ended already.
-        let _gone = ingress.feed.end();
     }
 }

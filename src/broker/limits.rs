@@ -2,6 +2,7 @@
 
 pub mod acquaintances;
 pub mod addresses;
+pub mod charge;
 mod counted;
 pub mod dropped;
 pub mod ended;

@@ -8,7 +8,8 @@ use super::publication::Publication;
 use super::retained::{Change, NotKept, RetainedMessage};
 use super::source::Source;
 use super::subscriptions::Targets;
-use crate::broker::limits::memory::{Holder, MemoryKind};
+use crate::broker::limits::charge::Holder;
+use crate::broker::limits::memory::MemoryKind;
 use crate::broker::limits::refused::Cause;
 
 /// Publishes on their way to the router.

@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 
 use super::gate::Gate;
 use super::publication::Publication;
-use crate::broker::limits::memory::{Charge, Waiting};
+use crate::broker::limits::charge::{Charge, Waiting};
 #[cfg(test)]
 use crate::broker::limits::shares::Owner;
 use crate::broker::limits::standing::Standing;

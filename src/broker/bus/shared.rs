@@ -10,7 +10,8 @@ use super::member_queue::{MemberQueue, Place, SharedDelivery};
 use super::publication::Publication;
 use crate::broker::access::{Access, Identity, may_read};
 use crate::broker::config::SharedStrategy;
-use crate::broker::limits::memory::{Charge, Holder, MemoryKind};
+use crate::broker::limits::charge::{Charge, Holder};
+use crate::broker::limits::memory::MemoryKind;
 use crate::broker::limits::standing::Standing;
 use crate::sync::lock;
 

@@ -11,7 +11,7 @@ use crate::broker::codec::connect::{self, Connect, Welcome};
 use crate::broker::codec::reason::Reason;
 use crate::broker::codec::{Version, kind, peek, u16_at};
 use crate::broker::config::ConnectionLimits;
-use crate::broker::limits::memory::Charge;
+use crate::broker::limits::charge::Charge;
 use crate::broker::limits::reached::Limit;
 use crate::broker::limits::refused::Cause;
 use crate::broker::limits::shares::Owner;

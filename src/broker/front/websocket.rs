@@ -21,7 +21,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::first_words::Spoken;
 use crate::broker::config::WebSocket;
-use crate::broker::limits::memory::Charge;
+use crate::broker::limits::charge::Charge;
 use crate::broker::limits::refused::Cause;
 use crate::broker::limits::tally::Shown;
 use crate::broker::session::peer::UnderWay;

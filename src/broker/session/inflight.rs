@@ -7,7 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use std::ops::Index;
 
 use super::delivery::{Delivery, PLACE_BYTES};
-use crate::broker::limits::memory::Charge;
+use crate::broker::limits::charge::Charge;
 use crate::mqtt::Qos;
 
 /// What one takes beside its delivery: the rest of its entry, and its number's, in

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use super::delivery::Delivery;
 use crate::broker::config::{Limits, PendingPolicy};
-use crate::broker::limits::memory::Charge;
+use crate::broker::limits::charge::Charge;
 use crate::broker::limits::reached::Limit;
 
 /// A queue that was longer gives its memory back when it is empty.

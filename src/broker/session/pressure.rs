@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::context::Context;
-use crate::broker::limits::memory::{Holder, Level, MemoryKind};
+use crate::broker::limits::charge::Holder;
+use crate::broker::limits::memory::{Level, MemoryKind};
 use crate::broker::limits::reached::Limit;
 use crate::broker::limits::shares::Owner;
 

@@ -17,7 +17,7 @@ use super::peer::Peer;
 use crate::broker::config::{ConnectionLimits, WebSocket};
 use crate::broker::front::arrival;
 use crate::broker::front::websocket::{HandshakeFailure, MqttStream, shake_hands};
-use crate::broker::limits::memory::Charge;
+use crate::broker::limits::charge::Charge;
 use crate::broker::session::context::Context;
 
 /// From here on a campaign is long enough to say how far its clients got.
