@@ -167,7 +167,7 @@ impl Broker {
         Ok(broker)
     }
 
-    /// The same, but clients that connect wait until [`open`](Self::open): in-process
+    /// Binds every listener and starts the threads; clients that connect wait until [`open`](Self::open): in-process
     /// links can subscribe before the first message.
     ///
     /// # Errors
@@ -231,7 +231,7 @@ impl Broker {
         link::link(&self.context.bus, false).map_err(|_| BrokerError::Router)
     }
 
-    /// The same for one that answers: each QoS 1 or 2 message that it receives has a receipt,
+    /// An in-process client that answers: each QoS 1 or 2 message that it receives has a receipt,
     /// and its publisher is acknowledged when that is settled; if it is dropped instead, the
     /// publisher is refused (3.1.1: disconnected), so that it may send the message again.
     ///

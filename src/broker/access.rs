@@ -84,7 +84,7 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// The same as an application sees it.
+    /// Who the client is, as an application sees it.
     pub(crate) fn sender(&self) -> Box<Sender> {
         let user = self.user.as_deref().map(str::to_owned);
         Box::new(Sender { client_id: self.client_id.as_ref().to_owned(), user })
@@ -113,7 +113,7 @@ impl Denied {
         }
     }
 
-    /// The same for whoever runs the broker.
+    /// The cause for whoever runs the broker.
     pub(crate) fn cause(self) -> Cause {
         match self {
             Self::BadCredentials => Cause::Credentials,

@@ -207,7 +207,7 @@ impl Bus {
         lock(&self.subscriptions).targets(topic, slice)
     }
 
-    /// The same for whoever has no more to do than that.
+    /// Who gets what is published to `topic` now, for whoever has no more to do than that.
     pub fn targets_now(&self, topic: &Bytes) -> Arc<Targets> {
         self.targets(topic, &mut Slice::new())
     }
@@ -305,7 +305,7 @@ impl Bus {
         self.epoch.elapsed().as_millis() as u64
     }
 
-    /// The same of a moment that has passed.
+    /// A moment that has passed, in milliseconds of the bus's clock.
     pub fn ms_of(&self, moment: Instant) -> u64 {
         moment.saturating_duration_since(self.epoch).as_millis() as u64
     }

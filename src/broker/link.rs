@@ -130,7 +130,7 @@ impl LinkPublisher {
         self.publish_within(batch, Duration::MAX)
     }
 
-    /// The same, but waits at most `wait`. Publishers that do not wait can outrun the
+    /// Publishes every message of `batch`, in order, and empties it, but waits at most `wait`. Publishers that do not wait can outrun the
     /// connections; then messages are dropped, and counted in [`Statistics`](super::Statistics).
     ///
     /// # Errors

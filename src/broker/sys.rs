@@ -75,7 +75,7 @@ const FIGURES: [(&str, Figure); 23] = [
     ("shared_subscriptions/count", |now| now.shared_subscriptions),
 ];
 
-/// The same for what is told as averages, for a minute.
+/// The name of each figure that is told as averages, for a minute.
 const LOADS: [(&str, Figure); 9] = [
     ("messages/received", |now| now.received.packets),
     ("messages/sent", |now| now.sent.packets),

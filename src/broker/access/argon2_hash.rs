@@ -152,7 +152,7 @@ impl Parameters {
         Ok(found)
     }
 
-    /// The same, complete and within the bounds.
+    /// The parameters, complete and within the bounds.
     fn params(self) -> Result<Params, String> {
         let missing = |name| format!("found argon2 without {name}=, expected m=...,t=...,p=...");
         let memory_kib = self.memory_kib.ok_or_else(|| missing("m"))?;

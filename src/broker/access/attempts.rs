@@ -30,7 +30,7 @@ pub struct Attempts {
     limits: AttemptLimits,
     /// When an address's failures are all forgotten. The further away, the more there are.
     clean_at: HashMap<IpAddr, Instant>,
-    /// The same in order, so that who is forgotten is found at once, however many fail.
+    /// The addresses in order, so that who is forgotten is found at once, however many fail.
     cleanest_first: BTreeSet<(Instant, IpAddr)>,
 }
 

@@ -54,7 +54,7 @@ impl Guard {
         })
     }
 
-    /// The same guard, which lets in everyone who says nothing of who they are. The
+    /// Makes the guard let in everyone who says nothing of who they are. The
     /// rules hold for them as for nobody's clients.
     #[must_use]
     pub fn admitting_anonymous(self) -> Self {

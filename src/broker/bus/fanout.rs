@@ -1,4 +1,4 @@
-//! From the router to the sessions: what comes out of the connections' lane is put
+//! Fan-out, from the router to the sessions: what comes out of the connections' lane is put
 //! into the mailboxes and groups it is for.
 
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Where publishers wait for a receiver that is slow, with
+//! Back-pressure: where publishers wait for a receiver that is slow, with
 //! `pending_policy = "wait"`: a session, or a shared group.
 //!
 //! While the receiver's queue is full nobody who publishes to it goes on. When half of

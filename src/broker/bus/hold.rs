@@ -1,4 +1,4 @@
-//! Subscribing while nothing is published, so that it falls between two messages.
+//! A lock on the ingress for subscribing while nothing is published, so that it falls between two messages.
 
 use std::sync::{Arc, MutexGuard};
 

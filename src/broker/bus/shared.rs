@@ -98,7 +98,7 @@ impl Group {
         }
     }
 
-    /// The same group, for which publishers wait.
+    /// Makes publishers wait for the group.
     pub fn waited_for(self, is_waited_for: bool) -> Self {
         Self { is_waited_for, ..self }
     }
@@ -206,7 +206,7 @@ impl Group {
         self.give_out(None);
     }
 
-    /// The same where `queue` has room for one message, which is this group's turn.
+    /// Hands out what waits where `queue` has room for one message, which is this group's turn.
     pub fn take_turn(self: &Arc<Self>, queue: &MemberQueue) {
         self.give_out(Some(queue));
     }

@@ -1,4 +1,4 @@
-//! A tree of topic levels in which a stretch without branches is one node: it has at most twice
+//! A radix tree of topic levels in which a stretch without branches is one node: it has at most twice
 //! as many nodes as values, however many levels those have, and a stretch is compared as a whole.
 
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! Going through a tree of topics by a filter, a slice at a time: where a slice
+//! An iterator that can be left and resumed: going through a tree of topics by a filter, a slice at a time: where a slice
 //! ended is a topic, so that the tree may change in between.
 
 use std::cmp::Ordering;

@@ -120,7 +120,7 @@ pub fn filter(left: &[u8]) -> Result<(&str, &[u8]), Reason> {
     Ok((filter, reader.0))
 }
 
-/// The same with the options that a SUBSCRIBE has behind each filter.
+/// Reads a filter with the options that a SUBSCRIBE has behind it.
 pub fn filter_with_options(left: &[u8], version: Version) -> Result<(&str, u8, &[u8]), Reason> {
     let (filter, left) = filter(left)?;
     let (&options, left) = left.split_first().ok_or(Reason::MALFORMED)?;

@@ -102,7 +102,7 @@ impl Refusal {
         refusal.within(hello.packet_bytes_max).said(&hello.client_id, hello.user.as_deref())
     }
 
-    /// The same without words where the client does not take a packet of that size.
+    /// Leaves the words out where the client does not take a packet of that size.
     fn within(mut self, packet_bytes_max: usize) -> Self {
         if self.answer.len() > packet_bytes_max {
             self.answer = vec![0x20, 3, 0, self.fault.reason.0, 0];
@@ -110,7 +110,7 @@ impl Refusal {
         self
     }
 
-    /// The same of a client that said who it is.
+    /// Adds who the client said to be.
     fn said(mut self, client_id: &str, user: Option<&str>) -> Self {
         client_id.clone_into(&mut self.client_id);
         user.unwrap_or_default().clone_into(&mut self.user);
@@ -196,6 +196,7 @@ pub async fn judge(
     let refuse = |fault| Refusal::new(version, fault).within(packet_bytes_max).said(&client_id, user);
     let mut hello = hello(context, limits, peer, version, connect).map_err(refuse)?;
     let login = Login { client_id: &client_id, peer: peer.address, credentials, certificate };
+    // Only a client whose CONNECT is in order costs the hashing of a password.
     let admitted = context.config.access.authenticate(login).await;
     hello.user = admitted.map_err(|denied| refuse(Fault::new(denied.reason(), denied.cause())))?;
     hello.is_certified = certificate.is_some();
@@ -235,6 +236,7 @@ fn version(body: &[u8]) -> Result<Version, Refusal> {
     let version = match (name, level) {
         (b"MQTT", 4) => Version::V311,
         (b"MQTT", 5) => Version::V5,
+        // A later version may understand MQTT 5's answer; an earlier one understands that of 3.1.
         (b"MQTT", 6..) => return Err(Refusal::new(Version::V5, unsupported())),
         (b"MQTT" | b"MQIsdp", _) => {
             return Err(Refusal { answer: vec![0x20, 2, 0, 1], ..Refusal::silent(unsupported()) });
@@ -243,6 +245,7 @@ fn version(body: &[u8]) -> Result<Version, Refusal> {
     };
     let is_reserved_set = flags & 0b1 != 0;
     let is_password_alone = flags & 0b1100_0000 == 0b0100_0000;
+    // In MQTT 5 a password may come without a user name (MQTT 5, 3.1.2.9).
     if is_reserved_set || (is_password_alone && version == Version::V311) {
         return Err(Refusal::new(version, Reason::MALFORMED.into()));
     }
@@ -256,6 +259,7 @@ fn hello(
     version: Version,
     connect: Connect,
 ) -> Result<Hello, Fault> {
+    // Without an id there is nothing by which a session could be found again [MQTT-3.1.3-8].
     if connect.client_id.is_empty() && version == Version::V311 && !connect.is_clean {
         return Err(Fault::new(Reason::CLIENT_ID_INVALID, Cause::ClientId));
     }
@@ -274,6 +278,7 @@ fn hello(
             Some(_) => return Err(invalid(Cause::WillTopicBytes)),
         }
     }
+    // 3.1.1 has no expiry: a session that is not clean is kept for as long as it may be.
     let is_kept = version == Version::V311 && !connect.is_clean;
     let mut hello = Hello {
         version,
@@ -293,6 +298,7 @@ fn hello(
         peer: peer.clone(),
         owner: Owner::default(),
     };
+    // The client must use what the server says instead (MQTT 5, 3.2.2.3.14); 3.1.1 cannot be told.
     if version == Version::V5 && hello.keep_alive_s > limits.keep_alive_max_s {
         hello.keep_alive_s = limits.keep_alive_max_s;
         hello.server_keep_alive_s = Some(limits.keep_alive_max_s);
@@ -304,9 +310,11 @@ fn hello(
                 Fault::from(Reason::PROTOCOL_ERROR).because("its receive maximum or packet size is 0")
             );
         }
+        // A method that the server does not support is refused (MQTT 5, 4.12).
         if connect.wants_authentication {
             return Err(Fault::new(Reason::BAD_AUTHENTICATION, Cause::Authentication));
         }
+        // Absent means that the session ends with the connection (MQTT 5, 3.1.2.11.2).
         hello.expiry_asked_s = connect.expiry_s.unwrap_or(0);
         hello.window = connect.receive_max.map_or(hello.window, |asked| asked.min(hello.window));
         hello.packet_bytes_max = packet_bytes_max;

@@ -6,7 +6,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 /// How long a client may take to read the last packet to it.
 pub const LINGER: Duration = Duration::from_secs(1);
-/// The same when the broker is ending.
+/// How long a client may take to read it when the broker is ending.
 pub const LINGER_CLOSING: Duration = Duration::from_millis(50);
 
 /// Closes our half and reads the client out for a moment, so that the last packet to

@@ -1,4 +1,4 @@
-//! The sockets that are open, by address, so that one of them cannot take
+//! Sockets by address: those that are open, by address, so that one of them cannot take
 //! everybody's; and those that have not said CONNECT.
 
 use std::collections::{BTreeSet, HashMap};

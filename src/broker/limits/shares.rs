@@ -53,7 +53,7 @@ impl fmt::Display for Owner {
 #[derive(Debug)]
 pub struct Shares<K = Owner> {
     held: HashMap<K, usize>,
-    /// The same in order, so that who has most is found at once.
+    /// Who has how much in order, so that who has most is found at once.
     ranks: BTreeSet<(usize, K)>,
     total: usize,
 }

@@ -72,7 +72,7 @@ impl fmt::Debug for Shown<'_> {
     }
 }
 
-/// The same, or nothing where there is no text.
+/// A text that a client chose, as a log line may show it; nothing where there is none.
 pub fn shown(text: &str) -> Option<tracing::field::DebugValue<Shown<'_>>> {
     (!text.is_empty()).then(|| tracing::field::debug(Shown(text)))
 }

@@ -203,7 +203,7 @@ impl Client {
     /// It has been let in, and its session taken up.
     ///
     /// # Errors
-    /// As [`poll_round`](Self::poll_round).
+    /// What the client did wrong, unless `ending` says how it ends.
     pub fn handle_start(&mut self, now: Instant) -> Result<(), Reason> {
         self.hold_publishers();
         // Packets may have come with the CONNECT.
@@ -215,7 +215,7 @@ impl Client {
     /// The rules have changed, and the client was judged by them.
     ///
     /// # Errors
-    /// As [`poll_round`](Self::poll_round).
+    /// What the client did wrong, unless `ending` says how it ends.
     pub fn handle_review(&mut self, now: Instant) -> Result<(), Reason> {
         self.process(now)
     }
@@ -223,7 +223,7 @@ impl Client {
     /// So many bytes have been read into `input`.
     ///
     /// # Errors
-    /// As [`poll_round`](Self::poll_round).
+    /// What the client did wrong, unless `ending` says how it ends.
     pub fn handle_read(&mut self, bytes: usize, now: Instant) -> Result<(), Reason> {
         self.input.note_read(bytes);
         self.received.bytes += bytes as u64;
@@ -258,7 +258,7 @@ impl Client {
     /// Its turn for long work has come.
     ///
     /// # Errors
-    /// As [`poll_round`](Self::poll_round).
+    /// What the client did wrong, unless `ending` says how it ends.
     pub fn handle_slice(&mut self, slice: Slice, now: Instant) -> Result<(), Reason> {
         self.slice = slice;
         self.refill();
@@ -268,7 +268,7 @@ impl Client {
     /// What its packets wait for is over, or may be.
     ///
     /// # Errors
-    /// As [`poll_round`](Self::poll_round).
+    /// What the client did wrong, unless `ending` says how it ends.
     pub fn handle_wait_over(&mut self, now: Instant) -> Result<(), Reason> {
         self.wait = Wait::No;
         self.process(now)
@@ -277,7 +277,7 @@ impl Client {
     /// [`poll_timeout`](Self::poll_timeout) has come: looks at everything that may not last for ever.
     ///
     /// # Errors
-    /// As [`poll_round`](Self::poll_round).
+    /// What the client did wrong, unless `ending` says how it ends.
     pub fn handle_timeout(&mut self, now: Instant) -> Result<Option<End>, Reason> {
         let last_packet = self.silence.since().into_std();
         self.session.live.standing.note_active(self.context.bus.ms_of(last_packet));

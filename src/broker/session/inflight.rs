@@ -1,4 +1,4 @@
-//! What a client has not acknowledged to the end, counted in messages and bytes.
+//! The in-flight window: what a client has not acknowledged to the end, counted in messages and bytes.
 //!
 //! A client may have 65,535 of them and acknowledge them in any order, so each is
 //! found by its packet id without a look at the others.

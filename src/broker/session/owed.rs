@@ -1,4 +1,4 @@
-//! The acknowledgements that a client is owed for its publishes: in the order of
+//! Pending acknowledgements, those that a client is owed for its publishes: in the order of
 //! those, each as soon as it may be given.
 //!
 //! Most may be given at once. That of a request waits until the request has been

@@ -1,4 +1,4 @@
-//! How fast one client may publish: so many messages a second, and a burst on top after a quiet time.
+//! A token bucket: how fast one client may publish, so many messages a second and a burst after a quiet time.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! Sessions whose client is away: kept until it comes back or they expire, queueing what it must not miss.
+//! Offline sessions, whose client is away: kept until it comes back or they expire, queueing what it must not
+//! miss.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -37,7 +37,7 @@ impl UnderWay {
 }
 
 impl Peer {
-    /// The same with what it says of itself; either is empty where it has not said.
+    /// Who it is, with what it says of itself; either is empty where it has not said.
     pub fn who<'a>(&'a self, client_id: &'a str, user: &'a str) -> Who<'a> {
         Who { address: Some(self.address), listener: &self.listener, client_id, user }
     }

@@ -1,4 +1,4 @@
-//! What waits for one client, bounded in messages and bytes, and what happens when there is no room.
+//! The outgoing queue: what waits for one client, bounded in messages and bytes, and what happens when there is no room.
 
 use std::collections::VecDeque;
 
@@ -116,7 +116,7 @@ impl Pending {
         Some(delivery)
     }
 
-    /// The same, but what it took stays counted: for something else that takes its place.
+    /// Takes the first message, but what it took stays counted: for something else that takes its place.
     fn pop(&mut self) -> Option<Delivery> {
         let delivery = self.deliveries.pop_front()?;
         self.bytes -= delivery.bytes();

@@ -1,4 +1,4 @@
-//! How long a client has been silent: the clock of its keep-alive, and of the time
+//! Keep-alive: how long a client has been silent, the clock of its keep-alive, and of the time
 //! that a packet has to be whole.
 //!
 //! What counts is whole packets (MQTT 5, 3.1.2.10), not bytes: a client that sends one byte
@@ -23,7 +23,7 @@ fn bought(bytes: usize) -> Duration {
 pub struct Silence {
     /// The last whole packet, and what bytes have bought since.
     since: Instant,
-    /// The same for the packet under way, if there is one: when it was seen first.
+    /// When the packet under way was seen first, if there is one, and what bytes have bought since.
     begun: Option<Instant>,
     /// Bytes of it that have been seen.
     under_way: usize,

@@ -21,7 +21,7 @@ pub struct Statistics {
     /// Deliveries that were dropped: the subscriber lagged, was away with a full queue,
     /// or could not take their size.
     pub dropped_messages: u64,
-    /// The same by the reason.
+    /// Deliveries that were dropped, by the reason.
     pub dropped: DroppedCounts,
     /// Bytes of messages on their way through the router's log.
     pub log_bytes: u64,

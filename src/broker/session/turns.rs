@@ -1,4 +1,4 @@
-//! Turns for work that nobody waits for, such as the end of a connection, and for work that is long:
+//! Fair scheduling on one thread: turns for work that nobody waits for, such as the end of a connection, and for work that is long:
 //! when a thousand clients leave at once, or ten ask for much, the others are served in between.
 
 use std::future::poll_fn;
@@ -16,7 +16,7 @@ pub struct Turns {
     places: Semaphore,
     /// The place of whoever has more to do than a piece.
     long: Semaphore,
-    /// The same for those whose last slice has lasted long: they do not wait behind
+    /// The place of those whose last slice has lasted long: they do not wait behind
     /// those who use up one after the other.
     calm: Semaphore,
 }
@@ -37,7 +37,7 @@ impl Turns {
         Slice::of(SLICE_UNITS / PER_ROUND)
     }
 
-    /// The same before each slice of work that is long, behind `last`. There is one
+    /// Waits for a place before each slice of work that is long, behind `last`. There is one
     /// place, and one for those who ask for little, so that however many have such work,
     /// those who have none wait for two slices a round.
     pub async fn slice(&self, last: &Slice) -> Slice {

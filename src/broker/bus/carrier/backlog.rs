@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 /// Publishers wait while the router has this many messages before it.
 const BACKLOG_MESSAGES_MAX: u64 = 512;
-/// The same in bytes of topics and payloads.
+/// Publishes wait while the router has so much before it, in bytes of topics and payloads.
 const BACKLOG_BYTES_MAX: u64 = 1 << 20;
 /// A ping follows each such part of the bounds, so that its answer is back before they are reached.
 const PING_PARTS: u64 = 4;

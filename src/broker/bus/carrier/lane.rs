@@ -208,7 +208,7 @@ impl Lane {
         }
     }
 
-    /// The same for whoever publishes within the process: it is bounded in bytes alone,
+    /// Whether there is room for whoever publishes within the process: it is bounded in bytes alone,
     /// so that it gets through where connections press.
     fn has_room(&self) -> bool {
         if self.has_room_now() {
@@ -219,7 +219,7 @@ impl Lane {
         self.has_room_now()
     }
 
-    /// The same, for whoever will not wait.
+    /// Whether there is room for whoever publishes within the process and will not wait.
     pub fn has_room_now(&self) -> bool {
         self.has_bytes(self.outstanding().bytes, 0)
     }

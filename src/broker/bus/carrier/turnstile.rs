@@ -1,4 +1,4 @@
-//! Connections that wait for room on a lane, let in by turns: first come, first
+//! Back-pressure: connections that wait for room on a lane, let in by turns: first come, first
 //! served, each for its part of the room.
 //!
 //! Who has more to send than that waits again, behind the others. So nobody is before another by more than

@@ -90,7 +90,7 @@ pub fn mutate(bytes: &mut Vec<u8>, rng: &mut ChaCha8Rng) {
     }
 }
 
-/// The same for a text, which stays one: bytes that are none any more become the replacement character.
+/// Mutates a text, which stays one: bytes that are none any more become the replacement character.
 pub fn mutate_text(text: String, rng: &mut ChaCha8Rng) -> String {
     let mut bytes = text.into_bytes();
     mutate(&mut bytes, rng);

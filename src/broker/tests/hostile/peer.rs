@@ -54,7 +54,7 @@ impl Peer {
         self.send_all(packet, rng).await;
     }
 
-    /// The same for bytes that are no packet.
+    /// Sends bytes that are no packet.
     pub async fn send_all(&mut self, bytes: &[u8], rng: &mut ChaCha8Rng) {
         let mut rest = bytes;
         for _ in 0..SEND_TRIES_MAX {
