@@ -174,7 +174,8 @@ impl Deployment {
     /// Asks from within this process: the request goes the way of those that come over MQTT, through the same
     /// bounds, simulated network, queue and ledger. It may start `within` so long, or before the
     /// deployment's own deadline, if that is earlier. It returns at once, with an answer that is to come;
-    /// to drop that is to leave, and a request whose caller has left is not given to the model any more.
+    /// to drop that is to leave, and a request whose caller has left is not given to the model any more: its
+    /// deadline has passed, and it counts as `DEADLINE_EXCEEDED`.
     ///
     /// A question is never a duplicate of another one. On a simulated link with a bandwidth it weighs as much
     /// as its features in memory.
@@ -222,7 +223,7 @@ impl Deployment {
         let way = self.ways.iter().find(|way| way.site() == site);
         let way = way.ok_or_else(|| ExchangeError::NoSuchSite { name: name.to_owned(), site })?;
         let revision = way.exchange(name, detector)?;
-        info!(deployment = name, %site, model, revision, "another model is in force");
+        info!(deployment = name, placement = way.placement(), model, revision, "another model is in force");
         self.on_exchange.iter().for_each(|tell| tell());
         Ok(revision)
     }

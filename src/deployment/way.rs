@@ -1,5 +1,5 @@
-//! One way that requests of a deployment take: a simulated network, a queue, and the workers
-//! of a model at one site. A deployment has one; a hybrid has two, to edge and cloud.
+//! One way that requests of a deployment take: a simulated network, a queue, and the workers of a model at
+//! one site. A deployment has one; a hybrid has two, to edge and cloud.
 
 use std::io;
 use std::thread::JoinHandle;
@@ -37,35 +37,25 @@ impl Plan {
         cloud: Option<Detector>,
     ) -> Result<Vec<Self>, DeploymentError> {
         let name = &config.name;
-        let copies = for_workers(name, config.workers, detector)?;
-        let Some(hybrid) = &config.hybrid else {
-            return Ok(vec![Self {
-                site: Site::Edge,
-                placement: config.placement.clone(),
-                threads: name.clone(),
-                network: config.network.clone(),
-                worker: config.worker,
-                workers: config.workers,
-                copies,
-            }]);
-        };
-        let at_cloud = match cloud {
-            Some(own) => for_workers(name, hybrid.workers, own)?,
-            None => copies_again(name, hybrid.workers, &copies)?,
-        };
-        let inputs = PerSite { edge: copies.info().inputs, cloud: at_cloud.info().inputs };
-        if inputs.edge != inputs.cloud {
-            return Err(DeploymentError::InputsDiffer { name: name.clone(), inputs });
-        }
+        let placement = if config.hybrid.is_some() { Site::Edge.as_str() } else { &config.placement };
         let edge = Self {
             site: Site::Edge,
-            placement: Site::Edge.as_str().to_owned(),
+            placement: placement.to_owned(),
             threads: name.clone(),
             network: config.network.clone(),
             worker: config.worker,
             workers: config.workers,
-            copies,
+            copies: for_workers(name, config.workers, detector)?,
         };
+        let Some(hybrid) = &config.hybrid else { return Ok(vec![edge]) };
+        let copies = match cloud {
+            Some(own) => for_workers(name, hybrid.workers, own)?,
+            None => copies_again(name, hybrid.workers, &edge.copies)?,
+        };
+        let inputs = PerSite { edge: edge.copies.info().inputs, cloud: copies.info().inputs };
+        if inputs.edge != inputs.cloud {
+            return Err(DeploymentError::InputsDiffer { name: name.clone(), inputs });
+        }
         let cloud = Self {
             site: Site::Cloud,
             placement: Site::Cloud.as_str().to_owned(),
@@ -73,7 +63,7 @@ impl Plan {
             network: hybrid.network.clone(),
             worker: hybrid.worker,
             workers: hybrid.workers,
-            copies: at_cloud,
+            copies,
         };
         Ok(vec![edge, cloud])
     }
@@ -102,6 +92,7 @@ fn check_workers(name: &str, workers: usize) -> Result<(), DeploymentError> {
 /// A way whose threads run. Dropping it ends them.
 pub struct Way {
     site: Site,
+    placement: String,
     flow: Flow,
     network: NetworkControl,
     workers: usize,
@@ -120,11 +111,16 @@ impl Way {
         };
         // Whatever does not start: what runs by then ends.
         let network = run().inspect_err(|_| flow.close())?;
-        Ok(Self { site, flow, network, workers })
+        Ok(Self { site, placement, flow, network, workers })
     }
 
     pub fn site(&self) -> Site {
         self.site
+    }
+
+    /// Where its answers say that they were made.
+    pub fn placement(&self) -> &str {
+        &self.placement
     }
 
     pub fn flow(&self) -> &Flow {
@@ -158,8 +154,8 @@ impl Way {
         self.workers().is_alive() && self.network.is_alive()
     }
 
-    /// Ends its threads: the workers once their queue is empty, the others at once. Allows
-    /// no more changes of the network, and hands over its threads, to be waited for.
+    /// Ends its threads: the workers once their queue is empty, the others at once. Allows no more changes
+    /// of the network, and hands over its threads, to be waited for.
     pub fn close(&self) -> Vec<JoinHandle<()>> {
         let stages = self.network.close();
         self.flow.close();
