@@ -131,8 +131,7 @@ impl<C: Context> Job<C> {
         }
     }
 
-    /// The end of a job whose deadline has passed, or whose caller has left, which is
-    /// the end of all deadlines.
+    /// The end of a job whose deadline has passed, or whose caller has left, which ends every deadline.
     fn expired(self, now: Instant) -> Done<C> {
         if self.context.is_abandoned() {
             let left =

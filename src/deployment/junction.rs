@@ -82,12 +82,12 @@ impl Junction {
         &self.shared
     }
 
-    /// Takes admitted requests, and returns their first legs, to be sent. What is no
-    /// request is refused at once, waiting at most `wait` for room towards the broker.
+    /// Takes admitted requests, and returns their first legs, to be sent. What is no request is refused at
+    /// once, waiting at most `wait` for room towards the broker.
     pub fn admit(&mut self, admitted: &mut Vec<Admitted>, wait: Duration) -> PerSite<Vec<Admitted>> {
         let now = Instant::now();
         let (mut legs, mut refused) = (PerSite::of(|_| Vec::new()), Vec::new());
-        // All of them are in the table before a leg sets out: its answer may come before the next one has left.
+        // All are in the table before a leg sets out: its answer may come before the next one has left.
         self.with_table(|table| {
             for (ticket, request) in admitted.drain(..) {
                 match request {
@@ -127,7 +127,7 @@ impl Junction {
                 table.leg_lost(site, number, leg.sequence != number, now, &mut ends);
             }
         });
-        // Without waiting: whoever finds legs lost is sending others, and holds the network in force for that.
+        // Without waiting: whoever loses legs is sending others, and holds the network in force meanwhile.
         self.publish(ends, Duration::ZERO);
     }
 
@@ -177,12 +177,11 @@ impl Shared {
         };
     }
 
-    /// Waits, as the dispatcher, for legs to send or requests that have ended; `None`
-    /// when the junction is closed.
+    /// Waits, as the dispatcher, for legs to send or requests that have ended; `None` once this is closed.
     pub fn wait_for_work(&self, ends: &mut Ends) -> Option<PerSite<Vec<Admitted>>> {
         let mut state = self.lock();
         let legs = loop {
-            // Whatever is left then has nobody who waits for it: a deployment closes this once it has drained.
+            // Nobody waits for what is left then: a deployment closes this once it has drained.
             if state.is_closed {
                 return None;
             }

@@ -10,8 +10,7 @@ use super::reply::Reply;
 use crate::inference::{Authored, Caller, Decision, DeviceId, Outcome, Refusal, Stages, Urgency};
 use crate::worker;
 
-/// A request on its way through the deployment, without its features. It changes
-/// hands often, and so in a box.
+/// A request on its way through the deployment, without its features; in a box, for it changes hands often.
 pub struct Ticket {
     pub caller: Caller,
     pub reply: Reply,

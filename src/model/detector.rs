@@ -76,8 +76,8 @@ impl Detector {
         if prediction.is_finite() { Ok(prediction) } else { Err(ModelError::Output) }
     }
 
-    /// Scores a batch: row-major `(batch, inputs)` in, row-major `(batch, outputs)` out;
-    /// see [`Model::predict`].
+    /// Scores a batch: row-major `(batch, inputs)` in, row-major `(batch, outputs)` out; see
+    /// [`Model::predict`].
     ///
     /// # Errors
     /// As [`Model::predict`].

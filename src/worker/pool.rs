@@ -99,8 +99,8 @@ impl<C: Context> Pool<C> {
         Guest::new(Arc::clone(&self.shared))
     }
 
-    /// Puts another model in force, which takes the same requests, with as many `copies` as
-    /// there are workers. Returns its number, which is how often models have been exchanged.
+    /// Puts another model in force, which takes the same requests, with as many `copies` as there are
+    /// workers. Returns its number, which is how often models have been exchanged.
     ///
     /// What is with a model stays with it, and what is submitted after this is not answered by the one
     /// before. Nothing stops, and a worker whose model hangs has its place taken by one with the new one.

@@ -1,4 +1,4 @@
-//! A model in force is exchanged between two batches: nothing stops, nothing is lost, and each answer is its author's.
+//! A model in force is exchanged between two batches: nothing stops or is lost, each answer is its author's.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};

@@ -66,7 +66,7 @@ impl Encoder {
         bytes
     }
 
-    /// Writes an answer to its topic, and to the one that its request wants it on too. False when that was refused.
+    /// Writes an answer to its topic, and to its request's response topic. False when that was refused.
     pub fn encode(&mut self, answer: &Answer, reply_to: ReplyTo, now: Instant) -> bool {
         let Self { format, block, drafts } = self;
         let ReplyTo { qos, properties, receipt } = reply_to;
@@ -114,7 +114,7 @@ impl Format {
         (topic, payload)
     }
 
-    /// What the wire says of a prediction: its score, and beside the contract's members those that are asked for.
+    /// What the wire says of a prediction: its score, and of the optional members those that are asked for.
     fn result<'a>(&self, ticket: &Ticket, authored: &'a Authored, now: Instant) -> wire::Answer<'a> {
         let (members, by) = (self.members, &*authored.by);
         let Revisions { there, back } = ticket.revisions;
