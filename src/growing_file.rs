@@ -54,7 +54,8 @@ impl GrowingFile {
         Ok(Self { file, path, complete, written: 0, has_lines: true, whole: 0, has_failed: false })
     }
 
-    /// For what is no text, and has no half of a line to lose: where a write fails, everything before it stays.
+    /// For what is no text, and has no half of a line to lose: where a write fails, everything before it
+    /// stays.
     pub fn without_lines(self) -> Self {
         Self { has_lines: false, ..self }
     }

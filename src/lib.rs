@@ -31,18 +31,20 @@
 //!
 //! - [`inference`], the vocabulary: sites, reasons, error codes;
 //! - [`model`], from `config.json` and weights to scores, by a [`Detector`];
-//! - [`features`], 32 numbers from raw vibration, and [`sensors`], where vibration comes from without a machine;
+//! - [`features`], 32 numbers from raw vibration, and [`sensors`], where vibration comes from without a
+//!   machine;
 //! - [`wire`], requests and answers as JSON, and [`requester`], a client that speaks it;
 //! - [`mqtt`], messages and topics, [`broker`], the embedded one, and [`client`], the way to one elsewhere;
 //! - [`network`], what a simulated network does to a message, and [`placement`], which of two sites answers;
-//! - [`deployment`], how a model is served, [`node`], which serves any number of them, [`ledger`], what it has counted,
-//!   and [`http`], its health and metrics on a port of their own;
+//! - [`deployment`], how a model is served, [`node`], which serves any number of them, [`ledger`],
+//!   what it has counted, and [`http`], its health and metrics on a port of their own;
 //! - [`statistics`], what measurements mean, and [`alarm`], when scores become an alarm;
-//! - [`lab`], what an experiment is and says, [`trial`], which runs one, and [`report`], a page of what it said.
+//! - [`lab`], what an experiment is and says, [`trial`], which runs one, and [`report`], a page of what it
+//!   said.
 //!
-//! Everything else is behind them, and may change at any time. Configurations and options gain fields: whoever makes
-//! one with `..Config::edge()`, `..Options::default()` and the like is not bothered by that. Errors gain variants, and
-//! are `non_exhaustive`.
+//! Everything else is behind them, and may change at any time. Configurations and options gain fields:
+//! whoever makes one with `..Config::edge()`, `..Options::default()` and the like is not bothered by that.
+//! Errors gain variants, and are `non_exhaustive`.
 
 pub mod alarm;
 pub mod broker;

@@ -22,13 +22,31 @@ const ANSWERS_MAX: usize = 65_536;
 const RECEIVE_BATCH_MAX: usize = 256;
 
 /// A connection that asks on behalf of devices.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use nearfar::deployment::{Config, Topics};
+/// use nearfar::requester::Requester;
+/// use nearfar::wire::client::RequestBody;
+/// use nearfar::Node;
+///
+/// let node = Node::builder().deployment(Config::edge(), "models/anomaly_detector").start()?;
+/// let address = node.mqtt_address().expect("an embedded broker has an address");
+/// let requester = Requester::connect_to(address, &[Topics::default()], "+")?;
+/// let request = RequestBody { device_id: "pump-7", features: &[0.5; 32], ..RequestBody::default() };
+/// requester.sender().send("ml/inference/request", &request)?;
+/// let answer = requester.next(Duration::from_secs(10))?.expect("the node answers");
+/// assert!(answer.body.prediction.is_some());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Requester {
     client: Remote,
     sender: Sender,
     answers: Receiver<Answer>,
 }
 
-/// The sending half; clones share the connection.
+/// The sending half of a [`Requester`]; clones share the connection.
 #[derive(Clone)]
 pub struct Sender {
     publisher: Arc<dyn Publisher>,

@@ -94,7 +94,8 @@ struct Caller {
     request_id: Option<String>,
 }
 
-/// Reads a whole number of any form that a request may have. Its digits decide, for a float has not room for all of them.
+/// Reads a whole number of any form that a request may have. Its digits decide, for a float has not room for
+/// all of them.
 fn microseconds<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
     let Some(text) = Option::<&RawValue>::deserialize(deserializer)? else { return Ok(None) };
     whole_number(text.get()).map(Some).ok_or_else(|| {

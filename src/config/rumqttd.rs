@@ -33,9 +33,9 @@ const FOREIGN_KEYS: &[(&str, &str)] = &[
     ("pkcs12pass", "PEM files: `certpath` and `keypath`, the key not encrypted"),
 ];
 
-/// Reads a broker's configuration in rumqttd's format, which `file` names in errors. What is left out has this
-/// broker's default; each `[v4.*]` and `[v5.*]` is a listener, and every listener speaks both versions. Paths
-/// are relative to `directory`.
+/// Reads a broker's configuration in rumqttd's format, which `file` names in errors.
+/// What is left out has this broker's default; each `[v4.*]` and `[v5.*]` is a listener,
+/// and every listener speaks both versions. Paths are relative to `directory`.
 ///
 /// # Errors
 /// [`SettingError`] for the first thing that is wrong, certificates included.

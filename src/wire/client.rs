@@ -73,7 +73,8 @@ pub struct AnswerBody {
     /// How often the simulated network had been changed when the request set out, where
     /// the deployment tells that.
     pub network: Option<u64>,
-    /// How often it had been changed when the answer set out, where that is another number.
+    /// How often the simulated network had been changed when the answer set out, where
+    /// that is another number.
     pub network_back: Option<u64>,
     /// An error's code, such as `OVERLOADED`.
     pub code: Option<String>,

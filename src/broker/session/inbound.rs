@@ -1,4 +1,5 @@
-//! From the client: every packet but PUBLISH, SUBSCRIBE and UNSUBSCRIBE, and the batch that publishes go out in.
+//! From the client: every packet but PUBLISH, SUBSCRIBE and UNSUBSCRIBE, and the
+//! batch that publishes go out in.
 
 use bytes::Bytes;
 use tokio::time::Instant;

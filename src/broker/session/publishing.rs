@@ -50,8 +50,9 @@ impl Client {
         if refusal == Reason::SUCCESS && !self.has_room(bytes)? {
             return Ok(self.wait_for(Wait::Turn));
         }
-        // No more than the receive maximum that the client was told (MQTT 5, 4.9): instead of ending the
-        // connection it is not read from. While the broker drains, its client sends it again elsewhere or later.
+        // No more than the receive maximum that the client was told (MQTT 5, 4.9): instead
+        // of ending the connection it is not read from. While the broker drains, its client
+        // sends it again elsewhere or later.
         if publish.qos > Qos::AtMostOnce && (self.owes_too_much() || self.context.bus.is_draining()) {
             return Ok(self.wait_for(Wait::Answers));
         }
@@ -61,7 +62,8 @@ impl Client {
         }
         self.received.note_publish(publish.payload.len());
         if let Some(cause) = cause {
-            // 3.1.1 has no way to refuse a publish: it is acknowledged, or the connection ends [MQTT-3.3.5-2].
+            // 3.1.1 has no way to refuse a publish: it is acknowledged, or the connection ends
+            // [MQTT-3.3.5-2].
             self.refuse_publish(cause, &publish.topic)?;
         }
         if publish.qos == Qos::ExactlyOnce {
@@ -232,8 +234,8 @@ impl Client {
         if qos == Qos::AtMostOnce {
             return;
         }
-        // 3.1.1 cannot be refused, so it goes on with PUBREL there. In MQTT 5 a PUBREC that refuses is the last
-        // word, and its packet identifier is free again (MQTT 5, 4.3.3).
+        // 3.1.1 cannot be refused, so it goes on with PUBREL there. In MQTT 5 a PUBREC that
+        // refuses is the last word, and its packet identifier is free again (MQTT 5, 4.3.3).
         let is_begun = refusal == Reason::SUCCESS || self.version == Version::V311;
         if qos == Qos::ExactlyOnce && is_begun {
             self.session.receiving.insert(packet_id);

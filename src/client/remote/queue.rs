@@ -94,7 +94,8 @@ impl Receiver {
         self.0.recv_many(batch, batch_max).await
     }
 
-    /// Up to `batch_max` messages, for a thread that may wait for the first one. What comes has left the queue.
+    /// Up to `batch_max` messages, for a thread that may wait for the first one. What comes has left the
+    /// queue.
     pub fn blocking_recv_many(&mut self, batch: &mut Vec<Message>, batch_max: usize) -> usize {
         let mut taken = Vec::with_capacity(batch_max.min(self.0.len().max(1)));
         let count = self.0.blocking_recv_many(&mut taken, batch_max);
