@@ -78,6 +78,11 @@ pub enum Acknowledge {
     OnReceipt,
 }
 
+impl Acknowledge {
+    /// Every one with its name in settings.
+    pub const NAMES: &[(&str, Self)] = &[("on_answer", Self::OnAnswer), ("on_receipt", Self::OnReceipt)];
+}
+
 /// The two halves of what [`Client::open`] opens: one to send answers, one to receive requests.
 pub struct Conversation {
     /// Sends; shared by every thread that answers.

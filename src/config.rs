@@ -4,31 +4,36 @@
 //! environment; this one composes them.
 
 mod access_files;
-mod cloud_section;
+mod checks;
+mod cloud;
+mod deployments;
+mod embedded;
 mod environment;
 mod file;
-mod network_section;
+mod files;
+mod merge;
+mod networks;
 mod remote;
+mod restart;
 mod rumqttd;
 mod service_links;
-mod tree;
+mod workers;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use self::access_files::{invalid_users, read_users_text};
-pub use self::cloud_section::CloudSection;
-pub use self::file::{BrokerSection, DeploymentSection, HttpSection, NodeFile};
-pub use self::remote::{PASSWORD_VARIABLE, RemoteSection};
+pub use self::file::NodeFile;
+pub use self::remote::PASSWORD_VARIABLE;
 pub use self::rumqttd::parse_broker;
 use crate::broker::{self, Listener};
 use crate::client::RemoteConfig;
 use crate::deployment;
 use crate::http;
 use crate::network::Profile;
-use crate::settings::SettingError;
-use crate::strict_toml::{self, TomlError};
+use crate::network::settings::LATENCY_MS_MAX;
+use crate::settings::{Entry, Origin, Setting, SettingError, Value, toml};
 use crate::text::{self, TextError};
 
 /// The prefix of environment variables that override the file: `NEARFAR_NODE_ID`, `NEARFAR_BROKER__LISTEN`.
@@ -48,20 +53,12 @@ pub enum ConfigError {
         /// The operating system's reason, or that it is no text.
         cause: TextError,
     },
-    /// A file says something it may not.
-    #[error("{file}, {error}")]
-    Invalid {
-        /// The file.
-        file: String,
-        /// Line, key, what was found, what was expected.
-        error: Box<TomlError>,
-    },
-    /// A file in rumqttd's format says something it may not.
-    #[error("{error}")]
-    InvalidBroker {
-        /// Line, key, what was found, what was expected.
-        error: Box<SettingError>,
-    },
+    /// A setting says something it may not, in a file, the environment or a flag.
+    #[error("{0}")]
+    Setting(Box<SettingError>),
+    /// The sources of settings cannot be put one over another.
+    #[error("the settings cannot be collected: {0}")]
+    Sources(#[from] ::config::ConfigError),
     /// A users file says something it may not.
     #[error("{file}, {error}")]
     InvalidUsers {
@@ -70,10 +67,10 @@ pub enum ConfigError {
         /// Line, what was found, what was expected.
         error: broker::UsersError,
     },
-    /// An environment variable or a flag says something it may not.
+    /// Settings that are right by themselves cannot be used.
     #[error("{origin}: {problem}")]
     Override {
-        /// The variable or flag.
+        /// What says so.
         origin: String,
         /// What was found and what was expected.
         problem: String,
@@ -138,28 +135,11 @@ pub enum BrokerChoice {
 /// # Errors
 /// [`ConfigError`] naming the file, line and key, or the environment variable.
 pub fn read_node_file(path: &Path) -> Result<NodeFile, ConfigError> {
-    let text = read(path)?;
-    let name = path.display().to_string();
-    let invalid = |error| ConfigError::Invalid { file: name.clone(), error: Box::new(error) };
-    // Strictly on its own first, because only then an error knows its line.
-    let strict: NodeFile = strict_toml::parse(&text).map_err(|error| invalid(named_as_the_other(error)))?;
-    strict.check(&text).map_err(invalid)?;
-    let mut file = environment::over(&text)?;
-    // What the environment set may be wrong in its own way; the file's text no longer tells where.
-    file.check("").map_err(|error| ConfigError::Override {
-        origin: format!("environment ({ENVIRONMENT_PREFIX}_*), key `{}`", error.key),
-        problem: error.problem,
-    })?;
-    file.resolve_paths(path.parent().unwrap_or(Path::new("")));
-    Ok(file)
-}
-
-/// Tells who has named a broker's file where a node's is expected.
-fn named_as_the_other(mut error: TomlError) -> TomlError {
-    if ["router", "v4", "v5", "ws", "limits"].contains(&error.key.split('.').next().unwrap_or_default()) {
-        error.problem += "; a file in rumqttd's format is named with broker.config or --broker-config";
-    }
-    error
+    let tree = toml::parse(Some(&path.display().to_string()), &read(path)?)?;
+    let directory = path.parent().unwrap_or(Path::new(""));
+    // By itself first: what is wrong in a file is wrong even where the environment says otherwise.
+    NodeFile::new(tree.clone(), directory)?;
+    environment::over(&tree, directory)
 }
 
 /// A node's settings from the environment alone, for a node without a file.
@@ -167,7 +147,7 @@ fn named_as_the_other(mut error: TomlError) -> TomlError {
 /// # Errors
 /// [`ConfigError`] naming the variable.
 pub fn without_file() -> Result<NodeFile, ConfigError> {
-    environment::over("")
+    environment::over(&Setting::of(Value::Table(Vec::new())), Path::new(""))
 }
 
 /// Reads the embedded broker's configuration, in rumqttd's own format.
@@ -189,7 +169,21 @@ pub fn built_in_broker() -> Result<broker::Config, ConfigError> {
 
 impl From<SettingError> for ConfigError {
     fn from(error: SettingError) -> Self {
-        Self::InvalidBroker { error: Box::new(error) }
+        Self::Setting(Box::new(error))
+    }
+}
+
+impl ConfigError {
+    /// The error with the place of its key in `tree`, where it does not know it.
+    fn located(self, tree: &Setting) -> Self {
+        match self {
+            Self::Setting(mut error) if error.origin == Origin::Code => {
+                let path: Vec<_> = error.key.split('.').collect();
+                error.origin = tree.nearest(&path).origin.clone();
+                Self::Setting(error)
+            }
+            other => other,
+        }
     }
 }
 
@@ -198,19 +192,14 @@ fn read(path: &Path) -> Result<String, ConfigError> {
         .map_err(|cause| ConfigError::Unreadable { file: path.display().to_string(), cause })
 }
 
-/// A simulated network of `one_way_latency_ms` each way.
+/// The simulated network of `one_way_latency_ms` each way that `flag` asks for.
 ///
 /// # Errors
-/// The sentence that says what a latency may be.
-pub fn network(one_way_latency_ms: f64) -> Result<Profile, String> {
-    if (0.0..=LATENCY_MS_MAX).contains(&one_way_latency_ms) {
-        return Ok(Profile::constant(Duration::from_secs_f64(one_way_latency_ms / 1e3)));
-    }
-    Err(format!("found {one_way_latency_ms}, expected one-way milliseconds between 0 and {LATENCY_MS_MAX}"))
+/// [`ConfigError`] naming the flag.
+pub fn network(flag: &'static str, one_way_latency_ms: f64) -> Result<Profile, ConfigError> {
+    let setting = Setting { origin: Origin::Flag(flag), value: Value::Number(one_way_latency_ms) };
+    Ok(Profile::constant(Entry::new("", &setting).milliseconds(0.0..=LATENCY_MS_MAX)?))
 }
-
-/// The longest one-way latency: a minute, beyond which requests wait longer than most clients do.
-pub const LATENCY_MS_MAX: f64 = 60_000.0;
 
 /// Refuses listeners that other machines can reach, unless there are users or that was asked for.
 ///

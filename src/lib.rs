@@ -71,7 +71,6 @@ pub mod sensors;
 mod settings;
 mod shipped;
 pub mod statistics;
-mod strict_toml;
 mod suggestion;
 mod sync;
 mod telemetry;
@@ -84,7 +83,6 @@ mod worker;
 pub use self::cli::main;
 pub use self::model::Detector;
 pub use self::node::Node;
-pub use self::strict_toml::TomlError;
 pub use self::text::TextError;
 
 /// What only our own integration tests need of what is behind the public modules.

@@ -5,6 +5,7 @@
 //! what was found and what was expected.
 
 mod entry;
+pub mod environment;
 mod error;
 pub mod json;
 mod lines;

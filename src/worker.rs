@@ -77,6 +77,12 @@ pub enum QueuePolicy {
 impl QueuePolicy {
     /// Every policy.
     pub const ALL: [Self; 3] = [Self::Refuse, Self::DropOldest, Self::LatestPerDevice];
+    /// Every policy with its name in settings.
+    pub const NAMES: &[(&str, Self)] = &[
+        ("refuse", Self::Refuse),
+        ("drop_oldest", Self::DropOldest),
+        ("latest_per_device", Self::LatestPerDevice),
+    ];
 }
 
 /// What travels with a job, as far as the workers must know it.

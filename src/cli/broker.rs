@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use super::service::Service;
 use super::service::flags::BrokerFlags;
 use super::service::reload::ConfigFile;
-use crate::config::{self, BrokerChoice, ConfigError, HttpSection, NodeFile, ServeConfig};
+use crate::config::{self, BrokerChoice, ConfigError, NodeFile, ServeConfig};
 use crate::node::{Node, NodeBuilder};
+use crate::settings::Value;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -32,10 +33,11 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         None => config::without_file()?,
     };
     refuse_what_serve_is_for(&file, args.config)?;
-    file.http = args.http.map(|listen| HttpSection { listen }).or(file.http);
-    file.node_id = args.node_id.or(file.node_id);
-    args.broker.merge_into(&mut file)?;
-    let tells_status = file.status_topic.is_some();
+    let mut flags = args.broker.over(&file)?;
+    flags.extend(args.http.map(|listen| ("--http", "http.listen", Value::Text(listen.to_string()))));
+    flags.extend(args.node_id.map(|node_id| ("--node-id", "node_id", Value::Text(node_id))));
+    file.set(flags)?;
+    let tells_status = file.has("status_topic");
     let config = file.into_serve_config()?;
     let service = Service { http: config.http, file: named, remote: None, placements: Vec::new() };
     let ended = service.run(builder(config, tells_status))?;
@@ -60,12 +62,8 @@ fn refuse_what_serve_is_for(file: &NodeFile, path: Option<PathBuf>) -> Result<()
 
 /// The first setting that is for `serve` alone.
 fn first_for_serve(file: &NodeFile) -> Option<&'static str> {
-    let has = [
-        ("[deployments]", !file.deployments.is_empty()),
-        ("[remote]", file.remote.is_some()),
-        ("network_topic", file.network_topic.is_some()),
-    ];
-    has.into_iter().find(|(_, has)| *has).map(|(key, _)| key)
+    let keys = [("[deployments]", "deployments"), ("[remote]", "remote"), ("network_topic", "network_topic")];
+    keys.into_iter().find(|(_, key)| file.has(key)).map(|(name, _)| name)
 }
 
 /// Its status is told only where that was asked for: a broker alone puts nothing of

@@ -55,8 +55,7 @@ const PLACEMENTS: [&str; 2] = ["edge", "cloud"];
 const LAST_ANSWERS_WAIT: Duration = Duration::from_secs(10);
 
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    let network = config::network(args.cloud_latency)
-        .map_err(|problem| config::ConfigError::Override { origin: "--cloud-latency".to_owned(), problem })?;
+    let network = config::network("--cloud-latency", args.cloud_latency)?;
     let topics = PLACEMENTS.map(|placement| Topics::under(&format!("{placement}/")));
     let [edge, cloud] = topics.clone();
     let node = Node::builder()

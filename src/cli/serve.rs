@@ -7,10 +7,10 @@ use super::service::Service;
 use super::service::flags::BrokerFlags;
 use super::service::reload::ConfigFile;
 use super::{LeftBehind, output};
-use crate::config::{self, BrokerChoice, ConfigError, DeploymentSection};
-use crate::config::{HttpSection, RemoteSection, ServeConfig, ServedDeployment};
+use crate::config::{self, BrokerChoice, ConfigError, ServeConfig, ServedDeployment};
 use crate::ledger::{HybridStatistics, Statistics};
 use crate::node::{Node, NodeBuilder};
+use crate::settings::Value;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -67,26 +67,30 @@ fn configure(args: Args) -> Result<(ServeConfig, Option<ConfigFile>), ConfigErro
         Some(named) => named.contents().clone(),
         None => config::without_file()?,
     };
-    if let Some(model) = args.model {
-        let placement = if args.cloud_latency.is_some() { "cloud" } else { "edge" };
-        if let Some(latency) = args.cloud_latency {
-            config::network(latency)
-                .map_err(|problem| ConfigError::Override { origin: "--cloud-latency".to_owned(), problem })?;
+    let text = |text: String| Value::Text(text);
+    let path = |path: PathBuf| Value::Text(path.to_string_lossy().into_owned());
+    let mut flags = Vec::new();
+    match (args.model, args.cloud_latency) {
+        (Some(model), Some(latency)) => {
+            flags.push(("MODEL", "deployments.cloud.model", path(model)));
+            flags.push(("--cloud-latency", "deployments.cloud.one_way_latency_ms", Value::Number(latency)));
         }
-        let one_way_latency_ms = args.cloud_latency;
-        let section = DeploymentSection { model, one_way_latency_ms, ..DeploymentSection::default() };
-        file.deployments.insert(placement.to_owned(), section);
+        (Some(model), None) => flags.push(("MODEL", "deployments.edge.model", path(model))),
+        (None, _) => {}
     }
-    file.http = args.http.map(|listen| HttpSection { listen }).or(file.http);
-    file.node_id = args.node_id.or(file.node_id);
+    flags.extend(args.http.map(|listen| ("--http", "http.listen", text(listen.to_string()))));
+    flags.extend(args.node_id.map(|node_id| ("--node-id", "node_id", text(node_id))));
     if let Some(host) = args.broker_host {
-        let (port, username) = (Some(args.broker_port), args.broker_username);
-        file.remote = Some(RemoteSection { host, port, username, ..RemoteSection::default() });
-        file.broker = None;
+        file.remove("broker");
+        file.remove("remote");
+        flags.push(("--broker-host", "remote.host", text(host)));
+        flags.push(("--broker-port", "remote.port", Value::Whole(args.broker_port.into())));
+        flags.extend(args.broker_username.map(|name| ("--broker-username", "remote.username", text(name))));
     } else {
-        args.broker.merge_into(&mut file)?;
+        flags.extend(args.broker.over(&file)?);
     }
-    if file.deployments.is_empty() {
+    file.set(flags)?;
+    if !file.has("deployments") {
         return Err(ConfigError::Override {
             origin: args.config.map_or_else(String::new, |path| path.display().to_string()),
             problem:

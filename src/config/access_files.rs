@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::ConfigError;
 use crate::broker::{self, AccessRules, Guard, Listener, Reload, Users, UsersError};
 use crate::broker::{RULES_FILE_BYTES_MAX, USERS_FILE_BYTES_MAX};
+use crate::settings::{Origin, SettingError};
 use crate::text;
 
 /// Puts a guard in front of `broker`, which lets in whom `users` names and allows them what `rules`
@@ -39,9 +40,9 @@ const RULES_WITHOUT_USERS: &str = "there are access rules but no users, so anyon
      broker.users (--users), take the names on every listener from client certificates, or accept that with \
      broker.allow_anonymous (--allow-anonymous)";
 
-/// The error for a key that another one contradicts.
-pub(super) fn contradiction(key: &str, problem: &str) -> ConfigError {
-    ConfigError::Override { origin: format!("`{key}`"), problem: problem.to_owned() }
+/// The error for a key that another one contradicts. Where it was written is for the caller to know.
+fn contradiction(key: &str, problem: &str) -> ConfigError {
+    SettingError::new(Origin::Code, key, problem).into()
 }
 
 fn takes_names_from_certificates(broker: &broker::Config) -> bool {

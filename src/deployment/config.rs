@@ -112,6 +112,12 @@ pub enum DeviceIdFrom {
     Username,
 }
 
+impl DeviceIdFrom {
+    /// Every one with its name in settings.
+    pub const NAMES: &[(&str, Self)] =
+        &[("payload", Self::Payload), ("client_id", Self::ClientId), ("username", Self::Username)];
+}
+
 impl Config {
     /// A deployment without a simulated network, on the default topics.
     pub fn edge() -> Self {

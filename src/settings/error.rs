@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Origin, tree};
+use super::{Origin, environment, tree};
 use crate::suggestion;
 
 /// A setting that cannot be used.
@@ -95,8 +95,9 @@ impl fmt::Display for SettingError {
         match (origin, key.as_str()) {
             (Origin::Code, "") => {}
             (Origin::Code, key) => write!(f, "key `{key}`: ")?,
-            // A flag is a key.
+            // A flag is a key, and so is a variable.
             (_, "") | (Origin::Flag(_), _) => write!(f, "{origin}: ")?,
+            (Origin::Variable(name), key) if environment::is_for(name, key) => write!(f, "{origin}: ")?,
             (_, key) => write!(f, "{origin}, key `{key}`: ")?,
         }
         problem.fmt(f)?;

@@ -63,6 +63,50 @@ impl Setting {
         entries.iter().find(|(name, _)| name == key).map(|(_, setting)| setting)
     }
 
+    /// What stands at the end of a path through tables, or as far along it as there is anything.
+    pub fn nearest(&self, path: &[&str]) -> &Self {
+        match path.split_first().and_then(|(key, rest)| Some((self.get(key)?, rest))) {
+            Some((setting, rest)) => setting.nearest(rest),
+            None => self,
+        }
+    }
+
+    /// Puts `setting` at the end of a path through tables. Tables that are not there are made, in place of
+    /// what else stands there.
+    pub fn set<'p>(&mut self, path: impl IntoIterator<Item = &'p str>, setting: Self) {
+        let mut at = self;
+        for key in path {
+            if !matches!(at.value, Value::Table(_)) {
+                *at = Self { origin: setting.origin.clone(), value: Value::Table(Vec::new()) };
+            }
+            let Value::Table(entries) = &mut at.value else { return };
+            let known = entries.iter().position(|(name, _)| name == key);
+            let index = known.unwrap_or_else(|| {
+                let nothing = Self { origin: setting.origin.clone(), value: Value::Nothing };
+                entries.push((key.to_owned(), nothing));
+                entries.len() - 1
+            });
+            at = &mut entries[index].1;
+        }
+        *at = setting;
+    }
+
+    /// Whether this says what `other` says, wherever each of them does.
+    pub fn says_as(&self, other: &Self) -> bool {
+        match (&self.value, &other.value) {
+            (Value::List(one), Value::List(other)) => {
+                one.len() == other.len() && one.iter().zip(other).all(|(one, other)| one.says_as(other))
+            }
+            (Value::Table(one), Value::Table(other_entries)) => {
+                let has = |(name, setting): &(String, Self)| {
+                    other.get(name).is_some_and(|other| setting.says_as(other))
+                };
+                one.len() == other_entries.len() && one.iter().all(has)
+            }
+            (one, other) => one == other,
+        }
+    }
+
     /// What it is, for an error that says what was found.
     pub fn describe(&self) -> String {
         match &self.value {

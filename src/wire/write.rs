@@ -26,6 +26,22 @@ pub struct Members {
     pub reason: bool,
 }
 
+/// Where it stands whether a member is carried.
+type Member = fn(&mut Members) -> &mut bool;
+
+impl Members {
+    /// Every one with its name, on the wire and in settings.
+    pub const NAMES: &[(&str, Member)] = &[
+        ("model", |members| &mut members.model),
+        ("model_version", |members| &mut members.model_version),
+        ("anomaly", |members| &mut members.anomaly),
+        ("stages_ms", |members| &mut members.stages_ms),
+        ("placement", |members| &mut members.placement),
+        ("network", |members| &mut members.network),
+        ("reason", |members| &mut members.reason),
+    ];
+}
+
 /// Everything a result can say; `None` leaves an optional member out.
 #[derive(Debug, Clone, Copy)]
 pub struct Answer<'a> {

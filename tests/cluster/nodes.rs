@@ -293,7 +293,7 @@ fn a_file_that_contradicts_itself_is_refused_with_line_and_key() {
         ("partition = \"3/2\"", "request_topics = [\"a/+\"]", "remote.partition", "\"2/3\""),
         ("share_group = \"g\"\npartition = \"1/2\"", "", "remote.partition", "one or the other"),
         ("share_group = \"a/b\"", "", "remote.share_group", "one topic level"),
-        ("receive_max = 0", "", "remote.receive_max", "at least 1"),
+        ("receive_max = 0", "", "remote.receive_max", "between 1 and 65535"),
         ("[remote.tls]\nca_file = \"ca.pem\"\nclient_key = \"k\"", "", "remote.tls", "both or none"),
         ("protocol = \"4\"", "", "remote.protocol", "3.1.1"),
     ] {

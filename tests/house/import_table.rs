@@ -35,7 +35,6 @@ const TABLE: &[Row] = &[
     row("rate_limit", Only(&[]), &["tokio", "candle", "rumqtt", "mqtt"]),
     row("suggestion", Only(&[]), &["tokio", "serde", "candle", "rumqtt", "mqtt"]),
     row("sync", Only(&[]), &["tokio", "serde", "candle", "rumqtt", "mqtt"]),
-    row("strict_toml", Only(&["suggestion"]), &["tokio", "candle", "rumqtt", "mqtt"]),
     row("tls", Only(&["text"]), &["serde", "candle", "rumqtt", "clap"]),
     row("text", Only(&[]), &["tokio", "serde", "candle", "rumqtt", "mqtt"]),
     row(
@@ -105,7 +104,6 @@ const TABLE: &[Row] = &[
             "node",
             "placement",
             "settings",
-            "strict_toml",
             "suggestion",
             "text",
             "wire",
@@ -123,7 +121,6 @@ const TABLE: &[Row] = &[
             "sensors",
             "settings",
             "statistics",
-            "strict_toml",
             "suggestion",
             "text",
         ]),

@@ -287,7 +287,10 @@ fn the_file_says_how_many_workers_there_are_and_is_refused_where_it_makes_no_sen
         let error = read(settings).expect_err("it makes no sense");
         assert!(parts.iter().all(|part| error.contains(part)), "{error}");
     };
-    refused("workers = 0", &["line 3", "`deployments.edge.workers`", "found 0, expected between 1 and 64"]);
+    refused(
+        "workers = 0",
+        &["line 3", "`deployments.edge.workers`", "found 0, expected a whole number between 1 and 64"],
+    );
     refused("workers = 65", &["line 3", "found 65"]);
     refused("workers = -1", &["line 3"]);
     refused("workers = \"two\"", &["line 3"]);

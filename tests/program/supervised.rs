@@ -206,6 +206,6 @@ fn the_configurations_that_are_shipped_for_deployment_can_be_read() {
         nearfar::testing::read_node_file(&path).unwrap_or_else(|error| panic!("{error}"))
     };
     for directory in ["systemd", "docker", "kubernetes"] {
-        assert!(read(directory).http.is_some(), "the probes of {directory} ask over HTTP");
+        assert!(read(directory).has("http"), "the probes of {directory} ask over HTTP");
     }
 }

@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use crate::config::{BrokerSection, ConfigError, NodeFile};
+use crate::config::{ConfigError, NodeFile};
+use crate::settings::Value;
 
 /// What flags say of the embedded broker.
 #[derive(clap::Args)]
@@ -27,23 +28,25 @@ pub struct BrokerFlags {
 }
 
 impl BrokerFlags {
-    /// Puts them over what `file` says.
+    /// What they say over what `file` says: each flag, the key that it sets, and the value.
     ///
     /// # Errors
     /// When there are some and the file names a broker elsewhere.
-    pub fn merge_into(self, file: &mut NodeFile) -> Result<(), ConfigError> {
-        let flags = BrokerSection {
-            config: self.broker_config,
-            listen: self.listen,
-            allow_anonymous: self.allow_anonymous.then_some(true),
-            users: self.users,
-            access_rules: self.acl,
-            ..BrokerSection::default()
-        };
-        if flags == BrokerSection::default() {
-            return Ok(());
-        }
-        if file.remote.is_some() {
+    pub fn over(self, file: &NodeFile) -> Result<Vec<(&'static str, &'static str, Value)>, ConfigError> {
+        let path = |path: PathBuf| Value::Text(path.to_string_lossy().into_owned());
+        let flags = [
+            self.listen.map(|address| ("--listen", "broker.listen", Value::Text(address.to_string()))),
+            self.broker_config.map(|file| ("--broker-config", "broker.config", path(file))),
+            self.allow_anonymous.then_some((
+                "--allow-anonymous",
+                "broker.allow_anonymous",
+                Value::Flag(true),
+            )),
+            self.users.map(|file| ("--users", "broker.users", path(file))),
+            self.acl.map(|file| ("--acl", "broker.access_rules", path(file))),
+        ];
+        let flags: Vec<_> = flags.into_iter().flatten().collect();
+        if !flags.is_empty() && file.has("remote") {
             return Err(ConfigError::Override {
                 origin: "--listen, --broker-config, --allow-anonymous, --users, --acl".to_owned(),
                 problem:
@@ -51,12 +54,6 @@ impl BrokerFlags {
                         .to_owned(),
             });
         }
-        let broker = file.broker.get_or_insert_default();
-        broker.listen = flags.listen.or(broker.listen);
-        broker.config = flags.config.or(broker.config.take());
-        broker.allow_anonymous = flags.allow_anonymous.or(broker.allow_anonymous);
-        broker.users = flags.users.or(broker.users.take());
-        broker.access_rules = flags.access_rules.or(broker.access_rules.take());
-        Ok(())
+        Ok(flags)
     }
 }

@@ -64,6 +64,11 @@ pub enum Protocol {
     V311,
 }
 
+impl Protocol {
+    /// Every one with its name in settings.
+    pub const NAMES: &[(&str, Self)] = &[("5", Self::V5), ("3.1.1", Self::V311)];
+}
+
 /// TLS towards a broker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tls {

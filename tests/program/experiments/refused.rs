@@ -26,8 +26,8 @@ fn what_is_wrong_with_a_scenario_is_said_before_anything_runs() {
         run(&mut place.command(&[])).assert_refused_after_remarks(part);
         assert!(!place.path("results").exists());
     };
-    refused("rate_hz: 5", "rate_hs: 5", "scenario.yaml: line 5, key `sensors.rate_hs`: unknown key");
-    refused("network: wifi", "network: wlan", "line 4, key `placements.network`: found \"wlan\"");
+    refused("rate_hz: 5", "rate_hs: 5", "scenario.yaml, line 5, key `sensors[0].rate_hs`: unknown key");
+    refused("network: wifi", "network: wlan", "line 4, key `placements[1].network`: found \"wlan\"");
     refused("sensors: [{id: press, count: 4, rate_hz: 5}]", "", "sensors: there are none");
     refused("id: press", "id: a/b", "sensor \"a/b-1\": device_id contains '/'");
     refused(

@@ -1,0 +1,64 @@
+//! `[broker]`: the embedded broker, beside what its own file says.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use super::files::Files;
+use super::{ConfigError, access_files, built_in_broker, read_broker_file};
+use crate::broker::{Config, Listener, RefusedPublish, RefusedSubscription, WideFilters};
+use crate::settings::{SettingError, Table};
+
+/// What an address to listen on looks like.
+pub const ADDRESS: &str = "an address with a port, such as \"127.0.0.1:1883\"";
+
+/// What the table says.
+#[derive(Default)]
+pub struct BrokerSection {
+    config: Option<PathBuf>,
+    listen: Option<SocketAddr>,
+    allows_anonymous: bool,
+    users: Option<PathBuf>,
+    /// The file of access rules; users need one.
+    pub access_rules: Option<PathBuf>,
+    refused_publish: RefusedPublish,
+    refused_subscription: RefusedSubscription,
+    wide_filters: WideFilters,
+}
+
+/// Reads the table.
+pub fn broker(mut table: Table<'_>, files: Files<'_>) -> Result<BrokerSection, SettingError> {
+    let mut section = BrokerSection {
+        config: files.path(&mut table, "config")?,
+        listen: table.find_parsed("listen", ADDRESS, |address| address.parse().ok())?,
+        users: files.path(&mut table, "users")?,
+        access_rules: files.path(&mut table, "access_rules")?,
+        ..BrokerSection::default()
+    };
+    table.flag("allow_anonymous", &mut section.allows_anonymous)?;
+    table.choice("refused_publish", RefusedPublish::NAMES, &mut section.refused_publish)?;
+    table.choice("refused_subscription", RefusedSubscription::NAMES, &mut section.refused_subscription)?;
+    table.choice("wide_filters", WideFilters::NAMES, &mut section.wide_filters)?;
+    table.finish()?;
+    Ok(section)
+}
+
+impl BrokerSection {
+    /// The broker, for which other files are read.
+    ///
+    /// # Errors
+    /// When one of them cannot be used, or a listener is open to anyone.
+    pub fn into_config(self) -> Result<Config, ConfigError> {
+        let mut broker = match &self.config {
+            Some(path) => read_broker_file(path)?,
+            None => built_in_broker()?,
+        };
+        if let Some(address) = self.listen {
+            broker.listeners = vec![Listener::new("mqtt", address)];
+        }
+        broker.refused_publish = self.refused_publish;
+        broker.refused_subscription = self.refused_subscription;
+        broker.wide_filters = self.wide_filters;
+        access_files::secure(&mut broker, self.users, self.access_rules, self.allows_anonymous)?;
+        Ok(broker)
+    }
+}
