@@ -20,19 +20,17 @@ mod service_links;
 mod workers;
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::Path;
 
 pub use self::access_files::{invalid_users, read_users_text};
 pub use self::file::NodeFile;
 pub use self::remote::PASSWORD_VARIABLE;
 pub use self::rumqttd::parse_broker;
 use crate::broker::{self, Listener};
-use crate::client::RemoteConfig;
-use crate::deployment;
 use crate::http;
 use crate::network::Profile;
 use crate::network::settings::LATENCY_MS_MAX;
+use crate::node;
 use crate::settings::{Entry, Origin, Setting, SettingError, Value, toml};
 use crate::text::{self, TextError};
 
@@ -91,43 +89,13 @@ pub enum ConfigError {
     },
 }
 
-/// Everything `serve` needs to build a node.
+/// What `serve` and `broker` run.
 #[derive(Debug)]
 pub struct ServeConfig {
-    /// The node's name.
-    pub node_id: String,
-    /// Where the node's status goes, without the node's name.
-    pub status_topic: String,
-    /// Where networks can be changed while the node runs, without the deployment's name; `None` for nowhere.
-    pub network_topic: Option<String>,
-    /// How long a stopping node waits for accepted requests.
-    pub shutdown_grace: Duration,
-    /// Which broker.
-    pub broker: BrokerChoice,
+    /// The node.
+    pub node: node::Config,
     /// Where health and metrics are served; `None` for nowhere.
     pub http: Option<http::Config>,
-    /// Deployments with their models.
-    pub deployments: Vec<ServedDeployment>,
-}
-
-/// A deployment and its models.
-#[derive(Debug)]
-pub struct ServedDeployment {
-    /// The deployment.
-    pub config: deployment::Config,
-    /// Its model; a hybrid's at the edge.
-    pub model: PathBuf,
-    /// The model of a hybrid's cloud, where it is another one.
-    pub cloud_model: Option<PathBuf>,
-}
-
-/// Which broker a node uses.
-#[derive(Debug)]
-pub enum BrokerChoice {
-    /// One in this process.
-    Embedded(Box<broker::Config>),
-    /// One elsewhere.
-    Elsewhere(Box<RemoteConfig>),
 }
 
 /// Reads a node's configuration file, with the environment on top of it.

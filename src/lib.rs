@@ -89,8 +89,8 @@ pub use self::text::TextError;
 #[doc(hidden)]
 pub mod testing {
     pub use crate::config::{
-        BUILT_IN_BROKER, BrokerChoice, ConfigError, ServeConfig, ServedDeployment, parse_broker,
-        read_broker_file, read_node_file, refuse_open_listeners,
+        BUILT_IN_BROKER, ConfigError, ServeConfig, parse_broker, read_broker_file, read_node_file,
+        refuse_open_listeners,
     };
     pub use crate::worker::WORKERS_MAX;
 }

@@ -1,12 +1,12 @@
 //! The composition root: a broker (embedded or elsewhere) and any number of deployments, from start to drain.
 
+mod config;
 mod loops;
 mod network_topic;
 mod observer;
 mod status;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,7 @@ use crate::deployment::{self, Deployment, DeploymentError, DeviceIdFrom};
 use crate::ledger::Statistics;
 use crate::model::{Detector, LoadError};
 
+pub use self::config::{BrokerChoice, Config, ModelSource, ServedDeployment};
 pub use self::loops::{Loop, NodeTopics, Reads, Writes};
 use self::network_topic::NetworkTopic;
 pub use self::observer::{DeploymentSnapshot, Observer, Reloads, Snapshot};
@@ -39,55 +40,15 @@ pub const STATUS_TOPIC: &str = "ml/inference/status";
 /// let statistics = node.stop();
 /// # Ok::<(), nearfar::node::NodeError>(())
 /// ```
+#[derive(Default)]
 pub struct NodeBuilder {
-    node_id: String,
-    /// None for the usual one, or for none where there are no deployments.
-    status_topic: Option<String>,
-    is_broker_alone: bool,
-    broker: BrokerChoice,
-    deployments: Vec<(deployment::Config, ModelSource, Option<ModelSource>)>,
-    shutdown_grace: Duration,
-    network_topic: Option<String>,
+    config: Config,
     observer: Observer,
 }
 
-enum BrokerChoice {
-    Embedded(Box<broker::Config>),
-    Elsewhere(Box<RemoteConfig>),
-}
-
-/// Where a deployment's model comes from.
-pub enum ModelSource {
-    /// A directory, a `.safetensors` or a `.pt` file.
-    Path(PathBuf),
-    /// Loaded already, or a model of your own.
-    Detector(Box<Detector>),
-}
-
-impl ModelSource {
-    fn load(self) -> Result<Detector, LoadError> {
-        match self {
-            Self::Path(path) => Detector::load(path),
-            Self::Detector(detector) => Ok(*detector),
-        }
-    }
-}
-
-impl From<&str> for ModelSource {
-    fn from(path: &str) -> Self {
-        Self::Path(path.into())
-    }
-}
-
-impl From<PathBuf> for ModelSource {
-    fn from(path: PathBuf) -> Self {
-        Self::Path(path)
-    }
-}
-
-impl From<Detector> for ModelSource {
-    fn from(detector: Detector) -> Self {
-        Self::Detector(Box::new(detector))
+impl From<Config> for NodeBuilder {
+    fn from(config: Config) -> Self {
+        Self { config, observer: Observer::default() }
     }
 }
 
@@ -144,56 +105,41 @@ pub enum NodeError {
     Deployment(#[from] DeploymentError),
 }
 
-impl Default for NodeBuilder {
-    fn default() -> Self {
-        Self {
-            node_id: "nearfar".to_owned(),
-            status_topic: None,
-            is_broker_alone: false,
-            broker: BrokerChoice::Embedded(Box::new(broker::Config::loopback())),
-            deployments: Vec::new(),
-            shutdown_grace: SHUTDOWN_GRACE,
-            network_topic: None,
-            observer: Observer::default(),
-        }
-    }
-}
-
 impl NodeBuilder {
     /// Names the node: the last level of its status topic. Default `nearfar`.
     pub fn node_id(mut self, node_id: impl Into<String>) -> Self {
-        self.node_id = node_id.into();
+        self.config.node_id = node_id.into();
         self
     }
 
     /// Where the node's status goes: `{topic}/{node_id}`. Default `ml/inference/status`,
     /// and nowhere for a broker alone.
     pub fn status_topic(mut self, topic: impl Into<String>) -> Self {
-        self.status_topic = Some(topic.into());
+        self.config.status_topic = Some(topic.into());
         self
     }
 
     /// Starts an embedded broker with `config`. The default: loopback, on a free port.
     pub fn embedded_broker(mut self, config: broker::Config) -> Self {
-        self.broker = BrokerChoice::Embedded(Box::new(config));
+        self.config.broker = BrokerChoice::Embedded(Box::new(config));
         self
     }
 
     /// Lets the node start without any deployment: an embedded broker, with what an [`Observer`] sees of it.
     pub fn broker_alone(mut self) -> Self {
-        self.is_broker_alone = true;
+        self.config.is_broker_alone = true;
         self
     }
 
     /// Uses a broker that runs elsewhere.
     pub fn remote_broker(mut self, config: RemoteConfig) -> Self {
-        self.broker = BrokerChoice::Elsewhere(Box::new(config));
+        self.config.broker = BrokerChoice::Elsewhere(Box::new(config));
         self
     }
 
     /// Adds a deployment of `model`.
     pub fn deployment(mut self, config: deployment::Config, model: impl Into<ModelSource>) -> Self {
-        self.deployments.push((config, model.into(), None));
+        self.config.deployments.push(ServedDeployment { config, model: model.into(), cloud_model: None });
         self
     }
 
@@ -207,20 +153,21 @@ impl NodeBuilder {
         cloud: impl Into<ModelSource>,
     ) -> Self {
         config.hybrid.get_or_insert_default();
-        self.deployments.push((config, edge.into(), Some(cloud.into())));
+        let (model, cloud_model) = (edge.into(), Some(cloud.into()));
+        self.config.deployments.push(ServedDeployment { config, model, cloud_model });
         self
     }
 
     /// How long [`Node::stop`] waits for accepted requests to be answered. Default 5 s.
     pub fn shutdown_grace(mut self, grace: Duration) -> Self {
-        self.shutdown_grace = grace;
+        self.config.shutdown_grace = grace;
         self
     }
 
     /// Lets whoever may publish on `{topic}/{deployment}` change the simulated network
     /// of that deployment while the node runs: see `docs/networks.md`. Default: nobody.
     pub fn network_topic(mut self, topic: impl Into<String>) -> Self {
-        self.network_topic = Some(topic.into());
+        self.config.network_topic = Some(topic.into());
         self
     }
 
@@ -239,23 +186,23 @@ impl NodeBuilder {
     /// # Errors
     /// [`NodeError`]; nothing is left running.
     pub fn start(self) -> Result<Node, NodeError> {
-        self.check()?;
-        let status_topic = self.status_goes_to().map(str::to_owned);
-        let mut loaded = Vec::with_capacity(self.deployments.len());
-        for (config, source, cloud) in self.deployments {
-            loaded.push((config, source.load()?, cloud.map(ModelSource::load).transpose()?));
+        self.config.check()?;
+        let status_topic = self.config.status_goes_to().map(str::to_owned);
+        let mut loaded = Vec::with_capacity(self.config.deployments.len());
+        for ServedDeployment { config, model, cloud_model } in self.config.deployments {
+            loaded.push((config, model.load()?, cloud_model.map(ModelSource::load).transpose()?));
         }
         let status =
-            status_topic.map(|topic| status::status(&topic, &self.node_id, loaded.iter().map(entry)));
+            status_topic.map(|topic| status::status(&topic, &self.config.node_id, loaded.iter().map(entry)));
         let wants_senders = loaded.iter().any(|(config, ..)| config.device_id_from != DeviceIdFrom::Payload);
-        let (broker, client) = connect(self.broker, status, wants_senders)?;
+        let (broker, client) = connect(self.config.broker, status, wants_senders)?;
         self.observer.node_has(&client, broker.as_ref());
-        let board = Arc::new(Board::new(&self.node_id, &client));
+        let board = Arc::new(Board::new(&self.config.node_id, &client));
         let mut node = Node {
             broker,
             client: Some(client),
             deployments: Vec::new(),
-            shutdown_grace: self.shutdown_grace,
+            shutdown_grace: self.config.shutdown_grace,
             network_topic: None,
             observer: self.observer,
         };
@@ -273,9 +220,10 @@ impl NodeBuilder {
             node.observer.node_has_deployment(&deployment);
             node.deployments.push(deployment);
         }
-        if let Some(topic) = self.network_topic {
+        if let Some(topic) = self.config.network_topic {
             let networks = node.deployments.iter().map(|one| one.network().clone()).collect();
-            node.network_topic = Some(NetworkTopic::follow(&topic, &self.node_id, networks, node.client())?);
+            node.network_topic =
+                Some(NetworkTopic::follow(&topic, &self.config.node_id, networks, node.client())?);
         }
         if let Some(broker) = &node.broker {
             // Not before: a request that nobody has subscribed to would be acknowledged and lost.
@@ -284,47 +232,6 @@ impl NodeBuilder {
         node.client().begin();
         node.observer.node_runs();
         Ok(node)
-    }
-
-    /// Where the status goes, without the node's name: nowhere for a broker alone, unless it was said.
-    fn status_goes_to(&self) -> Option<&str> {
-        self.status_topic.as_deref().or((!self.deployments.is_empty()).then_some(STATUS_TOPIC))
-    }
-
-    fn check(&self) -> Result<(), NodeError> {
-        let configs: Vec<_> = self.deployments.iter().map(|(config, ..)| config).collect();
-        let is_broker = self.is_broker_alone && matches!(self.broker, BrokerChoice::Embedded(_));
-        if configs.is_empty() && !is_broker {
-            return Err(NodeError::NoDeployment);
-        }
-        let from_senders = configs.iter().find(|config| config.device_id_from != DeviceIdFrom::Payload);
-        if let (BrokerChoice::Elsewhere(_), Some(config)) = (&self.broker, from_senders) {
-            return Err(NodeError::SendersUnknown(config.name.clone()));
-        }
-        if let BrokerChoice::Elsewhere(remote) = &self.broker
-            && let Some(group) = &remote.share_group
-            && let Some(ordered) = configs.iter().find(|config| config.ordered)
-        {
-            return Err(NodeError::OrderedInGroup(ordered.name.clone(), group.clone()));
-        }
-        for (at, one) in configs.iter().enumerate() {
-            for other in &configs[at + 1..] {
-                if one.name == other.name {
-                    return Err(NodeError::DuplicateName(one.name.clone()));
-                }
-                let common = one.topics.request.iter().find(|topic| other.topics.request.contains(topic));
-                if common.is_some() && one.topics.result == other.topics.result {
-                    let (one, other, topic) = (&one.name, &other.name, &one.topics.result);
-                    return Err(NodeError::SharedTopics(one.clone(), other.clone(), topic.clone()));
-                }
-            }
-        }
-        let topics = NodeTopics {
-            deployments: configs.iter().map(|config| (config.name.as_str(), &config.topics)).collect(),
-            status: self.status_goes_to().map(|topic| format!("{topic}/{}", self.node_id)),
-            network: self.network_topic.as_deref(),
-        };
-        topics.find_loop().map_or(Ok(()), |found| Err(found.into()))
     }
 }
 

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use super::service::Service;
 use super::service::flags::BrokerFlags;
 use super::service::reload::ConfigFile;
-use crate::config::{self, BrokerChoice, ConfigError, NodeFile, ServeConfig};
-use crate::node::{Node, NodeBuilder};
+use crate::config::{self, ConfigError, NodeFile};
+use crate::node;
 use crate::settings::Value;
 
 #[derive(clap::Args)]
@@ -37,10 +37,12 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     flags.extend(args.http.map(|listen| ("--http", "http.listen", Value::Text(listen.to_string()))));
     flags.extend(args.node_id.map(|node_id| ("--node-id", "node_id", Value::Text(node_id))));
     file.set(flags)?;
-    let tells_status = file.has("status_topic");
     let config = file.into_serve_config()?;
+    // Its status is told only where that was asked for: a broker alone puts nothing of its own among its
+    // clients' messages.
+    let node = node::Config { is_broker_alone: true, ..config.node };
     let service = Service { http: config.http, file: named, remote: None, placements: Vec::new() };
-    let ended = service.run(builder(config, tells_status))?;
+    let ended = service.run(node.into())?;
     ended.died.map_or(Ok(()), |died| Err(died.into()))
 }
 
@@ -64,17 +66,4 @@ fn refuse_what_serve_is_for(file: &NodeFile, path: Option<PathBuf>) -> Result<()
 fn first_for_serve(file: &NodeFile) -> Option<&'static str> {
     let keys = [("[deployments]", "deployments"), ("[remote]", "remote"), ("network_topic", "network_topic")];
     keys.into_iter().find(|(_, key)| file.has(key)).map(|(name, _)| name)
-}
-
-/// Its status is told only where that was asked for: a broker alone puts nothing of
-/// its own among its clients' messages.
-fn builder(config: ServeConfig, tells_status: bool) -> NodeBuilder {
-    let mut builder = Node::builder().broker_alone().node_id(config.node_id);
-    if tells_status {
-        builder = builder.status_topic(config.status_topic);
-    }
-    match config.broker {
-        BrokerChoice::Embedded(broker) => builder.embedded_broker(*broker),
-        BrokerChoice::Elsewhere(remote) => builder.remote_broker(*remote),
-    }
 }

@@ -7,9 +7,9 @@ use super::service::Service;
 use super::service::flags::BrokerFlags;
 use super::service::reload::ConfigFile;
 use super::{LeftBehind, output};
-use crate::config::{self, BrokerChoice, ConfigError, ServeConfig, ServedDeployment};
+use crate::config::{self, ConfigError, ServeConfig};
 use crate::ledger::{HybridStatistics, Statistics};
-use crate::node::{Node, NodeBuilder};
+use crate::node::BrokerChoice;
 use crate::settings::Value;
 
 #[derive(clap::Args)]
@@ -45,13 +45,13 @@ pub struct Args {
 
 pub fn run(args: Args) -> anyhow::Result<()> {
     let (serve, file) = configure(args)?;
-    let remote = match &serve.broker {
+    let remote = match &serve.node.broker {
         BrokerChoice::Embedded(_) => None,
         BrokerChoice::Elsewhere(remote) => Some(format!("{}:{}", remote.host, remote.port)),
     };
-    let placements = serve.deployments.iter().map(|one| one.config.placement.clone()).collect();
+    let placements = serve.node.deployments.iter().map(|one| one.config.placement.clone()).collect();
     let service = Service { http: serve.http, file, remote, placements };
-    let ended = service.run(builder(serve))?;
+    let ended = service.run(serve.node.into())?;
     let left_behind = report(ended.totals)?;
     match ended.died {
         Some(died) => Err(died.into()),
@@ -100,27 +100,6 @@ fn configure(args: Args) -> Result<(ServeConfig, Option<ConfigFile>), ConfigErro
         });
     }
     Ok((file.into_serve_config()?, named))
-}
-
-fn builder(serve: ServeConfig) -> NodeBuilder {
-    let mut builder = Node::builder()
-        .node_id(serve.node_id)
-        .status_topic(serve.status_topic)
-        .shutdown_grace(serve.shutdown_grace);
-    if let Some(topic) = serve.network_topic {
-        builder = builder.network_topic(topic);
-    }
-    builder = match serve.broker {
-        BrokerChoice::Embedded(broker) => builder.embedded_broker(*broker),
-        BrokerChoice::Elsewhere(remote) => builder.remote_broker(*remote),
-    };
-    for ServedDeployment { config, model, cloud_model } in serve.deployments {
-        builder = match cloud_model {
-            Some(cloud_model) => builder.hybrid(config, model, cloud_model),
-            None => builder.deployment(config, model),
-        };
-    }
-    builder
 }
 
 /// Prints the totals, and returns how many requests were left behind.

@@ -1,10 +1,9 @@
 //! What the keys of a node's file may not say together.
 
-use super::ServedDeployment;
 use super::file::Contents;
 use crate::client::RemoteConfig;
 use crate::deployment::DeviceIdFrom;
-use crate::node::{Loop, NodeTopics, Reads, Writes};
+use crate::node::{Loop, NodeTopics, Reads, STATUS_TOPIC, ServedDeployment, Writes};
 use crate::settings::{Setting, SettingError};
 
 /// Refuses what contradicts something else in `tree`, from which the contents were read.
@@ -65,9 +64,10 @@ fn names_device(filter: &str) -> bool {
 /// Refuses two topics with which the node would answer itself.
 fn find_loop(contents: &Contents, tree: &Setting) -> Result<(), SettingError> {
     let topics = contents.deployments.iter().map(|one| (one.config.name.as_str(), &one.config.topics));
+    let status_topic = contents.status_topic.as_deref().unwrap_or(STATUS_TOPIC);
     let node = NodeTopics {
         deployments: topics.collect(),
-        status: Some(format!("{}/{}", contents.status_topic, contents.node_id)),
+        status: Some(format!("{status_topic}/{}", contents.node_id)),
         network: contents.network_topic.as_deref(),
     };
     node.find_loop().map_or(Ok(()), |found| Err(at(tree, &to_change(&found, tree), found.to_string())))

@@ -1,6 +1,5 @@
 //! `[deployments.NAME]`: a model, and how it is served.
 
-use super::ServedDeployment;
 use super::cloud::cloud;
 use super::files::Files;
 use super::networks::network;
@@ -9,6 +8,7 @@ use crate::client::Acknowledge;
 use crate::deployment::{Config, DeviceIdFrom, Topics};
 use crate::mqtt;
 use crate::network::Profile;
+use crate::node::{ModelSource, ServedDeployment};
 use crate::settings::{Entry, SettingError, Table};
 use crate::wire::Members;
 
@@ -52,7 +52,8 @@ pub fn deployment(name: &str, entry: &Entry<'_>, files: Files<'_>) -> Result<Ser
     config.network = network.unwrap_or(usual);
     let (hybrid, cloud_model) = cloud.unzip();
     config.hybrid = hybrid.map(Box::new);
-    Ok(ServedDeployment { config, model, cloud_model: cloud_model.flatten() })
+    let cloud_model = cloud_model.flatten().map(ModelSource::Path);
+    Ok(ServedDeployment { config, model: ModelSource::Path(model), cloud_model })
 }
 
 fn topics(table: &mut Table<'_>) -> Result<Topics, SettingError> {

@@ -7,10 +7,11 @@ use super::deployments::deployment;
 use super::embedded::{ADDRESS, BrokerSection, broker};
 use super::files::Files;
 use super::remote::{RemoteSection, remote};
-use super::{BrokerChoice, ConfigError, ServeConfig, ServedDeployment, checks, merge};
+use super::{ConfigError, ServeConfig, checks, merge};
 use crate::http;
 use crate::mqtt;
 use crate::network::Profile;
+use crate::node::{self, BrokerChoice, SHUTDOWN_GRACE, ServedDeployment};
 use crate::settings::{Origin, Setting, SettingError, Table, Value};
 
 /// What a node is told: a file, with the environment and flags over it.
@@ -24,7 +25,7 @@ pub struct NodeFile {
 /// What a node's file says, its keys read and what they say about one another checked.
 pub(super) struct Contents {
     pub node_id: String,
-    pub status_topic: String,
+    pub status_topic: Option<String>,
     pub network_topic: Option<String>,
     pub shutdown_grace: Duration,
     pub broker: Option<BrokerSection>,
@@ -109,15 +110,16 @@ impl NodeFile {
                 BrokerChoice::Embedded(Box::new(broker.map_err(|error| error.located(&self.tree))?))
             }
         };
-        Ok(ServeConfig {
+        let node = node::Config {
             node_id: contents.node_id,
             status_topic: contents.status_topic,
             network_topic: contents.network_topic,
             shutdown_grace: contents.shutdown_grace,
             broker,
-            http: contents.http,
             deployments: contents.deployments,
-        })
+            ..node::Config::default()
+        };
+        Ok(ServeConfig { node, http: contents.http })
     }
 
     fn contents(&self, reads_files: bool) -> Result<Contents, SettingError> {
@@ -126,13 +128,12 @@ impl NodeFile {
         let level = |level: &str| is_topic_level(level).then(|| level.to_owned());
         let node_id = table.find_parsed("node_id", "one topic level without '/', '+' or '#'", level)?;
         let node_id = node_id.unwrap_or_else(host_name);
-        let mut status_topic = crate::node::STATUS_TOPIC.to_owned();
-        table.text("status_topic", &mut status_topic)?;
+        let status_topic = table.find_text("status_topic")?.map(str::to_owned);
         let topic =
             |topic: &str| (mqtt::is_topic_name(topic) && !topic.starts_with('$')).then(|| topic.to_owned());
         let expected = "a topic without '+' and '#' that does not start with '$'";
         let network_topic = table.find_parsed("network_topic", expected, topic)?;
-        let mut shutdown_grace = crate::node::SHUTDOWN_GRACE;
+        let mut shutdown_grace = SHUTDOWN_GRACE;
         table.milliseconds("shutdown_grace_ms", 0.0.., &mut shutdown_grace)?;
         let broker = table.find_table("broker")?.map(|section| broker(section, files)).transpose()?;
         let remote =

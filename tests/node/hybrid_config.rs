@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use nearfar::inference::{Site, Urgency};
 use nearfar::network::Profile;
+use nearfar::node::ServedDeployment;
 use nearfar::placement::{BreakerConfig, Policy, Probing};
-use nearfar::testing::{ServedDeployment, read_node_file};
+use nearfar::testing::read_node_file;
 
 fn read(directory: &Path, text: &str) -> Result<ServedDeployment, String> {
     let file = directory.join("node.toml");
     std::fs::write(&file, text).unwrap();
     let file = read_node_file(&file).map_err(|error| error.to_string())?;
-    Ok(file.into_serve_config().map_err(|error| error.to_string())?.deployments.remove(0))
+    Ok(file.into_serve_config().map_err(|error| error.to_string())?.node.deployments.remove(0))
 }
 
 fn served(cloud: &str) -> Result<ServedDeployment, String> {
@@ -36,7 +37,8 @@ fn a_cloud_makes_a_deployment_a_hybrid() {
          breaker = { failures_max = 3, wait_ms = 100, wait_max_ms = 900 }\n",
     )
     .unwrap();
-    assert!(model.ends_with("small") && cloud_model.unwrap().ends_with("large"));
+    let cloud_model = cloud_model.unwrap();
+    assert!(model.path().unwrap().ends_with("small") && cloud_model.path().unwrap().ends_with("large"));
     assert!(config.members.reason && config.network == Profile::NONE);
     let hybrid = config.hybrid.unwrap();
     assert_eq!(hybrid.network, Profile::constant(Duration::from_millis(20)));
@@ -53,7 +55,8 @@ fn a_cloud_makes_a_deployment_a_hybrid() {
 fn the_cloud_is_50_ms_away_and_has_the_edge_s_model_and_bounds_unless_it_says_otherwise() {
     let ServedDeployment { config, cloud_model, .. } = served("policy = \"hedged\"\n").unwrap();
     let hybrid = config.hybrid.unwrap();
-    assert_eq!((cloud_model, &hybrid.network, hybrid.worker), (None, &Profile::CLOUD, config.worker));
+    assert!(cloud_model.is_none());
+    assert_eq!((&hybrid.network, hybrid.worker), (&Profile::CLOUD, config.worker));
 }
 
 #[test]

@@ -279,7 +279,7 @@ fn the_file_says_how_many_workers_there_are_and_is_refused_where_it_makes_no_sen
         std::fs::write(&path, format!("[deployments.edge]\nmodel = \"model\"\n{settings}\n")).unwrap();
         let file = read_node_file(&path).map_err(|error| error.to_string())?;
         let config = file.into_serve_config().map_err(|error| error.to_string())?;
-        Ok::<_, String>(config.deployments[0].config.workers)
+        Ok::<_, String>(config.node.deployments[0].config.workers)
     };
     assert_eq!(read(""), Ok(1));
     assert_eq!(read("workers = 4"), Ok(4));

@@ -11,9 +11,8 @@ use std::time::Instant;
 
 use nearfar::broker::{self, Broker, Listener, Tls, Users};
 use nearfar::mqtt::Qos;
-use nearfar::testing::{
-    BrokerChoice, ServedDeployment, read_broker_file, read_node_file, refuse_open_listeners,
-};
+use nearfar::node::{BrokerChoice, ServedDeployment};
+use nearfar::testing::{read_broker_file, read_node_file, refuse_open_listeners};
 use serde_json::json;
 
 use crate::support::http;
@@ -460,7 +459,9 @@ fn a_byte_order_mark_is_no_part_of_the_password_at_a_broker_elsewhere() {
                 [deployments.d]\nmodel = \"model\"\n";
     let node = write(directory.path(), "nearfar.toml", node);
     let config = read_node_file(Path::new(&node)).unwrap().into_serve_config().unwrap();
-    let BrokerChoice::Elsewhere(remote) = config.broker else { panic!("a broker elsewhere is configured") };
+    let BrokerChoice::Elsewhere(remote) = config.node.broker else {
+        panic!("a broker elsewhere is configured")
+    };
     assert_eq!(remote.credentials, Some(("press".to_owned(), "secret".to_owned())));
 }
 
@@ -572,12 +573,12 @@ fn the_shipped_files_are_accepted() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let file = read_node_file(&root.join("nearfar.toml")).unwrap();
     let serve = file.into_serve_config().unwrap();
-    let names: Vec<_> = serve.deployments.iter().map(|one| one.config.name.as_str()).collect();
+    let names: Vec<_> = serve.node.deployments.iter().map(|one| one.config.name.as_str()).collect();
     assert_eq!(names, ["cloud", "edge"]);
-    for ServedDeployment { model, .. } in &serve.deployments {
-        assert_eq!(model, Path::new(MODEL));
+    for ServedDeployment { model, .. } in &serve.node.deployments {
+        assert_eq!(model.path().unwrap(), Path::new(MODEL));
     }
-    assert!(matches!(serve.broker, BrokerChoice::Embedded(_)));
+    assert!(matches!(serve.node.broker, BrokerChoice::Embedded(_)));
     let broker = read_broker_file(&root.join("rumqttd.toml")).unwrap();
     let expected: SocketAddr = "127.0.0.1:1883".parse().unwrap();
     assert_eq!(broker.listeners.iter().map(|listener| listener.address).collect::<Vec<_>>(), [expected]);

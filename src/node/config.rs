@@ -1,0 +1,172 @@
+//! What a node is made of: the one value that a builder, a file or a command fills.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::{Loop, NodeError, NodeTopics, SHUTDOWN_GRACE, STATUS_TOPIC};
+use crate::broker;
+use crate::client::RemoteConfig;
+use crate::deployment::{self, DeviceIdFrom};
+use crate::model::{Detector, LoadError};
+
+/// What a node is made of.
+#[derive(Debug)]
+pub struct Config {
+    /// The node's name, the last level of its status topic. Default `nearfar`.
+    pub node_id: String,
+    /// Where the node's status goes, without the node's name. Default [`STATUS_TOPIC`], and nowhere without
+    /// deployments.
+    pub status_topic: Option<String>,
+    /// Where networks can be changed while the node runs, without the deployment's name. Default nowhere.
+    pub network_topic: Option<String>,
+    /// How long a stopping node waits for accepted requests. Default [`SHUTDOWN_GRACE`].
+    pub shutdown_grace: Duration,
+    /// Which broker. Default one in this process, on a free port of the loopback.
+    pub broker: BrokerChoice,
+    /// Deployments with their models.
+    pub deployments: Vec<ServedDeployment>,
+    /// Whether an embedded broker is enough, without any deployment.
+    pub is_broker_alone: bool,
+}
+
+/// Which broker a node uses.
+#[derive(Debug)]
+pub enum BrokerChoice {
+    /// One in this process.
+    Embedded(Box<broker::Config>),
+    /// One elsewhere.
+    Elsewhere(Box<RemoteConfig>),
+}
+
+/// A deployment and its models.
+#[derive(Debug)]
+pub struct ServedDeployment {
+    /// The deployment.
+    pub config: deployment::Config,
+    /// Its model; a hybrid's at the edge.
+    pub model: ModelSource,
+    /// The model of a hybrid's cloud, where it is another one.
+    pub cloud_model: Option<ModelSource>,
+}
+
+/// Where a deployment's model comes from.
+pub enum ModelSource {
+    /// A directory, a `.safetensors` or a `.pt` file.
+    Path(PathBuf),
+    /// Loaded already, or a model of your own.
+    Detector(Box<Detector>),
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            node_id: "nearfar".to_owned(),
+            status_topic: None,
+            network_topic: None,
+            shutdown_grace: SHUTDOWN_GRACE,
+            broker: BrokerChoice::Embedded(Box::new(broker::Config::loopback())),
+            deployments: Vec::new(),
+            is_broker_alone: false,
+        }
+    }
+}
+
+impl Config {
+    /// Where the status goes, without the node's name: nowhere for a broker alone, unless it was said.
+    pub(super) fn status_goes_to(&self) -> Option<&str> {
+        self.status_topic.as_deref().or((!self.deployments.is_empty()).then_some(STATUS_TOPIC))
+    }
+
+    /// Refuses what makes no sense together.
+    pub(super) fn check(&self) -> Result<(), NodeError> {
+        let configs: Vec<_> = self.deployments.iter().map(|served| &served.config).collect();
+        let is_broker = self.is_broker_alone && matches!(self.broker, BrokerChoice::Embedded(_));
+        if configs.is_empty() && !is_broker {
+            return Err(NodeError::NoDeployment);
+        }
+        if let BrokerChoice::Elsewhere(remote) = &self.broker {
+            check_elsewhere(remote, &configs)?;
+        }
+        for (at, one) in configs.iter().enumerate() {
+            for other in &configs[at + 1..] {
+                if one.name == other.name {
+                    return Err(NodeError::DuplicateName(one.name.clone()));
+                }
+                let common = one.topics.request.iter().find(|topic| other.topics.request.contains(topic));
+                if common.is_some() && one.topics.result == other.topics.result {
+                    let (one, other, topic) = (&one.name, &other.name, &one.topics.result);
+                    return Err(NodeError::SharedTopics(one.clone(), other.clone(), topic.clone()));
+                }
+            }
+        }
+        self.find_loop().map_or(Ok(()), |found| Err(found.into()))
+    }
+
+    fn find_loop(&self) -> Option<Loop> {
+        let topics =
+            self.deployments.iter().map(|served| (served.config.name.as_str(), &served.config.topics));
+        let topics = NodeTopics {
+            deployments: topics.collect(),
+            status: self.status_goes_to().map(|topic| format!("{topic}/{}", self.node_id)),
+            network: self.network_topic.as_deref(),
+        };
+        topics.find_loop()
+    }
+}
+
+fn check_elsewhere(remote: &RemoteConfig, configs: &[&deployment::Config]) -> Result<(), NodeError> {
+    if let Some(config) = configs.iter().find(|config| config.device_id_from != DeviceIdFrom::Payload) {
+        return Err(NodeError::SendersUnknown(config.name.clone()));
+    }
+    if let Some(group) = &remote.share_group
+        && let Some(ordered) = configs.iter().find(|config| config.ordered)
+    {
+        return Err(NodeError::OrderedInGroup(ordered.name.clone(), group.clone()));
+    }
+    Ok(())
+}
+
+impl ModelSource {
+    /// The file or directory it is read from; none for a model that is loaded already.
+    pub fn path(&self) -> Option<&PathBuf> {
+        match self {
+            Self::Path(path) => Some(path),
+            Self::Detector(_) => None,
+        }
+    }
+
+    pub(super) fn load(self) -> Result<Detector, LoadError> {
+        match self {
+            Self::Path(path) => Detector::load(path),
+            Self::Detector(detector) => Ok(*detector),
+        }
+    }
+}
+
+impl fmt::Debug for ModelSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Path(path) => path.fmt(f),
+            Self::Detector(detector) => f.debug_tuple("Detector").field(&detector.info().name).finish(),
+        }
+    }
+}
+
+impl From<&str> for ModelSource {
+    fn from(path: &str) -> Self {
+        Self::Path(path.into())
+    }
+}
+
+impl From<PathBuf> for ModelSource {
+    fn from(path: PathBuf) -> Self {
+        Self::Path(path)
+    }
+}
+
+impl From<Detector> for ModelSource {
+    fn from(detector: Detector) -> Self {
+        Self::Detector(Box::new(detector))
+    }
+}
