@@ -1,4 +1,5 @@
-//! `[deployments.NAME.cloud]`: what makes a deployment a hybrid, and what the cloud has in place of the edge's.
+//! `[deployments.NAME.cloud]`: what makes a deployment a hybrid, and what the cloud
+//! has in place of the edge's.
 
 use std::path::PathBuf;
 

@@ -78,8 +78,8 @@ impl Variables {
         Self { links: ServiceLinks::among(&keys), keys, passed: Vec::new() }
     }
 
-    /// The file with the variables over it that are keys. Of many a key nobody knows before all is read whether
-    /// it may be there, so it is read again without what was no key.
+    /// The file with the variables over it that are keys. Of many a key nobody knows before
+    /// all is read whether it may be there, so it is read again without what was no key.
     fn over(&mut self, file: &Setting, directory: &Path) -> Result<NodeFile, ConfigError> {
         self.pass_over_other_deployments(file);
         loop {

@@ -1,4 +1,5 @@
-//! The node's file, `nearfar.toml`, with the environment and flags over it: what it says, and what it becomes.
+//! The node's file, `nearfar.toml`, with the environment and flags over it: what it
+//! says, and what it becomes.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -99,7 +100,8 @@ impl NodeFile {
     /// What a node is built from.
     ///
     /// # Errors
-    /// When something is wrong, another file that this one names cannot be used, or a listener is open to anyone.
+    /// When something is wrong, another file that this one names cannot be used, or a
+    /// listener is open to anyone.
     pub fn into_serve_config(self) -> Result<ServeConfig, ConfigError> {
         let contents = self.contents(true)?;
         checks::senders(&contents, &self.tree)?;

@@ -1,4 +1,5 @@
-//! Sources of settings become one: the `config` crate collects them, and a later one goes over an earlier one.
+//! Sources of settings become one: the `config` crate collects them, and a later one
+//! goes over an earlier one.
 
 use config::{ConfigError, Map, Source, ValueKind};
 
@@ -95,7 +96,8 @@ fn table(
             entries.push((name.clone(), setting(value, origins, &below)));
         }
     }
-    // Of a table within a list nothing was joined, so the crate still knows its origin, and its names are sorted.
+    // Of a table within a list nothing was joined, so the crate still knows its origin,
+    // and its names are sorted.
     let mut others: Vec<_> = merged.into_iter().collect();
     others.sort_by(|(one, _), (other, _)| one.cmp(other));
     entries.extend(others.into_iter().map(|(name, value)| (name, setting(value, origins, &[]))));

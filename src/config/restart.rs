@@ -44,7 +44,8 @@ fn names(table: &Setting) -> Vec<&str> {
     entries.iter().map(|(name, _)| name.as_str()).collect()
 }
 
-/// A deployment without its network, which can be changed. Of a hybrid that is the one before the cloud alone.
+/// A deployment without its network, which can be changed. Of a hybrid that is the
+/// one before the cloud alone.
 fn without_network(deployment: &Setting) -> Setting {
     let mut rest = deployment.clone();
     let Value::Table(entries) = &mut rest.value else { return rest };
