@@ -1,11 +1,12 @@
 //! Keeps the import table: which of our modules may use which, and which crates a module must never know.
 //!
-//! The table stands twice, here and in ARCHITECTURE.md, and a test keeps the two equal.
+//! The table stands twice, here and in docs/imports.md, and a test keeps the two equal.
 //! It is a text search, not a compiler: comments are left out, everything else counts. A name that a macro
 //! makes, or that hides behind `use crate as x`, escapes it. Nothing else keeps the table, so write neither.
 
 use std::fmt;
 
+use super::paths::{is_identifier, uses, without_comments};
 use super::sources::{self, root};
 
 /// What one top-level module may import of ours, and which words must not stand in its code.
@@ -179,25 +180,25 @@ fn every_module_has_a_row() {
     missing.dedup();
     assert!(
         missing.is_empty(),
-        "modules without a row: {}; add one to TABLE in tests/house/import_table.rs and to the import table in ARCHITECTURE.md",
+        "modules without a row: {}; add one to TABLE in tests/house/import_table.rs and to the import table in docs/imports.md",
         missing.join(", ")
     );
 }
 
 #[test]
-fn the_architecture_page_shows_the_same_table() {
-    let page = std::fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+fn the_page_of_imports_shows_the_same_table() {
+    let page = std::fs::read_to_string(root().join("docs/imports.md")).unwrap();
     let missing: Vec<_> = TABLE
         .iter()
         .map(Row::to_string)
         .filter(|row| !page.lines().any(|line| line == row))
-        .map(|row| format!("ARCHITECTURE.md lacks the line\n  {row}"))
+        .map(|row| format!("docs/imports.md lacks the line\n  {row}"))
         .collect();
     assert!(missing.is_empty(), "{}", missing.join("\n"));
     let heading = "| module | may import | must never know |";
     let rows =
         page.lines().skip_while(|line| *line != heading).skip(2).take_while(|line| line.starts_with('|'));
-    assert_eq!(rows.count(), TABLE.len(), "ARCHITECTURE.md has another number of rows under {heading:?}");
+    assert_eq!(rows.count(), TABLE.len(), "docs/imports.md has another number of rows under {heading:?}");
 }
 
 #[test]
@@ -205,9 +206,9 @@ fn the_search_sees_paths_groups_and_supers_but_not_comments() {
     let text = "use crate::wire;\n// crate::node\nuse crate::{\n    mqtt::{self, Message},\n    worker,\n};\n\
                 fn f() -> super::broker::Config {}\nmod tests {\n    use super::*;\n    use super::super::node;\n}\n";
     let expected = [(1, "wire"), (4, "mqtt"), (5, "worker"), (7, "broker"), (10, "node")];
-    assert_eq!(edges(text, 1), expected.map(|(line, target)| (line, target.to_owned())));
+    assert_eq!(uses(text, "crate::", 1), expected.map(|(line, target)| (line, target.to_owned())));
     // One level further down, one `super` more leads out.
-    assert_eq!(edges("use super::config;\nuse super::super::node;\n", 2), [(2, "node".to_owned())]);
+    assert_eq!(uses("use super::config;\nuse super::super::node;\n", "crate::", 2), [(2, "node".to_owned())]);
 }
 
 #[test]
@@ -261,7 +262,7 @@ fn forbidden_edges(source: &Source) -> Vec<String> {
         let complaint = row.complaint(&source.file, &target)?;
         Some(format!("{}:{line}: {} must not import {target}: {complaint}", source.file, row.module))
     };
-    edges(&source.text, source.depth).into_iter().filter_map(fault).collect()
+    uses(&source.text, "crate::", source.depth).into_iter().filter_map(fault).collect()
 }
 
 fn forbidden_words(source: &Source) -> Vec<String> {
@@ -324,83 +325,6 @@ impl fmt::Display for Row {
     }
 }
 
-/// Every use of another item of the crate: its line, and the first name behind `crate::`, or
-/// behind as many `super::` as lead to the crate's root from a file that is `depth` modules deep.
-fn edges(text: &str, depth: usize) -> Vec<(usize, String)> {
-    let code = without_comments(text);
-    let mut found = Vec::new();
-    for (at, matched) in code.match_indices("crate::") {
-        if starts_a_word(&code, at) {
-            targets(&code, at + matched.len(), &mut found);
-        }
-    }
-    for (at, matched) in code.match_indices("super::") {
-        if !starts_a_word(&code, at) || code[..at].ends_with(matched) {
-            continue;
-        }
-        let supers = code[at..].split(matched).take_while(|between| between.is_empty()).count();
-        if supers == depth + usize::from(is_in_inline_module(&code, at)) {
-            // A glob in a test module takes what its file has, which was seen where the file took it.
-            targets(&code, at + supers * matched.len(), &mut found);
-        }
-    }
-    found.sort_unstable();
-    found.into_iter().map(|(at, target)| (line_of(&code, at), target)).collect()
-}
-
-/// The names at `start`: one, or the first of each path in a braced group.
-fn targets(code: &str, start: usize, found: &mut Vec<(usize, String)>) {
-    if !code[start..].starts_with('{') {
-        let name: String = code[start..].chars().take_while(|c| is_identifier(*c) || *c == '*').collect();
-        return found.push((start, name));
-    }
-    let (mut braces, mut expects_name) = (0, false);
-    for (offset, c) in code[start..].char_indices() {
-        let at = start + offset;
-        match c {
-            '{' => (braces, expects_name) = (braces + 1, braces == 0),
-            '}' if braces == 1 => return,
-            '}' => braces -= 1,
-            ',' => expects_name = braces == 1,
-            c if expects_name && is_identifier(c) => {
-                found.push((at, code[at..].chars().take_while(|c| is_identifier(*c)).collect()));
-                expects_name = false;
-            }
-            _ => {}
-        }
-    }
-}
-
-/// Whether `at` is inside a `mod name { ... }` of the file; formatted code begins
-/// and ends those in the first column.
-fn is_in_inline_module(code: &str, at: usize) -> bool {
-    let first_column = code[..at].lines().rev().find(|line| {
-        line.starts_with('}') || (line.ends_with('{') && line.starts_with(|c: char| c.is_alphabetic()))
-    });
-    first_column.is_some_and(|line| line.starts_with("mod ") || line.contains(" mod "))
-}
-
-/// The text with the rest of each line behind `//` left out; lines keep their numbers.
-fn without_comments(text: &str) -> String {
-    let code = |line: &str| match line.match_indices("//").find(|(at, _)| !line[..*at].ends_with(':')) {
-        Some((at, _)) => line[..at].to_owned(),
-        None => line.to_owned(),
-    };
-    text.lines().map(|line| code(line) + "\n").collect()
-}
-
-fn starts_a_word(code: &str, at: usize) -> bool {
-    !code[..at].ends_with(is_identifier)
-}
-
-fn is_identifier(c: char) -> bool {
-    c.is_alphanumeric() || c == '_'
-}
-
-fn line_of(code: &str, at: usize) -> usize {
-    code[..at].matches('\n').count() + 1
-}
-
 fn list(faults: &[String]) -> String {
-    format!("{}\nThe table is in tests/house/import_table.rs and ARCHITECTURE.md.", faults.join("\n"))
+    format!("{}\nThe table is in tests/house/import_table.rs and docs/imports.md.", faults.join("\n"))
 }

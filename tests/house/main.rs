@@ -9,6 +9,8 @@ mod advisories;
 mod bounds;
 /// Which of our modules may import which.
 mod import_table;
+/// The paths that a file names.
+mod paths;
 /// Which rooms inside a module may import which.
 mod rooms_table;
 /// The files that the others look at.

@@ -7,7 +7,9 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as a test does")]
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+
+use super::paths::{self, is_identifier, without_comments};
+use super::sources;
 
 /// A module with rooms.
 struct House {
@@ -20,27 +22,120 @@ struct House {
     crates: &'static [(&'static str, &'static [&'static str])],
 }
 
-/// Rooms that test the others, and may use all of them.
+/// A folder or file that tests the others, and may use all of them.
 const TESTS: &str = "tests";
 
-const HOUSES: &[House] = &[House {
-    module: "broker",
-    rooms: &[
-        ("link", &["bus", "limits", "work"]),
-        ("front", &["sys", "session", "bus", "config", "reload", "access", "limits", "codec", "work"]),
-        ("sys", &["session", "limits", "codec"]),
-        ("session", &["bus", "config", "access", "limits", "codec", "work"]),
-        ("bus", &["config", "access", "limits", "codec", "work"]),
-        ("config", &["reload", "access", "limits"]),
-        ("reload", &[]),
-        ("access", &["limits", "codec"]),
-        ("limits", &["codec"]),
-        ("codec", &["work"]),
-        ("work", &[]),
-    ],
-    parts: &[("settings_limits", "settings"), ("rules_file", "access")],
-    crates: &[("rumqttd", &["codec", "bus/carrier"])],
-}];
+/// Where candle may be named in `model`.
+const CANDLE: &[&str] = &["neural", "layers", "kernel"];
+
+const HOUSES: &[House] = &[
+    House {
+        module: "broker",
+        rooms: &[
+            ("link", &["bus", "limits", "work"]),
+            ("front", &["sys", "session", "bus", "config", "reload", "access", "limits", "codec", "work"]),
+            ("sys", &["session", "limits", "codec"]),
+            ("session", &["bus", "config", "access", "limits", "codec", "work"]),
+            ("bus", &["config", "access", "limits", "codec", "work"]),
+            ("config", &["reload", "access", "limits"]),
+            ("reload", &[]),
+            ("access", &["limits", "codec"]),
+            ("limits", &["codec"]),
+            ("codec", &["work"]),
+            ("work", &[]),
+        ],
+        parts: &[("rules_file", "access")],
+        crates: &[("rumqttd", &["codec", "bus/carrier"])],
+    },
+    House {
+        module: "model",
+        rooms: &[
+            ("inspect", &["load", "info", "tensors"]),
+            ("error", &["config"]),
+            ("detector", &["load", "info"]),
+            ("convert", &["load", "safetensors_file", "tensors"]),
+            (
+                "load",
+                &[
+                    "safetensors_file",
+                    "neural",
+                    "info",
+                    "inferred",
+                    "fit",
+                    "config",
+                    "output",
+                    "layers",
+                    "checkpoint",
+                    "tensors",
+                    "foreign",
+                ],
+            ),
+            ("safetensors_file", &["tensors"]),
+            ("neural", &["config", "output", "normalise", "layers", "shape", "kernel"]),
+            ("info", &["config", "layers"]),
+            ("inferred", &["config", "layers", "tensors"]),
+            ("fit", &["layers", "tensors"]),
+            ("config", &["output", "normalise", "narrow", "layers", "shape"]),
+            ("output", &["narrow"]),
+            ("normalise", &["narrow"]),
+            ("narrow", &[]),
+            ("layers", &["shape", "kernel"]),
+            ("shape", &[]),
+            ("kernel", &[]),
+            ("checkpoint", &["tensors", "foreign"]),
+            ("tensors", &[]),
+            ("foreign", &[]),
+        ],
+        parts: &[],
+        crates: &[("candle_core", CANDLE), ("candle_nn", CANDLE)],
+    },
+    House {
+        module: "deployment",
+        rooms: &[
+            ("view", &["way", "junction", "ticket", "config"]),
+            ("way", &["network_control", "error", "flow", "destination", "ticket", "config"]),
+            ("network_control", &["flow"]),
+            (
+                "intake",
+                &["entrance", "duplicates", "admission", "ticket", "reply", "trace_context", "config"],
+            ),
+            ("error", &[]),
+            ("dispatcher", &["flow", "junction", "outbox"]),
+            ("asker", &["entrance", "admission", "ticket", "reply", "config"]),
+            ("entrance", &["flow", "junction", "ticket"]),
+            ("flow", &["destination", "outbox", "ticket"]),
+            ("destination", &["junction", "outbox", "ticket"]),
+            ("junction", &["outbox", "ticket", "reply", "in_flight_bytes"]),
+            ("outbox", &["duplicates", "ticket", "reply", "config"]),
+            ("duplicates", &["ticket", "reply", "config"]),
+            ("admission", &["ticket", "config", "in_flight_bytes", "crowd"]),
+            ("ticket", &["reply", "in_flight_bytes", "crowd"]),
+            ("reply", &["trace_context"]),
+            ("trace_context", &[]),
+            ("config", &["in_flight_bytes"]),
+            ("in_flight_bytes", &["crowd"]),
+            ("crowd", &[]),
+        ],
+        parts: &[],
+        crates: &[],
+    },
+    House {
+        module: "worker",
+        rooms: &[
+            ("pool", &["watch", "guest", "running", "shared", "slot", "lanes", "in_force"]),
+            ("watch", &["running", "shared", "slot"]),
+            ("health", &[]),
+            ("guest", &["running", "shared", "slot"]),
+            ("running", &["shared", "slot", "in_force"]),
+            ("shared", &["slot", "lanes", "in_force"]),
+            ("slot", &[]),
+            ("lanes", &[]),
+            ("in_force", &[]),
+        ],
+        parts: &[],
+        crates: &[],
+    },
+];
 
 #[test]
 fn every_room_uses_only_what_the_table_allows() {
@@ -117,7 +212,9 @@ fn a_crate_is_named_only_where_it_may_be() {
 #[test]
 fn the_search_sees_absolute_relative_and_grouped_paths_but_not_comments() {
     let house = &HOUSES[0];
-    let source = |file: &str, text: &str| Source::new(house, file.into(), text.to_owned());
+    let source = |file: &str, text: &str| {
+        Source::new(house, sources::Source { file: file.to_owned(), text: text.to_owned() })
+    };
     let edges = |file: &str, text: &str| -> Vec<_> {
         source(file, text).edges(house).into_iter().map(|(line, target)| format!("{line} {target}")).collect()
     };
@@ -155,107 +252,23 @@ struct Source {
 }
 
 impl Source {
-    fn new(house: &House, file: PathBuf, text: String) -> Self {
-        let inside = file.strip_prefix("src").unwrap().strip_prefix(house.module).unwrap().with_extension("");
-        let levels: Vec<_> = inside.iter().map(|level| level.to_string_lossy().into_owned()).collect();
-        let room = house.room(&levels[0]).to_owned();
-        Self { file: file.display().to_string(), room, depth: levels.len(), text }
+    fn new(house: &House, sources::Source { file, text }: sources::Source) -> Self {
+        let inside = file.strip_prefix("src/").and_then(|inside| inside.strip_prefix(house.module)).unwrap();
+        let levels: Vec<_> = inside.trim_matches('/').trim_end_matches(".rs").split('/').collect();
+        let is_test = levels.contains(&TESTS);
+        let room = if is_test { TESTS } else { house.room(levels[0]) }.to_owned();
+        Self { depth: levels.len(), room, file, text }
     }
 
-    /// The rooms that it names: by a path from the crate's root, or by as many `super::` as lead to the
-    /// house.
+    /// The rooms that it names, with the line of each.
     fn edges(&self, house: &House) -> Vec<(usize, String)> {
-        let code = without_comments(&self.text);
-        let absolute = format!("crate::{}::", house.module);
-        let mut found = Vec::new();
-        for (at, matched) in code.match_indices(&absolute) {
-            if !code[..at].ends_with(is_identifier) {
-                names(&code, at + matched.len(), &mut found);
-            }
-        }
-        for (at, matched) in code.match_indices("super::") {
-            if code[..at].ends_with(is_identifier) || code[..at].ends_with("::") {
-                continue;
-            }
-            let supers = code[at..].split(matched).take_while(|between| between.is_empty()).count();
-            if supers == self.depth + usize::from(is_in_inline_module(&code, at)) {
-                names(&code, at + supers * matched.len(), &mut found);
-            }
-        }
-        found.sort_unstable();
-        let rooms = found.iter().map(|(at, name)| (*at, house.room(name)));
-        let known = rooms.filter(|(_, room)| house.place(room).is_some());
-        known.map(|(at, room)| (code[..at].matches('\n').count() + 1, room.to_owned())).collect()
+        let uses = paths::uses(&self.text, &format!("crate::{}::", house.module), self.depth);
+        let rooms = uses.into_iter().map(|(line, name)| (line, house.room(&name).to_owned()));
+        rooms.filter(|(_, room)| house.place(room).is_some()).collect()
     }
-}
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
 fn sources(house: &House) -> Vec<Source> {
-    let mut paths = Vec::new();
-    collect(&root().join("src").join(house.module), &mut paths);
-    paths.sort();
-    let source = |path: PathBuf| {
-        let text = std::fs::read_to_string(&path).unwrap();
-        Source::new(house, path.strip_prefix(root()).unwrap().to_owned(), text)
-    };
-    paths.into_iter().map(source).collect()
-}
-
-fn collect(directory: &Path, paths: &mut Vec<PathBuf>) {
-    for entry in std::fs::read_dir(directory).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            collect(&path, paths);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            paths.push(path);
-        }
-    }
-}
-
-/// The name at `start`, or the first of each path in a braced group.
-fn names(code: &str, start: usize, found: &mut Vec<(usize, String)>) {
-    let name_at = |at: usize| -> String { code[at..].chars().take_while(|c| is_identifier(*c)).collect() };
-    if !code[start..].starts_with('{') {
-        return found.push((start, name_at(start)));
-    }
-    let (mut braces, mut expects_name) = (0, false);
-    for (offset, c) in code[start..].char_indices() {
-        let at = start + offset;
-        match c {
-            '{' => (braces, expects_name) = (braces + 1, braces == 0),
-            '}' if braces == 1 => return,
-            '}' => braces -= 1,
-            ',' => expects_name = braces == 1,
-            c if expects_name && is_identifier(c) => {
-                found.push((at, name_at(at)));
-                expects_name = false;
-            }
-            _ => {}
-        }
-    }
-}
-
-/// Whether `at` is inside a `mod name { ... }` of the file; formatted code begins
-/// and ends those in the first column.
-fn is_in_inline_module(code: &str, at: usize) -> bool {
-    let first_column = code[..at].lines().rev().find(|line| {
-        line.starts_with('}') || (line.ends_with('{') && line.starts_with(|c: char| c.is_alphabetic()))
-    });
-    first_column.is_some_and(|line| line.starts_with("mod ") || line.contains(" mod "))
-}
-
-/// The text with the rest of each line behind `//` left out; lines keep their numbers.
-fn without_comments(text: &str) -> String {
-    let code = |line: &str| match line.match_indices("//").find(|(at, _)| !line[..*at].ends_with(':')) {
-        Some((at, _)) => line[..at].to_owned(),
-        None => line.to_owned(),
-    };
-    text.lines().map(|line| code(line) + "\n").collect()
-}
-
-fn is_identifier(c: char) -> bool {
-    c.is_alphanumeric() || c == '_'
+    let folder = format!("src/{}", house.module);
+    sources::sources(&[&folder]).into_iter().map(|source| Source::new(house, source)).collect()
 }
