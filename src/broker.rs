@@ -167,8 +167,8 @@ impl Broker {
         Ok(broker)
     }
 
-    /// Binds every listener and starts the threads; clients that connect wait until
-    /// [`open`](Self::open): in-process links can subscribe before the first message.
+    /// Binds every listener and starts the threads; clients that connect wait until [`open`](Self::open):
+    /// in-process links can subscribe before the first message.
     ///
     /// # Errors
     /// As [`start`](Self::start).

@@ -130,9 +130,9 @@ impl LinkPublisher {
         self.publish_within(batch, Duration::MAX)
     }
 
-    /// Publishes every message of `batch`, in order, and empties it, but waits at most
-    /// `wait`. Publishers that do not wait can outrun the connections; then messages are
-    /// dropped, and counted in [`Statistics`](super::Statistics).
+    /// Publishes every message of `batch`, in order, and empties it, but waits at most `wait`. Publishers
+    /// that do not wait can outrun the connections; then messages are dropped, and counted in
+    /// [`Statistics`](super::Statistics).
     ///
     /// # Errors
     /// As [`publish`](Self::publish).

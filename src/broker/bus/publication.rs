@@ -15,8 +15,8 @@ const MESSAGE_BYTES: usize = 64;
 /// A payload that is not smaller stays in its block.
 const DETACHED_BYTES_MAX: usize = 32 * 1024;
 
-/// What it takes of memory where it waits, beside those: itself behind two counters,
-/// its place in a queue that has grown by doubling, and its parts' allocations.
+/// What it takes of memory where it waits, beside those: itself behind two counters, its place in a queue
+/// that has grown by doubling, and its parts' allocations.
 const WAITING_BYTES: usize = size_of::<Publication>() + 16 + 48 + 2 * ALLOCATION_BYTES;
 
 /// A message as it was published.

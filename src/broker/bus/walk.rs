@@ -1,5 +1,5 @@
-//! An iterator that can be left and resumed: going through a tree of topics by a filter, a
-//! slice at a time: where a slice ended is a topic, so that the tree may change in between.
+//! An iterator that can be left and resumed: going through a tree of topics by a filter, a slice at a time:
+//! where a slice ended is a topic, so that the tree may change in between.
 
 use std::cmp::Ordering;
 use std::ops::Bound;

@@ -101,7 +101,7 @@ where
             () = client.session.live.mailbox.arrival(), if takes_more => Event::News,
             () = news.notified(), if !client.owed.is_empty() => Event::News,
             () = client.shared_queue.arrival(), if takes_more && client.is_member => Event::News,
-            () = client.wait.over(&context.bus, &mut client.progress, &client.visit) => Event::WaitOver,
+            () = client.waiting.over(&context.bus) => Event::WaitOver,
             _ = lane.changed(), if is_leaving => Event::News,
         };
         now = Instant::now();

@@ -2,8 +2,8 @@
 //! to whom it belongs, and who gives way.
 //!
 //! Every buffer has a [`Charge`](super::charge::Charge) and tells it what it takes. A charge passes on
-//! changes that matter only, so that the small queues of every message cost no lock and touch nothing
-//! that is shared. Who is told to give something up is said here; how it is done is in `pressure`.
+//! changes that matter only, so that the small queues of every message cost no lock and touch nothing that is
+//! shared. Who is told to give something up is said here; how it is done is in `pressure`.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;

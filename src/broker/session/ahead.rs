@@ -15,7 +15,7 @@ const AHEAD_BYTES_MAX: usize = 256 * 1024;
 impl Client {
     /// Whether a client whose publish waits for a receiver is read on.
     pub fn reads_ahead(&self) -> bool {
-        self.is_at_gate && self.input.frames.len() + self.input.unread.len() < AHEAD_BYTES_MAX
+        self.waiting.is_at_gate && self.input.frames.len() + self.input.unread.len() < AHEAD_BYTES_MAX
     }
 
     /// Looks through what has been read since the publish has waited. The rights have been reviewed.

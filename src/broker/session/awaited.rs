@@ -36,9 +36,9 @@ impl Client {
 
     /// Notes whether the client waits at a gate with what it publishes: others then wait for it less.
     pub fn note_waiting(&mut self) {
-        let is_waiting = self.visit.is_at_gate();
-        if is_waiting != self.is_at_gate {
-            self.is_at_gate = is_waiting;
+        let is_waiting = self.waiting.visit.is_at_gate();
+        if is_waiting != self.waiting.is_at_gate {
+            self.waiting.is_at_gate = is_waiting;
             self.gates().for_each(|gate| gate.note_held(is_waiting));
         }
     }

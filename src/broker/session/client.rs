@@ -4,12 +4,8 @@
 //! `wants_*`). Bytes are read into `input`, and written from `output`. An error is what the client did wrong,
 //! or stands for `ending`; either way its connection ends.
 
-use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
-use bytes::Bytes;
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::Session;
@@ -20,18 +16,16 @@ use super::ending::End;
 use super::farewell::Farewell;
 use super::hello::{Arrived, Hello};
 use super::input::Input;
-use super::output::{ALIAS_BYTES, Output, Wishes};
+use super::liveness::{Liveness, Overdue};
+use super::output::{Output, Wishes};
 use super::owed::Owed;
-use super::pace::Pace;
 use super::peer::Peer;
+use super::publisher::Publisher;
 use super::registry::Order;
 use super::rights::Review;
-use super::route::Route;
-use super::silence::{Refusing, Silence};
-use super::wait::Wait;
+use super::waiting::{Wait, Waiting};
 use super::will::Will;
 use crate::broker::bus::batch::Batch;
-use crate::broker::bus::carrier::turnstile::Visit;
 use crate::broker::bus::member_queue::MemberQueue;
 use crate::broker::codec::Version;
 use crate::broker::codec::listing::Listing;
@@ -44,11 +38,6 @@ use crate::broker::limits::reached::Limit;
 use crate::broker::limits::refused::Who;
 use crate::broker::limits::traffic::Tally;
 use crate::broker::work::Slice;
-
-/// Keep-alive, a packet's time and the write timeout are looked at at least this
-/// often, and at most that often.
-const TICK_MAX: Duration = Duration::from_secs(10);
-const TICK_LEAST: Duration = Duration::from_millis(1);
 
 /// What a connection takes of memory beside what it holds: its task and its places in tables.
 const CONNECTION_BYTES: usize = 12 * 1024;
@@ -68,6 +57,17 @@ pub enum Round {
     Left,
 }
 
+/// Long work that goes on in the next slice.
+#[derive(Default)]
+pub struct Unfinished {
+    /// What is left to judge by new rules.
+    pub review: Option<Review>,
+    /// Places in shared groups that are left to take up: the subscription, the group, the filter.
+    pub to_join: Option<Vec<(usize, String, String)>>,
+    /// A SUBSCRIBE or UNSUBSCRIBE that is longer than a slice; it is the first of the frames.
+    pub listing: Option<Box<Listing>>,
+}
+
 /// One client that is online.
 pub struct Client {
     pub context: Arc<Context>,
@@ -81,28 +81,15 @@ pub struct Client {
     /// What was received, until it is told.
     pub received: Tally,
     pub input: Input,
-    pub batch: Batch,
-    pub route: Route,
-    pub aliases: HashMap<u16, Bytes>,
-    /// What the aliases stand for, in bytes.
-    pub alias_bytes: usize,
+    pub publisher: Publisher,
     /// For what the connection holds of memory beside its session.
     charge: Charge,
-    /// Why its packets wait.
-    pub wait: Wait,
-    /// Where it waits for room, or has its turn.
-    pub visit: Visit,
+    pub waiting: Waiting,
     /// The acknowledgements that it has coming.
     pub owed: Owed,
-    /// Changes when they may go on.
-    pub progress: watch::Receiver<()>,
     /// What is left of the present slice of long work.
     pub slice: Slice,
-    /// What is left to judge by new rules, and to take up of the session.
-    pub review: Option<Review>,
-    pub to_join: Option<Vec<(usize, String, String)>>,
-    /// A SUBSCRIBE or UNSUBSCRIBE that is longer than a slice; it is the first of `frames`.
-    pub listing: Option<Box<Listing>>,
+    pub unfinished: Unfinished,
     pub retained: CatchingUp,
     /// What its shared groups have for it.
     pub shared_queue: Arc<MemberQueue>,
@@ -111,20 +98,11 @@ pub struct Client {
     pub ending: Option<End>,
     pub farewell: Farewell,
     pub will: Option<Will>,
-    keep_alive: Option<Duration>,
-    silence: Silence,
-    /// Since when it does not take what is written to it.
-    refusing: Refusing,
-    /// It was read from when that was asked last.
-    is_read: bool,
-    /// How fast it may publish; `None` for any rate.
-    pub pace: Option<Pace>,
+    liveness: Liveness,
     /// It missed something, and the policy is to end its session then.
     pub is_overrun: bool,
     /// It has more unread than it may, which was counted.
     is_unread: bool,
-    /// Its publishes wait for another client that is slow.
-    pub is_at_gate: bool,
     /// Messages that were taken for it.
     pub given: u64,
     /// Others wait for it, and it takes nothing.
@@ -143,13 +121,12 @@ impl Client {
         arrived: Arrived,
         now: Instant,
     ) -> Self {
-        let progress = context.bus.progress();
         let batch = Batch { holder: session.live.holder.clone(), ..Batch::default() };
         let holder = session.live.holder.as_ref();
         let charge =
             holder.map(|holder| holder.charge(MemoryKind::Connections, CONNECTION_BYTES)).unwrap_or_default();
-        let rates = &context.config.limits;
-        let pace = Pace::new(rates.publish_messages_per_s_max, rates.publish_burst_messages_max, now);
+        let publisher = Publisher::new(batch, &context.config.limits, now);
+        let waiting = Waiting::new(&context.bus);
         let wishes = Wishes {
             version: hello.version,
             packet_bytes_max: hello.packet_bytes_max,
@@ -165,35 +142,21 @@ impl Client {
             window: hello.window.into(),
             received: Tally::default(),
             input: Input::new(arrived, limits.packet_bytes_max),
-            batch,
-            route: Route::default(),
-            aliases: HashMap::new(),
-            alias_bytes: 0,
+            publisher,
             charge,
-            wait: Wait::No,
-            visit: Visit::default(),
+            waiting,
             owed: Owed::default(),
-            progress,
             slice: Slice::new(),
-            review: None,
-            to_join: None,
-            listing: None,
+            unfinished: Unfinished::default(),
             retained: CatchingUp::default(),
             shared_queue: Arc::default(),
             is_member: false,
             ending: None,
             farewell: Farewell::No,
             will: None,
-            // The client has one and a half times its keep-alive (MQTT 3.1.1, 3.1.2.10).
-            keep_alive: (hello.keep_alive_s > 0)
-                .then(|| Duration::from_millis(u64::from(hello.keep_alive_s) * 1_500)),
-            silence: Silence::new(now),
-            refusing: Refusing::default(),
-            is_read: true,
-            pace,
+            liveness: Liveness::new(hello.keep_alive_s, now),
             is_overrun: false,
             is_unread: false,
-            is_at_gate: false,
             given: 0,
             stall: None,
             is_blocked: None,
@@ -208,7 +171,7 @@ impl Client {
         self.hold_publishers();
         // Packets may have come with the CONNECT.
         self.process(now)?;
-        self.note_arrived(now);
+        self.liveness.note_arrived(&mut self.input, now);
         Ok(())
     }
 
@@ -233,14 +196,14 @@ impl Client {
             // A publish waits, and this lies behind it. After a review it is looked at with that.
             self.look_ahead()?;
         }
-        self.note_arrived(now);
+        self.liveness.note_arrived(&mut self.input, now);
         Ok(())
     }
 
     /// So many bytes have been written, and the stream has passed them on or holds some back.
     pub fn handle_written(&mut self, bytes: usize, now: Instant) {
         self.output.advance(bytes);
-        self.refusing.note_taken(bytes, || now);
+        self.liveness.note_written(bytes, now);
     }
 
     /// Somebody wants something of the client's owner.
@@ -270,7 +233,7 @@ impl Client {
     /// # Errors
     /// What the client did wrong, unless `ending` says how it ends.
     pub fn handle_wait_over(&mut self, now: Instant) -> Result<(), Reason> {
-        self.wait = Wait::No;
+        self.waiting.why = Wait::No;
         self.process(now)
     }
 
@@ -279,16 +242,18 @@ impl Client {
     /// # Errors
     /// What the client did wrong, unless `ending` says how it ends.
     pub fn handle_timeout(&mut self, now: Instant) -> Result<Option<End>, Reason> {
-        let last_packet = self.silence.since().into_std();
+        let last_packet = self.liveness.last_packet();
         self.session.live.standing.note_active(self.context.bus.ms_of(last_packet));
-        if self.is_read {
-            self.check_silence(now)?;
+        match self.liveness.overdue(&mut self.input, &self.context.config.limits, now) {
+            Some(Overdue::KeepAlive) => return Err(Reason::KEEP_ALIVE),
+            Some(Overdue::Packet) => return Ok(Some(End::Overdue)),
+            None => {}
         }
         if self.stalls(now) {
             self.context.bus.reached.note(Limit::WriteTimeout, &self.client_id);
             return Err(Reason::QUOTA_EXCEEDED);
         }
-        let is_refusing = self.refusing.lasts(self.context.config.limits.write_timeout, now);
+        let is_refusing = self.liveness.refuses(&self.context.config.limits, now);
         Ok(is_refusing.then_some(End::Lost(Ended::WriteTimeout)))
     }
 
@@ -297,7 +262,7 @@ impl Client {
     /// # Errors
     /// What the client did wrong, unless `ending` says how it ends.
     pub fn poll_round(&mut self, now: Instant) -> Result<Round, Reason> {
-        if self.wait == Wait::Answers && !self.owes_too_much() && !self.context.bus.is_draining() {
+        if self.waiting.why == Wait::Answers && !self.owes_too_much() && !self.context.bus.is_draining() {
             self.handle_wait_over(now)?;
         }
         let goes_on = self.take_ready();
@@ -326,22 +291,19 @@ impl Client {
     /// Whether something is to be written, or passed on that the stream holds back.
     pub fn wants_write(&mut self, holds_back: bool, now: Instant) -> bool {
         let wants_write = holds_back || !self.output.unwritten().is_empty();
-        self.refusing.note(wants_write, || now);
+        self.liveness.note_unwritten(wants_write, now);
         wants_write
     }
 
     /// Whether the client is to be read from. While it is not, its silence does not count.
     pub fn wants_read(&mut self, now: Instant) -> bool {
         let is_read = (self.input.frames.is_empty() || self.reads_ahead())
-            && self.wait != Wait::Router
+            && self.waiting.why != Wait::Router
             && self.reads_enough();
         if is_read {
             self.input.reserve();
         }
-        if is_read && !self.is_read {
-            self.silence.excuse(now);
-        }
-        self.is_read = is_read;
+        self.liveness.note_read(is_read, now);
         is_read
     }
 
@@ -352,15 +314,7 @@ impl Client {
 
     /// When [`handle_timeout`](Self::handle_timeout) is due.
     pub fn poll_timeout(&self, now: Instant) -> Instant {
-        let limits = &self.context.config.limits;
-        let limit = limits.write_timeout.min(limits.packet_timeout).min(TICK_MAX);
-        let latest = now + self.keep_alive.map_or(limit, |keep_alive| limit.min(keep_alive));
-        if !self.is_read {
-            return latest;
-        }
-        let packet_ends = self.silence.packet_ends(limits.packet_timeout);
-        let ends = [self.silence.keep_alive_ends(self.keep_alive), packet_ends];
-        ends.into_iter().flatten().fold(latest, Instant::min).max(now + TICK_LEAST)
+        self.liveness.next_look(&self.context.config.limits, now)
     }
 
     /// Adds to the totals what went over the connection since the last time, and what its session holds.
@@ -378,11 +332,15 @@ impl Client {
 
     /// Notes what the connection holds.
     fn note_bytes(&mut self) {
-        let aliases = self.aliases.len() * ALIAS_BYTES + self.alias_bytes;
         let waiting = self.owed.len() * OWED_BYTES + self.retained.len() * RETAINED_DELIVERY_BYTES;
-        let codes = self.listing.as_ref().map_or(0, |listing| listing.codes.capacity());
+        let codes = self.unfinished.listing.as_ref().map_or(0, |listing| listing.codes.capacity());
         let shared = if self.is_member { self.shared_queue.held_bytes() } else { 0 };
-        let held = shared + codes + self.input.held_bytes() + self.output.held_bytes() + aliases + waiting;
+        let held = shared
+            + codes
+            + self.input.held_bytes()
+            + self.output.held_bytes()
+            + self.publisher.aliases.held_bytes()
+            + waiting;
         self.charge.set(CONNECTION_BYTES + held);
         self.session.note_bytes();
     }
@@ -395,28 +353,6 @@ impl Client {
             self.context.bus.reached.count(Limit::UnreadBytes);
         }
         !self.is_unread
-    }
-
-    /// Notes what the client has sent, be it whole packets or a part of one.
-    fn note_arrived(&mut self, now: Instant) {
-        if self.input.had_packet() {
-            self.silence.end(now);
-        }
-        self.silence.note_under_way(self.input.bytes_under_way(), now);
-    }
-
-    /// Ends the connection of a client that has sent no whole packet for too long.
-    fn check_silence(&mut self, now: Instant) -> Result<(), Reason> {
-        self.note_arrived(now);
-        let is_over = |end: Option<Instant>| end.is_some_and(|end| end <= now);
-        if is_over(self.silence.keep_alive_ends(self.keep_alive)) {
-            return Err(Reason::KEEP_ALIVE);
-        }
-        if is_over(self.silence.packet_ends(self.context.config.limits.packet_timeout)) {
-            self.ending = Some(End::Overdue);
-            return Err(Reason::QUOTA_EXCEEDED);
-        }
-        Ok(())
     }
 }
 

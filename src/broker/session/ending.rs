@@ -88,7 +88,7 @@ impl Client {
         self.input.clear();
         self.leave_groups(&mut slice).await;
         self.tell_traffic();
-        self.visit.leave();
+        self.waiting.visit.leave();
         self.note_waiting();
         self.session.live.mailbox.gate.open();
         self.session.live.unanswered.extend(self.owed.unanswered());

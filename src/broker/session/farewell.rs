@@ -1,5 +1,5 @@
-//! Graceful shutdown of a connection whose broker stops: first everything that was
-//! published before, then goodbye.
+//! Graceful shutdown of a connection whose broker stops: first everything that was published before, then
+//! goodbye.
 
 use super::client::Client;
 

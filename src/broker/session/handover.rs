@@ -1,5 +1,5 @@
-//! Redistribution of what a session leaves behind when it ends: another member of its shared groups gets
-//! what it has not acknowledged. It may be much, so the others on the thread have their turn in between.
+//! Redistribution of what a session leaves behind when it ends: another member of its shared groups gets what
+//! it has not acknowledged. It may be much, so the others on the thread have their turn in between.
 
 use super::Session;
 use super::context::Context;

@@ -1,5 +1,5 @@
-//! From the client: every packet but PUBLISH, SUBSCRIBE and UNSUBSCRIBE, and the
-//! batch that publishes go out in.
+//! From the client: every packet but PUBLISH, SUBSCRIBE and UNSUBSCRIBE, and the batch that publishes go out
+//! in.
 
 use bytes::Bytes;
 use tokio::time::Instant;
@@ -8,7 +8,7 @@ use super::client::Client;
 use super::ending::End;
 use super::inflight::Inflight;
 use super::output::{PUBCOMP_FIRST, PUBREL_FIRST};
-use super::wait::Wait;
+use super::waiting::Wait;
 use crate::broker::codec::disconnect;
 use crate::broker::codec::reason::Reason;
 use crate::broker::codec::wellformed;
@@ -33,42 +33,41 @@ pub enum Progress {
 impl Client {
     /// Deals with every complete packet that was read, as far as it may go.
     pub fn process(&mut self, now: Instant) -> Result<(), Reason> {
-        if self.wait == Wait::Router {
+        if self.waiting.why == Wait::Router {
             // It goes on when the router has caught up.
             return Ok(());
         }
         // Whatever changes from here on wakes a publisher that is found to have to wait.
-        self.progress.mark_unchanged();
+        self.waiting.look();
         if self.has_stale_rights() {
             // Nothing is accepted before they have been looked at, which the next round begins with.
             return Ok(());
         }
-        self.wait = Wait::No;
-        self.visit.enter();
+        self.waiting.enter();
         let result = self.process_frames(now);
         self.push()?;
-        if !self.visit.is_waiting() {
-            self.visit.leave();
+        if !self.waiting.visit.is_waiting() {
+            self.waiting.visit.leave();
         }
         self.note_waiting();
         result?;
-        if self.is_at_gate { self.look_behind() } else { Ok(()) }
+        if self.waiting.is_at_gate { self.look_behind() } else { Ok(()) }
     }
 
     /// Hands the batch to the router, and holds the client when the router has much before it.
     pub fn push(&mut self) -> Result<(), Reason> {
-        let sent = self.batch.len();
-        if self.context.bus.push(&mut self.batch).map_err(|_| Reason::SHUTTING_DOWN)? {
-            self.wait = Wait::Router;
+        let sent = self.publisher.batch.len();
+        if self.context.bus.push(&mut self.publisher.batch).map_err(|_| Reason::SHUTTING_DOWN)? {
+            self.waiting.why = Wait::Router;
         }
-        if !self.batch.not_kept.is_empty() {
-            let not_kept = std::mem::take(&mut self.batch.not_kept);
+        if !self.publisher.batch.not_kept.is_empty() {
+            let not_kept = std::mem::take(&mut self.publisher.batch.not_kept);
             self.context.bus.note_not_kept(not_kept, &self.who());
         }
         if sent > 0
-            && let [lane] = self.route.targets.links.as_slice()
+            && let [lane] = self.publisher.route.targets.links.as_slice()
         {
-            self.visit.note_burst(lane, sent as u64);
+            self.waiting.visit.note_burst(lane, sent as u64);
         }
         Ok(())
     }
@@ -93,9 +92,9 @@ impl Client {
                     self.slice.end();
                 }
                 self.input.frames = self.input.frames.split_off(header.packet_bytes());
-                if self.batch.len() >= BATCH_MESSAGES_MAX {
+                if self.publisher.batch.len() >= BATCH_MESSAGES_MAX {
                     self.push()?;
-                    if self.wait == Wait::Router {
+                    if self.waiting.why == Wait::Router {
                         return Ok(());
                     }
                 }

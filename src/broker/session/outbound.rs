@@ -22,7 +22,7 @@ impl Client {
     /// Takes up the session where the last connection left it, as far as the slice goes: shared groups, what
     /// is in flight, what waits. Returns whether that is done; an error ends the connection.
     pub fn take_up(&mut self) -> Result<bool, Reason> {
-        if self.to_join.is_none() {
+        if self.unfinished.to_join.is_none() {
             // The rules may have changed while the client was away.
             if !self.review_rights()? {
                 return Ok(false);
@@ -30,9 +30,9 @@ impl Client {
             let own = self.session.subscriptions_mut();
             let place =
                 |(id, own): (usize, &mut Subscription)| Some((id, own.group.clone()?, own.path.clone()));
-            self.to_join = Some(own.filter_map(place).collect());
+            self.unfinished.to_join = Some(own.filter_map(place).collect());
         }
-        while let Some(places) = &mut self.to_join {
+        while let Some(places) = &mut self.unfinished.to_join {
             if self.slice.is_over() {
                 return Ok(false);
             }
@@ -40,7 +40,7 @@ impl Client {
             self.slice.spend(CHANGE_UNITS);
             self.join(id, &group, &path);
         }
-        self.to_join = None;
+        self.unfinished.to_join = None;
         self.session.unsent = self.session.inflight.len();
         self.refill();
         Ok(true)

@@ -1,5 +1,5 @@
-//! The outgoing queue: what waits for one client, bounded in messages and bytes, and
-//! what happens when there is no room.
+//! The outgoing queue: what waits for one client, bounded in messages and bytes, and what happens when there
+//! is no room.
 
 use std::collections::VecDeque;
 

@@ -6,7 +6,8 @@ use tokio::time::Instant;
 use super::client::Client;
 use super::inbound::Progress;
 use super::owed::{Answered, When};
-use super::wait::Wait;
+use super::publisher::Publisher;
+use super::waiting::Wait;
 use crate::broker::access::Action;
 use crate::broker::bus::Obstacle;
 use crate::broker::bus::publication::{Publication, message_bytes};
@@ -45,14 +46,15 @@ impl Client {
             cause = Some(Cause::PublishAnswers);
         }
         let refusal = cause.map_or(Reason::SUCCESS, publish_refusal);
-        let bytes = message_bytes(&self.route.topic, &publish.payload, &publish.properties.application);
+        let bytes =
+            message_bytes(&self.publisher.route.topic, &publish.payload, &publish.properties.application);
         // What is refused goes nowhere, and needs no room.
         if refusal == Reason::SUCCESS && !self.has_room(bytes)? {
             return Ok(self.wait_for(Wait::Turn));
         }
-        // No more than the receive maximum that the client was told (MQTT 5, 4.9): instead
-        // of ending the connection it is not read from. While the broker drains, its client
-        // sends it again elsewhere or later.
+        // No more than the receive maximum that the client was told (MQTT 5, 4.9): instead of ending the
+        // connection it is not read from. While the broker drains, its client sends it again elsewhere or
+        // later.
         if publish.qos > Qos::AtMostOnce && (self.owes_too_much() || self.context.bus.is_draining()) {
             return Ok(self.wait_for(Wait::Answers));
         }
@@ -96,16 +98,16 @@ impl Client {
         now: Instant,
     ) -> When {
         let (mut receipt, mut when) = (None, When::Now(Reason::SUCCESS));
-        if publish.qos > Qos::AtMostOnce && self.route.targets.wait_for_answers() {
+        if publish.qos > Qos::AtMostOnce && self.publisher.route.targets.wait_for_answers() {
             // Somebody answers what is published there: the acknowledgement says that it has been answered.
             let (given, answered) = Answered::receipt(&self.session.live.news);
             (receipt, when) = (Some(given), When::Answered(answered));
         }
-        let is_for_links = !self.route.targets.links.is_empty();
-        let received_at = is_for_links.then(|| *self.batch.began.get_or_insert(now.into_std()));
+        let is_for_links = !self.publisher.route.targets.links.is_empty();
+        let received_at = is_for_links.then(|| *self.publisher.batch.began.get_or_insert(now.into_std()));
         let is_told = self.context.config.tells_senders && is_for_links;
         let publication = Publication {
-            topic: self.route.topic.clone(),
+            topic: self.publisher.route.topic.clone(),
             payload: publish.payload,
             properties: publish.properties.application,
             qos: publish.qos,
@@ -118,16 +120,14 @@ impl Client {
             receipt,
         };
         let source = publication.retain.then(|| self.source(Action::Publish)).flatten();
-        self.batch.add(publication, self.route.targets.clone(), source);
-        self.visit.send_one(bytes);
+        self.publisher.batch.add(publication, self.publisher.route.targets.clone(), source);
+        self.waiting.visit.send_one(bytes);
         when
     }
 
-    /// A packet waits, and everything behind it. Whoever waits for the router does so first.
-    fn wait_for(&mut self, wait: Wait) -> Progress {
-        if self.wait != Wait::Router {
-            self.wait = wait;
-        }
+    /// A packet waits, and everything behind it.
+    fn wait_for(&mut self, why: Wait) -> Progress {
+        self.waiting.begin(why);
         Progress::Wait
     }
 
@@ -148,11 +148,9 @@ impl Client {
                 return Err(Reason::TOPIC_INVALID);
             }
             if publish.topic.is_empty() {
-                publish.topic = self.aliases.get(&alias).cloned().ok_or(Reason::TOPIC_ALIAS_INVALID)?;
+                publish.topic = self.publisher.aliases.get(alias).ok_or(Reason::TOPIC_ALIAS_INVALID)?;
             } else {
-                let before = self.aliases.insert(alias, Bytes::copy_from_slice(&publish.topic));
-                self.alias_bytes += publish.topic.len();
-                self.alias_bytes -= before.map_or(0, |topic| topic.len());
+                self.publisher.aliases.set(alias, &publish.topic);
             }
         }
         let expiry_s = publish.properties.expiry_s;
@@ -165,8 +163,9 @@ impl Client {
         let version = self.context.bus.version();
         let access = &self.context.config.access;
         let rights_version = access.version();
-        let is_known = self.route.targets.version == version && self.route.rights_version == rights_version;
-        if is_known && !topic.is_empty() && self.route.topic == topic {
+        let is_known = self.publisher.route.targets.version == version
+            && self.publisher.route.rights_version == rights_version;
+        if is_known && !topic.is_empty() && self.publisher.route.topic == topic {
             return Ok(None);
         }
         if topic.is_empty() {
@@ -192,9 +191,9 @@ impl Client {
         }
         // Copies, so that the cache does not pin the block that the topic was read in.
         let topic = Bytes::copy_from_slice(topic);
-        self.route.targets = self.context.bus.targets(&topic, &mut self.slice);
-        self.route.topic = topic;
-        self.route.rights_version = rights_version;
+        self.publisher.route.targets = self.context.bus.targets(&topic, &mut self.slice);
+        self.publisher.route.topic = topic;
+        self.publisher.route.rights_version = rights_version;
         Ok(None)
     }
 
@@ -202,11 +201,12 @@ impl Client {
     /// that is in its way goes out first. Otherwise it waits for room.
     fn has_room(&mut self, bytes: usize) -> Result<bool, Reason> {
         let refuses = |connection: &mut Self| {
-            let Self { context, route, batch, visit, session, .. } = connection;
-            context.bus.refuses(&route.targets, batch.load, bytes, visit, session.uid)
+            let Self { context, publisher: Publisher { route, batch, .. }, waiting, session, .. } =
+                connection;
+            context.bus.refuses(&route.targets, batch.load, bytes, &mut waiting.visit, session.uid)
         };
         let Some(mut obstacle) = refuses(self) else { return Ok(true) };
-        if !self.batch.is_empty() {
+        if !self.publisher.batch.is_empty() {
             self.push()?;
             let Some(second) = refuses(self) else { return Ok(true) };
             obstacle = second;
@@ -214,15 +214,17 @@ impl Client {
         // Most are as large as this one.
         let messages = self.input.frames.len() / bytes.max(1);
         match obstacle {
-            Obstacle::Gate(gate) => self.visit.wait_at_gate(&gate),
-            Obstacle::Lane(lane) => self.visit.wait_at(&lane, bytes as u64, messages as u64),
+            Obstacle::Gate(gate) => self.waiting.visit.wait_at_gate(&gate),
+            Obstacle::Lane(lane) => self.waiting.visit.wait_at(&lane, bytes as u64, messages as u64),
         }
         Ok(false)
     }
 
     /// Until when the client must wait before this publish, because it publishes faster than it may.
     fn is_too_fast(&mut self, now: Instant) -> Result<Option<Instant>, Reason> {
-        let Some(Err(until)) = self.pace.as_mut().map(|pace| pace.take(now)) else { return Ok(None) };
+        let Some(Err(until)) = self.publisher.pace.as_mut().map(|pace| pace.take(now)) else {
+            return Ok(None);
+        };
         self.context.bus.reached.note(Limit::PublishRate, &self.client_id);
         if self.context.config.limits.publish_over_rate == OverRate::Disconnect {
             return Err(Reason::MESSAGE_RATE_TOO_HIGH);
@@ -234,8 +236,8 @@ impl Client {
         if qos == Qos::AtMostOnce {
             return;
         }
-        // 3.1.1 cannot be refused, so it goes on with PUBREL there. In MQTT 5 a PUBREC that
-        // refuses is the last word, and its packet identifier is free again (MQTT 5, 4.3.3).
+        // 3.1.1 cannot be refused, so it goes on with PUBREL there. In MQTT 5 a PUBREC that refuses is the
+        // last word, and its packet identifier is free again (MQTT 5, 4.3.3).
         let is_begun = refusal == Reason::SUCCESS || self.version == Version::V311;
         if qos == Qos::ExactlyOnce && is_begun {
             self.session.receiving.insert(packet_id);

@@ -42,17 +42,17 @@ impl Client {
         while self.has_stale_rights() {
             let access = self.context.config.access.clone();
             let version = access.version();
-            if self.review.as_ref().is_none_or(|review| review.version != version) {
+            if self.unfinished.review.as_ref().is_none_or(|review| review.version != version) {
                 if !access.is_welcome(&self.session.identity) {
                     tracing::info!(client_id = ?Shown(&self.client_id), user = ?self.session.identity.user, "its user is not among the users any more");
                     return Err(Reason::NOT_AUTHORIZED);
                 }
-                self.review = Some(Review::of(&self.session, version));
+                self.unfinished.review = Some(Review::of(&self.session, version));
             }
             if !self.review_some(&*access) {
                 return Ok(false);
             }
-            self.review = None;
+            self.unfinished.review = None;
             self.session.rights_version = version;
         }
         Ok(true)
@@ -60,7 +60,7 @@ impl Client {
 
     /// Goes on with a review until the slice is over. Returns whether it is done.
     fn review_some(&mut self, access: &dyn Access) -> bool {
-        while let Some(review) = &mut self.review {
+        while let Some(review) = &mut self.unfinished.review {
             if self.slice.is_over() {
                 return false;
             }
@@ -99,13 +99,13 @@ impl Client {
         let Some(topic) = topic else { return true };
         let access = &self.context.config.access;
         let version = access.version();
-        if self.route.answers_version == version && self.route.answers_topic == topic {
+        if self.publisher.route.answers_version == version && self.publisher.route.answers_topic == topic {
             return true;
         }
         let is_allowed = access.authorize(&self.session.identity, Action::Publish, topic);
         if is_allowed {
-            topic.clone_into(&mut self.route.answers_topic);
-            self.route.answers_version = version;
+            topic.clone_into(&mut self.publisher.route.answers_topic);
+            self.publisher.route.answers_version = version;
         }
         is_allowed
     }

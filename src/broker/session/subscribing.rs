@@ -29,13 +29,13 @@ pub const CHANGE_UNITS: usize = 30;
 impl Client {
     /// Goes on with a SUBSCRIBE or UNSUBSCRIBE until the slice is over; its answer comes at the end.
     pub fn on_list(&mut self, frame: &Bytes, is_subscribe: bool) -> Result<Progress, Reason> {
-        let mut listing = match self.listing.take() {
+        let mut listing = match self.unfinished.listing.take() {
             Some(listing) => listing,
             None => Box::new(Listing::new(frame, self.version)?),
         };
         let progress = self.go_on_with(&mut listing, is_subscribe)?;
         if progress == Progress::Wait {
-            self.listing = Some(listing);
+            self.unfinished.listing = Some(listing);
         }
         Ok(progress)
     }

@@ -1,6 +1,6 @@
-//! Fair scheduling on one thread: turns for work that nobody waits for, such as the
-//! end of a connection, and for work that is long: when a thousand clients leave at
-//! once, or ten ask for much, the others are served in between.
+//! Fair scheduling on one thread: turns for work that nobody waits for, such as the end of a connection, and
+//! for work that is long: when a thousand clients leave at once, or ten ask for much, the others are served
+//! in between.
 
 use std::future::poll_fn;
 use std::pin::Pin;

@@ -1,5 +1,7 @@
 use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::*;
@@ -182,8 +184,7 @@ fn a_packet_has_its_time_to_be_whole() {
     rig.read(&PINGREQ[..1]).unwrap();
     assert_eq!(rig.client.poll_timeout(rig.now), rig.now + 5 * S);
     assert!(rig.pass(4 * S).unwrap().is_none());
-    assert!(rig.pass(S).is_err());
-    assert!(matches!(rig.client.ending, Some(End::Overdue)));
+    assert!(matches!(rig.pass(S).unwrap(), Some(End::Overdue)));
 }
 
 #[test]
@@ -238,14 +239,14 @@ fn a_client_that_is_too_fast_waits_until_it_is_not() {
         config.limits.publish_burst_messages_max = 1;
     });
     rig.read(&[publish(1, 1), publish(1, 2), PINGREQ.to_vec()].concat()).unwrap();
-    let Wait::Pace(until) = rig.client.wait else { panic!("{:?}", rig.client.wait) };
+    let Wait::Pace(until) = rig.client.waiting.why else { panic!("{:?}", rig.client.waiting.why) };
     assert_eq!((until - rig.now).as_secs(), 1);
     assert_eq!((rig.written(), rig.published()), (vec![0x40, 2, 0, 1], 1));
     assert!(!rig.client.wants_read(rig.now), "what comes now comes behind it");
     rig.now = until;
     rig.client.handle_wait_over(rig.now).unwrap();
     rig.round();
-    assert_eq!(rig.client.wait, Wait::No);
+    assert_eq!(rig.client.waiting.why, Wait::No);
     assert_eq!(rig.written(), [&[0x40, 2, 0, 2][..], &PINGRESP].concat());
 }
 
@@ -268,16 +269,16 @@ fn publishes_wait_for_room_on_the_lane_and_go_on_when_they_are_called() {
     assert_eq!(rig.written(), [0x90, 3, 0, 1, 0]);
     let all = 300;
     rig.read(&publish(0, 0).repeat(all)).unwrap();
-    assert_eq!(rig.client.wait, Wait::Turn);
+    assert_eq!(rig.client.waiting.why, Wait::Turn);
     let before = rig.published();
     assert!((1..all as u64).contains(&before), "{before}");
     for _ in 0..before {
         while rig.output.connections.recv().unwrap().is_none() {}
         rig.output.connections.lane.frees_publishers();
     }
-    assert!(poll_now(rig.client.visit.called()).is_some());
+    assert!(poll_now(rig.client.waiting.visit.called()).is_some());
     rig.client.handle_wait_over(rig.now).unwrap();
-    assert_eq!((rig.client.wait, rig.published()), (Wait::No, all as u64));
+    assert_eq!((rig.client.waiting.why, rig.published()), (Wait::No, all as u64));
 }
 
 #[test]
@@ -285,9 +286,9 @@ fn no_publish_that_wants_an_answer_is_taken_while_the_broker_drains() {
     let mut rig = Rig::new(|_| {});
     rig.client.context.bus.drain();
     rig.read(&[publish(0, 0), publish(1, 1)].concat()).unwrap();
-    assert_eq!((rig.client.wait, rig.published()), (Wait::Answers, 1));
+    assert_eq!((rig.client.waiting.why, rig.published()), (Wait::Answers, 1));
     rig.round();
-    assert_eq!((rig.client.wait, rig.written()), (Wait::Answers, Vec::new()));
+    assert_eq!((rig.client.waiting.why, rig.written()), (Wait::Answers, Vec::new()));
 }
 
 #[test]
