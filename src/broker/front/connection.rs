@@ -14,21 +14,32 @@ use crate::broker::limits::ended::Ended;
 use crate::broker::session::client::{Client, Round};
 use crate::broker::session::ending::End;
 use crate::broker::session::registry::Order;
-use crate::broker::session::turns::{Place, Queue};
+use crate::broker::session::turns::Queue;
+use crate::broker::work::Slice;
 
 /// A connection that has read this much lets the others have their turn.
 const TURN_BYTES_MAX: usize = 32 * 1024;
 
 /// Something that happens to a client.
-enum Event<'a> {
+enum Event {
     Timeout,
     Order(Option<Order>),
-    Place(Place<'a>),
+    /// Its turn for long work has come.
+    Slice(Slice),
     Written(io::Result<Written>),
     Read(io::Result<usize>),
     WaitOver,
     /// There may be something for it.
     News,
+}
+
+/// What is known of a client's socket from one round to the next.
+#[derive(Default)]
+struct Socket {
+    /// It holds back some of what was written to it.
+    holds_back: bool,
+    /// Bytes read since the others have had their turn.
+    turn_bytes: usize,
 }
 
 /// Serves a client until something ends it.
@@ -62,7 +73,7 @@ where
     let context = client.context.clone();
     let (news, mut lane) = (client.session.live.news.clone(), context.bus.progress());
     let mut queue = Queue::new(&context.turns);
-    let (mut holds_back, mut turn_bytes) = (false, 0);
+    let mut socket = Socket::default();
     let timeout = sleep_until(client.poll_timeout(Instant::now()));
     tokio::pin!(timeout);
     while !client.take_up()? {
@@ -83,7 +94,7 @@ where
             }
             Round::Left => return Ok(End::Closing(Reason::SHUTTING_DOWN)),
         }
-        let (wants_write, wants_read) = (client.wants_write(holds_back, now), client.wants_read(now));
+        let (wants_write, wants_read) = (client.wants_write(socket.holds_back, now), client.wants_read(now));
         let (takes_more, is_leaving) = (client.is_taking(), client.is_leaving());
         let wants_slice = client.wants_slice();
         if !wants_slice {
@@ -95,7 +106,7 @@ where
             () = &mut timeout => Event::Timeout,
             order = orders.recv(), if !is_leaving => Event::Order(order),
             // Before what may always be ready, or whoever has the place would keep it while others wait.
-            place = queue.place(&client.slice), if wants_slice => Event::Place(place),
+            place = queue.place(&client.slice), if wants_slice => Event::Slice(place.begin().await),
             written = write_some(writer, client.output.unwritten()), if wants_write => Event::Written(written),
             read = reader.read_buf(&mut client.input.unread), if wants_read => Event::Read(read),
             () = client.session.live.mailbox.arrival(), if takes_more => Event::News,
@@ -105,44 +116,50 @@ where
             _ = lane.changed(), if is_leaving => Event::News,
         };
         now = Instant::now();
-        match event {
-            Event::Timeout => {
-                if let Some(end) = client.handle_timeout(now)? {
-                    return Ok(end);
-                }
-                timeout.as_mut().reset(client.poll_timeout(now));
-            }
-            Event::Order(order) => {
-                if let Some(end) = client.handle_order(order) {
-                    return Ok(end);
-                }
-            }
-            Event::Place(place) => {
-                let slice = place.begin().await;
-                now = Instant::now();
-                client.handle_slice(slice, now)?;
-            }
-            Event::Written(Ok(written)) => {
-                holds_back = written.holds_back;
-                client.handle_written(written.bytes, now);
-            }
-            Event::Read(Ok(bytes)) if bytes > 0 => {
-                client.handle_read(bytes, now)?;
-                turn_bytes += bytes;
-                if turn_bytes >= TURN_BYTES_MAX {
-                    // A flood: let the others have their turn.
-                    turn_bytes = 0;
-                    tokio::task::yield_now().await;
-                }
-            }
-            Event::Read(Err(error)) if error.kind() == ErrorKind::InvalidData => {
-                return Ok(End::Lost(Ended::WebSocket));
-            }
-            Event::Read(_) | Event::Written(Err(_)) => return Ok(End::Lost(Ended::Lost)),
-            Event::WaitOver => client.handle_wait_over(now)?,
-            Event::News => {}
+        let is_timeout = matches!(event, Event::Timeout);
+        if let Some(end) = handle(client, event, &mut socket, now).await? {
+            return Ok(end);
+        }
+        if is_timeout {
+            timeout.as_mut().reset(client.poll_timeout(now));
         }
     }
+}
+
+/// Tells the client what has happened. Returns how its connection ends, if it does.
+async fn handle(
+    client: &mut Client,
+    event: Event,
+    socket: &mut Socket,
+    now: Instant,
+) -> Result<Option<End>, Reason> {
+    match event {
+        Event::Timeout => return client.handle_timeout(now),
+        Event::Order(order) => return Ok(client.handle_order(order)),
+        Event::Slice(slice) => client.handle_slice(slice, now)?,
+        Event::Written(Ok(written)) => {
+            socket.holds_back = written.holds_back;
+            client.handle_written(written.bytes, now);
+        }
+        Event::Read(Ok(bytes)) if bytes > 0 => {
+            client.handle_read(bytes, now)?;
+            socket.turn_bytes += bytes;
+            if socket.turn_bytes >= TURN_BYTES_MAX {
+                // A flood: let the others have their turn.
+                socket.turn_bytes = 0;
+                tokio::task::yield_now().await;
+            }
+        }
+        // It broke the rules of WebSocket.
+        Event::Read(Err(error)) if error.kind() == ErrorKind::InvalidData => {
+            return Ok(Some(End::Lost(Ended::WebSocket)));
+        }
+        // The end of what it sends is the end of the connection, as is a socket that takes nothing more.
+        Event::Read(_) | Event::Written(Err(_)) => return Ok(Some(End::Lost(Ended::Lost))),
+        Event::WaitOver => client.handle_wait_over(now)?,
+        Event::News => {}
+    }
+    Ok(None)
 }
 
 /// Judges the client by new rules before anything is delivered or accepted. It may be long, so the others
