@@ -71,13 +71,13 @@ pub enum NodeError {
     Loop(#[from] Loop),
     /// A deployment takes device ids from its senders, and the broker does not tell who they are.
     #[error(
-        "deployment {0:?} takes device ids from the clients that send requests, and a broker elsewhere does not tell who they are"
+        "deployment {0:?} takes device ids from the clients that send requests, and a broker elsewhere does not tell who they are: take them from the payload, or use the embedded broker"
     )]
     SendersUnknown(String),
     /// A deployment needs all requests of a device in order, and a share group gives
     /// them to any of its members.
     #[error(
-        "deployment {0:?} is ordered, and requests of one device go to any member of share group {1:?}: take devices by partition instead"
+        "deployment {0:?} is ordered, and requests of one device go to any member of share group {1:?}: take devices by partition instead (remote.partition)"
     )]
     OrderedInGroup(String, String),
     /// A model is missing or broken.

@@ -2,12 +2,11 @@
 //! says, and what it becomes.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use super::deployments::deployment;
 use super::embedded::{ADDRESS, BrokerSection, broker};
 use super::files::Files;
-use super::remote::{RemoteSection, remote};
+use super::remote::{Login, remote};
 use super::{ConfigError, ServeConfig, checks, merge};
 use crate::http;
 use crate::mqtt;
@@ -25,14 +24,12 @@ pub struct NodeFile {
 
 /// What a node's file says, its keys read and what they say about one another checked.
 pub(super) struct Contents {
-    pub node_id: String,
-    pub status_topic: Option<String>,
-    pub network_topic: Option<String>,
-    pub shutdown_grace: Duration,
+    /// The node, without what other files say.
+    pub node: node::Config,
     pub broker: Option<BrokerSection>,
-    pub remote: Option<RemoteSection>,
+    /// Who the node is at a broker elsewhere.
+    pub login: Option<Login>,
     pub http: Option<http::Config>,
-    pub deployments: Vec<ServedDeployment>,
 }
 
 /// Keys of a broker's own file, which is mistaken for a node's now and then.
@@ -94,7 +91,7 @@ impl NodeFile {
         let network = |ServedDeployment { config, .. }: ServedDeployment| {
             (config.name, config.hybrid.map_or(config.network, |hybrid| hybrid.network))
         };
-        Ok(self.contents(true)?.deployments.into_iter().map(network).collect())
+        Ok(self.contents(true)?.node.deployments.into_iter().map(network).collect())
     }
 
     /// What a node is built from.
@@ -104,24 +101,18 @@ impl NodeFile {
     /// listener is open to anyone.
     pub fn into_serve_config(self) -> Result<ServeConfig, ConfigError> {
         let contents = self.contents(true)?;
-        checks::senders(&contents, &self.tree)?;
-        let broker = match contents.remote {
-            Some(remote) => BrokerChoice::Elsewhere(Box::new(remote.into_config()?)),
-            None => {
-                let broker = contents.broker.unwrap_or_default().into_config();
-                BrokerChoice::Embedded(Box::new(broker.map_err(|error| error.located(&self.tree))?))
+        checks::users(&contents, &self.tree)?;
+        let Contents { mut node, broker, login, http } = contents;
+        match &mut node.broker {
+            BrokerChoice::Elsewhere(remote) => {
+                remote.credentials = login.and_then(Login::credentials).transpose()?;
             }
-        };
-        let node = node::Config {
-            node_id: contents.node_id,
-            status_topic: contents.status_topic,
-            network_topic: contents.network_topic,
-            shutdown_grace: contents.shutdown_grace,
-            broker,
-            deployments: contents.deployments,
-            ..node::Config::default()
-        };
-        Ok(ServeConfig { node, http: contents.http })
+            BrokerChoice::Embedded(config) => {
+                let read = broker.unwrap_or_default().into_config();
+                **config = read.map_err(|error| error.located(&self.tree))?;
+            }
+        }
+        Ok(ServeConfig { node, http })
     }
 
     fn contents(&self, reads_files: bool) -> Result<Contents, SettingError> {
@@ -140,6 +131,7 @@ impl NodeFile {
         let broker = table.find_table("broker")?.map(|section| broker(section, files)).transpose()?;
         let remote =
             table.find_table("remote")?.map(|section| remote(section, &node_id, files)).transpose()?;
+        let (remote, login) = remote.unzip();
         let http = table.find_table("http")?.map(http).transpose()?;
         let deployments = table.find_named("deployments")?.into_iter();
         let mut deployments: Vec<_> =
@@ -147,16 +139,18 @@ impl NodeFile {
         // Wherever they stand in the file: what is told of them has one order.
         deployments.sort_by(|one, other| one.config.name.cmp(&other.config.name));
         table.refuse_foreign(FOREIGN_KEYS)?;
-        let contents = Contents {
+        let mut node = node::Config {
             node_id,
             status_topic,
             network_topic,
             shutdown_grace,
-            broker,
-            remote,
-            http,
             deployments,
+            ..node::Config::default()
         };
+        if let Some(remote) = remote {
+            node.broker = BrokerChoice::Elsewhere(Box::new(remote));
+        }
+        let contents = Contents { node, broker, login, http };
         checks::contents(&contents, &self.tree)?;
         Ok(contents)
     }

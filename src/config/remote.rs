@@ -15,17 +15,20 @@ pub const PASSWORD_VARIABLE: &str = "NEARFAR_REMOTE_PASSWORD";
 /// The port of MQTT over TLS, and the one without.
 const PORTS: [u16; 2] = [8883, 1883];
 
-/// What the table says.
-pub struct RemoteSection {
-    /// The broker, without credentials.
-    pub config: RemoteConfig,
+/// Who the node is at the broker.
+pub struct Login {
     username: Option<String>,
     /// A file whose first line is the password.
     password_file: Option<PathBuf>,
 }
 
-/// Reads the table. A client id that it does not say is `node_id`.
-pub fn remote(mut table: Table<'_>, node_id: &str, files: Files<'_>) -> Result<RemoteSection, SettingError> {
+/// Reads the table: the broker, without credentials, and where they are. A client id that it does not say is
+/// `node_id`.
+pub fn remote(
+    mut table: Table<'_>,
+    node_id: &str,
+    files: Files<'_>,
+) -> Result<(RemoteConfig, Login), SettingError> {
     let host = table.find_text("host")?;
     // The same at every start: the session at the broker, and what waits in it, is found by this name.
     let mut config = RemoteConfig::new("", 0, node_id);
@@ -54,7 +57,7 @@ pub fn remote(mut table: Table<'_>, node_id: &str, files: Files<'_>) -> Result<R
     // Before the host is missed: a misspelt key alone names no broker.
     table.refuse_others()?;
     config.host = table.required("host", host)?.to_owned();
-    Ok(RemoteSection { config, username, password_file })
+    Ok((config, Login { username, password_file }))
 }
 
 fn is_group(group: &str) -> bool {
@@ -75,22 +78,22 @@ fn tls(mut table: Table<'_>, files: Files<'_>) -> Result<RemoteTls, SettingError
     Ok(RemoteTls { ca_file, client: certificate.zip(key), server_name })
 }
 
-impl RemoteSection {
-    /// The broker with its password.
+impl Login {
+    /// User name and password; none where there is no user.
     ///
     /// # Errors
     /// When there is a user and no password.
-    pub fn into_config(self) -> Result<RemoteConfig, ConfigError> {
-        let Some(username) = self.username else { return Ok(self.config) };
+    pub fn credentials(self) -> Option<Result<(String, String), ConfigError>> {
+        let username = self.username?;
         let password = match self.password_file {
-            Some(path) => super::read(&path)?.lines().next().unwrap_or_default().to_owned(),
+            Some(path) => super::read(&path).map(|text| text.lines().next().unwrap_or_default().to_owned()),
             None => std::env::var(PASSWORD_VARIABLE).map_err(|_| ConfigError::Override {
                 origin: PASSWORD_VARIABLE.to_owned(),
                 problem: format!(
                     "not set, but the remote broker's username is {username:?}: set it, or name a password_file"
                 ),
-            })?,
+            }),
         };
-        Ok(RemoteConfig { credentials: Some((username, password)), ..self.config })
+        Some(password.map(|password| (username, password)))
     }
 }

@@ -79,7 +79,10 @@ impl Config {
     }
 
     /// Refuses what makes no sense together.
-    pub(super) fn check(&self) -> Result<(), NodeError> {
+    ///
+    /// # Errors
+    /// [`NodeError`] for the first such thing.
+    pub fn check(&self) -> Result<(), NodeError> {
         let configs: Vec<_> = self.deployments.iter().map(|served| &served.config).collect();
         let is_broker = self.is_broker_alone && matches!(self.broker, BrokerChoice::Embedded(_));
         if configs.is_empty() && !is_broker {

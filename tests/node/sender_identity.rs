@@ -177,7 +177,8 @@ fn senders_that_nobody_knows_are_refused_in_the_configuration() {
         let file = directory.path().join("nearfar.toml");
         let text = format!("{broker}[deployments.edge]\nmodel = \"m\"\ndevice_id_from = \"{source}\"\n");
         std::fs::write(&file, text).unwrap();
-        let error = read_node_file(&file).unwrap().into_serve_config().unwrap_err().to_string();
+        let read = read_node_file(&file).and_then(|file| file.into_serve_config());
+        let error = read.unwrap_err().to_string();
         assert!(error.contains("`deployments.edge.device_id_from`") && error.contains(part), "{error}");
     }
 }
