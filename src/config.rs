@@ -23,7 +23,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 pub use self::access_files::{invalid_users, read_users_text};
-pub use self::file::NodeFile;
+pub use self::file::{Flag, NodeFile};
 pub use self::remote::PASSWORD_VARIABLE;
 pub use self::rumqttd::parse_broker;
 use crate::broker::{self, Listener};

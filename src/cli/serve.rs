@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::service::Service;
-use super::service::flags::BrokerFlags;
+use super::service::flags::{BrokerFlags, path};
 use super::service::reload::ConfigFile;
 use super::{LeftBehind, output};
 use crate::config::{self, ConfigError, ServeConfig};
@@ -68,14 +68,13 @@ fn configure(args: Args) -> Result<(ServeConfig, Option<ConfigFile>), ConfigErro
         None => config::without_file()?,
     };
     let text = |text: String| Value::Text(text);
-    let path = |path: PathBuf| Value::Text(path.to_string_lossy().into_owned());
     let mut flags = Vec::new();
     match (args.model, args.cloud_latency) {
         (Some(model), Some(latency)) => {
-            flags.push(("MODEL", "deployments.cloud.model", path(model)));
+            flags.push(path("MODEL", "deployments.cloud.model", model)?);
             flags.push(("--cloud-latency", "deployments.cloud.one_way_latency_ms", Value::Number(latency)));
         }
-        (Some(model), None) => flags.push(("MODEL", "deployments.edge.model", path(model))),
+        (Some(model), None) => flags.push(path("MODEL", "deployments.edge.model", model)?),
         (None, _) => {}
     }
     flags.extend(args.http.map(|listen| ("--http", "http.listen", text(listen.to_string()))));

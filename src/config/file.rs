@@ -22,6 +22,9 @@ pub struct NodeFile {
     directory: PathBuf,
 }
 
+/// What a flag says: the flag, the key that it sets, such as `broker.listen`, and the value.
+pub type Flag = (&'static str, &'static str, Value);
+
 /// What a node's file says, its keys read and what they say about one another checked.
 pub(super) struct Contents {
     /// The node, without what other files say.
@@ -59,15 +62,11 @@ impl NodeFile {
         }
     }
 
-    /// Puts what flags say over everything else; each is a flag, the key that it sets, such as
-    /// `broker.listen`, and the value.
+    /// Puts what flags say over everything else.
     ///
     /// # Errors
-    /// None that the settings could be the reason of.
-    pub fn set(
-        &mut self,
-        flags: impl IntoIterator<Item = (&'static str, &'static str, Value)>,
-    ) -> Result<(), ConfigError> {
+    /// When they cannot be put there, for which what they say gives no reason.
+    pub fn set(&mut self, flags: impl IntoIterator<Item = Flag>) -> Result<(), ConfigError> {
         let mut over = Setting::of(Value::Table(Vec::new()));
         for (flag, key, value) in flags {
             over.set(key.split('.'), Setting { origin: Origin::Flag(flag), value });

@@ -219,15 +219,6 @@ impl<'a> Table<'a> {
         entry.items()?.map(|item| item.number(range.clone())).collect::<Result<_, _>>().map(Some)
     }
 
-    /// The texts of the list at `key`.
-    ///
-    /// # Errors
-    /// When something else stands there.
-    pub fn find_texts(&mut self, key: &'static str) -> Result<Option<Vec<&'a str>>, SettingError> {
-        let Some(entry) = self.find(key) else { return Ok(None) };
-        entry.items()?.map(|item| item.text()).collect::<Result<_, _>>().map(Some)
-    }
-
     /// The table at `key`.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use crate::config::{ConfigError, NodeFile};
+use crate::config::{ConfigError, Flag, NodeFile};
 use crate::settings::Value;
 
 /// What flags say of the embedded broker.
@@ -28,24 +28,25 @@ pub struct BrokerFlags {
 }
 
 impl BrokerFlags {
-    /// What they say over what `file` says: each flag, the key that it sets, and the value.
+    /// What they say, to be put over what `file` says.
     ///
     /// # Errors
     /// When there are some and the file names a broker elsewhere.
-    pub fn over(self, file: &NodeFile) -> Result<Vec<(&'static str, &'static str, Value)>, ConfigError> {
-        let path = |path: PathBuf| Value::Text(path.to_string_lossy().into_owned());
-        let flags = [
-            self.listen.map(|address| ("--listen", "broker.listen", Value::Text(address.to_string()))),
-            self.broker_config.map(|file| ("--broker-config", "broker.config", path(file))),
-            self.allow_anonymous.then_some((
-                "--allow-anonymous",
-                "broker.allow_anonymous",
-                Value::Flag(true),
-            )),
-            self.users.map(|file| ("--users", "broker.users", path(file))),
-            self.acl.map(|file| ("--acl", "broker.access_rules", path(file))),
-        ];
-        let flags: Vec<_> = flags.into_iter().flatten().collect();
+    pub fn over(self, file: &NodeFile) -> Result<Vec<Flag>, ConfigError> {
+        let mut flags = Vec::new();
+        if let Some(address) = self.listen {
+            flags.push(("--listen", "broker.listen", Value::Text(address.to_string())));
+        }
+        if self.allow_anonymous {
+            flags.push(("--allow-anonymous", "broker.allow_anonymous", Value::Flag(true)));
+        }
+        for (flag, key, path) in [
+            ("--broker-config", "broker.config", self.broker_config),
+            ("--users", "broker.users", self.users),
+            ("--acl", "broker.access_rules", self.acl),
+        ] {
+            flags.extend(path.map(|path| self::path(flag, key, path)).transpose()?);
+        }
         if !flags.is_empty() && file.has("remote") {
             return Err(ConfigError::Override {
                 origin: "--listen, --broker-config, --allow-anonymous, --users, --acl".to_owned(),
@@ -55,5 +56,19 @@ impl BrokerFlags {
             });
         }
         Ok(flags)
+    }
+}
+
+/// What a flag with a path sets.
+///
+/// # Errors
+/// When the path is no text.
+pub fn path(flag: &'static str, key: &'static str, path: PathBuf) -> Result<Flag, ConfigError> {
+    match path.into_os_string().into_string() {
+        Ok(path) => Ok((flag, key, Value::Text(path))),
+        Err(path) => Err(ConfigError::Override {
+            origin: flag.to_owned(),
+            problem: format!("found {path:?}, expected a path in UTF-8"),
+        }),
     }
 }
