@@ -59,3 +59,40 @@ fn without_network(deployment: &Setting) -> Setting {
 fn is_network(key: &str) -> bool {
     key == "network" || key == "one_way_latency_ms"
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::settings::toml;
+
+    const FILE: &str = "node_id = \"n\"\n[deployments.a]\nmodel = \"m\"\none_way_latency_ms = 5\n\
+        [deployments.b]\nmodel = \"m\"\none_way_latency_ms = 5\ntopic_prefix = \"b/\"\n\
+        [deployments.b.cloud]\npolicy = \"shadow\"\none_way_latency_ms = 20\n";
+
+    fn read(text: &str) -> NodeFile {
+        NodeFile::new(toml::parse(None, text).unwrap(), Path::new("")).unwrap()
+    }
+
+    #[test]
+    fn what_has_changed_is_named_and_networks_need_no_restart() {
+        let changed = |from: &str, to: &str| {
+            assert!(FILE.contains(from), "{from}");
+            read(FILE).needs_restart(&read(&FILE.replacen(from, to, 1)))
+        };
+        let nothing: [&str; 0] = [];
+        assert_eq!(changed("node_id", "# a comment\n\nnode_id"), nothing);
+        assert_eq!(changed("node_id = \"n\"", "node_id = \"o\""), ["node_id"]);
+        assert_eq!(changed("one_way_latency_ms = 5\n[dep", "network = { preset = \"4g\" }\n[dep"), nothing);
+        assert_eq!(changed("latency_ms = 20", "latency_ms = 30"), nothing);
+        assert_eq!(
+            changed("latency_ms = 5\ntopic", "latency_ms = 6\ntopic"),
+            ["deployments.b"],
+            "the edge's"
+        );
+        assert_eq!(changed("\"shadow\"", "\"hedged\""), ["deployments.b"]);
+        assert_eq!(changed("[deployments.a]", "[http]\nlisten = \"127.0.0.1:0\"\n[deployments.a]"), ["http"]);
+        assert_eq!(changed("[deployments.a]", "[deployments.c]"), ["deployments.a", "deployments.c"]);
+    }
+}
