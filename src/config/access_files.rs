@@ -15,7 +15,7 @@ use crate::text;
 ///
 /// # Errors
 /// [`ConfigError`] naming file, line and key, or the key that contradicts another.
-pub(super) fn secure(
+pub fn secure(
     broker: &mut broker::Config,
     users: Option<PathBuf>,
     rules: Option<PathBuf>,

@@ -31,7 +31,7 @@ const PREFIX: &str = "NEARFAR_";
 const DEPLOYMENTS: &str = "NEARFAR_DEPLOYMENTS__";
 
 /// The settings of a file, whose paths are relative to `directory`, with the environment on top.
-pub(super) fn over(file: &Setting, directory: &Path) -> Result<NodeFile, ConfigError> {
+pub fn over(file: &Setting, directory: &Path) -> Result<NodeFile, ConfigError> {
     let mut variables = Variables::new(ours());
     let read = variables.over(file, directory);
     for Passed { name, is_link, hint } in variables.passed {

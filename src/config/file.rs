@@ -17,7 +17,7 @@ use crate::settings::{Origin, Setting, SettingError, Table, Value};
 /// What a node is told: a file, with the environment and flags over it.
 #[derive(Debug, Clone)]
 pub struct NodeFile {
-    pub(super) tree: Setting,
+    pub(crate) tree: Setting,
     /// Where the file stands, which its paths are relative to.
     directory: PathBuf,
 }
@@ -26,7 +26,7 @@ pub struct NodeFile {
 pub type Flag = (&'static str, &'static str, Value);
 
 /// What a node's file says, its keys read and what they say about one another checked.
-pub(super) struct Contents {
+pub struct Contents {
     /// The node, without what other files say.
     pub node: node::Config,
     pub broker: Option<BrokerSection>,
@@ -47,7 +47,7 @@ impl NodeFile {
     ///
     /// # Errors
     /// [`SettingError`] for the first thing that is wrong in itself. Files that it names are not read.
-    pub(super) fn new(tree: Setting, directory: &Path) -> Result<Self, SettingError> {
+    pub(crate) fn new(tree: Setting, directory: &Path) -> Result<Self, SettingError> {
         let file = Self { tree, directory: directory.to_owned() };
         file.contents(false)?;
         Ok(file)

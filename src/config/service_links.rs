@@ -13,7 +13,7 @@ use super::ENVIRONMENT_PREFIX;
 const PROTOCOLS: [&str; 3] = ["tcp", "udp", "sctp"];
 
 /// What is known of the services.
-pub(super) struct ServiceLinks {
+pub struct ServiceLinks {
     /// What variables begin with that Docker copied from a linked container.
     copied: BTreeSet<String>,
 }

@@ -74,7 +74,7 @@ impl Default for Config {
 
 impl Config {
     /// Where the status goes, without the node's name: nowhere for a broker alone, unless it was said.
-    pub(super) fn status_goes_to(&self) -> Option<&str> {
+    pub(crate) fn status_goes_to(&self) -> Option<&str> {
         self.status_topic.as_deref().or((!self.deployments.is_empty()).then_some(STATUS_TOPIC))
     }
 
@@ -139,7 +139,7 @@ impl ModelSource {
         }
     }
 
-    pub(super) fn load(self) -> Result<Detector, LoadError> {
+    pub(crate) fn load(self) -> Result<Detector, LoadError> {
         match self {
             Self::Path(path) => Detector::load(path),
             Self::Detector(detector) => Ok(*detector),

@@ -173,6 +173,6 @@ impl<'a> Entry<'a> {
 }
 
 /// The key of what stands at `key` in the table at `path`.
-pub(super) fn join(path: &str, key: &str) -> String {
+pub fn join(path: &str, key: &str) -> String {
     if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
 }

@@ -24,7 +24,7 @@ pub fn tree(prefix: &str, variables: &BTreeMap<String, String>) -> Setting {
 }
 
 /// Whether the variable `name` sets `key`, whatever it begins with, rather than something below it.
-pub(super) fn is_for(name: &str, key: &str) -> bool {
+pub(crate) fn is_for(name: &str, key: &str) -> bool {
     name.ends_with(&variable("", key))
 }
 

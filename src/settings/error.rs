@@ -44,7 +44,7 @@ impl SettingError {
     }
 
     /// An error for a value that is not what was expected.
-    pub(super) fn wrong(
+    pub(crate) fn wrong(
         origin: Origin,
         key: impl Into<String>,
         found: impl Into<String>,
@@ -54,7 +54,7 @@ impl SettingError {
         Self { origin, key: key.into(), problem, suggestion: None }
     }
 
-    /// The same error with the one of `known` that `name` was probably meant to be.
+    /// Adds the one of `known` that `name` was probably meant to be, where it looks like a slip of it.
     pub fn suggesting<'a>(self, name: &str, known: impl IntoIterator<Item = &'a str>) -> Self {
         Self { suggestion: suggestion::meant(name, known).map(Box::from), ..self }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Origin;
 
 /// A text's line ends, and the file it is from.
-pub(super) struct Lines {
+pub struct Lines {
     file: Option<Arc<str>>,
     ends: Vec<usize>,
 }

@@ -72,7 +72,7 @@ impl Number for f64 {
 }
 
 /// What is expected of a number in `range`, in words.
-pub(super) fn expected<T: Number>(range: &impl RangeBounds<T>) -> String {
+pub fn expected<T: Number>(range: &impl RangeBounds<T>) -> String {
     let name = T::NAME;
     let bound = |bound: Bound<&T>, natural: Option<T>| match bound {
         Bound::Unbounded => natural.map_or(Bound::Unbounded, Bound::Included),

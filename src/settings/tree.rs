@@ -122,7 +122,7 @@ impl Setting {
 }
 
 /// How a table is described.
-pub(super) const A_TABLE: &str = "a table";
+pub const A_TABLE: &str = "a table";
 
 impl Origin {
     /// The line, from 1, of what stands in a text.
@@ -134,7 +134,7 @@ impl Origin {
     }
 
     /// Whether all that can be written there is text, which is a number or true where one is asked for.
-    pub(super) fn is_text_alone(&self) -> bool {
+    pub(crate) fn is_text_alone(&self) -> bool {
         matches!(self, Self::Variable(_) | Self::Flag(_))
     }
 }
@@ -153,7 +153,7 @@ impl fmt::Display for Origin {
 
 /// The entries of a table while it is read: no name may come twice.
 #[derive(Default)]
-pub(super) struct Entries {
+pub struct Entries {
     entries: Vec<(String, Setting)>,
     lines: HashMap<String, usize>,
 }
