@@ -24,7 +24,7 @@ pub struct Asker(Weak<Desk>);
 
 impl Asker {
     /// Whoever asks at `desk`, while that is there.
-    pub(super) fn at(desk: &Arc<Desk>) -> Self {
+    pub(crate) fn at(desk: &Arc<Desk>) -> Self {
         Self(Arc::downgrade(desk))
     }
 

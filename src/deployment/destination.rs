@@ -26,7 +26,7 @@ impl Destination {
         }
     }
 
-    pub fn ledger(&self) -> &Ledger {
+    pub(crate) fn ledger(&self) -> &Ledger {
         match self {
             Self::Outbox(outbox) => outbox.ledger(),
             Self::Junction(junction, _) => junction.ledger(),

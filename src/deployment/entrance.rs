@@ -32,7 +32,7 @@ impl Entrance {
         Self::Junction(Box::new((junction, flows)))
     }
 
-    pub fn ledger(&self) -> &Ledger {
+    pub(crate) fn ledger(&self) -> &Ledger {
         match self {
             Self::Flow(flow) => flow.ledger(),
             Self::Junction(hybrid) => hybrid.0.ledger(),

@@ -97,7 +97,7 @@ impl Flow {
         &self.passage
     }
 
-    pub fn ledger(&self) -> &Ledger {
+    pub(crate) fn ledger(&self) -> &Ledger {
         self.end.ledger()
     }
 

@@ -70,7 +70,7 @@ impl Junction {
         Self { shared: Arc::new(shared), outbox }
     }
 
-    pub fn ledger(&self) -> &Ledger {
+    pub(crate) fn ledger(&self) -> &Ledger {
         self.outbox.ledger()
     }
 

@@ -59,7 +59,7 @@ pub enum ChangeError {
 impl NetworkControl {
     /// Starts the threads that `network` needs for the `flow` of `deployment`, called
     /// after `threads`. Its workers serve already.
-    pub(super) fn start(deployment: &str, threads: &str, network: &Profile, flow: &Flow) -> io::Result<Self> {
+    pub(crate) fn start(deployment: &str, threads: &str, network: &Profile, flow: &Flow) -> io::Result<Self> {
         let mut state = State {
             threads: threads.to_owned(),
             configured: network.clone(),
@@ -124,12 +124,12 @@ impl NetworkControl {
     }
 
     /// Whether its threads run.
-    pub(super) fn is_alive(&self) -> bool {
+    pub(crate) fn is_alive(&self) -> bool {
         !self.lock().stages.iter().any(JoinHandle::is_finished)
     }
 
     /// Allows no more changes, and hands over the threads, to be waited for.
-    pub(super) fn close(&self) -> Vec<JoinHandle<()>> {
+    pub(crate) fn close(&self) -> Vec<JoinHandle<()>> {
         let mut state = self.lock();
         state.has_ended = true;
         std::mem::take(&mut state.stages)

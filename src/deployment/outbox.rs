@@ -50,7 +50,7 @@ impl Clone for Outbox {
 
 impl Outbox {
     /// The outbox of a deployment with this `config`.
-    pub fn new(
+    pub(crate) fn new(
         config: &Config,
         publisher: Arc<dyn Publisher>,
         ledger: Arc<Ledger>,
@@ -64,7 +64,7 @@ impl Outbox {
         Self { shared, encoder, messages: Vec::new(), told: Vec::new(), warnings: RateLimit::new(WARN_EVERY) }
     }
 
-    pub fn ledger(&self) -> &Ledger {
+    pub(crate) fn ledger(&self) -> &Ledger {
         &self.shared.ledger
     }
 

@@ -17,18 +17,18 @@ pub struct View {
     pub name: String,
     /// Where its model is meant to stand.
     pub placement: String,
-    pub(super) ledger: Arc<Ledger>,
+    pub(crate) ledger: Arc<Ledger>,
     /// The workers of the one way, or of a hybrid's to the edge.
-    pub(super) workers: Pool<Box<Ticket>>,
+    pub(crate) workers: Pool<Box<Ticket>>,
     /// Those of the other ways.
-    pub(super) others: Vec<Pool<Box<Ticket>>>,
+    pub(crate) others: Vec<Pool<Box<Ticket>>>,
     /// Where ways meet.
-    pub(super) junction: Option<Arc<junction::Shared>>,
+    pub(crate) junction: Option<Arc<junction::Shared>>,
 }
 
 impl View {
     /// A view of a deployment with these `ways`, of which there is at least one.
-    pub(super) fn of(
+    pub(crate) fn of(
         config: &Config,
         ledger: Arc<Ledger>,
         ways: &[Way],

@@ -126,7 +126,7 @@ fn contrast(
 
 /// By how much the second of two groups differs: over pairs, or as a whole when
 /// fewer than half of the smaller group has a counterpart.
-pub(super) fn difference(
+pub(crate) fn difference(
     (first, second): (&Samples, &Samples),
     pairs: &[(f64, f64)],
     margin: f64,

@@ -28,7 +28,7 @@ impl Results {
             .filter(|(_, count)| *count > 0)
     }
 
-    pub(super) fn count(&mut self, decision: Decision) {
+    pub(crate) fn count(&mut self, decision: Decision) {
         self.0[decision.site][decision.reason as usize] += 1;
     }
 }

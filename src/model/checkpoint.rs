@@ -21,7 +21,7 @@ mod view;
 
 pub use self::limits::Limits;
 use self::limits::Over;
-pub(super) use self::pickle::PROTO;
+pub use self::pickle::PROTO;
 
 use super::foreign;
 use super::tensors::RawTensor;
@@ -110,7 +110,7 @@ impl From<Over> for CheckpointError {
 
 /// What a checkpoint gave.
 #[derive(Debug)]
-pub(super) struct Checkpoint {
+pub struct Checkpoint {
     /// In the order of the model.
     pub tensors: Vec<RawTensor>,
     /// The file's format and the place of the tensors in it, in words.
@@ -121,7 +121,7 @@ pub(super) struct Checkpoint {
 ///
 /// # Errors
 /// [`CheckpointError`]; never a panic, whatever the bytes.
-pub(super) fn read(file: &[u8], key: Option<&str>, limits: &Limits) -> Result<Checkpoint, CheckpointError> {
+pub fn read(file: &[u8], key: Option<&str>, limits: &Limits) -> Result<Checkpoint, CheckpointError> {
     limits.check("the file", "file_bytes_max", file.len() as u64, limits.file_bytes_max)?;
     match file {
         [b'P', b'K', 3, 4, ..] => archive::read(file, key, limits),

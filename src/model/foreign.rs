@@ -57,7 +57,7 @@ const BEGINNINGS: [(&[u8], &str); 19] = [
 ];
 
 /// What `file`, of which nobody knows the format, is; nothing where it looks like no kind that is known here.
-pub(super) fn name(file: &[u8]) -> Option<String> {
+pub fn name(file: &[u8]) -> Option<String> {
     if file.is_empty() {
         return Some("an empty file: fetch it again".to_owned());
     }
@@ -85,7 +85,7 @@ pub(super) fn name(file: &[u8]) -> Option<String> {
 }
 
 /// What a text is that stands where a file should: a pointer, a page, a server's word.
-pub(super) fn text(file: &[u8]) -> Option<String> {
+pub fn text(file: &[u8]) -> Option<String> {
     let beginning = &file[..file.len().min(BEGINNING_BYTES)];
     let beginning = match std::str::from_utf8(beginning) {
         Ok(text) => text,
@@ -195,7 +195,7 @@ fn tar_members(file: &[u8]) -> Vec<String> {
 }
 
 /// What a pickle is that PyTorch did not write, by the classes that it names, with `found`, what it holds.
-pub(super) fn pickle(file: &[u8], found: &str) -> String {
+pub fn pickle(file: &[u8], found: &str) -> String {
     const TOOLS: [(&[u8], &str); 6] = [
         (b"sklearn", "a model of scikit-learn"),
         (b"xgboost", "a model of XGBoost"),
@@ -217,7 +217,7 @@ pub(super) fn pickle(file: &[u8], found: &str) -> String {
 }
 
 /// What a zip archive without PyTorch's `data.pkl` is, by the names in it.
-pub(super) fn zip(names: &[String]) -> Option<String> {
+pub fn zip(names: &[String]) -> Option<String> {
     let ends = |end: &str| names.iter().find(|name| name.to_ascii_lowercase().ends_with(end));
     if let Some(inner) =
         [".pt", ".pth", ".ckpt", ".safetensors", ".bin", ".tar"].iter().find_map(|end| ends(end))

@@ -24,7 +24,7 @@ struct Pair<'a> {
 ///
 /// # Errors
 /// A sentence saying where the chain breaks.
-pub(super) fn layers(tensors: &[&TensorInfo]) -> Result<Vec<Layer>, String> {
+pub fn layers(tensors: &[&TensorInfo]) -> Result<Vec<Layer>, String> {
     let in_file_order = pairs(tensors)?;
     let mut in_natural_order = in_file_order.clone();
     in_natural_order.sort_by(|a, b| natural_order(a.name, b.name));

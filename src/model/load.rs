@@ -19,19 +19,19 @@ use super::{LoadError, Model, checkpoint, foreign, inferred, safetensors_file};
 use crate::text;
 
 /// The largest file of weights that is read: all of it is in memory while it is.
-pub(super) const WEIGHTS_BYTES_MAX: u64 = 2 << 30;
+pub const WEIGHTS_BYTES_MAX: u64 = 2 << 30;
 /// The rows of the batch that warms the model up; its buffers then fit the batches that a busy node forms.
 const WARM_UP_ROWS: usize = 32;
 
 /// Loads the model at `path`, of the kinds that [`super::Detector::load`] takes.
-pub(super) fn load(path: &Path) -> Result<(ModelInfo, NeuralNetwork), LoadError> {
+pub fn load(path: &Path) -> Result<(ModelInfo, NeuralNetwork), LoadError> {
     let files = find(path)?;
     let weights = read_weights(&files.weights, None)?;
     build(files, weights)
 }
 
 /// The files that make a model.
-pub(super) struct Files {
+pub struct Files {
     /// The weights.
     pub weights: PathBuf,
     /// The configuration that names them, and where it is.
@@ -39,7 +39,7 @@ pub(super) struct Files {
 }
 
 /// A file of weights, read.
-pub(super) struct Weights {
+pub struct Weights {
     /// In the order of the file.
     pub tensors: Vec<RawTensor>,
     /// Of the whole file, lower-case hexadecimal.
@@ -49,7 +49,7 @@ pub(super) struct Weights {
 }
 
 /// Finds the weights and the configuration that `path` means.
-pub(super) fn find(path: &Path) -> Result<Files, LoadError> {
+pub fn find(path: &Path) -> Result<Files, LoadError> {
     let metadata = fs::metadata(path).map_err(|error| read_error(path, error))?;
     if !metadata.is_dir() {
         return Ok(Files { weights: path.to_owned(), config: config_beside(path)? });
@@ -106,13 +106,13 @@ fn only_weights_in(directory: &Path) -> Result<PathBuf, LoadError> {
 }
 
 /// The weights that `path` means, whatever its `config.json` says.
-pub(super) fn find_weights(path: &Path) -> Result<PathBuf, LoadError> {
+pub fn find_weights(path: &Path) -> Result<PathBuf, LoadError> {
     if path.is_dir() { only_weights_in(path) } else { Ok(path.to_owned()) }
 }
 
 /// Reads a file of weights of either kind, told by its name's end; of a checkpoint,
 /// the set of tensors at `key`.
-pub(super) fn read_weights(path: &Path, key: Option<&str>) -> Result<Weights, LoadError> {
+pub fn read_weights(path: &Path, key: Option<&str>) -> Result<Weights, LoadError> {
     let kind = extension(path);
     // A checkpoint by any of the names that people give it: `.pth.tar` is not always an archive.
     if !matches!(kind.as_str(), "safetensors" | "pt" | "pth" | "ckpt" | "tar" | "bin" | "pkl" | "onnx" | "h5")
@@ -152,7 +152,7 @@ fn instead_of_safetensors(bytes: &[u8]) -> Option<String> {
 }
 
 /// Builds the model, refusing anything that is not as the configuration says.
-pub(super) fn build(files: Files, weights: Weights) -> Result<(ModelInfo, NeuralNetwork), LoadError> {
+pub fn build(files: Files, weights: Weights) -> Result<(ModelInfo, NeuralNetwork), LoadError> {
     let Files { weights: path, config: described } = files;
     let (config, config_path) = match described {
         Some((config_path, config)) => {
@@ -235,7 +235,7 @@ fn verify(model: &mut dyn Model, golden: &Golden, config: &Path, weights: &Path)
 }
 
 /// Reads a whole file, unless it is larger than `bytes_max`, the bound called `bound`.
-pub(super) fn read_bounded(path: &Path, bytes_max: u64, bound: &'static str) -> Result<Vec<u8>, LoadError> {
+pub fn read_bounded(path: &Path, bytes_max: u64, bound: &'static str) -> Result<Vec<u8>, LoadError> {
     let file = File::open(path).map_err(|error| read_error(path, error))?;
     let metadata = file.metadata().map_err(|error| read_error(path, error))?;
     if !metadata.is_file() {
@@ -276,6 +276,6 @@ fn extension(path: &Path) -> String {
 }
 
 /// Lower-case hexadecimal SHA-256.
-pub(super) fn sha256(bytes: &[u8]) -> String {
+pub fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -15,7 +15,7 @@ const TENSORS_MAX: usize = 65_536;
 ///
 /// # Errors
 /// A sentence saying what is wrong with the file.
-pub(super) fn parse(file: &[u8]) -> Result<Vec<RawTensor>, String> {
+pub fn parse(file: &[u8]) -> Result<Vec<RawTensor>, String> {
     let prefix = file.first_chunk::<8>().ok_or("it ends before its header")?;
     let header_bytes = u64::from_le_bytes(*prefix);
     if header_bytes > HEADER_BYTES_MAX as u64 {
@@ -44,7 +44,7 @@ pub(super) fn parse(file: &[u8]) -> Result<Vec<RawTensor>, String> {
 /// Wider elements come first, so that every tensor is aligned; among those of one
 /// width the order stays, which lets a reader without a `config.json` see the layers
 /// in the model's own order. (The crate's writer sorts by name.)
-pub(super) fn serialise(tensors: &[RawTensor]) -> Vec<u8> {
+pub fn serialise(tensors: &[RawTensor]) -> Vec<u8> {
     let mut ordered: Vec<&RawTensor> = tensors.iter().collect();
     ordered.sort_by_key(|tensor| std::cmp::Reverse(tensor.info.dtype.bytes()));
     let mut header = Map::new();

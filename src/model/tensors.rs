@@ -103,7 +103,7 @@ impl fmt::Display for TensorInfo {
 }
 
 /// A shape as people write it: `(16, 32)`.
-pub(super) struct Shape<'a>(pub &'a [usize]);
+pub struct Shape<'a>(pub &'a [usize]);
 
 impl fmt::Display for Shape<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -117,7 +117,7 @@ impl fmt::Display for Shape<'_> {
 
 /// A tensor with its values.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct RawTensor {
+pub struct RawTensor {
     /// Name, dtype, shape.
     pub info: TensorInfo,
     /// The elements, row-major, little-endian: exactly `elements * dtype.bytes()` bytes.

@@ -53,7 +53,7 @@ impl Bandwidth {
 
 impl Bandwidth {
     /// Such as `6 Mbit/s with room for 250 kB before it`.
-    pub(super) fn words(&self) -> String {
+    pub(crate) fn words(&self) -> String {
         let scaled = |value: u64, unit: &str| match value as f64 {
             value if value >= 1e9 => format!("{} G{unit}", value / 1e9),
             value if value >= 1e6 => format!("{} M{unit}", value / 1e6),

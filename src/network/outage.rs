@@ -138,7 +138,7 @@ impl Outages {
     }
 
     /// When the link is down until `until`: from when and until when, the first [`SPELLS_MAX`] times.
-    pub(super) fn spells(&self, key: u64, until: Duration) -> Vec<(Duration, Duration)> {
+    pub(crate) fn spells(&self, key: u64, until: Duration) -> Vec<(Duration, Duration)> {
         let mut spells: Vec<(Duration, Duration)> = Vec::new();
         let starts: Box<dyn Iterator<Item = Duration> + '_> = match &self.times {
             Times::Scheduled(windows) => Box::new(scheduled_starts(windows, until).into_iter()),

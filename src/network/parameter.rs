@@ -24,26 +24,21 @@ impl ParameterError {
 }
 
 /// A probability.
-pub(super) fn share(parameter: &'static str, value: f64) -> Result<f64, ParameterError> {
+pub(crate) fn share(parameter: &'static str, value: f64) -> Result<f64, ParameterError> {
     within(parameter, value, 0.0, 1.0)
 }
 
 /// Milliseconds that a message may be under way, as seconds.
-pub(super) fn milliseconds(parameter: &'static str, value: f64) -> Result<f64, ParameterError> {
+pub fn milliseconds(parameter: &'static str, value: f64) -> Result<f64, ParameterError> {
     within(parameter, value, 0.0, DELAY_MAX.as_secs_f64() * 1e3).map(|milliseconds| milliseconds / 1e3)
 }
 
 /// A time in seconds, longer than nothing and at most a year.
-pub(super) fn seconds(parameter: &'static str, value: f64) -> Result<Duration, ParameterError> {
+pub fn seconds(parameter: &'static str, value: f64) -> Result<Duration, ParameterError> {
     within(parameter, value, 1e-3, SECONDS_MAX).map(Duration::from_secs_f64)
 }
 
-pub(super) fn within(
-    parameter: &'static str,
-    value: f64,
-    least: f64,
-    most: f64,
-) -> Result<f64, ParameterError> {
+pub fn within(parameter: &'static str, value: f64, least: f64, most: f64) -> Result<f64, ParameterError> {
     if (least..=most).contains(&value) {
         return Ok(value);
     }

@@ -94,8 +94,8 @@ impl Lost {
 /// Messages that are held back. All others keep the order of their sender.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Reorder {
-    pub(super) share: f64,
-    pub(super) held_back: Duration,
+    pub(crate) share: f64,
+    pub(crate) held_back: Duration,
 }
 
 impl Reorder {

@@ -113,31 +113,31 @@ impl Observer {
         reloads.failed += u64::from(!succeeded);
     }
 
-    pub(super) fn node_has(&self, client: &Arc<dyn Client>, broker: Option<&Arc<Broker>>) {
+    pub(crate) fn node_has(&self, client: &Arc<dyn Client>, broker: Option<&Arc<Broker>>) {
         let mut seen = self.lock();
         seen.client = Some(Arc::clone(client));
         seen.broker = broker.cloned();
     }
 
-    pub(super) fn node_has_deployment(&self, deployment: &Arc<Deployment>) {
+    pub(crate) fn node_has_deployment(&self, deployment: &Arc<Deployment>) {
         let mut seen = self.lock();
         seen.views.push(deployment.view());
         seen.deployments.push(Arc::clone(deployment));
     }
 
-    pub(super) fn node_runs(&self) {
+    pub(crate) fn node_runs(&self) {
         self.lock().phase = Phase::Running;
     }
 
     /// Lets go of the deployments; their counts can be seen all the same.
-    pub(super) fn node_stops(&self) {
+    pub(crate) fn node_stops(&self) {
         let mut seen = self.lock();
         seen.phase = Phase::Stopping;
         seen.deployments.clear();
     }
 
     /// Lets go of client and broker.
-    pub(super) fn node_has_ended(&self) {
+    pub(crate) fn node_has_ended(&self) {
         self.node_stops();
         let mut seen = self.lock();
         seen.client = None;

@@ -73,7 +73,7 @@ pub enum Step {
 
 /// How a request is answered.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Mode {
+pub enum Mode {
     /// By one site; by the edge, should that be the cloud and fail.
     One(Site),
     /// By the edge, while the cloud is asked for what its answer tells.
@@ -86,7 +86,7 @@ pub(super) enum Mode {
 
 /// One site's leg.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Leg {
+pub enum Leg {
     Unasked,
     /// Since when.
     Asked(Instant),
@@ -104,7 +104,7 @@ impl Leg {
         )
     }
 
-    pub(super) fn score(self) -> Option<Score> {
+    pub fn score(self) -> Option<Score> {
         match self {
             Self::Ended(LegEnd::Answered(score)) => Some(score),
             _ => None,
@@ -115,23 +115,23 @@ impl Leg {
 /// One request's course.
 #[derive(Debug)]
 pub struct Course {
-    pub(super) mode: Mode,
+    pub(crate) mode: Mode,
     /// Why it is so, unless something happens.
-    pub(super) reason: Reason,
-    pub(super) legs: PerSite<Leg>,
+    pub(crate) reason: Reason,
+    pub(crate) legs: PerSite<Leg>,
     /// What the breaker let through.
-    pub(super) permit: Option<Permit>,
+    pub(crate) permit: Option<Permit>,
     /// When the request is to be in time, where that bounds how long an escalation may take.
-    pub(super) deadline: Option<Instant>,
+    pub(crate) deadline: Option<Instant>,
     /// When the other site is asked, in a race where it has not been.
-    pub(super) hedge_at: Option<Instant>,
-    pub(super) is_answered: bool,
+    pub(crate) hedge_at: Option<Instant>,
+    pub(crate) is_answered: bool,
     /// Whether a shadow has been compared.
-    pub(super) is_compared: bool,
+    pub(crate) is_compared: bool,
 }
 
 impl Course {
-    pub(super) fn new(mode: Mode, reason: Reason) -> Self {
+    pub(crate) fn new(mode: Mode, reason: Reason) -> Self {
         Self {
             mode,
             reason,
@@ -144,7 +144,7 @@ impl Course {
         }
     }
 
-    pub(super) fn leg(&self, site: Site) -> Leg {
+    pub(crate) fn leg(&self, site: Site) -> Leg {
         self.legs[site]
     }
 
@@ -177,7 +177,7 @@ impl Course {
 
     /// When the cloud counts as silent. An escalation ends at the request's deadline
     /// too: the edge's answer is at hand.
-    pub(super) fn give_up_at(&self, since: Instant, cloud_timeout: Duration) -> Instant {
+    pub(crate) fn give_up_at(&self, since: Instant, cloud_timeout: Duration) -> Instant {
         let at = since + cloud_timeout;
         match (self.mode, self.deadline) {
             (Mode::Escalating { .. }, Some(deadline)) => at.min(deadline.max(since)),
@@ -187,7 +187,7 @@ impl Course {
 
     /// What is to be done now. `may_ask_cloud` tells whether the breaker lets something
     /// through, and is asked at most once.
-    pub(super) fn decide(&mut self, may_ask_cloud: impl FnOnce() -> bool) -> Step {
+    pub(crate) fn decide(&mut self, may_ask_cloud: impl FnOnce() -> bool) -> Step {
         if self.is_answered {
             return Step::Wait;
         }

@@ -13,20 +13,11 @@ use crate::suggestion;
 /// Methods with a place to put what they find leave it alone where the key is absent, so that what stands
 /// there before is the default. The others, which begin with `find`, say whether there was anything.
 ///
-/// ```
-/// use nearfar::settings::{Table, toml};
-///
-/// let file = toml::parse(Some("node.toml"), "batch_max = 16\nbach_max = 3\n")?;
-/// let (mut batch_max, mut is_ordered) = (128_usize, false);
+/// ```text
 /// let mut table = Table::of(&file, "")?;
-/// table.number("batch_max", 1.., &mut batch_max)?;
-/// table.flag("ordered", &mut is_ordered)?;
-/// assert_eq!((batch_max, is_ordered), (16, false));
-/// assert_eq!(
-///     table.finish().unwrap_err().to_string(),
-///     "node.toml, line 2, key `bach_max`: unknown key, expected one of batch_max, ordered; did you mean `batch_max`?"
-/// );
-/// # Ok::<(), nearfar::settings::SettingError>(())
+/// table.number("batch_max", 1.., &mut config.batch_max)?;
+/// table.flag("ordered", &mut config.ordered)?;
+/// table.finish()?;
 /// ```
 #[derive(Debug)]
 pub struct Table<'a> {

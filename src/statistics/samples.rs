@@ -94,18 +94,18 @@ impl Samples {
 }
 
 /// The mean of some samples; not a number for none.
-pub(super) fn mean(samples: &[f64]) -> f64 {
+pub fn mean(samples: &[f64]) -> f64 {
     samples.iter().sum::<f64>() / samples.len() as f64
 }
 
 /// Which sorted sample a quantile is at or behind, from 0, and how far it is on the way to the next.
-pub(super) fn position(count: usize, share: f64) -> (usize, f64) {
+pub fn position(count: usize, share: f64) -> (usize, f64) {
     let at = share.clamp(0.0, 1.0) * (count - 1) as f64;
     (at as usize, at.fract())
 }
 
 /// Between two values; exactly the first for a weight of 0.
-pub(super) fn between(low: f64, high: f64, weight: f64) -> f64 {
+pub fn between(low: f64, high: f64, weight: f64) -> f64 {
     if weight == 0.0 { low } else { low + (high - low) * weight }
 }
 

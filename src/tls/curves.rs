@@ -20,7 +20,7 @@ use tokio_rustls::rustls::{Error, SignatureAlgorithm, SignatureScheme};
 /// An algorithm: its name in code and for people, the crate of its curve, and its key, digest and signature.
 macro_rules! ecdsa {
     ($constant:ident, $words:literal, $curve:ident, $key:ident, $digest:ident, $signature:ident) => {
-        pub(super) static $constant: &dyn SignatureVerificationAlgorithm = &Ecdsa {
+        pub static $constant: &dyn SignatureVerificationAlgorithm = &Ecdsa {
             name: $words,
             key: alg_id::$key,
             signature: alg_id::$signature,
@@ -77,7 +77,7 @@ impl fmt::Debug for Ecdsa {
 
 /// A private key on P-521.
 #[derive(Clone)]
-pub(super) struct P521Key(p521::ecdsa::SigningKey);
+pub struct P521Key(p521::ecdsa::SigningKey);
 
 impl P521Key {
     /// Reads one; none when it is another kind of key.

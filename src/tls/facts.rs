@@ -46,8 +46,8 @@ pub struct Facts {
     /// Extensions that must be understood, and are not.
     pub unknown_extensions: Vec<String>,
     /// Since when it is valid, and until when, in seconds since 1970.
-    pub(super) not_before: i64,
-    pub(super) not_after: i64,
+    pub not_before: i64,
+    pub not_after: i64,
 }
 
 impl Facts {
@@ -77,7 +77,7 @@ impl Facts {
     }
 
     /// Whether it is for `usage`, such as `serverAuth`. One that says nothing is for everything.
-    pub(super) fn is_for(&self, usage: &str) -> bool {
+    pub fn is_for(&self, usage: &str) -> bool {
         self.usages.is_empty() || self.usages.iter().any(|known| known == usage || known == ANY_USAGE)
     }
 
@@ -87,7 +87,7 @@ impl Facts {
     }
 
     /// What is wrong with its time, at `now` in seconds since 1970, if anything is.
-    pub(super) fn out_of_date(&self, now: i64) -> Option<String> {
+    pub fn out_of_date(&self, now: i64) -> Option<String> {
         if self.not_after < now {
             return Some(format!("expired at {}", date(self.not_after)));
         }
@@ -96,13 +96,13 @@ impl Facts {
 }
 
 /// Seconds since 1970.
-pub(super) fn now() -> i64 {
+pub fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
 /// A time as openssl prints it.
-pub(super) fn date(seconds: i64) -> String {
+pub fn date(seconds: i64) -> String {
     OffsetDateTime::from_unix_timestamp(seconds)
         .map_or_else(|_| "an impossible time".to_owned(), |at| ASN1Time::new(at).to_string())
 }

@@ -38,6 +38,6 @@ const NAMES: [(&str, &str); 34] = [
 ];
 
 /// The name of a number, such as `1.3.101.112`, if it is a usual one.
-pub(super) fn of_oid(number: &str) -> Option<&'static str> {
+pub fn of_oid(number: &str) -> Option<&'static str> {
     NAMES.iter().find(|(known, _)| *known == number).map(|(_, name)| *name)
 }

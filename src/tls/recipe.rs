@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 /// A certificate that a server signs for itself, which its clients can name as their authority too.
-pub(super) fn own_certificate(host: &str) -> String {
+pub fn own_certificate(host: &str) -> String {
     format!(
         "`openssl req -x509 -newkey rsa:2048 -nodes -days 365 -subj /CN={host} -addext {} -keyout server.key -out server.pem`",
         subject_alt_name(host)
@@ -11,7 +11,7 @@ pub(super) fn own_certificate(host: &str) -> String {
 }
 
 /// A server's certificate from an authority.
-pub(super) fn signed_certificate(host: &str) -> String {
+pub fn signed_certificate(host: &str) -> String {
     format!(
         "`openssl x509 -req -in server.csr -CA ca.pem -CAkey ca.key -days 365 -extfile <(echo {}) -out server.pem`",
         subject_alt_name(host)
@@ -19,14 +19,14 @@ pub(super) fn signed_certificate(host: &str) -> String {
 }
 
 /// A client's certificate from an authority.
-pub(super) const CLIENT_CERTIFICATE: &str = "`openssl x509 -req -in client.csr -CA ca.pem -CAkey ca.key -days 365 \
+pub const CLIENT_CERTIFICATE: &str = "`openssl x509 -req -in client.csr -CA ca.pem -CAkey ca.key -days 365 \
      -extfile <(echo extendedKeyUsage=clientAuth) -out client.pem`";
 
 /// A key that every TLS stack knows.
-pub(super) const KEY: &str = "`openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out FILE`";
+pub const KEY: &str = "`openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out FILE`";
 
 /// `subjectAltName=DNS:localhost`, or the same for an address.
-pub(super) fn subject_alt_name(host: &str) -> String {
+pub fn subject_alt_name(host: &str) -> String {
     let kind = if host.parse::<IpAddr>().is_ok() { "IP" } else { "DNS" };
     format!("subjectAltName={kind}:{host}")
 }

@@ -12,7 +12,7 @@ use super::trust::Anchors;
 const AUTHORITIES_TOLD_MAX: usize = 3;
 
 /// What a certificate is shown for.
-pub(super) enum Purpose<'a> {
+pub enum Purpose<'a> {
     /// By a server, which was asked for by this name.
     Server(&'a ServerName<'a>),
     /// By a client.
@@ -38,7 +38,7 @@ impl Purpose<'_> {
 }
 
 /// Why `certificate`, which the other side showed, is refused.
-pub(super) fn of(
+pub fn of(
     error: &Error,
     certificate: &CertificateDer<'_>,
     anchors: &Anchors,
@@ -56,7 +56,7 @@ pub(super) fn of(
 }
 
 /// Why a certificate that a file says to trust cannot be.
-pub(super) fn no_anchor(error: &Error, certificate: &CertificateDer<'_>) -> String {
+pub fn no_anchor(error: &Error, certificate: &CertificateDer<'_>) -> String {
     let subject = Facts::of(certificate).map_or_else(|| "(unreadable)".to_owned(), |facts| facts.subject);
     let problem = match error {
         Error::InvalidCertificate(CertificateError::Other(other)) => chain(&other.to_string(), ""),
@@ -70,7 +70,7 @@ pub(super) fn no_anchor(error: &Error, certificate: &CertificateDer<'_>) -> Stri
 }
 
 /// The sentence for a certificate without extensions.
-pub(super) fn version_1(recipe: &str) -> String {
+pub fn version_1(recipe: &str) -> String {
     format!(
         "is of X.509 version 1, which cannot say what it is for: openssl makes version 3 when it is given extensions: {recipe}"
     )

@@ -25,8 +25,8 @@ use super::words;
 #[derive(Debug)]
 pub struct Anchors {
     /// The file, for people.
-    pub(super) file: String,
-    pub(super) facts: Vec<Facts>,
+    pub file: String,
+    pub facts: Vec<Facts>,
     certificates: Vec<CertificateDer<'static>>,
     roots: Arc<RootCertStore>,
 }

@@ -24,7 +24,7 @@ tokio::task_local! {
 }
 
 /// Says why a certificate is refused, to whoever waits for the handshake.
-pub(super) fn explain(why: String) {
+pub fn explain(why: String) {
     if EXPLANATION.try_with(|explanation| explanation.set(Some(why))).is_err() {
         tracing::debug!("a certificate was refused outside of a handshake");
     }

@@ -25,10 +25,10 @@ pub enum TrialError {
     Unreadable { file: String, cause: TextError },
     /// The file is no scenario.
     #[error(transparent)]
-    Scenario(#[from] SettingError),
+    Scenario(Box<SettingError>),
     /// The file is a scenario, but not at one of the points of its sweeps.
     #[error("{fault} (at {point})")]
-    AtPoint { fault: SettingError, point: String },
+    AtPoint { fault: Box<SettingError>, point: String },
     /// The scenario has no placements.
     #[error("{file}: there are no placements, expected at least one (placements, or ml_inference)")]
     NoPlacements { file: String },
@@ -89,6 +89,12 @@ pub enum TrialError {
     /// Results cannot be written.
     #[error(transparent)]
     Results(#[from] io::Error),
+}
+
+impl From<SettingError> for TrialError {
+    fn from(error: SettingError) -> Self {
+        Self::Scenario(Box::new(error))
+    }
 }
 
 /// Why a model cannot stand where a scenario has it.

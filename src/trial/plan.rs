@@ -101,8 +101,8 @@ impl Plan {
         let settings = &self.points[point];
         let document = self.document.with(settings)?;
         let mut scenario = document.scenario(&read).map_err(|fault| match settings.is_empty() {
-            true => TrialError::Scenario(fault),
-            false => TrialError::AtPoint { fault, point: in_words(settings) },
+            true => fault.into(),
+            false => TrialError::AtPoint { fault: Box::new(fault), point: in_words(settings) },
         })?;
         if repeat > 0 {
             let seed = scenario.seed.wrapping_add(repeat.into());

@@ -11,7 +11,7 @@ use super::parse::{Draft, MEMBERS, Rejected, accept};
 use crate::inference::{Caller, DeviceId, ErrorCode, Refusal, whole_number};
 
 /// The error for `payload`, which the fast path refused with `cause`.
-pub(super) fn diagnose(
+pub fn diagnose(
     payload: &[u8],
     inputs: usize,
     device: Option<&DeviceId>,

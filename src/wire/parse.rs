@@ -92,7 +92,7 @@ fn parse(
 
 /// The members as they stand in the payload, their types right, their values unchecked.
 #[derive(Debug, Default, PartialEq)]
-pub(super) struct Draft<'a> {
+pub struct Draft<'a> {
     pub device_id: Option<Cow<'a, str>>,
     pub timestamp_us: Option<i64>,
     pub request_id: Option<Cow<'a, str>>,
@@ -104,11 +104,7 @@ pub(super) struct Draft<'a> {
 const OTHER_DEVICE: &str = "device_id must be the sender's own name here, or be left out";
 
 /// Checks the values, device id first: it decides whom an error reaches.
-pub(super) fn accept(
-    draft: Draft<'_>,
-    inputs: usize,
-    device: Option<&DeviceId>,
-) -> Result<Request, Box<Rejected>> {
+pub fn accept(draft: Draft<'_>, inputs: usize, device: Option<&DeviceId>) -> Result<Request, Box<Rejected>> {
     let (device_id, unusable) = match draft.device_id {
         Some(name) if device.is_some_and(|device| device.as_str() != name) => {
             (None, Some(Refusal::new(ErrorCode::InvalidDeviceId, OTHER_DEVICE)))
@@ -221,11 +217,11 @@ fn microseconds<E: Error>(text: &str) -> Result<Option<i64>, E> {
     }
 }
 
-pub(super) const MEMBERS: [&str; 4] = ["device_id", "timestamp_us", "features", "request_id"];
-pub(super) const DEVICE_ID: usize = 0;
-pub(super) const TIMESTAMP_US: usize = 1;
-pub(super) const FEATURES: usize = 2;
-pub(super) const REQUEST_ID: usize = 3;
+pub const MEMBERS: [&str; 4] = ["device_id", "timestamp_us", "features", "request_id"];
+pub const DEVICE_ID: usize = 0;
+pub const TIMESTAMP_US: usize = 1;
+pub const FEATURES: usize = 2;
+pub const REQUEST_ID: usize = 3;
 /// Not one of them: whatever stands there, the request is valid, as it was before the member had a meaning.
 const URGENCY: &str = "urgency";
 

@@ -11,7 +11,7 @@ use super::parse::{DEVICE_ID, Draft, FEATURES, MEMBERS, REQUEST_ID, TIMESTAMP_US
 
 /// The members of a request in the plain form; `None` for any other, right or wrong.
 /// Room is made for so many features.
-pub(super) fn read(payload: &[u8], features_expected: usize) -> Option<Draft<'_>> {
+pub fn read(payload: &[u8], features_expected: usize) -> Option<Draft<'_>> {
     let mut text = Text { rest: payload };
     let mut draft = Draft::default();
     text.expect(b'{')?;

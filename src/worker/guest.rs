@@ -26,7 +26,7 @@ pub struct Visit<'a, C> {
 }
 
 impl<C: Context> Guest<C> {
-    pub(super) fn new(shared: Arc<Shared<C>>) -> Self {
+    pub fn new(shared: Arc<Shared<C>>) -> Self {
         Self { shared, worker: None }
     }
 

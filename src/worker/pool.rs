@@ -24,7 +24,7 @@ pub const WORKERS_MAX: usize = 64;
 
 /// The queue in front of a model's workers, and the workers. Clones are the same pool.
 pub struct Pool<C> {
-    pub(super) shared: Arc<Shared<C>>,
+    pub shared: Arc<Shared<C>>,
 }
 
 impl<C> Clone for Pool<C> {

@@ -11,26 +11,6 @@ const COMMENT_CHARACTERS_MAX: usize = 110;
 /// Where we look.
 const DIRECTORIES: [&str; 4] = ["benches", "examples", "src", "tests"];
 
-/// Rooms of `src` that still say `pub(super)`. What leaves this list does not come back.
-const ROOMS_WITH_PUB_SUPER: &[&str] = &[
-    "broker",
-    "client",
-    "config",
-    "deployment",
-    "lab",
-    "ledger",
-    "model",
-    "network",
-    "node",
-    "placement",
-    "sensors",
-    "settings",
-    "statistics",
-    "tls",
-    "wire",
-    "worker",
-];
-
 #[test]
 fn comments_are_as_narrow_as_code() {
     assert_none(wide_comments);
@@ -43,9 +23,7 @@ fn imports_stand_in_groups_of_the_standard_library_other_crates_and_our_own() {
 
 #[test]
 fn what_a_private_module_shows_is_pub_or_pub_crate() {
-    let mut faults = faults(narrowed_visibilities);
-    faults.retain(|fault| !ROOMS_WITH_PUB_SUPER.contains(&room(fault)));
-    assert!(faults.is_empty(), "{}", faults.join("\n"));
+    assert_none(narrowed_visibilities);
 }
 
 #[test]
@@ -198,11 +176,6 @@ fn narrowed_visibilities(text: &str) -> Vec<Fault> {
     };
     let fault = |(at, line): (usize, &str)| (at + 1, line.trim().to_owned());
     text.lines().enumerate().filter(|(_, line)| is_narrowed(line)).map(fault).collect()
-}
-
-/// The module of `src` that a path begins with; nothing for other directories.
-fn room(path: &str) -> &str {
-    path.strip_prefix("src/").and_then(|path| path.split(['/', '.']).next()).unwrap_or_default()
 }
 
 /// `allow` and `expect` without a reason.

@@ -106,27 +106,27 @@ impl Config {
     }
 
     /// Whether the broker is to keep a session.
-    pub(super) fn keeps_session(&self) -> bool {
+    pub(crate) fn keeps_session(&self) -> bool {
         !self.session_expiry.is_zero()
     }
 
     /// Whether what is still at the broker is for others once this node stops, or for
     /// nobody. Otherwise it waits for this node's next start.
-    pub(super) fn leaves_for_good(&self) -> bool {
+    pub(crate) fn leaves_for_good(&self) -> bool {
         self.share_group.is_some() || !self.keeps_session()
     }
 
     /// In seconds, as MQTT counts; parts of a second are rounded up.
-    pub(super) fn session_expiry_s(&self) -> u32 {
+    pub(crate) fn session_expiry_s(&self) -> u32 {
         u32::try_from(self.session_expiry.as_millis().div_ceil(1_000)).unwrap_or(u32::MAX)
     }
 
-    pub(super) fn keep_alive_s(&self) -> u16 {
+    pub(crate) fn keep_alive_s(&self) -> u16 {
         u16::try_from(self.keep_alive.as_secs()).unwrap_or(u16::MAX)
     }
 
     /// A filter as it is subscribed to.
-    pub(super) fn subscribed(&self, filter: &str) -> String {
+    pub(crate) fn subscribed(&self, filter: &str) -> String {
         match &self.share_group {
             Some(group) => format!("$share/{group}/{filter}"),
             None => filter.to_owned(),
@@ -134,7 +134,7 @@ impl Config {
     }
 
     /// The broker's address, for people.
-    pub(super) fn address(&self) -> String {
+    pub(crate) fn address(&self) -> String {
         format!("{}:{}", self.host, self.port)
     }
 }

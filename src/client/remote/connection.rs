@@ -25,7 +25,7 @@ const GOODBYE_WAIT_MAX: Duration = Duration::from_secs(1);
 const FETCH_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// How a connection ended.
-pub(super) enum Ended {
+pub enum Ended {
     /// By our own goodbye.
     Left,
     /// For that reason.
@@ -182,7 +182,7 @@ impl Driver {
         }
     }
 
-    pub(super) fn warn_undelivered(&mut self, topic: &[u8], reason: &str) {
+    pub fn warn_undelivered(&mut self, topic: &[u8], reason: &str) {
         if self.warnings.is_due() {
             let topic = String::from_utf8_lossy(topic);
             warn!(%topic, reason, "the broker does not take an answer; more such warnings are held back");

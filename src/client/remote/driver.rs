@@ -32,10 +32,7 @@ const STABLE_AFTER: Duration = Duration::from_secs(5);
 const WINDOW_MAX: u16 = 4_096;
 
 /// Starts the thread; it waits for [`Phase::Connecting`].
-pub(super) fn start(
-    config: Config,
-    status: Option<Status>,
-) -> Result<(Arc<Shared>, JoinHandle<()>), RemoteError> {
+pub fn start(config: Config, status: Option<Status>) -> Result<(Arc<Shared>, JoinHandle<()>), RemoteError> {
     let dialer = Dialer::new(&config)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (outbox, outgoing) = queue::queue(config.outbox_messages_max, config.outbox_bytes_max);
@@ -71,7 +68,7 @@ pub(super) fn start(
     Ok((shared, thread))
 }
 
-pub(super) struct Driver {
+pub struct Driver {
     pub shared: Arc<Shared>,
     dialer: Dialer,
     pub phases: watch::Receiver<Phase>,

@@ -71,14 +71,14 @@ impl Trouble {
     }
 
     /// A failure of this kind, with its reason in words.
-    pub(super) fn because(self, reason: impl Into<String>) -> Failure {
+    pub(crate) fn because(self, reason: impl Into<String>) -> Failure {
         Failure { trouble: self, reason: reason.into() }
     }
 }
 
 /// Why there is no connection.
 #[derive(Debug, Clone)]
-pub(super) struct Failure {
+pub struct Failure {
     pub trouble: Trouble,
     /// For people.
     pub reason: String,
@@ -109,7 +109,7 @@ impl Failures {
 
 /// The counters.
 #[derive(Default)]
-pub(super) struct FailureCounters([AtomicU64; Trouble::ALL.len()]);
+pub struct FailureCounters([AtomicU64; Trouble::ALL.len()]);
 
 impl FailureCounters {
     pub fn count(&self, trouble: Trouble) {

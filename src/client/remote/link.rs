@@ -14,10 +14,10 @@ use crate::mqtt::{Message, Receipt};
 /// No more messages are taken while this much is unwritten.
 const OUTPUT_BYTES_HIGH: usize = 64 * 1024;
 /// Room for reading, at least.
-pub(super) const READ_BYTES_MIN: usize = 4 * 1024;
+pub const READ_BYTES_MIN: usize = 4 * 1024;
 
 /// The socket and what belongs to this one connection.
-pub(super) struct Link {
+pub struct Link {
     pub reader: ReadHalf<Box<dyn Stream>>,
     pub writer: WriteHalf<Box<dyn Stream>>,
     pub codec: Codec,
@@ -49,7 +49,7 @@ pub(super) struct Link {
 /// Unsubscribed, but the broker may have messages for us that it has queued before: they
 /// all come when we acknowledge, and none is left when one round of asking brings none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Drain {
+pub enum Drain {
     No,
     Due,
     Asked { has_brought_some: bool },
@@ -117,12 +117,12 @@ impl Link {
     }
 }
 
-pub(super) fn lost(cause: std::io::Error) -> Failure {
+pub fn lost(cause: std::io::Error) -> Failure {
     Trouble::Lost.because(format!("the connection is lost: {cause}"))
 }
 
 /// How far [`write()`] came.
-pub(super) enum Written {
+pub enum Written {
     Some,
     /// Everything, which has left this process.
     All,
@@ -130,7 +130,7 @@ pub(super) enum Written {
 
 /// Writes some of `output`; flushes when nothing is left of it. May be dropped half
 /// way: nothing is written twice or lost.
-pub(super) async fn write(
+pub async fn write(
     writer: &mut WriteHalf<Box<dyn Stream>>,
     output: &mut BytesMut,
 ) -> std::io::Result<Written> {

@@ -15,7 +15,7 @@ use crate::mqtt::{Message, Qos, Receipt, Settlement};
 
 impl Driver {
     /// Every packet that is all there.
-    pub(super) async fn take_input(&mut self, link: &mut Link) -> Result<(), Failure> {
+    pub async fn take_input(&mut self, link: &mut Link) -> Result<(), Failure> {
         while let Some(packet) = link.codec.read(&mut link.input).map_err(Failure::unreadable)? {
             match packet {
                 Incoming::Publish { id, message } => self.on_publish(link, id, message).await?,

@@ -38,7 +38,7 @@ impl Crossing {
 
 impl Flow {
     /// Admitted requests onto the uplink.
-    pub(super) fn send_up(&mut self, crossing: &Crossing, admitted: &mut Vec<Admitted>) {
+    pub fn send_up(&mut self, crossing: &Crossing, admitted: &mut Vec<Admitted>) {
         let (mut parcels, mut vanished) = (Vec::with_capacity(admitted.len()), Vec::new());
         for (mut ticket, request) in admitted.drain(..) {
             // What came just before the network was exchanged meets the new one as it begins.
@@ -64,7 +64,7 @@ impl Flow {
     }
 
     /// Gathered answers onto the downlink.
-    pub(super) fn send_down(&mut self, crossing: &Crossing) {
+    pub fn send_down(&mut self, crossing: &Crossing) {
         let now = Instant::now();
         let (mut parcels, mut vanished) = (Vec::with_capacity(self.answers.len()), Vec::new());
         for mut answer in std::mem::take(&mut self.answers) {

@@ -39,7 +39,7 @@ pub fn departures() -> (Departures, Departing) {
 
 impl Departures {
     /// Publishes `answers` through `end`, now or on the other thread, behind all that came before.
-    pub(super) fn send(&self, mut answers: Vec<Answer>, end: &mut Destination) {
+    pub fn send(&self, mut answers: Vec<Answer>, end: &mut Destination) {
         if answers.is_empty() {
             return;
         }

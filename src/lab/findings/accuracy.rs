@@ -37,7 +37,7 @@ pub struct DetectionFindings {
 }
 
 impl Accuracy {
-    pub(super) fn of(chosen: &Chosen<'_, '_>) -> Option<Self> {
+    pub(crate) fn of(chosen: &Chosen<'_, '_>) -> Option<Self> {
         let known = || chosen.counted().filter_map(|observation| Some((observation, observation.truth?)));
         known().next()?;
         let decisions = known().filter_map(|(observation, truth)| {

@@ -23,7 +23,7 @@ pub struct Answer {
 pub const FURTHER_MAX: usize = 12;
 
 impl Answer {
-    pub(super) fn of(run: &Run, points: &[PointFindings], options: &Options) -> Self {
+    pub(crate) fn of(run: &Run, points: &[PointFindings], options: &Options) -> Self {
         let mut sentences = match points {
             [point] => vec![single::sentence(point, options)],
             points => sweep::sentences(run, points, options),

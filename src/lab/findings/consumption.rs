@@ -32,7 +32,7 @@ pub struct Consumption {
 }
 
 impl Consumption {
-    pub(super) fn of(context: &Context<'_>, chosen: &Chosen<'_, '_>) -> Self {
+    pub(crate) fn of(context: &Context<'_>, chosen: &Chosen<'_, '_>) -> Self {
         let placement = context.run.scenario.placements.get(context.placement);
         let (mut requests, mut answered, mut request_bytes, mut answer_bytes, mut network_bytes) =
             (0, 0, 0, 0, 0);

@@ -32,7 +32,7 @@ pub struct Contrast {
 }
 
 impl Contrast {
-    pub(super) fn of(
+    pub(crate) fn of(
         (first_name, second_name): (&str, &str),
         (first, second): (&Chosen<'_, '_>, &Chosen<'_, '_>),
         latencies: (Option<&Samples>, Option<&Samples>),

@@ -30,7 +30,7 @@ pub const LATENESS_INTERVAL_SHARE_MAX: f64 = 0.5;
 pub const LATENESS_MEDIAN_SHARE_MAX: f64 = 0.1;
 
 impl Lateness {
-    pub(super) fn of(chosen: &Chosen<'_, '_>, latencies: Option<&Samples>) -> Option<Self> {
+    pub(crate) fn of(chosen: &Chosen<'_, '_>, latencies: Option<&Samples>) -> Option<Self> {
         let late = chosen.counted().map(|observation| milliseconds(observation.sent_late));
         let late = Samples::new(late.collect())?;
         let (p50, p99, max) = (late.quantile(0.5), late.quantile(0.99), late.quantile(1.0));

@@ -109,7 +109,7 @@ pub struct RepeatFindings {
 }
 
 /// What figures of a placement are computed from, besides its observations.
-pub(super) struct Context<'a> {
+pub struct Context<'a> {
     pub run: &'a Run,
     pub point: usize,
     pub placement: usize,
@@ -119,7 +119,7 @@ pub(super) struct Context<'a> {
 }
 
 /// Latencies of what counts and was answered, which figures and contrasts share.
-pub(super) struct Latencies {
+pub struct Latencies {
     /// All repeats, nothing when there are none.
     pub all: Option<Samples>,
 }
@@ -131,22 +131,22 @@ impl Latencies {
 }
 
 /// The latency of a request with a result.
-pub(super) fn latency_ms(observation: &Observation) -> Option<f64> {
+pub fn latency_ms(observation: &Observation) -> Option<f64> {
     let total = (observation.end == End::Answered).then_some(observation.total).flatten()?;
     Some(milliseconds(total))
 }
 
-pub(super) fn milliseconds(duration: Duration) -> f64 {
+pub fn milliseconds(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
 }
 
 /// Whether a request had no result by `deadline_ms`.
-pub(super) fn misses(observation: &Observation, deadline_ms: f64) -> bool {
+pub fn misses(observation: &Observation, deadline_ms: f64) -> bool {
     latency_ms(observation).is_none_or(|latency_ms| latency_ms > deadline_ms)
 }
 
 impl PlacementFindings {
-    pub(super) fn of(context: &Context<'_>, chosen: &Chosen<'_, '_>, latencies: &Latencies) -> Self {
+    pub(crate) fn of(context: &Context<'_>, chosen: &Chosen<'_, '_>, latencies: &Latencies) -> Self {
         let counts = Counts::of(chosen);
         let bootstrap = &context.options.bootstrap;
         let latency_ms = latencies.all.as_ref().map(|latencies| latencies.summary(bootstrap));

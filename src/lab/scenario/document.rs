@@ -114,7 +114,7 @@ fn scenario(tree: &Setting, read: Read<'_>) -> Result<Scenario, SettingError> {
 }
 
 /// Adds what becomes of a part of the file.
-pub(super) fn remark(remarks: &mut Vec<Remark>, origin: &Origin, subject: &str, remark: impl Into<String>) {
+pub fn remark(remarks: &mut Vec<Remark>, origin: &Origin, subject: &str, remark: impl Into<String>) {
     let line = origin.line().unwrap_or_default();
     remarks.push(Remark { line, subject: subject.to_owned(), remark: remark.into() });
 }

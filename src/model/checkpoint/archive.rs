@@ -17,7 +17,7 @@ const DIRECTORY_SIGNATURE: [u8; 4] = *b"PK\x01\x02";
 const NAMES_LOOKED_AT_MAX: usize = 64;
 
 /// Reads the tensors of a zip archive.
-pub(super) fn read(file: &[u8], key: Option<&str>, limits: &Limits) -> Result<Checkpoint, CheckpointError> {
+pub fn read(file: &[u8], key: Option<&str>, limits: &Limits) -> Result<Checkpoint, CheckpointError> {
     // Counted before the directory is read: its entries take several times their size in memory.
     let entries = file.windows(4).filter(|window| *window == DIRECTORY_SIGNATURE).count() as u64;
     limits.check("the number of entries", "entries_max", entries, limits.entries_max)?;

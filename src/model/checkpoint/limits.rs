@@ -69,7 +69,7 @@ impl Default for Limits {
 
 /// A bound that was reached.
 #[derive(Debug)]
-pub(super) struct Over {
+pub struct Over {
     pub what: String,
     pub bound: &'static str,
     pub max: u64,
@@ -77,12 +77,12 @@ pub(super) struct Over {
 
 impl Limits {
     /// Refuses `amount` of `what` when it is more than `max`, the field called `bound`.
-    pub(super) fn check(&self, what: &str, bound: &'static str, amount: u64, max: u64) -> Result<(), Over> {
+    pub(crate) fn check(&self, what: &str, bound: &'static str, amount: u64, max: u64) -> Result<(), Over> {
         if amount <= max { Ok(()) } else { Err(Over { what: format!("{what} ({amount})"), bound, max }) }
     }
 
     /// Refuses tensors of `bytes` in all from a file of `file_bytes`.
-    pub(super) fn check_total(&self, bytes: u64, file_bytes: u64) -> Result<(), Over> {
+    pub(crate) fn check_total(&self, bytes: u64, file_bytes: u64) -> Result<(), Over> {
         self.check("the size of all tensors", "total_bytes_max", bytes, self.total_bytes_max)?;
         let shared_max = file_bytes.saturating_mul(self.sharing_factor_max).max(SHARED_BYTES_FREE);
         if bytes <= shared_max {

@@ -6,11 +6,11 @@ use super::value::{Arena, Id, Object, Value};
 use super::{CheckpointError, Limits};
 
 /// The opcode that every supported pickle begins with.
-pub(in crate::model) const PROTO: u8 = 0x80;
+pub const PROTO: u8 = 0x80;
 
 /// One pickle, read.
 #[derive(Debug)]
-pub(super) struct Pickle<'a> {
+pub struct Pickle<'a> {
     /// Every value.
     pub arena: Arena<'a>,
     /// The pickled object.
@@ -23,7 +23,7 @@ pub(super) struct Pickle<'a> {
 }
 
 /// Reads the pickle at the start of `bytes`.
-pub(super) fn read<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Pickle<'a>, CheckpointError> {
+pub fn read<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Pickle<'a>, CheckpointError> {
     let mut machine = Machine {
         bytes,
         at: 0,

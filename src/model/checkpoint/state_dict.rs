@@ -19,7 +19,7 @@ const ROOT_KEY: &str = ".";
 
 /// The set of tensors that was meant.
 #[derive(Debug)]
-pub(super) struct Chosen<'a> {
+pub struct Chosen<'a> {
     /// By name, in the model's order.
     pub tensors: Vec<(String, View<'a>)>,
     /// What it is and where it was, in words.
@@ -60,7 +60,7 @@ impl Set {
 }
 
 /// Finds the tensors of the set at `key`, or of the only set there is.
-pub(super) fn find<'a>(
+pub fn find<'a>(
     pickle: &Pickle<'a>,
     key: Option<&str>,
     limits: &Limits,

@@ -5,11 +5,11 @@ use std::fmt;
 
 /// A value's place in its arena.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Id(u32);
+pub struct Id(u32);
 
 /// A value. Text and bytes stay in the file.
 #[derive(Debug)]
-pub(super) enum Value<'a> {
+pub enum Value<'a> {
     None,
     Bool(bool),
     Int(i64),
@@ -36,7 +36,7 @@ pub(super) enum Value<'a> {
 
 /// A call that was asked for and not made.
 #[derive(Debug)]
-pub(super) struct Object {
+pub struct Object {
     pub callee: Id,
     pub args: Id,
     /// What BUILD gave it: usually the dict of its attributes.
@@ -49,7 +49,7 @@ pub(super) struct Object {
 
 /// Every value of one pickle.
 #[derive(Debug, Default)]
-pub(super) struct Arena<'a>(Vec<Value<'a>>);
+pub struct Arena<'a>(Vec<Value<'a>>);
 
 impl<'a> Arena<'a> {
     /// Keeps `value`. The number of opcodes is bounded far below 2^32, and each adds at most two values.
@@ -163,7 +163,7 @@ impl<'a> Arena<'a> {
 }
 
 /// Text from a file in an error: without control characters, and not longer than a line.
-pub(super) struct Shortened<'a>(pub &'a str);
+pub struct Shortened<'a>(pub &'a str);
 
 impl fmt::Display for Shortened<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -9,7 +9,7 @@ use crate::model::tensors::{Dtype, RawTensor, TensorInfo};
 
 /// A tensor of which the storage is not read yet.
 #[derive(Debug, Clone)]
-pub(super) struct View<'a> {
+pub struct View<'a> {
     /// The storage's name in the file.
     pub storage: &'a str,
     pub dtype: Dtype,
@@ -22,7 +22,7 @@ pub(super) struct View<'a> {
 
 /// What a persistent id says of a storage.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct StorageId<'a> {
+pub struct StorageId<'a> {
     pub key: &'a str,
     /// `FloatStorage` and so on; `UntypedStorage` where the tensor itself names its dtype.
     pub class: &'a str,
@@ -34,7 +34,7 @@ pub(super) struct StorageId<'a> {
 const WRAPPERS_MAX: usize = 8;
 
 /// Whether `id` is a tensor, of whatever kind: one that cannot be read is an error later, with its name.
-pub(super) fn is_tensor(arena: &Arena<'_>, id: Id) -> bool {
+pub fn is_tensor(arena: &Arena<'_>, id: Id) -> bool {
     let Value::Object(object) = arena.get(id) else { return false };
     let Some((module, name)) = arena.global(object.callee) else { return false };
     match module {
@@ -46,7 +46,7 @@ pub(super) fn is_tensor(arena: &Arena<'_>, id: Id) -> bool {
 }
 
 /// Reads the description of the tensor `id`; an error is a sentence without its name.
-pub(super) fn view<'a>(arena: &Arena<'a>, id: Id, limits: &Limits) -> Result<View<'a>, Problem> {
+pub fn view<'a>(arena: &Arena<'a>, id: Id, limits: &Limits) -> Result<View<'a>, Problem> {
     let (mut callee, mut args) = match arena.get(id) {
         Value::Object(object) => (object.callee, object.args),
         _ => return Err(Problem::Said("it is no tensor".to_owned())),
@@ -83,7 +83,7 @@ pub(super) fn view<'a>(arena: &Arena<'a>, id: Id, limits: &Limits) -> Result<Vie
 
 /// Why a tensor cannot be read, before its name is known.
 #[derive(Debug)]
-pub(super) enum Problem {
+pub enum Problem {
     Said(String),
     Whole(CheckpointError),
 }
@@ -143,7 +143,7 @@ fn unsupported_dtype(name: &str) -> Problem {
 }
 
 /// What the persistent id at `id` says: `("storage", class, key, location, elements, [view])`.
-pub(super) fn storage_id<'a>(arena: &Arena<'a>, id: Id) -> Option<StorageId<'a>> {
+pub fn storage_id<'a>(arena: &Arena<'a>, id: Id) -> Option<StorageId<'a>> {
     let Value::Persistent(id) = arena.get(id) else { return None };
     let &[kind, class, key, _location, _elements, ref view @ ..] = arena.elements(*id)? else { return None };
     if arena.str(kind) != Some("storage") {
@@ -180,7 +180,7 @@ fn sizes(arena: &Arena<'_>, id: Id, limits: &Limits) -> Result<Vec<usize>, Probl
 }
 
 /// The dtype of the elements of a typed storage.
-pub(super) fn dtype_of_storage(class: &str) -> Option<Dtype> {
+pub fn dtype_of_storage(class: &str) -> Option<Dtype> {
     Some(match class {
         "DoubleStorage" => Dtype::F64,
         "FloatStorage" => Dtype::F32,
@@ -291,7 +291,7 @@ impl View<'_> {
 }
 
 /// Copies every view out of its storage, each of which `read` gives once.
-pub(super) fn copy_all<'s>(
+pub fn copy_all<'s>(
     views: Vec<(String, View<'_>)>,
     format: String,
     file_bytes: u64,

@@ -55,25 +55,21 @@ impl Columns {
 }
 
 /// Where the wanted columns stand, from 0.
-pub(super) struct Chosen {
-    pub(super) features: Vec<usize>,
-    pub(super) time: Option<Time>,
-    pub(super) label: Option<usize>,
+pub struct Chosen {
+    pub features: Vec<usize>,
+    pub time: Option<Time>,
+    pub label: Option<usize>,
 }
 
 /// Where the time stands, and in which unit.
 #[derive(Clone, Copy)]
-pub(super) enum Time {
+pub enum Time {
     Microseconds(usize),
     Seconds(usize),
 }
 
 impl Chosen {
-    pub(super) fn find(
-        columns: &Columns,
-        header: &StringRecord,
-        path: &Path,
-    ) -> Result<Self, RecordingError> {
+    pub fn find(columns: &Columns, header: &StringRecord, path: &Path) -> Result<Self, RecordingError> {
         let find = |name: &str| find(name, header, path);
         let features = match &columns.features {
             FeatureColumns::Named(names) => names.iter().map(|name| find(name)).collect::<Result<_, _>>()?,

@@ -103,7 +103,7 @@ const LISTED_MAX: usize = 8;
 const EXCERPT_CHARS_MAX: usize = 40;
 
 impl Suggestion {
-    pub(super) fn of(name: &str, header: &StringRecord) -> Self {
+    pub(crate) fn of(name: &str, header: &StringRecord) -> Self {
         // Names are compared in part, for a hostile header's can be very long.
         let name = excerpt(name);
         let columns: Vec<_> = header.iter().map(excerpt).collect();
@@ -126,7 +126,7 @@ impl fmt::Display for Suggestion {
     }
 }
 
-pub(super) fn excerpt(text: &str) -> String {
+pub fn excerpt(text: &str) -> String {
     match text.char_indices().nth(EXCERPT_CHARS_MAX) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
