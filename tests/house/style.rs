@@ -53,10 +53,6 @@ fn the_searches_find_what_they_look_for() {
     let visibilities = "pub fn a() {}\npub(crate) fn b() {}\nstruct C {\n    pub(super) d: u8,\n}\npub(in crate::x) fn e() {}\n";
     let lines: Vec<_> = narrowed_visibilities(visibilities).into_iter().map(|(line, _)| line).collect();
     assert_eq!(lines, [4, 6]);
-    assert_eq!(
-        (room("src/broker.rs:1: "), room("src/broker/bus.rs:1: "), room("tests/house")),
-        ("broker", "broker", "")
-    );
 
     let exceptions =
         "#[allow(dead_code)]\n#[allow(\n    unused,\n    reason = \"why\"\n)]\n#![expect(unused)]\n";

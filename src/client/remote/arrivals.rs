@@ -1,4 +1,5 @@
-//! Messages that a broker has sent us: in which order they are acknowledged, and which of them are copies.
+//! Pending acknowledgements and duplicate detection for what a broker has sent us: in which order messages
+//! are acknowledged, and which of them are copies.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::{BuildHasher, RandomState};
@@ -46,6 +47,8 @@ impl Arrivals {
     /// A connection begins. The broker sends again what was not acknowledged; without
     /// the session it does not know it any more.
     pub fn connected(&mut self, is_resumed: bool) {
+        // An acknowledgement goes on the connection that its message came on, or not at all: a session that is
+        // resumed brings the message again [MQTT-4.4.0-1], and a new one may have given its id to another.
         self.waiting.clear();
         self.lost = 0;
         if !is_resumed {
@@ -64,6 +67,9 @@ impl Arrivals {
     /// A message of QoS 1 or 2 has arrived.
     pub fn arrived(&mut self, id: u16, message: &Message) -> Arrived {
         let digest = self.hasher.hash_one((&message.topic, &message.payload));
+        // After our PUBACK a PUBLISH with its id is a new message, whatever its DUP says [MQTT-4.3.2-5]. But
+        // the PUBACK may have died with the connection, and docs/cluster.md promises no second answer for
+        // that: with DUP, the same id and the same bytes it is a copy.
         let known = self.seen.get(&id).filter(|seen| message.is_duplicate && seen.digest == digest);
         let (number, arrived) = match known {
             Some(seen) => (seen.number, Arrived::Copy),
@@ -91,6 +97,8 @@ impl Arrivals {
     /// without those whose answers were lost, which the broker is to deliver again.
     pub fn next_acknowledgement(&mut self) -> Option<(u16, Qos)> {
         loop {
+            // Head-of-line blocking by the standard's will: what is answered waits here for what came before
+            // it.
             let Arrival { number, id, qos } = *self.waiting.front()?;
             // One that came twice on this connection has been acknowledged once.
             let settlement = self.fates.get(&number).copied().unwrap_or(Some(Settlement::Settled))?;
@@ -110,7 +118,7 @@ impl Arrivals {
         self.waiting.len()
     }
 
-    /// Messages that will not.
+    /// Messages that will not be acknowledged on this connection, because their answers were lost.
     pub fn lost(&self) -> usize {
         self.lost
     }

@@ -1,5 +1,5 @@
-//! How long to wait before the next attempt: doubling, bounded, with jitter, so that
-//! a fleet does not come back at once.
+//! Exponential backoff with jitter: how long to wait before the next attempt. Waits double, up to a bound,
+//! and are spread at random, so that a fleet does not come back at once.
 
 use std::time::Duration;
 
@@ -23,6 +23,8 @@ impl Backoff {
     pub fn next_wait(&mut self, random: &mut impl rand::Rng) -> Duration {
         let step = self.wait;
         self.wait = (step * 2).min(self.wait_max);
+        // "Equal jitter" (M. Brooker, "Exponential Backoff And Jitter", 2015). With full jitter, from zero
+        // on, some nodes of a fleet would come back at once and others soon after.
         step.mul_f64(random.random_range(0.5..=1.0))
     }
 

@@ -94,6 +94,8 @@ impl Codec {
         let skipped = self.skip.min(input.len());
         input.advance(skipped);
         self.skip -= skipped;
+        // A 3.1.1 broker cannot be told how much we take, so that its message is no fault of its own and the
+        // connection goes on; MQTT 5 has Maximum Packet Size for that (3.1.2.11.4).
         if let Some(large) = v3::too_large(input, self.bytes_in_max) {
             self.skip = large.bytes;
             return Ok(Some(Incoming::TooLarge { id: large.id, qos: large.qos, bytes: large.bytes }));
@@ -150,6 +152,7 @@ impl Codec {
     }
 
     pub fn release(&self, id: u16, output: &mut BytesMut) {
+        // The low bits of a PUBREL are 0010 [MQTT-3.6.1-1].
         two_bytes(0x62, id, output);
     }
 
@@ -164,6 +167,8 @@ impl Codec {
     /// Says goodbye; the will is not published. In MQTT 5 the session can end with the connection.
     pub fn disconnect(&self, ends_session: bool, output: &mut BytesMut) {
         match self.protocol {
+            // DISCONNECT may change what CONNECT asked for (5.0, 3.14.2.2.2), so that a node which leaves for
+            // good need not know that when it comes.
             // Reason 0, and a block with one property: session expiry interval, 0 seconds.
             Protocol::V5 if ends_session => output.put_slice(&[0xe0, 7, 0, 5, 17, 0, 0, 0, 0]),
             Protocol::V5 | Protocol::V311 => output.put_slice(&[0xe0, 0]),

@@ -10,7 +10,7 @@ use super::partition::Partition;
 pub struct Config {
     /// Host name or address.
     pub host: String,
-    /// TCP port.
+    /// TCP port of the broker.
     pub port: u16,
     /// The version of MQTT that is spoken. Default 5.
     pub protocol: Protocol,
@@ -54,10 +54,10 @@ pub struct Config {
     pub outbox_bytes_max: usize,
 }
 
-/// A version of MQTT.
+/// A version of MQTT that a broker elsewhere is spoken to in.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Protocol {
-    /// MQTT 5.
+    /// MQTT 5 (OASIS standard, 2019), which tells limits and reasons.
     #[default]
     V5,
     /// MQTT 3.1.1: no response topics, no limits told, no reasons given.
@@ -116,7 +116,8 @@ impl Config {
         self.share_group.is_some() || !self.keeps_session()
     }
 
-    /// In seconds, as MQTT counts; parts of a second are rounded up.
+    /// The session's expiry in seconds, as MQTT counts; parts of a second are rounded up, for 0 is no
+    /// session.
     pub(crate) fn session_expiry_s(&self) -> u32 {
         u32::try_from(self.session_expiry.as_millis().div_ceil(1_000)).unwrap_or(u32::MAX)
     }

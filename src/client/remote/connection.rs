@@ -28,7 +28,7 @@ const FETCH_AGAIN_AFTER: Duration = Duration::from_secs(1);
 pub enum Ended {
     /// By our own goodbye.
     Left,
-    /// For that reason.
+    /// Not by our wish, and why.
     Lost(Failure),
 }
 
@@ -62,6 +62,8 @@ impl Driver {
             if let Err(ended) = self.work(link) {
                 return ended;
             }
+            // This bounds publishing alone: with the broker's quota used up everything else goes on
+            // [MQTT-4.9.0-3].
             let room = if link.has_output_room() { self.session.room().min(PUBLISH_BATCH_MAX) } else { 0 };
             let remake_at = link.remake.as_ref().map(|(at, _)| *at);
             let due = [ping_at, remake_at, link.leave_at].into_iter().flatten().min();
@@ -71,6 +73,9 @@ impl Driver {
             if input.capacity() - input.len() < READ_BYTES_MIN {
                 input.reserve(READ_BYTES_MIN);
             }
+            // Reading goes on while a write waits: two sides that first write all they have would wait for
+            // each other for ever once both sockets are full. Every branch may be dropped half way (tokio
+            // calls it cancel safe), as all but one are each time.
             tokio::select! {
                 read = reader.read_buf(input) => match read {
                     Ok(0) => return Ended::Lost(Trouble::Lost.because("the broker closed the connection")),
@@ -83,6 +88,8 @@ impl Driver {
                     Ok(Written::Some) => link.is_unflushed = true,
                     Ok(Written::All) => {
                         link.is_unflushed = false;
+                        // At QoS 0 nobody answers (4.3.1): that it has left this process is all that will
+                        // ever be known.
                         settle_all(&mut link.leaving);
                     }
                     Err(cause) => return Ended::Lost(lost(cause)),
@@ -100,6 +107,8 @@ impl Driver {
             if let Some((_, failure)) = link.remake.take_if(|(at, _)| now >= *at) {
                 return Ended::Lost(failure);
             }
+            // Also where other packets go out, which would do to keep us alive (5.0, 3.1.2.10): a PINGREQ is
+            // the only thing we say that always has an answer, so by it a broker is found silent.
             if let (Some(at), Some(interval)) = (ping_at, link.ping_interval)
                 && now >= at
             {
@@ -118,6 +127,8 @@ impl Driver {
         self.acknowledge(link);
         self.send_again(link);
         self.subscribe(link);
+        // Behind what is sent again, which leaves no room until it is through: messages keep the order in
+        // which they were first published [MQTT-4.6.0-1].
         if let Some(greeting) = link.greeting.take_if(|_| self.session.room() > 0) {
             self.publish(link, greeting);
         }
@@ -134,6 +145,8 @@ impl Driver {
         while let Some((id, qos)) = self.session.incoming.next_acknowledgement() {
             link.codec.acknowledge(id, qos, &mut link.output);
         }
+        // MQTT has no way to give a message back: acknowledged with an error it has ended [MQTT-4.4.0-2], and
+        // only a new connection brings again what is not acknowledged [MQTT-4.4.0-1].
         if self.session.incoming.lost() > 0
             && link.remake.is_none()
             && !self.shared.routes.filters().is_empty()
@@ -163,6 +176,8 @@ impl Driver {
         if waiting.message.qos == Qos::AtMostOnce {
             let message = waiting.message;
             let written = link.codec.publish(0, false, &message, &mut link.output);
+            // Also where it could not be written: it would be as large the next time, and its request come
+            // for ever.
             link.leaving.extend(message.receipt);
             if let Err(reason) = written {
                 self.warn_undelivered(&message.topic, &reason);
@@ -201,11 +216,15 @@ impl Driver {
         let as_subscribed = |filters: &[String]| -> Vec<String> {
             let routes = &self.shared.routes;
             let subscribed = |filter: &String| match routes.is_for_all(filter) {
+                // Through `$share` one member alone would get it (5.0, 4.8.2).
                 true => filter.clone(),
                 false => config.subscribed(filter),
             };
             filters.iter().map(subscribed).collect()
         };
+        // On each connection anew, whatever the session holds: to subscribe again replaces the subscription
+        // and loses nothing [MQTT-3.8.4-3], and Mosquitto 2.0.11 forgets shared ones when it is stopped
+        // (docs/cluster.md).
         let fresh: Vec<_> =
             wanted.iter().filter(|filter| !link.subscribed.contains(filter)).cloned().collect();
         if !fresh.is_empty() {
@@ -218,6 +237,7 @@ impl Driver {
         }
         let gone: Vec<_> =
             link.subscribed.iter().filter(|filter| !wanted.contains(filter)).cloned().collect();
+        // A node alone with its session stays subscribed: what comes while it is away is to wait for it.
         if !gone.is_empty() && config.leaves_for_good() {
             let id = self.session.new_id();
             link.codec.unsubscribe(id, &as_subscribed(&gone), &mut link.output).ok();
@@ -231,6 +251,9 @@ impl Driver {
 
     /// Ends the conversations that are closing once the broker has nothing more for them.
     fn drain(&mut self, link: &mut Link) {
+        // UNSUBACK is no end: the broker may still deliver what it has queued (5.0, 3.10.4), and holds back
+        // what exceeds our Receive Maximum. So all is acknowledged first, and then a ping asks: a broker that
+        // had more sends that before its answer.
         if link.drain == Drain::Due && self.session.incoming.pending() == 0 && link.pinged_at.is_none() {
             link.ping(Instant::now());
             link.drain = Drain::Asked { has_brought_some: false };

@@ -1,4 +1,5 @@
-//! The connection's thread: connects, and comes back after every loss until it is told to leave.
+//! The connection's thread, a reconnecting loop: connects, and comes back after every loss until it is told
+//! to leave.
 
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::{self, JoinHandle};
@@ -96,6 +97,8 @@ impl Driver {
             self.shared.failures.count(trouble);
             self.shared.routes.end_closed();
             self.announce(State::Offline(reason));
+            // Not as soon as there is a CONNACK: a broker that lets us in and ends the connection at once, as
+            // where two nodes have one client id, would be asked ten times a second.
             if begun.elapsed() >= STABLE_AFTER {
                 backoff.reset();
             }
@@ -137,6 +140,8 @@ impl Driver {
         link.codec.connect(config, status, &mut link.output).map_err(Failure::unreadable)?;
         match link.first_packet().await? {
             Incoming::ConnAck(accepted) => {
+                // Without a Receive Maximum MQTT 5 means 65,535 (3.2.2.3.3), and 3.1.1 has no word for it.
+                // Our own bound holds for either: what is under way is kept here until it is acknowledged.
                 let window = accepted.receive_max.unwrap_or(WINDOW_MAX).min(WINDOW_MAX);
                 self.session.connected(usize::from(window), accepted.session_present);
                 link.accepted(config, &accepted);
@@ -145,9 +150,12 @@ impl Driver {
             Incoming::Refused(reason) => {
                 Err(Trouble::Refused.because(format!("the broker refuses the connection: {reason}")))
             }
+            // No broker may send one before its CONNACK [MQTT-3.14.0-1]; if one does, its reason is worth
+            // more to whoever reads the log than our complaint about it.
             Incoming::Disconnect(reason) => {
                 Err(Trouble::Disconnected.because(format!("the broker ends the connection: {reason}")))
             }
+            // A broker's first packet is a CONNACK [MQTT-3.2.0-1]; we offer no AUTH.
             _ => Err(Trouble::Protocol.because("what answers there is no MQTT broker")),
         }
     }

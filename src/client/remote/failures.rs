@@ -28,7 +28,7 @@ pub enum Trouble {
 }
 
 impl Trouble {
-    /// Every kind.
+    /// Every kind of trouble, in the order of its counters.
     pub const ALL: [Self; 10] = [
         Self::Unreachable,
         Self::Tls,
@@ -42,12 +42,12 @@ impl Trouble {
         Self::AnswersLost,
     ];
 
-    /// Its name in metrics.
+    /// The name of the trouble in metrics.
     pub fn name(self) -> &'static str {
         self.words().0
     }
 
-    /// What it means.
+    /// The trouble in words, as docs/metrics.md says it.
     pub fn meaning(self) -> &'static str {
         self.words().1
     }
@@ -80,7 +80,7 @@ impl Trouble {
 #[derive(Debug, Clone)]
 pub struct Failure {
     pub trouble: Trouble,
-    /// For people.
+    /// The trouble in words, with what is known of this one.
     pub reason: String,
 }
 
@@ -96,7 +96,7 @@ impl Failure {
 pub struct Failures([u64; Trouble::ALL.len()]);
 
 impl Failures {
-    /// How often for this.
+    /// How often connections failed by this kind of trouble.
     pub fn of(&self, trouble: Trouble) -> u64 {
         self.0[trouble as usize]
     }
@@ -107,7 +107,7 @@ impl Failures {
     }
 }
 
-/// The counters.
+/// Counts failures of connections by the kind of trouble, from any thread.
 #[derive(Default)]
 pub struct FailureCounters([AtomicU64; Trouble::ALL.len()]);
 

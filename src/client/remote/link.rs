@@ -97,9 +97,13 @@ impl Link {
 
     /// The broker's own limits hold from now on.
     pub fn accepted(&mut self, config: &Config, accepted: &Accepted) {
+        // What exceeds it must not be sent [MQTT-3.2.2-15]: the broker would end the connection, and again
+        // after each reconnection, for the message would be sent again.
         if let Some(bytes) = accepted.packet_bytes_max {
             self.codec.bytes_out_max = bytes;
         }
+        // A Server Keep Alive takes the place of what we asked for [MQTT-3.2.2-21]; 0 turns it off
+        // (3.1.2.10).
         let keep_alive = accepted.keep_alive_s.map_or(config.keep_alive, |s| Duration::from_secs(s.into()));
         self.ping_interval = Some(keep_alive).filter(|interval| !interval.is_zero());
     }

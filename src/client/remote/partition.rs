@@ -1,4 +1,4 @@
-//! Which of several nodes has a device, by a hash of its topic level. The hash is a
+//! A partition, or shard: which of several nodes has a device, by a hash of its topic level. The hash is a
 //! promise: docs/cluster.md spells it out.
 
 use std::fmt;
@@ -11,7 +11,7 @@ pub struct Partition {
     parts: u64,
 }
 
-/// The most parts.
+/// The most parts that devices can be divided into.
 pub const PARTS_MAX: u64 = 1_024;
 
 /// What is no partition.

@@ -1,4 +1,5 @@
-//! Signs of progress: of the thread that has the connection, and of those who take messages from it.
+//! The pulse, a heartbeat for liveness checks: signs of progress, of the thread that has the connection, and
+//! of those who take messages from it.
 //!
 //! That the broker is silent or away is no standstill of ours, and not told here.
 

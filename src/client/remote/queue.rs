@@ -1,4 +1,4 @@
-//! A queue of messages that is bounded in number and in the bytes that they take.
+//! A bounded queue with backpressure: its messages are bounded in number and in the bytes that they take.
 
 use std::sync::Arc;
 
@@ -32,7 +32,7 @@ impl From<Message> for Waiting {
     }
 }
 
-/// The way into it. Clones share the room.
+/// The way into a bounded queue. Clones share its room.
 #[derive(Debug, Clone)]
 pub struct Sender {
     sender: mpsc::Sender<Waiting>,
@@ -83,7 +83,7 @@ impl Sender {
     }
 }
 
-/// The way out of it.
+/// The way out of a bounded queue.
 #[derive(Debug)]
 pub struct Receiver(mpsc::Receiver<Waiting>);
 

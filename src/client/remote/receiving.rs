@@ -32,12 +32,17 @@ impl Driver {
                     }
                 }
                 Incoming::PubAck(id, fate) => self.on_fate(id, &fate),
+                // Also for an id that we do not know: a PUBREL is due [MQTT-4.3.3-4], and without it the broker
+                // would hold the id for as long as it holds the session.
                 Incoming::PubRec(id, Fate::Taken) => {
                     self.session.received(id);
                     link.codec.release(id, &mut link.output);
                 }
+                // With an error there is no second half: no PUBREL follows, and the id is free (5.0, 4.3.3).
                 Incoming::PubRec(id, fate) => self.on_fate(id, &fate),
                 Incoming::PubComp(id) => self.on_fate(id, &Fate::Taken),
+                // Without a look whether we know it, for a PUBCOMP is due in any case [MQTT-4.3.3-11]. A message
+                // gets its PUBREC here only once it is settled, so nothing is left to be done with it.
                 Incoming::PubRel(id) => link.codec.complete(id, &mut link.output),
                 Incoming::SubAck(id, refusals) => self.on_suback(link, id, &refusals),
                 Incoming::UnsubAck(id) => {
@@ -60,6 +65,7 @@ impl Driver {
                     let reason = format!("the broker ends the connection: {reason}");
                     return Err(Trouble::Disconnected.because(reason));
                 }
+                // One to a connection [MQTT-3.2.0-2].
                 Incoming::ConnAck(_) | Incoming::Refused(_) => {
                     return Err(Trouble::Protocol.because("the broker accepts the connection twice"));
                 }
@@ -103,6 +109,8 @@ impl Driver {
                 Arrived::Copy => return Ok(()),
             }
         };
+        // Not our own Receive Maximum, of which a 3.1.1 broker is not told: what bounds either is that each
+        // message which is not acknowledged has an id of its own [MQTT-2.2.1-4].
         if self.session.owed() > usize::from(u16::MAX) {
             return Err(Trouble::Protocol.because("the broker sends more messages than there are packet ids"));
         }
@@ -123,6 +131,8 @@ impl Driver {
                 message.receipt.take().into_iter().for_each(Receipt::settle);
             }
             Destination::Ended => {}
+            // The node whose part it is has been sent it as well; kept here, it would fill our Receive
+            // Maximum.
             Destination::ElsewhereByPartition => self.settle(number),
             Destination::Unknown => {
                 self.settle(number);

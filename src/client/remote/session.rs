@@ -1,5 +1,5 @@
-//! What an MQTT session is on our side, without any I/O: messages that the broker has
-//! not acknowledged, messages that we have not acknowledged, and in which order both go.
+//! The client's half of an MQTT session (5.0, 4.1), without any I/O: messages that the broker has not
+//! acknowledged, messages that we have not acknowledged, and in which order both go.
 
 use std::collections::{HashSet, VecDeque};
 
@@ -44,10 +44,14 @@ impl Session {
     /// A connection begins. Everything unacknowledged is sent again, in its order; in a
     /// new session it is sent as new, so that it is not lost with the old one.
     pub fn connected(&mut self, window: usize, is_resumed: bool) {
+        // The broker's Receive Maximum is of this connection alone (5.0, 4.9). It must not be 0 (3.2.2.3.3);
+        // where it is, one message at a time still gets through.
         self.window = window.max(1);
         self.under_way = 0;
         self.is_resumed = is_resumed;
         self.incoming.connected(is_resumed);
+        // The broker's half of a QoS 2 exchange is a part of its session (5.0, 4.1). Without that a PUBREL
+        // would end a message that nobody has: the message itself goes again.
         if !is_resumed {
             self.outgoing.iter_mut().for_each(|sent| sent.is_received = false);
         }
@@ -61,9 +65,12 @@ impl Session {
         let sent = self.outgoing.get(self.under_way)?;
         self.under_way += 1;
         Some(match sent.is_received {
+            // After a PUBREC the PUBLISH is not sent again [MQTT-4.3.3-6], and the PUBREL has the place that
+            // the message had in the order of resending [MQTT-4.6.0-1].
             true => Sending::Release(sent.id),
             false => Sending::Publish {
                 id: sent.id,
+                // DUP says that it may have come before [MQTT-3.3.1-1]; to a new session it has not.
                 is_duplicate: self.is_resumed,
                 message: &sent.waiting.message,
             },
@@ -88,6 +95,7 @@ impl Session {
     /// A packet id that nothing uses.
     pub fn new_id(&mut self) -> u16 {
         loop {
+            // Behind 65,535 comes 1: an id is never 0 [MQTT-2.2.1-3].
             self.last_id = self.last_id.checked_add(1).unwrap_or(1);
             // There are 65,535 ids, and the window is at most that minus what subscribing needs.
             if !self.ids.contains(&self.last_id) {
@@ -98,10 +106,14 @@ impl Session {
 
     /// PUBACK, PUBCOMP, or a PUBREC that refuses: the message has ended. Returns it; none for an unknown id.
     pub fn acknowledged(&mut self, id: u16, fate: &Fate) -> Option<Message> {
+        // Also with an error the PUBLISH counts as acknowledged and is not sent again [MQTT-4.4.0-2]; what
+        // differs is what becomes of the request that it answers.
         let mut message = self.remove(id)?;
         match (fate, message.receipt.take()) {
             // What will never be taken would otherwise be asked for and answered for ever.
             (Fate::Taken | Fate::Refused(_), Some(receipt)) => receipt.settle(),
+            // Dropped unsettled, the request is not acknowledged, so that the next connection brings it again
+            // [MQTT-4.4.0-1] and there is another answer to send.
             (Fate::Postponed(_), receipt) => drop(receipt),
             (_, None) => {}
         }

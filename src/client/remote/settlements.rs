@@ -1,5 +1,5 @@
-//! What has become of received messages: told by whoever holds their receipts, read
-//! by the connection's thread.
+//! Settlements, on which acknowledgements wait: what has become of received messages, told by whoever holds
+//! their receipts, read by the connection's thread.
 
 use std::sync::{Arc, Mutex};
 

@@ -28,11 +28,11 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 pub struct TlsError {
     /// The setting, as it is called in `nearfar.toml`.
     pub key: &'static str,
-    /// What it says.
+    /// The value that the setting has.
     pub value: String,
-    /// What is wrong with it.
+    /// What was found there, in words.
     pub found: String,
-    /// What it should be.
+    /// What the setting should be, in words.
     pub expected: &'static str,
 }
 
@@ -78,7 +78,8 @@ impl Dialer {
         let socket = TcpStream::connect((config.host.as_str(), config.port))
             .await
             .map_err(|cause| Trouble::Unreachable.because(format!("no connection: {cause}")))?;
-        // Packets are gathered before they are written.
+        // Nagle's algorithm (RFC 896) would keep an answer back until TCP has acknowledged the one before. It
+        // has nothing to gain here: packets are gathered before they are written.
         socket.set_nodelay(true).map_err(|cause| Trouble::Lost.because(cause.to_string()))?;
         let Some(secure) = &mut self.tls else { return Ok(Box::new(socket)) };
         match load(&secure.settings) {
@@ -106,6 +107,7 @@ fn load(tls: &Tls) -> Result<Arc<ClientConfig>, TlsError> {
         .and_then(|anchors| ServerTrust::new(anchors, provider.clone()))
         .map_err(|found| authorities.wrong(found))?;
     let builder = ClientConfig::builder_with_provider(provider.clone())
+        // TLS 1.0 and 1.1 must not be used any more (RFC 8996), and rustls has neither.
         .with_protocol_versions(&[&TLS13, &TLS12])
         .map_err(|error| authorities.wrong(error.to_string()))?
         // A verifier of ours, which is rustls's own but for single certificates that are trusted themselves.
@@ -139,7 +141,7 @@ fn identity(certificate: &Path, key: &Path, provider: &CryptoProvider) -> Result
     })
 }
 
-/// One of the files.
+/// A file of TLS, with the key that names it and what it should hold.
 struct Named<'a> {
     key: &'static str,
     file: &'a Path,

@@ -64,6 +64,8 @@ fn incoming(packet: Packet) -> Result<Incoming, String> {
         Packet::PubComp(complete) => Incoming::PubComp(complete.pkid),
         Packet::SubAck(ack) => {
             let reasons = ack.return_codes.iter().map(|code| match code {
+                // A broker may grant less than was asked for (3.8.4). Without acknowledgements there is no
+                // promise to keep, which is better said than found out.
                 SubscribeReasonCode::Success(QoS::AtMostOnce) => {
                     Some("it grants QoS 0 alone, at which requests can be lost".to_owned())
                 }
@@ -110,6 +112,8 @@ fn message(publish: Publish) -> Message {
 pub fn connect(config: &Config, status: Option<&Status>, output: &mut BytesMut) -> Result<(), String> {
     let mut connect = Connect::new(&config.client_id);
     connect.keep_alive = config.keep_alive_s();
+    // In 3.1.1 the one flag is both whether an old session goes on and whether this one stays (3.1.2.4); how
+    // long it stays is for the broker to decide.
     connect.clean_session = !config.keeps_session();
     connect.last_will = status.map(|Status { topic, offline, .. }| {
         LastWill::new(topic, offline.clone().into_bytes(), QoS::AtLeastOnce, true)

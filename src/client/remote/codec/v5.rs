@@ -1,4 +1,4 @@
-//! MQTT 5.
+//! MQTT 5 in rumqttc's packets: properties, reasons in words, and the broker's limits.
 
 use bytes::{Buf, Bytes, BytesMut};
 use rumqttc::v5::mqttbytes::v5::{
@@ -12,6 +12,7 @@ use super::{Accepted, Config, Fate, Incoming, PACKET_BYTES_MAX, Status, malforme
 use crate::mqtt::{Message, Properties, Qos, UserProperties};
 
 pub fn read(input: &mut BytesMut, bytes_max: u32) -> Result<Option<Incoming>, String> {
+    // Reason 0 may be left out, and the length is 0 then (5.0, 3.14.2.1).
     // The codec does not know a DISCONNECT without a reason.
     if input.starts_with(&[0xe0, 0]) {
         input.advance(2);
@@ -28,6 +29,8 @@ fn incoming(packet: Packet) -> Result<Incoming, String> {
     Ok(match packet {
         Packet::ConnAck(ack) => connack(ack),
         Packet::Publish(publish) => {
+            // Only with an alias may the topic be empty, and we leave out Topic Alias Maximum, which means
+            // none (5.0, 3.1.2.11.5).
             if publish.topic.is_empty() {
                 return Err("the broker used a topic alias, which was not offered".to_owned());
             }
@@ -119,7 +122,11 @@ fn with(reason_string: Option<String>, reason: String) -> String {
 
 fn puback_fate(reason: PubAckReason) -> Fate {
     match reason {
+        // That nobody subscribes to answers now (0x10, which is no error) is not to be mended by sending it
+        // again.
         PubAckReason::Success | PubAckReason::NoMatchingSubscribers => Fate::Taken,
+        // These the broker would say again of the same bytes. Whatever else it says, such as 0x97, quota
+        // exceeded, may pass.
         PubAckReason::NotAuthorized | PubAckReason::TopicNameInvalid | PubAckReason::PayloadFormatInvalid => {
             Fate::Refused(format!("{reason:?}"))
         }
@@ -164,6 +171,8 @@ fn message(publish: Publish) -> Message {
 
 pub fn connect(config: &Config, status: Option<&Status>, output: &mut BytesMut) -> Result<(), String> {
     let will = status.map(|Status { topic, offline, .. }| {
+        // Retained, as the online status is: a will that is not would leave "online" with the broker for
+        // ever.
         LastWill::new(topic, offline.clone(), QoS::AtLeastOnce, true, None)
     });
     let login = config.credentials.as_ref().map(|(user, password)| Login::new(user, password));
@@ -173,6 +182,7 @@ pub fn connect(config: &Config, status: Option<&Status>, output: &mut BytesMut) 
         clean_start: !config.keeps_session(),
         properties: Some(ConnectProperties {
             session_expiry_interval: Some(config.session_expiry_s()),
+            // 0 would be a protocol error (5.0, 3.1.2.11.3).
             receive_maximum: Some(config.receive_max.max(1)),
             max_packet_size: Some(config.packet_bytes_max),
             ..ConnectProperties::new()
@@ -216,6 +226,8 @@ pub fn publish(
 
 pub fn subscribe(id: u16, filters: &[String], output: &mut BytesMut) -> Result<(), String> {
     let filters = filters.iter().map(|filter| {
+        // A QoS 2 request comes at QoS 1 then [MQTT-3.8.4-8]: what comes twice is known again here, so the
+        // second round trip of QoS 2 would buy nothing.
         let mut filter = Filter::new(filter.clone(), QoS::AtLeastOnce);
         // A retained request is one request, not one at every reconnection.
         filter.retain_forward_rule = RetainForwardRule::OnNewSubscribe;
