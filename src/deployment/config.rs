@@ -43,7 +43,7 @@ pub struct Config {
     pub name: String,
     /// Where the model is meant to stand: `edge`, `cloud`, or a name of your own.
     pub placement: String,
-    /// Topics.
+    /// The topics on which it takes requests and gives answers.
     pub topics: Topics,
     /// The simulated network between sensors and model.
     pub network: Profile,

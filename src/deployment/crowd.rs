@@ -1,5 +1,5 @@
-//! The last quarter of a bound, of which each device gets a share: whoever has taken
-//! the rest leaves room for others.
+//! The crowd, a dynamic threshold: of the last quarter of a bound each device gets a share, so that whoever
+//! has taken the rest leaves room for others.
 //!
 //! Until three quarters are taken nobody is counted, so that it costs nothing where
 //! there is no crowd. From then on a device may have no more than is left beside it:
@@ -60,6 +60,9 @@ impl Crowd {
         // No code that can panic runs under the lock, so a poisoned one still holds sound numbers.
         let mut devices = self.devices.lock().unwrap_or_else(PoisonError::into_inner);
         let own = devices.of(device);
+        // The dynamic threshold of A. K. Choudhury and E. L. Hahne, "Dynamic queue length thresholds for
+        // shared-memory packet switches", 1998: nobody may have more than what is left free. A fixed share
+        // would need to know how many devices there are, and would leave room unused where there are few.
         if own.load(Ordering::Relaxed) + amount > self.max.saturating_sub(taken) {
             return Err(HasItsShare);
         }
@@ -71,6 +74,8 @@ impl Crowd {
 impl Devices {
     fn of(&mut self, device: Option<&DeviceId>) -> Arc<AtomicUsize> {
         if self.taken.len() >= self.forget_at {
+            // A count that the map alone has is of a device with nothing under way. That the bound doubles
+            // makes a look through all of them cost each new entry a constant.
             self.taken.retain(|_, own| Arc::strong_count(own) > 1);
             self.forget_at = FORGET_FROM.max(2 * self.taken.len());
         }

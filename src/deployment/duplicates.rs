@@ -1,5 +1,5 @@
-//! Requests that come again: a sender that was not acknowledged sends its request a
-//! second time, and gets the same answer.
+//! Requests that come again (deduplication, so that a request is idempotent): a sender that was not
+//! acknowledged sends its request a second time, and gets the same answer.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, Hash, RandomState};
@@ -77,6 +77,7 @@ impl Duplicates {
                 return Entry::Waits;
             }
             Some(&mut Known::Answered(number)) => match state.given(number) {
+                // DUP says that it is the same packet as before [MQTT-3.3.1-1], and so the same attempt.
                 // Whoever was told to try again, and does, wants another answer than that.
                 Some(given) if is_resent || !is_retryable(&given.outcome) => {
                     return Entry::Known(ticket, given.clone());
@@ -135,6 +136,9 @@ impl Shared {
         }
         let device = caller.device_id.as_ref().map(|device| device.as_str());
         let name = (device, caller.timestamp_us, caller.request_id.as_deref(), correlation);
+        // 128 bits, for to take one request for another is to give it a stranger's answer: with 64, a node
+        // that knows 32,768 requests and gets 200,000 a second would do so every ninety years. Both are
+        // seeded at random, so that nobody can look for two requests that collide.
         let [one, other] = &self.hashers;
         Some(Identity(one.hash_one(name), other.hash_one((name, Bits(features)))))
     }
@@ -150,6 +154,8 @@ struct Bits<'a>(&'a [f32]);
 
 impl Hash for Bits<'_> {
     fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        // Equal bits are asked for, not equal numbers: what is sent again was read from the same bytes. So
+        // that 0 and -0 differ does no harm.
         self.0.iter().for_each(|feature| feature.to_bits().hash(state));
     }
 }

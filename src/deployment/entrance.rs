@@ -13,9 +13,9 @@ use crate::worker::Guest;
 /// place; each thread has its own, with buffers.
 #[derive(Clone)]
 pub enum Entrance {
-    /// One site.
+    /// Of a deployment with one site: straight into its flow.
     Flow(Box<Flow>),
-    /// Edge and cloud.
+    /// Of a hybrid: into its junction, with the flows to edge and cloud.
     Junction(Box<(Junction, PerSite<Flow>)>),
 }
 

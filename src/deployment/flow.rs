@@ -1,4 +1,4 @@
-//! The stages between intake and outbox, and who hands what to whom.
+//! The flow, a pipeline: the stages between intake and outbox, and who hands what to whom.
 
 mod crossing;
 mod departures;
@@ -151,6 +151,8 @@ impl Flow {
         let mut leaving = Vec::with_capacity(due.len());
         for parcel in due.drain(..) {
             match parcel {
+                // What the line was late by is no part of the network that was asked for, and is taken off
+                // the way back.
                 Parcel::Up(mut ticket, request) => {
                     ticket.stages.uplink = now.saturating_duration_since(ticket.arrived_at);
                     ticket.late = ticket.stages.uplink.saturating_sub(ticket.network);
@@ -209,6 +211,8 @@ impl Flow {
     fn run_or_forward(&mut self, guest: Option<&mut Guest<Box<Ticket>>>) {
         // This thread must not wait for the broker; a worker may. The delay line takes every answer at once.
         let has_room = self.passage.is_simulated() || self.end.has_room_for(self.jobs.len());
+        // To wake a worker takes longer than a small model does: done here, a single request's p50 was 0.76
+        // times and the rate at a window of 100 1.06 times that of before (docs/performance.md).
         let is_quicker = has_room && self.jobs.len() <= DONE_AT_ONCE_MAX;
         if let Some(guest) = guest.filter(|_| is_quicker) {
             let (mut batch, mut done) = (std::mem::take(&mut self.batch), std::mem::take(&mut self.ended));

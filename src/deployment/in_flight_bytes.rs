@@ -64,8 +64,11 @@ impl InFlightBytes {
         if bytes <= self.small {
             return Ok(None);
         }
+        // Added before it is looked at: of two threads that look first both would go in.
         let before = self.taken.fetch_add(bytes, Ordering::Relaxed);
         let mut held = Held { all: self.clone(), bytes, share: None };
+        // Where there is no other, what alone exceeds the bound goes in: it would be refused for ever, and
+        // its sender told to try again.
         if before > 0 {
             held.share = crowd.admit(device, bytes, before).map_err(|HasItsShare| Full)?;
         }

@@ -1,5 +1,5 @@
-//! Where a hybrid's two sites meet: holds each request until one of its legs has
-//! answered it, whatever becomes of the other.
+//! The junction, a fork and join: where a hybrid's two sites meet. It holds each request until one of its
+//! legs has answered it, whatever becomes of the other.
 //!
 //! ```text
 //!            ┌──▶ edge: flow ──┐
@@ -57,6 +57,7 @@ impl State {
     /// Whether the dispatcher sleeps and should not.
     fn has_news(&self) -> bool {
         let Some(wakes_at) = self.dispatcher_wakes_at else { return false };
+        // To wake it is a system call, and nearly every leg ends without anything for it to do.
         self.table.has_outgoing() || self.table.next_due().is_some_and(|due| due < wakes_at)
     }
 }

@@ -169,6 +169,7 @@ impl State {
         let on_due = move |due: &mut _| network.on_due(due, &departures, Some(&mut guest));
         let carrying = passage.line().run(&format!("network-{}", self.threads), on_due)?;
         self.stages = vec![carrying, publishing];
+        // Last: from here on messages go on the line, which must have somebody who takes them off.
         passage.simulate();
         Ok(())
     }

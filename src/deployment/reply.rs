@@ -1,4 +1,5 @@
-//! Where a request's answer goes: back over MQTT, or to whoever asks in this process.
+//! Where a request's answer goes: back over MQTT, or to whoever asks in this process (a future, or a thread
+//! that waits).
 
 use std::future::Future;
 use std::pin::Pin;
@@ -78,6 +79,8 @@ impl ReplyTo {
             *own = Properties {
                 response_topic: own.response_topic.take(),
                 correlation_data: own.correlation_data.take(),
+                // Correlation data goes back as it came (5.0, 4.10.1); other user properties are their
+                // sender's, whose meaning in an answer nobody knows.
                 user_properties: trace_context::echoed(&own),
                 ..Properties::default()
             };
@@ -129,7 +132,7 @@ impl Waiter {
 #[must_use = "whoever drops it has left, and is not answered"]
 pub struct Pending(oneshot::Receiver<Result<Answered, Refusal>>);
 
-/// Both ends.
+/// An answer that is to come: the end at which it is given, and the one at which it is waited for.
 pub fn pending() -> (Waiter, Pending) {
     let (sender, receiver) = oneshot::channel();
     (Waiter(sender), Pending(receiver))

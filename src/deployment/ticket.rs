@@ -1,4 +1,4 @@
-//! A request on its way through a deployment, and what it is when it has ended.
+//! The ticket, a request's context on its way through a deployment, and what it is when it has ended.
 
 use std::time::{Duration, Instant};
 
@@ -79,7 +79,7 @@ impl Ticket {
         }
     }
 
-    /// The same request once more, as a simulated network makes it.
+    /// A copy of a request, as a simulated network that duplicates messages makes it.
     pub fn copied(&self) -> Self {
         Self {
             caller: self.caller.clone(),

@@ -1,4 +1,5 @@
-//! The trace that a request belongs to (W3C Trace Context), as MQTT 5 user properties carry it.
+//! Context propagation: the trace that a request belongs to (W3C Trace Context), as MQTT 5 user properties
+//! carry it.
 //!
 //! It goes from a request to its answer as it came: whether it means anything is for those who trace.
 

@@ -13,7 +13,7 @@ use crate::worker::{self, Pool};
 /// A deployment's facts and counts.
 #[derive(Clone)]
 pub struct View {
-    /// Its name.
+    /// The deployment's name.
     pub name: String,
     /// Where its model is meant to stand.
     pub placement: String,

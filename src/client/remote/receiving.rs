@@ -32,8 +32,8 @@ impl Driver {
                     }
                 }
                 Incoming::PubAck(id, fate) => self.on_fate(id, &fate),
-                // Also for an id that we do not know: a PUBREL is due [MQTT-4.3.3-4], and without it the broker
-                // would hold the id for as long as it holds the session.
+                // Also for an id that we do not know: a PUBREL is due [MQTT-4.3.3-4], and without it the
+                // broker would hold the id for as long as it holds the session.
                 Incoming::PubRec(id, Fate::Taken) => {
                     self.session.received(id);
                     link.codec.release(id, &mut link.output);
@@ -41,8 +41,8 @@ impl Driver {
                 // With an error there is no second half: no PUBREL follows, and the id is free (5.0, 4.3.3).
                 Incoming::PubRec(id, fate) => self.on_fate(id, &fate),
                 Incoming::PubComp(id) => self.on_fate(id, &Fate::Taken),
-                // Without a look whether we know it, for a PUBCOMP is due in any case [MQTT-4.3.3-11]. A message
-                // gets its PUBREC here only once it is settled, so nothing is left to be done with it.
+                // Without a look whether we know it, for a PUBCOMP is due in any case [MQTT-4.3.3-11]. A
+                // message gets its PUBREC here only once it is settled, so nothing is left to be done.
                 Incoming::PubRel(id) => link.codec.complete(id, &mut link.output),
                 Incoming::SubAck(id, refusals) => self.on_suback(link, id, &refusals),
                 Incoming::UnsubAck(id) => {

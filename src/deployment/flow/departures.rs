@@ -1,6 +1,6 @@
-//! Answers that leave the delay line: a few are published by the line's own thread,
-//! for another one is slower to wake; many by another, because encoding and
-//! publishing thousands takes milliseconds, and others become due meanwhile.
+//! Answers that leave the delay line, without head-of-line blocking: a few are published by the line's own
+//! thread, for another one is slower to wake; many by another, because encoding and publishing thousands
+//! takes milliseconds, and others become due meanwhile.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -29,7 +29,7 @@ pub struct Departing {
     under_way: Arc<AtomicUsize>,
 }
 
-/// Both ends.
+/// The two ends of the way from the delay line to the thread that publishes.
 pub fn departures() -> (Departures, Departing) {
     let (sender, receiver) = sync_channel(DEPARTURES_BATCHES_MAX);
     let under_way = Arc::new(AtomicUsize::new(0));
@@ -43,6 +43,8 @@ impl Departures {
         if answers.is_empty() {
             return;
         }
+        // A few must not overtake many that the other thread still has: it counts down only after it has
+        // published them, with Release.
         let is_first = self.under_way.load(Ordering::Acquire) == 0;
         if is_first && answers.len() <= PUBLISHED_AT_ONCE_MAX && end.has_room_for(answers.len()) {
             return end.send(&mut answers, Duration::ZERO);

@@ -1,4 +1,5 @@
-//! The simulated network that a deployment's messages pass, and how it is exchanged while some are under way.
+//! The passage, network emulation: the simulated network that a deployment's messages pass, and how it is
+//! exchanged while some are under way.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,7 +28,7 @@ pub struct InForce {
     pub course: Course,
 }
 
-/// How messages pass.
+/// How messages pass a simulated network.
 pub enum Course {
     /// All with the same latency, in order. Only at the start, when nothing can be under
     /// way with another one.
@@ -75,6 +76,8 @@ impl Passage {
     /// under way stays under way as it was decided, and nothing of the same device arrives before it.
     pub fn exchange(&self, profile: &Profile) -> u64 {
         let shape = profile.shape().map_or_else(|| Arc::new(constant(profile)), Arc::clone);
+        // Held for writing from the look on the line until the new network is in force: whoever decides about
+        // messages holds it for reading until they are on the line, so none is missed.
         let mut in_force = self.in_force.write().unwrap_or_else(PoisonError::into_inner);
         let began = Instant::now();
         let (mut uplink, mut downlink) = (HashMap::new(), HashMap::new());

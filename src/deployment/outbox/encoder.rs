@@ -75,6 +75,8 @@ impl Encoder {
         let is_followed = response_topic.as_deref().is_none_or(may_answer_on);
         if let Some(response_topic) = response_topic.filter(|_| is_followed) {
             let topic = appended(block, |block| block.extend_from_slice(response_topic.as_bytes()));
+            // Each message has the receipt: a request is acknowledged when the broker has every message of
+            // its answer (docs/cluster.md).
             let (properties, payload, receipt) = (properties.clone(), payload.clone(), receipt.clone());
             drafts.push(Draft { topic, payload, qos, properties, receipt });
         }
@@ -91,6 +93,8 @@ impl Encoder {
             topic: block.slice(draft.topic),
             payload: block.slice(draft.payload),
             qos: draft.qos,
+            // An answer belongs to its moment. Retained, the last one would meet whoever subscribes a week
+            // later (3.3.1.3).
             retain: false,
             properties: draft.properties,
             sender: None,
@@ -120,6 +124,8 @@ impl Format {
         let Revisions { there, back } = ticket.revisions;
         let reason = || ticket.decision.map(|decision| decision.reason.as_str());
         let score = authored.prediction.score();
+        // The system that this replaces took a second sigmoid in its cloud; who compares with what was
+        // recorded then needs the same (docs/wire.md).
         let prediction = if self.double_sigmoid { 1.0 / (1.0 + (-score).exp()) } else { score };
         wire::Answer {
             prediction,
@@ -147,6 +153,8 @@ fn appended(block: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) -> Range<usiz
 
 /// Whether this response topic is followed: a wildcard would address others, `$` belongs to the broker.
 fn may_answer_on(topic: &str) -> bool {
+    // A response topic must not have wildcards [MQTT-3.3.2-14], and topics with `$` are not for applications
+    // (4.7.2). The request itself is in order: it is answered on the deployment's own topic.
     if mqtt::is_topic_name(topic) && !topic.starts_with('$') {
         return true;
     }
