@@ -1,4 +1,4 @@
-//! How a model's workers are doing.
+//! The health of a model's workers: how they are doing, and what has become of some.
 
 /// The state of a model's workers, and what has become of some.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

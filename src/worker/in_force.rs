@@ -88,6 +88,7 @@ impl InForce {
         self.takes_guests.store(copies.takes_guests(), Ordering::Release);
         let by = author(&self.placement, &copies.info, revision);
         let before = std::mem::replace(&mut *stock, Stock { by, copies });
+        // After the stock: whoever sees the new number finds the new model when he asks for it.
         self.revision.store(revision, Ordering::Release);
         drop(stock);
         // Not under the lock: a model may take its time to go.

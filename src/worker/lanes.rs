@@ -1,4 +1,5 @@
-//! What waits for the model: a lane for each device, served in turn. Pure: no lock, no clock, no thread.
+//! The lanes, fair queueing before the model: one for each device, served in turn (round robin). Pure: no
+//! lock, no clock, no thread.
 //!
 //! Each lane keeps the order of its device. A worker takes one job of each lane after the other,
 //! so that a device that floods waits for itself. When there is no room, the device that has more
@@ -11,7 +12,7 @@ use super::QueuePolicy;
 /// The bounds of what may wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
-    /// The most jobs.
+    /// The most jobs that may wait, in all lanes together.
     pub requests_max: usize,
     /// The most bytes of all jobs together.
     pub bytes_max: usize,
@@ -40,7 +41,7 @@ pub enum Ousted {
     Superseded,
 }
 
-/// The lanes.
+/// Bounded queues of jobs, one for each device, that are served in turn.
 pub struct Lanes<J: Waits> {
     bounds: Bounds,
     lanes: Vec<Lane<J>>,
@@ -129,6 +130,7 @@ impl<J: Waits> Lanes<J> {
             };
             let lost = match self.bounds.policy {
                 QueuePolicy::DropOldest => self.remove_first(victim),
+                // Its newest: those before it have waited for longer, and their senders with them.
                 QueuePolicy::Refuse | QueuePolicy::LatestPerDevice => self.remove_last(victim),
             };
             ousted.extend(lost.map(|job| (job, Ousted::Full)));
@@ -139,6 +141,9 @@ impl<J: Waits> Lanes<J> {
     /// Takes up to `count` jobs, one of each lane in turn. Their lanes, added to `held`,
     /// are for nobody else until they are [released](Self::release).
     pub fn take(&mut self, count: usize, batch: &mut Vec<J>, held: &mut Vec<usize>) {
+        // One of each lane in turn (J. Nagle, "On packet switches with infinite storage", RFC 970, 1985).
+        // Every row costs the model the same, so that no lane needs the credit in bytes that deficit round
+        // robin keeps.
         for _ in 0..count {
             let Some(lane) = self.next_turn(held) else { break };
             batch.extend(self.remove_first(lane));
@@ -219,6 +224,8 @@ impl<J: Waits> Lanes<J> {
         if is_within(own.jobs.len() + 1, own.bytes + bytes) {
             let count = self.lanes.len();
             let first = self.last_victim;
+            // Any that has more than its share, not the one with most, which to find takes a look at all of
+            // them for each job of a flood. The one that lost last is looked at first.
             let greedy = (0..count)
                 .map(|step| (first + step) % count)
                 .find(|&at| at != lane && !is_within(self.lanes[at].jobs.len(), self.lanes[at].bytes));

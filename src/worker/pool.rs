@@ -1,4 +1,4 @@
-//! One queue and the workers of one model behind it.
+//! A worker pool: one queue, and the workers of one model behind it.
 //!
 //! Requests of one device that are with the model are all with one worker, until they are
 //! answered: that keeps their order. Requests of different devices may overtake one another.
@@ -56,6 +56,8 @@ impl<C: Context> Pool<C> {
         }
         let workers_wanted = state.idle.min(jobs.len());
         for job in jobs.drain(..) {
+            // A hash in place of the name, so that a lane owns no text. Two devices with one hash share a
+            // lane: that costs them fairness to each other, and no order.
             let device = shared.hasher.hash_one(job.context.device());
             state.lanes.push(device, job, &mut ousted);
         }
@@ -68,6 +70,7 @@ impl<C: Context> Pool<C> {
             state.watch_wakes_at = None;
         }
         drop(state);
+        // Behind the lock, or whoever wakes would wait for it at once.
         (0..workers_wanted).for_each(|_| shared.arrived.notify_one());
         if is_due_sooner {
             shared.watched.notify_one();

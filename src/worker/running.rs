@@ -203,6 +203,8 @@ impl<C: Context> Worker<C> {
         }
         let started_at = Instant::now();
         running.started_at = started_at;
+        // The whole batch, also where one row of it is tried: if the model hangs, the watch answers all of
+        // it.
         self.slot.lock().running = Some(running);
         let result = predict(self.owned.model.as_mut(), &self.rows, &mut self.predictions, rows);
         let inference = started_at.elapsed();
@@ -276,6 +278,8 @@ fn predict(
 ) -> Result<(), Failure> {
     let failed = |cause| Err(Failure { cause, panicked: false });
     let forward = || model.predict(rows, predictions).map(|()| model.outputs());
+    // A panic that went on would end the thread, and the batch without a word. What it may leave in any state
+    // is the model alone, which `note_failure` exchanges.
     match catch_unwind(AssertUnwindSafe(forward)) {
         Err(_) => Err(Failure { cause: "the model panicked".to_owned(), panicked: true }),
         Ok(Err(error)) => failed(error.to_string()),
@@ -290,6 +294,7 @@ fn predict(
 /// A row's prediction, if it is one.
 fn finite(values: &[f32], by: &Arc<Author>) -> Outcome {
     let prediction = Prediction::from(values);
+    // JSON has no word for anything else (RFC 8259, section 6), and no threshold is above or below NaN.
     if prediction.is_finite() {
         return Ok(Authored { prediction, by: Arc::clone(by) });
     }

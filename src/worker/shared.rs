@@ -160,6 +160,8 @@ impl<C> Shared<C> {
     /// Lets a guest in if nobody has anything else to do.
     pub fn let_in(&self) -> bool {
         let mut state = self.lock();
+        // A worker that has been woken is not counted as idle any more, so that what was submitted for it is
+        // not overtaken.
         let is_free = !state.has_guest && state.idle > 0 && state.idle == state.serving;
         let may_run = is_free && state.lanes.is_empty() && !state.is_closed;
         state.has_guest |= may_run;

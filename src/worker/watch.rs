@@ -1,5 +1,5 @@
-//! The watch over a model's workers: answers what is late when it is late, and
-//! replaces a worker whose model does not return.
+//! The watch, a watchdog over a model's workers: answers what is late when it is late, and replaces a worker
+//! whose model does not return.
 
 use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant};
@@ -87,6 +87,8 @@ where
         let batch = std::mem::take(&mut running.batch);
         let mut done =
             batch.into_iter().map(|job| running.end(job, Err(refusal.clone()), inference)).collect();
+        // The thread stays behind in the model, for no thread can be ended from outside: it may hold any
+        // lock.
         (self.answer)(&mut done);
         let mut state = self.shared.lock();
         state.lanes.release(&mut running.held);

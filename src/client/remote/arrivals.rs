@@ -47,8 +47,8 @@ impl Arrivals {
     /// A connection begins. The broker sends again what was not acknowledged; without
     /// the session it does not know it any more.
     pub fn connected(&mut self, is_resumed: bool) {
-        // An acknowledgement goes on the connection that its message came on, or not at all: a resumed session
-        // brings the message again [MQTT-4.4.0-1], and a new one may have given its id to another.
+        // An acknowledgement goes on the connection that its message came on, or not at all: a resumed
+        // session brings the message again [MQTT-4.4.0-1], and a new one may have given its id to another.
         self.waiting.clear();
         self.lost = 0;
         if !is_resumed {
