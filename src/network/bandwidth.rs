@@ -1,5 +1,5 @@
-//! A link that carries so many bits a second, with a queue in front of it that holds
-//! so many bytes and drops what comes then.
+//! Bandwidth, with a drop-tail queue: a link carries so many bits a second, and the queue in front of it
+//! holds so many bytes and drops what comes then.
 
 use std::time::Duration;
 
@@ -46,6 +46,8 @@ impl Bandwidth {
     /// How long the link is busy with a message of `bytes`.
     pub fn transmission(&self, bytes: usize) -> Duration {
         let bits = u128::from((bytes as u64).saturating_add(self.overhead_bytes)) * 8;
+        // In 128 bits, for 64 overflow from 2.3 GB on; rounded up, so that a link never carries more than it
+        // may.
         let nanoseconds = (bits * 1_000_000_000).div_ceil(u128::from(self.bits_per_s));
         Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX))
     }
@@ -74,6 +76,8 @@ impl Transmitter {
         let waits = self.free_at.saturating_sub(at);
         let sent = at.max(self.free_at).saturating_add(bandwidth.transmission(bytes));
         let own = (bytes as u64).saturating_add(bandwidth.overhead_bytes);
+        // Drop-tail. What finds the link idle does not queue, so that the queue's bound says nothing of it;
+        // what is dropped takes no time of the link.
         if !waits.is_zero() && bytes_left(bandwidth, waits).saturating_add(own) > bandwidth.queue_bytes_max {
             return Sent::Dropped(sent);
         }

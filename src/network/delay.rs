@@ -1,4 +1,5 @@
-//! How long a message is under way, before bandwidth, outages and reordering have their say.
+//! Latency distributions: how long a message is under way, before bandwidth, outages and reordering have
+//! their say.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -117,6 +118,8 @@ impl Delay {
             Model::Series(series) => return (self.plus + series.at(at)).min(DELAY_MAX),
             model => model.draw(&mut Stream::new(key, purpose, number)),
         };
+        // Clamped first: `from_secs_f64` panics on what no duration can hold, and a Pareto sample may be
+        // that.
         let drawn = Duration::from_secs_f64(seconds.clamp(0.0, DELAY_MAX.as_secs_f64()));
         (self.plus + drawn).min(DELAY_MAX)
     }
@@ -134,7 +137,7 @@ impl From<Model> for Delay {
 }
 
 impl Model {
-    /// Seconds.
+    /// Draws a delay in seconds from `stream`, not yet bounded.
     fn draw(&self, stream: &mut Stream) -> f64 {
         match self {
             Self::Constant | Self::Series(_) => 0.0,

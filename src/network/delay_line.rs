@@ -1,4 +1,5 @@
-//! The delay line: one thread that hands every entry on when it is due, however many are under way.
+//! The delay line, a timer queue: one thread that hands every entry on when it is due, however many are under
+//! way.
 //!
 //! It waits on a condition variable, whose timed wait is accurate to tens of microseconds on Linux;
 //! an async runtime's timer has a resolution of a millisecond, which is more than the error we allow.
@@ -62,6 +63,8 @@ impl<T: Send + 'static> DelayLine<T> {
     ) -> std::io::Result<JoinHandle<()>> {
         let shared = Arc::clone(&self.shared);
         thread::Builder::new().name(name.to_owned()).spawn(move || {
+            // By measurement: p50 of the error 0.2 in place of 0.27 ms at 85,000 messages a second, p99 0.73
+            // in place of 0.96, and no more processor time (docs/performance.md).
             ask_for_exact_waits();
             let mut due = Vec::new();
             while shared.wait_for_due(&mut due) {
@@ -160,6 +163,8 @@ impl<T> Shared<T> {
             }
             state = match state.schedule.next_due() {
                 Some(next) => {
+                    // It sleeps until then. To yield the processor before an entry is due, for more
+                    // exactness, cost a core and gained nothing (docs/performance.md).
                     let left = next.saturating_duration_since(now);
                     wait_timeout(&self.changed, state, left)
                 }

@@ -1,4 +1,5 @@
-//! What a link does to a message: when it arrives, whether it is lost, whether it arrives twice.
+//! Network emulation, one link: what it does to a message, when it arrives, whether it is lost, whether it
+//! arrives twice.
 //!
 //! A decision depends on the profile, its seed, and the message's number; on its size
 //! where the profile has a bandwidth, and on the time where it has a bandwidth, outages
@@ -29,7 +30,7 @@ pub struct Letter {
     pub number: u64,
     /// A number for its sender on the uplink, its receiver on the downlink. Messages of one keep their order.
     pub party: u64,
-    /// Its size.
+    /// How many bytes of topic and payload it has.
     pub bytes: usize,
     /// When it is sent, since the link began.
     pub at: Duration,
@@ -108,6 +109,7 @@ impl Link {
 impl OneWay {
     fn decide(&self, profile: &LinkProfile, letter: Letter) -> Verdict {
         let Letter { number, at, .. } = letter;
+        // Loss comes first, and what is lost takes no bandwidth: netem drops before it queues.
         let mut lost = profile.loss.loses(self.key, number);
         let mut sets_out = at;
         if let Some(outages) = profile.outages.as_ref().filter(|_| !lost) {
@@ -138,6 +140,7 @@ impl OneWay {
         Verdict {
             delay: arrives - at,
             lost: lost.then_some(profile.lost),
+            // Whichever comes first is the message to its receiver: so the copy is never that.
             duplicate: second.map(|second| second.max(arrives) - at),
         }
     }

@@ -1,4 +1,4 @@
-//! Whether a message is lost.
+//! Packet loss, independent or in bursts (Gilbert-Elliott): whether a message is lost.
 
 use super::chain::Chain;
 use super::parameter::{ParameterError, share};
@@ -7,12 +7,12 @@ use super::random::{Purpose, Stream};
 /// Which messages a link loses.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub enum Loss {
-    /// None.
+    /// No message is lost.
     #[default]
     None,
     /// Each with the same probability, whatever happened to the others.
     Independent(f64),
-    /// In bursts.
+    /// Messages are lost in bursts.
     GilbertElliott(GilbertElliott),
 }
 
@@ -66,6 +66,8 @@ impl Loss {
             }
             Self::GilbertElliott(model) => model.loss_in_good,
         };
+        // A number of its own, not the one that decided the state: those numbers are small or large wherever
+        // the state changes, and losses would lean towards a spell's first message.
         Stream::new(key, Purpose::Loss, number).unit() < probability
     }
 

@@ -1,4 +1,5 @@
-//! When a link is down, and what becomes of messages then.
+//! Outages, by a schedule or by chance (an on-off process): when a link is down, and what becomes of messages
+//! then.
 
 use std::time::Duration;
 
@@ -101,6 +102,8 @@ impl Outages {
             );
             return Err(ParameterError::new("mean_up_s", problem));
         }
+        // Geometric times with a mean of n steps have a standard deviation of sqrt(1 - 1/n) means,
+        // exponential ones of one mean: with 64 steps the two differ by less than 1 %.
         let step = shorter / STEPS;
         let per_step = |mean: Duration| step.as_secs_f64() / mean.as_secs_f64();
         let states = Chain::new(per_step(up), per_step(down), "mean_up_s")?;

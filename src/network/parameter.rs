@@ -23,7 +23,7 @@ impl ParameterError {
     }
 }
 
-/// A probability.
+/// Checks that `value` is a probability, between 0 and 1.
 pub(crate) fn share(parameter: &'static str, value: f64) -> Result<f64, ParameterError> {
     within(parameter, value, 0.0, 1.0)
 }

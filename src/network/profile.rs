@@ -25,7 +25,7 @@ pub struct Profile(Kind);
 
 #[derive(Debug, Clone, PartialEq)]
 enum Kind {
-    /// The same latency for every message, each way, which costs nothing to decide.
+    /// A constant latency, each way, for every message alike, which costs nothing to decide.
     Constant(Duration),
     Shaped(Arc<Shape>),
 }
@@ -137,7 +137,7 @@ impl Profile {
     /// The cloud's default: 50 ms each way.
     pub const CLOUD: Self = Self(Kind::Constant(Duration::from_millis(50)));
 
-    /// The same latency for every message, each way.
+    /// A network with a constant latency, each way, for every message alike.
     pub const fn constant(one_way: Duration) -> Self {
         Self(Kind::Constant(one_way))
     }

@@ -1,5 +1,5 @@
-//! Where chance comes from: a stream of numbers for every message and purpose, each
-//! a function of the link's key alone.
+//! A counter-based generator, where chance comes from: a stream of numbers for every message and purpose,
+//! each a function of the link's key alone.
 //!
 //! Nothing is drawn in sequence from one message to the next, so that what happens to a message
 //! depends neither on which others were asked about nor on the order in which threads ask.

@@ -1,4 +1,5 @@
-//! Measured delays, from text: samples of a distribution, or a series in time.
+//! Empirical distributions and traces to replay: measured delays, from text, as samples of a distribution or
+//! a series in time.
 
 use std::time::Duration;
 
