@@ -23,12 +23,12 @@ impl Default for BreakerConfig {
 /// What a breaker lets through.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum BreakerState {
-    /// Everything.
+    /// Closed: it lets everything through.
     #[default]
     Closed,
-    /// Nothing but one probe.
+    /// Half open: it lets through nothing but one probe.
     HalfOpen,
-    /// Nothing.
+    /// Open: it lets nothing through.
     Open,
 }
 
@@ -46,7 +46,7 @@ impl BreakerState {
 /// A state that was left for another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BreakerChange {
-    /// The new state.
+    /// The state that the breaker is in now.
     pub to: BreakerState,
     /// How long it lasts, unless a probe says otherwise; zero for closed.
     pub wait: Duration,
@@ -60,15 +60,15 @@ pub struct Permit(u64);
 /// Whether a request may go to the cloud.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pass {
-    /// It may.
+    /// The request may go to the cloud.
     Free(Permit),
-    /// It may, and is the probe that decides whether others may.
+    /// The request may go to the cloud, and is the probe that decides whether others may.
     Probe(Permit),
-    /// It may not.
+    /// The request may not go to the cloud.
     No,
 }
 
-/// A circuit breaker.
+/// A circuit breaker (M. Nygard, "Release It!", 2007): closed, open, or half open.
 #[derive(Debug)]
 pub struct Breaker {
     config: BreakerConfig,
@@ -85,7 +85,7 @@ pub struct Breaker {
 }
 
 impl Breaker {
-    /// A closed one.
+    /// A breaker that is closed.
     pub fn new(config: BreakerConfig) -> Self {
         Self {
             config,
@@ -143,6 +143,8 @@ impl Breaker {
         if permit.0 != self.epoch {
             return;
         }
+        // In a row, not a share of a window: with few requests a share says little, and one answer shows that
+        // the cloud is there.
         self.failures_in_row = 0;
         if self.state == BreakerState::HalfOpen {
             self.wait = self.config.wait;
@@ -161,6 +163,8 @@ impl Breaker {
             return;
         }
         if is_probe {
+            // Exponential backoff: a cloud that is away for an hour is not asked every five seconds, one that
+            // is away for a moment is asked soon.
             self.wait = (self.wait * 2).min(self.config.wait_max);
         }
         self.probe_at = Some(now + self.wait);

@@ -1,4 +1,5 @@
-//! Begins each request's course by the policy, and learns of the cloud from how its legs end.
+//! The chooser, a router between edge and cloud: begins each request's course by the policy, and learns of
+//! the cloud from how its legs end.
 
 use std::time::{Duration, Instant};
 
@@ -22,9 +23,9 @@ pub struct Asked {
 /// Which sites are asked at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sites {
-    /// One.
+    /// One site is asked.
     One(Site),
-    /// Both.
+    /// Edge and cloud are asked at once.
     Both,
 }
 
@@ -187,6 +188,7 @@ impl Chooser {
         let known = self.recent.len(now);
         let is_known = known >= probing.answers_min.min(self.config.recent_answers_max);
         let p95 = self.recent.p95(now).unwrap_or(Duration::MAX);
+        // p95, not the mean: a deadline is missed in the tail.
         let is_in_time = asked.deadline.is_none_or(|deadline| p95 <= deadline.saturating_duration_since(now));
         if is_known && is_in_time {
             return self.at(Site::Cloud, Reason::InTime, asked, now);
@@ -237,6 +239,8 @@ impl Chooser {
 
     fn by_race(&mut self, first: Site, after: Duration, now: Instant) -> Course {
         let mut course = Course::new(Mode::Race { first }, Reason::Hedge);
+        // J. Dean and L. A. Barroso, "The tail at scale", 2013: a second request that waits for the 95th
+        // percentile of the first adds a twentieth of the load, and cuts the tail.
         course.hedge_at = (!after.is_zero()).then(|| now + after);
         let asks_cloud = first == Site::Cloud || course.hedge_at.is_none();
         if asks_cloud && !self.let_through(&mut course, now) {
@@ -306,6 +310,7 @@ impl Chooser {
             }
             LegEnd::Expired => self.missed(course, since, now),
             LegEnd::Refused { blames_site: true } | LegEnd::Lost { .. } => self.failed(course, now),
+            // What the request itself is to blame for says nothing of the cloud, neither good nor bad.
             LegEnd::Refused { blames_site: false } => {}
         }
     }

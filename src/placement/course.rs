@@ -1,4 +1,5 @@
-//! One request's course: which sites were asked, how each leg ended, and what is to be done next.
+//! One request's course, a state machine, hedged requests included: which sites were asked, how each leg
+//! ended, and what is to be done next.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +9,7 @@ use crate::inference::{Decision, ErrorCode, PerSite, Reason, Site};
 /// What a site's model has said, and its own threshold: the model may be another one by the next request.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Score {
-    /// The prediction.
+    /// The model's prediction, between 0 and 1.
     pub value: f32,
     /// At or above it the prediction is an anomaly.
     pub threshold: f32,
@@ -61,7 +62,7 @@ impl LegEnd {
 /// What is to be done for a request.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Step {
-    /// Nothing now.
+    /// Nothing is to be done now.
     Wait,
     /// This site is to be asked too.
     Ask(Site),
@@ -88,7 +89,7 @@ pub enum Mode {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Leg {
     Unasked,
-    /// Since when.
+    /// It was asked at this time, and has said nothing yet.
     Asked(Instant),
     /// It did not end in time; it may still end.
     Silent(Instant),
@@ -236,6 +237,7 @@ impl Course {
             Leg::Unasked => answer(Site::Edge, Reason::BreakerOpen),
             Leg::Asked(_) => Step::Wait,
             Leg::Ended(LegEnd::Answered(_)) => answer(Site::Cloud, Reason::Escalated),
+            // The edge's answer is at hand: an escalation that fails costs time, and no answer.
             cloud => answer(Site::Edge, failure(cloud)),
         }
     }

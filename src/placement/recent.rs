@@ -16,13 +16,15 @@ pub struct Recent {
 }
 
 impl Recent {
-    /// Nothing yet.
+    /// A window without answers yet.
     pub fn new(window: Duration, answers_max: usize) -> Self {
         Self { window, answers_max: answers_max.max(1), answers: VecDeque::new(), sorted: Vec::new() }
     }
 
     /// Notes an answer at `now` that took `took`; `None` for one that did not come.
     pub fn add(&mut self, now: Instant, took: Option<Duration>) {
+        // To leave out what did not come (censored, a statistician would say) would flatter the cloud when it
+        // is at its worst.
         let took = took.unwrap_or(Duration::MAX);
         self.answers.push_back((now, took));
         let at = self.sorted.partition_point(|known| *known <= took);
@@ -40,6 +42,8 @@ impl Recent {
     /// [`Duration::MAX`] when more than one in twenty did not come; `None` without answers.
     pub fn p95(&mut self, now: Instant) -> Option<Duration> {
         self.forget(now);
+        // The nearest rank, not a value between two: the next one may be a silence, and between a time and
+        // never there is nothing.
         let rank = (self.sorted.len() * 95).div_ceil(100);
         self.sorted.get(rank.checked_sub(1)?).copied()
     }

@@ -1,5 +1,5 @@
-//! The requests of a hybrid that are under way: their courses, what their legs have
-//! said, and when to look at them again.
+//! The requests of a hybrid that are in flight: their courses, what their legs have said, and when to look at
+//! them again.
 //!
 //! A leg is a request as one site sees it. What a request, a leg and an answer are
 //! is for whoever sends them to say: a node, or an experiment on a simulated clock.
@@ -32,7 +32,7 @@ pub trait Request: Sized {
     /// The request as `site` sees it, which is sent at `now` and not to be started from `deadline` on.
     fn leg(&self, site: Site, deadline: Option<Instant>, now: Instant) -> Self::Leg;
 
-    /// Its answer.
+    /// Makes the answer to the request of what a site has said, and of why it was that one.
     fn answer(self, said: Self::Said, decision: Decision) -> Self::Answer;
 }
 
@@ -136,6 +136,8 @@ impl<R: Request> Table<R> {
     /// A leg has vanished. Of the cloud's nobody hears: it is silent until it has been so for too long.
     pub fn leg_lost(&mut self, site: Site, number: u64, is_copy: bool, now: Instant, ends: &mut Ends<R>) {
         self.legs_open[site] = self.legs_open[site].saturating_sub(1);
+        // A node knows of a simulated loss at once, which no node could of a real one: the cloud's is noticed
+        // as silence, after as long as that takes.
         if site == Site::Cloud || is_copy {
             return;
         }
@@ -192,7 +194,7 @@ impl<R: Request> Table<R> {
         self.held.is_empty()
     }
 
-    /// Who chooses.
+    /// Who chooses between the sites.
     pub fn chooser(&self) -> &Chooser {
         &self.chooser
     }
@@ -241,6 +243,8 @@ impl<R: Request> Held<R> {
     fn leg(&self, site: Site, now: Instant) -> Option<R::Leg> {
         let request = self.request.as_ref()?;
         let is_measured = site == Site::Cloud && self.course.is_copy();
+        // Refused at its deadline, a leg that is to measure the cloud would only say that it took longer than
+        // that.
         let deadline = if is_measured { None } else { request.deadline() };
         Some(request.leg(site, deadline, now))
     }
