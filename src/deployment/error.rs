@@ -8,33 +8,17 @@ use crate::worker::WORKERS_MAX;
 
 /// Why a deployment did not start.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "each message names its fields")]
 pub enum DeploymentError {
     /// The operating system starts no more threads.
     #[error("deployment {name}: no thread could be started: {source}")]
-    Thread {
-        /// The deployment.
-        name: String,
-        /// The cause.
-        source: io::Error,
-    },
+    Thread { name: String, source: io::Error },
     /// Too few or too many workers.
     #[error("deployment {name}: found {workers} workers, expected between 1 and {WORKERS_MAX}")]
-    Workers {
-        /// The deployment.
-        name: String,
-        /// What was asked for.
-        workers: usize,
-    },
+    Workers { name: String, workers: usize },
     /// Several workers were asked for, and the model's [`replica`](crate::model::Model::replica) is `None`.
     #[error("deployment {name}: found {workers} workers, expected 1: model {model:?} cannot be copied")]
-    OneModelOnly {
-        /// The deployment.
-        name: String,
-        /// What was asked for.
-        workers: usize,
-        /// The model.
-        model: String,
-    },
+    OneModelOnly { name: String, workers: usize, model: String },
     /// The two models of a hybrid do not take the same requests.
     #[error(
         "deployment {name}: the edge's model has {} inputs and the cloud's {}, expected equally many",
@@ -42,7 +26,6 @@ pub enum DeploymentError {
         inputs.cloud
     )]
     InputsDiffer {
-        /// The deployment.
         name: String,
         /// The inputs of edge and cloud.
         inputs: PerSite<usize>,
@@ -52,55 +35,31 @@ pub enum DeploymentError {
     #[error(
         "deployment {name}: found one model for two sites, expected two: model {model:?} cannot be copied"
     )]
-    NoCloudModel {
-        /// The deployment.
-        name: String,
-        /// The model.
-        model: String,
-    },
+    NoCloudModel { name: String, model: String },
     /// The broker is gone or refuses the subscription.
     #[error("deployment {name}: {source}")]
-    Client {
-        /// The deployment.
-        name: String,
-        /// The cause.
-        source: ClientError,
-    },
+    Client { name: String, source: ClientError },
 }
 
 /// Why a model was not exchanged; the one before it stays in force.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs, reason = "each message names its fields")]
 pub enum ExchangeError {
     /// The new model takes other requests than the one in force.
     #[error(
         "deployment {name}: found a model {model:?} with {inputs} inputs, expected {expected}, as many as the one in force has"
     )]
     InputsDiffer {
-        /// The deployment.
         name: String,
-        /// The new model.
         model: String,
-        /// Its inputs.
         inputs: usize,
         /// Those of the model in force.
         expected: usize,
     },
     /// There are several workers, and the new model's [`replica`](crate::model::Model::replica) is `None`.
     #[error("deployment {name}: found {workers} workers, expected 1: model {model:?} cannot be copied")]
-    OneModelOnly {
-        /// The deployment.
-        name: String,
-        /// The new model.
-        model: String,
-        /// How many workers there are.
-        workers: usize,
-    },
+    OneModelOnly { name: String, model: String, workers: usize },
     /// The deployment has no such site: it is no hybrid, and has one model.
     #[error("deployment {name}: found no {site}, expected a hybrid")]
-    NoSuchSite {
-        /// The deployment.
-        name: String,
-        /// What was asked for.
-        site: Site,
-    },
+    NoSuchSite { name: String, site: Site },
 }

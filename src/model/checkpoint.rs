@@ -28,13 +28,11 @@ use super::tensors::RawTensor;
 
 /// Why a checkpoint gives no tensors.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs, reason = "each message names its fields")]
 pub enum CheckpointError {
     /// Neither of PyTorch's two formats.
     #[error("expected a PyTorch file (a zip archive, or the format before 1.6), found {found}")]
-    Unrecognised {
-        /// What the file begins with.
-        found: String,
-    },
+    Unrecognised { found: String },
     /// A bound was reached; a file that reaches one is not worth the memory or the time.
     #[error("{what} exceeds {bound} = {max}")]
     Limit {
@@ -42,7 +40,6 @@ pub enum CheckpointError {
         what: String,
         /// The name of the bound, a field of [`Limits`].
         bound: &'static str,
-        /// The bound.
         max: u64,
     },
     /// The zip archive is damaged, or is none of PyTorch's.
@@ -50,20 +47,12 @@ pub enum CheckpointError {
     Archive(String),
     /// The pickled object is not well formed.
     #[error("pickle, byte {at}: {problem}")]
-    Pickle {
-        /// The offset of the opcode.
-        at: usize,
-        /// What is wrong with it.
-        problem: String,
-    },
+    Pickle { at: usize, problem: String },
     /// A pickle protocol that PyTorch has not written for a decade, or does not write yet.
     #[error(
         "pickle protocol {found} is not supported, expected 2 to 5: save the file again with a current PyTorch"
     )]
-    Protocol {
-        /// The protocol.
-        found: String,
-    },
+    Protocol { found: String },
     /// The storages after a file of the format before 1.6 are damaged.
     #[error("legacy format: {0}")]
     Legacy(String),
@@ -72,34 +61,18 @@ pub enum CheckpointError {
     BigEndian,
     /// A tensor's description or storage cannot be used.
     #[error("tensor {name}: {problem}")]
-    Tensor {
-        /// Its name.
-        name: String,
-        /// What is wrong with it.
-        problem: String,
-    },
+    Tensor { name: String, problem: String },
     /// Nothing in the file is a tensor.
     #[error(
         "no tensors found: the file holds {found}; expected a state dict, a checkpoint with one, or a module"
     )]
-    NoTensors {
-        /// What it holds instead.
-        found: String,
-    },
+    NoTensors { found: String },
     /// Several sets of tensors, and no telling which one is meant.
     #[error("the file holds more than one set of tensors: {}; choose one with its key (--key KEY of `nearfar convert` or `inspect`)", sets.join(", "))]
-    Ambiguous {
-        /// Each set's key and size.
-        sets: Vec<String>,
-    },
+    Ambiguous { sets: Vec<String> },
     /// No set of tensors has the key that was asked for.
     #[error("no set of tensors at key {key:?}: the file holds {}", sets.join(", "))]
-    NoSuchKey {
-        /// The key.
-        key: String,
-        /// Each set's key and size.
-        sets: Vec<String>,
-    },
+    NoSuchKey { key: String, sets: Vec<String> },
 }
 
 impl From<Over> for CheckpointError {

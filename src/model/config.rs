@@ -67,7 +67,7 @@ pub struct Config {
     /// The inputs in order; empty when nobody named them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub features: Vec<Feature>,
-    /// The input transform.
+    /// What happens to a row of features before the first layer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub normalisation: Option<Normalisation>,
     /// The network, first layer first; empty for a model that is not a chain of layers.
@@ -118,7 +118,7 @@ pub struct Feature {
 pub struct Golden {
     /// One row, in plain units.
     pub input: Vec<f32>,
-    /// The expected probability.
+    /// The probability that the input should give.
     pub output: f32,
     /// The absolute difference that is forgiven.
     pub tolerance: f32,
@@ -128,7 +128,7 @@ pub struct Golden {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}:{line}: {}{problem}", file.display(), KeyPrefix(key))]
 pub struct ConfigError {
-    /// The file.
+    /// The file in which the mistake is.
     pub file: PathBuf,
     /// The line, from 1.
     pub line: usize,

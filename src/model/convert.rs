@@ -10,7 +10,7 @@ use super::load::{read_weights, sha256};
 use super::tensors::{Dtype, RawTensor, TensorInfo};
 use super::{LoadError, safetensors_file};
 
-/// How to convert.
+/// How a model file is to be converted.
 #[derive(Debug, Clone, Default)]
 pub struct ConvertOptions {
     /// The dtype of every floating point tensor in the result; each keeps its own when
@@ -20,7 +20,7 @@ pub struct ConvertOptions {
     pub key: Option<String>,
 }
 
-/// What was written.
+/// What a conversion has written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Converted {
     /// In the order of the model.
@@ -35,6 +35,7 @@ pub struct Converted {
 
 /// Why nothing was converted.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "each message names its fields")]
 pub enum ConvertError {
     /// The source cannot be read.
     #[error(transparent)]
@@ -47,20 +48,10 @@ pub enum ConvertError {
     TargetName(PathBuf),
     /// A dtype that is not for weights, or cannot hold a value.
     #[error("tensor {name}: {problem}")]
-    Dtype {
-        /// The tensor's name.
-        name: String,
-        /// What is wrong with it.
-        problem: String,
-    },
+    Dtype { name: String, problem: String },
     /// The file system refused.
     #[error("cannot write {}: {error}", path.display())]
-    Write {
-        /// What was to be written.
-        path: PathBuf,
-        /// Why not.
-        error: io::Error,
-    },
+    Write { path: PathBuf, error: io::Error },
 }
 
 /// Reads the tensors of `source` and writes them to `target` as safetensors.

@@ -80,7 +80,7 @@ impl Detector {
     /// [`Model::predict`].
     ///
     /// # Errors
-    /// As [`Model::predict`].
+    /// [`ModelError`] when rows do not fit the model, or its forward pass fails, as of [`Model::predict`].
     pub fn predict_batch(&mut self, rows: &[f32], predictions: &mut Vec<f32>) -> Result<(), ModelError> {
         self.model.predict(rows, predictions)
     }

@@ -8,35 +8,21 @@ use super::{CheckpointError, ConfigError, ModelError};
 
 /// Why a model cannot be loaded.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "each message names its fields")]
 pub enum LoadError {
     /// The file system refused.
     #[error("cannot read {}: {error}", path.display())]
-    Read {
-        /// What was to be read.
-        path: PathBuf,
-        /// Why not.
-        error: io::Error,
-    },
+    Read { path: PathBuf, error: io::Error },
     /// Neither a directory with weights nor a file of a known kind.
     #[error("{}: {problem}", path.display())]
     NotAModel {
-        /// The path that was given.
         path: PathBuf,
         /// What was found there, what was expected.
         problem: String,
     },
     /// More bytes than are read.
     #[error("{} has {bytes} bytes, more than {bytes_max} ({bound})", path.display())]
-    TooLarge {
-        /// The file.
-        path: PathBuf,
-        /// Its size.
-        bytes: u64,
-        /// The bound.
-        bytes_max: u64,
-        /// The bound's name.
-        bound: &'static str,
-    },
+    TooLarge { path: PathBuf, bytes: u64, bytes_max: u64, bound: &'static str },
     /// A mistake in `config.json`.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -46,71 +32,37 @@ pub enum LoadError {
          fetch it again, or write the new sha256 into {}",
         path.display(), config.display(), config.display()
     )]
-    Hash {
-        /// The weights.
-        path: PathBuf,
-        /// The configuration that names them.
-        config: PathBuf,
-        /// What the configuration says.
-        expected: String,
-        /// What the file has.
-        found: String,
-    },
+    Hash { path: PathBuf, config: PathBuf, expected: String, found: String },
     /// The safetensors file is not well formed.
     #[error("{} is no valid safetensors file: {problem}", path.display())]
-    Safetensors {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        problem: String,
-    },
+    Safetensors { path: PathBuf, problem: String },
     /// The PyTorch file holds no weights that can be read.
     #[error("{}: {error}", path.display())]
-    Checkpoint {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        error: CheckpointError,
-    },
+    Checkpoint { path: PathBuf, error: CheckpointError },
     /// The tensors are not those that the layers need.
     #[error("the weights in {} do not fit {wanted_by}: {}", path.display(), problems.join("; "))]
     Tensors {
-        /// The weights.
         path: PathBuf,
-        /// What states the layers.
         wanted_by: String,
         /// Each missing, unused, misshapen or unusable tensor.
         problems: Vec<String>,
     },
     /// Without a `config.json` the layers could not be told from the tensors' names.
     #[error("{} has no {} that describes it, and its tensors are no plain chain of dense layers: {problem}; describe the layers in a {}", path.display(), super::config::CONFIG_FILE, super::config::CONFIG_FILE)]
-    Inference {
-        /// The weights.
-        path: PathBuf,
-        /// Where the chain breaks.
-        problem: String,
-    },
+    Inference { path: PathBuf, problem: String },
     /// The model does not give the answer that its configuration promises.
     #[error(
         "golden vector of {}: expected {expected} within {tolerance:e}, the model answers {found}",
         config.display()
     )]
     Golden {
-        /// The configuration.
         config: PathBuf,
-        /// The promised output.
         expected: f32,
-        /// The forgiven difference.
         tolerance: f32,
         /// The model's output; NaN when it is no probability.
         found: f32,
     },
     /// The first forward pass failed.
     #[error("{} cannot be called: {error}", path.display())]
-    WarmUp {
-        /// The weights.
-        path: PathBuf,
-        /// Why.
-        error: ModelError,
-    },
+    WarmUp { path: PathBuf, error: ModelError },
 }

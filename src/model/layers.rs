@@ -83,7 +83,7 @@ layers! {
     flatten::Flatten,
     /// A long short-term memory.
     lstm::Lstm,
-    /// The same features at each of several points in time.
+    /// Plain features, repeated at each of several points in time.
     repeat::Repeat,
     /// An elementwise function.
     activation::Activation,

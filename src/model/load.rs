@@ -32,7 +32,7 @@ pub fn load(path: &Path) -> Result<(ModelInfo, NeuralNetwork), LoadError> {
 
 /// The files that make a model.
 pub struct Files {
-    /// The weights.
+    /// The file with the weights.
     pub weights: PathBuf,
     /// The configuration that names them, and where it is.
     pub config: Option<(PathBuf, Config)>,

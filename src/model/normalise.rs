@@ -25,7 +25,7 @@ pub struct Normalisation {
     /// The logarithm that is taken first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log: Option<Log>,
-    /// What is subtracted.
+    /// What is subtracted from each feature.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mean: Option<Vec<f32>>,
     /// What is divided by; each more than 0.

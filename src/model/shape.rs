@@ -140,6 +140,7 @@ impl fmt::Display for Shape {
 
 /// Why a layer cannot take what comes to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs, reason = "each message names its fields")]
 pub enum Misfit {
     /// It works on a sequence, and a row without an order in time came.
     #[error("it needs a sequence")]
@@ -150,7 +151,6 @@ pub enum Misfit {
     /// Its window is longer than the sequence.
     #[error("its window has {kernel} samples, the sequence {longest} with padding")]
     Window {
-        /// Samples in a window.
         kernel: usize,
         /// The most that it could have.
         longest: usize,
@@ -160,9 +160,7 @@ pub enum Misfit {
     Width {
         /// What states the width in `config.json`.
         member: &'static str,
-        /// What it states.
         stated: usize,
-        /// What comes.
         width: usize,
     },
 }

@@ -11,7 +11,7 @@ use crate::model::tensors::Dtype;
 
 /// The number 0x1950a86a20f9469cfc6c, which says what the file is, in the little-endian bytes of its pickle.
 const MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
-/// The same number as protocols 0 and 1 write it.
+/// The magic number as protocols 0 and 1 write it, in digits.
 pub const MAGIC_IN_TEXT: &[u8] = b"L119547037146038801333356L";
 /// The only version there ever was.
 const VERSION: i64 = 1001;

@@ -3,7 +3,7 @@
 /// The bounds of the checkpoint reader. A file that reaches one is refused, and the error names the bound.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// The file.
+    /// The size of the file.
     pub file_bytes_max: u64,
     /// Entries of a zip archive.
     pub entries_max: u64,

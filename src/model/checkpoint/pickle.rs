@@ -11,7 +11,7 @@ pub const PROTO: u8 = 0x80;
 /// One pickle, read.
 #[derive(Debug)]
 pub struct Pickle<'a> {
-    /// Every value.
+    /// Every value that the pickle built.
     pub arena: Arena<'a>,
     /// The pickled object.
     pub root: Id,
@@ -135,6 +135,8 @@ impl<'a> Machine<'a, '_> {
 
     fn protocol(&mut self) -> Step {
         match self.take()? {
+            // torch.save writes 2 unless it is told otherwise, and 5 is the newest that CPython has. 0 and 1
+            // PyTorch has not written for a decade.
             [2..=5] => Ok(()),
             [found] => Err(CheckpointError::Protocol { found: found.to_string() }),
         }
@@ -234,6 +236,8 @@ impl<'a> Machine<'a, '_> {
                 _ => return Err(self.refuse("a class is not named by texts")),
             }
         };
+        // CPython imports here, which already runs code of the file's choice (that is what makes a pickle
+        // dangerous).
         self.push(Value::Global { module, name })
     }
 
@@ -246,8 +250,12 @@ impl<'a> Machine<'a, '_> {
         let (args, callee) = (self.pop()?, self.pop()?);
         if let Some(("collections", "OrderedDict") | ("builtins" | "__builtin__", "dict")) =
             self.arena.global(callee)
+            // A state dict is an OrderedDict, and pickled as a call of that class. These two are known to do
+            // nothing but hold.
             && let Some(entries) = self.dict_of(args)
         {
+            // Charged as the copy that it is: at a few bytes of the file each, a dict may be made of a large
+            // one again and again.
             self.charge(entries.len() * size_of::<(Id, Id)>())?;
             return self.push(Value::Dict(entries));
         }

@@ -259,10 +259,14 @@ impl<'a> Walk<'_, 'a> {
         if is_script(self.arena, module) {
             return Ok(self.children(state));
         }
+        // `state_dict()` leaves these out, as `register_buffer(..., persistent=False)` says, and a model that
+        // was saved whole has them.
         let transient = self.arena.entry(state, "_non_persistent_buffers_set");
         let transient = transient.map(|set| self.texts(set)).unwrap_or_default();
         self.steps += transient.len() as u64;
         let mut members = Vec::new();
+        // The order of `state_dict()`: a module's parameters, its buffers, then the modules within it.
+        // Without a config.json the layers may have to be told by that order (`inferred`).
         for part in ["_parameters", "_buffers", "_modules"] {
             let children = self.arena.entry(state, part).map(|part| self.children(part)).unwrap_or_default();
             let kept = children

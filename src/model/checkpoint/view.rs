@@ -113,6 +113,7 @@ fn strided<'a>(
     names_dtype: bool,
     limits: &Limits,
 ) -> Result<View<'a>, Problem> {
+    // What follows (requires_grad, hooks, metadata) is of no use to a model that is only asked.
     let &[storage, offset, shape, strides, ref more @ ..] = args else {
         return said(format!("its description has {} values, expected 4 or more", args.len()));
     };
@@ -252,6 +253,8 @@ impl View<'_> {
         if elements == 0 {
             return Ok(Vec::new());
         }
+        // Nearly every weight is; a transposed one, or a part of a larger one, is pickled with the strides
+        // that it had.
         if self.is_contiguous() {
             return Ok(storage[self.offset * size..(self.offset + elements) * size].to_vec());
         }

@@ -75,6 +75,8 @@ impl Lstm {
         let recurrent = (weights.recurrent.as_slice(), hidden, padded);
         let feed = if repeated {
             Feed::Repeated {
+                // An autoencoder's decoder is fed with one row at every sample: its product is the same each
+                // time, and made once (docs/performance.md: once, not 64 times).
                 input: Product::new(&spread(&[input], hidden, padded), &bias),
                 recurrent: Product::new(&spread(&[recurrent], hidden, padded), &vec![0.0; 4 * padded]),
             }
@@ -198,6 +200,8 @@ fn step<S: Simd>(simd: S, [i, f, g, o]: [S::f32s; 4], cell: S::f32s) -> (S::f32s
     let g = exp_minus(simd, simd.add_f32s(g, g));
     let o = simd.add_f32s(one, exp_minus(simd, o));
     let ig = simd.mul_f32s(i, simd.add_f32s(one, g));
+    // Over one common denominator: two divisions in place of five, and a division takes as long as many
+    // multiplications.
     let above = simd.mul_add_e_f32s(cell, ig, simd.mul_f32s(simd.sub_f32s(one, g), f));
     let cell = simd.div_f32s(above, simd.mul_f32s(ig, f));
     let c = exp_minus(simd, simd.add_f32s(cell, cell));
@@ -220,11 +224,14 @@ fn exp_minus<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     const SERIES: [f32; 7] = [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0];
 
     let (min, max) = (simd.splat_f32s(-GATE_MAX), simd.splat_f32s(GATE_MAX));
+    // Selections, not minimum and maximum, which would make a bound of a NaN.
     let x = simd.select_f32s(simd.less_than_f32s(x, min), min, x);
     let x = simd.select_f32s(simd.less_than_f32s(max, x), max, x);
     let rounder = simd.splat_f32s(ROUNDER);
     let rounded = simd.mul_add_e_f32s(x, simd.splat_f32s(-std::f32::consts::LOG2_E), rounder);
     let n = simd.sub_f32s(rounded, rounder);
+    // In two steps (W. J. Cody and W. Waite, "Software manual for the elementary functions", 1980): n ln 2 in
+    // one f32 would be off by more than the series is.
     let r = simd.mul_add_e_f32s(n, simd.splat_f32s(-LN_2[0]), simd.neg_f32s(x));
     let r = simd.mul_add_e_f32s(n, simd.splat_f32s(-LN_2[1]), r);
     let mut series = simd.splat_f32s(1.0 / 5_040.0);

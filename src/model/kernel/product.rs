@@ -40,7 +40,7 @@ impl<'a> Rows<'a> {
 /// What the products are added to.
 #[derive(Clone, Copy)]
 pub enum Start<'a> {
-    /// The bias.
+    /// The product's own bias.
     Bias,
     /// Rows like the output's.
     Rows(&'a [f32]),
@@ -69,6 +69,9 @@ impl Product {
         let padded = outputs.next_multiple_of(lanes);
         let mut panels = vec![0.0; padded * depth];
         for (output, weights) in weight.chunks_exact(depth).enumerate() {
+            // PyTorch has `y = x W^T + b` with W as (outputs, depth): transposed within a panel, one vector
+            // holds the weights of neighbouring outputs for one input, and a row's sums need no adding up
+            // across a vector.
             let start = output / lanes * lanes * depth + output % lanes;
             for (at, weight) in weights.iter().enumerate() {
                 panels[start + at * lanes] = *weight;
@@ -191,6 +194,8 @@ impl Multiply<'_> {
                 };
             }
         }
+        // Each sum is taken in the order of the inputs whatever the tile's size, so that a row has the same
+        // score alone and in a batch.
         for at in 0..depth {
             let mut now = [simd.splat_f32s(0.0); PANELS];
             for (now, weights) in now.iter_mut().zip(&weights) {
@@ -208,6 +213,8 @@ impl Multiply<'_> {
             let products = &mut self.products[(row + at) * outputs..][..outputs];
             for (of, sum) in sums.iter().enumerate() {
                 let first = (panel + of) * lanes;
+                // Not the processor's maximum, which gives the other operand for a NaN. A NaN has to reach
+                // the output, where it is refused; PyTorch's ReLU keeps it too.
                 let negative = simd.less_than_f32s(*sum, zero);
                 let sum = if self.rectify { simd.select_f32s(negative, zero, *sum) } else { *sum };
                 let place = &mut products[first..outputs.min(first + lanes)];

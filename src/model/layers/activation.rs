@@ -30,7 +30,7 @@ pub enum Activation {
         /// The slope below zero.
         negative_slope: f64,
     },
-    /// Hyperbolic tangent.
+    /// The hyperbolic tangent of each number.
     Tanh,
     /// `1 / (1 + exp(-x))`.
     Sigmoid,

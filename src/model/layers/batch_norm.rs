@@ -97,6 +97,8 @@ impl Affine {
     /// The batch norm of each of `samples` samples; each part has a number for each feature.
     fn new([gamma, beta, mean, variance]: [&[f32]; 4], eps: f64, samples: usize) -> Self {
         // In double precision, because both roundings are made once here and then met by every row.
+        // PyTorch adds `eps` to the variance, under the root, and its `running_var` is the unbiased one
+        // already.
         let scale: Vec<f64> = gamma
             .iter()
             .zip(variance)

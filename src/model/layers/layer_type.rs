@@ -52,7 +52,7 @@ pub trait LayerType: fmt::Display {
 pub struct Expected {
     /// Its name, such as `fc1.weight`.
     pub name: String,
-    /// Its shape.
+    /// The shape that the tensor must have.
     pub shape: Vec<usize>,
     /// What it is for.
     pub role: Role,

@@ -12,11 +12,11 @@ use crate::model::kernel::operation::{Operation, RowsLayer, Step};
 use crate::model::shape::{Misfit, Shape};
 use crate::settings::SettingError;
 
-/// The same features at each of `samples` points in time: from plain features to a sequence.
+/// Repeats plain features at each of `samples` points in time, which makes a sequence of them.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "type", rename = "repeat")]
 pub struct Repeat {
-    /// How many times.
+    /// How many points in time there are.
     pub samples: usize,
 }
 
