@@ -1,13 +1,13 @@
-//! What a forward pass takes.
+//! A linear cost model: what a forward pass takes.
 
 use std::time::Duration;
 
 /// A forward pass takes `per_batch`, and `per_row` for each of its rows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct CostModel {
-    /// Whatever the number of rows.
+    /// What a pass takes whatever the number of its rows.
     pub per_batch: Duration,
-    /// For each row.
+    /// What each row adds.
     pub per_row: Duration,
 }
 
@@ -36,6 +36,8 @@ impl CostModel {
         // With one size of batch only, everything is put on the batch: that is exact for that size.
         let slope = if spread > 0.0 { (count * xy - x * y) / spread } else { 0.0 };
         let offset = (y - slope * x) / count;
+        // Least squares under the condition that neither is below zero: with two unknowns the answer is the
+        // free one, or lies on one of the two borders.
         let (per_batch, per_row) = if slope < 0.0 {
             (y / count, 0.0)
         } else if offset < 0.0 {

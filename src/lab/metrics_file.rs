@@ -20,11 +20,11 @@ pub const ROWS_MAX: usize = 10_000_000;
 pub struct Measurement {
     /// When, in microseconds on the experiment's clock.
     pub timestamp_us: i64,
-    /// Whose request.
+    /// The id of the device whose request it was.
     pub device_id: String,
     /// Where the answer was made.
     pub placement: String,
-    /// The forward pass.
+    /// How long the forward pass took.
     pub inference_ms: f64,
     /// The network, both ways.
     pub network_ms: f64,

@@ -18,7 +18,7 @@ use crate::placement;
 pub use self::document::{Document, SWEEP_POINTS_MAX};
 pub use crate::settings::SettingError;
 
-/// An experiment.
+/// An experiment as its file describes it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Scenario {
     /// How long requests are sent, the warm-up included.

@@ -9,7 +9,7 @@ use crate::inference::{Decision, ErrorCode, PerSite, Reason, Site};
 /// What a site's model has said, and its own threshold: the model may be another one by the next request.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Score {
-    /// The model's prediction, between 0 and 1.
+    /// The score that the site's model has given.
     pub value: f32,
     /// At or above it the prediction is an anomaly.
     pub threshold: f32,

@@ -17,7 +17,7 @@ use crate::model::Detector;
 /// What is simulated by what is said or was measured, by placement.
 #[derive(Debug, Clone)]
 pub struct Costs {
-    /// Forward passes.
+    /// What forward passes take, by placement and site.
     pub passes: Vec<BySite<Cost>>,
     /// The way through client and broker.
     pub paths: Vec<BySite<Path>>,
@@ -102,6 +102,7 @@ fn fitted(detector: &mut Detector, inputs: &Inputs) -> Result<Cost, PlacementFau
                 times.push(began.elapsed());
             }
         }
+        // The median, which the few passes that the system has interrupted do not move.
         times.sort_unstable();
         measured.push((rows, times[PASSES / 2]));
     }

@@ -1,4 +1,5 @@
-//! An experiment on a simulated clock: an hour in seconds, and byte for byte the same with the same seed.
+//! Discrete-event simulation: an experiment on a simulated clock, an hour in seconds, and byte for byte the
+//! same with the same seed.
 //!
 //! ```text
 //!  sensors (open loop) ──▶ uplink ──▶ queue ──▶ workers ──▶ downlink ──▶ record
@@ -29,7 +30,7 @@ use crate::network::{Lost, Profile};
 use crate::placement;
 use crate::worker::{self, QueuePolicy};
 
-/// What is simulated.
+/// An experiment on a simulated clock: devices, networks, models, and how long it lasts.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Experiment {
     /// Devices, in groups that ask at the same pace.
@@ -65,7 +66,7 @@ pub struct Hybrid {
     /// What else takes time on the way of what the cloud answers. It is added to a
     /// request's time, and no part of what the hybrid knows of the cloud's.
     pub path: Path,
-    /// How it chooses.
+    /// How the hybrid chooses between edge and cloud.
     pub placement: placement::Config,
     /// The thresholds of edge and cloud.
     pub thresholds: [f32; 2],
@@ -146,7 +147,7 @@ pub struct Record {
     pub downlink: Duration,
     /// What else took time on both ways, together.
     pub path: Duration,
-    /// How it ended.
+    /// How the request ended.
     pub end: End,
     /// Which site of a hybrid has answered or refused it, and why that.
     pub made: Option<Decision>,
@@ -188,7 +189,7 @@ pub struct Totals {
     pub non_finite: u64,
     /// Those that were lost.
     pub lost: u64,
-    /// Forward passes.
+    /// Forward passes, at all sites together.
     pub batches: u64,
     /// Events that were simulated.
     pub events: u64,

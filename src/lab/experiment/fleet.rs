@@ -12,7 +12,7 @@ use crate::lab::scenario::{Arrivals, Scenario, Sensor, Source};
 /// The devices of a scenario, sensor after sensor.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fleet {
-    /// Their ids.
+    /// The ids of all devices.
     pub devices: Vec<Arc<str>>,
     /// One for each sensor of the scenario.
     pub groups: Vec<Group>,

@@ -1,4 +1,4 @@
-//! At which placement each input is sent first.
+//! Turns, a randomised order (as in a crossover design): at which placement each input is sent first.
 
 use rand::SeedableRng;
 use rand::seq::SliceRandom;

@@ -1,4 +1,4 @@
-//! One placement against the first, over the same inputs.
+//! A paired comparison: one placement against the first, over the same inputs.
 
 use super::Options;
 use super::placement::{latency_ms, misses};
@@ -11,7 +11,7 @@ use crate::statistics::{Difference, Proportion, Samples, disagreements, ks_dista
 /// over pairs of the same point, repeat and input.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Contrast {
-    /// The first placement.
+    /// The placement that others are compared with, which is the first.
     pub first: String,
     /// The one that is compared with it.
     pub second: String,

@@ -1,4 +1,5 @@
-//! The half that asks: every request when it is due, whatever became of those before.
+//! An open-loop load generator, the half that asks: every request when it is due, whatever became of those
+//! before.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
@@ -36,6 +37,8 @@ impl Generator<'_> {
         let Self { repeat, clock, topics, .. } = &self;
         let mut turns = Turns::new(repeat.scenario.seed, topics.len());
         for (input, due) in repeat.due.iter().enumerate() {
+            // By the timetable, not so long after the one before: a generator that waits for a slow answer,
+            // or is late once, would ask less just when it matters (coordinated omission).
             let due_at = clock.began + due.at;
             let wait = due_at.saturating_duration_since(Instant::now());
             if stopped.recv_timeout(wait) != Err(RecvTimeoutError::Timeout) {
@@ -49,6 +52,8 @@ impl Generator<'_> {
                 features: repeat.inputs.features(repeat.inputs.index(due.device, due.row)),
                 ..RequestBody::default()
             };
+            // In an order drawn anew for each input: whoever always came first would find the processor's
+            // caches cold for all.
             for &placement in turns.next_order() {
                 let late = due_at.elapsed();
                 let bytes = self.sender.send(&topics[placement].request[0], &request)?;

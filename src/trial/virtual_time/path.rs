@@ -30,7 +30,7 @@ impl Path {
         Self { quantiles: (0..=STEPS).map(|step| all.at(step as f64 / STEPS as f64)).collect() }
     }
 
-    /// The quantiles.
+    /// The quantiles at equal distances, from the least to the most.
     pub fn quantiles(&self) -> &[Duration] {
         &self.quantiles
     }

@@ -1,4 +1,4 @@
-//! The events of an experiment, in the order of their times.
+//! The loop of a discrete-event simulation: the events of an experiment, in the order of their times.
 
 mod event;
 mod leg;
@@ -75,6 +75,8 @@ impl<'a> Simulation<'a> {
     ) -> Self {
         let Experiment { groups, arrivals, duration, seed, .. } = experiment;
         let mut rng = ChaCha8Rng::seed_from_u64(*seed);
+        // A stream of its own, so that arrivals are the same whether the way takes time or not: placements
+        // are compared over the same requests (common random numbers).
         rng.set_stream(PATH_STREAM);
         let edge = Place::new(&experiment.network, experiment.worker, &experiment.path);
         let cloud = |hybrid: &'a Hybrid| Place::new(&hybrid.network, hybrid.worker, &hybrid.path);
@@ -106,6 +108,8 @@ impl<'a> Simulation<'a> {
             (self.requests.peek(), Next::Request),
         ];
         let known = moments.into_iter().filter_map(|(at, next)| Some((at?, next)));
+        // Of equal times the first in this list goes first, which is a part of what makes two runs equal byte
+        // for byte.
         let Some((now, next)) = known.min_by_key(|(at, _)| *at) else { return false };
         match next {
             Next::Event => {
@@ -151,6 +155,8 @@ impl<'a> Simulation<'a> {
         let asked = Asked {
             number: self.totals.sent,
             due,
+            // One number serves both sites, so that a request which is slow on one way is so on the other:
+            // what is compared then differs by the sites, and less by chance.
             path_share: self.rng.random(),
             base: self.base,
             deadline: allowed.map(|allowed| due.at + allowed),

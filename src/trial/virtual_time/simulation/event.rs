@@ -1,4 +1,4 @@
-//! What is still to happen, in the order of times.
+//! The event list: what is still to happen, in the order of times.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ pub struct Event {
     pub kind: Kind,
 }
 
-/// What it is.
+/// What happens when an event is due.
 pub enum Kind {
     /// A leg reaches the model's end.
     Arrive(Leg),

@@ -18,7 +18,7 @@ pub struct Place<'a> {
     path: &'a Path,
 }
 
-/// A forward pass.
+/// A forward pass that begins: what is in it, and what it takes.
 pub struct Pass {
     pub legs: Vec<Leg>,
     /// The lanes that they came from.
