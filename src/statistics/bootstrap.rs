@@ -44,9 +44,9 @@ pub struct Bootstrap {
 /// Where a true value probably lies.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Interval {
-    /// Its lower end.
+    /// The interval's lower end.
     pub low: f64,
-    /// Its upper end.
+    /// The interval's upper end.
     pub high: f64,
 }
 
@@ -59,6 +59,8 @@ impl Default for Bootstrap {
 impl Bootstrap {
     /// An interval for the mean of samples in the order they were measured; not a number for none.
     pub fn of_mean(&self, measured: &[f64]) -> Interval {
+        // Equal samples have neither a bias nor an acceleration to correct: the formulas would divide nothing
+        // by nothing.
         if measured.iter().all(|sample| *sample == measured[0]) {
             let observed = mean(measured);
             return Interval { low: observed, high: observed };
@@ -67,6 +69,8 @@ impl Bootstrap {
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
         let mut means = self.means(&groups, &mut rng);
         means.sort_unstable_by(f64::total_cmp);
+        // Latencies are skewed to the right, for which the percentile interval lies too low; BCa moves its
+        // ends.
         self.corrected(&means, mean(&groups), acceleration(&groups, self.block_of(groups.len())))
     }
 
@@ -100,6 +104,8 @@ impl Bootstrap {
 
     /// How many neighbours are drawn at once out of `count`.
     fn block_of(&self, count: usize) -> usize {
+        // The rate at which blocks should grow for the variance of a mean (H. R. Künsch, "The jackknife and
+        // the bootstrap for general stationary observations", 1989).
         self.block.unwrap_or_else(|| (count as f64).cbrt().round() as usize).clamp(1, count.max(1))
     }
 
@@ -175,6 +181,7 @@ fn acceleration(measured: &[f64], block: usize) -> f64 {
     let (squares, cubes) = deviations.fold((0.0, 0.0), |(squares, cubes), deviation| {
         (squares + deviation * deviation, cubes + deviation.powi(3))
     });
+    // Efron's formula (1987), with blocks in the place of single samples.
     if squares > 0.0 { cubes / (6.0 * squares.powf(1.5)) } else { 0.0 }
 }
 

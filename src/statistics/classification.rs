@@ -1,4 +1,5 @@
-//! How good decisions are where the truth is known, and how far two deciders agree where it is not.
+//! Confusion matrix, ROC AUC and detection delay: how good decisions are where the truth is known, and how
+//! far two deciders agree where it is not.
 
 use super::proportion::Proportion;
 
@@ -44,6 +45,7 @@ impl Confusion {
     /// nothing when there was neither an alarm nor an anomaly.
     pub fn f1(self) -> Option<f64> {
         let wrong = self.false_positives + self.false_negatives;
+        // In counts, which is the same and needs neither of the two to exist.
         ratio(2 * self.true_positives, 2 * self.true_positives + wrong)
     }
 }

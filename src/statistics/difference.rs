@@ -1,4 +1,5 @@
-//! Two placements: by how much they differ, and whether that means anything.
+//! Differences of two placements, paired and unpaired: by how much they differ, and whether that means
+//! anything.
 
 use super::bootstrap::{Bootstrap, Interval};
 use super::samples::{Samples, mean};
@@ -8,9 +9,9 @@ use super::samples::{Samples, mean};
 pub struct Difference {
     /// How many pairs had the same input; none where the two are compared as a whole.
     pub pairs: Option<usize>,
-    /// The mean difference.
+    /// The mean difference, the second less the first.
     pub mean: f64,
-    /// An interval for it.
+    /// A confidence interval for the mean difference.
     pub interval: Interval,
     /// What that means for the second.
     pub verdict: Verdict,
@@ -32,6 +33,8 @@ impl Difference {
     /// measurement. Differences of at most `margin` do not matter, such as the
     /// resolution of a clock. Nothing when there are no pairs or one is not finite.
     pub fn paired(pairs: &[(f64, f64)], margin: f64, bootstrap: &Bootstrap) -> Option<Self> {
+        // What both placements owe to the input is in both and drops out, so that fewer samples show the same
+        // difference.
         let differences: Vec<_> = pairs.iter().map(|(first, second)| second - first).collect();
         if differences.is_empty() || !differences.iter().all(|difference| difference.is_finite()) {
             return None;

@@ -1,4 +1,4 @@
-//! How far apart two distributions are.
+//! The Kolmogorov-Smirnov distance: how far apart two distributions are.
 
 use super::samples::Samples;
 

@@ -1,4 +1,4 @@
-//! Shares: how many of all, and how sure that is.
+//! Proportions with Wilson's score interval: how many of all, and how sure that is.
 
 use super::bootstrap::Interval;
 use super::normal;
@@ -6,9 +6,9 @@ use super::normal;
 /// A number of cases out of all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Proportion {
-    /// Those that are counted.
+    /// How many of them are counted.
     pub cases: usize,
-    /// All.
+    /// How many cases there are in all.
     pub all: usize,
 }
 
@@ -25,6 +25,8 @@ impl Proportion {
             return Interval { low: 0.0, high: 1.0 };
         }
         let (share, all) = (self.share(), self.all as f64);
+        // Not the usual share plus and minus z standard errors, which for no case among n says that the true
+        // share is 0 for sure.
         let z = normal::quantile(f64::midpoint(1.0, level));
         let scale = 1.0 + z * z / all;
         let middle = (share + z * z / (2.0 * all)) / scale;

@@ -1,4 +1,4 @@
-//! Samples of one quantity, and what is said of them.
+//! Descriptive statistics: samples of one quantity, and what is said of them.
 
 use super::bootstrap::{Bootstrap, Interval};
 
@@ -17,13 +17,13 @@ pub struct Samples {
 pub struct Summary {
     /// How many there are.
     pub count: usize,
-    /// Their mean.
+    /// The mean of the samples.
     pub mean: f64,
-    /// An interval for it.
+    /// A confidence interval for the mean.
     pub mean_interval: Interval,
-    /// The least.
+    /// The least of the samples.
     pub min: f64,
-    /// The greatest.
+    /// The greatest of the samples.
     pub max: f64,
     /// For each of [`PERCENTILES`]: the percentile and an interval for it.
     pub percentiles: Vec<(f64, f64, Interval)>,
@@ -55,15 +55,18 @@ impl Samples {
         self.sorted.len()
     }
 
-    /// Their mean.
+    /// The mean of the samples.
     pub fn mean(&self) -> f64 {
         mean(&self.measured)
     }
 
     /// Their standard deviation, with n - 1 below; 0 for a single sample.
     pub fn sd(&self) -> f64 {
+        // In two passes: the mean of squares less the square of the mean may lose every digit where samples
+        // are large and alike.
         let mean = self.mean();
         let squares: f64 = self.measured.iter().map(|sample| (sample - mean).powi(2)).sum();
+        // By n - 1, since the mean is of the same samples and too near to them (Bessel's correction).
         (squares / (self.count().max(2) - 1) as f64).sqrt()
     }
 
