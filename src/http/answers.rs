@@ -1,4 +1,4 @@
-//! What is answered to which request.
+//! The routes: what is answered to which request.
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -38,11 +38,14 @@ pub fn answer<B>(request: &Request<B>, observer: &Observer, refusals: &Refusals)
             return plain(StatusCode::NOT_FOUND, known);
         }
     };
+    // A HEAD is answered as a GET would be, without the content, which hyper leaves out (RFC 9110, section
+    // 9.3.2).
     if matches!(*request.method(), Method::GET | Method::HEAD) {
         return tell(observer, refusals);
     }
     let mut refused =
         plain(StatusCode::METHOD_NOT_ALLOWED, "this can only be read: GET or HEAD\n".to_owned());
+    // A 405 has to say what is allowed (RFC 9110, section 15.5.6).
     refused.headers_mut().insert(ALLOW, METHODS);
     refused
 }
@@ -96,6 +99,7 @@ fn response(status: StatusCode, content_type: HeaderValue, text: String) -> Answ
     let mut response = Response::new(Full::from(text));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, content_type);
+    // A proxy that kept "alive" for a minute would hide a node that has failed (RFC 9111, section 5.2.2.5).
     response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
     response
 }

@@ -1,5 +1,5 @@
-//! The connections that are open, by who calls: nobody keeps others from asking
-//! after the node's health by holding all of them.
+//! A limit of connections, fair by address: nobody keeps others from asking after the node's health by
+//! holding all that may be open.
 
 use std::net::IpAddr;
 
@@ -31,6 +31,7 @@ impl Callers {
             return false;
         }
         let count = |address| self.open.iter().filter(|caller| caller.address == address).count();
+        // By address, not by age alone: whoever opens connections one after the other would end everybody's.
         let most = self.open.iter().map(|caller| count(caller.address)).max().unwrap_or(0);
         let is_hog = |caller: &Caller| count(caller.address) == most;
         // The first of those that have most, which is the oldest of all where everybody has one.

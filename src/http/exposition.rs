@@ -1,4 +1,4 @@
-//! A node's snapshot as metrics.
+//! The exposition in Prometheus' sense: a node's snapshot as metrics.
 
 use std::iter;
 

@@ -98,6 +98,8 @@ fn written<const N: usize>(histogram: &Histogram<N>, unit: f64) -> Written {
     let bucket = |(bound, below): (u64, u64)| {
         let mut bucket = Bucket::default();
         bucket.set_upper_bound(bound as f64 / unit);
+        // Prometheus' buckets are cumulative: how many values were at most the bound. The last, without a
+        // bound, is the count, which the encoder adds.
         bucket.set_cumulative_count(below);
         bucket
     };

@@ -39,6 +39,8 @@ impl Process {
         // The fields after the program's name, which ends with the last bracket; the name
         // may hold blanks and brackets.
         let fields: Vec<&str> = own.rsplit(')').next()?.split_ascii_whitespace().collect();
+        // proc(5) counts from the process's id: utime is field 14, stime 15, starttime 22. Here the state is
+        // the first, which is field 3 there.
         let ticks = |field: usize| fields.get(field)?.parse::<f64>().ok();
         let boot_s: f64 = value(system, "btime ")?.parse().ok()?;
         let open_files_max = value(limits, "Max open files")?.split_ascii_whitespace().next()?;

@@ -58,6 +58,8 @@ impl Facts {
         let unknown = certificate
             .extensions()
             .iter()
+            // What is critical and not understood makes a certificate unusable (RFC 5280, section 4.2);
+            // anything else may be ignored.
             .filter(|extension| extension.critical && !is_known(&extension.oid));
         Some(Self {
             subject: name(subject),
@@ -87,7 +89,8 @@ impl Facts {
     }
 
     /// What is wrong with its time, at `now` in seconds since 1970, if anything is.
-    pub fn out_of_date(&self, now: i64) -> Option<String> {
+    pub(crate) fn out_of_date(&self, now: i64) -> Option<String> {
+        // Both ends are included (RFC 5280, section 4.1.2.5).
         if self.not_after < now {
             return Some(format!("expired at {}", date(self.not_after)));
         }

@@ -81,6 +81,7 @@ pub fn private_key(file: &Path) -> Result<PrivateKeyDer<'static>, String> {
 fn read(file: &Path) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     File::open(file)
+        // One byte more than may be, so that a file that is too large is told from one that just fits.
         .and_then(|opened| opened.take(PEM_BYTES_MAX as u64 + 1).read_to_end(&mut bytes))
         .map_err(|error| format!("nothing that can be read ({error})"))?;
     match bytes.len() {

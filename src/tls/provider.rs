@@ -23,6 +23,8 @@ static SCHEMES: LazyLock<Vec<(SignatureScheme, Vec<Algorithm>)>> = LazyLock::new
     let known = ring::default_provider().signature_verification_algorithms.mapping;
     let mut schemes: Vec<_> =
         known.iter().map(|(scheme, algorithms)| (*scheme, algorithms.to_vec())).collect();
+    // Behind the scheme's own curve: TLS 1.3 looks at the first alone, since a scheme names its curve there
+    // (RFC 8446, section 4.2.3); in TLS 1.2 it is a hash and a kind of key, whatever the curve.
     for (scheme, algorithms) in &mut schemes {
         match *scheme {
             SignatureScheme::ECDSA_NISTP256_SHA256 => algorithms.push(P521_SHA256),

@@ -1,4 +1,4 @@
-//! Whom we believe: authorities, and single certificates that are named themselves.
+//! Certificate verification: whom we believe, authorities and single certificates that are named themselves.
 //!
 //! A person who makes one certificate with `openssl req -x509` and gives it to both sides means exactly that
 //! certificate. It says that it is an authority, so a verifier of chains refuses it as a server's own. Here
@@ -209,6 +209,7 @@ fn verify_itself(
     if !facts.is_for(purpose.usage()) {
         return Err(CertificateError::InvalidPurpose.into());
     }
+    // By its subjectAltName alone: a common name says nothing about hosts (RFC 9525).
     match purpose {
         Purpose::Server(name) => verify_server_name(&parsed, name),
         Purpose::Client => Ok(()),

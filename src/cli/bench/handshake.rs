@@ -22,6 +22,8 @@ const FILTERS_AT_ONCE: usize = 100;
 pub async fn open(plan: &Plan, client_id: &str, devices: &[String]) -> anyhow::Result<(TcpStream, Session)> {
     let stream = TcpStream::connect(&plan.address).await;
     let stream = stream.with_context(|| format!("cannot connect to {}", plan.address))?;
+    // Nagle's algorithm (RFC 896) would hold a request back until the one before is acknowledged, and measure
+    // itself.
     stream.set_nodelay(true)?;
     let login = plan.login.as_ref().map(|(user, password)| (user.as_str(), password.as_str()));
     let mut received = Vec::new();

@@ -1,4 +1,5 @@
-//! Many connections on one thread: keeps a window full, or keeps to a schedule.
+//! The load generator, closed loop or open loop: many connections on one thread keep a window full, or keep
+//! to a schedule.
 
 use std::cell::{Cell, RefCell};
 use std::io::ErrorKind;
@@ -205,6 +206,8 @@ async fn until_over(shared: &Shared, connections: &[Rc<Connection>], run: Run, s
         if is_sent && ended >= sent {
             return;
         }
+        // In a closed loop a lost answer would take its place in the window for ever, and the load would fade
+        // away.
         if now - heard.0 >= SILENCE_MAX {
             if is_sent {
                 return;
@@ -320,6 +323,8 @@ impl Connection {
 /// Sends the requests of an open loop when they are due, one connection after another.
 async fn keep_pace(connections: Vec<Rc<Connection>>, shared: Rc<Shared>, rate: f64) -> anyhow::Result<()> {
     let start = Instant::now();
+    // From the start, not from the request before: a delay is made up for, and the rate stays what was asked
+    // for.
     let due_at = |number: u64| start + Duration::from_secs_f64(number as f64 / rate);
     let ticker = Ticker::start()?;
     let mut number = 0;
@@ -342,6 +347,7 @@ async fn keep_pace(connections: Vec<Rc<Connection>>, shared: Rc<Shared>, rate: f
             }
         }
         flush(&connections)?;
+        // The runtime's own timer counts in milliseconds, in which 100 requests may be due.
         ticker.wait_until(due_at(number).max(now + TICK_LEAST)).await;
     }
     flush(&connections)?;

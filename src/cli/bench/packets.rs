@@ -82,6 +82,7 @@ pub fn connect(version: Version, client_id: &str, login: Option<(&str, &str)>) -
     let mut body = Vec::new();
     text(&mut body, b"MQTT");
     let flags = if login.is_some() { 0b1100_0010 } else { 0b10 };
+    // Keep-alive 0 turns it off (3.1.2.10): pings would be packets that nobody has asked to be measured.
     body.extend([if version == Version::V5 { 5 } else { 4 }, flags, 0, 0]);
     if version == Version::V5 {
         body.push(0);
@@ -217,10 +218,13 @@ fn remaining_length(bytes: &[u8]) -> anyhow::Result<Option<(usize, usize)>> {
 
 fn read(first: u8, body: &[u8], version: Version) -> Option<Incoming<'_>> {
     let is_v5 = version == Version::V5;
+    // An acknowledgement may end behind its packet id, which means success (5.0, 3.4.2.1); in 3.1.1 it always
+    // does.
     let reason = |at: usize| if is_v5 { body.get(at).copied().unwrap_or(0) } else { 0 };
     Some(match first >> 4 {
         2 => {
             let receive_max = if is_v5 { receive_max(body.get(2..)?) } else { None };
+            // Without the property it is 65,535 (5.0, 3.2.2.3.3), and in 3.1.1 ids are the only bound.
             Incoming::ConnAck { code: *body.get(1)?, receive_max: receive_max.unwrap_or(u16::MAX) }
         }
         9 => Incoming::SubAck { codes: after_properties(body.get(2..)?, is_v5)? },
@@ -235,6 +239,7 @@ fn read(first: u8, body: &[u8], version: Version) -> Option<Incoming<'_>> {
             Incoming::Publish { qos, packet_id, topic: body.get(2..topic_end)?, payload }
         }
         4 => Incoming::Acknowledged { packet_id: u16_at(body, 0)?, is_refused: reason(2) >= 0x80 },
+        // A PUBREC with an error ends the exchange (5.0, 4.3.3): there is no PUBREL for it.
         5 if reason(2) >= 0x80 => Incoming::Acknowledged { packet_id: u16_at(body, 0)?, is_refused: true },
         5 => Incoming::PubRec { packet_id: u16_at(body, 0)? },
         6 => Incoming::PubRel { packet_id: u16_at(body, 0)? },

@@ -215,6 +215,8 @@ impl Session {
 
     fn release(&mut self, packet_id: u16, is_refused: bool, tally: &mut Tally) {
         let Some(number) = self.by_packet_id.remove(&packet_id) else { return };
+        // At PUBACK, PUBCOMP, or a PUBREC that refuses, and not before: that is what flow control counts
+        // (5.0, 4.9).
         self.quota += 1;
         if is_refused && let Some(due) = self.end(number) {
             tally.refused += u64::from(due >= tally.since);
@@ -240,6 +242,8 @@ impl Session {
         }
         tally.answered += 1;
         let latency = (now - due).as_nanos().try_into().unwrap_or(u64::MAX);
+        // From when it was due, so that a stall is felt by every request that fell due in it (no coordinated
+        // omission).
         tally.latency_ns.record(latency).expect("an auto-resizing histogram takes any value");
     }
 

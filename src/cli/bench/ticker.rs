@@ -1,4 +1,5 @@
-//! Wakes a task at a time more exact than the runtime's own timer, which counts in milliseconds.
+//! A timer on a thread of its own: wakes a task at a time more exact than the runtime's timer, which counts
+//! in milliseconds.
 
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
