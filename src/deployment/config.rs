@@ -176,7 +176,7 @@ pub struct Hybrid {
     pub worker: worker::Config,
     /// How many threads call the cloud's model. Default 1.
     pub workers: usize,
-    /// Who answers.
+    /// How requests are shared between edge and cloud.
     pub placement: placement::Config,
 }
 

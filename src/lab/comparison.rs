@@ -19,13 +19,13 @@ pub struct Comparison {
 /// What is said of one placement. Times are in milliseconds.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PlacementFigures {
-    /// Its name.
+    /// The placement's name.
     pub name: String,
-    /// From request to answer.
+    /// How long it took from request to answer.
     pub total_ms: Summary,
-    /// The forward pass.
+    /// How long forward passes took.
     pub inference_ms: Summary,
-    /// The network, both ways.
+    /// How long messages were on the network, both ways.
     pub network_ms: Summary,
     /// Answers later than the deadline, where there is one.
     pub deadline_misses: Option<Proportion>,
@@ -34,11 +34,11 @@ pub struct PlacementFigures {
 /// One placement against another.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Contrast {
-    /// The one that is compared with.
+    /// The placement that is compared with.
     pub first: String,
-    /// The one that is compared; differences are its times less the other's.
+    /// The placement that is compared; differences are its times less the first one's.
     pub second: String,
-    /// Of the total latency, in milliseconds.
+    /// The difference of the total latencies, in milliseconds.
     pub total_ms: Difference,
     /// The Kolmogorov-Smirnov distance of the total latencies.
     pub distance: f64,

@@ -36,7 +36,7 @@ pub struct Observation {
     /// From when it was due to when its answer, or word of its refusal or loss, had
     /// arrived. `None` when nothing ever came.
     pub total: Option<Duration>,
-    /// How it ended.
+    /// How the request ended.
     pub end: End,
     /// Where its time went, as far as the answer said.
     pub stages: Stages,
@@ -88,7 +88,7 @@ pub struct Stages {
 /// An experiment that was run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Run {
-    /// What was asked.
+    /// The scenario that was run.
     pub scenario: Scenario,
     /// Where the scenario came from, as it was spelled.
     pub source: String,
@@ -152,7 +152,7 @@ impl<T> IntoIterator for BySite<T> {
     type Item = T;
     type IntoIter = std::iter::Chain<std::iter::Once<T>, std::option::IntoIter<T>>;
 
-    /// The edge's, then the cloud's.
+    /// What there is of the edge, then of the cloud.
     fn into_iter(self) -> Self::IntoIter {
         std::iter::once(self.edge).chain(self.cloud)
     }
@@ -161,7 +161,7 @@ impl<T> IntoIterator for BySite<T> {
 /// What a forward pass was said to take.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Cost {
-    /// The model.
+    /// What a pass takes by its rows.
     pub model: CostModel,
     /// How it came about, in words, such as `fitted to 200 passes of 1 to 128 rows on this machine`.
     pub basis: String,
@@ -179,9 +179,9 @@ pub struct Point {
 pub struct Usage {
     /// The point of the sweeps.
     pub point: u16,
-    /// The repeat.
+    /// The number of the repeat, from 0.
     pub repeat: u16,
-    /// The placement.
+    /// The placement, by its place in the scenario.
     pub placement: u16,
     /// Processor time of the placement's own threads; `None` where it cannot be had.
     pub cpu: Option<Duration>,
@@ -192,9 +192,9 @@ pub struct Usage {
 pub struct Mark {
     /// The point of the sweeps.
     pub point: u16,
-    /// The repeat.
+    /// The number of the repeat, from 0.
     pub repeat: u16,
-    /// The placement that it concerns.
+    /// The placement that it concerns, by its place in the scenario.
     pub placement: u16,
     /// When it began, since the repeat's beginning.
     pub from: Duration,

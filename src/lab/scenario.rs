@@ -37,7 +37,7 @@ pub struct Scenario {
     pub sensors: Vec<Sensor>,
     /// How requests come, where that is not the sensors' own pace.
     pub load: Option<Load>,
-    /// What is varied.
+    /// The settings that are varied, with their values.
     pub sweeps: Vec<Sweep>,
     /// What of the file is not done, or done in another way.
     pub remarks: Vec<Remark>,
@@ -69,7 +69,7 @@ pub struct HybridPlacement {
     pub threshold: Option<f64>,
     /// The network between the sensors and the cloud.
     pub network: Profile,
-    /// Who answers.
+    /// How requests are shared between edge and cloud.
     pub placement: placement::Config,
 }
 
@@ -100,7 +100,7 @@ pub struct Sensor {
 /// Where a sensor's requests come from.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Source {
-    /// A simulated bearing.
+    /// A simulated bearing, of whose vibration features are computed.
     Bearing {
         /// Requests a second.
         rate_hz: f64,

@@ -42,7 +42,7 @@ impl Ended {
     /// The run, where nothing was in the way of it.
     ///
     /// # Errors
-    /// What was.
+    /// [`TrialError`], by which it was cut short.
     pub fn whole(self) -> Result<Run, TrialError> {
         self.fault.map_or(Ok(self.run), Err)
     }
@@ -68,7 +68,7 @@ impl Trial {
         Ok(Self { plan, timing, preparation, first: Some(first), run })
     }
 
-    /// What is run.
+    /// The plan that is run.
     pub fn plan(&self) -> &Plan {
         &self.plan
     }

@@ -33,7 +33,7 @@ pub struct Given {
 pub struct Said<T> {
     /// The site: a placement's name, and `NAME/cloud` for a hybrid's cloud. None for every site.
     pub site: Option<String>,
-    /// What is said.
+    /// What is said of it.
     pub value: T,
 }
 

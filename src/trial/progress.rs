@@ -5,7 +5,7 @@ pub trait Progress {
     /// Something to know that is no fault, in a sentence.
     fn say(&mut self, _sentence: &str) {}
 
-    /// A part begins.
+    /// A part of the trial begins.
     fn begin(&mut self, _part: &Part) {}
 
     /// One more request of the part has its answer.

@@ -26,7 +26,7 @@ pub struct Repeat {
     pub inputs: Arc<Inputs>,
     /// Every request, in order.
     pub due: Vec<Due>,
-    /// By placement.
+    /// The thresholds of edge and cloud, by placement.
     pub thresholds: Vec<Thresholds>,
 }
 

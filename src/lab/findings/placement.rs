@@ -16,7 +16,7 @@ use crate::statistics::{Proportion, Samples, Summary};
 /// What is said of one placement.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PlacementFindings {
-    /// Its name.
+    /// The placement's name.
     pub name: String,
     /// How its requests ended.
     pub counts: Counts,
@@ -33,7 +33,7 @@ pub struct PlacementFindings {
     pub lateness_ms: Option<Lateness>,
     /// How right its decisions are, where the truth is known.
     pub accuracy: Option<Accuracy>,
-    /// What it used.
+    /// The bytes, processor time and energy that the placement used.
     pub consumption: Consumption,
     /// Where results were made and why, the most frequent first; empty for placements that do not choose.
     pub choices: Vec<ChoiceCount>,
@@ -46,15 +46,15 @@ pub struct PlacementFindings {
 /// How requests ended: `sent = answered + refused + silent`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Those that count.
+    /// Requests that were due after the warm-up.
     pub sent: usize,
-    /// With a result.
+    /// Requests that were answered with a result.
     pub answered: usize,
-    /// With an error, by its code.
+    /// Requests that were answered with an error, by its code.
     pub refused: BTreeMap<&'static str, usize>,
-    /// Without a word.
+    /// Requests of which nothing was heard again.
     pub silent: usize,
-    /// Those of the warm-up, which are in none of the others.
+    /// Requests that were due in the warm-up, which are in none of the other counts.
     pub warm_up: usize,
 }
 
@@ -65,7 +65,7 @@ pub struct StageFindings {
     pub network_ms: Summary,
     /// Waiting for the model.
     pub queue_ms: Summary,
-    /// The forward pass.
+    /// The forward pass that the request was part of.
     pub inference_ms: Summary,
     /// The mean of what is left of the latency: broker, encoding, the operating system.
     pub rest_mean_ms: f64,
@@ -74,13 +74,13 @@ pub struct StageFindings {
 /// Requests without a result in time.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct DeadlineMisses {
-    /// The deadline.
+    /// The answer time from which a request is late.
     pub deadline_ms: f64,
-    /// With a result that came too late.
+    /// Requests whose result came after the deadline.
     pub late: usize,
-    /// Refused, or never answered.
+    /// Requests that were refused, or never answered.
     pub unanswered: usize,
-    /// Both, out of all.
+    /// Late and unanswered requests, out of all.
     pub all: Proportion,
 }
 
@@ -89,7 +89,7 @@ pub struct DeadlineMisses {
 pub struct ChoiceCount {
     /// Where and why.
     pub choice: Arc<Choice>,
-    /// How often.
+    /// How many results were made there, for that reason.
     pub count: usize,
 }
 

@@ -22,7 +22,7 @@ pub struct Repeat<'a> {
 
 /// What one placement left at one point.
 pub struct Chosen<'s, 'a> {
-    /// Its repeats.
+    /// The repeats of the placement at the point.
     pub repeats: &'s [Repeat<'a>],
     /// What was due before does not count.
     pub warm_up: Duration,

@@ -12,7 +12,7 @@ use crate::settings::{SettingError, Table};
 
 /// The longest experiment: a week.
 const DURATION_S_MAX: f64 = 604_800.0;
-/// The most repeats.
+/// The most repeats of an experiment.
 const REPEATS_MAX: u32 = 1_000;
 /// The most sensors of a kind.
 const SENSORS_MAX: u32 = 1_000_000;
@@ -49,7 +49,7 @@ pub fn simulation(mut table: Table<'_>, remarks: &mut Vec<Remark>) -> Result<Sce
     })
 }
 
-/// Everything else.
+/// Reads what our own form has beside `simulation`: networks, placements, sensors, load, sweeps.
 pub fn read(file: &mut Table<'_>, scenario: &mut Scenario, read: Read<'_>) -> Result<(), SettingError> {
     let networks = networks(file, scenario.seed, read)?;
     for entry in file.find_list("placements")?.unwrap_or_default() {

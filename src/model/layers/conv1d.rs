@@ -24,10 +24,10 @@ use crate::settings::SettingError;
 pub struct Conv1d {
     /// The tensors' prefix.
     pub name: String,
-    /// Channels in.
+    /// Channels that come into the layer.
     #[serde(rename = "in")]
     pub inputs: usize,
-    /// Channels out.
+    /// Channels that the layer gives.
     #[serde(rename = "out")]
     pub outputs: usize,
     /// Samples in a window.

@@ -72,17 +72,17 @@ impl<'a> LayerTable<'a> {
         size.map(Some).map_err(error)
     }
 
-    /// True or false.
+    /// Reads true or false, or takes the default.
     pub fn flag(&mut self, key: &'static str, default: bool) -> Result<bool, SettingError> {
         Ok(self.table.find_flag(key)?.unwrap_or(default))
     }
 
-    /// A number.
+    /// Reads a number, or takes the default.
     pub fn number(&mut self, key: &'static str, default: f64) -> Result<f64, SettingError> {
         Ok(self.table.find_number(key, ..)?.unwrap_or(default))
     }
 
-    /// A number above zero.
+    /// Reads a number above zero, or takes the default.
     pub fn positive(&mut self, key: &'static str, default: f64) -> Result<f64, SettingError> {
         let more_than_0 = (Bound::Excluded(0.0), Bound::Unbounded);
         Ok(self.table.find_number(key, more_than_0)?.unwrap_or(default))

@@ -21,10 +21,10 @@ use crate::settings::SettingError;
 pub struct Linear {
     /// The tensors' prefix.
     pub name: String,
-    /// Features in.
+    /// Features that come into the layer.
     #[serde(rename = "in")]
     pub inputs: usize,
-    /// Features out.
+    /// Features that the layer gives.
     #[serde(rename = "out")]
     pub outputs: usize,
     /// Whether `{name}.bias` exists.

@@ -23,10 +23,10 @@ pub use crate::model::kernel::lstm::Returns;
 pub struct Lstm {
     /// The tensors' prefix.
     pub name: String,
-    /// Channels in.
+    /// Channels that come into the layer.
     #[serde(rename = "in")]
     pub inputs: usize,
-    /// Channels out.
+    /// Channels that the layer gives: the numbers of its hidden state.
     pub hidden: usize,
     /// Whether the two biases exist.
     pub bias: bool,
