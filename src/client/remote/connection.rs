@@ -228,7 +228,7 @@ impl Driver {
         let fresh: Vec<_> =
             wanted.iter().filter(|filter| !link.subscribed.contains(filter)).cloned().collect();
         if !fresh.is_empty() {
-            let id = self.session.new_id();
+            let id = self.session.subscribe();
             // The filters have been checked, and are far shorter than the largest packet.
             link.codec.subscribe(id, &as_subscribed(&fresh), &mut link.output).ok();
             link.subscribed.extend(fresh.iter().cloned());
@@ -239,7 +239,7 @@ impl Driver {
             link.subscribed.iter().filter(|filter| !wanted.contains(filter)).cloned().collect();
         // A node alone with its session stays subscribed: what comes while it is away is to wait for it.
         if !gone.is_empty() && config.leaves_for_good() {
-            let id = self.session.new_id();
+            let id = self.session.subscribe();
             link.codec.unsubscribe(id, &as_subscribed(&gone), &mut link.output).ok();
             link.subscribed.retain(|filter| !gone.contains(filter));
             link.unsuback = Some(id);

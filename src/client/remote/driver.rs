@@ -89,8 +89,8 @@ impl Driver {
         let mut backoff = Backoff::new(self.shared.config.reconnect_wait_max);
         let mut random = rand_chacha::ChaCha8Rng::from_rng(&mut rand::rng());
         while !self.is_leaving() {
-            let begun = Instant::now();
-            let Failure { trouble, reason } = match self.connect_and_serve().await {
+            let (ended, served) = self.connect_and_serve().await;
+            let Failure { trouble, reason } = match ended {
                 Ended::Left => break,
                 Ended::Lost(failure) => failure,
             };
@@ -98,8 +98,9 @@ impl Driver {
             self.shared.routes.end_closed();
             self.announce(State::Offline(reason));
             // Not as soon as there is a CONNACK: a broker that lets us in and ends the connection at once, as
-            // where two nodes have one client id, would be asked ten times a second.
-            if begun.elapsed() >= STABLE_AFTER {
+            // where two nodes have one client id, would be asked ten times a second. And not before there is
+            // one: an attempt that nobody answers takes long too.
+            if served >= STABLE_AFTER {
                 backoff.reset();
             }
             let wait = backoff.next_wait(&mut random);
@@ -115,20 +116,25 @@ impl Driver {
         *self.phases.borrow() == Phase::Leaving
     }
 
-    async fn connect_and_serve(&mut self) -> Ended {
+    /// One connection. Returns how it ended, and how long the broker had let us in.
+    async fn connect_and_serve(&mut self) -> (Ended, Duration) {
         let mut phases = self.phases.clone();
         let connected = tokio::select! {
             connected = tokio::time::timeout(CONNECT_WAIT_MAX, self.connect()) => connected,
-            _ = phases.wait_for(|phase| *phase == Phase::Leaving) => return Ended::Left,
+            _ = phases.wait_for(|phase| *phase == Phase::Leaving) => return (Ended::Left, Duration::ZERO),
         };
-        match connected {
-            Ok(Ok(link)) => self.serve(link).await,
-            Ok(Err(failure)) => Ended::Lost(failure),
+        let failure = match connected {
+            Ok(Ok(link)) => {
+                let begun = Instant::now();
+                return (self.serve(link).await, begun.elapsed());
+            }
+            Ok(Err(failure)) => failure,
             Err(_) => {
                 let reason = format!("no answer within {} s", CONNECT_WAIT_MAX.as_secs());
-                Ended::Lost(Trouble::NoAnswer.because(reason))
+                Trouble::NoAnswer.because(reason)
             }
-        }
+        };
+        (Ended::Lost(failure), Duration::ZERO)
     }
 
     /// Makes a connection, up to the broker's word that it accepts it.

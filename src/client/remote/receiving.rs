@@ -47,7 +47,9 @@ impl Driver {
                 Incoming::SubAck(id, refusals) => self.on_suback(link, id, &refusals),
                 Incoming::UnsubAck(id) => {
                     link.routes_seen = None;
-                    link.unsuback.take_if(|expected| *expected == id);
+                    if link.unsuback.take_if(|expected| *expected == id).is_some() {
+                        self.session.subscribed();
+                    }
                     link.drain = Drain::Due;
                 }
                 Incoming::PingResp => {
@@ -83,6 +85,7 @@ impl Driver {
 
     fn on_suback(&mut self, link: &mut Link, id: u16, refusals: &[Option<String>]) {
         let Some((_, filters)) = link.suback.take_if(|(expected, _)| *expected == id) else { return };
+        self.session.subscribed();
         link.routes_seen = None;
         let refused = filters.iter().zip(refusals).find_map(|(filter, why)| Some((filter, why.as_ref()?)));
         if let Some((filter, why)) = refused {

@@ -14,6 +14,8 @@ pub struct Session {
     last_id: u16,
     /// Packet ids of what is sent and not acknowledged.
     ids: HashSet<u16>,
+    /// The packet id of this connection's SUBSCRIBE or UNSUBSCRIBE, of which one waits at a time.
+    subscribing: Option<u16>,
     /// Published at QoS 1 or 2 and not acknowledged, in the order of publishing.
     outgoing: VecDeque<Sent>,
     /// How many of `outgoing`, from the front, have been sent on this connection.
@@ -48,6 +50,8 @@ impl Session {
         // where it is, one message at a time still gets through.
         self.window = window.max(1);
         self.under_way = 0;
+        // What the last connection asked for is asked for again, under another id.
+        self.subscribing = None;
         self.is_resumed = is_resumed;
         self.incoming.connected(is_resumed);
         // The broker's half of a QoS 2 exchange is a part of its session (5.0, 4.1). Without that a PUBREL
@@ -92,13 +96,25 @@ impl Session {
         (id, &self.outgoing[self.outgoing.len() - 1].waiting.message)
     }
 
+    /// A packet id for a SUBSCRIBE or UNSUBSCRIBE, in use until [`subscribed`](Self::subscribed).
+    pub fn subscribe(&mut self) -> u16 {
+        let id = self.new_id();
+        self.subscribing = Some(id);
+        id
+    }
+
+    /// SUBACK or UNSUBACK: the packet id is free again.
+    pub fn subscribed(&mut self) {
+        self.subscribing = None;
+    }
+
     /// A packet id that nothing uses.
-    pub fn new_id(&mut self) -> u16 {
+    fn new_id(&mut self) -> u16 {
         loop {
             // Behind 65,535 comes 1: an id is never 0 [MQTT-2.2.1-3].
             self.last_id = self.last_id.checked_add(1).unwrap_or(1);
-            // There are 65,535 ids, and the window is at most that minus what subscribing needs.
-            if !self.ids.contains(&self.last_id) {
+            // There are 65,535 ids, and the window is far smaller.
+            if !self.ids.contains(&self.last_id) && self.subscribing != Some(self.last_id) {
                 return self.last_id;
             }
         }
@@ -252,5 +268,18 @@ mod tests {
         session.publish(message("a", Qos::AtLeastOnce));
         session.last_id = u16::MAX;
         assert_eq!(session.new_id(), 2);
+    }
+
+    /// [MQTT-2.2.1-3]: PUBLISH, SUBSCRIBE and UNSUBSCRIBE draw from the same ids.
+    #[test]
+    fn no_message_has_the_id_of_a_subscription_that_is_not_acknowledged() {
+        let mut session = connected(3);
+        let subscribing = session.subscribe();
+        session.last_id = subscribing - 1;
+        let (id, _) = session.publish(message("a", Qos::AtLeastOnce));
+        assert_ne!(id, subscribing);
+        session.subscribed();
+        session.last_id = subscribing - 1;
+        assert_eq!(session.publish(message("b", Qos::AtLeastOnce)).0, subscribing);
     }
 }
