@@ -33,7 +33,7 @@ mod way;
 
 use std::io;
 use std::sync::mpsc::RecvTimeoutError;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tracing::{error, info};
@@ -52,6 +52,7 @@ use crate::inference::{PerSite, Request, Site};
 use crate::ledger::{Ledger, Statistics};
 use crate::model::{Detector, ModelInfo};
 use crate::placement::Chooser;
+use crate::sync::{self, lock};
 use crate::worker;
 
 pub use self::asker::Asker;
@@ -235,7 +236,7 @@ impl Deployment {
 
     /// Whether its threads run.
     pub fn is_alive(&self) -> bool {
-        let intake = self.intake.lock().unwrap_or_else(PoisonError::into_inner);
+        let intake = lock(&self.intake);
         !intake.thread.is_finished()
             && self.ways.iter().all(Way::is_alive)
             && self.dispatcher.as_ref().is_none_or(Dispatcher::is_alive)
@@ -254,7 +255,7 @@ impl Deployment {
         let Self { view, ways, dispatcher, intake, .. } = self;
         // The intake ends once the broker has confirmed the end of the subscription.
         let wait = deadline.saturating_duration_since(Instant::now());
-        let intake = intake.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let intake = sync::into_inner(intake);
         let ended = intake.ended.recv_timeout(wait) == Err(RecvTimeoutError::Disconnected);
         if ended && intake.thread.join().is_err() {
             error!(deployment = view.name, "the intake thread panicked");

@@ -1,14 +1,29 @@
-//! Mutexes and condition variables that do not mind a panic elsewhere.
+//! Locks and condition variables that do not mind a panic elsewhere.
 //!
-//! The standard library poisons a mutex whose holder panicked. Here no code that can panic runs under a lock:
+//! The standard library poisons a lock whose holder panicked. Here no code that can panic runs under a lock:
 //! what was guarded is sound whatever became of its last holder, and whoever comes next takes it as it is.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 /// Locks `mutex`.
 pub fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What `mutex` holds, which nobody else has any more.
+pub fn into_inner<T>(mutex: Mutex<T>) -> T {
+    mutex.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Locks `value` beside other readers.
+pub fn read<T: ?Sized>(value: &RwLock<T>) -> RwLockReadGuard<'_, T> {
+    value.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Locks `value` alone.
+pub fn write<T: ?Sized>(value: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
+    value.write().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Waits for `changed` with the lock given up.

@@ -1,9 +1,11 @@
 //! Progress bars on standard error, and log lines that stay legible beside them.
 
 use std::io::{self, IsTerminal, Write};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use indicatif::{ProgressBar, ProgressStyle, WeakProgressBar};
+
+use crate::sync::lock;
 
 /// The bar that was drawn last. Logging begins before there is any, and may be asked for from every thread.
 static DRAWN: Mutex<Option<WeakProgressBar>> = Mutex::new(None);
@@ -14,7 +16,7 @@ static DRAWN: Mutex<Option<WeakProgressBar>> = Mutex::new(None);
 /// When the template is none.
 pub fn bar(length: u64, template: &str) -> anyhow::Result<ProgressBar> {
     let bar = ProgressBar::new(length).with_style(ProgressStyle::with_template(template)?);
-    *DRAWN.lock().unwrap_or_else(PoisonError::into_inner) = Some(bar.downgrade());
+    *lock(&DRAWN) = Some(bar.downgrade());
     Ok(bar)
 }
 
@@ -28,7 +30,7 @@ pub fn is_seen() -> bool {
 /// # Errors
 /// When it cannot be written.
 pub fn log(line: &[u8]) -> io::Result<()> {
-    let drawn = DRAWN.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let drawn = lock(&DRAWN).clone();
     past(drawn.and_then(|bar| bar.upgrade()).as_ref(), line, &mut io::stderr())
 }
 

@@ -7,9 +7,10 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use crate::inference::DeviceId;
+use crate::sync::lock;
 
 /// Those who have nothing any more are forgotten when there are twice as many as the
 /// last time, and at least so many.
@@ -57,8 +58,7 @@ impl Crowd {
         if taken + amount <= self.max - self.max / 4 {
             return Ok(None);
         }
-        // No code that can panic runs under the lock, so a poisoned one still holds sound numbers.
-        let mut devices = self.devices.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut devices = lock(&self.devices);
         let own = devices.of(device);
         // The dynamic threshold of A. K. Choudhury and E. L. Hahne, "Dynamic queue length thresholds for
         // shared-memory packet switches", 1998: nobody may have more than what is left free. A fixed share

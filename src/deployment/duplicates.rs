@@ -3,12 +3,13 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, Hash, RandomState};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
 use super::config::Window;
 use super::ticket::{Answer, Identity, KnownAnswer, Ticket};
 use crate::inference::{Authored, Refusal};
+use crate::sync::lock;
 
 /// What became of a request when it came.
 pub enum Entry {
@@ -144,8 +145,7 @@ impl Shared {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // No code that can panic runs under the lock, so a poisoned one still holds a sound state.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

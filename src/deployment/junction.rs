@@ -13,7 +13,7 @@
 
 mod request;
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
@@ -24,6 +24,7 @@ use super::ticket::{Admitted, Answer, COPY, Ticket};
 use crate::inference::{PerSite, Site};
 use crate::ledger::{HybridStatistics, Ledger};
 use crate::placement::{BreakerChange, BreakerState, Chooser, Table};
+use crate::sync::{self, lock};
 
 /// Without requests there is nothing to see.
 const LOOK_AT_LEAST_EVERY: Duration = Duration::from_secs(3_600);
@@ -196,7 +197,7 @@ impl Shared {
             let due = table.next_due().unwrap_or(now + LOOK_AT_LEAST_EVERY);
             state.dispatcher_wakes_at = Some(due);
             let wait = due.saturating_duration_since(now);
-            state = self.news.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
+            state = sync::wait_timeout(&self.news, state, wait);
             state.dispatcher_wakes_at = None;
         };
         let breaker = state.table.chooser_mut().take_breaker_change();
@@ -236,8 +237,7 @@ impl Shared {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // No code that can panic runs under the lock, so a poisoned one still holds a sound table.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

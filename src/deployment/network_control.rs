@@ -2,11 +2,12 @@
 //! has put in its place, and how it changes.
 
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
 
 use super::flow::{Flow, departures};
 use crate::network::Profile;
+use crate::sync::lock;
 
 /// Changes the simulated network of one deployment; clones change the same.
 #[derive(Clone)]
@@ -136,8 +137,7 @@ impl NetworkControl {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // No code that can panic runs under the lock, so a poisoned one still holds a sound state.
-        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.shared.state)
     }
 }
 

@@ -1,7 +1,7 @@
 //! A node as seen from outside its own thread: whether it answers, and its counts,
 //! from before it starts until after it has ended.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::{Readiness, readiness};
 use crate::broker::{self, Broker};
@@ -9,6 +9,7 @@ use crate::client::{Client, Failures};
 use crate::deployment::{Deployment, View};
 use crate::ledger::Statistics;
 use crate::model::ModelInfo;
+use crate::sync::lock;
 use crate::worker;
 
 /// Watches one node; clones watch the same. Decision before the node, it says that the node starts.
@@ -145,8 +146,7 @@ impl Observer {
     }
 
     fn lock(&self) -> MutexGuard<'_, Seen> {
-        // No code that can panic runs under the lock, so what a poisoned one holds is sound.
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.seen)
     }
 }
 

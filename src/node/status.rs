@@ -1,12 +1,13 @@
 //! What a node says of itself on its status topic: that it is there, and what its deployments serve. When a
 //! model is exchanged it is said anew.
 
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
 use serde_json::json;
 
 use crate::client::{Client, Status};
 use crate::deployment::View;
+use crate::sync::lock;
 
 /// What is said of one deployment.
 pub struct Entry {
@@ -70,14 +71,14 @@ impl Board {
     }
 
     pub fn add(&self, deployment: View) {
-        self.deployments.lock().unwrap_or_else(PoisonError::into_inner).push(deployment);
+        lock(&self.deployments).push(deployment);
     }
 
     /// Says what is served now.
     pub fn tell(&self) {
         let Some(client) = self.client.upgrade() else { return };
         // Under the lock, so that of two at once the later one has the last word.
-        let deployments = self.deployments.lock().unwrap_or_else(PoisonError::into_inner);
+        let deployments = lock(&self.deployments);
         client.announce(online(&self.node_id, deployments.iter().map(Entry::now)));
     }
 }

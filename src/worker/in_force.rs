@@ -6,10 +6,11 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::inference::Author;
 use crate::model::{Detector, Model, ModelInfo};
+use crate::sync::lock;
 
 /// A model as often as it is needed at once: for each worker, and one to copy for those who come later.
 pub struct Copies {
@@ -130,7 +131,7 @@ impl InForce {
 
     fn lock(&self) -> MutexGuard<'_, Stock> {
         // What can panic under the lock is caught there, so a poisoned one still holds a sound stock.
-        self.stock.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.stock)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::hash::RandomState;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -12,6 +12,7 @@ use super::lanes::{Bounds, Lanes};
 use super::slot::Slot;
 use super::{Config, Health, Job};
 use crate::inference::{ErrorCode, Refusal};
+use crate::sync::{self, lock};
 
 /// What the pool, its workers and its watch share. Where two are locked, the state is first, a slot second.
 pub struct Shared<C> {
@@ -113,12 +114,11 @@ impl<C> Shared<C> {
     }
 
     pub fn lock(&self) -> MutexGuard<'_, State<C>> {
-        // No code that can panic runs under the lock, so a poisoned one still holds a sound state.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     pub fn lock_threads(&self) -> MutexGuard<'_, Threads<C>> {
-        self.threads.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.threads)
     }
 
     /// Gives back the lanes of the last batch, waits for jobs and takes a fair part of them; none
@@ -144,7 +144,7 @@ impl<C> Shared<C> {
                 return true;
             }
             state.idle += 1;
-            state = self.arrived.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = sync::wait(&self.arrived, state);
         }
         let wakes_another = state.idle > 0 && state.lanes.has_ready();
         if wakes_another {
@@ -191,7 +191,7 @@ impl<C> Shared<C> {
         state.watch_wakes_at = Some(until.unwrap_or_else(|| Instant::now() + WATCH_AT_LEAST_EVERY));
         let wait =
             state.watch_wakes_at.map_or(Duration::ZERO, |at| at.saturating_duration_since(Instant::now()));
-        let mut state = self.watched.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
+        let mut state = sync::wait_timeout(&self.watched, state, wait);
         state.watch_wakes_at = None;
         state
     }

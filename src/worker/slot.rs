@@ -1,10 +1,11 @@
 //! What a worker is busy with, where the watch can see it and take it away.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use super::{Done, Job};
 use crate::inference::Outcome;
+use crate::sync::lock;
 
 /// What a worker is busy with, for the watch to see.
 pub struct Slot<C> {
@@ -37,7 +38,7 @@ impl<C> Default for Slot<C> {
 
 impl<C> Slot<C> {
     pub fn lock(&self) -> MutexGuard<'_, SlotState<C>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     pub fn is_hung(&self) -> bool {

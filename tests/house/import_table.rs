@@ -49,7 +49,7 @@ const TABLE: &[Row] = &[
     row("wire", Only(&["inference"]), &["tokio", "candle", "rumqtt", "mqtt", "topic"]),
     row("model", Only(&["inference", "settings", "text"]), &["tokio", "rumqtt", "mqtt"]),
     row("shipped", Only(&["model"]), &["tokio", "serde", "rumqtt", "mqtt"]),
-    row("worker", Only(&["inference", "model"]), &["tokio", "serde", "candle", "rumqtt", "mqtt"]),
+    row("worker", Only(&["inference", "model", "sync"]), &["tokio", "serde", "candle", "rumqtt", "mqtt"]),
     row(
         "broker",
         Only(&["mqtt", "rate_limit", "settings", "sync", "text", "tls"]),
@@ -67,6 +67,7 @@ const TABLE: &[Row] = &[
             "network",
             "placement",
             "rate_limit",
+            "sync",
             "telemetry",
             "wire",
             "worker",

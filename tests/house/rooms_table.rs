@@ -2,7 +2,7 @@
 //!
 //! A room is a folder or a file directly below the module's own folder. Rooms stand in the table from top to
 //! bottom, and none uses one above it; the module's own file stands above them all. Like
-//! tests/import_table.rs it is a text search: comments are left out, everything else counts, tests included.
+//! tests/house/import_table.rs it is a text search: comments are left out, everything else counts, tests included.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as a test does")]
 

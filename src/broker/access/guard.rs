@@ -3,7 +3,7 @@
 use std::io;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 use std::time::Instant;
 
 use super::attempts::{AttemptLimits, Attempts};
@@ -11,6 +11,7 @@ use super::logins::Logins;
 use super::rules::AccessRules;
 use super::users::Users;
 use super::{Access, Action, Authentication, Credentials, Denied, Grant, Identity, Login};
+use crate::sync;
 use crate::sync::lock;
 
 /// Names and topics of rules that are looked at in a tenth of a microsecond.
@@ -64,12 +65,12 @@ impl Guard {
     /// Puts other users and rules in force, from the next packet on.
     pub fn replace(&self, users: Users, rules: AccessRules) {
         self.effort.store(effort(&rules), Ordering::Relaxed);
-        *self.policy.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Policy { users, rules });
+        *sync::write(&self.policy) = Arc::new(Policy { users, rules });
         self.version.fetch_add(1, Ordering::Release);
     }
 
     fn policy(&self) -> Arc<Policy> {
-        self.policy.read().unwrap_or_else(PoisonError::into_inner).clone()
+        sync::read(&self.policy).clone()
     }
 
     async fn admit(&self, credentials: Credentials<'_>, peer: IpAddr) -> Result<Arc<str>, Denied> {

@@ -3,13 +3,14 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
 
 use super::Parcel;
 use super::crossing::{Crossing, party};
 use crate::deployment::ticket::Answer;
 use crate::network::{Delay, DelayLine, Link, LinkProfile, Profile, Shape};
+use crate::sync;
 
 /// What lies between a deployment's sensors and its model.
 pub struct Passage {
@@ -68,8 +69,7 @@ impl Passage {
     /// The network in force. It stays so while this is held: whoever decides about
     /// messages holds it until they are on the line.
     pub fn in_force(&self) -> RwLockReadGuard<'_, InForce> {
-        // No code that can panic runs under the lock when it is written.
-        self.in_force.read().unwrap_or_else(PoisonError::into_inner)
+        sync::read(&self.in_force)
     }
 
     /// Puts `profile` in force, and returns how often the network has been exchanged now. What is
@@ -78,7 +78,7 @@ impl Passage {
         let shape = profile.shape().map_or_else(|| Arc::new(constant(profile)), Arc::clone);
         // Held for writing from the look on the line until the new network is in force: whoever decides about
         // messages holds it for reading until they are on the line, so none is missed.
-        let mut in_force = self.in_force.write().unwrap_or_else(PoisonError::into_inner);
+        let mut in_force = sync::write(&self.in_force);
         let began = Instant::now();
         let (mut uplink, mut downlink) = (HashMap::new(), HashMap::new());
         self.line.look_through(|due, parcel| {

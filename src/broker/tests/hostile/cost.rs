@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -22,6 +22,7 @@ use super::mutate::{Seed, Seeds};
 use super::runtime;
 use crate::broker::codec::put_varint;
 use crate::broker::work::{self, BYTES_PER_UNIT, SLICE_UNITS};
+use crate::sync::lock;
 
 /// The largest packet's properties, which are gone through in one go, and a slice before and after that.
 const UNITS_IN_A_ROW_MAX: u64 = ((1 << 20) / BYTES_PER_UNIT + 2 * SLICE_UNITS) as u64;
@@ -62,7 +63,7 @@ impl<F: Future> Future for Weighed<F> {
         let units = (work::spent() - before) as u64;
         self.spent.units.fetch_add(units, Ordering::Relaxed);
         self.spent.most_in_a_row.fetch_max(units, Ordering::Relaxed);
-        let mut longest = self.spent.longest.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut longest = lock(&self.spent.longest);
         *longest = longest.max(began.elapsed());
         polled
     }
@@ -259,7 +260,7 @@ async fn weigh(arena: &mut Arena, recipe: &Recipe) -> (f64, u64, Duration) {
     arena.assert_well().await;
     swallow.abort();
     let units = spent.units.load(Ordering::Relaxed);
-    let longest = *spent.longest.lock().unwrap_or_else(PoisonError::into_inner);
+    let longest = *lock(&spent.longest);
     (units as f64 / bytes.len() as f64, spent.most_in_a_row.load(Ordering::Relaxed), longest)
 }
 
