@@ -1,10 +1,9 @@
 //! Keeps the rooms inside a module: which of them may use which, one way, and where a crate may be named.
 //!
-//! A room is a folder or a file directly below the module's own folder. Rooms stand in the table from top to
-//! bottom, and none uses one above it; the module's own file stands above them all. Like
-//! tests/house/import_table.rs it is a text search: comments are left out, everything else counts, tests included.
-
-#![allow(clippy::unwrap_used, reason = "helpers of tests fail as a test does")]
+//! A room is a folder or a file directly below the module's own folder. Rooms stand
+//! in the table from top to bottom, and none uses one above it; the module's own
+//! file stands above them all. Like tests/house/import_table.rs it is a text search:
+//! comments are left out, everything else counts, tests included.
 
 use std::collections::BTreeSet;
 
