@@ -2,6 +2,7 @@
 //!
 //! Shared by the embedded broker and the local client. There is no I/O here.
 
+pub(crate) mod packet;
 mod receipt;
 mod user_properties;
 

@@ -1,4 +1,4 @@
-//! Framing: where packets begin and end, and the numbers in them.
+//! Where packets begin and end in what a client sends.
 //!
 //! A frame is complete before any codec sees it. PUBLISH and the acknowledgements are read and written by us,
 //! without a copy and without taking their properties apart; the other packets go through rumqttd's codecs.
@@ -13,24 +13,11 @@ pub mod reason;
 pub mod topic;
 pub mod wellformed;
 
-use bytes::{BufMut, BytesMut};
+use bytes::BytesMut;
 use rumqttd::protocol::{Packet, Protocol, v4::V4, v5::V5};
 
 use self::reason::Reason;
-
-/// Packet types, the high four bits of a packet's first byte.
-pub mod kind {
-    pub const CONNECT: u8 = 1;
-    pub const PUBLISH: u8 = 3;
-    pub const PUBACK: u8 = 4;
-    pub const PUBREC: u8 = 5;
-    pub const PUBREL: u8 = 6;
-    pub const PUBCOMP: u8 = 7;
-    pub const SUBSCRIBE: u8 = 8;
-    pub const UNSUBSCRIBE: u8 = 10;
-    pub const PINGREQ: u8 = 12;
-    pub const DISCONNECT: u8 = 14;
-}
+use crate::mqtt::packet::{Header, kind};
 
 /// Frames taken from the input in one go, at most about this many bytes.
 const FRAMES_BYTES_MAX: usize = 1 << 20;
@@ -40,25 +27,6 @@ const FRAMES_BYTES_MAX: usize = 1 << 20;
 pub enum Version {
     V311,
     V5,
-}
-
-/// A packet's fixed header.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Header {
-    /// Type and flags.
-    pub first: u8,
-    pub header_bytes: usize,
-    pub body_bytes: usize,
-}
-
-impl Header {
-    pub fn kind(self) -> u8 {
-        self.first >> 4
-    }
-
-    pub fn packet_bytes(self) -> usize {
-        self.header_bytes + self.body_bytes
-    }
 }
 
 /// Reads the fixed header at the head of `bytes`; `None` when more bytes are needed.
@@ -78,8 +46,7 @@ pub fn peek(bytes: &[u8], packet_bytes_max: usize) -> Result<Option<Header>, Rea
     if !is_allowed {
         return Err(Reason::MALFORMED);
     }
-    let Some((body_bytes, length_bytes)) = varint(&bytes[1..])? else { return Ok(None) };
-    let header = Header { first, header_bytes: 1 + length_bytes, body_bytes };
+    let Some(header) = Header::read(bytes)? else { return Ok(None) };
     if header.packet_bytes() > packet_bytes_max { Err(Reason::PACKET_TOO_LARGE) } else { Ok(Some(header)) }
 }
 
@@ -109,46 +76,6 @@ pub fn complete(bytes: &[u8], packet_bytes_max: usize) -> Complete {
     Complete { bytes: at, next }
 }
 
-/// Reads a variable byte integer (MQTT 5, 1.5.5): its value and its length; `None`
-/// when more bytes are needed.
-pub fn varint(bytes: &[u8]) -> Result<Option<(usize, usize)>, Reason> {
-    let mut value = 0;
-    for (index, &byte) in bytes.iter().take(4).enumerate() {
-        value |= usize::from(byte & 0x7f) << (7 * index);
-        if byte & 0x80 == 0 {
-            return Ok(Some((value, index + 1)));
-        }
-    }
-    if bytes.len() >= 4 { Err(Reason::MALFORMED) } else { Ok(None) }
-}
-
-pub fn put_varint(out: &mut impl BufMut, mut value: usize) {
-    loop {
-        let low = (value % 128) as u8;
-        value /= 128;
-        if value == 0 {
-            return out.put_u8(low);
-        }
-        out.put_u8(low | 0x80);
-    }
-}
-
-pub fn varint_bytes(value: usize) -> usize {
-    match value {
-        0..0x80 => 1,
-        0x80..0x4000 => 2,
-        0x4000..0x20_0000 => 3,
-        _ => 4,
-    }
-}
-
-pub fn u16_at(bytes: &[u8], at: usize) -> Result<u16, Reason> {
-    match bytes.get(at..at + 2) {
-        Some(&[high, low]) => Ok(u16::from_be_bytes([high, low])),
-        _ => Err(Reason::MALFORMED),
-    }
-}
-
 /// Decodes one whole frame. The frame is complete, so whatever the codec misses in it makes it malformed.
 fn decode(frame: &[u8], version: Version) -> Result<Packet, Reason> {
     wellformed::check(frame, version)?;
@@ -165,6 +92,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::mqtt::packet::put_packet;
 
     const MAX: usize = 1 << 16;
 
@@ -195,9 +123,8 @@ mod tests {
             0x10, 0x30, 0x32, 0x3d, 0x40, 0x62, 0x82, 0xa2, 0xc0, 0xe0, 0x20, 0xff,
         ]);
         let packet = (heads, prop::collection::vec(any::<u8>(), 0..300)).prop_map(|(head, body)| {
-            let mut packet = vec![head];
-            put_varint(&mut packet, body.len());
-            packet.extend(body);
+            let mut packet = Vec::new();
+            put_packet(&mut packet, head, &body);
             packet
         });
         prop::collection::vec(packet, 0..8).prop_map(|packets| packets.concat())
@@ -218,21 +145,12 @@ mod tests {
         fn random_frames_never_panic_the_codecs(
             first: u8, body in prop::collection::vec(any::<u8>(), 0..200), five: bool,
         ) {
-            let mut frame = vec![first];
-            put_varint(&mut frame, body.len());
-            frame.extend(body);
+            let mut frame = Vec::new();
+            put_packet(&mut frame, first, &body);
             if peek(&frame, MAX).is_ok() {
                 let version = if five { Version::V5 } else { Version::V311 };
                 let _any_answer = decode(&frame, version);
             }
-        }
-
-        #[test]
-        fn varints_read_back(value in 0usize..268_435_456) {
-            let mut bytes = Vec::new();
-            put_varint(&mut bytes, value);
-            prop_assert_eq!(bytes.len(), varint_bytes(value));
-            prop_assert_eq!(varint(&bytes), Ok(Some((value, bytes.len()))));
         }
     }
 

@@ -33,6 +33,7 @@ impl From<CarrierGone> for LinkClosed {
 
 /// Why an in-process subscription was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum SubscribeError {
     /// Not a topic filter, or one that starts with `$`.
     #[error("`{filter}` is not a topic filter that can be subscribed to")]
@@ -163,7 +164,7 @@ impl LinkPublisher {
             self.bus.refuse(Cause::InProcessTopic, "", &Who::default(), &topic);
             return Err(TopicRefused);
         }
-        let publication = Publication::of_application(message, self.bus.now_ms());
+        let publication = Publication::of_application(message, || self.bus.now_ms());
         let targets = self.bus.targets_now(&publication.topic);
         out.add(publication, targets, None);
         Ok(())
@@ -226,7 +227,7 @@ impl LinkSubscriber {
             self.walks.pop_front();
         }
         let messages = found.into_iter().map(|(topic, kept)| {
-            let message = kept.publication(topic).into_application(now_ms);
+            let message = kept.publication(topic).into_application(|| now_ms);
             Message { retain: true, ..message }
         });
         self.retained.extend(messages);
@@ -272,7 +273,7 @@ impl LinkSubscriber {
             };
             let Some(envelope) = envelope else { continue };
             match envelope.kind {
-                Kind::Message => batch.push(envelope.publication.into_application(self.bus.now_ms())),
+                Kind::Message => batch.push(envelope.publication.into_application(|| self.bus.now_ms())),
                 Kind::Beat => self.shared.lane.beat.arrive(),
                 Kind::End => self.has_ended = true,
             }

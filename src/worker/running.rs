@@ -93,9 +93,8 @@ impl<C: Context> Worker<C> {
                 done.clear();
                 if self.comes_back() {
                     continue;
-                } else {
-                    return;
-                };
+                }
+                return;
             };
             answer(&mut done);
             done.clear();
@@ -296,10 +295,17 @@ fn finite(values: &[f32], by: &Arc<Author>) -> Outcome {
     let prediction = Prediction::from(values);
     // JSON has no word for anything else (RFC 8259, section 6), and no threshold is above or below NaN.
     if prediction.is_finite() {
-        return Ok(Authored { prediction, by: Arc::clone(by) });
+        Ok(Authored { prediction, by: Arc::clone(by) })
+    } else {
+        Err(not_finite(values))
     }
+}
+
+/// Kept out of the way of the rows that are in order, as the compiler does not see which are many.
+#[cold]
+fn not_finite(values: &[f32]) -> Refusal {
     let value = values.iter().find(|value| !value.is_finite()).unwrap_or(&f32::NAN);
-    Err(Refusal::new(ErrorCode::NonFinite, format!("the model's output is {value}, not a finite number")))
+    Refusal::new(ErrorCode::NonFinite, format!("the model's output is {value}, not a finite number"))
 }
 
 fn not_copied() -> Refusal {

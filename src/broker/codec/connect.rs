@@ -10,6 +10,7 @@ use super::properties::ApplicationProperties;
 use super::reason::Reason;
 use super::{Version, decode};
 use crate::mqtt::Qos;
+use crate::mqtt::packet::first;
 
 /// A CONNECT. What 3.1.1 cannot say is as if an MQTT 5 client had not said it.
 pub struct Connect {
@@ -116,7 +117,7 @@ impl Welcome {
         if V5.write(packet, &mut bytes).is_err() {
             // Cannot happen with these properties; without them the packet is still a CONNACK.
             bytes.clear();
-            bytes.put_slice(&[0x20, 3, session_present.into(), 0, 0]);
+            bytes.put_slice(&[first::CONNACK, 3, session_present.into(), 0, 0]);
         }
         bytes.to_vec()
     }

@@ -5,7 +5,8 @@
 
 use super::reason::Reason;
 use super::wellformed::{CONNECT_PROPERTIES, DISCONNECT_PROPERTIES, Reader, USER, WILL_PROPERTIES};
-use super::{Version, kind, peek, put_varint};
+use super::{Version, peek};
+use crate::mqtt::packet::{kind, put_varint};
 
 /// In a CONNECT's flags: a will follows.
 const HAS_WILL: u8 = 0b100;
@@ -97,14 +98,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::mqtt::packet::put_packet;
 
     const PAIR: &[u8] = &[38, 0, 1, b'k', 0, 0];
 
     fn frame(first: u8, body: &[&[u8]]) -> Vec<u8> {
-        let body = body.concat();
-        let mut frame = vec![first];
-        put_varint(&mut frame, body.len());
-        [frame, body].concat()
+        let mut frame = Vec::new();
+        put_packet(&mut frame, first, &body.concat());
+        frame
     }
 
     #[test]

@@ -9,9 +9,10 @@ use bytes::Bytes;
 use super::reason::Reason;
 use super::topic::parse_filter;
 use super::wellformed::{self, ListHead};
-use super::{Version, kind, peek};
+use super::{Version, peek};
 use crate::broker::work::Slice;
 use crate::mqtt::Qos;
+use crate::mqtt::packet::kind;
 
 /// No local, of a SUBSCRIBE's options.
 const NO_LOCAL: u8 = 0b100;
@@ -153,17 +154,16 @@ impl Listing {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mqtt::packet::{first, put_packet, put_string};
 
     fn subscribe(filters: &[(&str, u8)]) -> Bytes {
         let mut body = vec![0, 7];
         for (filter, options) in filters {
-            body.extend((filter.len() as u16).to_be_bytes());
-            body.extend(filter.as_bytes());
+            put_string(&mut body, filter.as_bytes());
             body.push(*options);
         }
-        let mut frame = vec![0x82];
-        super::super::put_varint(&mut frame, body.len());
-        frame.extend(body);
+        let mut frame = Vec::new();
+        put_packet(&mut frame, first::SUBSCRIBE, &body);
         frame.into()
     }
 

@@ -11,6 +11,7 @@ use rumqttd::protocol::LastWillProperties;
 
 use super::reason::Reason;
 use super::wellformed::{self, text};
+use crate::mqtt::packet::{put_string, put_varint, varint_bytes};
 use crate::mqtt::{Properties, UserProperties, is_topic_name};
 
 const PAYLOAD_FORMAT: u8 = 1;
@@ -171,13 +172,6 @@ fn put_text(block: &mut Vec<u8>, property: u8, text: Option<&[u8]>) {
     }
 }
 
-/// What is longer than MQTT can carry, which no client can bring, is left out.
-fn put_string(block: &mut Vec<u8>, text: &[u8]) {
-    let text = if text.len() <= usize::from(u16::MAX) { text } else { &[] };
-    block.put_u16(text.len() as u16);
-    block.extend_from_slice(text);
-}
-
 /// What the broker says of a message to one client, beside the application's properties.
 pub struct Told<'a> {
     pub expiry_s: Option<u32>,
@@ -187,7 +181,7 @@ pub struct Told<'a> {
 
 impl Told<'_> {
     pub fn wire_bytes(&self) -> usize {
-        let identifiers = self.identifiers.iter().map(|&identifier| 1 + super::varint_bytes(identifier));
+        let identifiers = self.identifiers.iter().map(|&identifier| 1 + varint_bytes(identifier));
         5 * usize::from(self.expiry_s.is_some())
             + 3 * usize::from(self.alias.is_some())
             + identifiers.sum::<usize>()
@@ -204,7 +198,7 @@ impl Told<'_> {
         }
         for &identifier in self.identifiers {
             out.push(IDENTIFIER);
-            super::put_varint(out, identifier);
+            put_varint(out, identifier);
         }
     }
 }

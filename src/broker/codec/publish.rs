@@ -3,8 +3,9 @@
 use bytes::Bytes;
 
 use super::reason::Reason;
-use super::{Version, properties, u16_at, varint};
+use super::{Version, properties};
 use crate::mqtt::Qos;
+use crate::mqtt::packet::{u16_at, varint};
 
 /// Of the first byte of a PUBLISH: it may have been sent before.
 const DUP: u8 = 0b1000;

@@ -2,12 +2,20 @@
 
 use std::fmt;
 
+use crate::mqtt::packet::Malformed;
+
 /// Why a connection is closed or a request refused: an MQTT 5 reason code (MQTT 5, 2.4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reason(pub u8);
 
 /// The property's number.
 const REASON_STRING: u8 = 31;
+
+impl From<Malformed> for Reason {
+    fn from(Malformed: Malformed) -> Self {
+        Self::MALFORMED
+    }
+}
 
 impl Reason {
     pub const SUCCESS: Self = Self(0x00);

@@ -7,7 +7,8 @@
 use std::ops::Range;
 
 use super::reason::Reason;
-use super::{Version, kind, peek, u16_at, varint};
+use super::{Version, peek};
+use crate::mqtt::packet::{kind, u16_at, varint};
 
 /// How a property's value is written.
 #[derive(Clone, Copy)]

@@ -1,6 +1,6 @@
 //! What a client speaks, told by the first byte that it says: for a refusal that names the mistake.
 
-use crate::broker::codec::kind;
+use crate::mqtt::packet::kind;
 
 /// A protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use super::first_words::Spoken;
 use crate::broker::access::{Credentials, Login};
 use crate::broker::codec::connect::{self, Connect, Welcome};
 use crate::broker::codec::reason::Reason;
-use crate::broker::codec::{Version, kind, peek, u16_at};
+use crate::broker::codec::{Version, peek};
 use crate::broker::config::ConnectionLimits;
 use crate::broker::limits::charge::Charge;
 use crate::broker::limits::reached::Limit;
@@ -20,6 +20,7 @@ use crate::broker::session::hello::Hello;
 use crate::broker::session::peer::Peer;
 use crate::broker::session::will::Will;
 use crate::broker::work::{BYTES_PER_UNIT, Slice};
+use crate::mqtt::packet::{first, u16_at};
 
 /// A CONNACK with every property but the assigned client id is not larger, and
 /// neither is that property. Clients that take less are refused.
@@ -85,12 +86,12 @@ impl Refusal {
         let answer = match (version, fault.reason) {
             (Version::V5, reason) => {
                 let properties = reason.properties();
-                [&[0x20, 2 + properties.len() as u8, 0, reason.0][..], &properties].concat()
+                [&[first::CONNACK, 2 + properties.len() as u8, 0, reason.0][..], &properties].concat()
             }
-            (_, Reason::CLIENT_ID_INVALID) => vec![0x20, 2, 0, 2],
-            (_, Reason::SERVER_UNAVAILABLE | Reason::QUOTA_EXCEEDED) => vec![0x20, 2, 0, 3],
-            (_, Reason::BAD_CREDENTIALS) => vec![0x20, 2, 0, 4],
-            (_, Reason::NOT_AUTHORIZED) => vec![0x20, 2, 0, 5],
+            (_, Reason::CLIENT_ID_INVALID) => vec![first::CONNACK, 2, 0, 2],
+            (_, Reason::SERVER_UNAVAILABLE | Reason::QUOTA_EXCEEDED) => vec![first::CONNACK, 2, 0, 3],
+            (_, Reason::BAD_CREDENTIALS) => vec![first::CONNACK, 2, 0, 4],
+            (_, Reason::NOT_AUTHORIZED) => vec![first::CONNACK, 2, 0, 5],
             _ => Vec::new(),
         };
         Self { answer, ..Self::silent(fault) }
@@ -105,7 +106,7 @@ impl Refusal {
     /// Leaves the words out where the client does not take a packet of that size.
     fn within(mut self, packet_bytes_max: usize) -> Self {
         if self.answer.len() > packet_bytes_max {
-            self.answer = vec![0x20, 3, 0, self.fault.reason.0, 0];
+            self.answer = vec![first::CONNACK, 3, 0, self.fault.reason.0, 0];
         }
         self
     }
@@ -135,7 +136,7 @@ pub async fn read_connect(
 ) -> Result<Option<Frame>, Refusal> {
     loop {
         if let Some(&first) = buffer.first()
-            && first != kind::CONNECT << 4
+            && first != first::CONNECT
         {
             return Err(Refusal::silent(no_connect(first)));
         }
@@ -222,7 +223,7 @@ fn client_packet_bytes_max(connect: &Connect) -> usize {
 /// The protocol's name, level and flags.
 fn version(body: &[u8]) -> Result<Version, Refusal> {
     let silent = |reason: Reason| Refusal::silent(reason.into());
-    let name_bytes = usize::from(u16_at(body, 0).map_err(silent)?);
+    let name_bytes = usize::from(u16_at(body, 0).map_err(|malformed| silent(malformed.into()))?);
     let rest = body.get(2..).unwrap_or_default();
     let (Some(name), Some(&level), Some(&flags)) =
         (rest.get(..name_bytes), rest.get(name_bytes), rest.get(name_bytes + 1))
@@ -239,7 +240,7 @@ fn version(body: &[u8]) -> Result<Version, Refusal> {
         // A later version may understand MQTT 5's answer; an earlier one understands that of 3.1.
         (b"MQTT", 6..) => return Err(Refusal::new(Version::V5, unsupported())),
         (b"MQTT" | b"MQIsdp", _) => {
-            return Err(Refusal { answer: vec![0x20, 2, 0, 1], ..Refusal::silent(unsupported()) });
+            return Err(Refusal { answer: vec![first::CONNACK, 2, 0, 1], ..Refusal::silent(unsupported()) });
         }
         _ => return Err(silent(Reason::MALFORMED)),
     };
@@ -338,7 +339,7 @@ pub fn connack(
     assigned_client_id: Option<String>,
 ) -> Vec<u8> {
     if hello.version == Version::V311 {
-        return vec![0x20, 2, session_present.into(), 0];
+        return vec![first::CONNACK, 2, session_present.into(), 0];
     }
     let welcome = Welcome {
         is_session_present: session_present,

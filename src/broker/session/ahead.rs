@@ -6,8 +6,8 @@ use bytes::{Bytes, BytesMut};
 
 use super::client::Client;
 use crate::broker::codec::reason::Reason;
-use crate::broker::codec::wellformed;
-use crate::broker::codec::{kind, peek};
+use crate::broker::codec::{peek, wellformed};
+use crate::mqtt::packet::kind;
 
 /// So much is read behind a publish that waits; one packet may exceed it.
 const AHEAD_BYTES_MAX: usize = 256 * 1024;

@@ -7,13 +7,13 @@ use tokio::time::Instant;
 use super::client::Client;
 use super::ending::End;
 use super::inflight::Inflight;
-use super::output::{PUBCOMP_FIRST, PUBREL_FIRST};
 use super::waiting::Wait;
 use crate::broker::codec::disconnect;
+use crate::broker::codec::peek;
 use crate::broker::codec::reason::Reason;
 use crate::broker::codec::wellformed;
-use crate::broker::codec::{Header, kind, peek, u16_at};
 use crate::mqtt::Qos;
+use crate::mqtt::packet::{Header, first, kind, u16_at};
 
 /// Publishes handed to the router in one go.
 const BATCH_MESSAGES_MAX: usize = 512;
@@ -149,7 +149,7 @@ impl Client {
                 let is_known = self.session.receiving.remove(&packet_id);
                 self.session.live.unanswered.remove(&packet_id);
                 let reason = if is_known { Reason::SUCCESS } else { Reason::PACKET_ID_NOT_FOUND };
-                self.output.ack(PUBCOMP_FIRST, packet_id, reason);
+                self.output.ack(first::PUBCOMP, packet_id, reason);
             }
             _ => self.forget(packet_id, Inflight::is_released),
         }
@@ -177,13 +177,13 @@ impl Client {
             .inflight_index(packet_id)
             .filter(|&index| self.session.inflight[index].is_of(Qos::ExactlyOnce));
         let Some(index) = index else {
-            return self.output.ack(PUBREL_FIRST, packet_id, Reason::PACKET_ID_NOT_FOUND);
+            return self.output.ack(first::PUBREL, packet_id, Reason::PACKET_ID_NOT_FOUND);
         };
         if is_refused {
             self.end_inflight(index);
             return;
         }
         self.session.inflight.release(index);
-        self.output.ack(PUBREL_FIRST, packet_id, Reason::SUCCESS);
+        self.output.ack(first::PUBREL, packet_id, Reason::SUCCESS);
     }
 }

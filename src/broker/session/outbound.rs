@@ -3,7 +3,7 @@
 use super::client::Client;
 use super::delivery::Delivery;
 use super::inflight::Inflight;
-use super::output::{HIGH_BYTES, PUBREL_FIRST};
+use super::output::HIGH_BYTES;
 use super::pending::Kept;
 use super::subscribing::CHANGE_UNITS;
 use super::subscription::Subscription;
@@ -14,6 +14,7 @@ use crate::broker::config::PendingPolicy;
 use crate::broker::limits::dropped::Dropped;
 use crate::broker::limits::reached::Limit;
 use crate::mqtt::Qos;
+use crate::mqtt::packet::first;
 
 /// Messages that one connection is given in a row.
 const ROUND_MESSAGES_MAX: usize = 256;
@@ -52,9 +53,9 @@ impl Client {
         self.session.unsent -= 1;
         let message = &self.session.inflight[index];
         let Some(delivery) = &message.delivery else {
-            return self.output.ack(PUBREL_FIRST, message.packet_id, Reason::SUCCESS);
+            return self.output.ack(first::PUBREL, message.packet_id, Reason::SUCCESS);
         };
-        if !self.output.publish(delivery, message.packet_id, true, self.context.bus.now_ms()) {
+        if !self.output.publish(delivery, message.packet_id, true, || self.context.bus.now_ms()) {
             self.note_unsendable(delivery);
             self.session.inflight.remove(index);
         }
@@ -143,7 +144,7 @@ impl Client {
     /// Writes a message, or lets it wait for the client's window.
     pub fn emit(&mut self, delivery: Delivery) {
         if delivery.qos == Qos::AtMostOnce {
-            if !self.output.publish(&delivery, 0, false, self.context.bus.now_ms()) {
+            if !self.output.publish(&delivery, 0, false, || self.context.bus.now_ms()) {
                 self.note_unsendable(&delivery);
             }
             return;
@@ -166,7 +167,7 @@ impl Client {
     /// Writes a message that the client has to acknowledge.
     fn send(&mut self, delivery: Delivery) {
         let packet_id = self.session.next_packet_id();
-        if self.output.publish(&delivery, packet_id, false, self.context.bus.now_ms()) {
+        if self.output.publish(&delivery, packet_id, false, || self.context.bus.now_ms()) {
             self.session.inflight.push_back(Inflight { packet_id, delivery: Some(delivery) });
         } else {
             self.note_unsendable(&delivery);
@@ -205,8 +206,11 @@ impl Client {
 
     fn note_unsendable(&self, delivery: &Delivery) {
         let bus = &self.context.bus;
-        let reason =
-            if delivery.publication.is_expired(bus.now_ms()) { Dropped::Expired } else { Dropped::TooLarge };
+        let reason = if delivery.publication.is_expired(|| bus.now_ms()) {
+            Dropped::Expired
+        } else {
+            Dropped::TooLarge
+        };
         bus.dropped.note(reason, &self.client_id, &delivery.publication.topic, 1);
     }
 

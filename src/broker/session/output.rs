@@ -5,10 +5,11 @@ use std::collections::HashMap;
 use bytes::{BufMut, Bytes};
 
 use super::delivery::Delivery;
+use crate::broker::codec::Version;
 use crate::broker::codec::properties::Told;
 use crate::broker::codec::reason::Reason;
-use crate::broker::codec::{Version, kind, put_varint, varint_bytes};
 use crate::broker::limits::traffic::Tally;
+use crate::mqtt::packet::{first, kind, put_acknowledgement, put_varint, varint_bytes};
 
 /// Nothing more is taken for a client above this many unwritten bytes.
 pub const HIGH_BYTES: usize = 256 * 1024;
@@ -16,15 +17,6 @@ pub const HIGH_BYTES: usize = 256 * 1024;
 const KEEP_BYTES: usize = 2 * HIGH_BYTES;
 /// What an alias takes of memory beside its topic, in either direction.
 pub const ALIAS_BYTES: usize = 96;
-pub const PUBACK_FIRST: u8 = kind::PUBACK << 4;
-pub const PUBREC_FIRST: u8 = kind::PUBREC << 4;
-pub const PUBCOMP_FIRST: u8 = kind::PUBCOMP << 4;
-/// The high byte of a PUBREL as a server writes it: its reserved flags are 0010.
-pub const PUBREL_FIRST: u8 = kind::PUBREL << 4 | 0b0010;
-const SUBACK_FIRST: u8 = 9 << 4;
-const UNSUBACK_FIRST: u8 = 11 << 4;
-const PINGRESP: [u8; 2] = [13 << 4, 0];
-const DISCONNECT_FIRST: u8 = kind::DISCONNECT << 4;
 
 /// How a client wants its PUBLISH packets.
 pub struct Wishes {
@@ -90,19 +82,18 @@ impl Output {
             self.bytes.put_u16(packet_id);
             self.bytes.push(reason.0);
         } else {
-            self.bytes.extend_from_slice(&[first, 2]);
-            self.bytes.put_u16(packet_id);
+            put_acknowledgement(&mut self.bytes, first, packet_id);
         }
     }
 
     pub fn suback(&mut self, packet_id: u16, codes: &[u8]) {
-        self.codes(SUBACK_FIRST, packet_id, codes);
+        self.codes(first::SUBACK, packet_id, codes);
     }
 
     pub fn unsuback(&mut self, packet_id: u16, codes: &[u8]) {
         // 3.1.1 has no codes here.
         let codes = if self.wishes.version == Version::V5 { codes } else { &[] };
-        self.codes(UNSUBACK_FIRST, packet_id, codes);
+        self.codes(first::UNSUBACK, packet_id, codes);
     }
 
     /// Whether the client takes a SUBACK or UNSUBACK of so many codes.
@@ -125,7 +116,7 @@ impl Output {
 
     pub fn pong(&mut self) {
         self.sent.packets += 1;
-        self.bytes.extend_from_slice(&PINGRESP);
+        self.bytes.extend_from_slice(&[first::PINGRESP, 0]);
     }
 
     /// A server's DISCONNECT, with the reason in words where the client takes a packet
@@ -138,9 +129,9 @@ impl Output {
         let properties = reason.properties();
         let body = 1 + properties.len();
         if 2 + body > self.wishes.packet_bytes_max {
-            return self.bytes.extend_from_slice(&[DISCONNECT_FIRST, 2, reason.0, 0]);
+            return self.bytes.extend_from_slice(&[first::DISCONNECT, 2, reason.0, 0]);
         }
-        self.bytes.push(DISCONNECT_FIRST);
+        self.bytes.push(first::DISCONNECT);
         put_varint(&mut self.bytes, body);
         self.bytes.push(reason.0);
         self.bytes.extend_from_slice(&properties);
@@ -148,12 +139,18 @@ impl Output {
 
     /// Adds a PUBLISH. `false` when it has expired or is larger than the client takes:
     /// it is dropped. What was sent before does not expire any more (MQTT 5, 4.3.3).
-    pub fn publish(&mut self, delivery: &Delivery, packet_id: u16, is_dup: bool, now_ms: u64) -> bool {
+    pub fn publish(
+        &mut self,
+        delivery: &Delivery,
+        packet_id: u16,
+        is_dup: bool,
+        now_ms: impl FnOnce() -> u64,
+    ) -> bool {
         let publication = &*delivery.publication;
-        if publication.is_expired(now_ms) && !is_dup {
+        let expiry_s = publication.expiry_s(now_ms);
+        if expiry_s == Some(0) && !is_dup {
             return false;
         }
-        let expiry_s = publication.expiry_s(now_ms);
         let (alias, mut topic) = self.alias(&publication.topic);
         let told =
             Told { expiry_s, alias: alias.map(|alias| alias.number), identifiers: &delivery.identifiers };

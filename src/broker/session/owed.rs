@@ -12,9 +12,9 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use tokio::sync::Notify;
 
 use super::client::Client;
-use super::output::{PUBACK_FIRST, PUBREC_FIRST};
 use crate::broker::codec::Version;
 use crate::broker::codec::reason::Reason;
+use crate::mqtt::packet::first;
 use crate::mqtt::{Qos, Receipt, Settlement};
 
 /// Whether what a publish waits for has come.
@@ -178,7 +178,7 @@ impl Client {
     }
 
     fn give(&mut self, packet_id: u16, qos: Qos, reason: Reason) {
-        let first = if qos == Qos::ExactlyOnce { PUBREC_FIRST } else { PUBACK_FIRST };
+        let first = if qos == Qos::ExactlyOnce { first::PUBREC } else { first::PUBACK };
         self.output.ack(first, packet_id, reason);
     }
 }

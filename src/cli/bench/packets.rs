@@ -1,7 +1,9 @@
 //! The few MQTT packets of a load generator, written and read by hand: a client
 //! library would be its bottleneck.
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, anyhow, ensure};
+
+use crate::mqtt::packet::{Header, Malformed, first, kind, put_packet, put_string, u16_at, varint};
 
 /// The digits of a request's number: as wide as a time stamp in microseconds, so
 /// that every request is as long as the next.
@@ -11,8 +13,6 @@ pub const STAMP_FIRST: u64 = 1_000_000_000_000_000;
 
 /// The largest packet that a broker may send us.
 const PACKET_BYTES_MAX: usize = 16 << 20;
-
-const PUBREL: u8 = 0x62;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Version {
@@ -56,43 +56,28 @@ pub enum Incoming<'a> {
     Other,
 }
 
-fn text(out: &mut Vec<u8>, text: &[u8]) {
-    // Topics and client ids are ours, and short; a longer topic is refused before.
-    out.extend((text.len() as u16).to_be_bytes());
-    out.extend(text);
-}
-
 fn packet(first: u8, body: &[u8]) -> Vec<u8> {
-    let mut bytes = vec![first];
-    let mut left = body.len();
-    loop {
-        let low = (left % 128) as u8;
-        left /= 128;
-        bytes.push(if left > 0 { low | 0x80 } else { low });
-        if left == 0 {
-            break;
-        }
-    }
-    bytes.extend(body);
+    let mut bytes = Vec::new();
+    put_packet(&mut bytes, first, body);
     bytes
 }
 
 /// A CONNECT without keep-alive, for a session that ends with the connection.
 pub fn connect(version: Version, client_id: &str, login: Option<(&str, &str)>) -> Vec<u8> {
     let mut body = Vec::new();
-    text(&mut body, b"MQTT");
+    put_string(&mut body, b"MQTT");
     let flags = if login.is_some() { 0b1100_0010 } else { 0b10 };
     // Keep-alive 0 turns it off (3.1.2.10): pings would be packets that nobody has asked to be measured.
     body.extend([if version == Version::V5 { 5 } else { 4 }, flags, 0, 0]);
     if version == Version::V5 {
         body.push(0);
     }
-    text(&mut body, client_id.as_bytes());
+    put_string(&mut body, client_id.as_bytes());
     if let Some((user, password)) = login {
-        text(&mut body, user.as_bytes());
-        text(&mut body, password.as_bytes());
+        put_string(&mut body, user.as_bytes());
+        put_string(&mut body, password.as_bytes());
     }
-    packet(0x10, &body)
+    packet(first::CONNECT, &body)
 }
 
 /// A SUBSCRIBE with packet id 1.
@@ -102,36 +87,14 @@ pub fn subscribe(version: Version, filters: &[String], qos: u8) -> Vec<u8> {
         body.push(0);
     }
     for filter in filters {
-        text(&mut body, filter.as_bytes());
+        put_string(&mut body, filter.as_bytes());
         body.push(qos);
     }
-    packet(0x82, &body)
+    packet(first::SUBSCRIBE, &body)
 }
 
 pub fn disconnect() -> [u8; 2] {
-    [0xe0, 0]
-}
-
-/// Appends a packet that is nothing but a packet id: PUBACK, PUBREC, PUBREL, PUBCOMP.
-fn acknowledge(out: &mut Vec<u8>, first: u8, packet_id: u16) {
-    out.extend([first, 2]);
-    out.extend(packet_id.to_be_bytes());
-}
-
-pub fn puback(out: &mut Vec<u8>, packet_id: u16) {
-    acknowledge(out, 0x40, packet_id);
-}
-
-pub fn pubrec(out: &mut Vec<u8>, packet_id: u16) {
-    acknowledge(out, 0x50, packet_id);
-}
-
-pub fn pubrel(out: &mut Vec<u8>, packet_id: u16) {
-    acknowledge(out, PUBREL, packet_id);
-}
-
-pub fn pubcomp(out: &mut Vec<u8>, packet_id: u16) {
-    acknowledge(out, 0x70, packet_id);
+    [first::DISCONNECT, 0]
 }
 
 /// A PUBLISH of one device, complete but for its packet id and its request's number.
@@ -145,7 +108,7 @@ impl Template {
     /// `stamp_at` is where the digits of the number begin in `payload`.
     pub fn new(version: Version, qos: u8, topic: &str, payload: &[u8], stamp_at: usize) -> Self {
         let mut body = Vec::new();
-        text(&mut body, topic.as_bytes());
+        put_string(&mut body, topic.as_bytes());
         let packet_id_at = (qos > 0).then_some(body.len());
         if qos > 0 {
             body.extend([0, 0]);
@@ -155,7 +118,7 @@ impl Template {
         }
         let payload_at = body.len();
         body.extend(payload);
-        let bytes = packet(0x30 | qos << 1, &body);
+        let bytes = packet(kind::PUBLISH << 4 | qos << 1, &body);
         let header = bytes.len() - body.len();
         Self {
             packet_id_at: packet_id_at.map(|at| header + at),
@@ -194,63 +157,51 @@ pub fn number_of(payload: &[u8]) -> Option<u64> {
 /// # Errors
 /// When it is not a packet that a broker sends.
 pub fn next(bytes: &[u8], version: Version) -> anyhow::Result<Option<(Incoming<'_>, usize)>> {
-    let Some((length, header)) = remaining_length(bytes)? else { return Ok(None) };
+    let header = Header::read(bytes)
+        .map_err(|Malformed| anyhow!("the broker sent a packet whose length takes more than four bytes"))?;
+    let Some(header) = header else { return Ok(None) };
+    let length = header.body_bytes;
     ensure!(length <= PACKET_BYTES_MAX, "the broker sent a packet of {length} bytes");
-    let Some(body) = bytes.get(header..header + length) else { return Ok(None) };
-    Ok(Some((
-        read(bytes[0], body, version).context("the broker sent a packet that is cut short")?,
-        header + length,
-    )))
+    let Some(body) = bytes.get(header.header_bytes..header.packet_bytes()) else { return Ok(None) };
+    let incoming = read(header, body, version).context("the broker sent a packet that is cut short")?;
+    Ok(Some((incoming, header.packet_bytes())))
 }
 
-/// The remaining length, and how many bytes come before it is over.
-fn remaining_length(bytes: &[u8]) -> anyhow::Result<Option<(usize, usize)>> {
-    let mut length = 0;
-    for at in 1..=4 {
-        let Some(byte) = bytes.get(at) else { return Ok(None) };
-        length |= usize::from(byte & 0x7f) << (7 * (at - 1));
-        if byte & 0x80 == 0 {
-            return Ok(Some((length, at + 1)));
-        }
-    }
-    bail!("the broker sent a packet whose length takes more than four bytes")
-}
-
-fn read(first: u8, body: &[u8], version: Version) -> Option<Incoming<'_>> {
+fn read(header: Header, body: &[u8], version: Version) -> Option<Incoming<'_>> {
     let is_v5 = version == Version::V5;
     // An acknowledgement may end behind its packet id, which means success (5.0, 3.4.2.1); in 3.1.1 it always
     // does.
     let reason = |at: usize| if is_v5 { body.get(at).copied().unwrap_or(0) } else { 0 };
-    Some(match first >> 4 {
-        2 => {
+    Some(match header.kind() {
+        kind::CONNACK => {
             let receive_max = if is_v5 { receive_max(body.get(2..)?) } else { None };
             // Without the property it is 65,535 (5.0, 3.2.2.3.3), and in 3.1.1 ids are the only bound.
             Incoming::ConnAck { code: *body.get(1)?, receive_max: receive_max.unwrap_or(u16::MAX) }
         }
-        9 => Incoming::SubAck { codes: after_properties(body.get(2..)?, is_v5)? },
-        3 => {
-            let topic_end = 2 + usize::from(u16_at(body, 0)?);
-            let qos = first >> 1 & 3;
+        kind::SUBACK => Incoming::SubAck { codes: after_properties(body.get(2..)?, is_v5)? },
+        kind::PUBLISH => {
+            let topic_end = 2 + usize::from(u16_at(body, 0).ok()?);
+            let qos = header.first >> 1 & 3;
             let (packet_id, rest) = match qos {
                 0 => (0, body.get(topic_end..)?),
-                _ => (u16_at(body, topic_end)?, body.get(topic_end + 2..)?),
+                _ => (u16_at(body, topic_end).ok()?, body.get(topic_end + 2..)?),
             };
             let payload = after_properties(rest, is_v5)?;
             Incoming::Publish { qos, packet_id, topic: body.get(2..topic_end)?, payload }
         }
-        4 => Incoming::Acknowledged { packet_id: u16_at(body, 0)?, is_refused: reason(2) >= 0x80 },
+        kind::PUBACK => {
+            Incoming::Acknowledged { packet_id: u16_at(body, 0).ok()?, is_refused: reason(2) >= 0x80 }
+        }
         // A PUBREC with an error ends the exchange (5.0, 4.3.3): there is no PUBREL for it.
-        5 if reason(2) >= 0x80 => Incoming::Acknowledged { packet_id: u16_at(body, 0)?, is_refused: true },
-        5 => Incoming::PubRec { packet_id: u16_at(body, 0)? },
-        6 => Incoming::PubRel { packet_id: u16_at(body, 0)? },
-        7 => Incoming::PubComp { packet_id: u16_at(body, 0)? },
-        14 => Incoming::Disconnect { code: reason(0) },
+        kind::PUBREC if reason(2) >= 0x80 => {
+            Incoming::Acknowledged { packet_id: u16_at(body, 0).ok()?, is_refused: true }
+        }
+        kind::PUBREC => Incoming::PubRec { packet_id: u16_at(body, 0).ok()? },
+        kind::PUBREL => Incoming::PubRel { packet_id: u16_at(body, 0).ok()? },
+        kind::PUBCOMP => Incoming::PubComp { packet_id: u16_at(body, 0).ok()? },
+        kind::DISCONNECT => Incoming::Disconnect { code: reason(0) },
         _ => Incoming::Other,
     })
-}
-
-fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
-    Some(u16::from_be_bytes([*bytes.get(at)?, *bytes.get(at + 1)?]))
 }
 
 /// What follows the property block of MQTT 5.
@@ -258,37 +209,24 @@ fn after_properties(bytes: &[u8], is_v5: bool) -> Option<&[u8]> {
     if !is_v5 {
         return Some(bytes);
     }
-    let (properties, at) = variable(bytes)?;
+    let (properties, at) = varint(bytes).ok()??;
     bytes.get(at + properties..)
-}
-
-/// A variable byte integer, and how many bytes it takes.
-fn variable(bytes: &[u8]) -> Option<(usize, usize)> {
-    let mut value = 0;
-    for at in 0..4 {
-        let byte = *bytes.get(at)?;
-        value |= usize::from(byte & 0x7f) << (7 * at);
-        if byte & 0x80 == 0 {
-            return Some((value, at + 1));
-        }
-    }
-    None
 }
 
 /// The Receive Maximum among the properties of a CONNACK (MQTT 5, 3.2.2.3).
 fn receive_max(bytes: &[u8]) -> Option<u16> {
-    let (length, at) = variable(bytes)?;
+    let (length, at) = varint(bytes).ok()??;
     let mut left = bytes.get(at..at + length)?;
     while let Some((&id, value)) = left.split_first() {
         let value_bytes = match id {
-            0x21 => return u16_at(value, 0),
+            0x21 => return u16_at(value, 0).ok(),
             0x24 | 0x25 | 0x28..=0x2a => 1,
             0x13 | 0x22 => 2,
             0x11 | 0x27 => 4,
-            0x12 | 0x15 | 0x16 | 0x1a | 0x1c | 0x1f => 2 + usize::from(u16_at(value, 0)?),
+            0x12 | 0x15 | 0x16 | 0x1a | 0x1c | 0x1f => 2 + usize::from(u16_at(value, 0).ok()?),
             0x26 => {
-                let name = 2 + usize::from(u16_at(value, 0)?);
-                name + 2 + usize::from(u16_at(value, name)?)
+                let name = 2 + usize::from(u16_at(value, 0).ok()?);
+                name + 2 + usize::from(u16_at(value, name).ok()?)
             }
             _ => return None,
         };

@@ -8,6 +8,7 @@ use hdrhistogram::Histogram;
 use serde::Deserialize;
 
 use super::packets::{self, Incoming, Template, Version};
+use crate::mqtt::packet::{first, put_acknowledgement};
 
 /// Requests of one connection that may be unanswered at a time, whatever the rate.
 pub const IN_FLIGHT_MAX: usize = 1 << 20;
@@ -195,13 +196,17 @@ impl Session {
                 Incoming::Publish { qos, packet_id, topic, payload } => {
                     match qos {
                         0 => {}
-                        1 => packets::puback(&mut self.out, packet_id),
-                        _ => packets::pubrec(&mut self.out, packet_id),
+                        1 => put_acknowledgement(&mut self.out, first::PUBACK, packet_id),
+                        _ => put_acknowledgement(&mut self.out, first::PUBREC, packet_id),
                     }
                     self.answer(topic, payload, now, tally);
                 }
-                Incoming::PubRel { packet_id } => packets::pubcomp(&mut self.out, packet_id),
-                Incoming::PubRec { packet_id } => packets::pubrel(&mut self.out, packet_id),
+                Incoming::PubRel { packet_id } => {
+                    put_acknowledgement(&mut self.out, first::PUBCOMP, packet_id)
+                }
+                Incoming::PubRec { packet_id } => {
+                    put_acknowledgement(&mut self.out, first::PUBREL, packet_id)
+                }
                 Incoming::PubComp { packet_id } => self.release(packet_id, false, tally),
                 Incoming::Acknowledged { packet_id, is_refused } => {
                     self.release(packet_id, is_refused, tally)

@@ -11,6 +11,7 @@ use bytes::{Buf, BufMut, BytesMut};
 
 use super::config::{Config, Protocol};
 use crate::client::Status;
+use crate::mqtt::packet::{BODY_BYTES_MAX, first, put_acknowledgement};
 use crate::mqtt::{Message, Qos};
 
 /// What a broker says.
@@ -147,21 +148,20 @@ impl Codec {
 
     /// The receiver's first word about a message of that quality of service.
     pub fn acknowledge(&self, id: u16, qos: Qos, output: &mut BytesMut) {
-        let first = if qos == Qos::ExactlyOnce { 0x50 } else { 0x40 };
-        two_bytes(first, id, output);
+        let first = if qos == Qos::ExactlyOnce { first::PUBREC } else { first::PUBACK };
+        put_acknowledgement(output, first, id);
     }
 
     pub fn release(&self, id: u16, output: &mut BytesMut) {
-        // The low bits of a PUBREL are 0010 [MQTT-3.6.1-1].
-        two_bytes(0x62, id, output);
+        put_acknowledgement(output, first::PUBREL, id);
     }
 
     pub fn complete(&self, id: u16, output: &mut BytesMut) {
-        two_bytes(0x70, id, output);
+        put_acknowledgement(output, first::PUBCOMP, id);
     }
 
     pub fn ping(&self, output: &mut BytesMut) {
-        output.put_slice(&[0xc0, 0]);
+        output.put_slice(&[first::PINGREQ, 0]);
     }
 
     /// Says goodbye; the will is not published. In MQTT 5 the session can end with the connection.
@@ -170,20 +170,14 @@ impl Codec {
             // DISCONNECT may change what CONNECT asked for (5.0, 3.14.2.2.2), so that a node which leaves for
             // good need not know that when it comes.
             // Reason 0, and a block with one property: session expiry interval, 0 seconds.
-            Protocol::V5 if ends_session => output.put_slice(&[0xe0, 7, 0, 5, 17, 0, 0, 0, 0]),
-            Protocol::V5 | Protocol::V311 => output.put_slice(&[0xe0, 0]),
+            Protocol::V5 if ends_session => output.put_slice(&[first::DISCONNECT, 7, 0, 5, 17, 0, 0, 0, 0]),
+            Protocol::V5 | Protocol::V311 => output.put_slice(&[first::DISCONNECT, 0]),
         }
     }
 }
 
 /// The largest packet that MQTT's length prefix can describe.
-const PACKET_BYTES_MAX: u32 = 268_435_455;
-
-/// A packet that is nothing but a packet id.
-fn two_bytes(first: u8, id: u16, output: &mut BytesMut) {
-    output.put_slice(&[first, 2]);
-    output.put_u16(id);
-}
+const PACKET_BYTES_MAX: u32 = BODY_BYTES_MAX as u32;
 
 /// The error for a packet that makes no sense.
 fn malformed(cause: impl std::fmt::Debug) -> String {

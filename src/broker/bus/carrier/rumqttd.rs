@@ -172,10 +172,15 @@ impl Outlet {
             Some(Notification::Forward(forward)) => {
                 Ok(Some(Arrival { number: forward.cursor.map(|(_segment, offset)| offset) }))
             }
-            // The router waits for this after every full buffer; the link is alive, for we hold it.
-            Some(Notification::Unschedule) => self.rx.ready().map_err(|_| CarrierGone).map(|()| None),
+            Some(Notification::Unschedule) => self.go_on(),
             _ => Ok(None),
         }
+    }
+
+    /// The router waits for this after every full buffer; the link is alive, for we hold it.
+    #[cold]
+    fn go_on(&mut self) -> Result<Option<Arrival>, CarrierGone> {
+        self.rx.ready().map_err(|_| CarrierGone).map(|()| None)
     }
 }
 

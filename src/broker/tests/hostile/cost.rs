@@ -20,8 +20,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::arena::{Arena, nobody};
 use super::mutate::{Seed, Seeds};
 use super::runtime;
-use crate::broker::codec::put_varint;
 use crate::broker::work::{self, BYTES_PER_UNIT, SLICE_UNITS};
+use crate::mqtt::packet::{put_packet, put_varint};
 use crate::sync::lock;
 
 /// The largest packet's properties, which are gone through in one go, and a slice before and after that.
@@ -188,9 +188,8 @@ impl Recipe {
             }
             _ => self.put_properties(&mut body, bytes_max),
         }
-        let mut packet = vec![first];
-        put_varint(&mut packet, body.len());
-        packet.extend(body);
+        let mut packet = Vec::new();
+        put_packet(&mut packet, first, &body);
         packet
     }
 

@@ -4,7 +4,8 @@
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
-use crate::broker::codec::{Version, put_varint};
+use crate::broker::codec::Version;
+use crate::mqtt::packet::put_varint;
 
 const CLIENT_IDS: [&str; 6] = ["", "a", "b", "c", "$x/+", "ü"];
 const TOPICS: [&str; 10] = ["t", "t/u", "t/u/v", "s/0", "s/1", "ü/x", "\u{1}", "$SYS/x", "", "t/+"];

@@ -7,8 +7,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
 use super::arena::{Arena, PATIENCE, nobody};
 use crate::broker::bus::carrier::poll_now;
-use crate::broker::codec::varint;
 use crate::broker::front::arrival;
+use crate::mqtt::packet::varint;
 
 /// What the stream holds in each direction: little, so that the broker meets clients that do not read.
 const STREAM_BYTES: usize = 4 * 1_024;

@@ -8,13 +8,14 @@ use rumqttc::mqttbytes::v4::{
 use rumqttc::mqttbytes::{Error, QoS};
 
 use super::{Accepted, Config, Fate, Incoming, PACKET_BYTES_MAX, Status, malformed, unwritable};
+use crate::mqtt::packet::{Header, kind, u16_at};
 use crate::mqtt::{Message, Qos};
 
 pub fn read(input: &mut BytesMut, bytes_max: u32) -> Result<Option<Incoming>, String> {
     match Packet::read(input, bytes_max as usize) {
         Ok(packet) => incoming(packet).map(Some),
         // Too large a message is [`too_large`] as soon as its packet id is there.
-        Err(Error::PayloadSizeLimitExceeded(_)) if input[0] >> 4 == 3 => Ok(None),
+        Err(Error::PayloadSizeLimitExceeded(_)) if input[0] >> 4 == kind::PUBLISH => Ok(None),
         Err(Error::InsufficientBytes(_)) => Ok(None),
         Err(cause) => Err(malformed(cause)),
     }
@@ -30,23 +31,15 @@ pub struct Large {
 /// The message at the head of `input`, if it is too large and so much of it is there
 /// that it can be acknowledged.
 pub fn too_large(input: &[u8], bytes_max: u32) -> Option<Large> {
-    let first = *input.first()?;
-    let (mut body_bytes, mut header_bytes) = (0, 1);
-    for (at, byte) in input[1..].iter().take(4).enumerate() {
-        body_bytes |= usize::from(byte & 0x7f) << (7 * at);
-        header_bytes += 1;
-        if byte & 0x80 == 0 {
-            break;
-        }
-    }
-    if first >> 4 != 3 || body_bytes <= bytes_max as usize || input[header_bytes - 1] & 0x80 != 0 {
+    let header = Header::read(input).ok()??;
+    if header.kind() != kind::PUBLISH || header.body_bytes <= bytes_max as usize {
         return None;
     }
-    let u16_at = |at: usize| Some(u16::from_be_bytes([*input.get(at)?, *input.get(at + 1)?]));
-    let topic_bytes = usize::from(u16_at(header_bytes)?);
-    let qos = Qos::from_bits((first >> 1) & 3)?;
-    let id = if qos == Qos::AtMostOnce { 0 } else { u16_at(header_bytes + 2 + topic_bytes)? };
-    Some(Large { id, qos, bytes: header_bytes + body_bytes })
+    let body = &input[header.header_bytes..];
+    let topic_bytes = usize::from(u16_at(body, 0).ok()?);
+    let qos = Qos::from_bits((header.first >> 1) & 3)?;
+    let id = if qos == Qos::AtMostOnce { 0 } else { u16_at(body, 2 + topic_bytes).ok()? };
+    Some(Large { id, qos, bytes: header.packet_bytes() })
 }
 
 fn incoming(packet: Packet) -> Result<Incoming, String> {

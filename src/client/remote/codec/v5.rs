@@ -9,12 +9,13 @@ use rumqttc::v5::mqttbytes::v5::{
 use rumqttc::v5::mqttbytes::{Error, QoS};
 
 use super::{Accepted, Config, Fate, Incoming, PACKET_BYTES_MAX, Status, malformed, unwritable};
+use crate::mqtt::packet::first;
 use crate::mqtt::{Message, Properties, Qos, UserProperties};
 
 pub fn read(input: &mut BytesMut, bytes_max: u32) -> Result<Option<Incoming>, String> {
     // Reason 0 may be left out, and the length is 0 then (5.0, 3.14.2.1).
     // The codec does not know a DISCONNECT without a reason.
-    if input.starts_with(&[0xe0, 0]) {
+    if input.starts_with(&[first::DISCONNECT, 0]) {
         input.advance(2);
         return Ok(Some(Incoming::Disconnect("it gave no reason".to_owned())));
     }
