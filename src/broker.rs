@@ -84,6 +84,7 @@ const ACCEPT_BACKLOG: u32 = 1_024;
 
 /// Why a broker did not start, or a link could not be made.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum BrokerError {
     /// A listener's address cannot be had.
     #[error("cannot listen on {address} ({name}): {}", bind_advice(source))]
@@ -297,14 +298,12 @@ impl Broker {
     }
 
     /// Blocks the I/O thread until the other end of `until` is dropped.
-    #[doc(hidden)]
-    pub fn block_io_thread_for_test(&self, until: std::sync::mpsc::Receiver<()>) {
+    pub(crate) fn block_io_thread(&self, until: std::sync::mpsc::Receiver<()>) {
         self.runtime.spawn(async move { until.recv().ok() });
     }
 
     /// Ends the router as a fault would.
-    #[doc(hidden)]
-    pub fn kill_router_for_test(&self) {
+    pub(crate) fn kill_router(&self) {
         self.context.bus.end_router();
     }
 

@@ -88,9 +88,22 @@ pub use self::text::TextError;
 /// What only our own integration tests need of what is behind the public modules.
 #[doc(hidden)]
 pub mod testing {
+    use std::sync::mpsc::Receiver;
+
+    use crate::broker::Broker;
     pub use crate::config::{
         BUILT_IN_BROKER, ConfigError, ServeConfig, parse_broker, read_broker_file, read_node_file,
         refuse_open_listeners,
     };
     pub use crate::worker::WORKERS_MAX;
+
+    /// Ends a broker's router as a fault would.
+    pub fn kill_router(broker: &Broker) {
+        broker.kill_router();
+    }
+
+    /// Blocks a broker's I/O thread until the other end of `until` is dropped.
+    pub fn block_io_thread(broker: &Broker, until: Receiver<()>) {
+        broker.block_io_thread(until);
+    }
 }

@@ -88,6 +88,7 @@ pub trait Model: Send {
 
 /// Why a forward pass failed.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ModelError {
     /// The values are not a whole number of rows.
     #[error("expected a multiple of {inputs} features, got {values} values")]

@@ -54,6 +54,7 @@ impl From<Config> for NodeBuilder {
 
 /// Why a node did not start.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum NodeError {
     /// There is nothing to serve.
     #[error("a node needs at least one deployment")]

@@ -155,7 +155,7 @@ mod tests {
             )
             .start()
             .unwrap();
-        node.broker().unwrap().kill_router_for_test();
+        node.broker().unwrap().kill_router();
         let (_nobody_signals, signals) = std::sync::mpsc::sync_channel(1);
         let reason = wait_for_end(&node, &signals, &mut Supervisor::from_environment(Words::NODE), None)
             .expect("the node has died");

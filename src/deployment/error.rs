@@ -9,6 +9,7 @@ use crate::worker::WORKERS_MAX;
 /// Why a deployment did not start.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "each message names its fields")]
+#[non_exhaustive]
 pub enum DeploymentError {
     /// The operating system starts no more threads.
     #[error("deployment {name}: no thread could be started: {source}")]
@@ -44,6 +45,7 @@ pub enum DeploymentError {
 /// Why a model was not exchanged; the one before it stays in force.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[allow(missing_docs, reason = "each message names its fields")]
+#[non_exhaustive]
 pub enum ExchangeError {
     /// The new model takes other requests than the one in force.
     #[error(

@@ -21,7 +21,7 @@ use super::trace_context;
 use crate::client::Subscriber;
 use crate::inference::{Caller, DeviceId, ErrorCode, Refusal, Request};
 use crate::mqtt::{Message, Properties, Qos};
-use crate::rate_limit::RateLimit;
+use crate::rate_limit::{RateLimit, WARN_EVERY};
 use crate::wire::{self, Rejected};
 use crate::worker::Guest;
 
@@ -29,8 +29,6 @@ use crate::worker::Guest;
 const RECEIVE_BATCH_MAX: usize = 64;
 /// The most requests read before they go on: the model works on some while others are read.
 const ADMIT_BATCH_MAX: usize = 32;
-/// A warning that could repeat itself comes at most this often.
-const WARN_EVERY: Duration = Duration::from_secs(10);
 
 /// The running thread, and a channel that closes when it ends.
 pub struct Running {

@@ -48,6 +48,7 @@ pub struct Change {
 
 /// Why a network cannot be changed.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ChangeError {
     /// The deployment takes no requests any more.
     #[error("the deployment has ended")]

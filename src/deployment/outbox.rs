@@ -18,10 +18,7 @@ use crate::client::{ClientError, Publisher};
 use crate::inference::{Authored, ErrorCode, Refusal, Stages};
 use crate::ledger::{Ended, Ledger};
 use crate::mqtt::Message;
-use crate::rate_limit::RateLimit;
-
-/// A warning that could repeat itself comes at most this often from each outbox.
-const WARN_EVERY: Duration = Duration::from_secs(10);
+use crate::rate_limit::{RateLimit, WARN_EVERY};
 
 /// Counts answers and sends them off. Clones are the same outbox; each thread has its own, with buffers.
 pub struct Outbox {

@@ -29,6 +29,7 @@ use super::tensors::RawTensor;
 /// Why a checkpoint gives no tensors.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[allow(missing_docs, reason = "each message names its fields")]
+#[non_exhaustive]
 pub enum CheckpointError {
     /// Neither of PyTorch's two formats.
     #[error("expected a PyTorch file (a zip archive, or the format before 1.6), found {found}")]

@@ -36,6 +36,7 @@ pub struct Converted {
 /// Why nothing was converted.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "each message names its fields")]
+#[non_exhaustive]
 pub enum ConvertError {
     /// The source cannot be read.
     #[error(transparent)]

@@ -9,6 +9,7 @@ use super::{CheckpointError, ConfigError, ModelError};
 /// Why a model cannot be loaded.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "each message names its fields")]
+#[non_exhaustive]
 pub enum LoadError {
     /// The file system refused.
     #[error("cannot read {}: {error}", path.display())]

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use nearfar::broker::{Broker, BrokerError, Config};
+use nearfar::testing::kill_router;
 
 use crate::support::mqtt::{self, Client, Connect, PATIENCE, packet, start, start_default};
 use crate::support::waiting::wait_until;
@@ -239,7 +240,7 @@ fn a_router_that_dies_all_the_same_is_reported_and_clients_are_told() {
     subscriber.subscribe("t", 0);
     let mut idle = Client::v5(address, "idle");
     assert!(broker.is_alive());
-    broker.kill_router_for_test();
+    kill_router(&broker);
     assert!(!hears.recv_timeout(PATIENCE).unwrap().is_empty());
     assert!(!broker.is_alive());
     for client in [&mut subscriber, &mut idle] {

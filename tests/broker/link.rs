@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use nearfar::broker::{Broker, Config, LinkClosed, LinkSubscriber, SubscribeError};
 use nearfar::mqtt::{Message, Properties, Qos};
+use nearfar::testing::kill_router;
 
 use crate::support::mqtt::{Client, PATIENCE, start};
 
@@ -263,7 +264,7 @@ fn a_publisher_that_waits_is_told_when_the_router_dies() {
         }
     });
     client.receive();
-    broker.kill_router_for_test();
+    kill_router(&broker);
     assert_eq!(publishing.join().unwrap(), LinkClosed);
 }
 

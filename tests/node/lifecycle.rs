@@ -10,6 +10,7 @@ use nearfar::deployment::{Config, Topics};
 use nearfar::mqtt::Qos;
 use nearfar::network::Profile;
 use nearfar::node::{NodeError, Readiness};
+use nearfar::testing::kill_router;
 use nearfar::{Node, deployment};
 
 use crate::support::mqtt;
@@ -109,7 +110,7 @@ fn stopping_waits_no_longer_than_its_grace() {
 fn a_dead_router_makes_the_node_failed_and_never_ready() {
     let node = Node::builder().deployment(Config::edge(), MODEL).start().unwrap();
     assert_eq!(node.readiness(), Readiness::Ready);
-    node.broker().unwrap().kill_router_for_test();
+    kill_router(node.broker().unwrap());
     let reason = node.wait_for_failure(PATIENCE).expect("the death is noticed");
     assert!(!reason.is_empty());
     assert!(matches!(node.readiness(), Readiness::Failed(_)));

@@ -21,12 +21,10 @@ use crate::broker::session::context::Context;
 use crate::broker::session::pressure;
 use crate::broker::session::turns;
 use crate::broker::sys::Teller;
-use crate::rate_limit::RateLimit;
+use crate::rate_limit::{RateLimit, WARN_EVERY};
 
 /// How long the accept loop rests when the system has no socket for it.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// A warning that could repeat itself comes at most this often.
-const WARN_EVERY: Duration = Duration::from_secs(10);
 /// How long the router's thread may take to end.
 const ROUTER_END_TIMEOUT: Duration = Duration::from_secs(5);
 

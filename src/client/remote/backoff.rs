@@ -12,6 +12,8 @@ pub struct Backoff {
 }
 
 const FIRST_WAIT: Duration = Duration::from_millis(100);
+/// A connection that has served so long was no failed attempt.
+const STABLE_AFTER: Duration = Duration::from_secs(5);
 
 impl Backoff {
     /// Starts at 100 ms and never exceeds `wait_max`.
@@ -28,9 +30,15 @@ impl Backoff {
         step.mul_f64(random.random_range(0.5..=1.0))
     }
 
-    /// Starts over after a success.
-    pub fn reset(&mut self) {
-        self.wait = FIRST_WAIT.min(self.wait_max);
+    /// Starts over if the broker had let us in for long enough.
+    ///
+    /// Not as soon as there is a CONNACK: a broker that lets us in and ends the connection
+    /// at once, as where two nodes have one client id, would be asked ten times a second.
+    /// And not for how long an attempt took: one that nobody answers takes long too.
+    pub fn note_served(&mut self, served: Duration) {
+        if served >= STABLE_AFTER {
+            self.wait = FIRST_WAIT.min(self.wait_max);
+        }
     }
 }
 
@@ -49,7 +57,22 @@ mod tests {
             let step = Duration::from_millis(step_ms);
             assert!(wait >= step / 2 && wait <= step, "{wait:?} of {step:?}");
         }
-        backoff.reset();
-        assert!(backoff.next_wait(&mut random) <= FIRST_WAIT);
+    }
+
+    #[test]
+    fn only_a_connection_that_held_starts_over() {
+        let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(1);
+        let mut backoff = Backoff::new(Duration::from_secs(60));
+        let mut step_after = |served: Duration| {
+            backoff.note_served(served);
+            let step = backoff.wait;
+            backoff.next_wait(&mut random);
+            step
+        };
+        // Nobody answers; then the broker lets us in, and ends the connection soon.
+        let steps = [0, 0, 1, 4_999].map(|served_ms| step_after(Duration::from_millis(served_ms)));
+        assert_eq!(steps, [1, 2, 4, 8].map(|times| FIRST_WAIT * times));
+        assert_eq!(step_after(STABLE_AFTER), FIRST_WAIT);
+        assert_eq!(step_after(Duration::ZERO), FIRST_WAIT * 2);
     }
 }

@@ -27,8 +27,6 @@ use crate::rate_limit::{RateLimit, WARN_EVERY};
 
 /// How long a broker may take to accept a connection, with everything that belongs to it.
 const CONNECT_WAIT_MAX: Duration = Duration::from_secs(10);
-/// A connection that lasted this long was a success: the next attempt comes soon after its end.
-const STABLE_AFTER: Duration = Duration::from_secs(5);
 /// The most messages sent and unacknowledged towards a broker that does not say what it takes.
 const WINDOW_MAX: u16 = 4_096;
 
@@ -97,12 +95,7 @@ impl Driver {
             self.shared.failures.count(trouble);
             self.shared.routes.end_closed();
             self.announce(State::Offline(reason));
-            // Not as soon as there is a CONNACK: a broker that lets us in and ends the connection at once, as
-            // where two nodes have one client id, would be asked ten times a second. And not before there is
-            // one: an attempt that nobody answers takes long too.
-            if served >= STABLE_AFTER {
-                backoff.reset();
-            }
+            backoff.note_served(served);
             let wait = backoff.next_wait(&mut random);
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}

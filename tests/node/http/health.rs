@@ -12,6 +12,7 @@ use nearfar::http::{Config, HttpError, Refusal, Server};
 use nearfar::model::{Model, ModelError, ModelInfo};
 use nearfar::mqtt::Qos;
 use nearfar::node::{NodeBuilder, Observer};
+use nearfar::testing::{block_io_thread, kill_router};
 use nearfar::{Detector, Node, broker, deployment};
 
 use crate::support::gate::Gate;
@@ -74,7 +75,7 @@ fn a_node_whose_broker_is_away_is_alive_and_not_ready() {
 fn a_node_whose_router_has_died_is_neither() {
     let node = node().start().unwrap();
     let server = server(node.observer());
-    node.broker().unwrap().kill_router_for_test();
+    kill_router(node.broker().unwrap());
     node.wait_for_failure(PATIENCE).expect("the node notices");
     assert_health(server.address(), 503, 503, "failed: ");
 }
@@ -99,7 +100,7 @@ fn a_node_whose_broker_comes_no_further_is_neither_until_it_does() {
     let node = node().embedded_broker(config).start().unwrap();
     let server = server(node.observer());
     let (until, blocks) = std::sync::mpsc::channel();
-    node.broker().unwrap().block_io_thread_for_test(blocks);
+    block_io_thread(node.broker().unwrap(), blocks);
     assert_becomes(server.address(), 503, "stalled: the broker's I/O thread has not come round");
     drop(until);
     assert_becomes(server.address(), 200, "ready");
