@@ -57,6 +57,18 @@ mod tests {
     }
 
     #[test]
+    fn a_number_is_named_as_it_can_be_read() {
+        for (written, found) in
+            [("1e300", "1e300"), ("2.5", "2.5"), ("-1e-9", "-1e-9"), ("70", "70"), ("3.0", "3")]
+        {
+            let tree = toml::parse(None, &format!("list = {written}")).unwrap();
+            let mut table = Table::of(&tree, "").unwrap();
+            let refused = said(table.find_list("list").map(drop));
+            assert!(refused.ends_with(&format!("found {found}, expected a list")), "{refused}");
+        }
+    }
+
+    #[test]
     fn a_key_that_nobody_asked_for_is_an_error_with_its_line() {
         let tree = tree();
         let mut table = Table::of(&tree, "").unwrap();

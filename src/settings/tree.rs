@@ -113,6 +113,8 @@ impl Setting {
             Value::Nothing => "nothing".to_owned(),
             Value::Flag(flag) => flag.to_string(),
             Value::Whole(whole) => whole.to_string(),
+            // `Debug` writes a very large or small one with its exponent, `Display` with all of its digits.
+            Value::Number(number) if number.fract() != 0.0 || number.abs() >= 1e16 => format!("{number:?}"),
             Value::Number(number) => number.to_string(),
             Value::Text(text) => format!("{text:?}"),
             Value::List(_) => "a list".to_owned(),
