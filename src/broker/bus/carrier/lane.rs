@@ -131,12 +131,12 @@ pub struct Lane {
 
 impl Lane {
     /// `sent_messages` is how many its topic has carried before.
-    pub fn new(topic: String, limits: LaneLimits, sent_messages: u64, is_answering: bool) -> Self {
+    pub fn new(topic: &'static str, limits: LaneLimits, sent_messages: u64, is_answering: bool) -> Self {
         let log = limits.log;
         // Of the last segment nothing is sure: it may have just been begun.
         let log_bytes = log.segment_bytes_max.saturating_mul((log.segments_max - 1).max(1));
         Self {
-            topic: topic.into(),
+            topic: Bytes::from_static(topic.as_bytes()),
             is_answering,
             log_bytes: log_bytes as u64,
             limits,

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use super::lane::{Lane, LaneLimits, LaneReceiver};
+use super::rumqttd::LINKS_MAX;
 use super::{Answers, Carrier, CarrierGone, Feed};
 use crate::broker::config::{RouterLimits, SegmentLimits};
 use crate::sync::lock;
@@ -23,7 +24,7 @@ const LINK_SHARE_MAX: u64 = 256;
 /// as much as two messages or three.
 const LINK_TURN_LEAST: u64 = 8;
 /// The lane of the connections is the first one.
-const CONNECTIONS_NUMBER: usize = 1;
+const CONNECTIONS_NAME: &str = "lane-0001";
 
 /// Makes lanes.
 pub struct Lanes {
@@ -57,7 +58,7 @@ impl Drop for Slot {
 impl Lanes {
     /// Starts the carrier.
     pub fn start(limits: &RouterLimits) -> Self {
-        let carrier = Carrier::start(limits, (lane_name(CONNECTIONS_NUMBER), CONNECTIONS_LANE.log));
+        let carrier = Carrier::start(limits, (CONNECTIONS_NAME, CONNECTIONS_LANE.log));
         Self { carrier, slots: Arc::default(), link_log: limits.log() }
     }
 
@@ -90,15 +91,49 @@ impl Lanes {
                 (known.used, 0)
             })
         };
-        let name = lane_name(number);
-        let lane = Arc::new(Lane::new(name.clone(), limits, sent_messages, is_answering));
+        let name = lane_name(number).ok_or(CarrierGone)?;
+        let lane = Arc::new(Lane::new(name, limits, sent_messages, is_answering));
         // Given back where the carrier has no room.
         let slot = Slot { number, lane: lane.clone(), slots: self.slots.clone() };
-        let outlet = self.carrier.outlet(&name)?;
+        let outlet = self.carrier.outlet(name)?;
         Ok(LaneReceiver::new(lane, outlet, slot))
     }
 }
 
-fn lane_name(number: usize) -> String {
-    format!("lane-{number}")
+/// Every lane's name: `lane-0001` and so on. They stand in the program, for the carrier clones a
+/// lane's name several times for each message: one in memory has a counter, at which all threads met.
+static NAMES: [[u8; NAME_BYTES]; LINKS_MAX + 1] = names();
+const NAME_BYTES: usize = 9;
+
+const fn names() -> [[u8; NAME_BYTES]; LINKS_MAX + 1] {
+    let mut names = [*b"lane-0000"; LINKS_MAX + 1];
+    let mut number = 0;
+    while number <= LINKS_MAX {
+        let (mut at, mut left) = (NAME_BYTES, number);
+        while left > 0 {
+            at -= 1;
+            names[number][at] = b'0' + (left % 10) as u8;
+            left /= 10;
+        }
+        number += 1;
+    }
+    names
+}
+
+/// The name of a lane; none where there are as many as the carrier takes.
+fn lane_name(number: usize) -> Option<&'static str> {
+    std::str::from_utf8(NAMES.get(number)?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_lane_has_a_name_of_its_own() {
+        let names: Vec<_> = (0..=LINKS_MAX).map(|number| lane_name(number).unwrap()).collect();
+        assert_eq!((names[1], names[87], names[LINKS_MAX]), ("lane-0001", "lane-0087", "lane-1024"));
+        assert!(names.is_sorted_by(|one, next| one < next));
+        assert_eq!(lane_name(LINKS_MAX + 1), None);
+    }
 }

@@ -20,7 +20,7 @@ use super::{CarrierGone, poll_now};
 use crate::broker::config::{RouterLimits, SegmentLimits};
 
 /// Links of the router: one for each lane, and the feed.
-const LINKS_MAX: usize = 1_024;
+pub const LINKS_MAX: usize = 1_024;
 /// How long the router may take to answer a subscription.
 const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Number of the one subscription of a lane's link.
@@ -43,7 +43,7 @@ pub struct Carrier {
 
 impl Carrier {
     /// Starts its thread. One lane has a log of its own size.
-    pub fn start(limits: &RouterLimits, own: (String, SegmentLimits)) -> Self {
+    pub fn start(limits: &RouterLimits, own: (&str, SegmentLimits)) -> Self {
         // The channel's event type cannot be named outside its crate, but a closure can hold it.
         let router = rumqttd::Router::new(0, router_config(limits, own)).spawn();
         let make: Box<MakeLink> =
@@ -238,7 +238,7 @@ fn await_suback(rx: &mut LinkRx) -> Result<(), CarrierGone> {
     }
 }
 
-fn router_config(limits: &RouterLimits, (own_lane, own_log): (String, SegmentLimits)) -> RouterConfig {
+fn router_config(limits: &RouterLimits, (own_lane, own_log): (&str, SegmentLimits)) -> RouterConfig {
     let log = limits.log();
     let own_log = SegmentConfig {
         max_segment_size: own_log.segment_bytes_max,
@@ -249,7 +249,7 @@ fn router_config(limits: &RouterLimits, (own_lane, own_log): (String, SegmentLim
         max_outgoing_packet_count: limits.outgoing_packets_max,
         max_segment_size: log.segment_bytes_max,
         max_segment_count: log.segments_max,
-        custom_segment: Some([(own_lane, own_log)].into()),
+        custom_segment: Some([(own_lane.to_owned(), own_log)].into()),
         initialized_filters: None,
         // Shared subscriptions are ours; the router never sees one.
         shared_subscriptions_strategy: Strategy::default(),

@@ -62,7 +62,7 @@ impl Road {
     }
 
     fn within(limits: LaneLimits) -> Self {
-        Self { lane: Arc::new(Lane::new("lane-1".to_owned(), limits, 0, false)) }
+        Self { lane: Arc::new(Lane::new("lane-0001", limits, 0, false)) }
     }
 
     fn send(&self, bytes: usize) {
