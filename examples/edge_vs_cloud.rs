@@ -14,7 +14,7 @@ use nearfar::deployment::{Config, Topics};
 use nearfar::features::{Extractor, SAMPLE_RATE_HZ, WINDOW_SAMPLES};
 use nearfar::sensors::bearing::{self, Bearing};
 use nearfar::{Node, node::NodeError};
-use rumqttc::{Client, Connection, Event, MqttOptions, Packet, QoS};
+use rumqttc::{Client, Connection, Event, MqttOptions, NetworkOptions, Packet, QoS};
 use serde_json::{Value, json};
 
 const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/models/anomaly_detector");
@@ -27,6 +27,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut options = MqttOptions::new("comparison", address.ip().to_string(), address.port());
     options.set_keep_alive(Duration::from_secs(30));
     let (client, mut connection) = Client::new(options, 8);
+    // A packet leaves at once, also behind one that the broker has not acknowledged.
+    let mut network = NetworkOptions::new();
+    network.set_tcp_nodelay(true);
+    connection.eventloop.set_network_options(network);
     for placement in PLACEMENTS {
         client.subscribe(format!("{placement}/ml/inference/+/comparison"), QoS::AtLeastOnce)?;
         await_packet(&mut connection, |packet| matches!(packet, Packet::SubAck(_)).then_some(()))?;

@@ -8,7 +8,7 @@
 use std::error::Error;
 use std::time::{Duration, SystemTime};
 
-use rumqttc::{Client, Event, MqttOptions, Packet, QoS};
+use rumqttc::{Client, Event, MqttOptions, NetworkOptions, Packet, QoS};
 use serde_json::json;
 
 const DEVICE: &str = "example-sensor";
@@ -20,6 +20,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut options = MqttOptions::new(DEVICE, host, port);
     options.set_keep_alive(Duration::from_secs(30));
     let (client, mut connection) = Client::new(options, 8);
+    // A packet leaves at once, also behind one that the broker has not acknowledged.
+    let mut network = NetworkOptions::new();
+    network.set_tcp_nodelay(true);
+    connection.eventloop.set_network_options(network);
     client.subscribe(format!("ml/inference/result/{DEVICE}"), QoS::AtLeastOnce)?;
     client.subscribe(format!("ml/inference/error/{DEVICE}"), QoS::AtLeastOnce)?;
 

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use nearfar::features::{Extractor, SAMPLE_RATE_HZ, WINDOW_SAMPLES};
 use nearfar::sensors::bearing::{Bearing, Config, FaultProgress};
-use rumqttc::{Client, Connection, Event, MqttOptions, Packet, QoS};
+use rumqttc::{Client, Connection, Event, MqttOptions, NetworkOptions, Packet, QoS};
 use serde_json::json;
 
 #[derive(Parser)]
@@ -53,7 +53,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let arguments = Arguments::parse();
     let mut options = MqttOptions::new(&arguments.device, &arguments.host, arguments.port);
     options.set_keep_alive(Duration::from_secs(30));
-    let (client, connection) = Client::new(options, ANSWERS_MAX);
+    let (client, mut connection) = Client::new(options, ANSWERS_MAX);
+    // A packet leaves at once, also behind one that the broker has not acknowledged.
+    let mut network = NetworkOptions::new();
+    network.set_tcp_nodelay(true);
+    connection.eventloop.set_network_options(network);
     client.subscribe(format!("ml/inference/+/{}", arguments.device), QoS::AtLeastOnce)?;
     let (sender, events) = sync_channel(ANSWERS_MAX);
     let listener = std::thread::spawn(move || listen(connection, &sender));

@@ -80,6 +80,7 @@ pub mod trial;
 pub mod wire;
 mod worker;
 
+mod tcp;
 pub use self::cli::main;
 pub use self::model::Detector;
 pub use self::node::Node;

@@ -7,6 +7,7 @@
 """
 
 import json
+import socket
 import sys
 import time
 
@@ -14,6 +15,11 @@ import paho.mqtt.client as mqtt
 
 DEVICE = "python-sensor"
 ANSWERS = [(f"ml/inference/result/{DEVICE}", 1), (f"ml/inference/error/{DEVICE}", 1)]
+
+
+def on_socket_open(client, userdata, sock):
+    # A packet leaves at once, also behind one that the broker has not acknowledged.
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def on_connect(client, userdata, flags, reason_code, properties):
@@ -42,6 +48,7 @@ def main():
     host = sys.argv[1] if len(sys.argv) > 1 else "127.0.0.1"
     port = int(sys.argv[2]) if len(sys.argv) > 2 else 1883
     client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id=DEVICE)
+    client.on_socket_open = on_socket_open
     client.on_connect = on_connect
     client.on_subscribe = on_subscribe
     client.on_message = on_message

@@ -36,6 +36,7 @@ const TABLE: &[Row] = &[
     row("rate_limit", Only(&[]), &["tokio", "candle", "rumqtt", "mqtt"]),
     row("suggestion", Only(&[]), &["tokio", "serde", "candle", "rumqtt", "mqtt"]),
     row("sync", Only(&[]), &["tokio", "serde", "candle", "rumqtt", "mqtt"]),
+    row("tcp", Only(&[]), &["serde", "candle", "rumqtt", "mqtt", "clap"]),
     row("tls", Only(&["text"]), &["serde", "candle", "rumqtt", "clap"]),
     row("text", Only(&[]), &["tokio", "serde", "candle", "rumqtt", "mqtt"]),
     row(
@@ -52,10 +53,10 @@ const TABLE: &[Row] = &[
     row("worker", Only(&["inference", "model", "sync"]), &["tokio", "serde", "candle", "rumqtt", "mqtt"]),
     row(
         "broker",
-        Only(&["mqtt", "rate_limit", "settings", "sync", "text", "tls"]),
+        Only(&["mqtt", "rate_limit", "settings", "sync", "tcp", "text", "tls"]),
         &["serde_json", "candle"],
     ),
-    row("client", Only(&["broker", "mqtt", "rate_limit", "sync", "tls"]), &["serde_json", "candle"]),
+    row("client", Only(&["broker", "mqtt", "rate_limit", "sync", "tcp", "tls"]), &["serde_json", "candle"]),
     row(
         "deployment",
         Only(&[

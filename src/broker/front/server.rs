@@ -22,6 +22,7 @@ use crate::broker::session::pressure;
 use crate::broker::session::turns;
 use crate::broker::sys::Teller;
 use crate::rate_limit::{RateLimit, WARN_EVERY};
+use crate::tcp::Socket;
 
 /// How long the accept loop rests when the system has no socket for it.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -87,15 +88,12 @@ async fn accept(context: Arc<Context>, entrance: Entrance, listener: TcpListener
             Ok((stream, peer)) => {
                 // Without a place it is closed at once.
                 if let Some(place) = place_for(&context, &entrance, peer.ip()) {
-                    // Without it small packets wait for the client's acknowledgement; a client that is
-                    // gone needs none.
-                    let _gone = stream.set_nodelay(true);
                     tracing::trace!(listener = %settings.name, %peer, "accepted");
                     transport::spawn(
                         &mut connections,
                         context.clone(),
                         entrance.clone(),
-                        stream,
+                        Socket::new(stream),
                         peer.ip(),
                         place,
                     );

@@ -2,7 +2,6 @@
 
 use std::sync::{Arc, Mutex};
 
-use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::server::TlsStream;
@@ -13,6 +12,7 @@ use crate::broker::config::Tls;
 use crate::broker::limits::refused::Cause;
 use crate::broker::reload::Reload;
 use crate::sync::lock;
+use crate::tcp::Socket;
 use crate::tls::{Side, explained};
 
 /// A listener's TLS.
@@ -25,7 +25,7 @@ pub struct TlsEntrance {
 
 /// A client that TLS let in.
 pub struct Admitted {
-    pub stream: TlsStream<TcpStream>,
+    pub stream: TlsStream<Socket>,
     /// The name that the client's certificate proves, where names come from certificates.
     pub identity: Option<String>,
 }
@@ -35,7 +35,7 @@ pub struct NotAdmitted {
     pub cause: Cause,
     pub why: String,
     /// On it an alert for the client may still be under way.
-    pub stream: TcpStream,
+    pub stream: Socket,
 }
 
 impl TlsEntrance {
@@ -46,7 +46,7 @@ impl TlsEntrance {
     }
 
     /// Performs the handshake.
-    pub async fn admit(&self, stream: TcpStream) -> Result<Admitted, NotAdmitted> {
+    pub async fn admit(&self, stream: Socket) -> Result<Admitted, NotAdmitted> {
         let acceptor = TlsAcceptor::from(lock(&self.current).clone());
         let handshake = acceptor.accept(stream).into_fallible();
         let stream = explained(Side::Listener, handshake, |(error, _)| error)
@@ -62,7 +62,7 @@ impl TlsEntrance {
         }
     }
 
-    fn identity(&self, stream: &TlsStream<TcpStream>) -> Result<Option<String>, &'static str> {
+    fn identity(&self, stream: &TlsStream<Socket>) -> Result<Option<String>, &'static str> {
         let Some(source) = self.settings.identity else { return Ok(None) };
         let (_, session) = stream.get_ref();
         let certificate = session.peer_certificates().and_then(<[_]>::first).ok_or("there is none")?;

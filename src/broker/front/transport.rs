@@ -5,7 +5,6 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
@@ -21,6 +20,7 @@ use crate::broker::limits::refused::Cause;
 use crate::broker::limits::shares::Owner;
 use crate::broker::session::context::Context;
 use crate::broker::session::peer::{Peer, UnderWay};
+use crate::tcp::Socket;
 
 /// A listener as its connections see it.
 pub struct Entrance {
@@ -49,7 +49,7 @@ pub fn spawn(
     connections: &mut JoinSet<()>,
     context: Arc<Context>,
     entrance: Arc<Entrance>,
-    stream: TcpStream,
+    stream: Socket,
     address: IpAddr,
     place: Place,
 ) {
@@ -69,26 +69,26 @@ pub fn spawn(
 }
 
 impl Arrival {
-    async fn mqtt(self, stream: TcpStream) {
+    async fn mqtt(self, stream: Socket) {
         let (limits, peer) = (self.limits(), self.peer(None));
         let (reader, writer) = stream.into_split();
         arrival::serve(self.context, limits, peer, reader, writer).await;
     }
 
-    async fn mqtts(self, tls: Arc<TlsEntrance>, stream: TcpStream) {
+    async fn mqtts(self, tls: Arc<TlsEntrance>, stream: Socket) {
         if let Some(Admitted { stream, identity }) = self.admit(&tls, stream).await {
             self.serve(stream, identity, UnderWay::default()).await;
         }
     }
 
-    async fn ws(self, stream: TcpStream) {
+    async fn ws(self, stream: Socket) {
         if let Some(stream) = self.upgrade(stream).await {
             let under_way = stream.under_way();
             self.serve(stream, None, under_way).await;
         }
     }
 
-    async fn wss(self, tls: Arc<TlsEntrance>, stream: TcpStream) {
+    async fn wss(self, tls: Arc<TlsEntrance>, stream: Socket) {
         let Some(Admitted { stream, identity }) = self.admit(&tls, stream).await else { return };
         if let Some(stream) = self.upgrade(stream).await {
             let under_way = stream.under_way();
@@ -108,14 +108,10 @@ impl Arrival {
     }
 
     /// Performs the TLS handshake; `None` when the client is gone or was sent away.
-    async fn admit(&self, tls: &TlsEntrance, stream: TcpStream) -> Option<Admitted> {
+    async fn admit(&self, tls: &TlsEntrance, mut stream: Socket) -> Option<Admitted> {
         let handshake = async {
             // A client that speaks no TLS is told apart here, for what TLS has to say of that helps nobody.
-            let mut first = [0];
-            let spoken = match stream.peek(&mut first).await {
-                Ok(bytes) if bytes > 0 => Some(Spoken::by(first[0])),
-                _ => None,
-            };
+            let spoken = stream.first_byte().await.map(Spoken::by);
             (spoken, tls.admit(stream).await)
         };
         let (spoken, failed) = match self.in_time(handshake, Cause::TlsTimeout).await? {

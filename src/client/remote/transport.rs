@@ -16,6 +16,7 @@ use tracing::warn;
 
 use super::config::{Config, Tls};
 use super::failures::{Failure, Trouble};
+use crate::tcp::Socket;
 use crate::tls::{Anchors, ServerTrust, Side, Unusable, certificates, explained, own, private_key, provider};
 
 /// What MQTT runs over.
@@ -78,9 +79,7 @@ impl Dialer {
         let socket = TcpStream::connect((config.host.as_str(), config.port))
             .await
             .map_err(|cause| Trouble::Unreachable.because(format!("no connection: {cause}")))?;
-        // Nagle's algorithm (RFC 896) would keep an answer back until TCP has acknowledged the one before. It
-        // has nothing to gain here: packets are gathered before they are written.
-        socket.set_nodelay(true).map_err(|cause| Trouble::Lost.because(cause.to_string()))?;
+        let socket = Socket::new(socket);
         let Some(secure) = &mut self.tls else { return Ok(Box::new(socket)) };
         match load(&secure.settings) {
             Ok(config) => secure.config = config,
