@@ -26,6 +26,35 @@ fn predictions_equal_those_of_pytorch() {
     }
 }
 
+/// The example of docs/models.md, whose numbers stand in its script.
+#[test]
+fn the_documented_network_answers_what_is_said_of_it() {
+    let docs = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/models.md")).unwrap();
+    let (_, section) = docs.split_once("## A dense network").unwrap();
+    let block =
+        |language: &str| section.split_once(language).unwrap().1.split_once("```").unwrap().0.to_owned();
+    let (config, script) = (serde_json::from_str(&block("```json\n")).unwrap(), block("```python\n"));
+    for numbers in ["[[1.0, 0.0], [0.0, 1.0], [0.5, 0.5]]", "[[1.0, 1.0, 2.0]]", "[-3.0]"] {
+        assert!(script.contains(numbers), "{script}");
+    }
+    let tensors = [
+        ("0.weight", vec![3, 2], vec![1.0, 0.0, 0.0, 1.0, 0.5, 0.5]),
+        ("0.bias", vec![3], vec![0.0; 3]),
+        ("2.weight", vec![1, 3], vec![1.0, 1.0, 2.0]),
+        ("2.bias", vec![1], vec![-3.0]),
+    ];
+    let model = ModelDirectory::of(&config, &tensors);
+    let mut pump = Detector::load(model.path()).unwrap();
+    let probability = pump.predict(&[1_000.0, 80.0]).unwrap().score();
+    assert!(section.contains(&format!("\"prediction\":{probability},")), "{probability}");
+    // Weights as `x @ W` has them.
+    let [weight, bias, mut transposed, last] = tensors;
+    transposed.1 = vec![3, 1];
+    let model = ModelDirectory::of(&config, &[weight, bias, transposed, last]);
+    let refused = Detector::load(model.path()).unwrap_err().to_string();
+    assert!(refused.contains("2.weight is (3, 1) in the file, expected (1, 3)"), "{refused}");
+}
+
 #[test]
 fn without_a_config_a_dense_chain_is_inferred() {
     let mut detector = Detector::load(fixture("pt/reference.safetensors")).unwrap();
@@ -203,7 +232,6 @@ fn a_model_of_ones_own_makes_a_detector() {
             2
         }
         fn predict(&mut self, rows: &[f32], predictions: &mut Vec<f32>) -> Result<(), ModelError> {
-            predictions.clear();
             predictions.extend(rows.chunks(2).map(|row| (row[0] + row[1]) / 2.0));
             Ok(())
         }

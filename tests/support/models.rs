@@ -75,22 +75,35 @@ impl ModelDirectory {
 
     /// A model with random numbers in `tensors`; `config` lacks what is the same for all.
     pub fn random_weights(mut config: Value, tensors: &[(String, Vec<usize>)], seed: u64) -> Self {
+        config["format"] = 1.into();
+        config["name"] = "random".into();
+        config["weights"] = json!({"file": "model.safetensors", "sha256": ""});
+        let mut before = 0;
+        let tensors: Vec<_> = tensors
+            .iter()
+            .map(|(name, shape)| {
+                let values = f32s(seed.wrapping_add(before), shape.iter().product());
+                before += 4 * values.len() as u64;
+                (name.as_str(), shape.clone(), values)
+            })
+            .collect();
+        Self::of(&config, &tensors)
+    }
+
+    /// A model of this `config` with these tensors: name, shape, numbers.
+    pub fn of(config: &Value, tensors: &[(&str, Vec<usize>, Vec<f32>)]) -> Self {
         let directory = Self(tempfile::tempdir().unwrap());
         let (mut header, mut data) = (json!({}), Vec::new());
-        for (name, shape) in tensors {
-            let values = f32s(seed.wrapping_add(data.len() as u64), shape.iter().product());
+        for (name, shape, values) in tensors {
             let start = data.len();
             data.extend(values.iter().flat_map(|value| value.to_le_bytes()));
-            header[name] = json!({"dtype": "F32", "shape": shape, "data_offsets": [start, data.len()]});
+            header[*name] = json!({"dtype": "F32", "shape": shape, "data_offsets": [start, data.len()]});
         }
         let header = header.to_string();
         let mut file = (header.len() as u64).to_le_bytes().to_vec();
         file.extend(header.bytes());
         file.extend(data);
         fs::write(directory.path().join("model.safetensors"), file).unwrap();
-        config["format"] = 1.into();
-        config["name"] = "random".into();
-        config["weights"] = json!({"file": "model.safetensors", "sha256": ""});
         fs::write(directory.path().join("config.json"), config.to_string()).unwrap();
         directory.seal();
         directory
