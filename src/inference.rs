@@ -80,6 +80,27 @@ pub struct Request {
     pub urgency: Option<Urgency>,
 }
 
+/// A request of nobody in particular.
+impl From<Vec<f32>> for Request {
+    fn from(features: Vec<f32>) -> Self {
+        Self { caller: Caller::default(), features, urgency: None }
+    }
+}
+
+/// A request of nobody in particular.
+impl From<&[f32]> for Request {
+    fn from(features: &[f32]) -> Self {
+        features.to_vec().into()
+    }
+}
+
+/// A request of nobody in particular.
+impl<const N: usize> From<[f32; N]> for Request {
+    fn from(features: [f32; N]) -> Self {
+        features.to_vec().into()
+    }
+}
+
 /// How urgent a request says it is, in rising order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Urgency {
@@ -176,7 +197,7 @@ impl ErrorCode {
         }
     }
 
-    /// Whether the same request may succeed when it is sent again.
+    /// Whether a request that is refused so may succeed when it is sent again; a [`Refusal`] may know better.
     pub fn retryable(self) -> bool {
         match self {
             Self::InvalidJson
@@ -208,12 +229,20 @@ pub struct Refusal {
     pub code: ErrorCode,
     /// What was wrong, where, and what was expected.
     pub message: String,
+    /// Whether the same request may succeed when it is sent again.
+    pub retryable: bool,
 }
 
 impl Refusal {
-    /// A refusal with `code`, explained by `message`.
+    /// A refusal with `code`, explained by `message`; whether it may be otherwise the
+    /// next time, the code says.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into() }
+        Self { code, message: message.into(), retryable: code.retryable() }
+    }
+
+    /// A refusal with `code` of a request that would be refused again.
+    pub fn permanent(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self { retryable: false, ..Self::new(code, message) }
     }
 }
 

@@ -185,7 +185,7 @@ impl State {
 }
 
 fn is_retryable(outcome: &Result<Authored, Box<Refusal>>) -> bool {
-    outcome.as_ref().is_err_and(|refusal| refusal.code.retryable())
+    outcome.as_ref().is_err_and(|refusal| refusal.retryable)
 }
 
 #[cfg(test)]

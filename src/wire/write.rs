@@ -108,7 +108,7 @@ pub fn write_error(json: &mut Vec<u8>, caller: &Caller, refusal: &Refusal) {
         request_id: caller.request_id.as_deref(),
         code: refusal.code.as_str(),
         error: &refusal.message,
-        retryable: refusal.code.retryable(),
+        retryable: refusal.retryable,
     };
     append(json, &body);
 }

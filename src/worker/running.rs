@@ -166,7 +166,7 @@ impl<C: Context> Worker<C> {
             Err(failure) => {
                 error!(cause = failure.cause, "forward pass failed");
                 let job = running.batch.remove(0);
-                done.push(running.end(job, Err(internal(&failure.cause)), inference));
+                done.push(running.end(job, Err(failed(&failure.cause)), inference));
                 Ok(running)
             }
         }
@@ -183,7 +183,7 @@ impl<C: Context> Worker<C> {
             (running, result, inference) = self.forward(running, 1)?;
             let outcome = match result {
                 Ok(()) => finite(&self.predictions, &self.owned.by),
-                Err(failure) => Err(internal(&failure.cause)),
+                Err(failure) => Err(failed(&failure.cause)),
             };
             let job = running.batch.remove(0);
             done.push(running.end(job, outcome, inference));
@@ -275,16 +275,17 @@ fn predict(
     predictions: &mut Vec<f32>,
     batch: usize,
 ) -> Result<(), Failure> {
-    let failed = |cause| Err(Failure { cause, panicked: false });
+    let said = |cause| Err(Failure { cause, panicked: false });
+    predictions.clear();
     let forward = || model.predict(rows, predictions).map(|()| model.outputs());
     // A panic that went on would end the thread, and the batch without a word. What it may leave in any state
     // is the model alone, which `note_failure` exchanges.
     match catch_unwind(AssertUnwindSafe(forward)) {
         Err(_) => Err(Failure { cause: "the model panicked".to_owned(), panicked: true }),
-        Ok(Err(error)) => failed(error.to_string()),
+        Ok(Err(error)) => said(error.to_string()),
         Ok(Ok(outputs)) if outputs == 0 || predictions.len() != batch * outputs => {
             let rows = predictions.len() / outputs.max(1);
-            failed(format!("the model answered {rows} of {batch} rows"))
+            said(format!("the model answered {rows} of {batch} rows"))
         }
         Ok(Ok(_)) => Ok(()),
     }
@@ -312,6 +313,8 @@ fn not_copied() -> Refusal {
     Refusal::new(ErrorCode::ModelNotReady, "the model in force could not be copied for this worker")
 }
 
-fn internal(cause: &str) -> Refusal {
-    Refusal::new(ErrorCode::Internal, format!("inference failed: {cause}"))
+/// What its model does not survive once, it does not survive the next time: whoever
+/// sent the request again for ever would take the time of others.
+fn failed(cause: &str) -> Refusal {
+    Refusal::permanent(ErrorCode::Internal, format!("inference failed: {cause}"))
 }

@@ -41,7 +41,6 @@ impl Model for Puppet {
     }
 
     fn predict(&mut self, rows: &[f32], predictions: &mut Vec<f32>) -> Result<(), ModelError> {
-        predictions.clear();
         if let Some(permits) = &self.permits {
             permits.recv_timeout(support::PATIENCE).expect("the test gives permits");
         }
@@ -198,8 +197,11 @@ fn a_device_with_many_in_flight_leaves_room_for_another() {
 #[test]
 fn a_model_that_fails_or_panics_is_answered_internal_and_spoils_nobody_else() {
     let (node, sensor) = serve(Config::edge(), puppet());
-    assert_error(&sensor.ask(REQUEST, feature(-2.0)), "ml/inference/error/p", ErrorCode::Internal);
-    assert_error(&sensor.ask(REQUEST, feature(-1.0)), "ml/inference/error/p", ErrorCode::Internal);
+    for fault in [-2.0, -1.0] {
+        let failed = sensor.ask(REQUEST, feature(fault));
+        assert_error(&failed, "ml/inference/error/p", ErrorCode::Internal);
+        assert_eq!(failed.json()["retryable"], json!(false), "it would fail again");
+    }
     assert_error(&sensor.ask(REQUEST, feature(-3.0)), "ml/inference/error/p", ErrorCode::NonFinite);
     assert_eq!(sensor.ask(REQUEST, feature(0.25)).json()["prediction"], json!(0.25));
     assert!(node.deployment("edge").unwrap().statistics().is_conserved());

@@ -182,6 +182,9 @@ pub fn request(device: &str, number: i64) -> String {
 pub fn assert_error(answer: &Received, topic: &str, code: ErrorCode) {
     let body = answer.json();
     assert_eq!(body["code"], json!(code.as_str()), "{body}");
-    assert_eq!(body["retryable"], json!(code.retryable()), "{body}");
+    // Of a fault, whose it is decides.
+    if code != ErrorCode::Internal {
+        assert_eq!(body["retryable"], json!(code.retryable()), "{body}");
+    }
     assert_eq!(answer.topic, topic, "{body}");
 }
