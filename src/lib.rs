@@ -9,20 +9,24 @@
 //! ```
 //! A node inside a test, in five lines:
 //! ```
-//! use nearfar::{Node, deployment};
+//! use std::time::Duration;
 //!
-//! let node = Node::builder().deployment(deployment::Config::edge(), "models/anomaly_detector").start()?;
+//! use nearfar::{Detector, Node, deployment};
+//!
+//! let node = Node::builder().deployment(deployment::Config::edge(), Detector::shipped()?).start()?;
 //! let address = node.mqtt_address().expect("an embedded broker has an address");
 //! // ... any MQTT client can now publish on ml/inference/request at `address` ...
 //! # assert_ne!(address.port(), 0);
+//! let answered = node.ask([0.5; 32], Duration::from_secs(10))?; // ... or ask in the process
+//! # assert!((0.0..=1.0).contains(&answered.prediction.score()));
 //! let statistics = node.stop();
-//! # Ok::<(), nearfar::node::NodeError>(())
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //! A detector without any MQTT:
 //! ```
 //! use nearfar::Detector;
 //!
-//! let mut detector = Detector::load("models/anomaly_detector")?;
+//! let mut detector = Detector::shipped()?; // or Detector::load("models/mine")
 //! let probability = detector.predict(&[0.5; 32])?.score();
 //! assert!((0.0..=1.0).contains(&probability));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -46,8 +50,11 @@
 //! whoever makes one with `..Config::edge()`, `..Options::default()` and the like is not bothered by that.
 //! Errors gain variants, and are `non_exhaustive`.
 
+#![cfg_attr(not(feature = "cli"), allow(dead_code, reason = "the command line uses it"))]
+
 pub mod alarm;
 pub mod broker;
+#[cfg(feature = "cli")]
 #[allow(rustdoc::broken_intra_doc_links, reason = "its comments are the help that the program prints")]
 mod cli;
 pub mod client;
@@ -73,6 +80,7 @@ mod shipped;
 pub mod statistics;
 mod suggestion;
 mod sync;
+mod tcp;
 mod telemetry;
 mod text;
 mod tls;
@@ -80,7 +88,7 @@ pub mod trial;
 pub mod wire;
 mod worker;
 
-mod tcp;
+#[cfg(feature = "cli")]
 pub use self::cli::main;
 pub use self::model::Detector;
 pub use self::node::Node;
