@@ -195,8 +195,8 @@ impl Deployment {
     /// println!("{:.3} by {}", answered.prediction.score(), answered.by.model);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn ask(&self, request: Request, within: Option<Duration>) -> Pending {
-        self.desk.ask(request, within)
+    pub fn ask(&self, request: impl Into<Request>, within: Option<Duration>) -> Pending {
+        self.desk.ask(request.into(), within)
     }
 
     /// Whoever asks without holding the deployment.

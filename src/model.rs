@@ -59,7 +59,7 @@ pub trait Model: Send {
     /// Scores a batch of feature vectors.
     ///
     /// `rows` is row-major f32 `(batch, inputs)`, in the units the model's `config.json` names;
-    /// normalisation happens inside. `predictions` is cleared and receives row-major `(batch, outputs)`, in
+    /// normalisation happens inside. `predictions` is empty, and receives row-major `(batch, outputs)` in
     /// the order of the rows; of a model with one output that is a probability in `[0, 1]`. A row whose
     /// output is not finite, or is not in `[0, 1]` where the model promises a probability, receives NaN: it
     /// is refused alone, and does not spoil its batch.

@@ -6,6 +6,7 @@ mod network_topic;
 mod observer;
 mod status;
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,7 +15,8 @@ use tracing::{info, warn};
 
 use crate::broker::{self, Broker, BrokerError, Endpoint};
 use crate::client::{Client, ClientError, InProcess, Remote, RemoteConfig, RemoteError, State, Status};
-use crate::deployment::{self, Deployment, DeploymentError, DeviceIdFrom};
+use crate::deployment::{self, Answered, Deployment, DeploymentError, DeviceIdFrom};
+use crate::inference::{ErrorCode, Refusal, Request};
 use crate::ledger::Statistics;
 use crate::model::{Detector, LoadError};
 
@@ -292,6 +294,22 @@ pub enum Readiness {
     Failed(String),
 }
 
+impl fmt::Display for Readiness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ready => f.write_str("ready"),
+            Self::NotReady(reason) => write!(f, "not ready: {reason}"),
+            Self::Stalled(reason) => write!(f, "stalled: {reason}"),
+            Self::Failed(reason) => write!(f, "failed: {reason}"),
+        }
+    }
+}
+
+/// Why a node does not answer, as an error: any [`Readiness`] but [`Readiness::Ready`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the node is {0}")]
+pub struct NotReady(pub Readiness);
+
 impl Node {
     /// Begins a node.
     pub fn builder() -> NodeBuilder {
@@ -324,6 +342,28 @@ impl Node {
         self.deployments().find(|deployment| deployment.name() == name)
     }
 
+    /// Asks the first deployment, and waits for its answer for at most so long. See [`Deployment::ask`]
+    /// for what may be asked, and for whoever has several deployments or does not want to wait.
+    ///
+    /// # Errors
+    /// The request's refusal; `DEADLINE_EXCEEDED` when there is no answer by then,
+    /// `MODEL_NOT_READY` of a node without deployments.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use nearfar::{Detector, Node, deployment};
+    ///
+    /// let node = Node::builder().deployment(deployment::Config::edge(), Detector::shipped()?).start()?;
+    /// let answered = node.ask([0.5; 32], Duration::from_secs(10))?;
+    /// assert!((0.0..=1.0).contains(&answered.prediction.score()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn ask(&self, request: impl Into<Request>, at_most: Duration) -> Result<Answered, Refusal> {
+        let nobody = || Refusal::new(ErrorCode::ModelNotReady, "the node has no deployment");
+        self.deployments().next().ok_or_else(nobody)?.ask(request, Some(at_most)).wait(at_most)
+    }
+
     fn client(&self) -> &dyn Client {
         self.client.as_deref().expect("a node has its client until it is closed")
     }
@@ -342,7 +382,7 @@ impl Node {
     ///
     /// # Errors
     /// What was missing when `wait` had passed, or the failure that ended the node.
-    pub fn wait_until_ready(&self, wait: Duration) -> Result<(), Readiness> {
+    pub fn wait_until_ready(&self, wait: Duration) -> Result<(), NotReady> {
         let deadline = Instant::now() + wait;
         loop {
             let state = self.client().state();
@@ -352,7 +392,7 @@ impl Node {
                 Readiness::NotReady(_) if !left.is_zero() => {
                     self.client().wait_for_change(&state, left);
                 }
-                not_ready => return Err(not_ready),
+                not_ready => return Err(NotReady(not_ready)),
             }
         }
     }

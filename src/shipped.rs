@@ -27,16 +27,33 @@ pub enum ShippedError {
     Write(io::Error),
 }
 
+impl Detector {
+    /// The detector that the crate carries with it: of failing rolling bearings, from
+    /// the 32 [`features`](crate::features) of 0.1 s of vibration. It needs no file of
+    /// the caller's, in no directory.
+    ///
+    /// # Errors
+    /// When there is no room for temporary files.
+    ///
+    /// ```
+    /// use nearfar::{Detector, Node, deployment};
+    ///
+    /// let node = Node::builder().deployment(deployment::Config::edge(), Detector::shipped()?).start()?;
+    /// assert_eq!(node.deployment("edge").unwrap().model().name, "anomaly_detector");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn shipped() -> Result<Self, ShippedError> {
+        // Through the same reader and the same checks as any other model.
+        Ok(Self::load(files()?.path())?)
+    }
+}
+
 /// The model at `path`, or the shipped one.
 ///
 /// # Errors
 /// When the model cannot be loaded, or there is no room for temporary files.
 pub fn detector(path: Option<&Path>) -> Result<Detector, ShippedError> {
-    if let Some(path) = path {
-        return Ok(Detector::load(path)?);
-    }
-    // Through the same reader and the same checks as any other model.
-    Ok(Detector::load(files()?.path())?)
+    path.map_or_else(Detector::shipped, |path| Ok(Detector::load(path)?))
 }
 
 /// The shipped model as a directory, which is gone when the value is dropped.

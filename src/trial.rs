@@ -2,12 +2,11 @@
 //! every placement, by the clock or on a simulated one.
 //!
 //! ```
-//! use std::sync::atomic::AtomicBool;
 //! use std::time::Duration;
 //!
 //! use nearfar::lab::CostModel;
 //! use nearfar::lab::findings::{Findings, Options};
-//! use nearfar::trial::{Changes, Given, Plan, Said, Timing, Trial};
+//! use nearfar::trial::{self, Changes, Given, Plan, Said, Timing};
 //!
 //! let scenario = "
 //! simulation: {duration_s: 2, seed: 1}
@@ -18,15 +17,14 @@
 //! let plan = Plan::parse("pumps.yaml", scenario, Changes::default())?;
 //! let cost = CostModel { per_batch: Duration::from_micros(20), ..CostModel::default() };
 //! let given = Given { costs: vec![Said::of_all(cost)], ..Given::default() };
-//! let trial = Trial::prepare(plan, Timing::Virtual(given))?;
-//! let run = trial.run(&mut (), &mut (), &AtomicBool::new(false)).whole()?;
+//! let run = trial::run(plan, Timing::Virtual(given))?;
 //! let findings = Findings::of(&run, &Options::default());
 //! assert!(findings.answer.sentence.starts_with("far is 8 ms slower than near"), "{}", findings.answer.sentence);
 //! # Ok::<(), nearfar::trial::TrialError>(())
 //! ```
-//! The first two arguments of [`Trial::run`] hear what is measured, [`Results`], and how the trial gets on,
-//! [`Progress`]; the third one ends it early. What the figures of a [`Run`](crate::lab::observation::Run) say
-//! is told by [`Findings`](crate::lab::findings::Findings), and shown by [`Report`](crate::report::Report).
+//! Whoever wants to hear what is measured, [`Results`], and how the trial gets on, [`Progress`], or to
+//! end it early, calls [`Trial::run`]. What the figures of a [`Run`](crate::lab::observation::Run) say is
+//! told by [`Findings`](crate::lab::findings::Findings), and shown by [`Report`](crate::report::Report).
 
 mod calibration;
 mod choices;
@@ -48,6 +46,8 @@ mod simulated;
 mod tests;
 pub mod virtual_time;
 
+use std::sync::atomic::AtomicBool;
+
 pub use self::error::{NotFound, PlacementFault, SensorFault, TrialError};
 pub use self::experiment::{Ended, Timing, Trial};
 pub use self::given::{Given, Said};
@@ -57,4 +57,13 @@ pub use self::plan::{Changes, Plan};
 pub use self::progress::{Part, Progress};
 pub(crate) use self::repeat::{Preparation, Repeat};
 pub use self::results::{Foreign, MessageType, Results, ResultsDirectory};
+use crate::lab::observation::Run;
 pub use crate::shipped::ShippedError;
+
+/// Runs a plan to its end.
+///
+/// # Errors
+/// [`TrialError`]: what of the scenario cannot be used, or what went wrong.
+pub fn run(plan: Plan, timing: Timing) -> Result<Run, TrialError> {
+    Trial::prepare(plan, timing)?.run(&mut (), &mut (), &AtomicBool::new(false)).whole()
+}

@@ -231,7 +231,6 @@ mod tests {
         }
 
         fn predict(&mut self, rows: &[f32], scores: &mut Vec<f32>) -> Result<(), crate::model::ModelError> {
-            scores.clear();
             scores.extend(rows.iter().map(|row| 2.0 * row));
             Ok(())
         }

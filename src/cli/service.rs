@@ -14,7 +14,7 @@ use super::signals::{self, Signal};
 use super::{NodeDied, output};
 use crate::http;
 use crate::ledger::Statistics;
-use crate::node::{Node, NodeBuilder, Observer, Readiness};
+use crate::node::{Node, NodeBuilder, NotReady, Observer, Readiness};
 
 /// What a service has beside its node.
 pub struct Service {
@@ -94,14 +94,14 @@ fn wait_until_ready(
     loop {
         match node.wait_until_ready(HEALTH_CHECK_INTERVAL) {
             Ok(()) => return Ok(Some(node)),
-            Err(Readiness::Failed(reason)) => return Err(NodeDied(reason).into()),
+            Err(NotReady(Readiness::Failed(reason))) => return Err(NodeDied(reason).into()),
             // What would be reloaded has just been read.
             Err(_) if signals.try_recv() == Ok(Signal::Stop) => {
                 supervisor.stopping();
                 node.stop();
                 return Ok(None);
             }
-            Err(not_ready) => supervisor.starting(&not_ready),
+            Err(NotReady(readiness)) => supervisor.starting(&readiness),
         }
     }
 }

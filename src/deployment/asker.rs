@@ -29,9 +29,9 @@ impl Asker {
     }
 
     /// Asks; see [`Deployment::ask`](super::Deployment::ask). Once the deployment has ended it refuses.
-    pub fn ask(&self, request: Request, within: Option<Duration>) -> Pending {
+    pub fn ask(&self, request: impl Into<Request>, within: Option<Duration>) -> Pending {
         match self.0.upgrade() {
-            Some(desk) => desk.ask(request, within),
+            Some(desk) => desk.ask(request.into(), within),
             None => {
                 let (waiter, pending) = reply::pending();
                 waiter.tell(Err(ended()));

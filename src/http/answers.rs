@@ -63,22 +63,19 @@ fn index() -> String {
 fn live(observer: &Observer) -> Answer {
     match observer.readiness() {
         Readiness::Ready | Readiness::NotReady(_) => plain(StatusCode::OK, "alive\n".to_owned()),
-        Readiness::Stalled(reason) => unavailable("stalled", &reason),
-        Readiness::Failed(reason) => unavailable("failed", &reason),
+        lasting => unavailable(&lasting),
     }
 }
 
 fn ready(observer: &Observer) -> Answer {
     match observer.readiness() {
         Readiness::Ready => plain(StatusCode::OK, "ready\n".to_owned()),
-        Readiness::NotReady(reason) => unavailable("not ready", &reason),
-        Readiness::Stalled(reason) => unavailable("stalled", &reason),
-        Readiness::Failed(reason) => unavailable("failed", &reason),
+        not_ready => unavailable(&not_ready),
     }
 }
 
-fn unavailable(what: &str, reason: &str) -> Answer {
-    plain(StatusCode::SERVICE_UNAVAILABLE, format!("{what}: {reason}\n"))
+fn unavailable(readiness: &Readiness) -> Answer {
+    plain(StatusCode::SERVICE_UNAVAILABLE, format!("{readiness}\n"))
 }
 
 fn metrics(observer: &Observer, refusals: &Refusals) -> Answer {

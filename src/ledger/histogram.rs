@@ -1,9 +1,10 @@
 //! How measured values are spread: counts in fixed buckets, and their sum.
 
+use std::fmt;
 use std::time::Duration;
 
 /// Counts of values by size. `N` bounds divide them; each bucket includes its bound.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Histogram<const N: usize> {
     bounds: &'static Bounds<N>,
     /// How many values each bucket has, not those below it.
@@ -116,6 +117,12 @@ impl Durations {
         let second = u128::from(SECOND_NS);
         Duration::new((self.sum / second) as u64, (self.sum % second) as u32)
     }
+
+    /// The duration that a share `q` of them, from 0 to 1, do not exceed, as near as the
+    /// buckets tell; `None` while there are none. See [`quantile`](Self::quantile).
+    pub fn quantile_duration(&self, q: f64) -> Option<Duration> {
+        self.quantile(q).map(|nanoseconds| Duration::from_nanos(nanoseconds as u64))
+    }
 }
 
 impl<const N: usize> Histogram<N> {
@@ -140,6 +147,32 @@ impl<const N: usize> Histogram<N> {
         self.sum
     }
 
+    /// The mean; `None` while there are no values.
+    pub fn mean(&self) -> Option<f64> {
+        let count = self.count();
+        (count > 0).then(|| self.sum as f64 / count as f64)
+    }
+
+    /// The value that a share `q` of them, from 0 to 1, do not exceed, as near as the buckets
+    /// tell; `None` while there are none. Within a bucket values are taken to lie evenly, and
+    /// those beyond the last bound at it, as Prometheus's `histogram_quantile` does.
+    pub fn quantile(&self, q: f64) -> Option<f64> {
+        let count = self.count();
+        if count == 0 {
+            return None;
+        }
+        let rank = q.clamp(0.0, 1.0) * count as f64;
+        let (mut lower, mut below) = (0, 0);
+        for (upper, up_to) in self.cumulative() {
+            if up_to > below && up_to as f64 >= rank {
+                let share = (rank - below as f64).max(0.0) / (up_to - below) as f64;
+                return Some(lower as f64 + share * (upper - lower) as f64);
+            }
+            (lower, below) = (upper, up_to);
+        }
+        Some(lower as f64)
+    }
+
     /// Each bound and how many values are at or below it.
     pub fn cumulative(&self) -> impl Iterator<Item = (u64, u64)> {
         let below = self.counts.iter().scan(0, |below, count| {
@@ -150,9 +183,54 @@ impl<const N: usize> Histogram<N> {
     }
 }
 
+/// What people ask of it: in its own units, which are nanoseconds for durations.
+impl<const N: usize> fmt::Debug for Histogram<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Histogram");
+        shown.field("count", &self.count());
+        let figures = [("mean", self.mean()), ("p50", self.quantile(0.5)), ("p99", self.quantile(0.99))];
+        for (name, figure) in figures {
+            if let Some(figure) = figure {
+                shown.field(name, &figure.round());
+            }
+        }
+        shown.finish()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_quantile_lies_within_its_bucket_as_prometheus_has_it() {
+        let mut sizes = Sizes::default();
+        assert_eq!((sizes.quantile(0.5), sizes.mean()), (None, None));
+        for size in [1, 3, 4, 4, 100] {
+            sizes.record(size);
+        }
+        // One of five up to 1, three from 2 to 4, one from 64 to 128.
+        assert_eq!(sizes.quantile(0.2), Some(1.0));
+        assert_eq!(sizes.quantile(0.8), Some(4.0));
+        assert!((sizes.quantile(0.5).unwrap() - 3.0).abs() < 1e-9, "{sizes:?}");
+        assert_eq!(
+            (sizes.quantile(0.0), sizes.quantile(1.0), sizes.mean()),
+            (Some(0.0), Some(128.0), Some(22.4))
+        );
+        sizes.record(5_000);
+        assert_eq!(sizes.quantile(1.0), Some(1_024.0), "no more is known of what is beyond");
+    }
+
+    #[test]
+    fn it_shows_what_people_ask_of_it() {
+        let mut durations = Durations::default();
+        assert_eq!(format!("{durations:?}"), "Histogram { count: 0 }");
+        durations.record_duration(Duration::from_micros(10));
+        durations.record_duration(Duration::from_micros(10));
+        assert_eq!(durations.quantile_duration(1.0), Some(Duration::from_micros(10)));
+        let shown = "Histogram { count: 2, mean: 10000.0, p50: 5000.0, p99: 9900.0 }";
+        assert_eq!(format!("{durations:?}"), shown);
+    }
 
     #[test]
     fn a_bucket_includes_its_bound_and_those_below() {

@@ -76,12 +76,13 @@ impl Detector {
         if prediction.is_finite() { Ok(prediction) } else { Err(ModelError::Output) }
     }
 
-    /// Scores a batch: row-major `(batch, inputs)` in, row-major `(batch, outputs)` out; see
-    /// [`Model::predict`].
+    /// Scores a batch: row-major `(batch, inputs)` in, row-major `(batch, outputs)` out,
+    /// in place of what was there; see [`Model::predict`].
     ///
     /// # Errors
     /// [`ModelError`] when rows do not fit the model, or its forward pass fails, as of [`Model::predict`].
     pub fn predict_batch(&mut self, rows: &[f32], predictions: &mut Vec<f32>) -> Result<(), ModelError> {
+        predictions.clear();
         self.model.predict(rows, predictions)
     }
 }

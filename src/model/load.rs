@@ -215,6 +215,7 @@ fn config_from_names(path: &Path, weights: &Weights) -> Result<Config, LoadError
 fn warm_up(model: &mut dyn Model) -> Result<(), super::ModelError> {
     let mut predictions = Vec::new();
     for rows in [WARM_UP_ROWS, 1] {
+        predictions.clear();
         model.predict(&vec![1.0; rows * model.inputs()], &mut predictions)?;
     }
     Ok(())

@@ -99,7 +99,6 @@ impl Model for NeuralNetwork {
     }
 
     fn predict(&mut self, rows: &[f32], predictions: &mut Vec<f32>) -> Result<(), ModelError> {
-        predictions.clear();
         if !rows.len().is_multiple_of(self.inputs) {
             return Err(ModelError::Shape { inputs: self.inputs, values: rows.len() });
         }

@@ -12,7 +12,7 @@ use crate::model::ModelInfo;
 use crate::sync::lock;
 use crate::worker;
 
-/// Watches one node; clones watch the same. Decision before the node, it says that the node starts.
+/// Watches one node; clones watch the same. Made before the node, it says that the node starts.
 #[derive(Clone, Default)]
 pub struct Observer {
     seen: Arc<Mutex<Seen>>,
@@ -35,6 +35,7 @@ enum Phase {
     Starting,
     Running,
     Stopping,
+    Stopped,
 }
 
 /// A node at one moment.
@@ -141,6 +142,7 @@ impl Observer {
     pub(crate) fn node_has_ended(&self) {
         self.node_stops();
         let mut seen = self.lock();
+        seen.phase = Phase::Stopped;
         seen.client = None;
         seen.broker = None;
     }
@@ -154,6 +156,7 @@ impl Seen {
     fn readiness(&self) -> Readiness {
         match (self.phase, &self.client) {
             (Phase::Starting, _) => Readiness::NotReady("the node starts: its models are loaded".to_owned()),
+            (Phase::Stopped, _) => Readiness::NotReady("the node has stopped".to_owned()),
             (Phase::Stopping, _) | (_, None) => Readiness::NotReady("the node is told to stop".to_owned()),
             (Phase::Running, Some(client)) => match readiness(client.state()) {
                 // The broker's death ends threads too, so it comes first.

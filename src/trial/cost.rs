@@ -95,7 +95,6 @@ fn fitted(detector: &mut Detector, inputs: &Inputs) -> Result<Cost, PlacementFau
             (0..rows).flat_map(|row| inputs.features(row % inputs.len()).iter().copied()).collect();
         let mut times = Vec::with_capacity(PASSES);
         for pass in 0..WARM_UP_PASSES + PASSES {
-            scores.clear();
             let began = Instant::now();
             detector.predict_batch(&batch, &mut scores)?;
             if pass >= WARM_UP_PASSES {

@@ -135,7 +135,6 @@ fn scores(detector: &mut Detector, inputs: &Inputs) -> Result<Vec<Option<f32>>, 
     let indices: Vec<_> = (0..inputs.len()).collect();
     for batch in indices.chunks(ROWS) {
         let rows: Vec<f32> = batch.iter().flat_map(|index| inputs.features(*index)).copied().collect();
-        scores.clear();
         detector.predict_batch(&rows, &mut scores)?;
         all.extend(scores.iter().map(|score| score.is_finite().then_some(*score)));
     }

@@ -79,7 +79,6 @@ impl Model for Moody {
     }
 
     fn predict(&mut self, rows: &[f32], predictions: &mut Vec<f32>) -> Result<(), ModelError> {
-        predictions.clear();
         for &row in rows {
             predictions.push(match row {
                 FAILS => return Err(ModelError::Forward("it was told to".to_owned())),
@@ -357,7 +356,6 @@ impl Model for Pair {
     }
 
     fn predict(&mut self, rows: &[f32], predictions: &mut Vec<f32>) -> Result<(), ModelError> {
-        predictions.clear();
         rows.iter().for_each(|&row| predictions.extend([row, if row == 1.0 { f32::NAN } else { 1.0 - row }]));
         Ok(())
     }

@@ -40,7 +40,6 @@ impl Model for Inverted {
     }
 
     fn predict(&mut self, rows: &[f32], predictions: &mut Vec<f32>) -> Result<(), ModelError> {
-        predictions.clear();
         for &row in rows {
             self.gate.pass(row);
             predictions.push(1.0 - row);

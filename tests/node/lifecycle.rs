@@ -9,7 +9,7 @@ use nearfar::client::RemoteConfig;
 use nearfar::deployment::{Config, Topics};
 use nearfar::mqtt::Qos;
 use nearfar::network::Profile;
-use nearfar::node::{NodeError, Readiness};
+use nearfar::node::{NodeError, NotReady, Readiness};
 use nearfar::testing::kill_router;
 use nearfar::{Node, deployment};
 
@@ -157,7 +157,7 @@ fn a_node_waits_for_a_broker_that_is_not_there_yet() {
         .deployment(Config::edge(), MODEL)
         .start()
         .unwrap();
-    assert!(matches!(node.wait_until_ready(Duration::ZERO), Err(Readiness::NotReady(_))));
+    assert!(matches!(node.wait_until_ready(Duration::ZERO), Err(NotReady(Readiness::NotReady(_)))));
     let _broker = broker_on(address);
     node.wait_until_ready(PATIENCE).unwrap();
     let sensor = Sensor::listening(address, &[RESULTS]);

@@ -110,7 +110,6 @@ impl Model for Uneven {
     }
 
     fn predict(&mut self, rows: &[f32], predictions: &mut Vec<f32>) -> Result<(), ModelError> {
-        predictions.clear();
         for &row in rows {
             (0..(row * 100.0) as usize).for_each(|_| std::thread::yield_now());
             predictions.push(row);
@@ -249,7 +248,6 @@ impl Model for Unique {
     }
 
     fn predict(&mut self, rows: &[f32], predictions: &mut Vec<f32>) -> Result<(), ModelError> {
-        predictions.clear();
         predictions.extend_from_slice(rows);
         Ok(())
     }
@@ -323,7 +321,6 @@ impl Model for Noting {
         let name = thread::current().name().unwrap_or_default().to_owned();
         self.callers.lock().unwrap().push(name);
         assert!(rows.iter().all(|row| *row >= 0.0), "a negative value");
-        predictions.clear();
         predictions.extend_from_slice(rows);
         Ok(())
     }

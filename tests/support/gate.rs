@@ -63,7 +63,6 @@ impl Model for Gated {
     }
 
     fn predict(&mut self, rows: &[f32], predictions: &mut Vec<f32>) -> Result<(), ModelError> {
-        predictions.clear();
         for &row in rows {
             assert!(row >= 0.0, "the model was told to");
             self.0.pass(row);

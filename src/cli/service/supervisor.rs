@@ -84,9 +84,7 @@ impl Supervisor {
     fn tell_status(&mut self, readiness: &Readiness) {
         let status = match readiness {
             Readiness::Ready => self.words.ready.to_owned(),
-            Readiness::NotReady(reason) => format!("not ready: {reason}"),
-            Readiness::Stalled(reason) => format!("stalled: {reason}"),
-            Readiness::Failed(reason) => format!("failed: {reason}"),
+            not_ready => not_ready.to_string(),
         };
         if status != self.status {
             // A reason with line breaks would say other things than its status.

@@ -62,7 +62,6 @@ impl Model for Moody {
     }
 
     fn predict(&mut self, rows: &[f32], predictions: &mut Vec<f32>) -> Result<(), ModelError> {
-        predictions.clear();
         predictions.extend_from_slice(rows);
         if rows.contains(&1.0) { Err(ModelError::Forward("it was told to".to_owned())) } else { Ok(()) }
     }

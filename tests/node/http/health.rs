@@ -59,7 +59,7 @@ fn a_node_that_starts_or_has_ended_is_alive_and_not_ready() {
     let node = node().observer(&observer).start().unwrap();
     assert_health(server.address(), 200, 200, "ready");
     node.stop();
-    assert_health(server.address(), 200, 503, "not ready: the node is told to stop");
+    assert_health(server.address(), 200, 503, "not ready: the node has stopped");
 }
 
 #[test]
@@ -118,7 +118,6 @@ impl Model for StopsIntake {
         if thread::current().name().is_some_and(|name| name.starts_with("intake-")) {
             self.0.pass(rows[0]);
         }
-        predictions.clear();
         predictions.extend_from_slice(rows);
         Ok(())
     }

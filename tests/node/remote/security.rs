@@ -10,7 +10,7 @@ use nearfar::Node;
 use nearfar::broker::{self, AccessRules, AttemptLimits, Broker, Guard, Listener, Users};
 use nearfar::client::{RemoteConfig, RemoteTls};
 use nearfar::deployment::Config;
-use nearfar::node::Readiness;
+use nearfar::node::{NotReady, Readiness};
 
 use crate::support::certificates::{Authority, Files, Identity};
 use crate::support::mosquitto::mosquitto_with;
@@ -166,7 +166,7 @@ fn a_password_lets_the_node_in_and_a_wrong_one_is_named() {
         };
         with("secret").wait_until_ready(PATIENCE).unwrap();
         let wrong = with("wrong");
-        let Err(Readiness::NotReady(_)) = wrong.wait_until_ready(std::time::Duration::ZERO) else {
+        let Err(NotReady(Readiness::NotReady(_))) = wrong.wait_until_ready(std::time::Duration::ZERO) else {
             panic!("a wrong password is enough")
         };
         // Mosquitto says "not authorized" where we say "bad user name or password".
