@@ -50,7 +50,7 @@
 //! whoever makes one with `..Config::edge()`, `..Options::default()` and the like is not bothered by that.
 //! Errors gain variants, and are `non_exhaustive`.
 
-#![cfg_attr(not(feature = "cli"), allow(dead_code, reason = "the command line uses it"))]
+#![cfg_attr(not(feature = "cli"), allow(dead_code, unused_imports, reason = "the command line uses it"))]
 
 pub mod alarm;
 pub mod broker;

@@ -265,16 +265,18 @@ impl Model for Moody {
 #[test]
 fn failures_concern_their_requests_alone_and_many_in_a_row_make_the_node_not_ready() {
     let (node, sensor) = serve(Config::edge(), Moody);
-    let ask = |feature| sensor.ask(REQUEST, payload("a", 1, feature));
+    let ask = |number, feature| sensor.ask(REQUEST, payload("a", number, feature));
     for round in 1..=5 {
         assert_eq!(node.readiness(), Readiness::Ready, "before failure {round}");
         let feature = if round % 2 == 0 { 0.0 } else { -1.0 };
-        assert_error(&ask(feature), "ml/inference/error/a", ErrorCode::Internal);
+        assert_error(&ask(round, feature), "ml/inference/error/a", ErrorCode::Internal);
+        // The same request again is known, and the model is spared.
+        assert_error(&ask(round, feature), "ml/inference/error/a", ErrorCode::Internal);
     }
     let Readiness::NotReady(reason) = node.readiness() else { panic!("{:?}", node.readiness()) };
     assert!(reason.contains("failed 5 times in a row") && reason.contains("edge"), "{reason}");
     assert_eq!(node.deployment("edge").unwrap().health().workers_replaced, 2, "one for each panic");
-    assert_eq!(ask(0.5).topic, "ml/inference/result/a");
+    assert_eq!(ask(6, 0.5).topic, "ml/inference/result/a");
     assert_eq!(node.readiness(), Readiness::Ready);
     assert_conserved(&node);
 }
