@@ -31,6 +31,10 @@
 //! assert!((0.0..=1.0).contains(&probability));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//! Whoever depends on the crate leaves the feature `cli` out, which is the program's command line
+//! (`default-features = false`). In debug builds the arithmetic of models is slow unless the dependant's own
+//! `Cargo.toml` sets `opt-level = 2` for the packages `nearfar` and `pulp` (`[profile.dev.package]`).
+//!
 //! The modules that are public, in reading order:
 //!
 //! - [`inference`], the vocabulary: sites, reasons, error codes;
