@@ -9,6 +9,7 @@ mod health;
 mod infer;
 mod inspect;
 mod output;
+mod overwriting;
 mod passwd;
 mod progress;
 mod replay;
@@ -165,7 +166,7 @@ pub struct LeftBehind(pub u64);
 
 /// The exit status that `error` calls for.
 fn exit_status(error: &anyhow::Error) -> u8 {
-    if error.is::<ConfigError>() {
+    if error.is::<ConfigError>() || error.is::<overwriting::Refused>() {
         EXIT_CONFIG
     } else if error.is::<NodeDied>() {
         EXIT_NODE_DIED

@@ -8,6 +8,13 @@ use std::path::{Path, PathBuf};
 /// What is not complete has this behind its name, so that half a file never looks like a whole one.
 pub const UNFINISHED: &str = "unfinished";
 
+/// The name that the file at `path` has until it is complete.
+pub fn unfinished(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{UNFINISHED}"));
+    name.into()
+}
+
 /// A file under its name or, until it is complete, another one.
 #[derive(Debug)]
 pub struct GrowingFile {
@@ -44,9 +51,7 @@ impl GrowingFile {
         if fs::metadata(path).is_ok_and(|known| !known.is_file()) {
             return Self::create(path);
         }
-        let mut name = path.as_os_str().to_owned();
-        name.push(format!(".{UNFINISHED}"));
-        Self::begin(name.into(), Some(path.to_owned()))
+        Self::begin(unfinished(path), Some(path.to_owned()))
     }
 
     fn begin(path: PathBuf, complete: Option<PathBuf>) -> io::Result<Self> {

@@ -20,7 +20,7 @@ use self::load::{Length, Outcome, Pace, Plan, Run};
 use self::packets::Version;
 use self::report::{Report, Used};
 use self::target::{Choice, Target, Usage};
-use crate::cli::output;
+use crate::cli::{output, overwriting};
 use crate::config::PASSWORD_VARIABLE;
 use crate::deployment::Topics;
 
@@ -69,9 +69,13 @@ struct BenchArgs {
     /// Print the figures as one JSON object, with the whole histogram
     #[arg(long)]
     json: bool,
-    /// Write the percentile distribution to this file, in the format of HdrHistogram's plotter
+    /// Write the percentile distribution to this file, in the format of HdrHistogram's plotter;
+    /// a file that exists is kept
     #[arg(long, value_name = "FILE")]
     hgrm: Option<PathBuf>,
+    /// Replace the file of --hgrm where it exists
+    #[arg(long, requires = "hgrm")]
+    force: bool,
 }
 
 /// What is measured.
@@ -165,6 +169,9 @@ pub fn run(args: &Args, log: Option<&str>) -> anyhow::Result<()> {
 }
 
 fn bench(args: &BenchArgs, log: Option<&str>) -> anyhow::Result<()> {
+    if let Some(path) = &args.hgrm {
+        overwriting::check_growing("--hgrm", path, &args.target.files(), args.force)?;
+    }
     let target = args.target.start(log)?;
     let pace = match args.rate {
         Some(rate) => Pace::Rate(rate),
@@ -219,6 +226,12 @@ fn pace_name(pace: Pace) -> String {
 }
 
 impl TargetArgs {
+    /// The files that our node is started from.
+    fn files(&self) -> Vec<PathBuf> {
+        let model = self.model.as_deref().map(overwriting::model_files).unwrap_or_default();
+        model.into_iter().chain(self.config.clone()).chain(self.broker_config.clone()).collect()
+    }
+
     fn start(&self, log: Option<&str>) -> anyhow::Result<Target> {
         let choice = if let Some(address) = &self.broker {
             Choice::Elsewhere { address, process: self.pid }

@@ -66,10 +66,11 @@ pub struct Args {
 /// How a scenario is run.
 #[derive(Debug, clap::Args)]
 struct Running {
-    /// Where the results go [default: results/NAME, with the scenario's name]
+    /// Where the results go; those of an earlier experiment are kept
+    /// [default: results/NAME, with the scenario's name]
     #[arg(long, value_name = "DIR", requires = "scenario")]
     out: Option<PathBuf>,
-    /// Write into a directory that holds other things too
+    /// Replace the results of an earlier experiment, or write into a directory that holds other things too
     #[arg(long, requires = "scenario")]
     force: bool,
     /// How often the experiment is repeated, each time with the next seed [default: the scenario's]

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use super::output;
+use super::{output, overwriting};
 use crate::model::{ConvertOptions, Converted, Dtype, convert};
 
 /// Convert a PyTorch checkpoint (.pt) to safetensors, without running anything that is in it
@@ -12,7 +12,7 @@ pub struct Args {
     /// The checkpoint: a state dict, a training or Lightning checkpoint, a whole module,
     /// or a TorchScript archive
     source: PathBuf,
-    /// The .safetensors file to write; it appears whole or not at all
+    /// The .safetensors file to write; it appears whole or not at all, and one that exists is kept
     target: PathBuf,
     /// Convert floating point tensors to this dtype (f32); without it each keeps its own
     #[arg(long, value_parser = float_dtype)]
@@ -20,10 +20,14 @@ pub struct Args {
     /// Which set of tensors to take, where the checkpoint holds more than one (an error lists them)
     #[arg(long)]
     key: Option<String>,
+    /// Replace the target where it exists
+    #[arg(long)]
+    force: bool,
 }
 
 /// Converts, then prints the tensors, their shapes and the hash of what was written.
 pub fn run(args: &Args) -> anyhow::Result<()> {
+    overwriting::check("TARGET", &args.target, std::slice::from_ref(&args.source), args.force)?;
     let options = ConvertOptions { dtype: args.dtype, key: args.key.clone() };
     let converted = convert(&args.source, &args.target, &options)?;
     output::written(print(&converted, args, &mut io::stdout().lock()))

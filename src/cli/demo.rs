@@ -16,7 +16,7 @@ use indicatif::ProgressBar;
 use self::devices::{Fleet, Stamp};
 use self::metrics_file::MetricsFile;
 use self::summary::Summary;
-use super::{output, progress};
+use super::{output, overwriting, progress};
 use crate::config;
 use crate::deployment::{Config, Topics};
 use crate::node::Node;
@@ -43,10 +43,17 @@ pub struct Args {
     /// Seed of the simulated bearings
     #[arg(long, value_name = "N", default_value = "1")]
     seed: u64,
-    /// Where the figures of every request go
-    #[arg(long, value_name = "FILE", default_value = "metrics.csv")]
-    out: PathBuf,
+    /// Where the figures of every request go; a file that exists is kept
+    /// [default: metrics.csv, and where that exists metrics-2.csv and so on]
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Replace the file of --out where it exists
+    #[arg(long, requires = "out")]
+    force: bool,
 }
+
+/// How often the demo may be run in one directory; somebody cleans up before that.
+const DEFAULT_FILES_MAX: u32 = 1_000;
 
 /// The two placements, in the order of every table; also the prefixes of their topics.
 const PLACEMENTS: [&str; 2] = ["edge", "cloud"];
@@ -56,6 +63,7 @@ const LAST_ANSWERS_WAIT: Duration = Duration::from_secs(10);
 
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let network = config::network("--cloud-latency", args.cloud_latency)?;
+    let out = out(args)?;
     let topics = PLACEMENTS.map(|placement| Topics::under(&format!("{placement}/")));
     let [edge, cloud] = topics.clone();
     let node = Node::builder()
@@ -75,14 +83,14 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         threshold,
         rate: args.rate,
         pairs: BTreeMap::new(),
-        metrics: MetricsFile::create(&args.out)?,
+        metrics: MetricsFile::create(&out)?,
         summary: Summary::new(threshold),
         progress: bar(fleet.requests_planned())?,
         answered: 0,
     };
     let ran = watch.run(&fleet, &requester);
     // Whatever came in between, what was measured is written.
-    let written = watch.metrics.finish();
+    let written = if ran.is_ok() { watch.metrics.finish() } else { watch.metrics.flush() };
     ran?;
     let sent = fleet.finish()?;
     watch.progress.finish_and_clear();
@@ -92,7 +100,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     output::line(&format!(
         "requests {sent}, answers {}; figures of each in {}",
         watch.answered,
-        args.out.display()
+        out.display()
     ))?;
     drop(requester);
     node.stop();
@@ -100,6 +108,21 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     written?;
     ensure!(watch.answered == sent, "{} requests went unanswered", sent - watch.answered);
     Ok(())
+}
+
+/// Where the figures go: where the user says, or to the first name that is free.
+fn out(args: &Args) -> anyhow::Result<PathBuf> {
+    if let Some(out) = &args.out {
+        let inputs = args.model.as_deref().map(overwriting::model_files).unwrap_or_default();
+        overwriting::check_growing("--out", out, &inputs, args.force)?;
+        return Ok(out.clone());
+    }
+    let later = (2..=DEFAULT_FILES_MAX).map(|number| format!("metrics-{number}.csv"));
+    let mut names = std::iter::once("metrics.csv".to_owned()).chain(later).map(PathBuf::from);
+    // A link that leads nowhere is somebody's all the same.
+    names.find(|name| name.symlink_metadata().is_err()).with_context(|| {
+        format!("metrics.csv to metrics-{DEFAULT_FILES_MAX}.csv all exist: name a file with --out")
+    })
 }
 
 /// What comes back, paired by window.

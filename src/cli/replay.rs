@@ -14,7 +14,7 @@ use indicatif::ProgressBar;
 use self::answers_file::AnswersFile;
 use self::labels::Labels;
 use self::sentence::sentence;
-use super::{output, progress};
+use super::{output, overwriting, progress};
 use crate::alarm::AlarmRule;
 use crate::deployment::{Config, Topics};
 use crate::features::FEATURE_NAMES;
@@ -44,9 +44,12 @@ pub struct Args {
     #[arg(long, value_name = "COLUMN")]
     label: Option<String>,
     /// Where the answers go, beside the rows; until all are there it has .unfinished
-    /// behind its name [default: FILE with .answers.csv]
+    /// behind its name. A file that exists is kept [default: FILE with .answers.csv]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+    /// Replace the answers file where it exists
+    #[arg(long)]
+    force: bool,
     /// Model of the embedded node, and where feature names and threshold come from
     /// [default: the shipped detector]
     #[arg(long, value_name = "MODEL")]
@@ -78,6 +81,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     for (flag, value) in [("--rate", args.rate), ("--speed", args.speed)] {
         ensure!(value.is_none_or(|v| v.is_finite() && v > 0.0), "{flag}: expected a number above 0");
     }
+    let out = args.out.clone().unwrap_or_else(|| args.file.with_extension("answers.csv"));
+    overwriting::check_growing("--out", &out, &inputs(args), args.force)?;
     let expected = Expected::of(args)?;
     let topics = Topics::under(&args.topic_prefix);
     let columns = columns(args, &expected.names)?;
@@ -97,7 +102,6 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         (None, Some(address)) => Requester::connect_to(address, std::slice::from_ref(&topics), &args.device)?,
         (None, None) => bail!("the embedded node has no address"),
     };
-    let out = args.out.clone().unwrap_or_else(|| args.file.with_extension("answers.csv"));
     let answers = AnswersFile::create(&out, recording.header(), expected.threshold)?;
     let mut replay = Replay {
         args,
@@ -115,6 +119,12 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         return Err(replay.answers.leave(error));
     }
     replay.report(&out, expected.threshold)
+}
+
+/// What is read, which the answers must not replace.
+fn inputs(args: &Args) -> Vec<PathBuf> {
+    let model = args.model.as_deref().map(overwriting::model_files).unwrap_or_default();
+    std::iter::once(args.file.clone()).chain(model).collect()
 }
 
 /// What the model says about its inputs and its threshold, without asking the node.

@@ -1,14 +1,15 @@
 //! What a trial does: a scenario, with what is said in place of what its file says,
 //! at every point of its sweeps.
 
-use std::path::Path;
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::TrialError;
 use super::hybrids;
 use super::paths::Paths;
 use crate::lab::experiment::with_devices;
-use crate::lab::scenario::{Document, Load, Placement, Scenario};
+use crate::lab::scenario::{Document, Load, Placement, Scenario, Sensor, Source};
 use crate::text;
 
 /// A scenario and its variations.
@@ -16,6 +17,8 @@ pub struct Plan {
     file: String,
     text: String,
     pub(crate) paths: Paths,
+    /// The files that networks name.
+    network_files: Vec<PathBuf>,
     scenario: Scenario,
     points: Vec<Vec<(String, f64)>>,
     document: Document,
@@ -59,9 +62,14 @@ impl Plan {
         if let Some(seed) = changes.seed {
             document = document.with_seed(seed)?;
         }
-        let scenario = document.scenario(&|file| paths.read(file))?;
-        let points = document.points(&scenario.sweeps)?;
-        let mut plan = Self { file: file.to_owned(), text, paths, scenario, points, document, changes };
+        let named = RefCell::new(Vec::new());
+        let scenario = document.scenario(&|file| {
+            named.borrow_mut().extend(paths.find(Path::new(file)));
+            paths.read(file)
+        })?;
+        let (network_files, points) = (named.into_inner(), document.points(&scenario.sweeps)?);
+        let file = file.to_owned();
+        let mut plan = Self { file, text, paths, network_files, scenario, points, document, changes };
         for point in 0..plan.points.len() {
             if plan.scenario_at(point, 0)?.placements.is_empty() {
                 return Err(TrialError::NoPlacements { file: plan.file });
@@ -79,6 +87,16 @@ impl Plan {
     /// The text of that file.
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    /// The files that it reads: the scenario's, recordings, and what networks name.
+    pub(crate) fn inputs(&self) -> Vec<PathBuf> {
+        let recording = |sensor: &Sensor| match &sensor.source {
+            Source::Recorded { file, .. } => self.paths.find(file),
+            Source::Bearing { .. } => None,
+        };
+        let recordings = self.scenario.sensors.iter().filter_map(recording);
+        recordings.chain(self.network_files.iter().cloned()).chain([PathBuf::from(&self.file)]).collect()
     }
 
     /// The scenario, at the first point of its sweeps.

@@ -122,6 +122,21 @@ fn people_get_lines_and_plotters_a_distribution() {
         "{distribution}"
     );
     assert!(distribution.contains("Total count    =          200"), "{distribution}");
+    // Said before anything is measured.
+    run(&mut nearfar(&arguments)).assert_refused(2, &["--hgrm: ", "exists already and is kept", "--force"]);
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), distribution);
+    run(&mut nearfar(&[&arguments[..], &["--force"]].concat())).assert_success();
+}
+
+#[test]
+fn a_distribution_takes_the_place_of_no_file_that_the_node_reads() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = directory.path().join("node.toml");
+    std::fs::write(&config, "precious").unwrap();
+    let config = config.to_str().unwrap();
+    let ended = run(&mut nearfar(&["bench", "--config", config, "--hgrm", config, "--force"]));
+    ended.assert_refused(2, &["--hgrm: ", "is the same file as", "which is read"]);
+    assert_eq!(std::fs::read(config).unwrap(), b"precious");
 }
 
 #[test]

@@ -51,6 +51,26 @@ fn check_metrics(text: &str) {
 }
 
 #[test]
+fn figures_that_exist_are_kept() {
+    let directory = tempfile::tempdir().unwrap();
+    let read = |name: &str| std::fs::read_to_string(directory.path().join(name)).unwrap();
+    std::fs::write(directory.path().join("metrics.csv"), "precious").unwrap();
+    let demo = |flags: &[&str]| {
+        let small = ["demo", "--seconds", "1", "--devices", "1", "--rate", "5"];
+        run(nearfar(&[&small[..], flags].concat()).current_dir(directory.path()))
+    };
+    let ended = demo(&[]);
+    ended.assert_success();
+    assert!(ended.line_with("answers").ends_with("metrics-2.csv"), "{ended:?}");
+    assert_eq!((read("metrics.csv").as_str(), read("metrics-2.csv").lines().count()), ("precious", 11));
+    let refused = demo(&["--out", "metrics.csv"]);
+    refused.assert_refused(2, &["--out: metrics.csv exists already and is kept", "--force"]);
+    demo(&["--out", "metrics.csv", "--force"]).assert_success();
+    assert_eq!(read("metrics.csv").lines().count(), 11);
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 2);
+}
+
+#[test]
 fn demo_refuses_a_negative_latency() {
     let directory = tempfile::tempdir().unwrap();
     let ended = run(nearfar(&["demo", "--cloud-latency", "-1"]).current_dir(directory.path()));

@@ -173,7 +173,7 @@ sensors: [{id: press, count: 5, rate_hz: 20}]
 ",
     );
     let of = |flags: &[&str]| {
-        let ended = place.run(&[flags, &["--json"]].concat());
+        let ended = place.run(&[flags, &["--json", "--force"]].concat());
         let value: Value = serde_json::from_str(&ended.lines.join("\n")).unwrap();
         let placements = value["points"][0]["placements"].as_array().unwrap();
         let requests: Vec<_> = placements.iter().map(|placement| placement["requests"].clone()).collect();

@@ -89,7 +89,7 @@ fn a_converted_checkpoint_scores_as_the_checkpoint_itself_does() {
         [(best.clone(), 32), (more("python2_ordered_dict_zip"), 8), (more("python2_ordered_dict_legacy"), 8)]
     {
         let target = directory.path().join("converted.safetensors");
-        let converted = nearfar(&["convert", text(&source), text(&target)], "");
+        let converted = nearfar(&["convert", text(&source), text(&target), "--force"], "");
         assert!(converted.status.success(), "{}", String::from_utf8_lossy(&converted.stderr));
         let lines: Vec<String> = rows.chunks(inputs).map(|row| format!("{row:?}\n")).collect();
         let infer = |model: &Path| {
@@ -108,6 +108,39 @@ fn a_converted_checkpoint_scores_as_the_checkpoint_itself_does() {
             assert_close(&scores, &read(&fixture("pt/outputs_32x1.f32")), "model_best.pth.tar");
         }
     }
+}
+
+#[test]
+fn a_model_that_exists_is_kept_unless_forced_and_the_source_always() {
+    let directory = tempfile::tempdir().unwrap();
+    let source = directory.path().join("model.safetensors");
+    let target = directory.path().join("converted.safetensors");
+    std::fs::copy(net("deep").join("model.safetensors"), &source).unwrap();
+    let before = std::fs::read(&source).unwrap();
+    let converted = |path: &Path| {
+        assert!(
+            String::from_utf8_lossy(&nearfar(&["inspect", text(path)], "").stdout).contains("fc0.weight")
+        );
+    };
+    let convert = |target: &Path, force: &[&str]| {
+        nearfar(&[&["convert", text(&source), text(target)], force].concat(), "")
+    };
+    let said = |output: &Output| String::from_utf8_lossy(&output.stderr).into_owned();
+    std::fs::write(&target, "precious").unwrap();
+    let kept = convert(&target, &[]);
+    assert_eq!(kept.status.code(), Some(2), "{}", said(&kept));
+    assert!(said(&kept).contains("converted.safetensors exists already and is kept"), "{}", said(&kept));
+    assert_eq!(std::fs::read(&target).unwrap(), b"precious");
+    assert!(convert(&target, &["--force"]).status.success());
+    converted(&target);
+    std::fs::remove_file(&target).unwrap();
+    std::fs::hard_link(&source, &target).unwrap();
+    for same in [&target, &source] {
+        let refused = convert(same, &["--force"]);
+        assert_eq!(refused.status.code(), Some(2));
+        assert!(said(&refused).contains("is the same file as"), "{}", said(&refused));
+    }
+    assert_eq!(std::fs::read(&source).unwrap(), before);
 }
 
 #[test]

@@ -95,6 +95,48 @@ fn out_names_the_answers_file_and_features_may_be_a_range() {
 }
 
 #[test]
+fn a_recording_is_never_the_answers_file_by_whatever_name() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = write(directory.path(), &recording());
+    let before = std::fs::read(&file).unwrap();
+    let place = |name: &str| directory.path().join(name);
+    std::os::unix::fs::symlink("bearing.csv", place("link.csv")).unwrap();
+    std::fs::hard_link(&file, place("hard.csv")).unwrap();
+    for name in ["bearing.csv", "./bearing.csv", "link.csv", "hard.csv"] {
+        for force in [&[][..], &["--force"]] {
+            let ended = replay(&file, &[&["--out", place(name).to_str().unwrap()], force].concat());
+            ended.assert_refused(2, &["--out", name, "is the same file as", "which is read"]);
+            assert_eq!(std::fs::read(&file).unwrap(), before);
+        }
+    }
+    // Nor is it what the answers are called until they are all there.
+    std::fs::rename(&file, place("a.csv.unfinished")).unwrap();
+    let out = place("a.csv");
+    let ended = replay(&place("a.csv.unfinished"), &["--force", "--out", out.to_str().unwrap()]);
+    ended.assert_refused(2, &["a.csv.unfinished is the same file as"]);
+    assert_eq!(std::fs::read(place("a.csv.unfinished")).unwrap(), before);
+}
+
+#[test]
+fn answers_that_exist_are_kept_unless_forced_and_until_there_are_others() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut rows = recording();
+    let file = write(directory.path(), &rows);
+    let out = directory.path().join("bearing.answers.csv");
+    std::fs::write(&out, "precious").unwrap();
+    replay(&file, &[]).assert_refused(2, &["bearing.answers.csv exists already and is kept", "--force"]);
+    rows[30][2] = "high".to_owned();
+    write(directory.path(), &rows);
+    replay(&file, &["--force"]).assert_refused(1, &["line 31", "answers so far are in"]);
+    assert_eq!(std::fs::read(&out).unwrap(), b"precious", "the replay broke off");
+    std::fs::remove_file(&out).unwrap();
+    replay(&file, &[]).assert_refused(2, &["bearing.answers.csv.unfinished exists already", "--force"]);
+    write(directory.path(), &recording());
+    replay(&file, &["--force"]).assert_success();
+    assert_eq!(std::fs::read_to_string(&out).unwrap().lines().count(), ROWS + 1);
+}
+
+#[test]
 fn a_sound_bearing_raises_no_alarm() {
     let directory = tempfile::tempdir().unwrap();
     let file = write(directory.path(), &recording()[..=SOUND_ROWS]);

@@ -9,6 +9,7 @@ use anyhow::{anyhow, bail, ensure};
 use super::bars::Bars;
 use super::conclude::conclude;
 use super::{Args, dry_run};
+use crate::cli::overwriting::Refused;
 use crate::cli::{output, signals};
 use crate::trial::{Changes, Foreign, Given, Plan, ResultsDirectory, Timing, Trial, TrialError};
 
@@ -23,9 +24,10 @@ pub fn run(args: &Args, file: &Path) -> anyhow::Result<()> {
     if args.running.dry_run {
         return dry_run::print(&plan, args.running.is_virtual);
     }
+    let directory = args.running.out.clone().unwrap_or_else(|| default_directory(file));
+    check_output(&directory, &plan, args.running.force)?;
     // Whatever is wrong with the first run is said before a directory is made.
     let trial = Trial::prepare(plan, timing(args)).map_err(in_flags)?;
-    let directory = args.running.out.clone().unwrap_or_else(|| default_directory(file));
     let foreign = if args.running.force { Foreign::Allowed } else { Foreign::Refused };
     let mut results = ResultsDirectory::create(&directory, trial.plan(), foreign).map_err(in_flags)?;
     let is_stopping = signals::interrupt()?;
@@ -34,14 +36,35 @@ pub fn run(args: &Args, file: &Path) -> anyhow::Result<()> {
     // What was measured before something failed, such as a disk that is full, is worth its figures.
     let measured = ended.fault.is_none() || !ended.run.observations.is_empty();
     let concluded = if measured { conclude(&ended.run, args, &directory) } else { Ok(()) };
-    ended.whole()?;
-    kept?;
-    concluded?;
-    output::complain(&format!("results are in {}", directory.display()));
-    if is_stopping.load(Ordering::Acquire) {
-        bail!("the experiment was interrupted: the figures are of what was measured until then");
+    let whole = || -> anyhow::Result<()> {
+        ended.whole()?;
+        kept?;
+        concluded?;
+        output::complain(&format!("results are in {}", directory.display()));
+        if is_stopping.load(Ordering::Acquire) {
+            bail!("the experiment was interrupted: the figures are of what was measured until then");
+        }
+        Ok(ResultsDirectory::forget_replaced(&directory)?)
+    };
+    whole().map_err(|error| match ResultsDirectory::replaced(&directory) {
+        Some(replaced) => {
+            error.context(format!("the results that were there before are in {}", replaced.display()))
+        }
+        None => error,
+    })
+}
+
+/// Neither what is read nor, without force, what an earlier experiment has measured may be replaced.
+fn check_output(directory: &Path, plan: &Plan, is_forced: bool) -> Result<(), Refused> {
+    let (said_by, directory) = ("--out", directory.to_owned());
+    if !is_forced && ResultsDirectory::holds_results(&directory) {
+        return Err(Refused::Results { said_by, directory });
     }
-    Ok(())
+    let is_replaced = |input: &PathBuf| ResultsDirectory::would_replace(&directory, input);
+    match plan.inputs().into_iter().find(is_replaced) {
+        Some(input) => Err(Refused::Inside { said_by, directory, input }),
+        None => Ok(()),
+    }
 }
 
 /// The longest deadline of an experiment, as in a scenario: an hour.

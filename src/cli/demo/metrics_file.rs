@@ -10,17 +10,19 @@ use crate::wire::client::AnswerBody;
 const COLUMNS: [&str; 6] =
     ["timestamp_us", "device_id", "placement", "inference_time_ms", "cloud_latency_ms", "total_latency_ms"];
 
+/// A new file is of use while it grows; one that replaces another does so once it is complete.
 pub struct MetricsFile {
-    writer: Writer<GrowingFile>,
+    writer: Option<Writer<GrowingFile>>,
 }
 
 impl MetricsFile {
     pub fn create(path: &Path) -> anyhow::Result<Self> {
-        let mut writer = Writer::from_writer(GrowingFile::create(path)?);
+        let create = if path.exists() { GrowingFile::create_unfinished } else { GrowingFile::create };
+        let mut writer = Writer::from_writer(create(path)?);
         writer.write_record(COLUMNS)?;
         // A disk that is full already is better known before anything is measured.
         writer.flush()?;
-        Ok(Self { writer })
+        Ok(Self { writer: Some(writer) })
     }
 
     /// Adds an answer; errors have no times and leave them empty.
@@ -31,8 +33,9 @@ impl MetricsFile {
         timestamp_us: i64,
         answer: &AnswerBody,
     ) -> anyhow::Result<()> {
+        let Some(writer) = &mut self.writer else { return Ok(()) };
         let number = |value: Option<f64>| value.map(|value| value.to_string()).unwrap_or_default();
-        Ok(self.writer.write_record([
+        Ok(writer.write_record([
             timestamp_us.to_string(),
             device.to_owned(),
             placement.to_owned(),
@@ -42,7 +45,14 @@ impl MetricsFile {
         ])?)
     }
 
+    /// Leaves the file as it is, because something came in between.
+    pub fn flush(&mut self) -> anyhow::Result<()> {
+        self.writer.as_mut().map_or(Ok(()), |writer| Ok(writer.flush()?))
+    }
+
+    /// Nothing more comes: the file has its name.
     pub fn finish(&mut self) -> anyhow::Result<()> {
-        Ok(self.writer.flush()?)
+        let Some(writer) = self.writer.take() else { return Ok(()) };
+        Ok(writer.into_inner().map_err(|error| error.into_error())?.complete()?)
     }
 }

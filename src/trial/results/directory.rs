@@ -27,6 +27,8 @@ const COMMUNICATION_COLUMNS: [&str; 4] = ["timestamp_us", "message_type", "paylo
 const OTHERS: [&str; 3] = ["summary.json", "report.html", "latency.svg"];
 /// What forward passes and ways take on a simulated clock.
 const COSTS: &str = "cost.txt";
+/// What an earlier experiment left waits here until the one that replaces it has ended well.
+const REPLACED: &str = "replaced-results";
 
 /// Results under way: tables that anything reads, in a directory.
 pub struct ResultsDirectory {
@@ -48,7 +50,8 @@ pub enum Foreign {
 }
 
 impl ResultsDirectory {
-    /// Begins the results of `plan`. What an earlier experiment left there is replaced.
+    /// Begins the results of `plan`. What an earlier experiment left there is replaced, and is in a directory
+    /// below it until it is [forgotten](Self::forget_replaced).
     ///
     /// # Errors
     /// When the directory holds something else and not even that is `allowed`, or cannot be written.
@@ -59,9 +62,7 @@ impl ResultsDirectory {
         if allowed == Foreign::Refused && !names.is_empty() && !are_results(&names) {
             return Err(TrialError::ForeignDirectory(directory.to_owned()));
         }
-        for name in names.iter().filter(|name| is_ours(name)) {
-            std::fs::remove_file(directory.join(name)).map_err(at)?;
-        }
+        set_aside(directory, &names).map_err(at)?;
         write_whole(&directory.join(SCENARIO), plan.text())?;
         let unfinished = GrowingFile::create_unfinished(&directory.join(OBSERVATIONS))?.without_lines();
         Ok(Self {
@@ -71,6 +72,38 @@ impl ResultsDirectory {
             communication: None,
             observations: ObservationsFile::new(BufWriter::new(unfinished)).map_err(io::Error::other)?,
         })
+    }
+
+    /// Whether an experiment has left results in `directory`.
+    pub fn holds_results(directory: &Path) -> bool {
+        names(directory).is_ok_and(|names| are_results(&names))
+    }
+
+    /// Where the results are that new ones in `directory` have replaced, if there are any.
+    pub fn replaced(directory: &Path) -> Option<PathBuf> {
+        let replaced = directory.join(REPLACED);
+        Self::holds_results(&replaced).then_some(replaced)
+    }
+
+    /// Whether results in `directory` would take the place of `file`, a file that stands there.
+    pub fn would_replace(directory: &Path, file: &Path) -> bool {
+        let (Ok(directory), Ok(file)) = (directory.canonicalize(), file.canonicalize()) else { return false };
+        file.parent() == Some(&*directory)
+            && file.file_name().is_some_and(|name| is_ours(&name.to_string_lossy()))
+    }
+
+    /// Takes away the results that new ones in `directory` have replaced.
+    ///
+    /// # Errors
+    /// When the system does not let them be removed.
+    pub fn forget_replaced(directory: &Path) -> io::Result<()> {
+        let Some(replaced) = Self::replaced(directory) else { return Ok(()) };
+        for name in names(&replaced)?.iter().filter(|name| is_ours(name)) {
+            std::fs::remove_file(replaced.join(name))?;
+        }
+        // Whoever put something of their own there keeps it.
+        std::fs::remove_dir(replaced).ok();
+        Ok(())
     }
 
     /// Everything is over: the observations have their table.
@@ -148,6 +181,23 @@ impl Results for ResultsDirectory {
         self.flush()?;
         self.observations.add(scenario, devices, observations).map_err(io::Error::other)
     }
+}
+
+/// Moves what an experiment writes out of the way. Where results wait there already, what is moved is what a
+/// run left that did not end well, and that goes.
+fn set_aside(directory: &Path, names: &[String]) -> io::Result<()> {
+    let replaced = directory.join(REPLACED);
+    let is_taken = ResultsDirectory::holds_results(&replaced);
+    for name in names.iter().filter(|name| is_ours(name)) {
+        let path = directory.join(name);
+        if is_taken {
+            std::fs::remove_file(path)?;
+        } else {
+            std::fs::create_dir_all(&replaced)?;
+            std::fs::rename(path, replaced.join(name))?;
+        }
+    }
+    Ok(())
 }
 
 fn names(directory: &Path) -> std::io::Result<Vec<String>> {

@@ -28,7 +28,7 @@ fn a_full_disk_is_named_and_what_was_measured_is_kept_and_told() {
     let observed = made(&place, "out/observations.parquet").len();
     assert!(observed > 100, "{observed} observations");
     // What is there is known as results, and replaced by the next ones.
-    place.run(&["--out", "out", "--virtual", "--cost", "5,5"]);
+    place.run(&["--out", "out", "--force", "--virtual", "--cost", "5,5"]);
     assert!(made(&place, "out/observations.parquet").len() != observed);
 }
 
@@ -45,7 +45,7 @@ fn a_crash_leaves_what_was_measured() {
     assert!(!place.path("out/observations.parquet").exists());
     // What is left is known as results, and replaced by the next ones.
     place.write("scenario.yaml", OWN);
-    place.run(&["--out", "out", "--virtual", "--cost", "5,5"]);
+    place.run(&["--out", "out", "--force", "--virtual", "--cost", "5,5"]);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What `compare` refuses, and says before anything runs.
 
-use super::{OWN, Place, RefusedAfterRemarks};
-use crate::support::process::{nearfar, run};
+use super::{OWN, Place, RefusedAfterRemarks, files};
+use crate::support::process::{nearfar, nearfar_on_a_small_disk, run};
 
 #[test]
 fn a_directory_that_holds_something_else_is_left_alone() {
@@ -14,8 +14,44 @@ fn a_directory_that_holds_something_else_is_left_alone() {
     place.write("mine/notes.txt", "kept");
     place.run(&[&flags[..], &["--force"]].concat());
     assert_eq!(place.rows("mine/metrics.csv").len(), 40);
-    place.run(&flags);
+    place.run(&[&flags[..], &["--force"]].concat());
     assert_eq!(std::fs::read(place.path("mine/notes.txt")).unwrap(), b"kept");
+}
+
+#[test]
+fn the_results_of_an_experiment_are_kept_unless_forced_and_until_there_are_others() {
+    let place = Place::with(OWN);
+    let flags = ["--virtual", "--cost", "5,5"];
+    place.run(&flags);
+    let results = place.path("results/scenario");
+    let before = files(&results);
+    for out in [&[][..], &["--out", "results/scenario"]] {
+        let refused = run(&mut place.command(&[&flags[..], out].concat()));
+        assert!(refused.code == Some(2) && refused.lines.is_empty(), "{refused:?}");
+        for part in ["--out: results/scenario has the results of an experiment", "--force"] {
+            assert!(refused.stderr.contains(part), "{}", refused.stderr);
+        }
+    }
+    let scenario = std::fs::read(place.path("scenario.yaml")).unwrap();
+    assert_eq!(files(&results), before);
+    // One that has no room leaves what it was to replace.
+    let mut arguments = vec!["compare", "scenario.yaml", "--force", "--repeat", "9"];
+    arguments.extend(flags);
+    let full = run(nearfar_on_a_small_disk(40, &arguments).current_dir(place.0.path()));
+    assert_eq!(full.code, Some(1), "{full:?}");
+    let replaced = results.join("replaced-results");
+    let said = full.stderr.lines().last().unwrap();
+    assert!(said.contains("there before are in results/scenario/replaced-results"), "{said}");
+    assert_eq!(files(&replaced), before);
+    place.run(&[&flags[..], &["--force"]].concat());
+    assert!(!replaced.exists());
+    assert_eq!(files(&results)["metrics.csv"], before["metrics.csv"]);
+    // The scenario is one of the results.
+    let mut command = nearfar(&["compare", "results/scenario/scenario.yaml", "--force"]);
+    let refused = run(command.args(["--out", "results/scenario"]).current_dir(place.0.path()));
+    let said = "would replace results/scenario/scenario.yaml, which is read";
+    assert!(refused.code == Some(2) && refused.stderr.contains(said), "{refused:?}");
+    assert_eq!(std::fs::read(results.join("scenario.yaml")).unwrap(), scenario);
 }
 
 #[test]

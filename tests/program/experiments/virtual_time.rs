@@ -46,7 +46,7 @@ fn a_network_gives_every_request_the_same_delay_on_either_clock() {
     };
     let by_the_clock = delays(&["--out", "out"]);
     assert_eq!(by_the_clock.len(), 40);
-    assert_eq!(by_the_clock, delays(&["--out", "out", "--virtual", "--cost", "20,2"]));
+    assert_eq!(by_the_clock, delays(&["--out", "out", "--force", "--virtual", "--cost", "20,2"]));
 }
 
 #[test]
