@@ -68,6 +68,14 @@ pub trait Model: Send {
     /// When `rows` is not a whole number of rows, or the forward pass fails.
     fn predict(&mut self, rows: &[f32], predictions: &mut Vec<f32>) -> Result<(), ModelError>;
 
+    /// What row number `row` of the last batch gave, where its prediction is NaN because that is a number
+    /// outside `[0, 1]` and the model promises a probability.
+    ///
+    /// `None`, the default, for a model that does not know.
+    fn outside(&self, _row: usize) -> Option<f32> {
+        None
+    }
+
     /// Another instance that answers alike, for one more thread. What never changes,
     /// such as weights, is best shared.
     ///
@@ -109,6 +117,12 @@ pub enum ModelError {
     /// The answer for a single row is not finite, or not the probability that the model promises.
     #[error("the model's output is no probability in [0, 1]")]
     Output,
+    /// The answer for a single row is a number, and not the probability that the model promises.
+    #[error("{}", output::outside(*.found))]
+    Outside {
+        /// What the last layer gives.
+        found: f32,
+    },
     /// The numeric library refused.
     #[error("forward pass failed: {0}")]
     Forward(String),

@@ -9,6 +9,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::output;
+use crate::config::ConfigError;
 use crate::inference::whole_number;
 use crate::model::Detector;
 use crate::text;
@@ -23,8 +24,8 @@ pub struct Args {
     model: PathBuf,
     /// One row of plain features, separated by commas. Without it, JSON lines are read from stdin: an array
     /// of numbers, or an object with "features"; "device_id", "timestamp_us" and "request_id" are echoed
-    #[arg(long, value_delimiter = ',', allow_hyphen_values = true)]
-    features: Option<Vec<f32>>,
+    #[arg(long, allow_hyphen_values = true)]
+    features: Option<String>,
 }
 
 /// Prints one JSON line for each row; fails at the end when any row had no prediction.
@@ -33,7 +34,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     match &args.features {
         Some(features) => {
-            let answer = answer(&mut detector, features, Caller::default()).map_err(anyhow::Error::msg)?;
+            let features = flagged(features)?;
+            let answer = answer(&mut detector, &features, Caller::default()).map_err(anyhow::Error::msg)?;
             output::written(write_line(&mut out, &answer))
         }
         None => {
@@ -41,6 +43,18 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             score_lines(&mut detector, &mut input, &mut out)
         }
     }
+}
+
+/// The numbers of `--features`.
+fn flagged(features: &str) -> Result<Vec<f32>, ConfigError> {
+    let number = |(at, text): (usize, &str)| match text.trim().parse::<f32>() {
+        Ok(number) if number.is_finite() => Ok(number),
+        _ => {
+            let problem = format!("number {}: found {text:?}, expected a finite number within f32", at + 1);
+            Err(ConfigError::Override { origin: "--features".to_owned(), problem })
+        }
+    };
+    features.split(',').enumerate().map(number).collect()
 }
 
 fn score_lines(

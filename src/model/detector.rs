@@ -62,9 +62,10 @@ impl Detector {
     /// [score](Prediction::score) is a probability in `[0, 1]`.
     ///
     /// # Errors
-    /// [`ModelError::Features`] for a row of another length, [`ModelError::Output`] when
-    /// the model's answer is no probability (features that are not finite have that
-    /// effect), [`ModelError::Forward`] when the forward pass fails.
+    /// [`ModelError::Features`] for a row of another length, [`ModelError::Outside`] when the model
+    /// promises a probability and answers another number, [`ModelError::Output`] when the answer is no
+    /// number (features that are not finite have that effect), [`ModelError::Forward`] when the forward
+    /// pass fails.
     pub fn predict(&mut self, features: &[f32]) -> Result<Prediction, ModelError> {
         let inputs = self.model.inputs();
         if features.len() != inputs {
@@ -73,7 +74,11 @@ impl Detector {
         let mut values = Vec::with_capacity(self.model.outputs());
         self.model.predict(features, &mut values)?;
         let prediction = Prediction::from(&*values);
-        if prediction.is_finite() { Ok(prediction) } else { Err(ModelError::Output) }
+        match self.model.outside(0) {
+            _ if prediction.is_finite() => Ok(prediction),
+            Some(found) => Err(ModelError::Outside { found }),
+            None => Err(ModelError::Output),
+        }
     }
 
     /// Scores a batch: row-major `(batch, inputs)` in, row-major `(batch, outputs)` out,

@@ -63,6 +63,14 @@ pub enum LoadError {
         /// The model's output; NaN when it is no probability.
         found: f32,
     },
+    /// It promises a probability, and what it gives is another number.
+    #[error("{}: output: {tried}: {error}", config.display())]
+    Outside {
+        config: PathBuf,
+        /// What was tried.
+        tried: String,
+        error: ModelError,
+    },
     /// The first forward pass failed.
     #[error("{} cannot be called: {error}", path.display())]
     WarmUp { path: PathBuf, error: ModelError },

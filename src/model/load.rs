@@ -15,13 +15,15 @@ use super::layers::{Layer, Linear};
 use super::neural::NeuralNetwork;
 use super::output::Output;
 use super::tensors::RawTensor;
-use super::{LoadError, Model, checkpoint, foreign, inferred, safetensors_file};
+use super::{LoadError, Model, ModelError, checkpoint, foreign, inferred, safetensors_file};
 use crate::text;
 
 /// The largest file of weights that is read: all of it is in memory while it is.
 pub const WEIGHTS_BYTES_MAX: u64 = 2 << 30;
 /// The rows of the batch that warms the model up; its buffers then fit the batches that a busy node forms.
 const WARM_UP_ROWS: usize = 32;
+/// How many standard deviations from the mean their features are at most.
+const WARM_UP_DEVIATIONS: f32 = 2.0;
 
 /// Loads the model at `path`, of the kinds that [`super::Detector::load`] takes.
 pub fn load(path: &Path) -> Result<(ModelInfo, NeuralNetwork), LoadError> {
@@ -168,9 +170,17 @@ pub fn build(files: Files, weights: Weights) -> Result<(ModelInfo, NeuralNetwork
     })?;
     let warm_up_error = |error| LoadError::WarmUp { path: path.clone(), error };
     let mut model = NeuralNetwork::new(&config, &mut values).map_err(warm_up_error)?;
-    warm_up(&mut model).map_err(warm_up_error)?;
-    if let (Some(config_path), Some(golden)) = (&config_path, &config.golden) {
-        verify(&mut model, golden, config_path, &path)?;
+    let outside = warm_up(&mut model, &config).map_err(warm_up_error)?;
+    match (&config_path, &config.golden) {
+        (Some(config_path), Some(golden)) => verify(&mut model, golden, config_path, &path)?,
+        // An output of a reconstruction or of a sigmoid is always a probability.
+        (Some(config_path), None) if 2 * outside.len() > WARM_UP_ROWS => {
+            let tried =
+                format!("{} of {WARM_UP_ROWS} inputs that were tried give no probability", outside.len());
+            let error = ModelError::Outside { found: outside[0] };
+            return Err(LoadError::Outside { config: config_path.clone(), tried, error });
+        }
+        _ => {}
     }
     let origin = if config_path.is_some() { Origin::Described(path) } else { Origin::Inferred(path) };
     Ok((ModelInfo { config: Arc::new(config), origin }, model))
@@ -212,13 +222,29 @@ fn config_from_names(path: &Path, weights: &Weights) -> Result<Config, LoadError
     Ok(config)
 }
 
-fn warm_up(model: &mut dyn Model) -> Result<(), super::ModelError> {
-    let mut predictions = Vec::new();
-    for rows in [WARM_UP_ROWS, 1] {
-        predictions.clear();
-        model.predict(&vec![1.0; rows * model.inputs()], &mut predictions)?;
-    }
-    Ok(())
+/// Calls the model with rows as it will meet them, and says what those gave that is no probability though it
+/// should be one.
+fn warm_up(model: &mut dyn Model, config: &Config) -> Result<Vec<f32>, ModelError> {
+    let (mut rows, mut predictions) = (plausible_rows(config), Vec::new());
+    model.predict(&rows, &mut predictions)?;
+    let outside = (0..WARM_UP_ROWS).filter_map(|row| model.outside(row)).collect();
+    rows.truncate(model.inputs());
+    predictions.clear();
+    model.predict(&rows, &mut predictions)?;
+    Ok(outside)
+}
+
+/// Rows whose features are spread evenly around the mean that the model was trained with, always the same.
+fn plausible_rows(config: &Config) -> Vec<f32> {
+    let undo = |normalised: f32, at: usize| {
+        config.normalisation.as_ref().map_or(normalised, |normalisation| normalisation.undone(normalised, at))
+    };
+    let feature = |number: usize| {
+        // The golden ratio's multiples are as even as numbers on a line can be (Weyl's sequence).
+        let share = ((number + 1) as f64 * 0.618_033_988_749_895).fract() as f32;
+        undo((2.0 * share - 1.0) * WARM_UP_DEVIATIONS, number % config.inputs)
+    };
+    (0..WARM_UP_ROWS * config.inputs).map(feature).collect()
 }
 
 fn verify(model: &mut dyn Model, golden: &Golden, config: &Path, weights: &Path) -> Result<(), LoadError> {
@@ -226,6 +252,11 @@ fn verify(model: &mut dyn Model, golden: &Golden, config: &Path, weights: &Path)
     model
         .predict(&golden.input, &mut predictions)
         .map_err(|error| LoadError::WarmUp { path: weights.to_owned(), error })?;
+    if let Some(found) = model.outside(0) {
+        let tried = "the golden input gives no probability".to_owned();
+        let (config, error) = (config.to_owned(), ModelError::Outside { found });
+        return Err(LoadError::Outside { config, tried, error });
+    }
     let found = predictions.first().copied().unwrap_or(f32::NAN);
     let (expected, tolerance) = (golden.output, golden.tolerance);
     // Not `>`: a NaN must not pass.

@@ -37,6 +37,8 @@ pub struct NeuralNetwork {
     is_prompt: bool,
     /// Kept between calls, so that normalising allocates only when a batch is larger than any before.
     normalised: Vec<f32>,
+    /// Rows of the last batch that gave a number which is not the probability that was promised, with it.
+    outside: Vec<(usize, f32)>,
 }
 
 impl NeuralNetwork {
@@ -60,17 +62,19 @@ impl NeuralNetwork {
             block_rows,
             is_prompt: products(layers).is_some_and(|products| products <= PROMPT_PRODUCTS_MAX),
             normalised: Vec::new(),
+            outside: Vec::new(),
         })
     }
 
-    fn forward(&self, rows: &[f32], predictions: &mut Vec<f32>) -> Result<(), ModelError> {
+    fn forward(&mut self, rows: &[f32], predictions: &mut Vec<f32>) -> Result<(), ModelError> {
+        self.outside.clear();
         for rows in rows.chunks(self.block_rows * self.inputs) {
             self.forward_block(rows, predictions).map_err(|error| ModelError::Forward(error.to_string()))?;
         }
         Ok(())
     }
 
-    fn forward_block(&self, rows: &[f32], predictions: &mut Vec<f32>) -> candle_core::Result<()> {
+    fn forward_block(&mut self, rows: &[f32], predictions: &mut Vec<f32>) -> candle_core::Result<()> {
         let batch = rows.len() / self.inputs;
         let mut x = Tensor::from_slice(rows, (batch, self.inputs), &Device::Cpu)?;
         if let Some(arrange) = &self.arrange {
@@ -85,8 +89,18 @@ impl NeuralNetwork {
                 let rows = input.chunks_exact(self.inputs).zip(output.chunks_exact(self.inputs));
                 predictions.extend(rows.map(|(x, y)| of_reconstruction(x, y, midpoint, scale)));
             }),
-            Output::Logit | Output::Probability => {
+            Output::Logit => {
                 predictions.extend(output.iter().map(|&value| self.output.probability(value)));
+                Ok(())
+            }
+            Output::Probability => {
+                for &value in output {
+                    let probability = self.output.probability(value);
+                    if probability.is_nan() && value.is_finite() {
+                        self.outside.push((predictions.len(), value));
+                    }
+                    predictions.push(probability);
+                }
                 Ok(())
             }
         })?
@@ -108,6 +122,11 @@ impl Model for NeuralNetwork {
         let result = self.forward(&normalised, predictions);
         self.normalised = normalised;
         result
+    }
+
+    fn outside(&self, row: usize) -> Option<f32> {
+        let place = self.outside.binary_search_by_key(&row, |(at, _)| *at).ok()?;
+        Some(self.outside[place].1)
     }
 
     fn replica(&self) -> Option<Box<dyn Model>> {

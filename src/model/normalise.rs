@@ -90,6 +90,14 @@ impl Normalisation {
             each(normalised, |x| x.clamp(-clip, clip));
         }
     }
+
+    /// What becomes `normalised` in the column `at`, but for the clipping.
+    pub(crate) fn undone(&self, normalised: f32, at: usize) -> f32 {
+        let std = self.std.as_ref().map_or(1.0, |std| std[at]);
+        let mean = self.mean.as_ref().map_or(0.0, |mean| mean[at]);
+        let value = normalised * std + mean;
+        self.log.map_or(value, |log| value.exp() - log.offset)
+    }
 }
 
 /// The transform in words, in the order in which it is applied.

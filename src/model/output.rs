@@ -57,6 +57,14 @@ impl Output {
     }
 }
 
+/// What a number is that should be a probability, and what to do.
+pub(crate) fn outside(found: f32) -> String {
+    format!(
+        "the model's output is {found}, outside [0, 1]: is it a logit? Then its config.json should say \"output\": \"logit\", in \
+         place of \"probability\""
+    )
+}
+
 fn read_reconstruction(entry: &Entry<'_>) -> Result<Output, SettingError> {
     let mut table = entry.table()?;
     let (midpoint, scale) = (table.find("midpoint"), table.find("scale"));

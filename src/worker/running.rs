@@ -11,8 +11,8 @@ use super::in_force::Owned;
 use super::shared::{Shared, State};
 use super::slot::{Running, Slot};
 use super::{Context, Done, Job};
-use crate::inference::{Author, Authored, ErrorCode, Outcome, Prediction, Refusal};
-use crate::model::Model;
+use crate::inference::{Authored, ErrorCode, Outcome, Prediction, Refusal};
+use crate::model::{Model, ModelError};
 
 /// The thread that owns a model.
 pub struct Worker<C> {
@@ -148,8 +148,9 @@ impl<C: Context> Worker<C> {
             Ok(()) => {
                 let mut batch = std::mem::take(&mut running.batch);
                 let outputs = self.predictions.len() / rows;
-                for (job, prediction) in batch.drain(..).zip(self.predictions.chunks_exact(outputs)) {
-                    done.push(running.end(job, finite(prediction, &self.owned.by), inference));
+                let predictions = self.predictions.chunks_exact(outputs);
+                for (row, (job, prediction)) in batch.drain(..).zip(predictions).enumerate() {
+                    done.push(running.end(job, finite(prediction, row, &self.owned), inference));
                 }
                 running.batch = batch;
                 Ok(running)
@@ -182,7 +183,7 @@ impl<C: Context> Worker<C> {
             let (result, inference);
             (running, result, inference) = self.forward(running, 1)?;
             let outcome = match result {
-                Ok(()) => finite(&self.predictions, &self.owned.by),
+                Ok(()) => finite(&self.predictions, 0, &self.owned),
                 Err(failure) => Err(failed(&failure.cause)),
             };
             let job = running.batch.remove(0);
@@ -291,20 +292,23 @@ fn predict(
     }
 }
 
-/// A row's prediction, if it is one.
-fn finite(values: &[f32], by: &Arc<Author>) -> Outcome {
+/// The prediction for a row of the last batch, if it is one.
+fn finite(values: &[f32], row: usize, owned: &Owned) -> Outcome {
     let prediction = Prediction::from(values);
     // JSON has no word for anything else (RFC 8259, section 6), and no threshold is above or below NaN.
     if prediction.is_finite() {
-        Ok(Authored { prediction, by: Arc::clone(by) })
+        Ok(Authored { prediction, by: Arc::clone(&owned.by) })
     } else {
-        Err(not_finite(values))
+        Err(not_finite(values, owned.model.outside(row)))
     }
 }
 
 /// Kept out of the way of the rows that are in order, as the compiler does not see which are many.
 #[cold]
-fn not_finite(values: &[f32]) -> Refusal {
+fn not_finite(values: &[f32], outside: Option<f32>) -> Refusal {
+    if let Some(found) = outside {
+        return Refusal::new(ErrorCode::NonFinite, ModelError::Outside { found }.to_string());
+    }
     let value = values.iter().find(|value| !value.is_finite()).unwrap_or(&f32::NAN);
     Refusal::new(ErrorCode::NonFinite, format!("the model's output is {value}, not a finite number"))
 }

@@ -115,17 +115,51 @@ fn one_bad_row_does_not_spoil_its_batch() {
 
 #[test]
 fn an_output_outside_zero_to_one_is_no_probability() {
-    let model = ModelDirectory::with(net("plain"));
-    model.edit(|config| {
-        config["output"] = "probability".into();
-        config.as_object_mut().unwrap().remove("golden");
-    });
+    let model = said_to_be_probable(0.25, Some(0.75));
     let mut detector = Detector::load(model.path()).unwrap();
     let mut predictions = Vec::new();
-    let rows: Vec<f32> = read(&model.path().join("inputs.f32"));
-    detector.predict_batch(&rows, &mut predictions).unwrap();
-    assert!(predictions.iter().any(|prediction| prediction.is_nan()));
-    assert!(predictions.iter().all(|prediction| prediction.is_nan() || (0.0..=1.0).contains(prediction)));
+    detector.predict_batch(&[0.5, -6.0, 0.75, 0.8], &mut predictions).unwrap();
+    assert_eq!((predictions[0], predictions[2]), (0.75, 1.0));
+    assert!(predictions[1].is_nan() && predictions[3].is_nan(), "{predictions:?}");
+}
+
+/// A model that says it gives a probability and gives its only feature plus `bias`.
+fn said_to_be_probable(bias: f32, golden: Option<f32>) -> ModelDirectory {
+    let model = ModelDirectory::random(&[1], 3);
+    let path = model.path().join("model.safetensors");
+    let mut bytes = fs::read(&path).unwrap();
+    let data = bytes.len() - 8;
+    bytes[data..].copy_from_slice(&[1.0f32.to_le_bytes(), bias.to_le_bytes()].concat());
+    fs::write(path, bytes).unwrap();
+    model.edit(|config| {
+        config["output"] = "probability".into();
+        if let Some(output) = golden {
+            config["golden"] = serde_json::json!({"input": [0.5], "output": output});
+        }
+    });
+    model.seal();
+    model
+}
+
+#[test]
+fn a_logit_that_is_called_a_probability_is_told_when_the_model_is_loaded_and_at_a_row() {
+    let told = |model: ModelDirectory| Detector::load(model.path()).unwrap_err().to_string();
+    let logit = told(said_to_be_probable(-5.6, None));
+    for part in
+        ["config.json: output: 32 of 32 inputs", "outside [0, 1]: is it a logit?", "\"output\": \"logit\""]
+    {
+        assert!(logit.contains(part), "{logit}");
+    }
+    let golden = told(said_to_be_probable(-5.5, Some(0.25)));
+    assert!(
+        golden.contains("the golden input") && golden.contains("output is -5, outside [0, 1]"),
+        "{golden}"
+    );
+    // What its author has tried with success may be a probability.
+    let model = said_to_be_probable(0.25, Some(0.75));
+    let refused = Detector::load(model.path()).unwrap().predict(&[-6.0]).unwrap_err();
+    assert!(matches!(refused, ModelError::Outside { found } if found == -5.75), "{refused}");
+    assert!(refused.to_string().contains("is it a logit?"), "{refused}");
 }
 
 #[test]

@@ -207,6 +207,35 @@ fn a_model_that_fails_or_panics_is_answered_internal_and_spoils_nobody_else() {
     assert!(node.deployment("edge").unwrap().statistics().is_conserved());
 }
 
+/// Promises a probability and gives a logit.
+struct Logit;
+
+impl Model for Logit {
+    fn inputs(&self) -> usize {
+        1
+    }
+
+    fn predict(&mut self, rows: &[f32], predictions: &mut Vec<f32>) -> Result<(), ModelError> {
+        predictions.clear();
+        predictions.extend(rows.iter().map(|_| f32::NAN));
+        Ok(())
+    }
+
+    fn outside(&self, _row: usize) -> Option<f32> {
+        Some(-5.6)
+    }
+}
+
+#[test]
+fn an_output_that_is_no_probability_is_told_with_its_number() {
+    let (_node, sensor) =
+        serve(Config::edge(), Detector::from_parts(ModelInfo::new("logit", 1), Box::new(Logit)));
+    let refused = sensor.ask(REQUEST, feature(0.5));
+    assert_error(&refused, "ml/inference/error/p", ErrorCode::NonFinite);
+    let error = refused.json()["error"].as_str().unwrap().to_owned();
+    assert!(error.contains("output is -5.6, outside [0, 1]: is it a logit?"), "{error}");
+}
+
 #[test]
 fn one_bad_row_never_spoils_its_batch() {
     let (detector, permit) = held_puppet();

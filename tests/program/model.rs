@@ -37,6 +37,22 @@ fn infer_scores_one_row_from_its_flag() {
 }
 
 #[test]
+fn a_feature_that_is_no_number_is_the_input_s_fault_and_named_by_its_place() {
+    for (features, place) in [
+        ("0.41,nan,1,1,1", "number 2: found \"nan\""),
+        ("1,2,3,4,-inf", "number 5"),
+        ("1,,3", "number 2"),
+        ("1e39", "number 1"),
+    ] {
+        let output = nearfar(&["infer", text(&net("normalised")), "--features", features], "");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{stderr}");
+        assert!(stderr.contains("--features: ") && stderr.contains(place), "{features}: {stderr}");
+        assert!(stderr.contains("expected a finite number") && !stderr.contains("output"), "{stderr}");
+    }
+}
+
+#[test]
 fn infer_leaves_out_a_byte_order_mark_and_names_utf_16() {
     let output = nearfar(&["infer", text(&net("normalised"))], "\u{feff}[1,2,3,4,5]\r\n");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
