@@ -5,10 +5,10 @@ mod labels;
 mod sentence;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, anyhow, bail, ensure};
 use indicatif::ProgressBar;
 
 use self::answers_file::AnswersFile;
@@ -16,11 +16,12 @@ use self::labels::Labels;
 use self::sentence::sentence;
 use super::{output, overwriting, progress};
 use crate::alarm::AlarmRule;
+use crate::config::ConfigError;
 use crate::deployment::{Config, Topics};
 use crate::features::FEATURE_NAMES;
 use crate::node::Node;
 use crate::requester::{Answer, Requester};
-use crate::sensors::recorded::{Columns, Recording, Row};
+use crate::sensors::recorded::{Columns, Decimal, Format, Recording, RecordingError, Row, Skipped};
 use crate::shipped;
 use crate::wire::client::RequestBody;
 
@@ -40,6 +41,15 @@ pub struct Args {
     /// Columns that hold the features: a,b,c or first..last [default: those named like the model's features]
     #[arg(long, value_name = "COLUMNS")]
     features: Option<String>,
+    /// What stands between the recording's cells, such as ';' or tab
+    #[arg(long, value_name = "CHARACTER", default_value = ",", value_parser = delimiter)]
+    delimiter: u8,
+    /// What stands before the decimals of its numbers: a point or a comma
+    #[arg(long, value_name = "CHARACTER", default_value = ".", value_parser = decimal)]
+    decimal: Decimal,
+    /// Leave out rows that cannot be used, and comments, and say how many
+    #[arg(long)]
+    skip_bad_rows: bool,
     /// Column with the truth about a row; detections are counted for each of its values
     #[arg(long, value_name = "COLUMN")]
     label: Option<String>,
@@ -77,6 +87,14 @@ pub struct Args {
 /// How long an answer may take before its request counts as unanswered.
 const ANSWER_WAIT_MAX: Duration = Duration::from_secs(10);
 
+fn delimiter(text: &str) -> Result<u8, String> {
+    Format::delimiter_of(text).ok_or_else(|| format!("expected {}", Format::DELIMITERS))
+}
+
+fn decimal(text: &str) -> Result<Decimal, String> {
+    Decimal::of(text).ok_or_else(|| "expected . or ,".to_owned())
+}
+
 pub fn run(args: &Args) -> anyhow::Result<()> {
     for (flag, value) in [("--rate", args.rate), ("--speed", args.speed)] {
         ensure!(value.is_none_or(|v| v.is_finite() && v > 0.0), "{flag}: expected a number above 0");
@@ -86,7 +104,14 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let expected = Expected::of(args)?;
     let topics = Topics::under(&args.topic_prefix);
     let columns = columns(args, &expected.names)?;
-    let recording = Recording::open(&args.file, &columns)?;
+    let mut recording = Recording::open(&args.file, &columns).map_err(in_flags)?;
+    if args.features.is_some() {
+        check_count(recording.features(), &expected)?;
+    }
+    // A recording that holds nothing is better known before a node is started.
+    let Some(first) = recording.next().transpose().map_err(in_flags)? else {
+        bail!(no_rows(&args.file, &recording));
+    };
     // The node lives until everything is answered.
     let node = match args.broker_host {
         Some(_) => None,
@@ -115,10 +140,10 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         rows: 0,
         refused: 0,
     };
-    if let Err(error) = replay.run(recording) {
+    if let Err(error) = replay.run(first, &mut recording) {
         return Err(replay.answers.leave(error));
     }
-    replay.report(&out, expected.threshold)
+    replay.report(&out, expected.threshold, recording.skipped())
 }
 
 /// What is read, which the answers must not replace.
@@ -130,6 +155,10 @@ fn inputs(args: &Args) -> Vec<PathBuf> {
 /// What the model says about its inputs and its threshold, without asking the node.
 struct Expected {
     names: Vec<String>,
+    /// How many there are, where the model is known that will answer.
+    inputs: Option<usize>,
+    /// The model's name.
+    model: String,
     threshold: f32,
 }
 
@@ -140,16 +169,55 @@ impl Expected {
         let named: Vec<_> = info.features.iter().map(|feature| feature.name.clone()).collect();
         let unnamed_vibration = named.is_empty() && info.inputs == FEATURE_NAMES.len();
         let names = if unnamed_vibration { FEATURE_NAMES.map(str::to_owned).to_vec() } else { named };
-        Ok(Self { names, threshold: args.threshold.unwrap_or(info.threshold) })
+        let is_known = args.model.is_some() || args.broker_host.is_none();
+        Ok(Self {
+            names,
+            inputs: is_known.then_some(info.inputs),
+            model: info.name.clone(),
+            threshold: args.threshold.unwrap_or(info.threshold),
+        })
+    }
+}
+
+/// Too few columns, or too many, are told before the node is asked.
+fn check_count(found: usize, expected: &Expected) -> Result<(), ConfigError> {
+    match expected.inputs {
+        Some(inputs) if inputs != found => {
+            let problem =
+                format!("found {found} columns, expected {inputs}, as model {:?} has inputs", expected.model);
+            Err(ConfigError::Override { origin: "--features".to_owned(), problem })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// An error with the flag that reads the file all the same, where there is one.
+fn in_flags(error: RecordingError) -> anyhow::Error {
+    match error.remedy() {
+        Some(remedy) => anyhow!("{error}; {}", remedy.in_flags()),
+        None => anyhow!("{error}"),
+    }
+}
+
+fn no_rows(file: &Path, recording: &Recording) -> String {
+    let file = file.display();
+    match recording.skipped() {
+        Some(Skipped { rows, first }) => {
+            format!("{file}: there are no rows that can be used: {rows} were skipped, the first: {first}")
+        }
+        None => format!("{file}: there are no rows, expected at least one below the header"),
     }
 }
 
 fn columns(args: &Args, names: &[String]) -> anyhow::Result<Columns> {
+    let format =
+        Format { delimiter: args.delimiter, decimal: args.decimal, skips_bad_rows: args.skip_bad_rows };
     let columns = match &args.features {
         Some(wanted) => Columns::parse(wanted),
         None if names.is_empty() => bail!("the model does not name its features: say --features"),
         None => Columns::named(names.to_vec()),
     };
+    let columns = columns.format(format);
     Ok(match &args.label {
         Some(label) => columns.label(label.clone()),
         None => columns,
@@ -173,11 +241,11 @@ struct Replay<'a> {
 }
 
 impl Replay<'_> {
-    fn run(&mut self, recording: Recording) -> anyhow::Result<()> {
+    fn run(&mut self, first: Row, recording: &mut Recording) -> anyhow::Result<()> {
         let progress = bar(&self.args.file)?;
         let mut pace = Pace::new(self.args.rate, self.args.speed);
-        for row in recording {
-            let row = row?;
+        for row in std::iter::once(Ok(first)).chain(recording) {
+            let row = row.map_err(in_flags)?;
             let due = pace.due(&row)?;
             while self.waiting.len() >= self.args.window as usize || Instant::now() < due {
                 let full = self.waiting.len() >= self.args.window as usize;
@@ -254,9 +322,12 @@ impl Replay<'_> {
         )
     }
 
-    fn report(&self, out: &std::path::Path, threshold: f32) -> anyhow::Result<()> {
+    fn report(&self, out: &std::path::Path, threshold: f32, skipped: Option<&Skipped>) -> anyhow::Result<()> {
         let answered = self.rows - self.refused;
         output::line(&format!("rows {}, answered {answered}, refused {}", self.rows, self.refused))?;
+        if let Some(Skipped { rows, first }) = skipped {
+            output::line(&format!("skipped {rows} more that cannot be used, the first: {first}"))?;
+        }
         output::line(&sentence(&self.alarm, self.rows, self.last_timestamp_us))?;
         for line in self.labels.lines() {
             output::line(&line)?;

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use crate::network::Profile;
 use crate::placement;
+use crate::sensors::recorded::Format;
 
 pub use self::document::{Document, SWEEP_POINTS_MAX};
 pub use crate::settings::SettingError;
@@ -115,6 +116,8 @@ pub enum Source {
         speed: f64,
         /// The column with the truth.
         label: Option<String>,
+        /// How it is written, if it is a CSV.
+        format: Format,
     },
 }
 

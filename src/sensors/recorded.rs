@@ -4,19 +4,26 @@
 //! than [`RECORD_BYTES_MAX`] of it.
 
 use std::fs::File;
-use std::io::{self, BufRead, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use csv::{ByteRecord, ErrorKind, StringRecord};
 
 mod columns;
 mod error;
+mod format;
+mod header;
+mod lines;
 mod parquet;
+mod remedy;
 
 pub use self::columns::{Columns, FeatureColumns};
 pub use self::error::{RecordingError, Suggestion};
+pub use self::format::{Decimal, Format};
+pub use self::remedy::Remedy;
 
 use self::columns::{Chosen, Time};
+use self::lines::{Lines, TooLong};
 use self::parquet::ParquetRows;
 use crate::inference::whole_number;
 use crate::text::{self, Unmarked};
@@ -58,13 +65,26 @@ pub struct Recording {
     source: Source,
     header: StringRecord,
     chosen: Chosen,
+    format: Format,
+    skipped: Option<Skipped>,
     is_over: bool,
 }
 
+/// What was left out because it could not be used.
+#[derive(Debug)]
+pub struct Skipped {
+    /// How many rows, or lines in front of the header.
+    pub rows: u64,
+    /// What is wrong with the first of them.
+    pub first: RecordingError,
+}
+
 enum Source {
-    Csv(Box<csv::Reader<Lines<Unmarked<File>>>>),
+    Csv(Box<Csv>),
     Parquet(Box<ParquetRows>),
 }
+
+type Csv = csv::Reader<Lines<Unmarked<File>>>;
 
 impl Recording {
     /// Opens the file at `path`, a CSV or Parquet, and finds `columns` in its header.
@@ -72,31 +92,34 @@ impl Recording {
     /// # Errors
     /// [`RecordingError`] when it cannot be read, has no header, or its header lacks a column.
     pub fn open(path: impl AsRef<Path>, columns: &Columns) -> Result<Self, RecordingError> {
-        let path = path.as_ref().to_owned();
-        let (source, header) = match ParquetRows::open(&path)? {
-            Some((header, rows)) => (Source::Parquet(Box::new(rows)), header),
-            None => Self::open_csv(&path)?,
-        };
-        let chosen = Chosen::find(columns, &header, &path)?;
-        Ok(Self { path, source, header, chosen, is_over: false })
-    }
-
-    fn open_csv(path: &Path) -> Result<(Source, StringRecord), RecordingError> {
-        let path = path.to_owned();
+        let (path, format) = (path.as_ref().to_owned(), columns.format);
+        if let Some((header, rows)) = ParquetRows::open(&path)? {
+            let (source, chosen) = (Source::Parquet(Box::new(rows)), Chosen::find(columns, &header, &path)?);
+            // Its numbers are no text of anybody's.
+            let format = Format { decimal: Decimal::Point, ..format };
+            return Ok(Self { path, source, header, chosen, format, skipped: None, is_over: false });
+        }
         let file = File::open(&path)
             .and_then(text::unmarked)
             .map_err(|source| RecordingError::Open { path: path.clone(), source })?;
-        let lines = Lines { inner: file, left: RECORD_BYTES_MAX, last: b'\n' };
+        let lines = Lines::new(file, RECORD_BYTES_MAX);
         // Rows of another length are refused here, where their line is known.
-        let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(lines);
-        let header = match reader.headers() {
-            Ok(header) => header.iter().map(str::trim).collect::<StringRecord>(),
-            Err(error) => return Err(explain(&path, 1, error)),
-        };
-        if header.iter().all(str::is_empty) {
-            return Err(RecordingError::Empty { path });
-        }
-        Ok((Source::Csv(Box::new(reader)), header))
+        let mut csv = csv::ReaderBuilder::new();
+        let mut reader = csv.flexible(true).has_headers(false).delimiter(format.delimiter).from_reader(lines);
+        let mut skipped = None;
+        let (header, chosen) = find_header(&mut reader, columns, &path, &mut skipped)?;
+        let source = Source::Csv(Box::new(reader));
+        Ok(Self { path, source, header, chosen, format, skipped, is_over: false })
+    }
+
+    /// What was left out so far; `None` where everything can be used.
+    pub fn skipped(&self) -> Option<&Skipped> {
+        self.skipped.as_ref()
+    }
+
+    /// How many columns hold features.
+    pub fn features(&self) -> usize {
+        self.chosen.features.len()
     }
 
     /// The names of every column, without the blanks around them.
@@ -105,8 +128,19 @@ impl Recording {
     }
 
     fn read(&mut self) -> Result<Option<Row>, RecordingError> {
+        loop {
+            match self.read_one() {
+                Err(error) if self.format.skips_bad_rows && error.is_of_a_row() => {
+                    skip(&mut self.skipped, error);
+                }
+                read => return read,
+            }
+        }
+    }
+
+    fn read_one(&mut self) -> Result<Option<Row>, RecordingError> {
         let found = match &mut self.source {
-            Source::Csv(reader) => read_csv(reader, &self.path, &self.header)?,
+            Source::Csv(reader) => read_csv(reader, &self.path, &self.header, &self.format)?,
             Source::Parquet(rows) => rows.next(&self.path)?,
         };
         found.map(|(line, record)| self.row(line, record)).transpose()
@@ -121,7 +155,7 @@ impl Recording {
             Some(Time::Microseconds(column)) => Some(cell.microseconds(column)?),
             Some(Time::Seconds(column)) => Some(cell.seconds(column)?),
         };
-        let label = self.chosen.label.map(|column| record[column].trim().to_owned());
+        let label = self.chosen.label.map(|column| format::bare(&record[column]).to_owned());
         Ok(Row { line, timestamp_us, features, label, record })
     }
 }
@@ -139,11 +173,53 @@ impl Iterator for Recording {
     }
 }
 
-fn read_csv(
-    reader: &mut csv::Reader<Lines<Unmarked<File>>>,
+fn skip(skipped: &mut Option<Skipped>, error: RecordingError) {
+    match skipped {
+        Some(skipped) => skipped.rows += 1,
+        None => *skipped = Some(Skipped { rows: 1, first: error }),
+    }
+}
+
+/// The names of the columns, behind remarks that may be skipped, and where the wanted ones stand.
+fn find_header(
+    reader: &mut Csv,
+    columns: &Columns,
     path: &Path,
-    header: &StringRecord,
-) -> Result<Option<(u64, StringRecord)>, RecordingError> {
+    skipped: &mut Option<Skipped>,
+) -> Result<(StringRecord, Chosen), RecordingError> {
+    loop {
+        let Some((line, cells)) = next_record(reader, path)? else {
+            return Err(RecordingError::Empty { path: path.to_owned() });
+        };
+        let cells = StringRecord::from_byte_record(cells).map_err(|error| {
+            let column = (error.utf8_error().field() + 1).to_string();
+            RecordingError::NotUtf8 { path: path.to_owned(), line, column }
+        })?;
+        let names = header::names(&cells);
+        if names.iter().all(str::is_empty) {
+            return Err(RecordingError::Empty { path: path.to_owned() });
+        }
+        let missing = match Chosen::find(columns, &names, path) {
+            Ok(chosen) => return Ok((names, chosen)),
+            Err(missing) => missing,
+        };
+        let uncommented = header::uncommented(&cells);
+        if header::is_comment(&cells)
+            && let Ok(chosen) = Chosen::find(columns, &uncommented, path)
+        {
+            return Ok((uncommented, chosen));
+        }
+        match header::fault(&cells, line, &columns.format, path) {
+            Some(error @ RecordingError::Comment { .. }) if columns.format.skips_bad_rows => {
+                skip(skipped, error);
+            }
+            fault => return Err(fault.unwrap_or(missing)),
+        }
+    }
+}
+
+/// The next row that is not blank, and the line on which it begins.
+fn next_record(reader: &mut Csv, path: &Path) -> Result<Option<(u64, ByteRecord)>, RecordingError> {
     let mut bytes = ByteRecord::new();
     reader.get_mut().left = RECORD_BYTES_MAX;
     let line = reader.position().line();
@@ -156,15 +232,42 @@ fn read_csv(
     // record to it; where it ended is certain.
     let breaks = bytes.iter().flatten().filter(|byte| **byte == b'\n').count() as u64;
     let line = reader.position().line().saturating_sub(breaks + 1);
+    Ok(Some((line, bytes)))
+}
+
+fn read_csv(
+    reader: &mut Csv,
+    path: &Path,
+    header: &StringRecord,
+    format: &Format,
+) -> Result<Option<(u64, StringRecord)>, RecordingError> {
+    let Some((line, bytes)) = next_record(reader, path)? else { return Ok(None) };
     if bytes.len() != header.len() {
-        let (expected, found) = (header.len(), bytes.len());
-        return Err(RecordingError::Ragged { path: path.to_owned(), line, expected, found });
+        return Err(ragged(&bytes, line, header.len(), format, path));
     }
     let record = StringRecord::from_byte_record(bytes).map_err(|error| {
         let column = header[error.utf8_error().field()].to_owned();
         RecordingError::NotUtf8 { path: path.to_owned(), line, column }
     })?;
     Ok(Some((line, record)))
+}
+
+/// What is wrong with a row of another length than the header.
+fn ragged(cells: &ByteRecord, line: u64, expected: usize, format: &Format, path: &Path) -> RecordingError {
+    let (path, found) = (path.to_owned(), cells.len());
+    if let Some(first) = cells.get(0).filter(|first| first.trim_ascii_start().starts_with(b"#")) {
+        let found = error::excerpt(&String::from_utf8_lossy(first));
+        return RecordingError::Comment { path, line, found };
+    }
+    let is_whole = |cell: &[u8]| {
+        let cell = cell.trim_ascii();
+        let digits = cell.strip_prefix(b"-").unwrap_or(cell);
+        !digits.is_empty() && digits.iter().all(u8::is_ascii_digit)
+    };
+    if format.delimiter == b',' && found == 2 * expected && cells.iter().all(is_whole) {
+        return RecordingError::Commas { path, line, expected, found };
+    }
+    RecordingError::Ragged { path, line, expected, found }
 }
 
 /// One row's cells, and where they stand.
@@ -176,7 +279,8 @@ struct Cells<'a> {
 
 impl Cells<'_> {
     fn feature(&self, column: usize) -> Result<f32, RecordingError> {
-        let value = self.text(column).parse::<f32>().ok().filter(|value| value.is_finite());
+        let value = self.recording.format.decimal.number_f32(self.text(column));
+        let value = value.filter(|value| value.is_finite());
         value.ok_or_else(|| self.unfit(column, "a finite number that fits 32 bits"))
     }
 
@@ -187,13 +291,14 @@ impl Cells<'_> {
     fn seconds(&self, column: usize) -> Result<i64, RecordingError> {
         /// Beyond it, microseconds do not fit 64 bits.
         const SECONDS_MAX: f64 = 9.2e12;
-        let seconds = self.text(column).parse::<f64>().ok().filter(|seconds| seconds.abs() <= SECONDS_MAX);
+        let seconds = self.recording.format.decimal.number(self.text(column));
+        let seconds = seconds.filter(|seconds| seconds.abs() <= SECONDS_MAX);
         let microseconds = seconds.map(|seconds| (seconds * 1e6).round() as i64);
         microseconds.ok_or_else(|| self.unfit(column, "seconds"))
     }
 
     fn text(&self, column: usize) -> &str {
-        self.record[column].trim()
+        format::bare(&self.record[column])
     }
 
     fn unfit(&self, column: usize, expected: &'static str) -> RecordingError {
@@ -214,50 +319,7 @@ fn explain(path: &Path, line: u64, error: csv::Error) -> RecordingError {
             RecordingError::TooLong { path, line }
         }
         ErrorKind::Io(source) => RecordingError::Read { path, line, source },
-        // Only the header is read as text.
-        ErrorKind::Utf8 { err, .. } => {
-            RecordingError::NotUtf8 { path, line, column: (err.field() + 1).to_string() }
-        }
-        // Equal lengths, seeking and serde are not asked for.
+        // Text, equal lengths, seeking and serde are not asked for.
         other => RecordingError::Read { path, line, source: io::Error::other(format!("{other:?}")) },
-    }
-}
-
-/// Reads no more than is `left`, so that one row cannot take all memory. Every line
-/// leaves it with a line feed as its only end, so that lines can be counted:
-/// carriage returns are left out, a missing last line feed is added.
-struct Lines<R> {
-    inner: R,
-    left: usize,
-    last: u8,
-}
-
-#[derive(Debug, thiserror::Error)]
-#[error("the row is too long")]
-struct TooLong;
-
-impl<R: BufRead> Read for Lines<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.left == 0 {
-            return Err(io::Error::other(TooLong));
-        }
-        let room = buffer.len().min(self.left);
-        let mut written = 0;
-        while written == 0 && room > 0 {
-            let chunk = self.inner.fill_buf()?;
-            if chunk.is_empty() && self.last == b'\n' {
-                return Ok(0);
-            }
-            let taken = chunk.len().min(room);
-            let ending: &[u8] = if chunk.is_empty() { b"\n" } else { &chunk[..taken] };
-            for &byte in ending.iter().filter(|byte| **byte != b'\r') {
-                buffer[written] = byte;
-                self.last = byte;
-                written += 1;
-            }
-            self.inner.consume(taken);
-        }
-        self.left -= written;
-        Ok(written)
     }
 }

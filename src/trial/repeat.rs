@@ -207,8 +207,8 @@ impl Preparation {
         sensor: &Sensor,
         detector: &Detector,
     ) -> Result<Option<Arc<[RecordedRow]>>, SensorFault> {
-        let Source::Recorded { file, speed, label } = &sensor.source else { return Ok(None) };
-        let columns = models::columns(detector, label.as_deref())?;
+        let Source::Recorded { file, speed, label, format } = &sensor.source else { return Ok(None) };
+        let columns = models::columns(detector, label.as_deref())?.format(*format);
         let key = format!("{file:?} {speed} {columns:?} {:?}", scenario.duration);
         if let Some(known) = self.recordings.get(&key) {
             return Ok(Some(Arc::clone(known)));

@@ -4,7 +4,7 @@
 use nearfar::Detector;
 use nearfar::features::{Extractor, SAMPLE_RATE_HZ, WINDOW_SAMPLES};
 use nearfar::sensors::bearing::{Bearing, Config, Fault, FaultProgress, Window};
-use nearfar::sensors::recorded::{Columns, RECORD_BYTES_MAX, Recording, Row};
+use nearfar::sensors::recorded::{Columns, Decimal, Format, RECORD_BYTES_MAX, Recording, Remedy, Row};
 
 const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/models/anomaly_detector");
 const FAULTS: [Fault; 2] = [Fault::OuterRace, Fault::InnerRace];
@@ -249,6 +249,127 @@ fn a_refusal_names_line_column_what_was_found_and_what_was_expected() {
     ] {
         assert_eq!(refusal(content, &a_and_b()), expected, "of {content:?}");
     }
+}
+
+/// What is said of a file, and what reads it all the same.
+fn told(content: impl AsRef<[u8]>, format: Format) -> (String, Option<Remedy>) {
+    let file = recorded(content);
+    let columns = a_and_b().format(format);
+    let read = Recording::open(file.path(), &columns).and_then(|rows| rows.collect::<Result<Vec<_>, _>>());
+    let error = read.expect_err("it is refused");
+    (error.to_string().replace(&format!("{}: ", file.path().display()), ""), error.remedy())
+}
+
+#[test]
+fn what_other_programs_write_is_called_what_it_is_and_read_as_the_error_says() {
+    let names = "expected a header with the columns' names";
+    for (content, said, remedy) in [
+        (
+            &b"a;b\n1;2\n"[..],
+            "line 1: found names with semicolons between them, expected commas",
+            Remedy::Delimiter(';'),
+        ),
+        (
+            b"a\tb\n1\t2\n",
+            "line 1: found names with tabs between them, expected commas",
+            Remedy::Delimiter('\t'),
+        ),
+        (
+            b"a|b\n1|2\n",
+            "line 1: found names with bars (|) between them, expected commas",
+            Remedy::Delimiter('|'),
+        ),
+        (
+            b"t a b\n1 1 2\n",
+            "line 1: found names with blanks between them, expected commas",
+            Remedy::Delimiter(' '),
+        ),
+        (
+            b"0,5;0,7\n1;2\n",
+            "line 1: found names with semicolons between them, expected commas",
+            Remedy::Delimiter(';'),
+        ),
+        (b"0.5,0.7\n1,2\n", &format!("line 1: found numbers (0.5, 0.7), {names}"), Remedy::Header),
+        (
+            b"# pump 7\na,b\n1,2\n",
+            "line 1: found a comment (\"# pump 7\"), expected the columns",
+            Remedy::SkipBadRows,
+        ),
+        (
+            b"a,b\n1,2\n# pause\n1,2\n",
+            "line 3: found a comment (\"# pause\"), expected the columns",
+            Remedy::SkipBadRows,
+        ),
+        (b"a,b\n0,5,0,7\n", "line 2: found 4 cells, twice the 2 of the header", Remedy::AmbiguousCommas),
+        (
+            b"a,b\n\"0,5\",1\n",
+            "line 2, column a: found \"0,5\", expected a finite number that fits 32 bits",
+            Remedy::DecimalComma,
+        ),
+        (
+            b"a,b\n1,nan\n",
+            "line 2, column b: found \"nan\", expected a finite number that fits 32 bits",
+            Remedy::SkipBadRows,
+        ),
+        (b"a,b\n1\n", "line 2: found 1 cells, expected 2 as in the header", Remedy::SkipBadRows),
+        (
+            b"a,b,Pr\xfcfer\n1,2,3\n",
+            "line 1, column 3: found bytes that are not UTF-8, expected text",
+            Remedy::Encoding,
+        ),
+    ] {
+        let told = told(content, Format::default());
+        assert_eq!(told, (said.to_owned(), Some(remedy)), "{}", String::from_utf8_lossy(content));
+        assert!(!remedy.in_flags().is_empty() && !remedy.in_keys().is_empty());
+    }
+}
+
+#[test]
+fn the_format_says_how_a_file_is_written() {
+    let features = |content: &str, format: Format| {
+        rows(content, &a_and_b().format(format)).into_iter().map(|row| row.features).collect::<Vec<_>>()
+    };
+    let format = |delimiter, decimal| Format { delimiter, decimal, skips_bad_rows: false };
+    let expected = [[0.5, -1500.0], [3.0, 0.25]];
+    assert_eq!(features("a;b\n0,5;-1,5e3\n3;,25\n", format(b';', Decimal::Comma)), expected);
+    assert_eq!(features("a\tb\n0.5\t-1.5e3\n3\t.25\n", format(b'\t', Decimal::Point)), expected);
+    let quoted = features("a,b\n\"0,5\",\"-1500\"\n3,\"0,25\"\n", format(b',', Decimal::Comma));
+    assert_eq!(quoted, expected);
+    assert_eq!(features(" \"a\" , 'b'\n\"0.5\", '-1500'\n 3 , \"0.25\"\n", Format::default()), expected);
+    // NumPy's header is a comment, and old Macs end lines with a carriage return.
+    assert_eq!(features("# a,b\n0.5,-1500\n3,0.25\n", Format::default()), expected);
+    assert_eq!(features("a,b\r0.5,-1500\r3,0.25\r", Format::default()), expected);
+    let (thousands, _) = told("a;b\n1.234,5;1\n", format(b';', Decimal::Comma));
+    assert!(thousands.starts_with("line 2, column a: found \"1.234,5\", expected"), "{thousands}");
+    let names = [
+        ("tab", Some(b'\t')),
+        ("\\t", Some(b'\t')),
+        (";", Some(b';')),
+        (".", None),
+        ("ab", None),
+        ("a", None),
+    ];
+    for (name, delimiter) in names {
+        assert_eq!(Format::delimiter_of(name), delimiter, "{name}");
+    }
+}
+
+#[test]
+fn bad_rows_are_left_out_and_counted_where_that_is_asked_for() {
+    let content = "# pump 7\n# 2026\na,b\n1,2\n1,nan\n# pause\n1\nx\n3,4\n";
+    let file = recorded(content);
+    let format = Format { skips_bad_rows: true, ..Format::default() };
+    let mut recording = Recording::open(file.path(), &a_and_b().format(format)).unwrap();
+    let read: Vec<_> = recording.by_ref().map(|row| row.unwrap().features).collect();
+    assert_eq!(read, [[1.0, 2.0], [3.0, 4.0]]);
+    let skipped = recording.skipped().expect("some were");
+    assert_eq!(skipped.rows, 6);
+    assert!(
+        skipped.first.to_string().ends_with("line 1: found a comment (\"# pump 7\"), expected the columns")
+    );
+    let whole = recorded("a,b\n1,2\n");
+    let mut recording = Recording::open(whole.path(), &a_and_b().format(format)).unwrap();
+    assert!(recording.by_ref().count() == 1 && recording.skipped().is_none());
 }
 
 #[test]

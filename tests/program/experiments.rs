@@ -241,6 +241,14 @@ fn a_recording_is_replayed_to_every_placement() {
     let refused = run(&mut place.command(&["--virtual"]));
     assert_eq!(refused.code, Some(1));
     assert!(refused.stderr.contains("sensor \"mill\": mill.csv is neither in"), "{}", refused.stderr);
+    place.write("mill.csv", &recording.replace(',', ";").replace('.', ","));
+    run(&mut place.command(&["--virtual"])).assert_refused_after_remarks("`delimiter: \";\"` beside `file`");
+    let german = "file: mill.csv, delimiter: ;, decimal: \",\", skip_bad_rows: true";
+    let as_it_was = std::fs::read_to_string(place.path("scenario.yaml")).unwrap();
+    place.write("scenario.yaml", &as_it_was.replace("file: mill.csv", german));
+    let ended = place.run(&["--out", "german", "--virtual", "--cost", "5,5"]);
+    assert!(ended.line_with("cloud: sent").starts_with("cloud: sent 20, answered 20, silent 0"));
+    place.write("scenario.yaml", &as_it_was);
     place.write("mill.csv", &recording);
     for clock in [&["--out", "real"][..], &["--out", "virtual", "--virtual", "--cost", "5,5"]] {
         let ended = place.run(clock);

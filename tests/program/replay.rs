@@ -191,6 +191,63 @@ fn a_replay_that_breaks_off_says_where_the_answers_so_far_are() {
     assert!(!ended.stderr.contains("unfinished"), "{}", ended.stderr);
 }
 
+/// The small recording as a spreadsheet in German saves it.
+fn with_semicolons(directory: &Path) -> PathBuf {
+    let path = directory.join("german.csv");
+    let lines: Vec<_> = recording().iter().map(|row| row.join(";").replace('.', ",")).collect();
+    std::fs::write(&path, lines.join("\r\n")).unwrap();
+    path
+}
+
+#[test]
+fn an_error_names_the_flag_that_reads_the_file_and_that_flag_reads_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = with_semicolons(directory.path());
+    replay(&file, &[]).assert_refused(1, &["semicolons", "--delimiter ';'"]);
+    replay(&file, &["--delimiter", ";"])
+        .assert_refused(1, &["line 2", "read decimal commas with --decimal ,"]);
+    let ended = replay(&file, &["--delimiter", ";", "--decimal", ",", "--label", "state"]);
+    ended.assert_success();
+    ended.line_with(&format!("rows {ROWS}, answered {ROWS}, refused 0"));
+    ended.line_with("label faulty");
+    replay(&file, &["--delimiter", "ab"]).assert_said(2, "one character, such as ';' or '|', or tab");
+    let mut rows = recording();
+    rows[5][7] = "NaN".to_owned();
+    rows[9].pop();
+    let file = write(directory.path(), &rows);
+    replay(&file, &["--out", "/dev/null"]).assert_said(1, "--skip-bad-rows");
+    let ended = replay(&file, &["--skip-bad-rows"]);
+    ended.assert_success();
+    ended.line_with(&format!("rows {0}, answered {0}, refused 0", ROWS - 2));
+    assert!(
+        ended.line_with("skipped").starts_with("skipped 2 more that cannot be used, the first: "),
+        "{ended:?}"
+    );
+    assert!(ended.line_with("skipped").contains("line 6, column"), "{ended:?}");
+}
+
+#[test]
+fn a_recording_without_rows_is_no_success_and_leaves_no_answers() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut rows = recording();
+    let file = write(directory.path(), &rows[..1]);
+    replay(&file, &[]).assert_refused(1, &["bearing.csv: there are no rows, expected at least one"]);
+    rows[1][3] = "?".to_owned();
+    let file = write(directory.path(), &rows[..2]);
+    replay(&file, &["--skip-bad-rows"])
+        .assert_refused(1, &["no rows that can be used: 1 were skipped", "line 2"]);
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn another_number_of_features_than_the_model_has_is_told_before_anything_is_asked() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = write(directory.path(), &recording());
+    let ended = replay(&file, &["--features", "h_rms,h_kurtosis"]);
+    ended.assert_refused(2, &["--features: found 2 columns, expected 32, as model \"anomaly_detector\""]);
+    assert!(!directory.path().join("bearing.answers.csv").exists());
+}
+
 #[test]
 fn a_misspelt_column_ends_with_one_and_a_suggestion() {
     let directory = tempfile::tempdir().unwrap();

@@ -190,6 +190,12 @@ impl Ended {
         assert_eq!((self.code, self.stderr.as_str()), (Some(0), ""), "{self:?}");
     }
 
+    /// Asserts that the program ended so, and said `part` on standard error.
+    #[track_caller]
+    pub fn assert_said(&self, code: i32, part: &str) {
+        assert!(self.code == Some(code) && self.stderr.contains(part), "{part:?} is not in {self:?}");
+    }
+
     /// Asserts that the program printed nothing but one sentence on standard error, with
     /// all of `parts` in it.
     #[track_caller]

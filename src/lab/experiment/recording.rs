@@ -25,7 +25,7 @@ pub struct RecordedRow {
 #[allow(missing_docs, reason = "each message names its fields")]
 pub enum RecordingFault {
     /// It cannot be read.
-    #[error(transparent)]
+    #[error("{}", with_remedy(.0))]
     Unreadable(#[from] RecordingError),
     /// A label is neither yes nor no.
     #[error(
@@ -41,6 +41,13 @@ pub enum RecordingFault {
     /// There is no row.
     #[error("{file}: there are no rows, expected at least one below the header")]
     Empty { file: String },
+}
+
+fn with_remedy(error: &RecordingError) -> String {
+    match error.remedy() {
+        Some(remedy) => format!("{error}; {}", remedy.in_keys()),
+        None => error.to_string(),
+    }
 }
 
 /// Reads the rows of `path` that are due until `duration` has passed, and no more than [`ROWS_MAX`].

@@ -8,6 +8,7 @@ use super::{Arrivals, HybridPlacement, Load, Placement, Remark, Scenario, Sensor
 use crate::network::settings::{Read, shape};
 use crate::network::{Preset, Profile, Shape};
 use crate::placement;
+use crate::sensors::recorded::{Decimal, Format};
 use crate::settings::{SettingError, Table};
 
 /// The longest experiment: a week.
@@ -152,7 +153,7 @@ fn sensor(mut table: Table<'_>) -> Result<Sensor, SettingError> {
             let mut speed = 1.0;
             table.number("speed", 1e-6..=1e6, &mut speed)?;
             let label = table.find_text("label")?.map(str::to_owned);
-            Source::Recorded { file: PathBuf::from(file), speed, label }
+            Source::Recorded { file: PathBuf::from(file), speed, label, format: format(&mut table)? }
         }
         None => {
             table.find_choice("kind", &[("bearing", ())])?;
@@ -164,6 +165,19 @@ fn sensor(mut table: Table<'_>) -> Result<Sensor, SettingError> {
     };
     table.finish()?;
     Ok(Sensor { id, count, source })
+}
+
+/// How a recording is written.
+fn format(table: &mut Table<'_>) -> Result<Format, SettingError> {
+    let mut format = Format::default();
+    if let Some(entry) = table.find("delimiter") {
+        format.delimiter = entry.parsed(Format::DELIMITERS, Format::delimiter_of)?;
+    }
+    if let Some(entry) = table.find("decimal") {
+        format.decimal = entry.parsed("\".\" or \",\"", Decimal::of)?;
+    }
+    format.skips_bad_rows = table.find_flag("skip_bad_rows")?.unwrap_or(false);
+    Ok(format)
 }
 
 fn load(mut table: Table<'_>) -> Result<Load, SettingError> {

@@ -5,6 +5,7 @@ use std::path::Path;
 use csv::StringRecord;
 
 use super::error::{RecordingError, Suggestion};
+use super::format::Format;
 
 /// Which columns of a recorded file to read.
 ///
@@ -15,6 +16,8 @@ pub struct Columns {
     pub features: FeatureColumns,
     /// A column that says what a row really was; none unless asked for.
     pub label: Option<String>,
+    /// How the file is written, if it is a CSV.
+    pub format: Format,
 }
 
 /// Where the features come from.
@@ -35,7 +38,7 @@ impl Columns {
     /// The columns `names`, in this order: a model's feature names, for example.
     pub fn named(names: impl IntoIterator<Item = impl Into<String>>) -> Self {
         let names = names.into_iter().map(Into::into).collect();
-        Self { features: FeatureColumns::Named(names), label: None }
+        Self { features: FeatureColumns::Named(names), label: None, format: Format::default() }
     }
 
     /// Features from columns as a person writes them: `a,b,c`, or `first..last` for a range. Blanks around
@@ -45,12 +48,18 @@ impl Columns {
             return Self::named(text.split(',').map(str::trim));
         };
         let (first, last) = (first.trim().to_owned(), last.trim().to_owned());
-        Self { features: FeatureColumns::Range { first, last }, label: None }
+        let features = FeatureColumns::Range { first, last };
+        Self { features, label: None, format: Format::default() }
     }
 
     /// Columns with `name` as the one that holds the truth about a row.
     pub fn label(self, name: impl Into<String>) -> Self {
         Self { label: Some(name.into()), ..self }
+    }
+
+    /// The same columns of a CSV that is written so.
+    pub fn format(self, format: Format) -> Self {
+        Self { format, ..self }
     }
 }
 

@@ -31,6 +31,21 @@ pub enum RecordingError {
     /// There is no header.
     #[error("{}: line 1: found nothing, expected a header with the columns' names", path.display())]
     Empty { path: PathBuf },
+    /// Something else than was expected stands between the columns' names.
+    #[error(
+        "{}: line {line}: found names with {} between them, expected {}",
+        path.display(), Delimiter(*found), Delimiter(*expected)
+    )]
+    Delimiter { path: PathBuf, line: u64, found: char, expected: char },
+    /// The first line has no names.
+    #[error("{}: line {line}: found numbers ({found}), expected a header with the columns' names", path.display())]
+    NoHeader { path: PathBuf, line: u64, found: String },
+    /// A line is a remark.
+    #[error("{}: line {line}: found a comment ({found:?}), expected the columns", path.display())]
+    Comment { path: PathBuf, line: u64, found: String },
+    /// A row of numbers has twice as many cells as the header.
+    #[error("{}: line {line}: found {found} cells, twice the {expected} of the header", path.display())]
+    Commas { path: PathBuf, line: u64, expected: usize, found: usize },
     /// A row is longer than [`RECORD_BYTES_MAX`].
     #[error(
         "{}: line {line}: the row has more than {RECORD_BYTES_MAX} bytes; is a quote left open?",
@@ -86,6 +101,22 @@ pub enum RecordingError {
         found: String,
         expected: &'static str,
     },
+}
+
+/// What stands between cells, in words.
+struct Delimiter(char);
+
+impl fmt::Display for Delimiter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            ',' => f.write_str("commas"),
+            ';' => f.write_str("semicolons"),
+            '\t' => f.write_str("tabs"),
+            '|' => f.write_str("bars (|)"),
+            ' ' => f.write_str("blanks"),
+            other => write!(f, "{other:?}"),
+        }
+    }
 }
 
 /// What may have been meant by a column that a file does not have.
