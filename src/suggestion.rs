@@ -56,10 +56,12 @@ fn only<'a>(known: &[&'a str], is_meant: impl Fn(&str) -> bool) -> Option<&'a st
 fn misspelt<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
     let name = name.to_lowercase();
     let distance = |known: &&'a str| (strsim::osa_distance(&name, &known.to_lowercase()), *known);
-    // Another number is another thing: `conv2d` is no slip of `conv1d`.
+    // Another number is another thing: `conv2d` is no slip of `conv1d`. So is another letter that stands for
+    // something: `h_rms` is no slip of `v_rms`, nor `acc_x` or `accx` of the next axis.
     known
         .iter()
         .filter(|known| digits(known).eq(digits(&name)))
+        .filter(|known| initials(known).eq(initials(&name)) && !differs_by_axis(known, &name))
         .map(distance)
         .filter(|(slips, known)| *slips <= slips_max(name.chars().count().min(known.chars().count())))
         .min_by_key(|(slips, _)| *slips)
@@ -68,6 +70,22 @@ fn misspelt<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
 
 fn digits(name: &str) -> impl Iterator<Item = char> {
     name.chars().filter(char::is_ascii_digit)
+}
+
+/// The words of one letter.
+fn initials(name: &str) -> impl Iterator<Item = String> {
+    let words = name.split(['_', '-', '.', ' ']).filter(|word| word.chars().count() == 1);
+    words.map(str::to_lowercase)
+}
+
+/// Whether an axis is all that the two differ by.
+fn differs_by_axis(one: &str, other: &str) -> bool {
+    let (one, other) = (one.to_lowercase(), other.to_lowercase());
+    let mut differing = one.chars().zip(other.chars()).filter(|(one, other)| one != other);
+    let is_axis = |letter: char| ('x'..='z').contains(&letter);
+    one.chars().count() == other.chars().count()
+        && differing.next().is_some_and(|(one, other)| is_axis(one) && is_axis(other))
+        && differing.next().is_none()
 }
 
 /// How many slips are likely in a name of so many characters.
@@ -161,8 +179,16 @@ mod tests {
             "x",
             "",
             "layer_norm",
+            "softmax",
+            "softmin",
+            "bilstm",
         ] {
             assert_eq!(meant(name, layers), None, "{name}");
+        }
+        for (name, known) in
+            [("vib_y", "vib_x"), ("vib_y", "vib_x [g]"), ("accx", "accy"), ("h_rms", "v_rms"), ("ax", "ay")]
+        {
+            assert_eq!(meant(name, [known]), None, "{name}");
         }
         assert_eq!(meant(&"x".repeat(1_000_000), layers), None);
     }

@@ -1,6 +1,7 @@
 //! `nearfar replay`: a recorded CSV becomes requests, and the answers stand beside its rows.
 
 mod answers_file;
+mod inputs;
 mod labels;
 mod sentence;
 
@@ -12,16 +13,16 @@ use anyhow::{Context, anyhow, bail, ensure};
 use indicatif::ProgressBar;
 
 use self::answers_file::AnswersFile;
+use self::inputs::Inputs;
 use self::labels::Labels;
 use self::sentence::sentence;
 use super::{output, overwriting, progress};
 use crate::alarm::AlarmRule;
-use crate::config::ConfigError;
 use crate::deployment::{Config, Topics};
 use crate::features::FEATURE_NAMES;
 use crate::node::Node;
 use crate::requester::{Answer, Requester};
-use crate::sensors::recorded::{Columns, Decimal, Format, Recording, RecordingError, Row, Skipped};
+use crate::sensors::recorded::{Columns, Decimal, Format, Input, Recording, RecordingError, Row, Skipped};
 use crate::shipped;
 use crate::wire::client::RequestBody;
 
@@ -38,7 +39,8 @@ pub struct Args {
     /// Times the recording's own pace; needs a time_s or timestamp_us column
     #[arg(long, value_name = "X")]
     speed: Option<f64>,
-    /// Columns that hold the features: a,b,c or first..last [default: those named like the model's features]
+    /// Columns that hold the features, in the model's order: a,b,c or first..last; or INPUT=COLUMN,...
+    /// for inputs whose column has another name [default: those named like the model's features]
     #[arg(long, value_name = "COLUMNS")]
     features: Option<String>,
     /// What stands between the recording's cells, such as ';' or tab
@@ -103,11 +105,9 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     overwriting::check_growing("--out", &out, &inputs(args), args.force)?;
     let expected = Expected::of(args)?;
     let topics = Topics::under(&args.topic_prefix);
-    let columns = columns(args, &expected.names)?;
+    let columns = columns(args, &expected.inputs)?;
     let mut recording = Recording::open(&args.file, &columns).map_err(in_flags)?;
-    if args.features.is_some() {
-        check_count(recording.features(), &expected)?;
-    }
+    expected.inputs.check(args.features.as_deref(), &recording)?;
     // A recording that holds nothing is better known before a node is started.
     let Some(first) = recording.next().transpose().map_err(in_flags)? else {
         bail!(no_rows(&args.file, &recording));
@@ -154,11 +154,7 @@ fn inputs(args: &Args) -> Vec<PathBuf> {
 
 /// What the model says about its inputs and its threshold, without asking the node.
 struct Expected {
-    names: Vec<String>,
-    /// How many there are, where the model is known that will answer.
-    inputs: Option<usize>,
-    /// The model's name.
-    model: String,
+    inputs: Inputs,
     threshold: f32,
 }
 
@@ -166,28 +162,21 @@ impl Expected {
     fn of(args: &Args) -> anyhow::Result<Self> {
         let detector = shipped::detector(args.model.as_deref())?;
         let info = detector.info();
-        let named: Vec<_> = info.features.iter().map(|feature| feature.name.clone()).collect();
+        let named = info.features.iter().map(|it| Input::named(&it.name, it.unit.as_deref()));
+        let named: Vec<_> = named.collect();
+        let are_its_own = !named.is_empty();
         let unnamed_vibration = named.is_empty() && info.inputs == FEATURE_NAMES.len();
-        let names = if unnamed_vibration { FEATURE_NAMES.map(str::to_owned).to_vec() } else { named };
+        let named = if unnamed_vibration {
+            FEATURE_NAMES.map(|name| Input::named(name, None)).to_vec()
+        } else {
+            named
+        };
         let is_known = args.model.is_some() || args.broker_host.is_none();
+        let (model, count) = (info.name.clone(), is_known.then_some(info.inputs));
         Ok(Self {
-            names,
-            inputs: is_known.then_some(info.inputs),
-            model: info.name.clone(),
+            inputs: Inputs { model, count, named, are_its_own },
             threshold: args.threshold.unwrap_or(info.threshold),
         })
-    }
-}
-
-/// Too few columns, or too many, are told before the node is asked.
-fn check_count(found: usize, expected: &Expected) -> Result<(), ConfigError> {
-    match expected.inputs {
-        Some(inputs) if inputs != found => {
-            let problem =
-                format!("found {found} columns, expected {inputs}, as model {:?} has inputs", expected.model);
-            Err(ConfigError::Override { origin: "--features".to_owned(), problem })
-        }
-        _ => Ok(()),
     }
 }
 
@@ -209,14 +198,10 @@ fn no_rows(file: &Path, recording: &Recording) -> String {
     }
 }
 
-fn columns(args: &Args, names: &[String]) -> anyhow::Result<Columns> {
+fn columns(args: &Args, inputs: &Inputs) -> anyhow::Result<Columns> {
     let format =
         Format { delimiter: args.delimiter, decimal: args.decimal, skips_bad_rows: args.skip_bad_rows };
-    let columns = match &args.features {
-        Some(wanted) => Columns::parse(wanted),
-        None if names.is_empty() => bail!("the model does not name its features: say --features"),
-        None => Columns::named(names.to_vec()),
-    };
+    let columns = inputs.columns(args.features.as_deref())?;
     let columns = columns.format(format);
     Ok(match &args.label {
         Some(label) => columns.label(label.clone()),

@@ -13,6 +13,7 @@ mod columns;
 mod error;
 mod format;
 mod header;
+mod inputs;
 mod lines;
 mod parquet;
 mod remedy;
@@ -20,6 +21,7 @@ mod remedy;
 pub use self::columns::{Columns, FeatureColumns};
 pub use self::error::{RecordingError, Suggestion};
 pub use self::format::{Decimal, Format};
+pub use self::inputs::Input;
 pub use self::remedy::Remedy;
 
 use self::columns::{Chosen, Time};
@@ -117,9 +119,9 @@ impl Recording {
         self.skipped.as_ref()
     }
 
-    /// How many columns hold features.
-    pub fn features(&self) -> usize {
-        self.chosen.features.len()
+    /// The names of the columns that hold features, in the order asked for.
+    pub fn feature_columns(&self) -> impl Iterator<Item = &str> {
+        self.chosen.features.iter().map(|&column| &self.header[column])
     }
 
     /// The names of every column, without the blanks around them.

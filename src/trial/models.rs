@@ -7,7 +7,7 @@ use super::paths::Paths;
 use crate::features::{FEATURE_NAMES, FEATURES};
 use crate::lab::scenario::{Placement, Scenario, Source};
 use crate::model::Detector;
-use crate::sensors::recorded::Columns;
+use crate::sensors::recorded::{Columns, Input};
 use crate::shipped;
 
 /// What answers at one placement.
@@ -86,9 +86,10 @@ fn check(scenario: &Scenario, first: &Detector, placement: &Placed) -> Result<()
 /// The columns of a recording that hold what `detector` takes, by their names.
 pub fn columns(detector: &Detector, label: Option<&str>) -> Result<Columns, SensorFault> {
     let info = detector.info();
-    let named: Vec<_> = info.features.iter().map(|feature| feature.name.clone()).collect();
+    let named = info.features.iter().map(|it| Input::named(&it.name, it.unit.as_deref()));
+    let named: Vec<_> = named.collect();
     let columns = match named.is_empty() {
-        false => Columns::named(named),
+        false => Columns::inputs(named),
         true if info.inputs == FEATURES => Columns::named(FEATURE_NAMES),
         true => {
             return Err(SensorFault::UnnamedInputs { model: info.name.clone(), inputs: info.inputs });

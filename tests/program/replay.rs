@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use nearfar::features::{Extractor, FEATURE_NAMES, SAMPLE_RATE_HZ, WINDOW_SAMPLES};
 use nearfar::sensors::bearing::{Bearing, Config};
+use serde_json::json;
 
+use crate::support::models::ModelDirectory;
 use crate::support::process::{Ended, nearfar, nearfar_on_a_small_disk, run};
 
 /// Rows of the small recording; in its second half a fault grows.
@@ -246,6 +248,77 @@ fn another_number_of_features_than_the_model_has_is_told_before_anything_is_aske
     let ended = replay(&file, &["--features", "h_rms,h_kurtosis"]);
     ended.assert_refused(2, &["--features: found 2 columns, expected 32, as model \"anomaly_detector\""]);
     assert!(!directory.path().join("bearing.answers.csv").exists());
+}
+
+/// A model that names its two inputs.
+fn two_axes() -> ModelDirectory {
+    let model = ModelDirectory::random(&[2], 1);
+    model.edit(|config| {
+        config["features"] = json!([{"name": "vib_x", "unit": "g"}, {"name": "vib_y", "unit": "g"}]);
+    });
+    model
+}
+
+/// Replays `content` to that model, and what the answers file has for a score in each row.
+fn scores(content: &str, arguments: &[&str]) -> Result<Vec<String>, Ended> {
+    let (directory, model) = (tempfile::tempdir().unwrap(), two_axes());
+    let (file, out) = (directory.path().join("axes.csv"), directory.path().join("out.csv"));
+    std::fs::write(&file, content).unwrap();
+    let own = ["--model", model.path().to_str().unwrap(), "--out", out.to_str().unwrap()];
+    let ended = replay(&file, &[&own[..], arguments].concat());
+    if ended.code != Some(0) {
+        return Err(ended);
+    }
+    let answers = std::fs::read_to_string(out).unwrap();
+    let at = answers.lines().next().unwrap().split(',').position(|name| name == "prediction").unwrap();
+    Ok(answers.lines().skip(1).map(|row| row.split(',').nth(at).unwrap().to_owned()).collect())
+}
+
+#[test]
+fn inputs_are_found_by_name_whatever_the_order_of_columns_and_with_their_unit() {
+    let expected = scores("vib_x,vib_y\n0.25,-2\n", &[]).unwrap();
+    for (content, arguments) in [
+        ("vib_y,vib_x\n-2,0.25\n", &[][..]),
+        ("vib_y [g],note,vib_x (g)\n-2,a,0.25\n", &[]),
+        ("vib_x [g],vib_y [g]\n0.25,-2\n", &["--features", "vib_x [g],vib_y [g]"]),
+        ("vib_x,vib_y\n0.25,-2\n", &["--features", "vib_x..vib_y"]),
+        ("a,vib_y\n0.25,-2\n", &["--features", "vib_x=a"]),
+        ("a,b\n-2,0.25\n", &["--features", "vib_y=a,vib_x=b"]),
+        ("vib_y,vib_x\n0.25,-2\n", &["--features", "vib_x=vib_y,vib_y=vib_x"]),
+    ] {
+        assert_eq!(scores(content, arguments).unwrap(), expected, "{content} {arguments:?}");
+    }
+}
+
+#[test]
+fn columns_in_another_order_than_the_model_s_or_of_other_names_are_refused_with_what_fits() {
+    let refused = |content: &str, arguments: &[&str], code: i32, parts: &[&str]| {
+        scores(content, arguments).expect_err("it is refused").assert_refused(code, parts);
+    };
+    let content = "vib_x [g],vib_y [g]\n1,2\n";
+    let swapped = ["--features", "vib_y [g],vib_x [g]"];
+    let takes = "--features: found column \"vib_y [g]\" where model \"random\" takes vib_x [g]";
+    refused(
+        content,
+        &swapped,
+        2,
+        &[takes, "--features \"vib_x [g],vib_y [g]\"", "vib_x=vib_y [g],vib_y=vib_x [g]"],
+    );
+    let range = ["--features", "vib_y..vib_x"];
+    refused("vib_y,vib_x\n1,2\n", &range, 2, &["found column \"vib_y\"", "--features \"vib_x,vib_y\""]);
+    let foreign = ["--features", "acc_h,vib_y"];
+    refused("acc_h,vib_y\n1,2\n", &foreign, 2, &["takes vib_x [g]", "say so: --features \"vib_x=acc_h\""]);
+    let foreign = ["--features", "a,b"];
+    refused("a,b\n1,2\n", &foreign, 2, &["say so: --features \"vib_x=a,vib_y=b\""]);
+    let missing = "found no column \"vib_x\", an input of the model; there are vib_y [g], b";
+    refused("vib_y [g],b\n1,2\n", &[], 1, &[missing, "--features INPUT=COLUMN"]);
+    let unit = "found column \"vib_x [mm/s]\", expected it in g";
+    refused("vib_x [mm/s],vib_y\n1,2\n", &[], 1, &[unit, "--features INPUT=COLUMN"]);
+    let unknown = ["--features", "vib_z=a,vib_y=b"];
+    refused("a,b\n1,2\n", &unknown, 2, &["model \"random\" has no input \"vib_z\""]);
+    refused("a,b\n1,2\n", &["--features", "vib_x=a,b"], 2, &["found \"b\" among others with '='"]);
+    refused("a,b\n1,2\n", &["--features", "vib_x=a,vib_x=b"], 2, &["input \"vib_x\" is there twice"]);
+    refused("a,b\n1,2\n", &["--features", "a"], 2, &["found 1 columns, expected 2"]);
 }
 
 #[test]

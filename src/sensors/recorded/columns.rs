@@ -6,6 +6,7 @@ use csv::StringRecord;
 
 use super::error::{RecordingError, Suggestion};
 use super::format::Format;
+use super::inputs::{self, Input};
 
 /// Which columns of a recorded file to read.
 ///
@@ -25,6 +26,8 @@ pub struct Columns {
 pub enum FeatureColumns {
     /// These columns, in this order.
     Named(Vec<String>),
+    /// A model's inputs, each in the column of its name, with or without its unit behind it.
+    Inputs(Vec<Input>),
     /// Every column from `first` to `last`, both included, in the file's order.
     Range {
         /// The first column's name.
@@ -39,6 +42,12 @@ impl Columns {
     pub fn named(names: impl IntoIterator<Item = impl Into<String>>) -> Self {
         let names = names.into_iter().map(Into::into).collect();
         Self { features: FeatureColumns::Named(names), label: None, format: Format::default() }
+    }
+
+    /// The columns of a model's inputs.
+    pub fn inputs(inputs: impl IntoIterator<Item = Input>) -> Self {
+        let features = FeatureColumns::Inputs(inputs.into_iter().collect());
+        Self { features, label: None, format: Format::default() }
     }
 
     /// Features from columns as a person writes them: `a,b,c`, or `first..last` for a range. Blanks around
@@ -82,6 +91,7 @@ impl Chosen {
         let find = |name: &str| find(name, header, path);
         let features = match &columns.features {
             FeatureColumns::Named(names) => names.iter().map(|name| find(name)).collect::<Result<_, _>>()?,
+            FeatureColumns::Inputs(inputs) => inputs::places(inputs, header, path)?,
             FeatureColumns::Range { first, last } => {
                 let (from, to) = (find(first)?, find(last)?);
                 if from > to {
@@ -104,7 +114,7 @@ impl Chosen {
     }
 }
 
-fn find(name: &str, header: &StringRecord, path: &Path) -> Result<usize, RecordingError> {
+pub fn find(name: &str, header: &StringRecord, path: &Path) -> Result<usize, RecordingError> {
     let mut places = header.iter().enumerate().filter(|(_, column)| *column == name).map(|(place, _)| place);
     let path = path.to_owned();
     match (places.next(), places.next()) {
@@ -114,7 +124,7 @@ fn find(name: &str, header: &StringRecord, path: &Path) -> Result<usize, Recordi
             Err(RecordingError::Ambiguous { path, column, first: first + 1, second: second + 1 })
         }
         (None, _) => {
-            let suggestion = Suggestion::of(name, header);
+            let suggestion = Suggestion::of(name, header, header);
             Err(RecordingError::UnknownColumn { path, column: name.to_owned(), suggestion })
         }
     }

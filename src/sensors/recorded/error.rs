@@ -65,6 +65,17 @@ pub enum RecordingError {
         /// What may have been meant.
         suggestion: Suggestion,
     },
+    /// The header lacks an input of the model.
+    #[error("{}: line 1: found no column {input:?}, an input of the model; {suggestion}", path.display())]
+    UnknownInput {
+        path: PathBuf,
+        input: String,
+        /// What may have been meant.
+        suggestion: Suggestion,
+    },
+    /// A column holds an input in another unit than the model takes it.
+    #[error("{}: line 1: found column {column:?}, expected it in {expected}, the unit of the model", path.display())]
+    Unit { path: PathBuf, column: String, expected: String },
     /// Two columns have the name that was asked for.
     #[error("{}: line 1: columns {first} and {second} are both called {column:?}, expected one", path.display())]
     Ambiguous {
@@ -134,13 +145,17 @@ const LISTED_MAX: usize = 8;
 const EXCERPT_CHARS_MAX: usize = 40;
 
 impl Suggestion {
-    pub(crate) fn of(name: &str, header: &StringRecord) -> Self {
+    /// The one of `columns` that was meant by `name`, or those of the header.
+    pub(crate) fn of<'a>(
+        name: &str,
+        columns: impl IntoIterator<Item = &'a str>,
+        header: &StringRecord,
+    ) -> Self {
         // Names are compared in part, for a hostile header's can be very long.
-        let name = excerpt(name);
-        let columns: Vec<_> = header.iter().map(excerpt).collect();
-        match suggestion::meant(&name, columns.iter().map(String::as_str)) {
+        let columns: Vec<_> = columns.into_iter().map(excerpt).collect();
+        match suggestion::meant(&excerpt(name), columns.iter().map(String::as_str)) {
             Some(column) => Self::Similar(column.to_owned()),
-            None => Self::Columns(columns.into_iter().take(LISTED_MAX + 1).collect()),
+            None => Self::Columns(header.iter().take(LISTED_MAX + 1).map(excerpt).collect()),
         }
     }
 }

@@ -18,6 +18,8 @@ pub enum Remedy {
     AmbiguousCommas,
     /// Put names above the numbers.
     Header,
+    /// Say which column holds an input.
+    Mapping,
 }
 
 impl Remedy {
@@ -26,6 +28,9 @@ impl Remedy {
         match self {
             Self::Delimiter(found) => format!("read it with --delimiter {}", flag_value(found)),
             Self::DecimalComma => "read decimal commas with --decimal ,".to_owned(),
+            Self::Mapping => {
+                "if another column holds it in the right unit, say --features INPUT=COLUMN".to_owned()
+            }
             Self::SkipBadRows => "--skip-bad-rows leaves out what cannot be used, and counts it".to_owned(),
             other => other.elsewhere(),
         }
@@ -37,6 +42,7 @@ impl Remedy {
             Self::Delimiter('\t') => "read it with `delimiter: tab` beside `file`".to_owned(),
             Self::Delimiter(found) => format!("read it with `delimiter: \"{found}\"` beside `file`"),
             Self::DecimalComma => "read decimal commas with `decimal: \",\"` beside `file`".to_owned(),
+            Self::Mapping => "give the column the name of the model's input".to_owned(),
             Self::SkipBadRows => {
                 "`skip_bad_rows: true` beside `file` leaves out what cannot be used".to_owned()
             }
@@ -72,6 +78,7 @@ impl RecordingError {
             Self::NoHeader { .. } => Some(Remedy::Header),
             Self::NotUtf8 { .. } => Some(Remedy::Encoding),
             Self::Commas { .. } => Some(Remedy::AmbiguousCommas),
+            Self::Unit { .. } | Self::UnknownInput { .. } => Some(Remedy::Mapping),
             Self::Unfit { found, .. } if is_decimal_comma(found) => Some(Remedy::DecimalComma),
             Self::Unfit { .. } | Self::Ragged { .. } => Some(Remedy::SkipBadRows),
             _ => None,
