@@ -14,15 +14,17 @@ use indicatif::ProgressBar;
 
 use self::answers_file::AnswersFile;
 use self::inputs::Inputs;
-use self::labels::Labels;
+use self::labels::LabelCounts;
 use self::sentence::sentence;
 use super::{output, overwriting, progress};
-use crate::alarm::AlarmRule;
+use crate::alarm::{Alarm, AlarmRule};
 use crate::deployment::{Config, Topics};
 use crate::features::FEATURE_NAMES;
 use crate::node::Node;
 use crate::requester::{Answer, Requester};
-use crate::sensors::recorded::{Columns, Decimal, Format, Input, Recording, RecordingError, Row, Skipped};
+use crate::sensors::recorded::{
+    Columns, Decimal, Format, Input, Labels, Recording, RecordingError, Row, Skipped,
+};
 use crate::shipped;
 use crate::wire::client::RequestBody;
 
@@ -36,7 +38,8 @@ pub struct Args {
     /// Requests a second [default: as fast as they are answered]
     #[arg(long, value_name = "N", conflicts_with = "speed")]
     rate: Option<f64>,
-    /// Times the recording's own pace; needs a time_s or timestamp_us column
+    /// Times the recording's own pace; needs a column time_s or timestamp_us, or one of ISO 8601 times
+    /// (timestamp, datetime, time or date)
     #[arg(long, value_name = "X")]
     speed: Option<f64>,
     /// Columns that hold the features, in the model's order: a,b,c or first..last; or INPUT=COLUMN,...
@@ -52,9 +55,14 @@ pub struct Args {
     /// Leave out rows that cannot be used, and comments, and say how many
     #[arg(long)]
     skip_bad_rows: bool,
-    /// Column with the truth about a row; detections are counted for each of its values
+    /// Column with the truth about a row: detections are counted for each of its values, and precision,
+    /// recall and the alarm's delay are told
     #[arg(long, value_name = "COLUMN")]
     label: Option<String>,
+    /// Labels that mean an anomaly; every other one means that there is none [default: the model's own
+    /// words, and usual ones such as 1, yes, faulty]
+    #[arg(long, value_name = "LABELS", value_delimiter = ',', requires = "label")]
+    anomaly: Vec<String>,
     /// Where the answers go, beside the rows; until all are there it has .unfinished
     /// behind its name. A file that exists is kept [default: FILE with .answers.csv]
     #[arg(long, value_name = "FILE")]
@@ -128,6 +136,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         (None, None) => bail!("the embedded node has no address"),
     };
     let answers = AnswersFile::create(&out, recording.header(), expected.threshold)?;
+    let labels = Labels { anomalies: args.anomaly.clone(), model: Some(expected.labels.clone()) };
     let mut replay = Replay {
         args,
         requester,
@@ -136,7 +145,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         answers,
         alarm: AlarmRule::new(expected.threshold, args.alarm_rows),
         last_timestamp_us: None,
-        labels: Labels::new(expected.threshold),
+        labels: LabelCounts::new(expected.threshold, labels),
         rows: 0,
         refused: 0,
     };
@@ -156,6 +165,8 @@ fn inputs(args: &Args) -> Vec<PathBuf> {
 struct Expected {
     inputs: Inputs,
     threshold: f32,
+    /// The model's words.
+    labels: [String; 2],
 }
 
 impl Expected {
@@ -176,6 +187,7 @@ impl Expected {
         Ok(Self {
             inputs: Inputs { model, count, named, are_its_own },
             threshold: args.threshold.unwrap_or(info.threshold),
+            labels: info.labels.clone(),
         })
     }
 }
@@ -220,7 +232,7 @@ struct Replay<'a> {
     alarm: AlarmRule,
     /// The time stamp of the last row that has one and was answered with a score.
     last_timestamp_us: Option<i64>,
-    labels: Labels,
+    labels: LabelCounts,
     rows: u64,
     refused: u64,
 }
@@ -283,11 +295,12 @@ impl Replay<'_> {
             }
             let (number, (row, answer)) = first.remove_entry();
             let Some(answer) = answer else { break };
+            let at = Alarm { row: number, timestamp_us: row.timestamp_us };
+            self.labels.see(at, row.label.as_deref(), answer.body.prediction);
             match answer.body.prediction {
                 Some(prediction) => {
                     self.last_timestamp_us = row.timestamp_us.or(self.last_timestamp_us);
                     self.alarm.see(number, row.timestamp_us, prediction);
-                    self.labels.see(row.label.as_deref(), prediction);
                 }
                 None => self.refused += 1,
             }
@@ -314,7 +327,7 @@ impl Replay<'_> {
             output::line(&format!("skipped {rows} more that cannot be used, the first: {first}"))?;
         }
         output::line(&sentence(&self.alarm, self.rows, self.last_timestamp_us))?;
-        for line in self.labels.lines() {
+        for line in self.labels.lines(&self.alarm) {
             output::line(&line)?;
         }
         output::line(&format!("answers in {} (threshold {threshold})", out.display()))?;
@@ -342,7 +355,7 @@ impl Pace {
             (Some(rate), _) => self.sent as f64 / rate,
             (None, Some(speed)) => {
                 let timestamp_us = row.timestamp_us.with_context(|| {
-                    format!("--speed: line {} has no time (time_s or timestamp_us)", row.line)
+                    format!("--speed: line {} has no time (time_s, timestamp_us, or ISO 8601 in a column timestamp, datetime, time or date)", row.line)
                 })?;
                 let first = *self.first_timestamp_us.get_or_insert(timestamp_us);
                 timestamp_us.saturating_sub(first).max(0) as f64 / 1e6 / speed

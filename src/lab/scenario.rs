@@ -116,6 +116,8 @@ pub enum Source {
         speed: f64,
         /// The column with the truth.
         label: Option<String>,
+        /// The labels that mean an anomaly; empty where the usual words and the model's own do.
+        anomalies: Vec<String>,
         /// How it is written, if it is a CSV.
         format: Format,
     },

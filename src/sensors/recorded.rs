@@ -14,6 +14,8 @@ mod error;
 mod format;
 mod header;
 mod inputs;
+mod iso8601;
+mod labels;
 mod lines;
 mod parquet;
 mod remedy;
@@ -22,6 +24,7 @@ pub use self::columns::{Columns, FeatureColumns};
 pub use self::error::{RecordingError, Suggestion};
 pub use self::format::{Decimal, Format};
 pub use self::inputs::Input;
+pub use self::labels::{Labels, UnknownLabel};
 pub use self::remedy::Remedy;
 
 use self::columns::{Chosen, Time};
@@ -39,8 +42,8 @@ pub struct Row {
     /// The line on which it begins, from 1; the header is line 1. In Parquet the first
     /// row is 2, as if there were lines.
     pub line: u64,
-    /// Its time, from a column `timestamp_us` (integer microseconds) or `time_s`
-    /// (seconds); absent without either.
+    /// Its time, from a column `timestamp_us` (integer microseconds), `time_s` (seconds), or one of times
+    /// in ISO 8601 called `timestamp`, `time`, `datetime` or `date`; absent without any.
     pub timestamp_us: Option<i64>,
     /// The chosen columns, in the order asked for; every one is finite.
     pub features: Vec<f32>,
@@ -156,6 +159,8 @@ impl Recording {
             None => None,
             Some(Time::Microseconds(column)) => Some(cell.microseconds(column)?),
             Some(Time::Seconds(column)) => Some(cell.seconds(column)?),
+            // A column of that name may hold something else, and then the rows have no time.
+            Some(Time::Date(column)) => iso8601::microseconds(cell.text(column)),
         };
         let label = self.chosen.label.map(|column| format::bare(&record[column]).to_owned());
         Ok(Row { line, timestamp_us, features, label, record })
@@ -287,7 +292,8 @@ impl Cells<'_> {
     }
 
     fn microseconds(&self, column: usize) -> Result<i64, RecordingError> {
-        whole_number(self.text(column)).ok_or_else(|| self.unfit(column, "whole microseconds"))
+        let written = whole_number(self.text(column)).or_else(|| iso8601::microseconds(self.text(column)));
+        written.ok_or_else(|| self.unfit(column, "whole microseconds"))
     }
 
     fn seconds(&self, column: usize) -> Result<i64, RecordingError> {
@@ -296,6 +302,7 @@ impl Cells<'_> {
         let seconds = self.recording.format.decimal.number(self.text(column));
         let seconds = seconds.filter(|seconds| seconds.abs() <= SECONDS_MAX);
         let microseconds = seconds.map(|seconds| (seconds * 1e6).round() as i64);
+        let microseconds = microseconds.or_else(|| iso8601::microseconds(self.text(column)));
         microseconds.ok_or_else(|| self.unfit(column, "seconds"))
     }
 

@@ -14,6 +14,7 @@ use crate::lab::observation::{Choice, End, Mark, OBSERVATIONS_MAX, Observation, 
 use crate::lab::scenario::{Scenario, Sensor, Source};
 use crate::model::Detector;
 use crate::network::{Direction, Profile};
+use crate::sensors::recorded::Labels;
 
 /// A repeat that can be run.
 pub struct Repeat {
@@ -207,8 +208,11 @@ impl Preparation {
         sensor: &Sensor,
         detector: &Detector,
     ) -> Result<Option<Arc<[RecordedRow]>>, SensorFault> {
-        let Source::Recorded { file, speed, label, format } = &sensor.source else { return Ok(None) };
-        let columns = models::columns(detector, label.as_deref())?.format(*format);
+        let Source::Recorded { file, speed, label, anomalies, format } = &sensor.source else {
+            return Ok(None);
+        };
+        let labels = Labels { anomalies: anomalies.clone(), model: Some(detector.info().labels.clone()) };
+        let columns = models::columns(detector, label.as_deref())?.labels(labels).format(*format);
         let key = format!("{file:?} {speed} {columns:?} {:?}", scenario.duration);
         if let Some(known) = self.recordings.get(&key) {
             return Ok(Some(Arc::clone(known)));

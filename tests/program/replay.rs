@@ -322,6 +322,68 @@ fn columns_in_another_order_than_the_model_s_or_of_other_names_are_refused_with_
 }
 
 #[test]
+fn labels_of_any_words_give_precision_recall_and_delay() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut rows = recording();
+    let replayed = |rows: &[Vec<String>], flags: &[&str]| {
+        let file = write(directory.path(), rows);
+        let ended = replay(&file, &[&["--label", "state", "--out", "/dev/null"], flags].concat());
+        ended.assert_success();
+        ended
+    };
+    let expected = replayed(&rows, &[]);
+    let quality = expected.line_with("precision").to_owned();
+    assert!(quality.contains(&format!("of {} rows with an anomaly)", ROWS - SOUND_ROWS)), "{quality}");
+    let delay = expected.line_with("delay").to_owned();
+    assert!(
+        delay.contains(&format!("from the first anomaly in row {} to", SOUND_ROWS + 1))
+            && delay.contains(" s)"),
+        "{delay}"
+    );
+    // The model's own words, then words that somebody made up.
+    for (sound, faulty, flags) in [
+        ("Healthy", "failing", &[][..]),
+        ("0", "1", &[]),
+        ("gut", "Lagerschaden außen", &["--anomaly", "Lagerschaden außen,innen"]),
+    ] {
+        for row in &mut rows[1..] {
+            row[1] =
+                if ["sound", "Healthy", "0", "gut"].contains(&&*row[1]) { sound } else { faulty }.to_owned();
+        }
+        let ended = replayed(&rows, flags);
+        assert_eq!(
+            (ended.line_with("precision"), ended.line_with("delay")),
+            (&*quality, &*delay),
+            "{faulty}"
+        );
+    }
+    let unknown = replayed(&rows, &[]);
+    assert!(unknown.line_with("precision").contains("nothing says whether label \"gut\""), "{unknown:?}");
+}
+
+#[test]
+fn times_in_iso_8601_drive_the_speed() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut rows = recording();
+    for (column, name) in [("timestamp", "timestamp"), ("Date", "Date")] {
+        rows[0][0] = column.to_owned();
+        for (number, row) in rows[1..].iter_mut().enumerate() {
+            row[0] = format!("2026-12-01T05:{:02}:{:02}.5+01:00", number / 6, number % 6 * 10);
+        }
+        let file = write(directory.path(), &rows);
+        // The recording is 390 seconds long.
+        let began = std::time::Instant::now();
+        let ended = replay(&file, &["--speed", "1000", "--out", "/dev/null"]);
+        ended.assert_success();
+        assert!(began.elapsed().as_millis() >= 390, "{name}");
+        assert!(ended.line_with("alarm").contains(" s before its last row"), "{ended:?}");
+    }
+    rows[7][0] = "noon".to_owned();
+    let ended = replay(&write(directory.path(), &rows), &["--speed", "1000", "--out", "/dev/null"]);
+    ended.assert_said(1, "--speed: line 8 has no time");
+}
+
+#[test]
 fn a_misspelt_column_ends_with_one_and_a_suggestion() {
     let directory = tempfile::tempdir().unwrap();
     let file = write(directory.path(), &recording());

@@ -36,7 +36,7 @@ pub enum FleetError {
     Twice(String),
     /// A recording has no times, and nothing else says when its rows are due.
     #[error(
-        "sensor {0:?}: its recording has no column time_s or timestamp_us, expected one, or a load in the scenario"
+        "sensor {0:?}: its recording has no column time_s or timestamp_us, nor one of ISO 8601 times, expected one, or a load in the scenario"
     )]
     NoTimes(String),
 }

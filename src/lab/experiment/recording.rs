@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use crate::sensors::recorded::{Columns, Recording, RecordingError, Row};
+use crate::sensors::recorded::{Columns, Recording, RecordingError, Row, UnknownLabel};
 
 /// The most rows of one recording that are kept, some 300 bytes each for 32 features.
 pub const ROWS_MAX: usize = 1_000_000;
@@ -29,7 +29,8 @@ pub enum RecordingFault {
     Unreadable(#[from] RecordingError),
     /// A label is neither yes nor no.
     #[error(
-        "{file}, line {line}, column {column}: found {found:?}, expected 0 or 1, no or yes, normal or anomaly, healthy or faulty, or nothing"
+        "{file}, line {line}, column {column}: found {found:?}, expected 0 or 1, no or yes, normal or anomaly, healthy or faulty, the \
+         model's own words, or nothing; name other words for an anomaly with `anomaly: [...]` beside `label`"
     )]
     Label {
         file: String,
@@ -82,15 +83,10 @@ pub fn read_recording(
 
 fn truth(path: &Path, columns: &Columns, row: &Row) -> Result<Option<bool>, RecordingFault> {
     let Some(label) = &row.label else { return Ok(None) };
-    match label.to_ascii_lowercase().as_str() {
-        "" => Ok(None),
-        "1" | "true" | "yes" | "anomaly" | "faulty" => Ok(Some(true)),
-        "0" | "false" | "no" | "normal" | "healthy" => Ok(Some(false)),
-        _ => Err(RecordingFault::Label {
-            file: path.display().to_string(),
-            line: row.line,
-            column: columns.label.clone().unwrap_or_default(),
-            found: label.clone(),
-        }),
-    }
+    columns.labels.truth(label).map_err(|UnknownLabel| RecordingFault::Label {
+        file: path.display().to_string(),
+        line: row.line,
+        column: columns.label.clone().unwrap_or_default(),
+        found: label.clone(),
+    })
 }

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::lab::scenario::{Arrivals, Document, Scenario, Sensor, Source};
-use crate::sensors::recorded::Columns;
+use crate::sensors::recorded::{Columns, Labels};
 
 fn scenario(text: &str) -> Scenario {
     let text = format!("simulation: {{duration_s: 3, seed: 9}}\n{text}");
@@ -143,6 +143,16 @@ fn sensors_that_cannot_be_had_are_named() {
     let columns = Columns::named(["x"]).label("truth");
     let fault = read_recording(&file, &columns, 1.0, Duration::from_secs(3)).unwrap_err().to_string();
     assert!(fault.contains("line 2, column truth: found \"perhaps\""), "{fault}");
+    std::fs::write(&file, "date,x,truth\n2026-12-01,5,perhaps\n2026-12-02,6,FAILING\n2026-12-03,7,0\n")
+        .unwrap();
+    let labels = Labels { anomalies: vec!["perhaps".to_owned()], model: None };
+    let days = Duration::from_secs(200_000);
+    let rows = read_recording(&file, &columns.clone().labels(labels), 1.0, days).unwrap();
+    assert_eq!(rows.iter().map(|row| row.truth).collect::<Vec<_>>(), [Some(true), Some(false), Some(false)]);
+    assert_eq!(rows[2].at, Some(Duration::from_secs(172_800)));
+    let labels = Labels { anomalies: Vec::new(), model: Some(["perhaps".to_owned(), "surely".to_owned()]) };
+    let rows = read_recording(&file, &columns.labels(labels), 1.0, days).unwrap();
+    assert_eq!(rows.iter().map(|row| row.truth).collect::<Vec<_>>(), [Some(false), Some(true), Some(false)]);
     std::fs::write(&file, "x\n5\n").unwrap();
     let rows = read_recording(&file, &Columns::named(["x"]), 1.0, Duration::from_secs(3)).unwrap();
     let untimed = Fleet::of(&scenario("sensors: [{id: m, file: m.csv}]\n"), &[Some(Arc::from(rows))]);

@@ -9,7 +9,7 @@ use crate::network::settings::{Read, shape};
 use crate::network::{Preset, Profile, Shape};
 use crate::placement;
 use crate::sensors::recorded::{Decimal, Format};
-use crate::settings::{SettingError, Table};
+use crate::settings::{Entry, SettingError, Table};
 
 /// The longest experiment: a week.
 const DURATION_S_MAX: f64 = 604_800.0;
@@ -153,7 +153,10 @@ fn sensor(mut table: Table<'_>) -> Result<Sensor, SettingError> {
             let mut speed = 1.0;
             table.number("speed", 1e-6..=1e6, &mut speed)?;
             let label = table.find_text("label")?.map(str::to_owned);
-            Source::Recorded { file: PathBuf::from(file), speed, label, format: format(&mut table)? }
+            let anomalies = table.find_list("anomaly")?.unwrap_or_default();
+            let anomalies = anomalies.iter().map(word).collect::<Result<_, _>>()?;
+            let format = format(&mut table)?;
+            Source::Recorded { file: PathBuf::from(file), speed, label, anomalies, format }
         }
         None => {
             table.find_choice("kind", &[("bearing", ())])?;
@@ -165,6 +168,11 @@ fn sensor(mut table: Table<'_>) -> Result<Sensor, SettingError> {
     };
     table.finish()?;
     Ok(Sensor { id, count, source })
+}
+
+/// A label, which may be a number.
+fn word(entry: &Entry<'_>) -> Result<String, SettingError> {
+    entry.number::<f64>(..).map(|number| number.to_string()).or_else(|_| entry.text().map(str::to_owned))
 }
 
 /// How a recording is written.

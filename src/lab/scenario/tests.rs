@@ -4,6 +4,7 @@ use super::*;
 use crate::inference::Site;
 use crate::network::{Delay, Loss, Preset};
 use crate::placement::{Policy, Probing};
+use crate::sensors::recorded::Decimal;
 use crate::settings::SettingError;
 
 /// A file of the replaced system's shape, with every key that its own files have.
@@ -178,6 +179,17 @@ fn our_own_form_has_placements_networks_sensors_load_and_sweeps() {
     assert!(matches!(&scenario.sensors[1].source, Source::Recorded { speed: 10.0, label: Some(_), .. }));
     assert_eq!(scenario.sweeps[1].values, [1.0, 3.0, 5.0]);
     assert_eq!(scenario.remarks, []);
+}
+
+#[test]
+fn a_recording_says_how_it_is_written_and_what_its_labels_mean() {
+    let written = "label: truth, anomaly: [outer, 2], delimiter: tab, decimal: \",\"";
+    let scenario = scenario(&OWN.replace("label: truth", written)).unwrap();
+    let Source::Recorded { anomalies, format, .. } = &scenario.sensors[1].source else {
+        panic!("it is recorded")
+    };
+    assert_eq!(anomalies, &["outer", "2"]);
+    assert_eq!((format.delimiter, format.decimal, format.skips_bad_rows), (b'\t', Decimal::Comma, false));
 }
 
 #[test]

@@ -7,16 +7,24 @@ use csv::StringRecord;
 use super::error::{RecordingError, Suggestion};
 use super::format::Format;
 use super::inputs::{self, Input};
+use super::labels::Labels;
+
+/// What columns with dates are called, whatever the case; where there are several, the first of these: a date
+/// that has a column of its own is none without its time.
+const DATES: [&str; 5] = ["timestamp", "datetime", "date_time", "time", "date"];
 
 /// Which columns of a recorded file to read.
 ///
-/// The time needs no mention: a column `timestamp_us`, or else `time_s`, is taken where there is one.
+/// The time needs no mention: a column `timestamp_us`, or else `time_s`, or else one of dates, is taken where
+/// there is one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Columns {
     /// Where the features come from.
     pub features: FeatureColumns,
     /// A column that says what a row really was; none unless asked for.
     pub label: Option<String>,
+    /// What the words of that column mean.
+    pub labels: Labels,
     /// How the file is written, if it is a CSV.
     pub format: Format,
 }
@@ -41,13 +49,12 @@ impl Columns {
     /// The columns `names`, in this order: a model's feature names, for example.
     pub fn named(names: impl IntoIterator<Item = impl Into<String>>) -> Self {
         let names = names.into_iter().map(Into::into).collect();
-        Self { features: FeatureColumns::Named(names), label: None, format: Format::default() }
+        Self::of(FeatureColumns::Named(names))
     }
 
     /// The columns of a model's inputs.
     pub fn inputs(inputs: impl IntoIterator<Item = Input>) -> Self {
-        let features = FeatureColumns::Inputs(inputs.into_iter().collect());
-        Self { features, label: None, format: Format::default() }
+        Self::of(FeatureColumns::Inputs(inputs.into_iter().collect()))
     }
 
     /// Features from columns as a person writes them: `a,b,c`, or `first..last` for a range. Blanks around
@@ -57,8 +64,16 @@ impl Columns {
             return Self::named(text.split(',').map(str::trim));
         };
         let (first, last) = (first.trim().to_owned(), last.trim().to_owned());
-        let features = FeatureColumns::Range { first, last };
-        Self { features, label: None, format: Format::default() }
+        Self::of(FeatureColumns::Range { first, last })
+    }
+
+    fn of(features: FeatureColumns) -> Self {
+        Self { features, label: None, labels: Labels::default(), format: Format::default() }
+    }
+
+    /// The same columns, where the words of the label mean this.
+    pub fn labels(self, labels: Labels) -> Self {
+        Self { labels, ..self }
     }
 
     /// Columns with `name` as the one that holds the truth about a row.
@@ -84,6 +99,8 @@ pub struct Chosen {
 pub enum Time {
     Microseconds(usize),
     Seconds(usize),
+    /// As ISO 8601 writes it, if it is one.
+    Date(usize),
 }
 
 impl Chosen {
@@ -107,7 +124,8 @@ impl Chosen {
         } else if has("time_s") {
             Some(Time::Seconds(find("time_s")?))
         } else {
-            None
+            let place = |date: &&str| header.iter().position(|column| column.eq_ignore_ascii_case(date));
+            DATES.iter().find_map(place).map(Time::Date)
         };
         let label = columns.label.as_deref().map(find).transpose()?;
         Ok(Self { features, time, label })
