@@ -27,6 +27,7 @@ pub use self::file::{Flag, NodeFile};
 pub use self::remote::PASSWORD_VARIABLE;
 pub use self::rumqttd::parse_broker;
 use crate::broker::{self, Listener};
+use crate::file_access;
 use crate::http;
 use crate::network::Profile;
 use crate::network::settings::LATENCY_MS_MAX;
@@ -152,6 +153,13 @@ impl ConfigError {
             }
             other => other,
         }
+    }
+}
+
+/// Warns of a file with a secret that every user of this machine can read.
+fn warn_of_open_secret(path: &Path, what: &str) {
+    if let Some(problem) = file_access::open_to_all(path) {
+        tracing::warn!("{}: {what}: {problem}", path.display());
     }
 }
 

@@ -65,6 +65,7 @@ pub mod client;
 mod config;
 pub mod deployment;
 pub mod features;
+mod file_access;
 mod growing_file;
 pub mod http;
 pub mod inference;

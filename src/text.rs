@@ -9,6 +9,8 @@ use std::fs::File;
 use std::io::{self, BufReader, Chain, Cursor, Read};
 use std::path::Path;
 
+use crate::file_access;
+
 /// The bound of a text that has no narrower one: a million recorded delays, which is the most that anyone may
 /// name, and room for more.
 pub const TEXT_BYTES_MAX: usize = 64 << 20;
@@ -24,6 +26,8 @@ const MARK_UTF_16_BIG: &[u8] = &[0xfe, 0xff];
 pub enum TextError {
     /// The operating system's reason.
     Unreadable(io::Error),
+    /// A permission is missing: who tried, and what would help.
+    Forbidden(String),
     /// It is larger than this many bytes.
     TooLarge(usize),
     /// It is in another encoding, which can be told by how it begins.
@@ -41,6 +45,7 @@ impl fmt::Display for TextError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unreadable(cause) => write!(f, "{cause}"),
+            Self::Forbidden(cause) => f.write_str(cause),
             Self::TooLarge(bytes_max) => write!(f, "found more than the {bytes_max} bytes that are read"),
             Self::Encoding(name) => write!(f, "found {name}, expected UTF-8: {}", remedy(name)),
             Self::NotUtf8 { line, byte } => write!(
@@ -76,6 +81,7 @@ impl From<TextError> for io::Error {
     fn from(error: TextError) -> Self {
         match error {
             TextError::Unreadable(cause) => cause,
+            TextError::Forbidden(cause) => Self::new(io::ErrorKind::PermissionDenied, cause),
             other => Self::new(io::ErrorKind::InvalidData, other),
         }
     }
@@ -86,7 +92,11 @@ impl From<TextError> for io::Error {
 /// # Errors
 /// [`TextError`]; the file's name is the caller's to say.
 pub fn read_file(path: &Path, bytes_max: usize) -> Result<String, TextError> {
-    read(File::open(path)?, bytes_max)
+    let file = File::open(path).map_err(|cause| match cause.kind() {
+        io::ErrorKind::PermissionDenied => TextError::Forbidden(file_access::unreadable(path, &cause)),
+        _ => TextError::Unreadable(cause),
+    })?;
+    read(file, bytes_max)
 }
 
 /// Reads all of `input`, at most `bytes_max` bytes.

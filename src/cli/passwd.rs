@@ -1,6 +1,6 @@
 //! `nearfar passwd`: sets, changes and removes the users of a users file.
 
-use std::fs;
+use std::fs::{self, File, Metadata};
 use std::io::{self, BufRead, IsTerminal, Read, Write};
 use std::os::unix::fs::{MetadataExt, fchown};
 use std::path::{Path, PathBuf};
@@ -78,21 +78,41 @@ fn first_line(input: impl Read) -> anyhow::Result<String> {
     read().context("the password on standard input cannot be read")
 }
 
-/// Replaces the file in one step, so that nobody ever reads half of it. It belongs
-/// to whom it belonged to, and only its owner can read it.
+/// Replaces the file in one step, so that nobody ever reads half of it. It keeps its owner, its group and its
+/// mode, because a node that runs as another user has to read it; a new one is for its owner alone.
 fn replace(file: &Path, text: &str, is_new: bool) -> anyhow::Result<()> {
+    let cannot_be_written = || format!("{}: cannot be written", file.display());
     let directory = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // Temporary files are made with mode 0600.
+    let mut temporary = tempfile::NamedTempFile::new_in(directory).with_context(cannot_be_written)?;
+    if !is_new {
+        let before = fs::metadata(file).with_context(cannot_be_written)?;
+        keep_rights(temporary.as_file(), &before).with_context(|| {
+            format!(
+                "{}: its owner (user {}) and group ({}) cannot be kept, so nothing was changed: run this as root or as that user",
+                file.display(),
+                before.uid(),
+                before.gid()
+            )
+        })?;
+    }
     let write = || -> io::Result<()> {
-        // Temporary files are made with mode 0600.
-        let mut temporary = tempfile::NamedTempFile::new_in(directory)?;
         temporary.write_all(text.as_bytes())?;
-        if !is_new {
-            let owner = fs::metadata(file)?;
-            fchown(&temporary, Some(owner.uid()), Some(owner.gid()))?;
-        }
         temporary.as_file().sync_all()?;
         temporary.persist(file)?;
         Ok(())
     };
-    write().with_context(|| format!("{}: cannot be written", file.display()))
+    write().with_context(cannot_be_written)
+}
+
+/// Gives `file` the owner, group and mode of the one that it replaces.
+fn keep_rights(file: &File, before: &Metadata) -> io::Result<()> {
+    let now = file.metadata()?;
+    let owner = (before.uid() != now.uid()).then(|| before.uid());
+    let group = (before.gid() != now.gid()).then(|| before.gid());
+    if owner.is_some() || group.is_some() {
+        fchown(file, owner, group)?;
+    }
+    // Behind it: a change of the owner takes some modes away (chown(2)).
+    file.set_permissions(before.permissions())
 }

@@ -96,6 +96,7 @@ impl Reload for AccessFiles {
 fn read_users(path: Option<&Path>) -> Result<Users, ConfigError> {
     let Some(path) = path else { return Ok(Users::default()) };
     let users = Users::parse(&read_users_text(path)?).map_err(|error| invalid_users(path, error))?;
+    super::warn_of_open_secret(path, "the users' passwords, hashed");
     if users.weak_count() > 0 {
         tracing::warn!(
             file = %path.display(), users = users.weak_count(),

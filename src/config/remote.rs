@@ -86,7 +86,10 @@ impl Login {
     pub fn credentials(self) -> Option<Result<(String, String), ConfigError>> {
         let username = self.username?;
         let password = match self.password_file {
-            Some(path) => super::read(&path).map(|text| text.lines().next().unwrap_or_default().to_owned()),
+            Some(path) => super::read(&path).map(|text| {
+                super::warn_of_open_secret(&path, "the password at the broker elsewhere");
+                text.lines().next().unwrap_or_default().to_owned()
+            }),
             None => std::env::var(PASSWORD_VARIABLE).map_err(|_| ConfigError::Override {
                 origin: PASSWORD_VARIABLE.to_owned(),
                 problem: format!(

@@ -16,6 +16,7 @@ use super::neural::NeuralNetwork;
 use super::output::Output;
 use super::tensors::RawTensor;
 use super::{LoadError, Model, ModelError, checkpoint, foreign, inferred, safetensors_file};
+use crate::file_access;
 use crate::text;
 
 /// The largest file of weights that is read: all of it is in memory while it is.
@@ -300,6 +301,12 @@ fn read_text(path: &Path) -> Result<String, LoadError> {
 }
 
 fn read_error(path: &Path, error: io::Error) -> LoadError {
+    let error = match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            io::Error::new(error.kind(), file_access::unreadable(path, &error))
+        }
+        _ => error,
+    };
     LoadError::Read { path: path.to_owned(), error }
 }
 

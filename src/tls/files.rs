@@ -13,6 +13,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use x509_parser::parse_x509_certificate;
 
 use super::recipe;
+use crate::file_access;
 use crate::text::{self, TextError};
 
 /// A larger file of certificates or keys is refused.
@@ -83,7 +84,7 @@ fn read(file: &Path) -> Result<Vec<u8>, String> {
     File::open(file)
         // One byte more than may be, so that a file that is too large is told from one that just fits.
         .and_then(|opened| opened.take(PEM_BYTES_MAX as u64 + 1).read_to_end(&mut bytes))
-        .map_err(|error| format!("nothing that can be read ({error})"))?;
+        .map_err(|error| format!("nothing that can be read ({})", file_access::unreadable(file, &error)))?;
     match bytes.len() {
         0 => return Err("an empty file".to_owned()),
         1..=PEM_BYTES_MAX => {}

@@ -28,6 +28,7 @@ use May::{AllBut, Only};
 const TABLE: &[Row] = &[
     row("inference", Only(&[]), &["tokio", "serde", "candle", "rumqtt", "mqtt"]),
     row("alarm", Only(&[]), &["tokio", "serde", "candle", "rumqtt", "mqtt"]),
+    row("file_access", Only(&[]), &["tokio", "serde", "candle", "rumqtt", "mqtt"]),
     row("growing_file", Only(&[]), &["tokio", "serde", "candle", "rumqtt", "mqtt"]),
     row("statistics", Only(&[]), &["tokio", "serde", "candle", "rumqtt", "mqtt"]),
     row("features", Only(&[]), &["tokio", "serde", "candle", "rumqtt", "mqtt"]),
@@ -37,8 +38,8 @@ const TABLE: &[Row] = &[
     row("suggestion", Only(&[]), &["tokio", "serde", "candle", "rumqtt", "mqtt"]),
     row("sync", Only(&[]), &["tokio", "serde", "candle", "rumqtt", "mqtt"]),
     row("tcp", Only(&[]), &["serde", "candle", "rumqtt", "mqtt", "clap"]),
-    row("tls", Only(&["text"]), &["serde", "candle", "rumqtt", "clap"]),
-    row("text", Only(&[]), &["tokio", "serde", "candle", "rumqtt", "mqtt"]),
+    row("tls", Only(&["file_access", "text"]), &["serde", "candle", "rumqtt", "clap"]),
+    row("text", Only(&["file_access"]), &["tokio", "serde", "candle", "rumqtt", "mqtt"]),
     row(
         "placement",
         Only(&["inference", "settings"]),
@@ -48,15 +49,19 @@ const TABLE: &[Row] = &[
     row("telemetry", Only(&[]), &["tokio", "candle", "mqtt"]),
     row("ledger", Only(&["inference", "placement", "sync"]), &["tokio", "serde", "candle", "rumqtt", "mqtt"]),
     row("wire", Only(&["inference"]), &["tokio", "candle", "rumqtt", "mqtt", "topic"]),
-    row("model", Only(&["inference", "settings", "text"]), &["tokio", "rumqtt", "mqtt"]),
+    row("model", Only(&["file_access", "inference", "settings", "text"]), &["tokio", "rumqtt", "mqtt"]),
     row("shipped", Only(&["model"]), &["tokio", "serde", "rumqtt", "mqtt"]),
     row("worker", Only(&["inference", "model", "sync"]), &["tokio", "serde", "candle", "rumqtt", "mqtt"]),
     row(
         "broker",
-        Only(&["mqtt", "rate_limit", "settings", "sync", "tcp", "text", "tls"]),
+        Only(&["file_access", "mqtt", "rate_limit", "settings", "sync", "tcp", "text", "tls"]),
         &["serde_json", "candle"],
     ),
-    row("client", Only(&["broker", "mqtt", "rate_limit", "sync", "tcp", "tls"]), &["serde_json", "candle"]),
+    row(
+        "client",
+        Only(&["broker", "file_access", "mqtt", "rate_limit", "sync", "tcp", "tls"]),
+        &["serde_json", "candle"],
+    ),
     row(
         "deployment",
         Only(&[
@@ -101,6 +106,7 @@ const TABLE: &[Row] = &[
             "broker",
             "client",
             "deployment",
+            "file_access",
             "http",
             "mqtt",
             "network",

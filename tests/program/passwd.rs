@@ -1,7 +1,7 @@
 //! `nearfar passwd` as a user calls it: what it writes, what it leaves alone, and how it refuses.
 
 use std::fs::{self, File};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
@@ -102,4 +102,26 @@ fn what_cannot_be_used_is_refused_and_changes_nothing() {
     assert_eq!(fs::read_to_string(&file).unwrap(), "");
     let nowhere = directory.path().join("no such directory/users.txt");
     passwd(&nowhere, &["a"], "x").assert_refused(1, &["users.txt", "cannot be written"]);
+}
+
+#[test]
+fn a_changed_file_keeps_its_owner_group_and_mode() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("users.txt");
+    fs::write(&file, "").unwrap();
+    // Another group than new files have, where this user may give one.
+    let own = fs::metadata(&file).unwrap();
+    let group = [990, own.gid()].into_iter().find(|group| chown(&file, None, Some(*group)).is_ok()).unwrap();
+    for (mode, arguments, password) in [
+        (0o640, &["a"][..], "secret"),
+        (0o660, &["a"], "other"),
+        (0o600, &["b"], "secret"),
+        (0o640, &["a", "--delete"], ""),
+    ] {
+        fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+        passwd(&file, arguments, password).assert_success();
+        let now = fs::metadata(&file).unwrap();
+        assert_eq!((now.mode() & 0o7777, now.uid(), now.gid()), (mode, own.uid(), group), "{arguments:?}");
+    }
+    assert_eq!(Users::parse(&fs::read_to_string(&file).unwrap()).unwrap().len(), 1);
 }

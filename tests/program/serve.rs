@@ -6,6 +6,7 @@ mod refused;
 mod reload;
 
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Instant;
 
@@ -324,6 +325,53 @@ fn access_files(directory: &Path, user: &str) -> (String, String) {
 fn may_connect(address: SocketAddr, user: &str) -> bool {
     let connect = Connect { login: Some((user, "secret")), ..Connect::v3("") };
     Client::connect(address, &connect).1.body == [0, 0]
+}
+
+#[test]
+fn secrets_that_every_user_of_the_machine_can_read_are_warned_of_with_what_to_do() {
+    let directory = tempfile::tempdir().unwrap();
+    let set = |path: &Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    set(directory.path(), 0o755);
+    let (users, rules) = access_files(directory.path(), "press");
+    let own = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let authority = write(directory.path(), "server.pem", &own.cert.pem());
+    let key = write(directory.path(), "server.key", &own.signing_key.serialize_pem());
+    let password = write(directory.path(), "password", "secret\n");
+    let tls =
+        "[v4.1]\nlisten = \"127.0.0.1:0\"\ntls = { certpath = \"server.pem\", keypath = \"server.key\" }\n";
+    let listeners = write(directory.path(), "broker.toml", tls);
+    let remote = format!(
+        "[remote]\nhost = \"127.0.0.1\"\nport = 1\nusername = \"u\"\npassword_file = \"password\"\n\
+         tls = {{ ca_file = {authority:?}, client_certificate = {authority:?}, client_key = {key:?} }}\n\
+         [deployments.edge]\nmodel = {MODEL:?}\n"
+    );
+    let elsewhere = write(directory.path(), "nearfar.toml", &remote);
+    let broker = ["broker", "--broker-config", &listeners, "--users", &users, "--acl", &rules];
+    for (arguments, open, mode) in [
+        (&broker[..], vec![&users], 0o644),
+        (&broker, vec![&key], 0o604),
+        (&["serve", "--config", &elsewhere], vec![&password, &key], 0o644),
+    ] {
+        let secrets = [&users, &key, &password];
+        for secret in secrets {
+            set(Path::new(secret), if open.contains(&secret) { mode } else { 0o640 });
+        }
+        let process = Process::start(&mut nearfar_logging("warn", arguments));
+        for secret in &open {
+            let line = process.complaint_with("every user of this machine can read it");
+            assert!(line.contains(secret.as_str()) && line.contains("`chmod o= "), "{secret}: {line}");
+        }
+        // Signals are listened for by now.
+        match arguments[0] {
+            "broker" => process.line(),
+            _ => process.complaint_with("cannot be reached"),
+        };
+        let ended = process.terminate();
+        let warned = ended.stderr.lines().filter(|line| line.contains("every user of this machine")).count();
+        assert_eq!((ended.code, warned), (Some(0), open.len()), "{ended:?}");
+    }
 }
 
 #[test]

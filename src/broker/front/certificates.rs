@@ -10,6 +10,7 @@ use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::version::{TLS12, TLS13};
 
 use crate::broker::config::Tls;
+use crate::file_access;
 use crate::tls::{Anchors, ClientTrust, Facts, Unusable, certificates, own, private_key, provider};
 
 /// A file of a listener's TLS that cannot be used.
@@ -60,6 +61,7 @@ pub fn load(tls: &Tls) -> Result<Loaded, CertificateError> {
     let certificates = chain.certificates()?;
     let mut warnings = chain.out_of_date(&certificates);
     let private = private_key(key.file).map_err(|found| key.wrong(found))?;
+    warnings.extend(key.open_to_all());
     let own = own(certificates, private, chain.file, &provider).map_err(|error| match error {
         Unusable::Certificate(found) => chain.wrong(found),
         Unusable::Key(found) => key.wrong(found),
@@ -100,6 +102,12 @@ impl Named<'_> {
 
     fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
         certificates(self.file).map_err(|found| self.wrong(found))
+    }
+
+    /// A sentence for a secret that others on this machine can read.
+    fn open_to_all(&self) -> Option<String> {
+        file_access::open_to_all(self.file)
+            .map(|problem| format!("{}: the private key (`{}`): {problem}", self.file.display(), self.key))
     }
 
     /// A sentence for each certificate that is not valid now. Clients will refuse it,

@@ -16,6 +16,7 @@ use tracing::warn;
 
 use super::config::{Config, Tls};
 use super::failures::{Failure, Trouble};
+use crate::file_access;
 use crate::tcp::Socket;
 use crate::tls::{Anchors, ServerTrust, Side, Unusable, certificates, explained, own, private_key, provider};
 
@@ -70,6 +71,11 @@ impl Dialer {
             expected: "a host name or an address",
         })?;
         let config = load(&settings)?;
+        if let Some((_, key)) = &settings.client
+            && let Some(problem) = file_access::open_to_all(key)
+        {
+            warn!("{}: the private key (`remote.tls.client_key`): {problem}", key.display());
+        }
         Ok(Self { tls: Some(Secure { settings, name, config }) })
     }
 
