@@ -1,10 +1,11 @@
-//! The command line: one subcommand per file, and what the exit statuses mean.
+//! The command line: one subcommand per file.
 
 mod bench;
 mod broker;
 mod compare;
 mod convert;
 mod demo;
+mod exit_status;
 mod health;
 mod infer;
 mod inspect;
@@ -21,18 +22,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::config::ConfigError;
 use crate::telemetry::{self, COMMAND_FILTER, LogFormat, SERVICE_FILTER};
-
-/// Exit status for configuration that cannot be used; clap uses the same for flags.
-const EXIT_CONFIG: u8 = 2;
-/// Exit status for everything else that goes wrong.
-const EXIT_FAILURE: u8 = 1;
-/// Exit status when the node died under us and a supervisor should start it again (BSD's EX_SOFTWARE).
-const EXIT_NODE_DIED: u8 = 70;
-/// Exit status when accepted requests were left behind: their senders may have to
-/// send them again (BSD's EX_TEMPFAIL).
-const EXIT_LEFT_BEHIND: u8 = 75;
 
 /// The `nearfar` program: reads this process's arguments, starts telemetry, runs the command, and says which
 /// status the process exits with.
@@ -44,14 +34,14 @@ pub fn main() -> ExitCode {
         Ok(telemetry) => telemetry,
         Err(error) => {
             output::complain(&format!("nearfar: {error}"));
-            return ExitCode::from(EXIT_CONFIG);
+            return ExitCode::from(exit_status::CONFIGURATION);
         }
     };
     match cli.command.run(filter) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             output::complain(&format!("nearfar: {error:#}"));
-            ExitCode::from(exit_status(&error))
+            ExitCode::from(exit_status::of(&error))
         }
     }
 }
@@ -163,16 +153,3 @@ pub struct NodeDied(pub String);
     "{0} accepted requests were not answered within the shutdown grace; raise shutdown_grace_ms if they should be"
 )]
 pub struct LeftBehind(pub u64);
-
-/// The exit status that `error` calls for.
-fn exit_status(error: &anyhow::Error) -> u8 {
-    if error.is::<ConfigError>() || error.is::<overwriting::Refused>() {
-        EXIT_CONFIG
-    } else if error.is::<NodeDied>() {
-        EXIT_NODE_DIED
-    } else if error.is::<LeftBehind>() {
-        EXIT_LEFT_BEHIND
-    } else {
-        EXIT_FAILURE
-    }
-}

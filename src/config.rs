@@ -11,6 +11,7 @@ mod embedded;
 mod environment;
 mod file;
 mod files;
+mod listeners;
 mod merge;
 mod networks;
 mod remote;
@@ -19,14 +20,14 @@ mod rumqttd;
 mod service_links;
 mod workers;
 
-use std::net::SocketAddr;
 use std::path::Path;
 
 pub use self::access_files::{invalid_users, read_users_text};
 pub use self::file::{Flag, NodeFile};
+use self::listeners::Place;
 pub use self::remote::PASSWORD_VARIABLE;
 pub use self::rumqttd::parse_broker;
-use crate::broker::{self, Listener};
+use crate::broker;
 use crate::file_access;
 use crate::http;
 use crate::network::Profile;
@@ -77,17 +78,6 @@ pub enum ConfigError {
     /// The operating system starts no more threads.
     #[error("no thread could be started: {0}")]
     Thread(std::io::Error),
-    /// A listener could be reached by anyone.
-    #[error(
-        "listener {listener} can be reached from other machines and no users are configured: name a users file \
-         (broker.users, --users), listen on 127.0.0.1, or \
-         accept it with --allow-anonymous (in a file: broker.allow_anonymous = true), which lets anyone who reaches the \
-         port publish and subscribe"
-    )]
-    OpenListener {
-        /// The address.
-        listener: SocketAddr,
-    },
 }
 
 /// What `serve` and `broker` run.
@@ -124,8 +114,13 @@ pub fn without_file() -> Result<NodeFile, ConfigError> {
 /// # Errors
 /// [`ConfigError`] naming the file, line and key.
 pub fn read_broker_file(path: &Path) -> Result<broker::Config, ConfigError> {
+    Ok(read_placed_broker(path)?.0)
+}
+
+/// The same, with the places of the listeners' addresses.
+fn read_placed_broker(path: &Path) -> Result<(broker::Config, Vec<Place>), ConfigError> {
     let directory = path.parent().unwrap_or(Path::new(""));
-    Ok(parse_broker(Some(&path.display().to_string()), &read(path)?, directory)?)
+    Ok(rumqttd::parse_placed(Some(&path.display().to_string()), &read(path)?, directory)?)
 }
 
 /// The embedded broker's configuration when no file is named: the shipped `rumqttd.toml`.
@@ -143,6 +138,16 @@ impl From<SettingError> for ConfigError {
 }
 
 impl ConfigError {
+    /// The error for a file that cannot be read, with the key that names it.
+    fn named_by(self, key: &str) -> Self {
+        match self {
+            Self::Unreadable { file, cause } => {
+                SettingError::new(Origin::Code, key, format!("{file} cannot be read: {cause}")).into()
+            }
+            other => other,
+        }
+    }
+
     /// The error with the place of its key in `tree`, where it does not know it.
     fn located(self, tree: &Setting) -> Self {
         match self {
@@ -180,17 +185,7 @@ pub fn network(flag: &'static str, one_way_latency_ms: f64) -> Result<Profile, C
 /// Refuses listeners that other machines can reach, unless there are users or that was asked for.
 ///
 /// # Errors
-/// [`ConfigError::OpenListener`].
+/// [`ConfigError`] naming the listener.
 pub fn refuse_open_listeners(broker: &broker::Config, allow_anonymous: bool) -> Result<(), ConfigError> {
-    // A listener that asks for certificates is not open to anyone.
-    let asks_for_certificate =
-        |listener: &Listener| listener.tls.as_ref().is_some_and(|tls| tls.client_authorities.is_some());
-    let open = broker
-        .listeners
-        .iter()
-        .find(|listener| !listener.address.ip().is_loopback() && !asks_for_certificate(listener));
-    match open {
-        Some(listener) if !allow_anonymous => Err(ConfigError::OpenListener { listener: listener.address }),
-        _ => Ok(()),
-    }
+    listeners::refuse_open(broker, &[], allow_anonymous)
 }

@@ -13,9 +13,10 @@ use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, bail};
 
 use super::output;
+use crate::config::ConfigError;
 use crate::lab::CostModel;
 use crate::lab::comparison::{Comparison, Options};
 use crate::lab::metrics_file::{self, Measurement};
@@ -100,15 +101,15 @@ struct Running {
 
 /// Prints the comparison.
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    ensure!(
-        (0.5..1.0).contains(&args.level),
-        "--level: found {}, expected 0.5 or more and less than 1",
-        args.level
-    );
+    if !(0.5..1.0).contains(&args.level) {
+        return Err(wrong_flag("--level", args.level, "0.5 or more and less than 1").into());
+    }
     for (flag, value) in
         [("--deadline-ms", args.deadline_ms.unwrap_or_default()), ("--margin-ms", args.margin_ms)]
     {
-        ensure!(value.is_finite() && value >= 0.0, "{flag}: found {value}, expected a number of at least 0");
+        if !value.is_finite() || value < 0.0 {
+            return Err(wrong_flag(flag, value, "a number of at least 0").into());
+        }
     }
     if let Some(scenario) = &args.scenario {
         return experiment::run(args, scenario);
@@ -121,6 +122,11 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         output::line(&table::comparison(&comparison, &options))?;
     }
     Ok(())
+}
+
+/// The error for a flag whose value is a number that it may not be.
+fn wrong_flag(flag: &str, found: f64, expected: &str) -> ConfigError {
+    ConfigError::Override { origin: flag.to_owned(), problem: format!("found {found}, expected {expected}") }
 }
 
 /// How placements are compared.

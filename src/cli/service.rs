@@ -159,6 +159,6 @@ mod tests {
         let (_nobody_signals, signals) = std::sync::mpsc::sync_channel(1);
         let reason = wait_for_end(&node, &signals, &mut Supervisor::from_environment(Words::NODE), None)
             .expect("the node has died");
-        assert_eq!(crate::cli::exit_status(&NodeDied(reason).into()), 70);
+        assert_eq!(crate::cli::exit_status::of(&NodeDied(reason).into()), 70);
     }
 }

@@ -5,24 +5,27 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::ConfigError;
+use super::listeners::{self, Place};
 use crate::broker::{self, AccessRules, Guard, Listener, Reload, Users, UsersError};
 use crate::broker::{RULES_FILE_BYTES_MAX, USERS_FILE_BYTES_MAX};
 use crate::settings::{Origin, SettingError};
 use crate::text;
 
-/// Puts a guard in front of `broker`, which lets in whom `users` names and allows them what `rules`
-/// says, or makes sure that it needs none. Both files are read again when the broker is told to reload.
+/// Puts a guard in front of `broker`, which lets in whom `users` names and allows them what `rules` says, or
+/// makes sure that it needs none; its listeners are written at `places`. Both files are read again when the
+/// broker is told to reload.
 ///
 /// # Errors
 /// [`ConfigError`] naming file, line and key, or the key that contradicts another.
 pub fn secure(
     broker: &mut broker::Config,
+    places: &[Place],
     users: Option<PathBuf>,
     rules: Option<PathBuf>,
     allows_anonymous: bool,
 ) -> Result<(), ConfigError> {
     match (users, rules) {
-        (None, None) => super::refuse_open_listeners(broker, allows_anonymous),
+        (None, None) => listeners::refuse_open(broker, places, allows_anonymous),
         (Some(_), _) if allows_anonymous => Err(contradiction("broker.allow_anonymous", ANONYMOUS_USERS)),
         (Some(_), None) => Err(contradiction("broker.users", USERS_WITHOUT_RULES)),
         (None, Some(_)) if !allows_anonymous && !takes_names_from_certificates(broker) => {
@@ -95,7 +98,8 @@ impl Reload for AccessFiles {
 /// No users where there is no file.
 fn read_users(path: Option<&Path>) -> Result<Users, ConfigError> {
     let Some(path) = path else { return Ok(Users::default()) };
-    let users = Users::parse(&read_users_text(path)?).map_err(|error| invalid_users(path, error))?;
+    let text = read_users_text(path).map_err(|error| error.named_by("broker.users"))?;
+    let users = Users::parse(&text).map_err(|error| invalid_users(path, error))?;
     super::warn_of_open_secret(path, "the users' passwords, hashed");
     if users.weak_count() > 0 {
         tracing::warn!(
@@ -108,7 +112,8 @@ fn read_users(path: Option<&Path>) -> Result<Users, ConfigError> {
 }
 
 fn read_rules(path: &Path) -> Result<AccessRules, ConfigError> {
-    let text = read_bounded(path, RULES_FILE_BYTES_MAX)?;
+    let text =
+        read_bounded(path, RULES_FILE_BYTES_MAX).map_err(|error| error.named_by("broker.access_rules"))?;
     Ok(AccessRules::parse(Some(&path.display().to_string()), &text)?)
 }
 

@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::files::Files;
-use super::{ConfigError, access_files, built_in_broker, read_broker_file};
+use super::listeners::Place;
+use super::{ConfigError, access_files, built_in_broker, read_placed_broker};
 use crate::broker::{Config, Listener, RefusedPublish, RefusedSubscription, WideFilters};
-use crate::settings::{SettingError, Table};
+use crate::settings::{Origin, SettingError, Table};
 
 /// What an address to listen on looks like.
 pub const ADDRESS: &str = "an address with a port, such as \"127.0.0.1:1883\"";
@@ -43,22 +44,23 @@ pub fn broker(mut table: Table<'_>, files: Files<'_>) -> Result<BrokerSection, S
 }
 
 impl BrokerSection {
-    /// The broker, for which other files are read.
+    /// The broker, for which other files are read, and where its listeners are written.
     ///
     /// # Errors
     /// When one of them cannot be used, or a listener is open to anyone.
-    pub fn into_config(self) -> Result<Config, ConfigError> {
-        let mut broker = match &self.config {
-            Some(path) => read_broker_file(path)?,
-            None => built_in_broker()?,
+    pub fn into_config(self) -> Result<(Config, Vec<Place>), ConfigError> {
+        let (mut broker, mut places) = match &self.config {
+            Some(path) => read_placed_broker(path).map_err(|error| error.named_by("broker.config"))?,
+            None => (built_in_broker()?, Vec::new()),
         };
         if let Some(address) = self.listen {
             broker.listeners = vec![Listener::new("mqtt", address)];
+            places = vec![Place { origin: Origin::Code, key: "broker.listen".to_owned() }];
         }
         broker.refused_publish = self.refused_publish;
         broker.refused_subscription = self.refused_subscription;
         broker.wide_filters = self.wide_filters;
-        access_files::secure(&mut broker, self.users, self.access_rules, self.allows_anonymous)?;
-        Ok(broker)
+        access_files::secure(&mut broker, &places, self.users, self.access_rules, self.allows_anonymous)?;
+        Ok((broker, places))
     }
 }

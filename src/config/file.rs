@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::deployments::deployment;
 use super::embedded::{ADDRESS, BrokerSection, broker};
 use super::files::Files;
-use super::remote::{Login, remote};
+use super::remote::{Login, check_files, remote};
 use super::{ConfigError, ServeConfig, checks, merge};
 use crate::http;
 use crate::mqtt;
@@ -104,11 +104,14 @@ impl NodeFile {
         let Contents { mut node, broker, login, http } = contents;
         match &mut node.broker {
             BrokerChoice::Elsewhere(remote) => {
-                remote.credentials = login.and_then(Login::credentials).transpose()?;
+                let credentials = login.and_then(Login::credentials).transpose();
+                remote.credentials = credentials.map_err(|error| error.located(&self.tree))?;
+                check_files(remote).map_err(|error| ConfigError::from(error).located(&self.tree))?;
             }
             BrokerChoice::Embedded(config) => {
                 let read = broker.unwrap_or_default().into_config();
-                **config = read.map_err(|error| error.located(&self.tree))?;
+                let (read, _places) = read.map_err(|error| error.located(&self.tree))?;
+                **config = read;
             }
         }
         Ok(ServeConfig { node, http })

@@ -7,7 +7,7 @@ use super::ConfigError;
 use super::files::Files;
 use crate::client::{Partition, Protocol, RemoteConfig, RemoteTls};
 use crate::mqtt;
-use crate::settings::{SettingError, Table};
+use crate::settings::{Origin, SettingError, Table};
 
 /// The environment variable that holds a remote broker's password.
 pub const PASSWORD_VARIABLE: &str = "NEARFAR_REMOTE_PASSWORD";
@@ -78,6 +78,15 @@ fn tls(mut table: Table<'_>, files: Files<'_>) -> Result<RemoteTls, SettingError
     Ok(RemoteTls { ca_file, client: certificate.zip(key), server_name })
 }
 
+/// Makes sure that the files of TLS can be used, before anything is started.
+pub fn check_files(remote: &RemoteConfig) -> Result<(), SettingError> {
+    let Some(tls) = &remote.tls else { return Ok(()) };
+    tls.check(&remote.host).map_err(|error| {
+        let problem = format!("found {} in {}, expected {}", error.found, error.value, error.expected);
+        SettingError::new(Origin::Code, error.key, problem)
+    })
+}
+
 impl Login {
     /// User name and password; none where there is no user.
     ///
@@ -86,7 +95,7 @@ impl Login {
     pub fn credentials(self) -> Option<Result<(String, String), ConfigError>> {
         let username = self.username?;
         let password = match self.password_file {
-            Some(path) => super::read(&path).map(|text| {
+            Some(path) => super::read(&path).map_err(|error| error.named_by("remote.password_file")).map(|text| {
                 super::warn_of_open_secret(&path, "the password at the broker elsewhere");
                 text.lines().next().unwrap_or_default().to_owned()
             }),

@@ -10,12 +10,13 @@ mod websocket;
 
 use std::path::Path;
 
+use super::listeners::Place;
 use crate::broker::{
     Config, ConnectionLimits, Listener, PACKET_BYTES_LEAST, SEGMENT_BYTES_LEAST, SEGMENTS_LEAST,
     SegmentLimits, SharedStrategy,
 };
 use crate::mqtt::is_topic_filter;
-use crate::settings::{SettingError, Table, toml};
+use crate::settings::{Setting, SettingError, Table, toml};
 
 /// Keys of rumqttd that this broker does not honour, and what to do instead.
 const FOREIGN_KEYS: &[(&str, &str)] = &[
@@ -40,21 +41,32 @@ const FOREIGN_KEYS: &[(&str, &str)] = &[
 /// # Errors
 /// [`SettingError`] for the first thing that is wrong, certificates included.
 pub fn parse_broker(file: Option<&str>, text: &str, directory: &Path) -> Result<Config, SettingError> {
+    Ok(parse_placed(file, text, directory)?.0)
+}
+
+/// The same, with the places of the listeners' addresses.
+pub fn parse_placed(
+    file: Option<&str>,
+    text: &str,
+    directory: &Path,
+) -> Result<(Config, Vec<Place>), SettingError> {
     let tree = toml::parse(file, text)?;
     let mut table = Table::of(&tree, "")?;
-    let mut config = Config::without_listeners();
+    let (mut config, mut places) = (Config::without_listeners(), Vec::new());
     only_id_0(&mut table)?;
     if let Some(section) = table.find_table("router")? {
         router(section, &mut config)?;
     }
     for version in ["v4", "v5"] {
         for (name, entry) in table.find_named(version)? {
+            places.push(place(&tree, version, name));
             let mut section = entry.table()?;
             config.listeners.push(listener(&mut section, &format!("{version}-{name}"), directory)?);
             section.refuse_foreign(FOREIGN_KEYS)?;
         }
     }
     for (name, entry) in table.find_named("ws")? {
+        places.push(place(&tree, "ws", name));
         config.listeners.push(websocket::listener(entry.table()?, &format!("ws-{name}"), directory)?);
     }
     if let Some(section) = table.find_table("limits")? {
@@ -64,7 +76,13 @@ pub fn parse_broker(file: Option<&str>, text: &str, directory: &Path) -> Result<
         options::options(section, &mut config)?;
     }
     table.refuse_foreign(FOREIGN_KEYS)?;
-    Ok(config)
+    Ok((config, places))
+}
+
+/// Where a listener's address stands.
+fn place(tree: &Setting, kind: &str, name: &str) -> Place {
+    let origin = tree.nearest(&[kind, name, "listen"]).origin.clone();
+    Place { origin, key: format!("{kind}.{name}.listen") }
 }
 
 fn router(mut table: Table<'_>, config: &mut Config) -> Result<(), SettingError> {

@@ -121,7 +121,7 @@ impl RefusedAfterRemarks for Ended {
     #[track_caller]
     fn assert_refused_after_remarks(&self, part: &str) {
         let last = self.stderr.lines().last().unwrap_or_default();
-        assert!(self.code == Some(1) && self.lines.is_empty(), "{self:?}");
+        assert!(self.code == Some(2) && self.lines.is_empty(), "{self:?}");
         assert!(last.starts_with("nearfar: ") && last.contains(part), "{part:?} is not in {last:?}");
     }
 }
@@ -222,7 +222,7 @@ fn a_dry_run_says_what_would_be_run_and_runs_nothing() {
     assert!(!place.path("results").exists());
     place.write("scenario.yaml", &OWN.replace("models/anomaly_detector, network", "nowhere, network"));
     let ended = run(&mut place.command(&["--dry-run"]));
-    assert_eq!((ended.code, ended.lines.len()), (Some(1), 5), "{ended:?}");
+    assert_eq!((ended.code, ended.lines.len()), (Some(2), 5), "{ended:?}");
     assert!(ended.stderr.contains("placement \"cloud\": nowhere is neither in"), "{}", ended.stderr);
 }
 
@@ -239,7 +239,7 @@ fn a_recording_is_replayed_to_every_placement() {
             .replace("warm_up_s: 1", "warm_up_s: 0"),
     );
     let refused = run(&mut place.command(&["--virtual"]));
-    assert_eq!(refused.code, Some(1));
+    assert_eq!(refused.code, Some(2));
     assert!(refused.stderr.contains("sensor \"mill\": mill.csv is neither in"), "{}", refused.stderr);
     place.write("mill.csv", &recording.replace(',', ";").replace('.', ","));
     run(&mut place.command(&["--virtual"])).assert_refused_after_remarks("`delimiter: \";\"` beside `file`");

@@ -310,6 +310,63 @@ fn a_listener_that_asks_for_certificates_is_not_open_to_anyone() {
 }
 
 #[test]
+fn whatever_the_configuration_is_at_fault_for_ends_with_two_and_names_file_line_and_key() {
+    let directory = tempfile::tempdir().unwrap();
+    let own = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    write(directory.path(), "ca.pem", &own.cert.pem());
+    write(directory.path(), "acl.toml", "");
+    let open = write(
+        directory.path(),
+        "open.toml",
+        "[v4.1]\nlisten = \"127.0.0.1:0\"\n[v4.2]\nlisten = \"0.0.0.0:0\"\n",
+    );
+    let served = format!("[deployments.edge]\nmodel = {MODEL:?}\n");
+    let refused = |text: &str, parts: &[&str]| {
+        let file = write(directory.path(), "node.toml", &format!("{text}\n{served}"));
+        let ended = run(&mut nearfar(&["serve", "--config", &file]));
+        ended.assert_refused(2, parts);
+    };
+    let remote = |rest: &str| format!("[remote]\nhost = \"localhost\"\n{rest}");
+    refused(
+        &remote("username = \"u\"\npassword_file = \"none\""),
+        &["line 4", "`remote.password_file`", "none cannot be read"],
+    );
+    refused(&remote("tls = { ca_file = \"none.pem\" }"), &["line 3", "`remote.tls.ca_file`", "none.pem"]);
+    refused(
+        &remote(
+            "[remote.tls]\nca_file = \"ca.pem\"\nclient_certificate = \"ca.pem\"\nclient_key = \"none.key\"",
+        ),
+        &["line 6", "`remote.tls.client_key`", "none.key"],
+    );
+    refused(
+        &remote("[remote.tls]\nca_file = \"ca.pem\"\nserver_name = \"a b\""),
+        &["line 5", "`remote.tls.server_name`", "\"a b\""],
+    );
+    refused(
+        "[broker]\nconfig = \"none.toml\"",
+        &["node.toml, line 2", "`broker.config`", "none.toml cannot be read"],
+    );
+    refused(
+        "[broker]\nusers = \"none.txt\"\naccess_rules = \"acl.toml\"",
+        &["line 2", "`broker.users`", "none.txt cannot be read"],
+    );
+    refused(
+        "[broker]\nallow_anonymous = true\naccess_rules = \"none.toml\"",
+        &["line 3", "`broker.access_rules`", "none.toml cannot be read"],
+    );
+    refused(
+        "[broker]\n\nlisten = \"0.0.0.0:0\"",
+        &["line 3", "`broker.listen`", "other machines", "allow_anonymous"],
+    );
+    refused(
+        "[broker]\nconfig = \"open.toml\"",
+        &[&open, "line 4", "`v4.2.listen`", "0.0.0.0:0", "allow_anonymous"],
+    );
+    let second = format!("[deployments.other]\nmodel = {MODEL:?}");
+    refused(&second, &["node.toml, line", "`deployments.other`", "same requests", "same topic"]);
+}
+
+#[test]
 fn a_listener_open_to_anyone_must_be_asked_for() {
     let ended = run(&mut nearfar(&["serve", MODEL, "--listen", "0.0.0.0:0"]));
     ended.assert_refused(2, &["0.0.0.0:0", "no users", "127.0.0.1", "--allow-anonymous"]);
@@ -407,8 +464,8 @@ fn with_users_every_address_may_be_listened_on_and_a_reload_changes_them_under_w
     let deadline = Instant::now() + support::PATIENCE;
     loop {
         let page = http::get(http, "/metrics").body;
-        let count = |outcome| format!("\nnearfar_reloads_total{{outcome=\"{outcome}\"}} 1\n");
-        if ["succeeded", "failed"].into_iter().all(|outcome| page.contains(&count(outcome))) {
+        let count = |(outcome, count)| format!("\nnearfar_reloads_total{{outcome=\"{outcome}\"}} {count}\n");
+        if [("succeeded", 1), ("failed", 1)].into_iter().all(|outcome| page.contains(&count(outcome))) {
             break;
         }
         assert!(Instant::now() < deadline, "{page}");

@@ -3,9 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::ensure;
-
 use crate::cli::output;
+use crate::config::ConfigError;
 use crate::lab::experiment::requests_expected;
 use crate::lab::scenario::{Arrivals, Placement, Scenario, Sensor, Source};
 use crate::network::{LinkProfile, Profile};
@@ -41,8 +40,10 @@ pub fn print(plan: &Plan, is_virtual: bool) -> anyhow::Result<()> {
         output::line(&describe_sensor(sensor, scenario))?;
     }
     output::line(&totals(plan, requests, is_virtual))?;
-    ensure!(faults.is_empty(), "{}: {}", plan.file(), faults.join("; "));
-    Ok(())
+    if faults.is_empty() {
+        return Ok(());
+    }
+    Err(ConfigError::Override { origin: plan.file().to_string(), problem: faults.join("; ") }.into())
 }
 
 fn at_point(plan: &Plan, point: usize, fault: &str) -> String {

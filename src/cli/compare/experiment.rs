@@ -4,13 +4,14 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use anyhow::{anyhow, bail, ensure};
+use anyhow::bail;
 
 use super::bars::Bars;
 use super::conclude::conclude;
-use super::{Args, dry_run};
+use super::{Args, dry_run, wrong_flag};
 use crate::cli::overwriting::Refused;
 use crate::cli::{output, signals};
+use crate::config::ConfigError;
 use crate::trial::{Changes, Foreign, Given, Plan, ResultsDirectory, Timing, Trial, TrialError};
 
 /// Runs the scenario in `file`, or says what would be run.
@@ -71,11 +72,9 @@ fn check_output(directory: &Path, plan: &Plan, is_forced: bool) -> Result<(), Re
 const DEADLINE_MS_MAX: f64 = 3.6e6;
 
 fn changes(args: &Args) -> anyhow::Result<Changes> {
-    if let Some(ms) = args.deadline_ms {
-        ensure!(
-            ms <= DEADLINE_MS_MAX,
-            "--deadline-ms: found {ms}, expected at most {DEADLINE_MS_MAX}, an hour"
-        );
+    if let Some(ms) = args.deadline_ms.filter(|ms| *ms > DEADLINE_MS_MAX) {
+        let expected = format!("at most {DEADLINE_MS_MAX}, an hour");
+        return Err(wrong_flag("--deadline-ms", ms, &expected).into());
     }
     Ok(Changes {
         seed: args.seed,
@@ -100,10 +99,18 @@ fn default_directory(scenario: &Path) -> PathBuf {
 /// An error in the words of the flags that it is about.
 fn in_flags(error: TrialError) -> anyhow::Error {
     match error {
-        TrialError::NoSuchSite { .. } => anyhow!("--{error}"),
-        TrialError::ForeignDirectory(_) => {
-            anyhow!("{error}: name another with --out, or write there all the same with --force")
+        TrialError::NoSuchSite { said_of, site, known } => ConfigError::Override {
+            origin: format!("--{said_of}"),
+            problem: format!("there is no placement {site:?}, expected one of {known}"),
         }
+        .into(),
+        TrialError::ForeignDirectory(directory) => ConfigError::Override {
+            origin: directory.display().to_string(),
+            problem: "the directory is not empty, and these are no results of an experiment: name another with --out, or write \
+                      there all the same with --force"
+                .to_owned(),
+        }
+        .into(),
         error => error.into(),
     }
 }

@@ -63,14 +63,7 @@ impl Dialer {
     /// Reads the files that TLS needs.
     pub fn new(config: &Config) -> Result<Self, TlsError> {
         let Some(settings) = config.tls.clone() else { return Ok(Self { tls: None }) };
-        let name = settings.server_name.clone().unwrap_or_else(|| config.host.clone());
-        let name = ServerName::try_from(name.clone()).map_err(|error| TlsError {
-            key: "remote.tls.server_name",
-            value: format!("{name:?}"),
-            found: error.to_string(),
-            expected: "a host name or an address",
-        })?;
-        let config = load(&settings)?;
+        let (name, config) = settings.read(&config.host)?;
         if let Some((_, key)) = &settings.client
             && let Some(problem) = file_access::open_to_all(key)
         {
@@ -98,6 +91,28 @@ impl Dialer {
             .await
             .map_err(|(_, why)| Trouble::Tls.because(format!("no TLS with {called:?}: {why}")))?;
         Ok(Box::new(stream))
+    }
+}
+
+impl Tls {
+    /// Makes sure that the files can be used for a broker at `host`.
+    ///
+    /// # Errors
+    /// [`TlsError`] naming the setting.
+    pub fn check(&self, host: &str) -> Result<(), TlsError> {
+        self.read(host).map(|_| ())
+    }
+
+    /// The name that the broker has to prove, and what the files say.
+    fn read(&self, host: &str) -> Result<(ServerName<'static>, Arc<ClientConfig>), TlsError> {
+        let name = self.server_name.as_deref().unwrap_or(host);
+        let name = ServerName::try_from(name.to_owned()).map_err(|error| TlsError {
+            key: "remote.tls.server_name",
+            value: format!("{name:?}"),
+            found: error.to_string(),
+            expected: "a host name or an address",
+        })?;
+        Ok((name, load(self)?))
     }
 }
 
