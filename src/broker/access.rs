@@ -98,8 +98,10 @@ pub enum Denied {
     BadCredentials,
     /// It said nothing of who it is, or may not connect.
     NotAuthorized,
-    /// Too many logins from its address have failed.
+    /// Too many logins of this user from its address have failed.
     TooManyAttempts,
+    /// Too many logins of all users of its address have failed.
+    TooManyAttemptsFromAddress,
     /// Too many logins are being checked.
     Busy,
 }
@@ -109,7 +111,7 @@ impl Denied {
         match self {
             Self::BadCredentials => Reason::BAD_CREDENTIALS,
             Self::NotAuthorized => Reason::NOT_AUTHORIZED,
-            Self::TooManyAttempts | Self::Busy => Reason::QUOTA_EXCEEDED,
+            Self::TooManyAttempts | Self::TooManyAttemptsFromAddress | Self::Busy => Reason::QUOTA_EXCEEDED,
         }
     }
 
@@ -119,6 +121,7 @@ impl Denied {
             Self::BadCredentials => Cause::Credentials,
             Self::NotAuthorized => Cause::Anonymous,
             Self::TooManyAttempts => Cause::FailedLogins,
+            Self::TooManyAttemptsFromAddress => Cause::FailedLoginsOfAddress,
             Self::Busy => Cause::LoginsWaiting,
         }
     }

@@ -400,7 +400,7 @@ pub struct Limits {
     pub publish_over_rate: OverRate,
     /// A client that has not read this many bytes is not read from, until it has or `write_timeout` is over.
     pub unread_bytes_max: usize,
-    /// Failed logins of one address, for a [`Guard`](super::Guard); CONNECT is refused
+    /// Failed logins of each user of an address, for a [`Guard`](super::Guard); CONNECT is refused
     /// beyond with 0x97 (3 in 3.1.1).
     pub failed_logins: AttemptLimits,
 }

@@ -140,7 +140,7 @@ fn users_of_mosquitto_2_1_log_in_also_behind_a_byte_order_mark() {
 }
 
 #[test]
-fn failed_logins_make_an_address_wait_also_with_the_right_password() {
+fn failed_logins_make_their_user_wait_also_with_the_right_password_and_no_other_user_of_the_address() {
     let limits =
         AttemptLimits { failed_logins_max: 3, forgiven_every: Duration::from_secs(3_600), addresses_max: 10 };
     let guarded = guarded_with(limits, RefusedPublish::Drop);
@@ -156,6 +156,31 @@ fn failed_logins_make_an_address_wait_also_with_the_right_password() {
     }
     assert_eq!(guarded.answer(&login(Connect::v3("c"), "press", "wrong")), 3);
     assert_eq!(guarded.answer(&login(Connect::v5("c"), "press", "press-secret")), 0x97);
+    for _ in 0..8 {
+        assert_eq!(guarded.answer(&login(Connect::v5("c"), "lathe", "lathe-secret")), 0);
+        assert_eq!(guarded.answer(&login(Connect::v5("c"), "press", "old")), 0x97);
+    }
+}
+
+#[test]
+fn who_guesses_many_names_from_one_address_has_to_wait_too() {
+    let limits = AttemptLimits {
+        failed_logins_max: 1,
+        forgiven_every: Duration::from_secs(36_000),
+        addresses_max: 10,
+    };
+    let guarded = guarded_with(limits, RefusedPublish::Drop);
+    let guess = |name: usize| guarded.answer(&login(Connect::v5("c"), &format!("user-{name}"), "12345678"));
+    let answers: Vec<_> = (0..12).map(guess).collect();
+    assert_eq!(answers, [[0x86; 10].as_slice(), &[0x97; 2]].concat());
+    assert_eq!(
+        guarded.answer(&login(Connect::v3("c"), "press", "press-secret")),
+        3,
+        "its address has to wait"
+    );
+    let mut elsewhere = Client::open_from(2, guarded.address, true);
+    elsewhere.send(&login(Connect::v5("press"), "press", "press-secret").bytes());
+    assert_eq!(elsewhere.receive().body[1], 0);
 }
 
 #[test]

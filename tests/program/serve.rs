@@ -461,11 +461,16 @@ fn with_users_every_address_may_be_listened_on_and_a_reload_changes_them_under_w
     process.complaint_with("read again");
     assert!(may_connect(address, "new") && may_connect(address, "old"));
     old.ping();
+    access_files(directory.path(), "new");
+    assert!(process.signal("HUP"));
+    let line = process.complaint_with("not among the users any more");
+    assert!(line.contains("user=\"old\"") && line.contains("address=127.0.0.1"), "{line}");
+    old.last();
     let deadline = Instant::now() + support::PATIENCE;
     loop {
         let page = http::get(http, "/metrics").body;
         let count = |(outcome, count)| format!("\nnearfar_reloads_total{{outcome=\"{outcome}\"}} {count}\n");
-        if [("succeeded", 1), ("failed", 1)].into_iter().all(|outcome| page.contains(&count(outcome))) {
+        if [("succeeded", 2), ("failed", 1)].into_iter().all(|outcome| page.contains(&count(outcome))) {
             break;
         }
         assert!(Instant::now() < deadline, "{page}");

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Instant;
 
-use super::attempts::{AttemptLimits, Attempts};
+use super::attempts::{Attempt, AttemptLimits, Attempts, TooMany};
 use super::logins::Logins;
 use super::rules::AccessRules;
 use super::users::Users;
@@ -75,12 +75,14 @@ impl Guard {
 
     async fn admit(&self, credentials: Credentials<'_>, peer: IpAddr) -> Result<Arc<str>, Denied> {
         // Before anything else, also before what is remembered: that would be a way to guess faster.
-        if !lock(&self.attempts).begin(peer, Instant::now()) {
-            return Err(Denied::TooManyAttempts);
-        }
+        let attempt = Attempt { peer, user: self.logins.number_of(credentials.username) };
+        lock(&self.attempts).begin(attempt, Instant::now()).map_err(|too_many| match too_many {
+            TooMany::OfUser => Denied::TooManyAttempts,
+            TooMany::OfAddress => Denied::TooManyAttemptsFromAddress,
+        })?;
         let checked = self.check(credentials, peer).await;
         if checked != Err(Denied::BadCredentials) {
-            lock(&self.attempts).succeeded(peer, Instant::now());
+            lock(&self.attempts).succeeded(attempt, Instant::now());
         }
         checked
     }

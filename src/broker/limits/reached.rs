@@ -61,7 +61,7 @@ counted! {
         WriteTimeout "write_timeout",
         /// The time in which a packet that a client has begun does not end.
         PacketTimeout "packet_timeout",
-        /// Failed logins of one address.
+        /// Failed logins of one user, or of all users, of one address.
         FailedLogins "failed_logins_max",
         /// Logins that wait to be checked.
         LoginsWaiting "logins_waiting_max",

@@ -44,7 +44,15 @@ impl Client {
             let version = access.version();
             if self.unfinished.review.as_ref().is_none_or(|review| review.version != version) {
                 if !access.is_welcome(&self.session.identity) {
-                    tracing::info!(client_id = ?Shown(&self.client_id), user = ?self.session.identity.user, "its user is not among the users any more");
+                    let (who, user) = (self.who(), self.session.identity.user.as_deref().unwrap_or_default());
+                    let (address, listener) = (who.address.map(tracing::field::display), who.listener);
+                    tracing::info!(
+                        user = ?Shown(user),
+                        address,
+                        listener,
+                        client_id = ?Shown(who.client_id),
+                        "its user is not among the users any more: the client is turned away"
+                    );
                     return Err(Reason::NOT_AUTHORIZED);
                 }
                 self.unfinished.review = Some(Review::of(&self.session, version));
