@@ -4,6 +4,7 @@
 //! environment; this one composes them.
 
 mod access_files;
+mod address;
 mod checks;
 mod cloud;
 mod deployments;
@@ -23,6 +24,7 @@ mod workers;
 use std::path::Path;
 
 pub use self::access_files::{invalid_users, read_users_text};
+pub use self::address::address_flag;
 pub use self::file::{Flag, NodeFile};
 use self::listeners::Place;
 pub use self::remote::PASSWORD_VARIABLE;

@@ -117,6 +117,28 @@ pub fn is_topic_filter(filter: &str) -> bool {
     !filter.is_empty() && filter.len() <= TOPIC_BYTES_MAX && bytes.iter().enumerate().all(is_sound)
 }
 
+/// Why `filter` cannot be subscribed to, with what would do; none where it can be.
+pub fn why_no_filter(filter: &str) -> Option<String> {
+    if is_topic_filter(filter) {
+        return None;
+    }
+    let misplaced =
+        |wildcard: char| filter.split('/').find(|level| level.contains(wildcard) && level.len() > 1);
+    Some(if filter.is_empty() {
+        "it is empty".to_owned()
+    } else if filter.len() > TOPIC_BYTES_MAX {
+        format!("it is longer than {TOPIC_BYTES_MAX} bytes")
+    } else if let Some(level) = misplaced('#').or_else(|| misplaced('+')) {
+        format!("'#' and '+' stand for whole levels, so nothing may stand beside one as in {level:?}")
+    } else if let Some((before, _)) = filter.split_once('#') {
+        format!(
+            "'#' stands for all levels from there on, so it is the last one, as in \"{before}#\"; '+' stands for one level"
+        )
+    } else {
+        "it has a zero byte".to_owned()
+    })
+}
+
 /// Whether a message on `topic` is for a subscription to `filter` (MQTT 3.1.1, 4.7). Both must be valid.
 pub fn filter_matches(filter: &str, topic: &str) -> bool {
     let mut topic_levels = topic.split('/');

@@ -7,9 +7,11 @@ mod traces;
 use std::io::{self, IsTerminal};
 
 use tracing::Span;
-use tracing_subscriber::filter::{ParseError, Targets};
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::suggestion;
 
 /// How a log line looks.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -29,6 +31,15 @@ pub const COMMAND_FILTER: &str = "warn";
 /// and spells out the topic of every message for its spans, which takes longer than the message does.
 const ROUTER_FILTER: &str = "rumqttd=off";
 
+/// The levels of a filter, from the least that is said to the most.
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+const EXPECTED: &str =
+    "a level (off, error, warn, info, debug, trace), or levels for targets, as in warn,nearfar=debug";
+/// What the names of targets begin with that may stand alone in the flag.
+const OUR_TARGETS: [&str; 2] = ["nearfar", "rumqtt"];
+
+/// Gives the filter.
+const FILTER_FLAG: &str = "--log";
 /// Holds a filter where none is given.
 const FILTER_VARIABLE: &str = "RUST_LOG";
 
@@ -46,9 +57,16 @@ pub struct Telemetry {
 /// Why logging, or sending traces, did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
-    /// The filter does not parse.
-    #[error("--log or RUST_LOG: {0}; expected a filter such as info or nearfar=debug")]
-    Filter(#[from] ParseError),
+    /// The filter says something that is no level and no target.
+    #[error("{origin}: found {found:?}, expected {EXPECTED}{}", in_words(*.meant))]
+    Filter {
+        /// `--log` or `RUST_LOG`.
+        origin: &'static str,
+        /// The part of it that is wrong.
+        found: String,
+        /// The level that was probably meant.
+        meant: Option<&'static str>,
+    },
     /// The collector's address, or another of OpenTelemetry's variables, cannot be used.
     #[cfg(feature = "opentelemetry")]
     #[error("OTEL_EXPORTER_OTLP_*: {0}")]
@@ -69,8 +87,12 @@ pub fn start(
     write: WriteLine,
 ) -> Result<Telemetry, TelemetryError> {
     let from_environment = std::env::var(FILTER_VARIABLE).ok().filter(|value| !value.is_empty());
-    let wanted = filter.map(str::to_owned).or(from_environment);
-    let filter = filter_of(wanted.as_deref().unwrap_or(default))?;
+    let (origin, wanted) = match (filter, from_environment.as_deref()) {
+        (Some(filter), _) => (FILTER_FLAG, filter),
+        (None, Some(filter)) => (FILTER_VARIABLE, filter),
+        (None, None) => (FILTER_FLAG, default),
+    };
+    let filter = filter_of(origin, wanted)?;
     #[cfg(feature = "opentelemetry")]
     if let Some(traces) = traces::Traces::from_environment()? {
         traces.subscribe(filter, format, write);
@@ -112,8 +134,30 @@ pub fn continue_trace(span: &Span, traceparent: Option<&str>, tracestate: Option
     let _unsent = (span, traceparent, tracestate);
 }
 
-fn filter_of(wanted: &str) -> Result<Targets, ParseError> {
-    format!("{ROUTER_FILTER},{wanted}").parse()
+/// The filter that `origin` says.
+fn filter_of(origin: &'static str, wanted: &str) -> Result<Targets, TelemetryError> {
+    for part in wanted.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+        let (target, level) = part.split_once('=').map_or(("", part), |(target, level)| (target, level));
+        let meant = suggestion::meant(level, LEVELS);
+        let is_known = level.parse::<LevelFilter>().is_ok();
+        // A target alone is all of it. In the flag it is one of ours; the variable may be there for others
+        // too.
+        let is_target = target.is_empty()
+            && !part.contains('=')
+            && match origin {
+                FILTER_FLAG => OUR_TARGETS.iter().any(|ours| part.starts_with(ours)),
+                _ => meant.is_none(),
+            };
+        if !is_known && !is_target {
+            return Err(TelemetryError::Filter { origin, found: part.to_owned(), meant });
+        }
+    }
+    let wrong = |_| TelemetryError::Filter { origin, found: wanted.to_owned(), meant: None };
+    format!("{ROUTER_FILTER},{wanted}").parse().map_err(wrong)
+}
+
+fn in_words(meant: Option<&str>) -> String {
+    meant.map(|level| format!("; did you mean `{level}`?")).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -123,7 +167,7 @@ mod tests {
     #[test]
     fn the_router_logs_only_where_it_is_named() {
         for (wanted, is_heard) in [(SERVICE_FILTER, false), ("debug", false), ("warn,rumqttd=error", true)] {
-            let subscriber = tracing_subscriber::registry().with(filter_of(wanted).unwrap());
+            let subscriber = tracing_subscriber::registry().with(filter_of(FILTER_FLAG, wanted).unwrap());
             tracing::subscriber::with_default(subscriber, || {
                 assert_eq!(
                     tracing::enabled!(target: "rumqttd::router", tracing::Level::ERROR),
@@ -136,7 +180,28 @@ mod tests {
     }
 
     #[test]
-    fn a_filter_that_means_nothing_is_an_error() {
-        assert!(filter_of("nearfar=loudly").is_err());
+    fn a_filter_that_means_nothing_is_refused_with_the_levels() {
+        let said =
+            |origin, wanted: &str| filter_of(origin, wanted).map(|_| ()).map_err(|error| error.to_string());
+        for (wanted, found, meant) in [
+            ("inf", "\"inf\"", "did you mean `info`?"),
+            ("nearfar=loudly", "\"nearfar=loudly\"", "trace"),
+            ("warn,nearfar=debgu", "\"nearfar=debgu\"", "did you mean `debug`?"),
+            ("verbose", "\"verbose\"", "trace"),
+        ] {
+            let problem = said(FILTER_FLAG, wanted).unwrap_err();
+            assert!(
+                problem.starts_with(&format!("--log: found {found}, expected a level (off, error")),
+                "{problem}"
+            );
+            assert!(problem.contains(meant), "{problem}");
+        }
+        for wanted in
+            ["info", "WARN", "off", "debug,rumqttd=info", "nearfar::broker=trace", "nearfar", "3", ""]
+        {
+            said(FILTER_FLAG, wanted).unwrap();
+        }
+        assert!(said(FILTER_VARIABLE, "inf").unwrap_err().starts_with("RUST_LOG: found"));
+        said(FILTER_VARIABLE, "somebodys_crate,other=info").unwrap();
     }
 }

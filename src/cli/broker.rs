@@ -22,7 +22,7 @@ pub struct Args {
     node_id: Option<String>,
     /// Serve health and metrics over HTTP here, such as 127.0.0.1:9464; port 0 takes a
     /// free one [default: not at all]
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = config::address_flag)]
     http: Option<SocketAddr>,
 }
 
@@ -33,8 +33,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         None => config::without_file()?,
     };
     refuse_what_serve_is_for(&file, args.config)?;
+    file.set(args.broker.http(args.http, &file))?;
     let mut flags = args.broker.over(&file)?;
-    flags.extend(args.http.map(|listen| ("--http", "http.listen", Value::Text(listen.to_string()))));
     flags.extend(args.node_id.map(|node_id| ("--node-id", "node_id", Value::Text(node_id))));
     file.set(flags)?;
     let config = file.into_serve_config()?;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 
 use super::output;
-use crate::broker::{PASSWORD_BYTES_MAX, Users, UsersError, check_user_name};
+use crate::broker::{PASSWORD_BYTES_MAX, Users, UsersError, check_user_name, user_name_remark};
 use crate::config::{self, ConfigError};
 use crate::text::{self, TextError};
 
@@ -48,6 +48,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         Users::with_password(&text, &args.user, &ask()?).map_err(|error| anyhow::anyhow!(error.problem))?;
     replace(&file, &changed, is_new)?;
     output::line(&format!("password of user {:?} set", args.user))?;
+    user_name_remark(&args.user).iter().for_each(|remark| output::complain(remark));
     Ok(())
 }
 

@@ -39,7 +39,7 @@ pub struct Args {
     node_id: Option<String>,
     /// Serve health and metrics over HTTP here, such as 127.0.0.1:9464; port 0 takes a
     /// free one [default: not at all]
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = config::address_flag)]
     http: Option<SocketAddr>,
 }
 
@@ -77,7 +77,7 @@ fn configure(args: Args) -> Result<(ServeConfig, Option<ConfigFile>), ConfigErro
         (Some(model), None) => flags.push(path("MODEL", "deployments.edge.model", model)?),
         (None, _) => {}
     }
-    flags.extend(args.http.map(|listen| ("--http", "http.listen", text(listen.to_string()))));
+    file.set(args.broker.http(args.http, &file))?;
     flags.extend(args.node_id.map(|node_id| ("--node-id", "node_id", text(node_id))));
     if let Some(host) = args.broker_host {
         file.remove("broker");

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::ConfigError;
 use super::listeners::{self, Place};
 use crate::broker::{self, AccessRules, Guard, Listener, Reload, Users, UsersError};
-use crate::broker::{RULES_FILE_BYTES_MAX, USERS_FILE_BYTES_MAX};
+use crate::broker::{RULES_FILE_BYTES_MAX, USERS_FILE_BYTES_MAX, user_name_remark};
 use crate::settings::{Origin, SettingError};
 use crate::text;
 
@@ -59,7 +59,7 @@ fn guard(
     rules: PathBuf,
     admits_anonymous: bool,
 ) -> Result<(), ConfigError> {
-    let (known, rights) = (read_users(users.as_deref())?, read_rules(&rules)?);
+    let (known, rights) = read_both(users.as_deref(), &rules)?;
     if let Some(file) = users.as_ref().filter(|_| known.is_empty()) {
         tracing::warn!(file = %file.display(), "no users: nobody can log in; `nearfar passwd FILE USER` adds one");
     }
@@ -83,16 +83,24 @@ struct AccessFiles {
 impl Reload for AccessFiles {
     fn reload(&self) -> Result<(), String> {
         // Both are read before either is in force: half a change would be neither the old nor the new.
-        let read = || Ok((read_users(self.users.as_deref())?, read_rules(&self.rules)?));
-        let (users, rules) = read().map_err(|error: ConfigError| {
-            format!("{error}; the users and rules read before stay in force")
-        })?;
+        let (users, rules) = read_both(self.users.as_deref(), &self.rules)
+            .map_err(|error| format!("{error}; the users and rules read before stay in force"))?;
         let (users_count, rules_count) = (users.len(), rules.len());
         self.guard.replace(users, rules);
         // Said when it is true: whoever reads it may log in the next moment.
         tracing::info!(users = users_count, rules = rules_count, "users and access rules read again");
         Ok(())
     }
+}
+
+fn read_both(users: Option<&Path>, rules: &Path) -> Result<(Users, AccessRules), ConfigError> {
+    let (known, rights) = (read_users(users)?, read_rules(rules)?);
+    if rights.have_user_levels()
+        && let Some(remark) = known.without_level().and_then(user_name_remark)
+    {
+        tracing::warn!("{remark}");
+    }
+    Ok((known, rights))
 }
 
 /// No users where there is no file.

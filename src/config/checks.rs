@@ -79,6 +79,6 @@ fn to_part<'a>(found: &'a Loop, tree: &Setting) -> Vec<&'a str> {
 }
 
 /// The error for what stands at a key, or should.
-fn at(tree: &Setting, path: &[&str], problem: impl Into<String>) -> SettingError {
+pub fn at(tree: &Setting, path: &[&str], problem: impl Into<String>) -> SettingError {
     SettingError::new(tree.nearest(path).origin.clone(), path.join("."), problem)
 }

@@ -56,14 +56,20 @@ pub fn deployment(name: &str, entry: &Entry<'_>, files: Files<'_>) -> Result<Ser
     Ok(ServedDeployment { config, model: ModelSource::Path(model), cloud_model })
 }
 
+fn filter(entry: &Entry<'_>) -> Result<String, SettingError> {
+    let expected = "a topic filter that does not start with '$'";
+    let filter = entry.text_or(expected)?;
+    match mqtt::why_no_filter(filter) {
+        Some(hint) => Err(entry.wrong(format!("{expected}: {hint}"))),
+        None if filter.starts_with('$') => Err(entry.wrong(expected)),
+        None => Ok(filter.to_owned()),
+    }
+}
+
 fn topics(table: &mut Table<'_>) -> Result<Topics, SettingError> {
     let mut topics = Topics::under(table.find_text("topic_prefix")?.unwrap_or_default());
     if let Some(entry) = table.find("request_topics") {
-        let expected = "a topic filter that does not start with '$'";
-        let is_filter = |filter: &str| mqtt::is_topic_filter(filter) && !filter.starts_with('$');
-        let filter = |filter: &str| is_filter(filter).then(|| filter.to_owned());
-        let filters = entry.items()?.map(|item| item.parsed(expected, filter));
-        topics.request = filters.collect::<Result<_, _>>()?;
+        topics.request = entry.items()?.map(|item| filter(&item)).collect::<Result<_, _>>()?;
         if topics.request.is_empty() {
             return Err(entry.invalid("found none, expected at least one topic filter"));
         }

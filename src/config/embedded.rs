@@ -4,20 +4,21 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::files::Files;
-use super::listeners::Place;
-use super::{ConfigError, access_files, built_in_broker, read_placed_broker};
+use super::listeners::{self, Place};
+use super::{ConfigError, access_files, address, built_in_broker, read_placed_broker};
 use crate::broker::{Config, Listener, RefusedPublish, RefusedSubscription, WideFilters};
 use crate::settings::{Origin, SettingError, Table};
 
-/// What an address to listen on looks like.
-pub const ADDRESS: &str = "an address with a port, such as \"127.0.0.1:1883\"";
+const NO_LISTENER: &str = "the file has no listener, so nobody could connect: add one, such as [v4.1] with \
+    listen = \"127.0.0.1:1883\", or say broker.listen (--listen)";
 
 /// What the table says.
 #[derive(Default)]
 pub struct BrokerSection {
     config: Option<PathBuf>,
     listen: Option<SocketAddr>,
-    allows_anonymous: bool,
+    /// Whether listeners that other machines reach may be open to anyone.
+    pub allows_anonymous: bool,
     users: Option<PathBuf>,
     /// The file of access rules; users need one.
     pub access_rules: Option<PathBuf>,
@@ -30,7 +31,7 @@ pub struct BrokerSection {
 pub fn broker(mut table: Table<'_>, files: Files<'_>) -> Result<BrokerSection, SettingError> {
     let mut section = BrokerSection {
         config: files.path(&mut table, "config")?,
-        listen: table.find_parsed("listen", ADDRESS, |address| address.parse().ok())?,
+        listen: address::find(&mut table, "listen")?,
         users: files.path(&mut table, "users")?,
         access_rules: files.path(&mut table, "access_rules")?,
         ..BrokerSection::default()
@@ -60,6 +61,10 @@ impl BrokerSection {
         broker.refused_publish = self.refused_publish;
         broker.refused_subscription = self.refused_subscription;
         broker.wide_filters = self.wide_filters;
+        if broker.listeners.is_empty() {
+            return Err(SettingError::new(Origin::Code, "broker.config", NO_LISTENER).into());
+        }
+        listeners::refuse_shared(&broker, &places)?;
         access_files::secure(&mut broker, &places, self.users, self.access_rules, self.allows_anonymous)?;
         Ok((broker, places))
     }

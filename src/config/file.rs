@@ -4,10 +4,10 @@
 use std::path::{Path, PathBuf};
 
 use super::deployments::deployment;
-use super::embedded::{ADDRESS, BrokerSection, broker};
+use super::embedded::{BrokerSection, broker};
 use super::files::Files;
 use super::remote::{Login, check_files, remote};
-use super::{ConfigError, ServeConfig, checks, merge};
+use super::{ConfigError, ServeConfig, address, checks, listeners, merge};
 use crate::http;
 use crate::mqtt;
 use crate::network::Profile;
@@ -32,7 +32,15 @@ pub struct Contents {
     pub broker: Option<BrokerSection>,
     /// Who the node is at a broker elsewhere.
     pub login: Option<Login>,
-    pub http: Option<http::Config>,
+    pub http: Option<HttpSection>,
+}
+
+/// Where health and metrics are served.
+#[derive(Clone, Copy)]
+pub struct HttpSection {
+    config: http::Config,
+    /// Whether other machines may reach them.
+    allows_anonymous: bool,
 }
 
 /// Keys of a broker's own file, which is mistaken for a node's now and then.
@@ -102,6 +110,7 @@ impl NodeFile {
         let contents = self.contents(true)?;
         checks::users(&contents, &self.tree)?;
         let Contents { mut node, broker, login, http } = contents;
+        let is_open = broker.as_ref().is_some_and(|broker| broker.allows_anonymous);
         match &mut node.broker {
             BrokerChoice::Elsewhere(remote) => {
                 let credentials = login.and_then(Login::credentials).transpose();
@@ -114,7 +123,16 @@ impl NodeFile {
                 **config = read;
             }
         }
-        Ok(ServeConfig { node, http })
+        if let Some(HttpSection { config, allows_anonymous }) = &http {
+            let checked = match &node.broker {
+                BrokerChoice::Embedded(broker) => listeners::refuse_shared_http(broker, config.listen),
+                BrokerChoice::Elsewhere(_) => Ok(()),
+            };
+            checked
+                .and_then(|()| listeners::refuse_open_http(config.listen, is_open || *allows_anonymous))
+                .map_err(|problem| checks::at(&self.tree, &["http", "listen"], problem))?;
+        }
+        Ok(ServeConfig { node, http: http.map(|http| http.config) })
     }
 
     fn contents(&self, reads_files: bool) -> Result<Contents, SettingError> {
@@ -159,11 +177,13 @@ impl NodeFile {
 }
 
 /// `[http]`: health and metrics.
-fn http(mut table: Table<'_>) -> Result<http::Config, SettingError> {
-    let listen = table.find_parsed("listen", ADDRESS, |address| address.parse().ok())?;
+fn http(mut table: Table<'_>) -> Result<HttpSection, SettingError> {
+    let listen = address::find(&mut table, "listen")?;
+    let mut allows_anonymous = false;
+    table.flag("allow_anonymous", &mut allows_anonymous)?;
     // Before the address is missed: a misspelt key alone serves nothing.
     table.refuse_others()?;
-    Ok(http::Config { listen: table.required("listen", listen)? })
+    Ok(HttpSection { config: http::Config { listen: table.required("listen", listen)? }, allows_anonymous })
 }
 
 fn is_topic_level(level: &str) -> bool {

@@ -10,12 +10,13 @@ mod websocket;
 
 use std::path::Path;
 
+use super::address;
 use super::listeners::Place;
 use crate::broker::{
     Config, ConnectionLimits, Listener, PACKET_BYTES_LEAST, SEGMENT_BYTES_LEAST, SEGMENTS_LEAST,
     SegmentLimits, SharedStrategy,
 };
-use crate::mqtt::is_topic_filter;
+use crate::mqtt::why_no_filter;
 use crate::settings::{Setting, SettingError, Table, toml};
 
 /// Keys of rumqttd that this broker does not honour, and what to do instead.
@@ -95,6 +96,9 @@ fn router(mut table: Table<'_>, config: &mut Config) -> Result<(), SettingError>
     segments(&mut table, &mut default)?;
     (router.segment_bytes_max, router.segments_max) = (default.segment_bytes_max, default.segments_max);
     for (filter, entry) in table.find_named("custom_segment")? {
+        if let Some(hint) = why_no_filter(filter) {
+            return Err(entry.invalid(format!("found {filter:?} as a key, expected a topic filter: {hint}")));
+        }
         let (mut section, mut limits) = (entry.table()?, default);
         segments(&mut section, &mut limits)?;
         section.refuse_foreign(FOREIGN_KEYS)?;
@@ -102,7 +106,9 @@ fn router(mut table: Table<'_>, config: &mut Config) -> Result<(), SettingError>
     }
     // Nothing is logged for a filter before somebody subscribes, so there is nothing to prepare.
     for entry in table.find_list("initialized_filters")?.unwrap_or_default() {
-        entry.parsed("a topic filter", |filter| is_topic_filter(filter).then_some(()))?;
+        if let Some(hint) = why_no_filter(entry.text_or("a topic filter")?) {
+            return Err(entry.wrong(format!("a topic filter: {hint}")));
+        }
     }
     table.choice("shared_subscriptions_strategy", SharedStrategy::NAMES, &mut router.shared_strategy)?;
     table.refuse_foreign(FOREIGN_KEYS)
@@ -115,9 +121,8 @@ fn segments(table: &mut Table<'_>, limits: &mut SegmentLimits) -> Result<(), Set
 
 /// What every kind of listener has.
 fn listener(table: &mut Table<'_>, name: &str, directory: &Path) -> Result<Listener, SettingError> {
-    let expected = "an address with a port, such as \"127.0.0.1:1883\"";
-    let Some(address) = table.find_parsed("listen", expected, |address| address.parse().ok())? else {
-        return Err(table.missing("listen", expected));
+    let Some(address) = address::find(table, "listen")? else {
+        return Err(table.missing("listen", address::ADDRESS));
     };
     let mut listener = Listener::new(name, address);
     table.text("name", &mut listener.name)?;

@@ -66,7 +66,11 @@ impl<'a> Entry<'a> {
         self.text_or("text")
     }
 
-    fn text_or(&self, expected: &str) -> Result<&'a str, SettingError> {
+    /// Text, which is `expected` to be something.
+    ///
+    /// # Errors
+    /// When something else stands there.
+    pub fn text_or(&self, expected: &str) -> Result<&'a str, SettingError> {
         match &self.setting.value {
             Value::Text(text) => Ok(text),
             _ => Err(self.wrong(expected)),

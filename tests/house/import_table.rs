@@ -46,7 +46,7 @@ const TABLE: &[Row] = &[
         &["tokio", "serde", "candle", "rumqtt", "mqtt", "thread", "Mutex"],
     ),
     row("settings", Only(&["suggestion"]), &["tokio", "candle", "rumqtt", "mqtt"]),
-    row("telemetry", Only(&[]), &["tokio", "candle", "mqtt"]),
+    row("telemetry", Only(&["suggestion"]), &["tokio", "candle", "mqtt"]),
     row("ledger", Only(&["inference", "placement", "sync"]), &["tokio", "serde", "candle", "rumqtt", "mqtt"]),
     row("wire", Only(&["inference"]), &["tokio", "candle", "rumqtt", "mqtt", "topic"]),
     row("model", Only(&["file_access", "inference", "settings", "text"]), &["tokio", "rumqtt", "mqtt"]),

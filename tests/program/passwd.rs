@@ -9,7 +9,7 @@ use std::sync::Arc;
 use nearfar::broker::{self, AccessRules, AttemptLimits, Broker, Guard, Users};
 
 use crate::support::mqtt::{Client, Connect};
-use crate::support::process::{Ended, nearfar, run};
+use crate::support::process::{Ended, Process, nearfar, nearfar_logging, run};
 
 /// Runs `passwd` on `file` with `input` as its standard input.
 fn passwd(file: &Path, arguments: &[&str], input: impl AsRef<[u8]>) -> Ended {
@@ -102,6 +102,29 @@ fn what_cannot_be_used_is_refused_and_changes_nothing() {
     assert_eq!(fs::read_to_string(&file).unwrap(), "");
     let nowhere = directory.path().join("no such directory/users.txt");
     passwd(&nowhere, &["a"], "x").assert_refused(1, &["users.txt", "cannot be written"]);
+}
+
+#[test]
+fn a_user_whose_name_is_no_level_is_told_of_the_rules_that_are_not_about_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("users.txt");
+    let ended = passwd(&file, &["plant/7"], "secret\n");
+    assert_eq!(
+        (ended.code, &ended.lines[..]),
+        (Some(0), &["password of user \"plant/7\" set".to_owned()][..])
+    );
+    assert!(ended.stderr.contains("%u") && ended.stderr.contains("users = [\"plant/7\"]"), "{ended:?}");
+    let rules = directory.path().join("acl.toml");
+    let start = |topic: &str| {
+        fs::write(&rules, format!("[[rules]]\nallow = [\"publish\"]\ntopics = [{topic:?}]\n")).unwrap();
+        let mut command = nearfar_logging("warn", &["broker", "--listen", "127.0.0.1:0"]);
+        let process = Process::start(command.arg("--users").arg(&file).arg("--acl").arg(&rules));
+        process.line();
+        process.terminate().stderr
+    };
+    let said = start("data/%u");
+    assert!(said.contains("WARN") && said.contains("user \"plant/7\""), "{said}");
+    assert_eq!(start("data/#"), "");
 }
 
 #[test]

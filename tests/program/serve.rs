@@ -367,6 +367,28 @@ fn whatever_the_configuration_is_at_fault_for_ends_with_two_and_names_file_line_
 }
 
 #[test]
+fn a_level_that_there_is_not_is_refused_with_the_levels() {
+    let refused = |command: &mut std::process::Command, parts: &[&str]| run(command).assert_refused(2, parts);
+    refused(
+        &mut nearfar_logging("inf", &["broker"]),
+        &["--log", "\"inf\"", "off, error, warn, info, debug, trace", "`info`"],
+    );
+    refused(&mut nearfar_logging("nearfar=loud", &["broker"]), &["--log", "\"nearfar=loud\"", "debug"]);
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_nearfar"));
+    refused(
+        without_our_environment(&mut command).env("RUST_LOG", "wran").arg("broker"),
+        &["RUST_LOG", "`warn`"],
+    );
+}
+
+#[test]
+fn localhost_is_listened_on() {
+    let (process, ready) = serve(&[MODEL, "--listen", "localhost:0", "--http", "localhost:0"]);
+    assert!(ready_address(&ready).ip().is_loopback() && ready.contains(" http=127.0.0.1:"), "{ready}");
+    process.terminate().assert_success();
+}
+
+#[test]
 fn a_listener_open_to_anyone_must_be_asked_for() {
     let ended = run(&mut nearfar(&["serve", MODEL, "--listen", "0.0.0.0:0"]));
     ended.assert_refused(2, &["0.0.0.0:0", "no users", "127.0.0.1", "--allow-anonymous"]);

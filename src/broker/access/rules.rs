@@ -86,6 +86,11 @@ impl AccessRules {
         self.rules.iter().map(patterns).sum()
     }
 
+    /// Whether a topic of theirs has the user as a level: `%u`.
+    pub(crate) fn have_user_levels(&self) -> bool {
+        self.rules.iter().flat_map(|rule| &rule.topics).any(TopicPattern::has_user)
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.rules.len()
@@ -142,9 +147,11 @@ impl TopicPattern {
     /// The sentence that says what is wrong with it.
     pub fn new(text: &str) -> Result<Self, String> {
         let is_nobodys = text.starts_with('$') && !is_about_the_broker(text);
-        if !crate::mqtt::is_topic_filter(text) || is_nobodys {
+        let why_not = crate::mqtt::why_no_filter(text);
+        if why_not.is_some() || is_nobodys {
+            let hint = why_not.map(|why_not| format!(": {why_not}")).unwrap_or_default();
             return Err(format!(
-                "found {text:?}, expected a topic filter that does not start with '$' unless it starts with $SYS/"
+                "found {text:?}, expected a topic filter that does not start with '$' unless it starts with $SYS/{hint}"
             ));
         }
         let level = |level: &str| match level {
@@ -153,9 +160,17 @@ impl TopicPattern {
             _ if level.contains("%u") || level.contains("%c") => {
                 Err(format!("found {text:?}, expected %u and %c as whole levels, between slashes"))
             }
+            _ if is_foreign_placeholder(level) => Err(format!(
+                "found {text:?}, expected %u, which is the user, or %c, which is the client id: {level:?} stands for nobody"
+            )),
             _ => Ok(Level::Plain(level.to_owned())),
         };
         text.split('/').map(level).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// Whether the user stands as a level of it.
+    fn has_user(&self) -> bool {
+        self.0.contains(&Level::User)
     }
 
     /// Whether the client's names can stand as levels: a user called `#` must not become a wildcard.
@@ -176,7 +191,15 @@ impl TopicPattern {
     }
 }
 
-fn is_level(name: &str) -> bool {
+/// Whether it is what stands for somebody in the rules of others: `%x`, `${username}`, `{username}`.
+fn is_foreign_placeholder(level: &str) -> bool {
+    let is_letter =
+        level.len() == 2 && level.starts_with('%') && level.ends_with(|c: char| c.is_ascii_alphabetic());
+    is_letter || (level.starts_with("${") || level.starts_with('{')) && level.ends_with('}')
+}
+
+/// Whether a name can stand as a level, in place of `%u` or `%c`.
+pub fn is_level(name: &str) -> bool {
     !name.is_empty() && !name.starts_with('$') && !name.contains(['/', '+', '#', '\0'])
 }
 

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::password::StoredPassword;
+use super::rules::is_level;
 use crate::text;
 
 /// The largest users file that is read, in bytes.
@@ -22,6 +23,16 @@ pub struct UsersError {
     pub line: usize,
     /// What was found and what was expected.
     pub problem: String,
+}
+
+/// What whoever names a user should know of the name, as a sentence; none where there is nothing.
+pub fn user_name_remark(name: &str) -> Option<String> {
+    (!is_level(name)).then(|| {
+        format!(
+            "no access rule with %u is about user {name:?}, because the name cannot stand as one level of a topic ('/', '+', '#', or '$' \
+             in front): take another name, or write rules that name the user (users = [{name:?}])"
+        )
+    })
 }
 
 /// Who may connect, with which password.
@@ -87,6 +98,12 @@ impl Users {
     /// How many have a password that is hashed once and fast, as Mosquitto did before 1.6.10.
     pub fn weak_count(&self) -> usize {
         self.passwords.iter().filter(|password| password.is_weak()).count()
+    }
+
+    /// A user whose name cannot stand as a level of a topic, so that no rule with `%u` is about it; the first
+    /// by name.
+    pub fn without_level(&self) -> Option<&str> {
+        self.by_name.keys().map(|name| &**name).filter(|name| !is_level(name)).min()
     }
 
     /// The user's name and password.

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use crate::config::{ConfigError, Flag, NodeFile};
+use crate::config::{self, ConfigError, Flag, NodeFile};
 use crate::settings::Value;
 
 /// What flags say of the embedded broker.
@@ -11,12 +11,13 @@ use crate::settings::Value;
 pub struct BrokerFlags {
     /// Where the embedded broker listens; port 0 takes a free one, named in the ready
     /// line [default: 127.0.0.1:1883]
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = config::address_flag)]
     listen: Option<SocketAddr>,
     /// The embedded broker's configuration, in rumqttd's own format [default: built in]
     #[arg(long, value_name = "FILE", conflicts_with = "config")]
     broker_config: Option<PathBuf>,
-    /// Listen on addresses that other machines reach although no users are configured
+    /// Listen on addresses that other machines reach although no users are configured, and serve health and
+    /// metrics on such
     #[arg(long)]
     allow_anonymous: bool,
     /// Let in only the users of this file, which `nearfar passwd` writes
@@ -28,6 +29,16 @@ pub struct BrokerFlags {
 }
 
 impl BrokerFlags {
+    /// What they and `--http` say of health and metrics, to be put over what `file` says.
+    pub fn http(&self, listen: Option<SocketAddr>, file: &NodeFile) -> Vec<Flag> {
+        let mut flags = Vec::new();
+        flags.extend(listen.map(|listen| ("--http", "http.listen", Value::Text(listen.to_string()))));
+        if self.allow_anonymous && (listen.is_some() || file.has("http")) {
+            flags.push(("--allow-anonymous", "http.allow_anonymous", Value::Flag(true)));
+        }
+        flags
+    }
+
     /// What they say, to be put over what `file` says.
     ///
     /// # Errors
@@ -37,7 +48,8 @@ impl BrokerFlags {
         if let Some(address) = self.listen {
             flags.push(("--listen", "broker.listen", Value::Text(address.to_string())));
         }
-        if self.allow_anonymous {
+        // Beside a broker elsewhere it is about health and metrics alone.
+        if self.allow_anonymous && !(file.has("remote") && file.has("http")) {
             flags.push(("--allow-anonymous", "broker.allow_anonymous", Value::Flag(true)));
         }
         for (flag, key, path) in [
