@@ -40,7 +40,7 @@ pub fn main() -> ExitCode {
     match cli.command.run(filter) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            output::complain(&format!("nearfar: {error:#}"));
+            output::complain(&format!("nearfar: {}", said_once(&error)));
             ExitCode::from(exit_status::of(&error))
         }
     }
@@ -153,3 +153,15 @@ pub struct NodeDied(pub String);
     "{0} accepted requests were not answered within the shutdown grace; raise shutdown_grace_ms if they should be"
 )]
 pub struct LeftBehind(pub u64);
+
+/// An error and its causes, but for those that it has told itself.
+fn said_once(error: &anyhow::Error) -> String {
+    let mut said = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !said.contains(&cause) {
+            said.push_str(": ");
+            said.push_str(&cause);
+        }
+    }
+    said
+}

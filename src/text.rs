@@ -4,11 +4,14 @@
 //! told otherwise. The mark is left out wherever a text comes from; what is not UTF-8 is refused by the name
 //! of what it is, with its line.
 
+mod jargon;
+
 use std::fmt;
 use std::fs::File;
 use std::io::{self, BufReader, Chain, Cursor, Read};
 use std::path::Path;
 
+pub use self::jargon::in_plain_words;
 use crate::file_access;
 
 /// The bound of a text that has no narrower one: a million recorded delays, which is the most that anyone may

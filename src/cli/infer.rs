@@ -50,7 +50,8 @@ fn flagged(features: &str) -> Result<Vec<f32>, ConfigError> {
     let number = |(at, text): (usize, &str)| match text.trim().parse::<f32>() {
         Ok(number) if number.is_finite() => Ok(number),
         _ => {
-            let problem = format!("number {}: found {text:?}, expected a finite number within f32", at + 1);
+            let problem =
+                format!("number {}: found {text:?}, expected a finite number that fits 32 bits", at + 1);
             Err(ConfigError::Override { origin: "--features".to_owned(), problem })
         }
     };
@@ -127,12 +128,12 @@ struct Answer<'a> {
 }
 
 fn parse(line: &[u8]) -> Result<(Vec<f32>, Caller), String> {
-    let value: Value = serde_json::from_slice(line).map_err(|error| format!("no JSON: {error}"))?;
+    let value: Value = serde_json::from_slice(line).map_err(|error| format!("no JSON: {}", plain(&error)))?;
     let (features, caller) = match value {
         Value::Array(features) => (features, Caller::default()),
         Value::Object(mut object) => match object.remove("features") {
             Some(Value::Array(features)) => {
-                (features, serde_json::from_slice(line).map_err(|error| error.to_string())?)
+                (features, serde_json::from_slice(line).map_err(|error| plain(&error))?)
             }
             Some(_) => return Err("features: expected an array of numbers".to_owned()),
             None => return Err("features: missing".to_owned()),
@@ -141,9 +142,14 @@ fn parse(line: &[u8]) -> Result<(Vec<f32>, Caller), String> {
     };
     let number = |(at, value): (usize, &Value)| match value.as_f64().map(|number| number as f32) {
         Some(number) if number.is_finite() => Ok(number),
-        _ => Err(format!("features[{at}]: expected a number within f32, found {value}")),
+        _ => Err(format!("features[{at}]: expected a number that fits 32 bits, found {value}")),
     };
     Ok((features.iter().enumerate().map(number).collect::<Result<_, _>>()?, caller))
+}
+
+fn plain(error: &serde_json::Error) -> String {
+    // Which line of the input it is stands in front.
+    text::in_plain_words(&error.to_string()).replace(" at line 1 column ", ", character ")
 }
 
 fn answer<'a>(detector: &'a mut Detector, features: &[f32], caller: Caller) -> Result<Answer<'a>, String> {

@@ -1,10 +1,11 @@
 //! The safetensors format: read through the crate's safe, buffered interface (never
 //! mapped), written in the model's order.
 
-use ::safetensors::SafeTensors;
+use ::safetensors::{SafeTensorError, SafeTensors};
 use serde_json::{Map, Value, json};
 
 use super::tensors::{Dtype, RawTensor, TensorInfo};
+use crate::text;
 
 /// The largest header that is parsed: it is JSON, and takes several times its size in memory.
 const HEADER_BYTES_MAX: usize = 16 << 20;
@@ -23,14 +24,15 @@ pub fn parse(file: &[u8]) -> Result<Vec<RawTensor>, String> {
             "its header would have {header_bytes} bytes, more than {HEADER_BYTES_MAX} (header_bytes_max)"
         ));
     }
-    let (_, metadata) = SafeTensors::read_metadata(file).map_err(|error| error.to_string())?;
-    let views = SafeTensors::deserialize(file).map_err(|error| error.to_string())?;
+    let plain = |error: SafeTensorError| text::in_plain_words(&error.to_string());
+    let (_, metadata) = SafeTensors::read_metadata(file).map_err(plain)?;
+    let views = SafeTensors::deserialize(file).map_err(plain)?;
     if views.len() > TENSORS_MAX {
         return Err(format!("it holds {} tensors, more than {TENSORS_MAX} (tensors_max)", views.len()));
     }
     let mut tensors = Vec::with_capacity(views.len());
     for name in metadata.offset_keys() {
-        let view = views.tensor(&name).map_err(|error| error.to_string())?;
+        let view = views.tensor(&name).map_err(plain)?;
         let dtype = Dtype::from_name(&view.dtype().to_string())
             .ok_or_else(|| format!("tensor {name} has dtype {}, which is not supported", view.dtype()))?;
         let info = TensorInfo { name, dtype, shape: view.shape().to_vec() };

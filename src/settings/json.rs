@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 use super::lines::Lines;
 use super::tree::Entries;
 use super::{DEPTH_MAX, Setting, SettingError, Value, too_deep};
+use crate::text;
 
 /// Reads a text, which `file` names in errors.
 ///
@@ -24,7 +25,7 @@ pub fn parse(file: Option<&str>, text: &str) -> Result<Setting, SettingError> {
 }
 
 fn no_json(error: &serde_json::Error) -> String {
-    format!("this is no JSON: {error}")
+    format!("this is no JSON: {}", text::in_plain_words(&error.to_string()))
 }
 
 struct Reader<'a> {

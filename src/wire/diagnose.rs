@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::parse::{Draft, MEMBERS, Rejected, accept};
 use crate::inference::{Caller, DeviceId, ErrorCode, Refusal, whole_number};
+use crate::text;
 
 /// The error for `payload`, which the fast path refused with `cause`.
 pub fn diagnose(
@@ -35,7 +36,7 @@ pub fn diagnose(
             let message = format!("expected an object with {}, found {}", MEMBERS.join(", "), kind(&other));
             return invalid(Caller::default(), message);
         }
-        Err(_) => return invalid(Caller::default(), format!("payload is not valid JSON: {cause}")),
+        Err(_) => return invalid(Caller::default(), no_json(cause)),
     };
     let caller = readable_caller(&members);
     match draft(&members) {
@@ -47,9 +48,13 @@ pub fn diagnose(
                 refusal: Refusal::new(ErrorCode::NonFinite, format!("{token} is not a finite f32")),
             },
             // The value is sound, so the text is not: a member stands in it twice, for example.
-            (Ok(_), None) => invalid(caller, format!("payload is not valid JSON: {cause}")),
+            (Ok(_), None) => invalid(caller, no_json(cause)),
         },
     }
+}
+
+fn no_json(cause: &serde_json::Error) -> String {
+    format!("payload is not valid JSON: {}", text::in_plain_words(&cause.to_string()))
 }
 
 /// What can be read of who sent it, whatever is wrong with the rest.

@@ -53,6 +53,75 @@ fn a_feature_that_is_no_number_is_the_input_s_fault_and_named_by_its_place() {
 }
 
 #[test]
+fn what_is_wrong_is_said_once_and_without_words_of_rust() {
+    let model = net("normalised");
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str, content: &[u8]| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let header = br#"{"a":{"dtype":"F32","shape":"x","data_offsets":[0,4]}}"#;
+    let weights = [&(header.len() as u64).to_le_bytes()[..], header, &[0; 4]].concat();
+    let weights = file("model.safetensors", &weights);
+    let config = file("config.json", b"{} {}");
+    let scenario = file("scenario.yaml", b"[1");
+    let none = directory.path().join("none").to_str().unwrap().to_owned();
+    let said = |arguments: &[&str], input: &str| {
+        let output = nearfar(arguments, input);
+        assert_ne!(output.status.code(), Some(0), "{arguments:?}");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    for (arguments, input) in [
+        (
+            &["infer", text(&model)][..],
+            "[1] x\n{\"features\": [1,2,3,4,5], \"device_id\": 5}\n[1,\n\"a\"\n[1e99]\n{\"features\"\n",
+        ),
+        (&["infer", &none, "--features", "1"], ""),
+        (&["infer", &weights, "--features", "1"], ""),
+        (&["infer", directory.path().to_str().unwrap(), "--features", "1"], ""),
+        (&["inspect", &none], ""),
+        (&["inspect", &config], ""),
+        (&["convert", &none, &format!("{none}.safetensors")], ""),
+        (&["convert", &weights, &format!("{none}.safetensors")], ""),
+        (&["replay", &none], ""),
+        (&["replay", directory.path().to_str().unwrap()], ""),
+        (&["replay", &scenario, "--model", &none], ""),
+        (&["replay", &scenario, "--broker-host", "127.0.0.1", "--broker-port", "1"], ""),
+        (&["compare", &none], ""),
+        (&["compare", &scenario], ""),
+        (&["compare", "--csv", &none], ""),
+        (&["compare", "--csv", directory.path().to_str().unwrap()], ""),
+        (&["demo", "--out", &format!("{none}/x.csv")], ""),
+        (&["bench", "--model", &none], ""),
+        (&["bench", "--config", &none], ""),
+        (&["serve", &none], ""),
+        (&["serve", "--config", &none], ""),
+        (&["serve", text(&model), "--listen", "203.0.113.7:1", "--allow-anonymous"], ""),
+        (&["serve", text(&model), "--listen", "127.0.0.1:0", "--http", "203.0.113.7:1"], ""),
+        (&["broker", "--broker-config", &none], ""),
+        (&["passwd", &format!("{none}/users.txt"), "pump"], "secret"),
+        (&["health", "--http", "127.0.0.1:1"], ""),
+    ] {
+        let said = said(arguments, input);
+        for line in said.lines() {
+            assert!(line.matches("(os error").count() <= 1, "{arguments:?}: {line}");
+            let words: Vec<_> =
+                line.split(|letter: char| !letter.is_alphanumeric() && letter != '_').collect();
+            for rust in [
+                "usize", "u64", "i64", "f32", "struct", "enum", "EOF", "ident", "Err", "Some", "None",
+                "unwrap",
+            ] {
+                assert!(!words.contains(&rust), "{arguments:?}: {line}");
+            }
+            for rust in ["trailing characters", "invalid type", "Os {", "Error {"] {
+                assert!(!line.contains(rust), "{arguments:?}: {line}");
+            }
+        }
+    }
+}
+
+#[test]
 fn infer_leaves_out_a_byte_order_mark_and_names_utf_16() {
     let output = nearfar(&["infer", text(&net("normalised"))], "\u{feff}[1,2,3,4,5]\r\n");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
