@@ -125,6 +125,9 @@ impl Named<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt;
+
     use rcgen::{CertificateParams, DnType, KeyPair, date_time_ymd};
 
     use super::*;
@@ -149,6 +152,7 @@ mod tests {
             };
             std::fs::write(&tls.certificate_chain, params.self_signed(&key).unwrap().pem()).unwrap();
             std::fs::write(&tls.key, key.serialize_pem()).unwrap();
+            std::fs::set_permissions(&tls.key, Permissions::from_mode(0o600)).unwrap();
             let warnings = load(&tls).unwrap().warnings;
             assert_eq!(warnings.len(), usize::from(expected.is_some()), "{warnings:?}");
             if let Some(part) = expected {
