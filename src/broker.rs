@@ -291,6 +291,11 @@ impl Broker {
         if faults.is_empty() { Ok(()) } else { Err(faults.join("\n")) }
     }
 
+    /// How many things there are that [`reload`](Self::reload) reads again.
+    pub(crate) fn reloads(&self) -> usize {
+        self.context.config.reloads.len()
+    }
+
     /// Delivers what was published before, says goodbye to every client (reason 0x8B to those of MQTT
     /// 5), waits for them at most `grace`, and ends the broker's threads. In-process links end too.
     pub fn stop(mut self, grace: Duration) {

@@ -7,6 +7,7 @@ mod convert;
 mod demo;
 mod exit_status;
 mod health;
+mod held_log;
 mod infer;
 mod inspect;
 mod output;
@@ -18,6 +19,7 @@ mod serve;
 mod service;
 mod signals;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
@@ -27,23 +29,48 @@ use crate::telemetry::{self, COMMAND_FILTER, LogFormat, SERVICE_FILTER};
 /// The `nearfar` program: reads this process's arguments, starts telemetry, runs the command, and says which
 /// status the process exits with.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    if asks_for_json(std::env::args_os()) {
+        output::use_json();
+    }
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return refuse_flags(&error),
+    };
     let (filter, default) = (cli.log.as_deref(), cli.command.default_log());
-    let started = telemetry::start(filter, default, cli.log_format.into(), progress::log);
+    let started = telemetry::start(filter, default, cli.log_format.into(), held_log::write);
     let _sends_the_last_traces = match started {
         Ok(telemetry) => telemetry,
         Err(error) => {
-            output::complain(&format!("nearfar: {error}"));
+            output::fail(&error.to_string());
             return ExitCode::from(exit_status::CONFIGURATION);
         }
     };
     match cli.command.run(filter) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            output::complain(&format!("nearfar: {}", said_once(&error)));
+            output::fail(&said_once(&error));
             ExitCode::from(exit_status::of(&error))
         }
     }
+}
+
+/// Whether `--log-format` says JSON. Asked before the flags are read, because what is wrong with one is told
+/// as well.
+fn asks_for_json(arguments: impl Iterator<Item = OsString>) -> bool {
+    let arguments: Vec<_> = arguments.collect();
+    arguments.iter().any(|argument| argument == "--log-format=json")
+        || arguments.windows(2).any(|pair| pair[0] == "--log-format" && pair[1] == "json")
+}
+
+/// What clap says instead of running: help and the version, or which flag is wrong.
+fn refuse_flags(error: &clap::Error) -> ExitCode {
+    if error.use_stderr() && output::is_json() {
+        output::fail(error.to_string().trim_end());
+    } else {
+        // Where that cannot be written nobody is left to be told.
+        error.print().ok();
+    }
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(exit_status::CONFIGURATION))
 }
 
 /// An MQTT broker and an ML inference node in one binary: put a model next to your

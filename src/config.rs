@@ -89,6 +89,8 @@ pub struct ServeConfig {
     pub node: node::Config,
     /// Where health and metrics are served; `None` for nowhere.
     pub http: Option<http::Config>,
+    /// The files beside the node's own that say so: the broker's, its users, its rules.
+    pub files: Vec<String>,
 }
 
 /// Reads a node's configuration file, with the environment on top of it.

@@ -44,19 +44,12 @@ use crate::broker::codec::topic::is_about_the_broker;
 use crate::broker::config::{Config, PendingPolicy, RouterLimits, SharedStrategy};
 use crate::broker::limits::dropped::Drops;
 use crate::broker::limits::ended::{Ended, Endings};
-use crate::broker::limits::machine;
 use crate::broker::limits::memory::{Memory, MemoryKind, MemoryUse};
 use crate::broker::limits::reached::Reached;
 use crate::broker::limits::refused::{Cause, Refused, Who};
 use crate::broker::limits::traffic::Total;
 use crate::broker::work::Slice;
 use crate::sync::lock;
-
-/// Where it is not configured, half of what there is: the rest is for models, the
-/// system, and what nobody can count.
-fn memory_max() -> usize {
-    machine::memory_bytes() / 2
-}
 
 /// The router's public face within the broker. Locks are taken in the order ingress,
 /// subscriptions or retained.
@@ -119,7 +112,7 @@ impl Bus {
         let connections = lanes.connections()?;
         let limits = &config.limits;
         let subscriptions = Subscriptions::new(limits.filters_max);
-        let memory = Memory::new(limits.memory_max.unwrap_or_else(memory_max));
+        let memory = Memory::new(limits.memory_max());
         let bus = Self {
             lanes,
             is_ended: Mutex::new(false),

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::access::{Access, AllowAll};
 use super::reload::Reload;
 use crate::broker::access::attempts::AttemptLimits;
+use crate::broker::limits::machine;
 use crate::broker::limits::reached::Limit;
 use crate::mqtt::filter_matches;
 
@@ -459,6 +460,12 @@ impl OverRate {
 }
 
 impl Limits {
+    /// What all that clients make the broker hold may take of memory. Where it is not configured, half of
+    /// what there is: the rest is for models, the system, and what nobody can count.
+    pub(crate) fn memory_max(&self) -> usize {
+        self.memory_max.unwrap_or_else(|| machine::memory_bytes() / 2)
+    }
+
     /// The limit that a topic name or filter breaks.
     pub(crate) fn broken_by(&self, topic: &str) -> Option<Limit> {
         if topic.len() > self.topic_bytes_max {

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use super::held_log;
 use super::service::Service;
 use super::service::flags::BrokerFlags;
 use super::service::reload::ConfigFile;
@@ -27,6 +28,7 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> anyhow::Result<()> {
+    let held = held_log::hold();
     let named = args.config.as_deref().map(ConfigFile::read).transpose()?;
     let mut file = match &named {
         Some(named) => named.contents().clone(),
@@ -41,8 +43,14 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     // Its status is told only where that was asked for: a broker alone puts nothing of its own among its
     // clients' messages.
     let node = node::Config { is_broker_alone: true, ..config.node };
-    let service = Service { http: config.http, file: named, remote: None, placements: Vec::new() };
-    let ended = service.run(node.into())?;
+    let service = Service {
+        http: config.http,
+        file: named,
+        other_files: config.files,
+        remote: None,
+        placements: Vec::new(),
+    };
+    let ended = service.run(node, held)?;
     ended.died.map_or(Ok(()), |died| Err(died.into()))
 }
 

@@ -5,6 +5,7 @@ use std::sync::Mutex;
 
 use indicatif::{ProgressBar, ProgressStyle, WeakProgressBar};
 
+use super::output;
 use crate::sync::lock;
 
 /// The bar that was drawn last. Logging begins before there is any, and may be asked for from every thread.
@@ -22,7 +23,7 @@ pub fn bar(length: u64, template: &str) -> anyhow::Result<ProgressBar> {
 
 /// Whether a bar can be seen at all.
 pub fn is_seen() -> bool {
-    io::stderr().is_terminal()
+    io::stderr().is_terminal() && !output::is_json()
 }
 
 /// Writes a log line to standard error, above the bar where one is drawn.

@@ -1,12 +1,14 @@
 //! `nearfar serve`: a node that answers until it is told to stop.
 
+mod statistics;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::service::Service;
 use super::service::flags::{BrokerFlags, path};
 use super::service::reload::ConfigFile;
-use super::{LeftBehind, output};
+use super::{LeftBehind, held_log, output};
 use crate::config::{self, ConfigError, ServeConfig};
 use crate::ledger::{HybridStatistics, Statistics};
 use crate::node::BrokerChoice;
@@ -44,14 +46,15 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> anyhow::Result<()> {
+    let held = held_log::hold();
     let (serve, file) = configure(args)?;
     let remote = match &serve.node.broker {
         BrokerChoice::Embedded(_) => None,
         BrokerChoice::Elsewhere(remote) => Some(format!("{}:{}", remote.host, remote.port)),
     };
     let placements = serve.node.deployments.iter().map(|one| one.config.placement.clone()).collect();
-    let service = Service { http: serve.http, file, remote, placements };
-    let ended = service.run(serve.node.into())?;
+    let service = Service { http: serve.http, file, other_files: serve.files, remote, placements };
+    let ended = service.run(serve.node, held)?;
     let left_behind = report(ended.totals)?;
     match ended.died {
         Some(died) => Err(died.into()),
@@ -105,6 +108,10 @@ fn configure(args: Args) -> Result<(ServeConfig, Option<ConfigFile>), ConfigErro
 fn report(totals: Vec<(String, Statistics)>) -> anyhow::Result<u64> {
     let left_behind = totals.iter().map(|(_, total)| total.in_flight).sum();
     for (name, total) in totals {
+        if output::is_json() {
+            output::line(&statistics::json(&name, &total).to_string())?;
+            continue;
+        }
         output::line(&format!(
             "{name}: received {}, inferences {}, errors {}, left behind {}",
             total.received,

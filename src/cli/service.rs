@@ -8,13 +8,16 @@ mod supervisor;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
-use self::reload::ConfigFile;
+use tracing::{info, warn};
+
+use self::reload::{ConfigFile, Reloaded};
 use self::supervisor::{Supervisor, Words};
+use super::held_log::Held;
 use super::signals::{self, Signal};
 use super::{NodeDied, output};
-use crate::http;
 use crate::ledger::Statistics;
-use crate::node::{Node, NodeBuilder, NotReady, Observer, Readiness};
+use crate::node::{self, BrokerChoice, Node, NodeBuilder, NotReady, Observer, Readiness};
+use crate::{broker, http};
 
 /// What a service has beside its node.
 pub struct Service {
@@ -22,6 +25,8 @@ pub struct Service {
     pub http: Option<http::Config>,
     /// The file that it was configured by.
     pub file: Option<ConfigFile>,
+    /// The files beside that one, for the log.
+    pub other_files: Vec<String>,
     /// The broker elsewhere that it uses.
     pub remote: Option<String>,
     /// Where the models of its deployments are meant to stand.
@@ -37,11 +42,14 @@ pub struct Ended {
 }
 
 impl Service {
-    /// Starts the node, says when it is ready, and returns when it has been told to stop or has died.
+    /// Says what runs here, before the lines that were `held`, starts the node, says when it is ready, and
+    /// returns when it has been told to stop or has died.
     ///
     /// # Errors
     /// When it cannot be started, or dies before it is ready.
-    pub fn run(self, builder: NodeBuilder) -> anyhow::Result<Ended> {
+    pub fn run(self, config: node::Config, held: Held) -> anyhow::Result<Ended> {
+        held.first(|| self.introduce(&config));
+        let builder = NodeBuilder::from(config);
         let signals = signals::listen()?;
         let observer = Observer::default();
         // From before the models are loaded until after the last request is answered.
@@ -49,7 +57,7 @@ impl Service {
         let words = if self.placements.is_empty() { Words::BROKER } else { Words::NODE };
         let mut supervisor = Supervisor::from_environment(words);
         let node = builder.observer(&observer).start()?;
-        let Some(node) = wait_until_ready(node, &signals, &mut supervisor)? else {
+        let Some(node) = wait_until_ready(node, &signals, &mut supervisor, self.file.as_ref())? else {
             return Ok(Ended { totals: Vec::new(), died: None });
         };
         output::line(&self.ready_line(&node, http.as_ref()))?;
@@ -57,6 +65,30 @@ impl Service {
         let died = wait_for_end(&node, &signals, &mut supervisor, self.file.as_ref());
         supervisor.stopping();
         Ok(Ended { totals: node.stop(), died: died.map(NodeDied) })
+    }
+
+    /// The first line of the log: what runs here, by which files, and how much it will take.
+    fn introduce(&self, config: &node::Config) {
+        let files = self.file.iter().map(|file| file.path().display().to_string());
+        let files: Vec<_> = files.chain(self.other_files.iter().cloned()).collect();
+        let files = (!files.is_empty()).then(|| files.join(", "));
+        let broker = match &config.broker {
+            BrokerChoice::Embedded(broker) => Some(broker),
+            BrokerChoice::Elsewhere(_) => None,
+        };
+        let in_flight_max: usize = config.deployments.iter().map(|one| one.config.in_flight_max).sum();
+        info!(
+            version = env!("CARGO_PKG_VERSION"),
+            commit = option_env!("NEARFAR_COMMIT"),
+            files,
+            node_id = config.node_id,
+            deployments = config.deployments.len(),
+            in_flight_max = (in_flight_max > 0).then_some(in_flight_max),
+            connections_max = broker.map(|broker| broker.router.connections_max),
+            memory_max = broker.map(|broker| broker.limits.memory_max()),
+            open_files_max = broker::open_files_max(),
+            "nearfar starts"
+        );
     }
 
     fn ready_line(&self, node: &Node, http: Option<&http::Server>) -> String {
@@ -90,18 +122,21 @@ fn wait_until_ready(
     node: Node,
     signals: &Receiver<Signal>,
     supervisor: &mut Supervisor,
+    file: Option<&ConfigFile>,
 ) -> anyhow::Result<Option<Node>> {
     loop {
         match node.wait_until_ready(HEALTH_CHECK_INTERVAL) {
             Ok(()) => return Ok(Some(node)),
             Err(NotReady(Readiness::Failed(reason))) => return Err(NodeDied(reason).into()),
-            // What would be reloaded has just been read.
-            Err(_) if signals.try_recv() == Ok(Signal::Stop) => {
-                supervisor.stopping();
-                node.stop();
-                return Ok(None);
-            }
-            Err(NotReady(readiness)) => supervisor.starting(&readiness),
+            Err(NotReady(readiness)) => match signals.try_recv() {
+                Ok(Signal::Stop) => {
+                    supervisor.stopping();
+                    node.stop();
+                    return Ok(None);
+                }
+                Ok(Signal::Reload) => reload(&node, file),
+                Err(_) => supervisor.starting(&readiness),
+            },
         }
     }
 }
@@ -127,23 +162,48 @@ fn wait_for_end(
     }
 }
 
-/// Reads users, access rules, simulated networks and the like again; what cannot be used is logged.
+/// Reads users, access rules, simulated networks and the like again; what cannot be used is logged, and at
+/// the end what all of it came to.
 fn reload(node: &Node, file: Option<&ConfigFile>) {
-    if node.broker().is_none() && file.is_none() {
-        tracing::info!(
-            "told to reload, but a node behind a broker elsewhere has nothing to reload without a file"
-        );
-    }
     // What could not be used is in the log. One that fails keeps nothing else from being read.
-    let broker_succeeds = node.broker().is_none_or(|broker| broker.reload().is_ok());
-    let networks_succeed = file.is_none_or(|file| file.reload_networks(node));
-    node.observer().note_reload(broker_succeeds && networks_succeed);
+    let broker = node.broker().map(|broker| (broker.reloads(), broker.reload().is_ok()));
+    let reloaded = file.map(|file| file.reload(node));
+    let succeeds = broker.is_none_or(|(_, succeeds)| succeeds)
+        && reloaded.as_ref().is_none_or(|reloaded| reloaded.failed == 0);
+    node.observer().note_reload(succeeds);
+    let of_broker = match broker {
+        None => "the certificates for the broker elsewhere are read at each connection".to_owned(),
+        Some((0, _)) => "the broker has no users, rules or certificates to read".to_owned(),
+        Some((_, true)) => "users, rules and certificates that the broker has were read".to_owned(),
+        Some((_, false)) => "of users, rules and certificates what cannot be used stays as it was".to_owned(),
+    };
+    let of_file = match reloaded {
+        None => "there is no file with simulated networks (--config)".to_owned(),
+        Some(Reloaded { failed: 1.., .. }) => "of the file what cannot be used stays as it was".to_owned(),
+        Some(Reloaded { networks_changed, needs_restart, .. }) => format!(
+            "of the file {}",
+            match (networks_changed, needs_restart) {
+                (0, 0) => "nothing has changed".to_owned(),
+                (networks, 0) => format!("{networks} simulated networks have changed"),
+                (networks, keys) => {
+                    format!(
+                        "{networks} simulated networks have changed, and {keys} keys that wait for a restart"
+                    )
+                }
+            }
+        ),
+    };
+    if succeeds {
+        info!("told to reload: {of_broker}; {of_file}");
+    } else {
+        warn!("told to reload, and not all of it could be: {of_broker}; {of_file}");
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{broker, deployment};
+    use crate::deployment;
 
     #[test]
     fn a_node_that_dies_ends_the_program_with_a_status_of_its_own() {

@@ -11,6 +11,7 @@ mod connection;
 mod driver;
 mod failures;
 mod link;
+mod outage;
 mod partition;
 mod pulse;
 mod queue;

@@ -45,6 +45,12 @@ pub fn broker(mut table: Table<'_>, files: Files<'_>) -> Result<BrokerSection, S
 }
 
 impl BrokerSection {
+    /// The files that it names.
+    pub fn files(&self) -> Vec<String> {
+        let files = [&self.config, &self.users, &self.access_rules];
+        files.into_iter().flatten().map(|file| file.display().to_string()).collect()
+    }
+
     /// The broker, for which other files are read, and where its listeners are written.
     ///
     /// # Errors

@@ -110,6 +110,7 @@ impl NodeFile {
         let contents = self.contents(true)?;
         checks::users(&contents, &self.tree)?;
         let Contents { mut node, broker, login, http } = contents;
+        let files = broker.as_ref().map(BrokerSection::files).unwrap_or_default();
         let is_open = broker.as_ref().is_some_and(|broker| broker.allows_anonymous);
         match &mut node.broker {
             BrokerChoice::Elsewhere(remote) => {
@@ -132,7 +133,7 @@ impl NodeFile {
                 .and_then(|()| listeners::refuse_open_http(config.listen, is_open || *allows_anonymous))
                 .map_err(|problem| checks::at(&self.tree, &["http", "listen"], problem))?;
         }
-        Ok(ServeConfig { node, http: http.map(|http| http.config) })
+        Ok(ServeConfig { node, http: http.map(|http| http.config), files })
     }
 
     fn contents(&self, reads_files: bool) -> Result<Contents, SettingError> {

@@ -4,6 +4,7 @@
 mod memory;
 mod refused;
 mod reload;
+mod told;
 
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use serde::Serialize;
 
+use crate::cli::output;
 use crate::shipped;
 
 /// What a process has used so far, from Linux's /proc.
@@ -83,6 +84,9 @@ impl Target {
     pub fn start(choice: &Choice<'_>, log: Option<&str>) -> anyhow::Result<Self> {
         let mut command = Command::new(std::env::current_exe().context("this program's own path")?);
         command.args(["--log", log.unwrap_or("warn")]);
+        if output::is_json() {
+            command.args(["--log-format", "json"]);
+        }
         let mut files = None;
         match choice {
             Choice::Elsewhere { address, process } => {

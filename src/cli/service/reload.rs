@@ -20,22 +20,27 @@ impl ConfigFile {
         Ok(Self { path: path.to_owned(), contents: config::read_node_file(path)? })
     }
 
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     pub fn contents(&self) -> &NodeFile {
         &self.contents
     }
 
     /// Reads the file again and makes the node's networks what it says now. Of a file
-    /// that cannot be used nothing is taken. Whether all of it could be.
-    pub fn reload_networks(&self, node: &Node) -> bool {
+    /// that cannot be used nothing is taken.
+    pub fn reload(&self, node: &Node) -> Reloaded {
         let read = config::read_node_file(&self.path).and_then(|file| Ok((file.networks()?, file)));
         let (networks, newer) = match read {
             Ok(read) => read,
             Err(cause) => {
                 error!(%cause, "the configuration cannot be used; the networks stay as they are");
-                return false;
+                return Reloaded { failed: 1, ..Reloaded::default() };
             }
         };
         let keys = self.contents.needs_restart(&newer);
+        let mut reloaded = Reloaded { needs_restart: keys.len(), ..Reloaded::default() };
         if !keys.is_empty() {
             let keys = keys.join(", ");
             warn!(
@@ -43,12 +48,12 @@ impl ConfigFile {
                 "the configuration has changed where only a restart helps; that part is not in force"
             );
         }
-        let mut succeeds = true;
         for (deployment, profile) in networks {
             let Some(network) = node.deployment(&deployment).map(|one| one.network()) else { continue };
             match network.configure(profile) {
                 Ok(change) if change.is_new => {
                     info!(deployment, revision = change.revision, "the simulated network was changed");
+                    reloaded.networks_changed += 1;
                 }
                 Ok(change) if !change.is_configured => {
                     info!(
@@ -59,10 +64,21 @@ impl ConfigFile {
                 Ok(_) => {}
                 Err(cause) => {
                     error!(deployment, %cause, "the simulated network could not be changed");
-                    succeeds = false;
+                    reloaded.failed += 1;
                 }
             }
         }
-        succeeds
+        reloaded
     }
+}
+
+/// What a reload of the file has done.
+#[derive(Debug, Default)]
+pub struct Reloaded {
+    /// Simulated networks that are others now.
+    pub networks_changed: usize,
+    /// Keys that have changed and need a restart.
+    pub needs_restart: usize,
+    /// What could not be used.
+    pub failed: usize,
 }

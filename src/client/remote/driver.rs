@@ -15,6 +15,7 @@ use super::config::Config;
 use super::connection::Ended;
 use super::failures::{Failure, FailureCounters, Trouble};
 use super::link::Link;
+use super::outage::Outage;
 use super::pulse::Pulse;
 use super::queue;
 use super::routes::Routes;
@@ -58,6 +59,7 @@ pub fn start(config: Config, status: Option<Status>) -> Result<(Arc<Shared>, Joi
         session: Session::default(),
         settlements: Settlements::new(Arc::clone(&shared.wake)),
         announced: None,
+        outage: None,
         warnings: RateLimit::new(WARN_EVERY),
     };
     runtime.spawn(Arc::clone(&shared.pulse).beat());
@@ -77,6 +79,8 @@ pub struct Driver {
     pub settlements: Arc<Settlements>,
     /// What was last said in the log, so that each change is said once.
     announced: Option<State>,
+    /// The outage that goes on, if one does.
+    outage: Option<Outage>,
     pub warnings: RateLimit,
 }
 
@@ -162,11 +166,19 @@ impl Driver {
     pub fn announce(&mut self, state: State) {
         let broker = self.shared.config.address();
         let was_online = matches!(self.announced, Some(State::Online));
+        let now = Instant::now();
         match &state {
-            State::Online if !was_online => info!(broker, "connected and subscribed"),
-            State::Offline(reason) if self.announced.as_ref() != Some(&state) => {
-                // Between two attempts with the same end nothing new is said.
-                warn!(broker, reason, "the broker cannot be reached; trying again until it can");
+            State::Online if !was_online => {
+                let after = self.outage.take().map(|outage| tracing::field::display(outage.length(now)));
+                info!(broker, after, "connected and subscribed");
+            }
+            State::Offline(reason) => {
+                let outage = self.outage.get_or_insert_with(|| Outage::begin(now));
+                // Between two attempts with the same end nothing new is said, until it has lasted for long.
+                if outage.is_due(now) || self.announced.as_ref() != Some(&state) {
+                    let lasted = outage.length(now);
+                    warn!(broker, reason, %lasted, "the broker cannot be reached; trying again until it can");
+                }
             }
             _ => {}
         }

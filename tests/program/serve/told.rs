@@ -1,0 +1,153 @@
+//! What `serve` and `broker` tell an operator beside their work: the first line, what a reload came to, and
+//! all of it as JSON.
+
+use std::net::TcpListener;
+
+use serde_json::Value;
+
+use super::{REQUEST, RESULTS, access_files, write};
+use crate::support::process::{Process, nearfar, nearfar_logging, ready_address, run};
+use crate::support::{MODEL, Sensor, request};
+
+const AS_JSON: [&str; 2] = ["--log-format", "json"];
+
+/// Every line of standard error, as JSON.
+#[track_caller]
+fn objects(stderr: &str) -> Vec<Value> {
+    let object = |line: &str| serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+    stderr.lines().map(object).collect()
+}
+
+#[test]
+fn the_first_line_names_version_files_and_limits() {
+    let directory = tempfile::tempdir().unwrap();
+    let (users, rules) = access_files(directory.path(), "press");
+    let listeners = write(
+        directory.path(),
+        "broker.toml",
+        "[v4.1]\nlisten = \"127.0.0.1:0\"\n[router]\nmax_connections = 77\n[limits]\nmemory_max = 123456789\n",
+    );
+    let node = format!(
+        "node_id = \"gateway-7\"\n[broker]\nconfig = {listeners:?}\nusers = {users:?}\naccess_rules = {rules:?}\n\
+         [deployments.edge]\nmodel = {MODEL:?}\nin_flight_max = 55\n"
+    );
+    let node = write(directory.path(), "node.toml", &node);
+    let process = Process::start(&mut nearfar_logging("info", &["serve", "--config", &node]));
+    process.line();
+    let ended = process.terminate();
+    let first = ended.stderr.lines().next().unwrap();
+    let version = format!("version=\"{}\"", env!("CARGO_PKG_VERSION"));
+    let files = format!("files=\"{node}, {listeners}, {users}, {rules}\"");
+    let limits = ["connections_max=77", "memory_max=123456789", "in_flight_max=55", "open_files_max="];
+    for part in [&["nearfar starts", &version, &files, "node_id=\"gateway-7\""][..], &limits].concat() {
+        assert!(first.contains(part), "{part:?} is not in {first}");
+    }
+    if std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(".git").exists() {
+        let commit = first.split_once("commit=\"").map(|(_, rest)| rest.split('"').next().unwrap());
+        let commit = commit.unwrap_or_else(|| panic!("no commit in {first}"));
+        assert!(commit.len() == 12 && commit.bytes().all(|byte| byte.is_ascii_hexdigit()), "{first}");
+    }
+}
+
+#[test]
+fn a_reload_says_what_it_came_to_also_when_nothing_has_changed() {
+    let directory = tempfile::tempdir().unwrap();
+    let model = format!("model = {MODEL:?}\n");
+    let text = format!("[broker]\nlisten = \"127.0.0.1:0\"\n[deployments.edge]\n{model}");
+    let file = write(directory.path(), "node.toml", &text);
+    let (users, rules) = access_files(directory.path(), "press");
+    let port = ["--listen", "127.0.0.1:0"];
+    let told = |arguments: &[&str], change: &dyn Fn(), parts: &[&str]| {
+        let process = Process::start(&mut nearfar_logging("info", arguments));
+        process.line();
+        change();
+        assert!(process.signal("HUP"));
+        let line = process.complaint_with("told to reload");
+        for part in parts {
+            assert!(line.contains(part), "{part:?} is not in {line}");
+        }
+        process.terminate();
+    };
+    let nothing = || {};
+    told(
+        &["serve", "--config", &file],
+        &nothing,
+        &["no users, rules or certificates", "nothing has changed"],
+    );
+    let slower = || {
+        write(directory.path(), "node.toml", &format!("{text}one_way_latency_ms = 5\nbatch_max = 3\n"));
+    };
+    told(
+        &["serve", "--config", &file],
+        &slower,
+        &["1 simulated networks have changed", "1 keys that wait for a restart"],
+    );
+    let broken = || {
+        write(directory.path(), "node.toml", "[broker");
+    };
+    write(directory.path(), "node.toml", &text);
+    told(&["serve", "--config", &file], &broken, &["WARN", "of the file what cannot be used stays"]);
+    let guarded = [&["broker", "--users", &users, "--acl", &rules][..], &port].concat();
+    told(
+        &guarded,
+        &nothing,
+        &["users, rules and certificates", "were read", "no file with simulated networks"],
+    );
+    let misspelt = || {
+        write(directory.path(), "acl.toml", "[[rules]]\nalow = []\n");
+    };
+    told(&guarded, &misspelt, &["WARN", "not all of it", "stays as it was"]);
+}
+
+#[test]
+fn a_node_that_waits_for_its_broker_says_what_a_reload_came_to() {
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    let arguments = ["serve", MODEL, "--broker-host", "127.0.0.1", "--broker-port", &nobody];
+    let process = Process::start(&mut nearfar_logging("info", &arguments));
+    let line = process.complaint_with("cannot be reached");
+    assert!(line.contains("lasted=0 s"), "{line}");
+    assert!(process.signal("HUP"));
+    process.complaint_with(
+        "told to reload: the certificates for the broker elsewhere are read at each connection",
+    );
+    process.terminate();
+}
+
+#[test]
+fn with_json_everything_on_standard_error_is_json_and_so_are_the_statistics() {
+    let arguments = [&["serve", MODEL, "--listen", "127.0.0.1:0"][..], &AS_JSON].concat();
+    let process = Process::start(&mut nearfar_logging("info", &arguments));
+    let sensor = Sensor::listening(ready_address(&process.line()), &[RESULTS]);
+    sensor.ask(REQUEST, request("press", 7));
+    drop(sensor);
+    let ended = process.terminate();
+    assert_eq!(objects(&ended.stderr)[0]["fields"]["message"], "nearfar starts");
+    let [statistics] = &ended.lines[..] else { panic!("{ended:?}") };
+    let statistics: Value = serde_json::from_str(statistics).unwrap();
+    for (key, value) in [("received", 1), ("inferences", 1), ("errors", 0), ("left_behind", 0)] {
+        assert_eq!(statistics[key], value, "{statistics}");
+    }
+    assert_eq!(statistics["deployment"], "edge");
+    assert!(statistics["average_total_latency_ms"].as_f64().unwrap() > 0.0, "{statistics}");
+}
+
+#[test]
+fn with_json_what_ends_the_program_is_json_too() {
+    for (arguments, part) in [
+        (&["serve", "no_such_model"][..], "cannot read no_such_model"),
+        (&["serve", "--config", "no_such_file.toml"], "no_such_file.toml: cannot be read"),
+        (&["broker", "--listen", "everywhere"], "everywhere"),
+        (&["broker", "--no-such-flag"], "--no-such-flag"),
+        (&["infer", MODEL, "--features", "1,2"], "2"),
+    ] {
+        for format in [&AS_JSON[..], &["--log-format=json"]] {
+            let ended = run(nearfar(format).args(arguments));
+            assert_ne!(ended.code, Some(0), "{ended:?}");
+            let objects = objects(&ended.stderr);
+            let last = objects.last().unwrap_or_else(|| panic!("{ended:?}"));
+            let message = last["fields"]["message"].as_str().unwrap();
+            assert!(last["level"] == "ERROR" && message.contains(part), "{ended:?}");
+            assert!(last["timestamp"].as_str().unwrap().ends_with('Z'), "{ended:?}");
+        }
+    }
+}
