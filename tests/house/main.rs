@@ -9,6 +9,8 @@ mod advisories;
 mod bounds;
 /// Which of our modules may import which.
 mod import_table;
+/// What the page for operators says of each warning and error.
+mod log_lines;
 /// The paths that a file names.
 mod paths;
 /// Which rooms inside a module may import which.

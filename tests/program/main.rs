@@ -18,6 +18,8 @@ mod messages;
 mod model;
 /// `nearfar passwd`.
 mod passwd;
+/// The plant network that the README shows.
+mod plant;
 /// `nearfar replay`.
 mod replay;
 /// `nearfar serve` and `nearfar broker`.
