@@ -27,7 +27,8 @@ pub struct Args {
     cloud_latency: Option<f64>,
     #[command(flatten)]
     broker: BrokerFlags,
-    /// Use the MQTT 5 broker at this host instead of the embedded one
+    /// Use the broker at this host instead of the embedded one, with MQTT 5; for MQTT 3.1.1 say
+    /// remote.protocol in a file
     #[arg(long, value_name = "HOST", conflicts_with_all = ["config", "listen", "broker_config", "users", "acl"])]
     broker_host: Option<String>,
     /// Port of the broker at --broker-host

@@ -272,7 +272,7 @@ pub const LIMITS_REACHED: Metric = metric(
     "nearfar_broker_limits_reached_total",
     Counter,
     &["limit"],
-    "How often a limit on clients was reached, by its name in docs/configuration.md or docs/bounds.md",
+    "How often a limit on clients was reached; docs/metrics.md says which key each of them is",
 );
 pub const DELIVERIES_DROPPED: Metric = metric(
     "nearfar_broker_deliveries_dropped_total",
@@ -286,13 +286,17 @@ pub const GAVE_WAY: Metric = metric(
     &["limit"],
     "How often the user or address that had most of what a limit bounds gave something up for another that had less",
 );
-pub const PUBLISHES_REFUSED: Metric =
-    metric("nearfar_broker_publishes_refused_total", Counter, &[], "Publishes that the access rules refused");
+pub const PUBLISHES_REFUSED: Metric = metric(
+    "nearfar_broker_publishes_refused_total",
+    Counter,
+    &[],
+    "Publishes that the access rules refused, or to topics of the broker's own; not those beyond a limit",
+);
 pub const CONNECTIONS_REFUSED: Metric = metric(
     "nearfar_broker_connections_refused_total",
     Counter,
     &[],
-    "Clients that were not let in, whatever the cause; nearfar_broker_refused_total tells them apart",
+    "Connections that were not let in, whatever the cause, also before CONNECT; nearfar_broker_refused_total tells them apart",
 );
 pub const REFUSED: Metric = metric(
     "nearfar_broker_refused_total",

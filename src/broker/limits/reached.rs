@@ -1,5 +1,6 @@
 //! How often each limit was reached: its one name, its counter, and a warning now and then.
 
+use std::borrow::Cow;
 use std::fmt::Display;
 
 use super::counted::counted;
@@ -80,6 +81,21 @@ impl Limit {
         Self::RetainedBytes,
         Self::ParkedSessions,
     ];
+
+    /// The key in the broker's file that sets it, with its table; none for what follows from another one, or
+    /// is fixed.
+    pub fn key(self) -> Option<Cow<'static, str>> {
+        let of_limits = |key: &str| Cow::Owned(format!("limits.{key}"));
+        Some(match self {
+            Self::Connections => Cow::Borrowed("router.max_connections"),
+            Self::ConnectTimeout => Cow::Borrowed("connections.connection_timeout_ms"),
+            Self::PacketBytes => Cow::Borrowed("connections.max_payload_size"),
+            Self::InflightMessages => Cow::Borrowed("connections.max_inflight_count"),
+            Self::WriteTimeout | Self::PacketTimeout => of_limits(&format!("{}_ms", self.name())),
+            Self::Connecting | Self::LoginsWaiting => return None,
+            named_alike => of_limits(named_alike.name()),
+        })
+    }
 }
 
 impl LimitsReached {
@@ -125,7 +141,8 @@ impl Reached {
         if let Some(Told { total, held_back }) = self.reached.tell(limit as usize, total) {
             // Mostly it is a client's own name.
             let who = who.to_string();
-            tracing::warn!(limit = limit.name(), who = ?Shown(&who), total, held_back, "a limit is reached");
+            let key = limit.key().map(tracing::field::display);
+            tracing::warn!(limit = limit.name(), key, who = ?Shown(&who), total, held_back, "a limit is reached");
         }
     }
 
@@ -138,6 +155,7 @@ impl Reached {
             let (hog, newcomer) = (hog.to_string(), newcomer.to_string());
             tracing::warn!(
                 limit = limit.name(),
+                key = limit.key().map(tracing::field::display),
                 hog = ?Shown(&hog),
                 newcomer = ?Shown(&newcomer),
                 total,

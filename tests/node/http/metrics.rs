@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 
-use nearfar::broker::{Cause, Dropped};
+use nearfar::broker::{Cause, Dropped, Limit};
 use nearfar::client::{RemoteConfig, Trouble};
 use nearfar::deployment::{Config, Hybrid, Topics};
 use nearfar::http::{self, Refusal, Server};
@@ -297,6 +297,30 @@ fn the_page_lists_every_reason_for_a_refusal_with_its_meaning() {
 }
 
 #[test]
+fn the_page_lists_every_limit_with_the_key_that_sets_it() {
+    let page = read("docs/metrics.md");
+    let section = page.split("### Which key a limit is\n").nth(1).unwrap().split("\n##").next().unwrap();
+    let rows: Vec<_> = section.lines().filter(|line| line.starts_with("| `")).collect();
+    assert_eq!(rows.len(), Limit::ALL.len());
+    let own_file = read("docs/configuration.md");
+    for (row, limit) in rows.into_iter().zip(Limit::ALL) {
+        let key = limit.key();
+        let named = key.as_ref().map_or("none: [bounds.md](bounds.md)".to_owned(), |key| format!("`{key}`"));
+        assert_eq!(row, format!("| `{}` | {named} |", limit.name()));
+        // As the page of keys has it: with its table, or in the list of limits by itself.
+        if let Some(key) = key {
+            let (table, name) = key.split_once('.').unwrap();
+            assert!(
+                [format!("`{key}`"), format!("`.{key}`"), format!("`{name}`")]
+                    .iter()
+                    .any(|one| own_file.contains(one)),
+                "{table}.{name}"
+            );
+        }
+    }
+}
+
+#[test]
 fn the_page_lists_every_other_reason_with_its_meaning() {
     let page = read("docs/metrics.md");
     let listed = |title: &str| -> Vec<String> {
@@ -326,9 +350,12 @@ fn page_dashboard_and_autoscaler_ask_for_metrics_that_exist() {
     let page = read("docs/metrics.md");
     let known: BTreeSet<_> =
         page.lines().filter(|line| is_row(line)).filter_map(|line| line.split('`').nth(1)).collect();
-    for file in
-        ["docs/metrics.md", "deploy/grafana/nearfar.json", "deploy/kubernetes/prometheus-adapter.yaml"]
-    {
+    for file in [
+        "docs/metrics.md",
+        "docs/operations.md",
+        "deploy/grafana/nearfar.json",
+        "deploy/kubernetes/prometheus-adapter.yaml",
+    ] {
         let text = read(file);
         let asked = names_in(&text);
         assert!(!asked.is_empty(), "{file} asks for nothing");
