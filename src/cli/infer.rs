@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use super::output;
 use crate::config::ConfigError;
 use crate::inference::whole_number;
-use crate::model::Detector;
+use crate::model::{Detector, Deviations};
 use crate::text;
 
 /// The longest input line, in bytes.
@@ -31,16 +31,26 @@ pub struct Args {
 /// Prints one JSON line for each row; fails at the end when any row had no prediction.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let mut detector = Detector::load(&args.model)?;
+    let mut deviations = Deviations::of(detector.info());
+    let scored = score(args, &mut detector, &mut deviations);
+    if let Some(far) = deviations.and_then(|deviations| deviations.found()) {
+        output::complain(&format!("warning: {far}"));
+    }
+    scored
+}
+
+fn score(args: &Args, detector: &mut Detector, deviations: &mut Option<Deviations>) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     match &args.features {
         Some(features) => {
             let features = flagged(features)?;
-            let answer = answer(&mut detector, &features, Caller::default()).map_err(anyhow::Error::msg)?;
+            see(deviations, &features);
+            let answer = answer(detector, &features, Caller::default()).map_err(anyhow::Error::msg)?;
             output::written(write_line(&mut out, &answer))
         }
         None => {
             let mut input = text::unmarked(io::stdin().lock()).context("cannot read stdin")?;
-            score_lines(&mut detector, &mut input, &mut out)
+            score_lines(detector, deviations, &mut input, &mut out)
         }
     }
 }
@@ -58,8 +68,15 @@ fn flagged(features: &str) -> Result<Vec<f32>, ConfigError> {
     features.split(',').enumerate().map(number).collect()
 }
 
+fn see(deviations: &mut Option<Deviations>, features: &[f32]) {
+    if let Some(deviations) = deviations {
+        deviations.see(features);
+    }
+}
+
 fn score_lines(
     detector: &mut Detector,
+    deviations: &mut Option<Deviations>,
     input: &mut impl BufRead,
     out: &mut impl Write,
 ) -> anyhow::Result<()> {
@@ -77,7 +94,10 @@ fn score_lines(
         } else if line.trim_ascii().is_empty() {
             continue;
         } else {
-            parse(&line).and_then(|(features, caller)| answer(detector, &features, caller))
+            parse(&line).and_then(|(features, caller)| {
+                see(deviations, &features);
+                answer(detector, &features, caller)
+            })
         };
         match outcome {
             Ok(answer) => {
@@ -262,7 +282,7 @@ mod tests {
         let mut detector = Detector::from_parts(info, Box::new(Double));
         let mut score = |out: &mut dyn Write| {
             let mut input = io::BufReader::new(Breaks(b"[0.25]\n"));
-            format!("{:#}", score_lines(&mut detector, &mut input, &mut { out }).unwrap_err())
+            format!("{:#}", score_lines(&mut detector, &mut None, &mut input, &mut { out }).unwrap_err())
         };
         let mut out = Vec::new();
         assert_eq!(score(&mut out), "cannot read stdin: the line is dead");

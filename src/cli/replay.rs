@@ -20,6 +20,7 @@ use super::{output, overwriting, progress};
 use crate::alarm::{Alarm, AlarmRule};
 use crate::deployment::{Config, Topics};
 use crate::features::FEATURE_NAMES;
+use crate::model::Deviations;
 use crate::node::Node;
 use crate::requester::{Answer, Requester};
 use crate::sensors::recorded::{
@@ -146,6 +147,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         alarm: AlarmRule::new(expected.threshold, args.alarm_rows),
         last_timestamp_us: None,
         labels: LabelCounts::new(expected.threshold, labels),
+        deviations: expected.deviations,
         rows: 0,
         refused: 0,
     };
@@ -167,6 +169,8 @@ struct Expected {
     threshold: f32,
     /// The model's words.
     labels: [String; 2],
+    /// A watch over rows, where the model is known that answers.
+    deviations: Option<Deviations>,
 }
 
 impl Expected {
@@ -188,6 +192,7 @@ impl Expected {
             inputs: Inputs { model, count, named, are_its_own },
             threshold: args.threshold.unwrap_or(info.threshold),
             labels: info.labels.clone(),
+            deviations: Deviations::of(info).filter(|_| is_known),
         })
     }
 }
@@ -233,6 +238,7 @@ struct Replay<'a> {
     /// The time stamp of the last row that has one and was answered with a score.
     last_timestamp_us: Option<i64>,
     labels: LabelCounts,
+    deviations: Option<Deviations>,
     rows: u64,
     refused: u64,
 }
@@ -267,6 +273,9 @@ impl Replay<'_> {
     fn send(&mut self, row: Row) -> anyhow::Result<()> {
         let number = self.rows;
         self.rows += 1;
+        if let Some(deviations) = &mut self.deviations {
+            deviations.see(&row.features);
+        }
         let request_id = number.to_string();
         let request = RequestBody {
             device_id: &self.args.device,
@@ -325,6 +334,9 @@ impl Replay<'_> {
         output::line(&format!("rows {}, answered {answered}, refused {}", self.rows, self.refused))?;
         if let Some(Skipped { rows, first }) = skipped {
             output::line(&format!("skipped {rows} more that cannot be used, the first: {first}"))?;
+        }
+        if let Some(far) = self.deviations.as_ref().and_then(Deviations::found) {
+            output::line(&format!("warning: {far}"))?;
         }
         output::line(&sentence(&self.alarm, self.rows, self.last_timestamp_us))?;
         for line in self.labels.lines(&self.alarm) {

@@ -91,6 +91,13 @@ impl Normalisation {
         }
     }
 
+    /// How many standard deviations each feature of `row` is from its mean; 0 without either.
+    pub(crate) fn deviations(&self, row: &[f32], deviations: &mut Vec<f32>) {
+        let unclipped = Self { clip: None, ..self.clone() };
+        unclipped.apply(row, row.len(), deviations);
+        each(deviations, f32::abs);
+    }
+
     /// What becomes `normalised` in the column `at`, but for the clipping.
     pub(crate) fn undone(&self, normalised: f32, at: usize) -> f32 {
         let std = self.std.as_ref().map_or(1.0, |std| std[at]);

@@ -52,6 +52,7 @@ const HOUSES: &[House] = &[
             ("inspect", &["load", "info", "tensors"]),
             ("error", &["config"]),
             ("detector", &["load", "info"]),
+            ("deviation", &["info"]),
             ("convert", &["load", "safetensors_file", "tensors"]),
             (
                 "load",

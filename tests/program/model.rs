@@ -53,6 +53,21 @@ fn a_feature_that_is_no_number_is_the_input_s_fault_and_named_by_its_place() {
 }
 
 #[test]
+fn features_far_from_what_the_model_was_normalised_with_are_told() {
+    let said = |features: &str| {
+        let output = nearfar(&["infer", text(&net("normalised")), "--features", features], "");
+        assert!(output.status.success() && !output.stdout.is_empty());
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    assert_eq!(said("1.1,0.6,1,2.7,0.4"), "");
+    let far = said("1e30,1e30,1e30,1e30,1e30");
+    assert!(
+        far.starts_with("warning: 5 of 5 features (features[0], features[1]") && far.contains("other units?"),
+        "{far}"
+    );
+}
+
+#[test]
 fn what_is_wrong_is_said_once_and_without_words_of_rust() {
     let model = net("normalised");
     let directory = tempfile::tempdir().unwrap();

@@ -322,6 +322,23 @@ fn columns_in_another_order_than_the_model_s_or_of_other_names_are_refused_with_
 }
 
 #[test]
+fn values_in_other_units_than_the_model_s_are_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut rows = recording();
+    let sound = replay(&write(directory.path(), &rows), &["--out", "/dev/null"]);
+    assert!(!sound.lines.iter().any(|line| line.contains("other units")), "{sound:?}");
+    for row in &mut rows[1..] {
+        for cell in &mut row[2..] {
+            *cell = (cell.parse::<f64>().unwrap() * 1e9).to_string();
+        }
+    }
+    let ended = replay(&write(directory.path(), &rows), &["--out", "/dev/null"]);
+    ended.assert_success();
+    let warning = ended.line_with("other units?");
+    assert!(warning.starts_with("warning: ") && warning.contains("of 32 features (h_rms"), "{warning}");
+}
+
+#[test]
 fn labels_of_any_words_give_precision_recall_and_delay() {
     let directory = tempfile::tempdir().unwrap();
     let mut rows = recording();
