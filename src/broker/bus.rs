@@ -112,7 +112,7 @@ impl Bus {
         let connections = lanes.connections()?;
         let limits = &config.limits;
         let subscriptions = Subscriptions::new(limits.filters_max);
-        let memory = Memory::new(limits.memory_max());
+        let memory = Memory::new(limits.memory_bytes_max());
         let bus = Self {
             lanes,
             is_ended: Mutex::new(false),

@@ -462,7 +462,7 @@ impl OverRate {
 impl Limits {
     /// What all that clients make the broker hold may take of memory. Where it is not configured, half of
     /// what there is: the rest is for models, the system, and what nobody can count.
-    pub(crate) fn memory_max(&self) -> usize {
+    pub(crate) fn memory_bytes_max(&self) -> usize {
         self.memory_max.unwrap_or_else(|| machine::memory_bytes() / 2)
     }
 

@@ -85,7 +85,7 @@ impl Service {
             deployments = config.deployments.len(),
             in_flight_max = (in_flight_max > 0).then_some(in_flight_max),
             connections_max = broker.map(|broker| broker.router.connections_max),
-            memory_max = broker.map(|broker| broker.limits.memory_max()),
+            memory_max = broker.map(|broker| broker.limits.memory_bytes_max()),
             open_files_max = broker::open_files_max(),
             "nearfar starts"
         );
