@@ -29,8 +29,6 @@ const MARK_UTF_16_BIG: &[u8] = &[0xfe, 0xff];
 pub enum TextError {
     /// The operating system's reason.
     Unreadable(io::Error),
-    /// A permission is missing: who tried, and what would help.
-    Forbidden(String),
     /// It is larger than this many bytes.
     TooLarge(usize),
     /// It is in another encoding, which can be told by how it begins.
@@ -48,7 +46,6 @@ impl fmt::Display for TextError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unreadable(cause) => write!(f, "{cause}"),
-            Self::Forbidden(cause) => f.write_str(cause),
             Self::TooLarge(bytes_max) => write!(f, "found more than the {bytes_max} bytes that are read"),
             Self::Encoding(name) => write!(f, "found {name}, expected UTF-8: {}", remedy(name)),
             Self::NotUtf8 { line, byte } => write!(
@@ -84,7 +81,6 @@ impl From<TextError> for io::Error {
     fn from(error: TextError) -> Self {
         match error {
             TextError::Unreadable(cause) => cause,
-            TextError::Forbidden(cause) => Self::new(io::ErrorKind::PermissionDenied, cause),
             other => Self::new(io::ErrorKind::InvalidData, other),
         }
     }
@@ -95,11 +91,20 @@ impl From<TextError> for io::Error {
 /// # Errors
 /// [`TextError`]; the file's name is the caller's to say.
 pub fn read_file(path: &Path, bytes_max: usize) -> Result<String, TextError> {
-    let file = File::open(path).map_err(|cause| match cause.kind() {
-        io::ErrorKind::PermissionDenied => TextError::Forbidden(file_access::unreadable(path, &cause)),
-        _ => TextError::Unreadable(cause),
-    })?;
-    read(file, bytes_max)
+    read(open(path)?, bytes_max)
+}
+
+/// Opens a file to read it.
+///
+/// # Errors
+/// The system's reason; where a permission is missing, with who tried and what would help.
+pub fn open(path: &Path) -> io::Result<File> {
+    File::open(path).map_err(|cause| match cause.kind() {
+        io::ErrorKind::PermissionDenied => {
+            io::Error::new(cause.kind(), file_access::unreadable(path, &cause))
+        }
+        _ => cause,
+    })
 }
 
 /// Reads all of `input`, at most `bytes_max` bytes.

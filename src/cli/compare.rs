@@ -9,7 +9,6 @@ mod json;
 mod said;
 mod table;
 
-use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
@@ -21,6 +20,7 @@ use crate::lab::CostModel;
 use crate::lab::comparison::{Comparison, Options};
 use crate::lab::metrics_file::{self, Measurement};
 use crate::statistics::Bootstrap;
+use crate::text;
 use crate::trial::{Said, virtual_time};
 
 /// Run the experiment that a scenario describes, or take existing measurements, and compare placements:
@@ -157,6 +157,6 @@ fn measurements(args: &Args) -> anyhow::Result<Vec<Measurement>> {
 
 fn read(file: &Path) -> anyhow::Result<Vec<Measurement>> {
     let name = file.display().to_string();
-    let opened = File::open(file).with_context(|| format!("{name}: cannot be read"))?;
+    let opened = text::open(file).with_context(|| format!("{name}: cannot be read"))?;
     Ok(metrics_file::read(&name, BufReader::new(opened))?)
 }

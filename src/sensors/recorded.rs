@@ -104,7 +104,7 @@ impl Recording {
             let format = Format { decimal: Decimal::Point, ..format };
             return Ok(Self { path, source, header, chosen, format, skipped: None, is_over: false });
         }
-        let file = File::open(&path)
+        let file = text::open(&path)
             .and_then(text::unmarked)
             .map_err(|source| RecordingError::Open { path: path.clone(), source })?;
         let lines = Lines::new(file, RECORD_BYTES_MAX);

@@ -3,7 +3,6 @@
 //! Read are files without nested columns, plain or compressed with Snappy, which is
 //! what most tools write unless told otherwise.
 
-use std::fs::File;
 use std::io::Read;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -15,6 +14,7 @@ use ::parquet::record::{Field, Row};
 use csv::StringRecord;
 
 use super::error::RecordingError;
+use crate::text;
 
 /// What every Parquet file begins with.
 const MAGIC: [u8; 4] = *b"PAR1";
@@ -29,7 +29,7 @@ impl ParquetRows {
     /// The columns' names and the rows of the file at `path`; nothing when it is no Parquet file.
     pub fn open(path: &Path) -> Result<Option<(StringRecord, Self)>, RecordingError> {
         let open =
-            || File::open(path).map_err(|source| RecordingError::Open { path: path.to_owned(), source });
+            || text::open(path).map_err(|source| RecordingError::Open { path: path.to_owned(), source });
         let mut magic = Vec::with_capacity(MAGIC.len());
         let read = open()?.take(MAGIC.len() as u64).read_to_end(&mut magic);
         read.map_err(|source| RecordingError::Read { path: path.to_owned(), line: 1, source })?;
