@@ -94,8 +94,10 @@ impl Identity {
 /// Why a client was not let in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Denied {
-    /// No such user, or not its password.
+    /// Not the user's password.
     BadCredentials,
+    /// There is no such user. The client is told what one with a wrong password is.
+    UnknownUser,
     /// It said nothing of who it is, or may not connect.
     NotAuthorized,
     /// Too many logins of this user from its address have failed.
@@ -109,16 +111,27 @@ pub enum Denied {
 impl Denied {
     pub(crate) fn reason(self) -> Reason {
         match self {
-            Self::BadCredentials => Reason::BAD_CREDENTIALS,
+            Self::BadCredentials | Self::UnknownUser => Reason::BAD_CREDENTIALS,
             Self::NotAuthorized => Reason::NOT_AUTHORIZED,
             Self::TooManyAttempts | Self::TooManyAttemptsFromAddress | Self::Busy => Reason::QUOTA_EXCEEDED,
+        }
+    }
+
+    /// What the cause does not say, for whoever runs the broker alone; empty for nothing.
+    pub(crate) fn why(self) -> &'static str {
+        match self {
+            Self::BadCredentials => "it is not its user's password",
+            Self::UnknownUser => {
+                "there is no such user, or not any more; `nearfar passwd FILE USER` adds one"
+            }
+            _ => "",
         }
     }
 
     /// The cause for whoever runs the broker.
     pub(crate) fn cause(self) -> Cause {
         match self {
-            Self::BadCredentials => Cause::Credentials,
+            Self::BadCredentials | Self::UnknownUser => Cause::Credentials,
             Self::NotAuthorized => Cause::Anonymous,
             Self::TooManyAttempts => Cause::FailedLogins,
             Self::TooManyAttemptsFromAddress => Cause::FailedLoginsOfAddress,

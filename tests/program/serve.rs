@@ -489,6 +489,9 @@ fn with_users_every_address_may_be_listened_on_and_a_reload_changes_them_under_w
     let line = process.complaint_with("not among the users any more");
     assert!(line.contains("user=\"old\"") && line.contains("address=127.0.0.1"), "{line}");
     old.last();
+    assert!(!may_connect(address, "old"));
+    let line = process.complaint_with("there is no such user, or not any more");
+    assert!(line.contains("user=\"old\"") && line.contains("address=127.0.0.1"), "{line}");
     let deadline = Instant::now() + support::PATIENCE;
     loop {
         let page = http::get(http, "/metrics").body;

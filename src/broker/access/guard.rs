@@ -81,7 +81,7 @@ impl Guard {
             TooMany::OfAddress => Denied::TooManyAttemptsFromAddress,
         })?;
         let checked = self.check(credentials, peer).await;
-        if checked != Err(Denied::BadCredentials) {
+        if !matches!(checked, Err(Denied::BadCredentials | Denied::UnknownUser)) {
             lock(&self.attempts).succeeded(attempt, Instant::now());
         }
         checked
@@ -94,7 +94,7 @@ impl Guard {
             if let Some(decoy) = policy.users.decoy(self.logins.number_of(username)) {
                 self.logins.pretend(peer, password, decoy).await.map_err(|_| Denied::Busy)?;
             }
-            return Err(Denied::BadCredentials);
+            return Err(Denied::UnknownUser);
         };
         match self.logins.check(peer, username, password, stored).await {
             Ok(true) => Ok(user.clone()),

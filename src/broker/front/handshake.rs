@@ -6,7 +6,7 @@ use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 use super::first_words::Spoken;
-use crate::broker::access::{Credentials, Login};
+use crate::broker::access::{Credentials, Denied, Login};
 use crate::broker::codec::connect::{self, Connect, Welcome};
 use crate::broker::codec::reason::Reason;
 use crate::broker::codec::{Version, peek};
@@ -199,7 +199,8 @@ pub async fn judge(
     let login = Login { client_id: &client_id, peer: peer.address, credentials, certificate };
     // Only a client whose CONNECT is in order costs the hashing of a password.
     let admitted = context.config.access.authenticate(login).await;
-    hello.user = admitted.map_err(|denied| refuse(Fault::new(denied.reason(), denied.cause())))?;
+    let denied = |denied: Denied| refuse(Fault::new(denied.reason(), denied.cause()).because(denied.why()));
+    hello.user = admitted.map_err(denied)?;
     hello.is_certified = certificate.is_some();
     hello.is_local = peer.address.to_canonical().is_loopback();
     hello.owner = Owner::of(hello.user.as_ref(), peer.address);
