@@ -14,6 +14,7 @@
 mod guest;
 mod health;
 mod in_force;
+mod inputs;
 mod lanes;
 mod pool;
 mod running;

@@ -75,6 +75,7 @@ impl View {
         for other in self.others.iter().map(Pool::health) {
             health.workers_replaced += other.workers_replaced;
             health.inference_timeouts += other.inference_timeouts;
+            health.features_far = health.features_far.max(other.features_far);
         }
         health
     }

@@ -157,6 +157,12 @@ pub const INFERENCE_TIMEOUTS: Metric = metric(
     DEPLOYMENT,
     "Forward passes that took longer than inference_timeout_ms",
 );
+pub const FEATURES_FAR: Metric = metric(
+    "nearfar_model_features_far",
+    Gauge,
+    DEPLOYMENT,
+    "Features that are far from what the model was normalised with in every request that was looked at: swapped, or other units?",
+);
 
 pub const PLACEMENT_RESULTS: Metric = metric(
     "nearfar_placement_results_total",

@@ -69,6 +69,7 @@ fn add_deployments(page: &mut Page, deployments: &[DeploymentSnapshot]) {
     count(&all::MODEL_FAILING, |one| u64::from(one.health.failing.is_some()));
     count(&all::WORKERS_REPLACED, |one| one.health.workers_replaced);
     count(&all::INFERENCE_TIMEOUTS, |one| one.health.inference_timeouts);
+    count(&all::FEATURES_FAR, |one| one.health.features_far);
     // Every code from the start: a rate can only be taken of what was there before.
     let errors = deployments.iter().flat_map(|one| {
         ErrorCode::ALL.map(|code| {

@@ -58,6 +58,18 @@ impl Deviations {
         }
     }
 
+    /// How many rows were taken.
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// Forgets all rows.
+    pub fn restart(&mut self) {
+        self.rows = 0;
+        self.far.fill(0);
+        self.medians.clear();
+    }
+
     /// What is far in every row, if anything is.
     pub fn found(&self) -> Option<Far> {
         let least = (self.rows as f64 * EVERY_ROW).ceil();
@@ -104,10 +116,10 @@ impl fmt::Display for Far {
     }
 }
 
-/// The middle of `values`, which it sorts.
+/// The middle of `values`, whose order it changes.
 fn median(values: &mut [f32]) -> f32 {
-    values.sort_unstable_by(f32::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f32::NAN)
+    let middle = values.len() / 2;
+    if values.is_empty() { f32::NAN } else { *values.select_nth_unstable_by(middle, f32::total_cmp).1 }
 }
 
 #[cfg(test)]

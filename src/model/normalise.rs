@@ -70,6 +70,15 @@ impl Normalisation {
 
     /// Transforms `rows`, row-major `(batch, inputs)`, into `normalised`, which is cleared first.
     pub(crate) fn apply(&self, rows: &[f32], inputs: usize, normalised: &mut Vec<f32>) {
+        self.scaled(rows, inputs, normalised);
+        if let Some(clip) = self.clip {
+            // NaN stays NaN: what cannot be normalised must not look healthy.
+            each(normalised, |x| x.clamp(-clip, clip));
+        }
+    }
+
+    /// The same without clipping.
+    fn scaled(&self, rows: &[f32], inputs: usize, normalised: &mut Vec<f32>) {
         normalised.clear();
         normalised.extend_from_slice(rows);
         match self.log {
@@ -85,16 +94,11 @@ impl Normalisation {
                 row.iter_mut().zip(std).for_each(|(x, std)| *x /= std);
             }
         }
-        if let Some(clip) = self.clip {
-            // NaN stays NaN: what cannot be normalised must not look healthy.
-            each(normalised, |x| x.clamp(-clip, clip));
-        }
     }
 
     /// How many standard deviations each feature of `row` is from its mean; 0 without either.
     pub(crate) fn deviations(&self, row: &[f32], deviations: &mut Vec<f32>) {
-        let unclipped = Self { clip: None, ..self.clone() };
-        unclipped.apply(row, row.len(), deviations);
+        self.scaled(row, row.len(), deviations);
         each(deviations, f32::abs);
     }
 

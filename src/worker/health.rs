@@ -10,6 +10,9 @@ pub struct Health {
     pub workers_replaced: u64,
     /// Forward passes that took longer than they may.
     pub inference_timeouts: u64,
+    /// Features that were far from what the model was normalised with, in each of the last requests that were
+    /// looked at.
+    pub features_far: u64,
     /// Forward passes in a row that failed, up to now.
     pub failures_in_row: u32,
 }

@@ -53,6 +53,7 @@ impl Copies {
 pub struct Owned {
     pub model: Box<dyn Model>,
     pub by: Arc<Author>,
+    pub info: Arc<ModelInfo>,
 }
 
 /// The model in force.
@@ -122,11 +123,12 @@ impl InForce {
     /// The model for one more thread; `None` where there can be one only and it is taken.
     pub fn take(&self) -> Option<Owned> {
         let mut stock = self.lock();
-        let Copies { models, spare, .. } = &mut stock.copies;
+        let Copies { models, spare, info } = &mut stock.copies;
         // A copy that panics must not take a worker and its batch with it.
         let copy = || catch_unwind(AssertUnwindSafe(|| spare.as_ref()?.replica())).ok().flatten();
         let model = models.pop().or_else(copy)?;
-        Some(Owned { model, by: Arc::clone(&stock.by) })
+        let info = Arc::clone(info);
+        Some(Owned { model, by: Arc::clone(&stock.by), info })
     }
 
     fn lock(&self) -> MutexGuard<'_, Stock> {

@@ -8,11 +8,13 @@ use std::time::{Duration, Instant};
 use tracing::{error, warn};
 
 use super::in_force::Owned;
+use super::inputs::{Looks, Verdict};
 use super::shared::{Shared, State};
 use super::slot::{Running, Slot};
 use super::{Context, Done, Job};
 use crate::inference::{Authored, ErrorCode, Outcome, Prediction, Refusal};
 use crate::model::{Model, ModelError};
+use crate::sync::lock;
 
 /// The thread that owns a model.
 pub struct Worker<C> {
@@ -20,6 +22,7 @@ pub struct Worker<C> {
     slot: Arc<Slot<C>>,
     /// The model, and whose predictions it makes.
     owned: Owned,
+    looks: Looks,
     rows: Vec<f32>,
     predictions: Vec<f32>,
 }
@@ -64,7 +67,8 @@ struct Failure {
 
 impl<C: Context> Worker<C> {
     pub fn new(shared: Arc<Shared<C>>, slot: Arc<Slot<C>>, owned: Owned) -> Self {
-        Self { shared, slot, owned, rows: Vec::new(), predictions: Vec::new() }
+        let looks = Looks::default();
+        Self { shared, slot, owned, looks, rows: Vec::new(), predictions: Vec::new() }
     }
 
     fn run(mut self, mut answer: impl FnMut(&mut Vec<Done<C>>)) {
@@ -209,11 +213,31 @@ impl<C: Context> Worker<C> {
         let result = predict(self.owned.model.as_mut(), &self.rows, &mut self.predictions, rows);
         let inference = started_at.elapsed();
         let running = self.slot.lock().running.take().ok_or(Abandoned)?;
+        if self.looks.is_due(started_at) {
+            self.look();
+        }
         match &result {
             Err(failure) => self.note_failure(failure, rows),
             Ok(()) => self.shared.note_success(),
         }
         Ok((running, result, inference))
+    }
+
+    /// Looks at the first row of the batch, and says once of a model that it is asked what it does not know.
+    fn look(&self) {
+        let row = &self.rows[..self.owned.info.inputs.min(self.rows.len())];
+        // Not while the state is locked: whoever waits for that waits for requests.
+        let Some(verdict) = lock(&self.shared.inputs).look(&self.owned, row) else { return };
+        let features_far = match &verdict {
+            Verdict::Usual => 0,
+            Verdict::Far { far, is_news } => {
+                if *is_news {
+                    warn!(placement = self.owned.by.placement, "{far}");
+                }
+                far.names.len() as u64
+            }
+        };
+        self.shared.lock().health.features_far = features_far;
     }
 
     /// Counts a failure, unless its rows are tried again. A model that panicked may be

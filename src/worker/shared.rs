@@ -8,6 +8,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::in_force::{Copies, InForce};
+use super::inputs::Inputs;
 use super::lanes::{Bounds, Lanes};
 use super::slot::Slot;
 use super::{Config, Health, Job};
@@ -18,6 +19,8 @@ use crate::sync::{self, lock};
 pub struct Shared<C> {
     pub config: Config,
     pub in_force: InForce,
+    /// What its inputs look like.
+    pub inputs: Mutex<Inputs>,
     /// Seeded at random, so that no device can choose whose lane it shares.
     pub hasher: RandomState,
     state: Mutex<State<C>>,
@@ -89,6 +92,7 @@ impl<C> Shared<C> {
         Self {
             config,
             in_force: InForce::new(placement, copies),
+            inputs: Mutex::default(),
             hasher: RandomState::new(),
             state: Mutex::new(state),
             arrived: Condvar::new(),

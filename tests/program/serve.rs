@@ -11,6 +11,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Instant;
 
+use nearfar::Detector;
 use nearfar::broker::{self, Broker, Listener, Tls, Users};
 use nearfar::mqtt::Qos;
 use nearfar::node::{BrokerChoice, ServedDeployment};
@@ -502,6 +503,43 @@ fn with_users_every_address_may_be_listened_on_and_a_reload_changes_them_under_w
         assert!(Instant::now() < deadline, "{page}");
     }
     assert_eq!(process.terminate().code, Some(0));
+}
+
+#[test]
+fn features_far_from_what_the_model_was_normalised_with_are_warned_of_once_and_in_a_metric() {
+    let arguments = ["serve", MODEL, "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"];
+    let process = Process::start(&mut nearfar_logging("warn", &arguments));
+    let ready = process.line();
+    let http = ready.split(' ').find_map(|part| part.strip_prefix("http=")).unwrap().parse().unwrap();
+    let sensor = Sensor::listening(ready_address(&ready), &["ml/inference/result/#"]);
+    let detector = Detector::load(MODEL).unwrap();
+    let golden = &detector.info().golden.as_ref().unwrap().input;
+    let ask_until = |features: &[f32], shown: &str| {
+        let deadline = Instant::now() + support::PATIENCE;
+        for number in 0.. {
+            // The same question again would be answered without the model.
+            let id = format!("{shown} {number}");
+            let body =
+                json!({"device_id": "p", "timestamp_us": number, "request_id": id, "features": features});
+            sensor.ask("ml/inference/request", body.to_string());
+            let page = http::get(http, "/metrics").body;
+            let line = page.lines().find(|line| line.starts_with("nearfar_model_features_far{"));
+            if line.is_some_and(|line| line.ends_with(shown)) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{page}");
+        }
+    };
+    ask_until(&[1e30; 32], " 32");
+    ask_until(golden, " 0");
+    ask_until(&[1e29; 32], " 32");
+    let ended = process.terminate();
+    assert_eq!(ended.code, Some(0));
+    let said: Vec<_> = ended.stderr.lines().filter(|line| line.contains("other units?")).collect();
+    assert!(
+        said.len() == 1 && said[0].contains("WARN") && said[0].contains("32 of 32 features (h_rms"),
+        "{ended:?}"
+    );
 }
 
 #[cfg(unix)]
