@@ -23,7 +23,7 @@
 //! # Ok::<(), nearfar::trial::TrialError>(())
 //! ```
 //! Whoever wants to hear what is measured, [`Results`], and how the trial gets on, [`Progress`], or to
-//! end it early, calls [`Trial::run`]. What the figures of a [`Run`](crate::lab::observation::Run) say is
+//! end it early, calls [`Trial::run`]. What the figures of a [`Run`] say is
 //! told by [`Findings`](crate::lab::findings::Findings), and shown by [`Report`](crate::report::Report).
 
 mod calibration;
