@@ -263,32 +263,13 @@ fn told(content: impl AsRef<[u8]>, format: Format) -> (String, Option<Remedy>) {
 #[test]
 fn what_other_programs_write_is_called_what_it_is_and_read_as_the_error_says() {
     let names = "expected a header with the columns' names";
+    let by = |what: &str| format!("line 1: found names with {what} between them, expected commas");
     for (content, said, remedy) in [
-        (
-            &b"a;b\n1;2\n"[..],
-            "line 1: found names with semicolons between them, expected commas",
-            Remedy::Delimiter(';'),
-        ),
-        (
-            b"a\tb\n1\t2\n",
-            "line 1: found names with tabs between them, expected commas",
-            Remedy::Delimiter('\t'),
-        ),
-        (
-            b"a|b\n1|2\n",
-            "line 1: found names with bars (|) between them, expected commas",
-            Remedy::Delimiter('|'),
-        ),
-        (
-            b"t a b\n1 1 2\n",
-            "line 1: found names with blanks between them, expected commas",
-            Remedy::Delimiter(' '),
-        ),
-        (
-            b"0,5;0,7\n1;2\n",
-            "line 1: found names with semicolons between them, expected commas",
-            Remedy::Delimiter(';'),
-        ),
+        (&b"a;b\n1;2\n"[..], &*by("semicolons"), Remedy::Delimiter(';')),
+        (b"a\tb\n1\t2\n", &by("tabs"), Remedy::Delimiter('\t')),
+        (b"a|b\n1|2\n", &by("bars (|)"), Remedy::Delimiter('|')),
+        (b"t a b\n1 1 2\n", &by("blanks"), Remedy::Delimiter(' ')),
+        (b"0,5;0,7\n1;2\n", &by("semicolons"), Remedy::Delimiter(';')),
         (b"0.5,0.7\n1,2\n", &format!("line 1: found numbers (0.5, 0.7), {names}"), Remedy::Header),
         (
             b"# pump 7\na,b\n1,2\n",
