@@ -18,7 +18,7 @@ mod trust;
 mod words;
 
 pub use self::facts::Facts;
-pub use self::files::{certificates, private_key};
+pub use self::files::{Fault, authorities, certificates, private_key, sentence};
 pub use self::own::{Unusable, own};
 pub use self::provider::provider;
 pub use self::trust::{Anchors, ClientTrust, ServerTrust};

@@ -81,10 +81,7 @@ fn tls(mut table: Table<'_>, files: Files<'_>) -> Result<RemoteTls, SettingError
 /// Makes sure that the files of TLS can be used, before anything is started.
 pub fn check_files(remote: &RemoteConfig) -> Result<(), SettingError> {
     let Some(tls) = &remote.tls else { return Ok(()) };
-    tls.check(&remote.host).map_err(|error| {
-        let problem = format!("found {} in {}, expected {}", error.found, error.value, error.expected);
-        SettingError::new(Origin::Code, error.key, problem)
-    })
+    tls.check(&remote.host).map_err(|error| SettingError::new(Origin::Code, error.key, error.problem()))
 }
 
 impl Login {

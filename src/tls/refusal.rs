@@ -5,6 +5,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{CertificateError, Error};
 
 use super::facts::{self, Facts};
+use super::files::Fault;
 use super::recipe;
 use super::trust::Anchors;
 
@@ -56,24 +57,27 @@ pub fn of(
 }
 
 /// Why a certificate that a file says to trust cannot be.
-pub fn no_anchor(error: &Error, certificate: &CertificateDer<'_>) -> String {
+pub fn no_anchor(error: &Error, certificate: &CertificateDer<'_>) -> Fault {
     let subject = Facts::of(certificate).map_or_else(|| "(unreadable)".to_owned(), |facts| facts.subject);
     let problem = match error {
         Error::InvalidCertificate(CertificateError::Other(other)) => chain(&other.to_string(), ""),
         Error::InvalidCertificate(_) => "is damaged, or has parts that nobody should have made".to_owned(),
         other => format!("cannot be used ({other})"),
     };
-    format!(
-        "an unusable certificate: that of {subject} {problem}; make another with {}",
-        recipe::own_certificate("HOST")
-    )
+    let found = format!("an unusable certificate: that of {subject} {problem}");
+    Fault::new(found, format!("name another authority's; one of your own is made with {}", recipe::AUTHORITY))
 }
 
-/// The sentence for a certificate without extensions.
-pub fn version_1(recipe: &str) -> String {
-    format!(
-        "is of X.509 version 1, which cannot say what it is for: openssl makes version 3 when it is given extensions: {recipe}"
-    )
+/// What is said of a certificate without extensions.
+pub const VERSION_1: &str = "is of X.509 version 1, which cannot say what it is for";
+
+/// What makes one with extensions.
+pub fn version_3(recipe: &str) -> String {
+    format!("openssl makes version 3 when it is given extensions: {recipe}")
+}
+
+fn version_1(recipe: &str) -> String {
+    format!("{VERSION_1}: {}", version_3(recipe))
 }
 
 fn problem(error: &CertificateError, facts: &Facts, anchors: &Anchors, purpose: &Purpose<'_>) -> String {

@@ -14,7 +14,8 @@ use tokio_rustls::rustls::{ClientConfig, ServerConfig, SupportedProtocolVersion}
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::{
-    Anchors, ClientTrust, ServerTrust, Side, Unusable, certificates, explained, own, private_key, provider,
+    Anchors, ClientTrust, ServerTrust, Side, Unusable, authorities, certificates, explained, own,
+    private_key, provider,
 };
 
 fn fixture(name: &str) -> PathBuf {
@@ -111,7 +112,7 @@ impl Scene {
 }
 
 fn owned((certificate, key): &Pair) -> Result<tokio_rustls::rustls::sign::SingleCertAndKey, Unusable> {
-    own(certificates(certificate).unwrap(), private_key(key).unwrap(), certificate, &provider())
+    own(certificates(certificate).unwrap(), private_key(key, certificate).unwrap(), certificate, &provider())
 }
 
 const STRONG: [&str; 7] =
@@ -325,7 +326,7 @@ fn a_certificate_is_read_in_whatever_form_it_comes() {
         .assert_met();
     let key = std::fs::read_to_string(fixture("p256-sha512.key")).unwrap();
     made.put("file", format!("\u{feff}{}", key.replace('\n', "\r\n")));
-    assert!(private_key(&made.file("file")).is_ok());
+    assert!(private_key(&made.file("file"), Path::new("server.pem")).is_ok());
 }
 
 #[test]
@@ -339,7 +340,8 @@ fn what_is_something_else_is_called_what_it_is() {
     made.put("damaged.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
     made.put("cut.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n");
     let of = |name: &str| {
-        certificates(&if fixture(name).exists() { fixture(name) } else { made.file(name) }).unwrap_err()
+        let file = if fixture(name).exists() { fixture(name) } else { made.file(name) };
+        certificates(&file).unwrap_err().to_string()
     };
     for (name, parts) in [
         ("trusted.pem", &["TRUSTED CERTIFICATE", "openssl x509 -in "][..]),
@@ -347,7 +349,7 @@ fn what_is_something_else_is_called_what_it_is() {
         ("pair.p12", &["PKCS#12", "openssl pkcs12 -in "]),
         ("pair.p7b", &["PKCS7", "openssl pkcs7 -print_certs"]),
         ("pair.p7b.der", &["PKCS#7 in DER", "-inform DER"]),
-        ("pair-pkcs8.der", &["a private key in DER"]),
+        ("pair-pkcs8.der", &["a private key in DER", "put the certificate back"]),
         ("p256-sha512.key", &["BEGIN PRIVATE KEY", "the other setting"]),
         ("encrypted.key", &["BEGIN ENCRYPTED PRIVATE KEY"]),
         ("utf-16.pem", &["UTF-16LE", "iconv"]),
@@ -365,11 +367,37 @@ fn what_is_something_else_is_called_what_it_is() {
         ("encrypted-traditional.key", &["an encrypted key", "openssl pkey -in "]),
         ("p256-sha512.pem", &["BEGIN CERTIFICATE", "the other setting"]),
         ("pair.p12", &["PKCS#12", "openssl pkcs12"]),
-        ("pair.der", &["a certificate in DER"]),
+        ("pair.der", &["a certificate in DER", "put the key back that belongs to server.pem"]),
     ] {
-        let found = private_key(&fixture(name)).unwrap_err();
+        let found = private_key(&fixture(name), Path::new("server.pem")).unwrap_err().to_string();
         assert!(parts.iter().all(|part| found.contains(part)), "{name}: {found}");
     }
+}
+
+/// Whoever looks for an authority must not be told how a server's certificate is made, and nobody how to
+/// write over the files that are there.
+#[test]
+fn advice_fits_what_a_file_is_for_and_writes_over_nothing() {
+    let made = Made::new(|_| {});
+    let (empty, text) = (made.file("empty.pem"), made.file("text.pem"));
+    made.put("empty.pem", "");
+    made.put("text.pem", "no sections");
+    let (request, key) = (fixture("request.csr"), fixture("p256-sha512.key"));
+    for file in [&empty, &text, &request, &key, &fixture("pair-pkcs8.der")] {
+        let advice = authorities(file).unwrap_err().advice;
+        assert_eq!(advice, "name the authority's certificate, such as ca.pem", "{}", file.display());
+    }
+    for file in [&empty, &text, &request, &fixture("pair.der")] {
+        let advice = private_key(file, Path::new("server.pem")).unwrap_err().advice;
+        assert_eq!(advice, "put the key back that belongs to server.pem", "{}", file.display());
+    }
+    for file in [&empty, &text, &request, &key] {
+        let advice = certificates(file).unwrap_err().advice;
+        for there in ["-keyout server.key", "-out server.pem", "-out ca.pem", "-out FILE"] {
+            assert!(!advice.contains(there), "{advice}");
+        }
+    }
+    assert!(certificates(&request).unwrap_err().advice.contains(&format!("-req -in {}", request.display())));
 }
 
 #[test]

@@ -18,6 +18,7 @@ use tokio_rustls::rustls::{
 };
 
 use super::facts::Facts;
+use super::files::Fault;
 use super::refusal::{self, Purpose};
 use super::words;
 
@@ -35,8 +36,8 @@ impl Anchors {
     /// Trust in `certificates`, which stand in `file`.
     ///
     /// # Errors
-    /// The sentence that says which of them cannot be trusted, and why.
-    pub fn new(file: String, certificates: Vec<CertificateDer<'static>>) -> Result<Self, String> {
+    /// Which of them cannot be trusted, and why.
+    pub fn new(file: String, certificates: Vec<CertificateDer<'static>>) -> Result<Self, Fault> {
         let mut roots = RootCertStore::empty();
         let facts: Vec<_> = certificates.iter().filter_map(|certificate| Facts::of(certificate)).collect();
         for certificate in &certificates {
@@ -62,10 +63,10 @@ impl ServerTrust {
     ///
     /// # Errors
     /// What is wrong with the anchors.
-    pub fn new(anchors: Anchors, provider: Arc<CryptoProvider>) -> Result<Arc<Self>, String> {
+    pub fn new(anchors: Anchors, provider: Arc<CryptoProvider>) -> Result<Arc<Self>, Fault> {
         let chains = WebPkiServerVerifier::builder_with_provider(anchors.roots.clone(), provider)
             .build()
-            .map_err(|error| error.to_string())?;
+            .map_err(|error| Fault::new(format!("what cannot be used ({error})"), ""))?;
         Ok(Arc::new(Self { chains, anchors }))
     }
 }
@@ -125,10 +126,10 @@ impl ClientTrust {
     ///
     /// # Errors
     /// What is wrong with the anchors.
-    pub fn new(anchors: Anchors, provider: Arc<CryptoProvider>) -> Result<Arc<Self>, String> {
+    pub fn new(anchors: Anchors, provider: Arc<CryptoProvider>) -> Result<Arc<Self>, Fault> {
         let chains = WebPkiClientVerifier::builder_with_provider(anchors.roots.clone(), provider)
             .build()
-            .map_err(|error| error.to_string())?;
+            .map_err(|error| Fault::new(format!("what cannot be used ({error})"), ""))?;
         Ok(Arc::new(Self { chains, anchors }))
     }
 }

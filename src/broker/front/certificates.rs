@@ -2,7 +2,7 @@
 //! into what rustls serves with.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use tokio_rustls::rustls::ServerConfig;
@@ -11,7 +11,10 @@ use tokio_rustls::rustls::version::{TLS12, TLS13};
 
 use crate::broker::config::Tls;
 use crate::file_access;
-use crate::tls::{Anchors, ClientTrust, Facts, Unusable, certificates, own, private_key, provider};
+use crate::tls::{
+    Anchors, ClientTrust, Facts, Fault, Unusable, authorities, certificates, own, private_key, provider,
+    sentence,
+};
 
 /// A file of a listener's TLS that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,17 +22,26 @@ pub struct CertificateError {
     /// The setting that names the file, as it is called in `rumqttd.toml`.
     pub key: &'static str,
     /// The file.
-    pub file: PathBuf,
+    pub file: Box<Path>,
     /// What is wrong with it.
-    pub found: String,
+    pub found: Box<str>,
     /// What it should be.
     pub expected: &'static str,
+    /// What to do, or the system's reason; it may be empty.
+    pub advice: Box<str>,
+}
+
+impl CertificateError {
+    /// The sentence without the key.
+    pub(crate) fn problem(&self) -> String {
+        let Self { file, found, expected, advice, .. } = self;
+        sentence(&file.display().to_string(), found, expected, advice)
+    }
 }
 
 impl fmt::Display for CertificateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { key, file, found, expected } = self;
-        write!(f, "`{key}`, {}: found {found}, expected {expected}", file.display())
+        write!(f, "`{}`, {}", self.key, self.problem())
     }
 }
 
@@ -58,27 +70,27 @@ pub fn load(tls: &Tls) -> Result<Loaded, CertificateError> {
         Named { key: "certpath", file: &tls.certificate_chain, expected: "a PEM file with a certificate" };
     let key =
         Named { key: "keypath", file: &tls.key, expected: "a PEM file with the certificate's private key" };
-    let certificates = chain.certificates()?;
+    let certificates = certificates(chain.file).map_err(|fault| chain.wrong(fault))?;
     let mut warnings = chain.out_of_date(&certificates);
-    let private = private_key(key.file).map_err(|found| key.wrong(found))?;
+    let private = private_key(key.file, chain.file).map_err(|fault| key.wrong(fault))?;
     warnings.extend(key.open_to_all());
     let own = own(certificates, private, chain.file, &provider).map_err(|error| match error {
-        Unusable::Certificate(found) => chain.wrong(found),
-        Unusable::Key(found) => key.wrong(found),
+        Unusable::Certificate(fault) => chain.wrong(fault),
+        Unusable::Key(fault) => key.wrong(fault),
     })?;
     let builder = ServerConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(&[&TLS13, &TLS12])
-        .map_err(|error| chain.wrong(error.to_string()))?;
+        .map_err(|error| chain.wrong(Fault { found: error.to_string(), advice: String::new() }))?;
     let builder = match &tls.client_authorities {
         None => builder.with_no_client_auth(),
         Some(file) => {
-            let authorities =
+            let trusted =
                 Named { key: "capath", file, expected: "a PEM file with authorities' certificates" };
-            let certificates = authorities.certificates()?;
-            warnings.extend(authorities.out_of_date(&certificates));
+            let certificates = authorities(file).map_err(|fault| trusted.wrong(fault))?;
+            warnings.extend(trusted.out_of_date(&certificates));
             let trust = Anchors::new(file.display().to_string(), certificates)
                 .and_then(|anchors| ClientTrust::new(anchors, provider))
-                .map_err(|found| authorities.wrong(found))?;
+                .map_err(|fault| trusted.wrong(fault))?;
             builder.with_client_cert_verifier(trust)
         }
     };
@@ -96,12 +108,9 @@ struct Named<'a> {
 }
 
 impl Named<'_> {
-    fn wrong(&self, found: String) -> CertificateError {
-        CertificateError { key: self.key, file: self.file.to_owned(), found, expected: self.expected }
-    }
-
-    fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
-        certificates(self.file).map_err(|found| self.wrong(found))
+    fn wrong(&self, Fault { found, advice }: Fault) -> CertificateError {
+        let Self { key, file, expected } = *self;
+        CertificateError { key, file: file.into(), found: found.into(), expected, advice: advice.into() }
     }
 
     /// A sentence for a secret that others on this machine can read.

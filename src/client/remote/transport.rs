@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::crypto::CryptoProvider;
-use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::sign::SingleCertAndKey;
 use tokio_rustls::rustls::version::{TLS12, TLS13};
 use tracing::warn;
@@ -18,7 +18,10 @@ use super::config::{Config, Tls};
 use super::failures::{Failure, Trouble};
 use crate::file_access;
 use crate::tcp::Socket;
-use crate::tls::{Anchors, ServerTrust, Side, Unusable, certificates, explained, own, private_key, provider};
+use crate::tls::{
+    Anchors, Fault, ServerTrust, Side, Unusable, authorities, certificates, explained, own, private_key,
+    provider, sentence,
+};
 
 /// What MQTT runs over.
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -31,17 +34,26 @@ pub struct TlsError {
     /// The setting, as it is called in `nearfar.toml`.
     pub key: &'static str,
     /// The value that the setting has.
-    pub value: String,
+    pub value: Box<str>,
     /// What was found there, in words.
-    pub found: String,
+    pub found: Box<str>,
     /// What the setting should be, in words.
     pub expected: &'static str,
+    /// What to do, or the system's reason; it may be empty.
+    pub advice: Box<str>,
+}
+
+impl TlsError {
+    /// The sentence without the key.
+    pub(crate) fn problem(&self) -> String {
+        let Self { value, found, expected, advice, .. } = self;
+        sentence(value, found, expected, advice)
+    }
 }
 
 impl fmt::Display for TlsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { key, value, found, expected } = self;
-        write!(f, "`{key}`, {value}: found {found}, expected {expected}")
+        write!(f, "`{}`, {}", self.key, self.problem())
     }
 }
 
@@ -108,28 +120,30 @@ impl Tls {
         let name = self.server_name.as_deref().unwrap_or(host);
         let name = ServerName::try_from(name.to_owned()).map_err(|error| TlsError {
             key: "remote.tls.server_name",
-            value: format!("{name:?}"),
-            found: error.to_string(),
+            value: format!("{name:?}").into(),
+            found: error.to_string().into(),
             expected: "a host name or an address",
+            advice: "".into(),
         })?;
         Ok((name, load(self)?))
     }
 }
 
 fn load(tls: &Tls) -> Result<Arc<ClientConfig>, TlsError> {
-    let authorities = Named {
+    let trusted = Named {
         key: "remote.tls.ca_file",
         file: &tls.ca_file,
         expected: "a PEM file with authorities' certificates",
     };
     let provider = provider();
-    let trust = Anchors::new(authorities.file.display().to_string(), authorities.certificates()?)
+    let trust = authorities(trusted.file)
+        .and_then(|certificates| Anchors::new(trusted.file.display().to_string(), certificates))
         .and_then(|anchors| ServerTrust::new(anchors, provider.clone()))
-        .map_err(|found| authorities.wrong(found))?;
+        .map_err(|fault| trusted.wrong(fault))?;
     let builder = ClientConfig::builder_with_provider(provider.clone())
         // TLS 1.0 and 1.1 must not be used any more (RFC 8996), and rustls has neither.
         .with_protocol_versions(&[&TLS13, &TLS12])
-        .map_err(|error| authorities.wrong(error.to_string()))?
+        .map_err(|error| trusted.wrong(Fault { found: error.to_string(), advice: String::new() }))?
         // A verifier of ours, which is rustls's own but for single certificates that are trusted themselves.
         .dangerous()
         .with_custom_certificate_verifier(trust);
@@ -154,10 +168,11 @@ fn identity(certificate: &Path, key: &Path, provider: &CryptoProvider) -> Result
         file: key,
         expected: "a PEM file with the certificate's private key, not encrypted",
     };
-    let private = private_key(key.file).map_err(|found| key.wrong(found))?;
-    own(certificate.certificates()?, private, certificate.file, provider).map_err(|error| match error {
-        Unusable::Certificate(found) => certificate.wrong(found),
-        Unusable::Key(found) => key.wrong(found),
+    let private = private_key(key.file, certificate.file).map_err(|fault| key.wrong(fault))?;
+    let chain = certificates(certificate.file).map_err(|fault| certificate.wrong(fault))?;
+    own(chain, private, certificate.file, provider).map_err(|error| match error {
+        Unusable::Certificate(fault) => certificate.wrong(fault),
+        Unusable::Key(fault) => key.wrong(fault),
     })
 }
 
@@ -169,11 +184,9 @@ struct Named<'a> {
 }
 
 impl Named<'_> {
-    fn wrong(&self, found: String) -> TlsError {
-        TlsError { key: self.key, value: self.file.display().to_string(), found, expected: self.expected }
-    }
-
-    fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-        certificates(self.file).map_err(|found| self.wrong(found))
+    fn wrong(&self, Fault { found, advice }: Fault) -> TlsError {
+        let Self { key, file, expected } = *self;
+        let value = file.display().to_string().into();
+        TlsError { key, value, found: found.into(), expected, advice: advice.into() }
     }
 }

@@ -27,11 +27,7 @@ pub fn tls(mut table: Table<'_>, directory: &Path) -> Result<Tls, SettingError> 
     if let Some(entry) = identity.filter(|_| tls.client_authorities.is_none()) {
         return Err(entry.wrong("`capath` beside it: names come from certificates"));
     }
-    tls.check().map_err(|error| {
-        let problem =
-            format!("found {} in {}, expected {}", error.found, error.file.display(), error.expected);
-        table.invalid(error.key, problem)
-    })?;
+    tls.check().map_err(|error| table.invalid(error.key, error.problem()))?;
     Ok(tls)
 }
 
