@@ -35,7 +35,7 @@ const ROUTER_FILTER: &str = "rumqttd=off";
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 const EXPECTED: &str =
     "a level (off, error, warn, info, debug, trace), or levels for targets, as in warn,nearfar=debug";
-/// What the names of targets begin with that may stand alone in the flag.
+/// What the names of targets begin with that may stand alone.
 const OUR_TARGETS: [&str; 2] = ["nearfar", "rumqtt"];
 
 /// Gives the filter.
@@ -138,16 +138,14 @@ pub fn continue_trace(span: &Span, traceparent: Option<&str>, tracestate: Option
 fn filter_of(origin: &'static str, wanted: &str) -> Result<Targets, TelemetryError> {
     for part in wanted.split(',').map(str::trim).filter(|part| !part.is_empty()) {
         let (target, level) = part.split_once('=').map_or(("", part), |(target, level)| (target, level));
-        let meant = suggestion::meant(level, LEVELS);
+        // `warning` is what others call it.
+        let longer = || LEVELS.into_iter().find(|known| known.len() > 3 && level.starts_with(known));
+        let meant = suggestion::meant(level, LEVELS).or_else(longer);
         let is_known = level.parse::<LevelFilter>().is_ok();
-        // A target alone is all of it. In the flag it is one of ours; the variable may be there for others
-        // too.
-        let is_target = target.is_empty()
-            && !part.contains('=')
-            && match origin {
-                FILTER_FLAG => OUR_TARGETS.iter().any(|ours| part.starts_with(ours)),
-                _ => meant.is_none(),
-            };
+        // A target alone is all of it, and nothing of the rest: where it is none of ours the log would be
+        // silent. The variable may be there for others too, and then say a level for them.
+        let is_target =
+            target.is_empty() && !part.contains('=') && OUR_TARGETS.iter().any(|ours| part.starts_with(ours));
         if !is_known && !is_target {
             return Err(TelemetryError::Filter { origin, found: part.to_owned(), meant });
         }
@@ -201,7 +199,9 @@ mod tests {
         {
             said(FILTER_FLAG, wanted).unwrap();
         }
-        assert!(said(FILTER_VARIABLE, "inf").unwrap_err().starts_with("RUST_LOG: found"));
-        said(FILTER_VARIABLE, "somebodys_crate,other=info").unwrap();
+        for silent in ["inf", "warning", "verbose", "somebodys_crate", "info,somebodys_crate", "garbage[["] {
+            assert!(said(FILTER_VARIABLE, silent).unwrap_err().starts_with("RUST_LOG: found"), "{silent}");
+        }
+        said(FILTER_VARIABLE, "info,somebodys_crate=trace,other=info").unwrap();
     }
 }

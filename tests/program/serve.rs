@@ -376,11 +376,14 @@ fn a_level_that_there_is_not_is_refused_with_the_levels() {
         &["--log", "\"inf\"", "off, error, warn, info, debug, trace", "`info`"],
     );
     refused(&mut nearfar_logging("nearfar=loud", &["broker"]), &["--log", "\"nearfar=loud\"", "debug"]);
-    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_nearfar"));
-    refused(
-        without_our_environment(&mut command).env("RUST_LOG", "wran").arg("broker"),
-        &["RUST_LOG", "`warn`"],
-    );
+    // A word alone would be taken for a target, and all that the program says kept back.
+    for (filter, part) in [("wran", "`warn`"), ("warning", "`warn`"), ("verbose", "\"verbose\""), ("x[[", "\"x[[\"")] {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_nearfar"));
+        refused(
+            without_our_environment(&mut command).env("RUST_LOG", filter).arg("broker"),
+            &["RUST_LOG", part, "off, error, warn, info, debug, trace"],
+        );
+    }
 }
 
 #[test]
