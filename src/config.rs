@@ -12,6 +12,7 @@ mod embedded;
 mod environment;
 mod file;
 mod files;
+mod host;
 mod listeners;
 mod merge;
 mod networks;
@@ -105,12 +106,15 @@ pub fn read_node_file(path: &Path) -> Result<NodeFile, ConfigError> {
     environment::over(&tree, directory)
 }
 
-/// A node's settings from the environment alone, for a node without a file.
+/// A node's settings without a file: the deployment that `flags` begin, where they do, with the environment on
+/// top of it.
 ///
 /// # Errors
-/// [`ConfigError`] naming the variable.
-pub fn without_file() -> Result<NodeFile, ConfigError> {
-    environment::over(&Setting::of(Value::Table(Vec::new())), Path::new(""))
+/// [`ConfigError`] naming the flag or the variable.
+pub fn without_file(flags: impl IntoIterator<Item = Flag>) -> Result<NodeFile, ConfigError> {
+    let tree = file::tree_of(flags);
+    NodeFile::new(tree.clone(), Path::new(""))?;
+    environment::over(&tree, Path::new(""))
 }
 
 /// Reads the embedded broker's configuration, in rumqttd's own format.

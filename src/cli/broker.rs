@@ -32,7 +32,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let named = args.config.as_deref().map(ConfigFile::read).transpose()?;
     let mut file = match &named {
         Some(named) => named.contents().clone(),
-        None => config::without_file()?,
+        None => config::without_file([])?,
     };
     refuse_what_serve_is_for(&file, args.config)?;
     file.set(args.broker.http(args.http, &file))?;
@@ -58,7 +58,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
 fn refuse_what_serve_is_for(file: &NodeFile, path: Option<PathBuf>) -> Result<(), ConfigError> {
     let Some(key) = first_for_serve(file) else { return Ok(()) };
     // What the environment says, the file need not say.
-    let is_of_environment = first_for_serve(&config::without_file()?) == Some(key);
+    let is_of_environment = first_for_serve(&config::without_file([])?) == Some(key);
     let origin = match path {
         Some(path) if !is_of_environment => path.display().to_string(),
         _ => "environment (NEARFAR_*)".to_owned(),

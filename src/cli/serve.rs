@@ -51,7 +51,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let (serve, file) = configure(args)?;
     let remote = match &serve.node.broker {
         BrokerChoice::Embedded(_) => None,
-        BrokerChoice::Elsewhere(remote) => Some(format!("{}:{}", remote.host, remote.port)),
+        BrokerChoice::Elsewhere(remote) => Some(remote.address()),
     };
     let placements = serve.node.deployments.iter().map(|one| one.config.placement.clone()).collect();
     let service = Service { http: serve.http, file, other_files: serve.files, remote, placements };
@@ -67,10 +67,6 @@ pub fn run(args: Args) -> anyhow::Result<()> {
 /// Flags, file and environment become one configuration.
 fn configure(args: Args) -> Result<(ServeConfig, Option<ConfigFile>), ConfigError> {
     let named = args.config.as_deref().map(ConfigFile::read).transpose()?;
-    let mut file = match &named {
-        Some(named) => named.contents().clone(),
-        None => config::without_file()?,
-    };
     let text = |text: String| Value::Text(text);
     let mut flags = Vec::new();
     match (args.model, args.cloud_latency) {
@@ -81,6 +77,11 @@ fn configure(args: Args) -> Result<(ServeConfig, Option<ConfigFile>), ConfigErro
         (Some(model), None) => flags.push(path("MODEL", "deployments.edge.model", model)?),
         (None, _) => {}
     }
+    let mut file = match &named {
+        Some(named) => named.contents().clone(),
+        // The environment may say more of the deployment that MODEL begins.
+        None => config::without_file(flags.clone())?,
+    };
     file.set(args.broker.http(args.http, &file))?;
     flags.extend(args.node_id.map(|node_id| ("--node-id", "node_id", text(node_id))));
     if let Some(host) = args.broker_host {

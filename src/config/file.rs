@@ -25,6 +25,15 @@ pub struct NodeFile {
 /// What a flag says: the flag, the key that it sets, such as `broker.listen`, and the value.
 pub type Flag = (&'static str, &'static str, Value);
 
+/// What flags say, as a file would.
+pub fn tree_of(flags: impl IntoIterator<Item = Flag>) -> Setting {
+    let mut tree = Setting::of(Value::Table(Vec::new()));
+    for (flag, key, value) in flags {
+        tree.set(key.split('.'), Setting { origin: Origin::Flag(flag), value });
+    }
+    tree
+}
+
 /// What a node's file says, its keys read and what they say about one another checked.
 pub struct Contents {
     /// The node, without what other files say.
@@ -75,11 +84,7 @@ impl NodeFile {
     /// # Errors
     /// When they cannot be put there, for which what they say gives no reason.
     pub fn set(&mut self, flags: impl IntoIterator<Item = Flag>) -> Result<(), ConfigError> {
-        let mut over = Setting::of(Value::Table(Vec::new()));
-        for (flag, key, value) in flags {
-            over.set(key.split('.'), Setting { origin: Origin::Flag(flag), value });
-        }
-        self.tree = merge::merge(&[&self.tree, &over])?;
+        self.tree = merge::merge(&[&self.tree, &tree_of(flags)])?;
         Ok(())
     }
 

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::ConfigError;
 use super::files::Files;
+use super::{ConfigError, host};
 use crate::client::{Partition, Protocol, RemoteConfig, RemoteTls};
 use crate::mqtt;
 use crate::settings::{Origin, SettingError, Table};
@@ -29,12 +29,12 @@ pub fn remote(
     node_id: &str,
     files: Files<'_>,
 ) -> Result<(RemoteConfig, Login), SettingError> {
-    let host = table.find_text("host")?;
+    let host = host::find(&mut table, "host")?;
     // The same at every start: the session at the broker, and what waits in it, is found by this name.
     let mut config = RemoteConfig::new("", 0, node_id);
     config.tls = table.find_table("tls")?.map(|section| tls(section, files)).transpose()?;
     config.port = if config.tls.is_some() { PORTS[0] } else { PORTS[1] };
-    table.number("port", .., &mut config.port)?;
+    table.number("port", 1.., &mut config.port)?;
     table.choice("protocol", Protocol::NAMES, &mut config.protocol)?;
     table.text("client_id", &mut config.client_id)?;
     if let Some(seconds) = table.find_number::<u32>("session_expiry_s", ..)? {
@@ -56,7 +56,7 @@ pub fn remote(
     let password_file = files.path(&mut table, "password_file")?;
     // Before the host is missed: a misspelt key alone names no broker.
     table.refuse_others()?;
-    config.host = table.required("host", host)?.to_owned();
+    config.host = table.required("host", host)?;
     Ok((config, Login { username, password_file }))
 }
 

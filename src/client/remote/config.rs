@@ -136,7 +136,11 @@ impl Config {
 
     /// The broker's address, for people.
     pub(crate) fn address(&self) -> String {
-        format!("{}:{}", self.host, self.port)
+        // Of IPv6 the address stands in brackets: it has colons of its own.
+        match self.host.contains(':') {
+            true => format!("[{}]:{}", self.host, self.port),
+            false => format!("{}:{}", self.host, self.port),
+        }
     }
 }
 
