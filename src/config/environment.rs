@@ -29,6 +29,8 @@ const OTHER_VARIABLES: [&str; 8] = [
 const PREFIX: &str = "NEARFAR_";
 /// What begins the names of variables for deployments.
 const DEPLOYMENTS: &str = "NEARFAR_DEPLOYMENTS__";
+/// How many `_` of a name are tried for `__`.
+const SPLITS_MAX: usize = 8;
 
 /// The settings of a file, whose paths are relative to `directory`, with the environment on top.
 pub fn over(file: &Setting, directory: &Path) -> Result<NodeFile, ConfigError> {
@@ -81,11 +83,12 @@ impl Variables {
     /// The file with the variables over it that are keys. Of many a key nobody knows before
     /// all is read whether it may be there, so it is read again without what was no key.
     fn over(&mut self, file: &Setting, directory: &Path) -> Result<NodeFile, ConfigError> {
+        let known = Known { file, directory };
         self.pass_over_other_deployments(file);
         loop {
             let merged = merge::merge(&[file, &tree(PREFIX, &self.keys)])?;
             match NodeFile::new(merged, directory) {
-                Err(error) if self.pass_over_key(&error) => {}
+                Err(error) if self.pass_over_key(&error, &known) => {}
                 Err(error) if matches!(error.origin, Origin::Variable(_)) => return Err(error.into()),
                 // The file alone has nothing wrong with it.
                 Err(error) => {
@@ -117,7 +120,7 @@ impl Variables {
 
     /// Passes over what has set a key that nobody asks for, or one below a key that is no table. False if
     /// something else is wrong.
-    fn pass_over_key(&mut self, error: &SettingError) -> bool {
+    fn pass_over_key(&mut self, error: &SettingError, known: &Known<'_>) -> bool {
         let key = variable(PREFIX, &error.key);
         let table = error.key.rsplit_once('.').map_or(String::new(), |(table, _)| format!("{table}."));
         let meant = error.suggestion.as_ref().map(|known| variable(PREFIX, &format!("{table}{known}")));
@@ -125,7 +128,10 @@ impl Variables {
         self.take(|name| {
             let rest = name.strip_prefix(&key)?;
             let is_it = is_unknown && rest.is_empty() || (is_unknown || is_table) && rest.starts_with("__");
-            is_it.then(|| did_you_mean(meant.as_ref().map(|meant| format!("{meant}{rest}"))))
+            is_it.then(|| {
+                let meant = meant.as_ref().map(|meant| format!("{meant}{rest}"));
+                did_you_mean(known.meant(name, meant))
+            })
         })
     }
 
@@ -140,6 +146,60 @@ impl Variables {
             }
         }
         !hints.is_empty()
+    }
+}
+
+/// What is known of keys: what may stand over a file.
+struct Known<'a> {
+    file: &'a Setting,
+    directory: &'a Path,
+}
+
+impl Known<'_> {
+    /// The variable that `name`, which is none, was probably meant to be: the same with `__` for some `_`,
+    /// which is the commonest slip; the password's; or `similar`.
+    fn meant(&self, name: &str, similar: Option<String>) -> Option<String> {
+        let split = self.split(name).find(|split| self.have(split));
+        let password = || suggestion::meant(name, [remote::PASSWORD_VARIABLE]).map(str::to_owned);
+        split.or_else(password).or_else(|| similar.filter(|similar| self.have(similar)))
+    }
+
+    /// The names with `__` for one or two `_` of `name`, where the first part is a table.
+    fn split<'n>(&self, name: &'n str) -> impl Iterator<Item = String> + use<'n> {
+        let rest = name.strip_prefix(PREFIX).unwrap_or_default();
+        let places: Vec<_> = rest
+            .match_indices('_')
+            .map(|(at, _)| at)
+            .filter(|at| !rest[..*at].ends_with('_') && !rest[at + 1..].starts_with('_'))
+            .take(SPLITS_MAX)
+            .collect();
+        let one = places.clone().into_iter().map(|at| vec![at]);
+        let two = (0..places.len()).flat_map(move |first| {
+            let places = places.clone();
+            (first + 1..places.len()).map(move |second| vec![places[first], places[second]])
+        });
+        one.chain(two).map(move |places| {
+            let mut split = rest.to_owned();
+            places.into_iter().rev().for_each(|at| split.insert(at, '_'));
+            format!("{PREFIX}{split}")
+        })
+    }
+
+    /// Whether a variable of this name sets a key, and not a table.
+    fn have(&self, name: &str) -> bool {
+        let variables = BTreeMap::from([(name.to_owned(), "1".to_owned())]);
+        if let Some((deployment, _)) = name.strip_prefix(DEPLOYMENTS).and_then(|rest| rest.split_once("__")) {
+            // By anything but a model none is begun.
+            let deployments = self.file.nearest(&["deployments"]);
+            if deployments.get(&deployment.to_lowercase()).is_none() {
+                return false;
+            }
+        }
+        let Ok(merged) = merge::merge(&[self.file, &tree(PREFIX, &variables)]) else { return false };
+        match NodeFile::new(merged, self.directory) {
+            Ok(_) => true,
+            Err(error) => !error.is_unknown_key() && !error.has_found_table() && !error.wants_table(),
+        }
     }
 }
 
@@ -196,6 +256,23 @@ mod tests {
         near("NEARFAR_BROKER__LISTN", "NEARFAR_BROKER__LISTEN");
         near("NEARFAR_DEPLOYMENTS__FAR__BACH_MAX", "NEARFAR_DEPLOYMENTS__FAR__BATCH_MAX");
         near("NEARFAR_DEPLOYMENTS__FAA__BATCH_MAX", "NEARFAR_DEPLOYMENTS__FAR__BATCH_MAX");
+        for (name, meant) in [
+            ("NEARFAR_BROKER_LISTEN", "NEARFAR_BROKER__LISTEN"),
+            ("NEARFAR_BROKER_ACCESS_RULES", "NEARFAR_BROKER__ACCESS_RULES"),
+            ("NEARFAR_HTTP_LISTEN", "NEARFAR_HTTP__LISTEN"),
+            ("NEARFAR_REMOTE_HOST", "NEARFAR_REMOTE__HOST"),
+            ("NEARFAR_REMOTE_TLS_CA_FILE", "NEARFAR_REMOTE__TLS__CA_FILE"),
+            ("NEARFAR_REMOTE_PASSWORD_FILE", "NEARFAR_REMOTE__PASSWORD_FILE"),
+            ("NEARFAR_REMOTE__PASSWORD", "NEARFAR_REMOTE_PASSWORD"),
+            ("NEARFAR_REMOTE_PASSWRD", "NEARFAR_REMOTE_PASSWORD"),
+            ("NEARFAR_DEPLOYMENTS_FAR_WORKERS", "NEARFAR_DEPLOYMENTS__FAR__WORKERS"),
+            // No key, but a table, or below a deployment that there is not.
+            ("NEARFAR_BROKR", ""),
+            ("NEARFAR_BROKER_PORT", ""),
+            ("NEARFAR_DEPLOYMENTS_EDGE_WORKERS", ""),
+        ] {
+            near(name, meant);
+        }
         for below_a_key in
             ["NEARFAR_ZZZ", "NEARFAR_NODE_ID__X", "NEARFAR_DEPLOYMENTS__FAR__REQUEST_TOPICS__0"]
         {

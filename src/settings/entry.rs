@@ -4,6 +4,7 @@ use std::ops::RangeBounds;
 use std::time::Duration;
 
 use super::number::{Number, expected};
+use super::tree::A_TABLE;
 use super::{Setting, SettingError, Table, Value};
 
 /// A value and the key it stands at.
@@ -150,7 +151,7 @@ impl<'a> Entry<'a> {
         let entries: &'a [_] = match &self.setting.value {
             Value::Table(entries) => entries,
             Value::Nothing => &[],
-            _ => return Err(self.wrong("a table")),
+            _ => return Err(self.wrong(A_TABLE)),
         };
         let key = self.key.clone();
         Ok(entries.iter().map(move |(name, setting)| (name.as_str(), Entry::new(join(&key, name), setting))))

@@ -69,6 +69,11 @@ impl SettingError {
         matches!(self.problem, Problem::UnknownKey { .. })
     }
 
+    /// Whether something else was found where a table belongs.
+    pub fn wants_table(&self) -> bool {
+        matches!(&self.problem, Problem::Wrong { expected, .. } if expected == tree::A_TABLE)
+    }
+
     /// Whether a table was found where something else belongs.
     pub fn has_found_table(&self) -> bool {
         matches!(&self.problem, Problem::Wrong { found, .. } if found == tree::A_TABLE)

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::entry::join;
 use super::number::Number;
+use super::tree::A_TABLE;
 use super::{Entry, Origin, Problem, Setting, SettingError, Value};
 use crate::suggestion;
 
@@ -37,7 +38,7 @@ impl<'a> Table<'a> {
         let entries: &[_] = match &setting.value {
             Value::Table(entries) => entries,
             Value::Nothing => &[],
-            _ => return Err(Entry::new(path, setting).wrong("a table")),
+            _ => return Err(Entry::new(path, setting).wrong(A_TABLE)),
         };
         Ok(Self { path, origin: &setting.origin, entries, asked: Vec::new() })
     }
