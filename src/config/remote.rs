@@ -1,6 +1,7 @@
 //! `[remote]`: a broker elsewhere, how to reach it, and with whom its requests are shared.
 
-use std::path::PathBuf;
+use std::env::VarError;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::files::Files;
@@ -54,6 +55,9 @@ pub fn remote(
     }
     let username = table.find_text("username")?.map(str::to_owned);
     let password_file = files.path(&mut table, "password_file")?;
+    if password_file.is_some() && username.is_none() {
+        return Err(table.invalid("password_file", "there is no remote.username whose password it could be"));
+    }
     // Before the host is missed: a misspelt key alone names no broker.
     table.refuse_others()?;
     config.host = table.required("host", host)?;
@@ -90,19 +94,44 @@ impl Login {
     /// # Errors
     /// When there is a user and no password.
     pub fn credentials(self) -> Option<Result<(String, String), ConfigError>> {
-        let username = self.username?;
+        let Some(username) = self.username else {
+            if std::env::var_os(PASSWORD_VARIABLE).is_some_and(|password| !password.is_empty()) {
+                tracing::warn!(
+                    "{PASSWORD_VARIABLE} is set and not used: there is no user name for it, which is remote.username (--broker-username)"
+                );
+            }
+            return None;
+        };
         let password = match self.password_file {
-            Some(path) => super::read(&path).map_err(|error| error.named_by("remote.password_file")).map(|text| {
-                super::warn_of_open_secret(&path, "the password at the broker elsewhere");
-                text.lines().next().unwrap_or_default().to_owned()
-            }),
-            None => std::env::var(PASSWORD_VARIABLE).map_err(|_| ConfigError::Override {
-                origin: PASSWORD_VARIABLE.to_owned(),
-                problem: format!(
-                    "not set, but the remote broker's username is {username:?}: set it, or name a password_file"
-                ),
-            }),
+            Some(path) => first_line(&path),
+            None => of_environment(&username),
         };
         Some(password.map(|password| (username, password)))
     }
+}
+
+fn first_line(file: &Path) -> Result<String, ConfigError> {
+    const KEY: &str = "remote.password_file";
+    let text = super::read(file).map_err(|error| error.named_by(KEY))?;
+    super::warn_of_open_secret(file, "the password at the broker elsewhere");
+    match text.lines().next() {
+        None | Some("") => {
+            let problem =
+                format!("{}: found nothing in its first line, expected the password", file.display());
+            Err(SettingError::new(Origin::Code, KEY, problem).into())
+        }
+        Some(password) => Ok(password.to_owned()),
+    }
+}
+
+fn of_environment(username: &str) -> Result<String, ConfigError> {
+    let found = match std::env::var(PASSWORD_VARIABLE) {
+        Ok(password) if !password.is_empty() => return Ok(password),
+        Ok(_) => "empty",
+        Err(VarError::NotUnicode(_)) => "not in UTF-8",
+        Err(VarError::NotPresent) => "not set",
+    };
+    let problem =
+        format!("{found}, but the remote broker's username is {username:?}: set it, or name a password_file");
+    Err(ConfigError::Override { origin: PASSWORD_VARIABLE.to_owned(), problem })
 }

@@ -450,7 +450,7 @@ fn secrets_that_every_user_of_the_machine_can_read_are_warned_of_with_what_to_do
         // Signals are listened for by now.
         match arguments[0] {
             "broker" => process.line(),
-            _ => process.complaint_with("cannot be reached"),
+            _ => process.complaint_with("no connection with the broker"),
         };
         let ended = process.terminate();
         let warned = ended.stderr.lines().filter(|line| line.contains("every user of this machine")).count();
@@ -640,6 +640,18 @@ fn a_byte_order_mark_is_no_part_of_the_password_at_a_broker_elsewhere() {
         panic!("a broker elsewhere is configured")
     };
     assert_eq!(remote.credentials, Some(("press".to_owned(), "secret".to_owned())));
+}
+
+#[test]
+fn a_password_that_nobody_uses_is_warned_of() {
+    // Nobody listens there, so that it never says ready.
+    let mut command = nearfar_logging("warn", &["serve", MODEL, "--broker-host", "[::1]", "--broker-port", "1"]);
+    let process = Process::start(command.env("NEARFAR_REMOTE_PASSWORD", "SECRET"));
+    let said = process.complaint_with("no connection with the broker");
+    assert!(said.contains("[::1]:1"), "{said}");
+    let ended = process.terminate();
+    let part = "NEARFAR_REMOTE_PASSWORD is set and not used: there is no user name for it";
+    assert!(ended.stderr.contains(part) && !ended.stderr.contains("SECRET"), "{ended:?}");
 }
 
 #[test]

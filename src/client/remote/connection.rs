@@ -245,7 +245,7 @@ impl Driver {
             link.unsuback = Some(id);
         }
         if !link.is_refused {
-            self.announce(State::Online);
+            self.announce_online();
         }
     }
 

@@ -31,6 +31,11 @@ const CONNECT_WAIT_MAX: Duration = Duration::from_secs(10);
 /// The most messages sent and unacknowledged towards a broker that does not say what it takes.
 const WINDOW_MAX: u16 = 4_096;
 
+/// A connection that ends earlier was of no use.
+const SERVED_SHORTLY: Duration = Duration::from_secs(5);
+/// From so many such ones in a row on it is said what may be the cause.
+const EVICTIONS_TOLD: u32 = 3;
+
 /// Starts the thread; it waits for [`Phase::Connecting`].
 pub fn start(config: Config, status: Option<Status>) -> Result<(Arc<Shared>, JoinHandle<()>), RemoteError> {
     let dialer = Dialer::new(&config)?;
@@ -60,6 +65,7 @@ pub fn start(config: Config, status: Option<Status>) -> Result<(Arc<Shared>, Joi
         settlements: Settlements::new(Arc::clone(&shared.wake)),
         announced: None,
         outage: None,
+        evictions: 0,
         warnings: RateLimit::new(WARN_EVERY),
     };
     runtime.spawn(Arc::clone(&shared.pulse).beat());
@@ -81,6 +87,8 @@ pub struct Driver {
     announced: Option<State>,
     /// The outage that goes on, if one does.
     outage: Option<Outage>,
+    /// How many connections in a row have ended soon after the broker had accepted them.
+    evictions: u32,
     pub warnings: RateLimit,
 }
 
@@ -92,13 +100,20 @@ impl Driver {
         let mut random = rand_chacha::ChaCha8Rng::from_rng(&mut rand::rng());
         while !self.is_leaving() {
             let (ended, served) = self.connect_and_serve().await;
-            let Failure { trouble, reason } = match ended {
+            let mut failure = match ended {
                 Ended::Left => break,
                 Ended::Lost(failure) => failure,
             };
-            self.shared.failures.count(trouble);
+            self.shared.failures.count(failure.trouble);
             self.shared.routes.end_closed();
-            self.announce(State::Offline(reason));
+            if self.note_eviction(&failure, served) {
+                let client_id = &self.shared.config.client_id;
+                failure.reason += &format!(
+                    ", as it does each time soon after it accepts: perhaps another client has the client id {client_id:?} too \
+                     (node_id, remote.client_id)"
+                );
+            }
+            self.announce_failure(failure);
             backoff.note_served(served);
             let wait = backoff.next_wait(&mut random);
             tokio::select! {
@@ -141,7 +156,8 @@ impl Driver {
         let mut link = Link::new(stream, config);
         let status = self.shared.status.as_ref();
         link.codec.connect(config, status, &mut link.output).map_err(Failure::unreadable)?;
-        match link.first_packet().await? {
+        let first = link.first_packet().await;
+        match first.map_err(|failure| hint_at_tls(failure, config))? {
             Incoming::ConnAck(accepted) => {
                 // Without a Receive Maximum MQTT 5 means 65,535 (3.2.2.3.3), and 3.1.1 has no word for it.
                 // Our own bound holds for either: what is under way is kept here until it is acknowledged.
@@ -163,26 +179,60 @@ impl Driver {
         }
     }
 
-    pub fn announce(&mut self, state: State) {
-        let broker = self.shared.config.address();
-        let was_online = matches!(self.announced, Some(State::Online));
+    /// Whether the broker has ended several connections in a row soon after it had accepted each: the
+    /// standard wants that of one whose client id comes again [MQTT-3.1.4-3], and not every broker says so.
+    fn note_eviction(&mut self, failure: &Failure, served: Duration) -> bool {
+        let is_eviction = matches!(failure.trouble, Trouble::Lost | Trouble::Disconnected)
+            && !served.is_zero()
+            && served < SERVED_SHORTLY;
+        self.evictions = if is_eviction { self.evictions.saturating_add(1) } else { 0 };
+        self.evictions >= EVICTIONS_TOLD
+    }
+
+    pub fn announce_online(&mut self) {
         let now = Instant::now();
-        match &state {
-            State::Online if !was_online => {
-                let after = self.outage.take().map(|outage| tracing::field::display(outage.length(now)));
-                info!(broker, after, "connected and subscribed");
-            }
-            State::Offline(reason) => {
-                let outage = self.outage.get_or_insert_with(|| Outage::begin(now));
-                // Between two attempts with the same end nothing new is said, until it has lasted for long.
-                if outage.is_due(now) || self.announced.as_ref() != Some(&state) {
-                    let lasted = outage.length(now);
-                    warn!(broker, reason, %lasted, "the broker cannot be reached; trying again until it can");
-                }
-            }
-            _ => {}
+        if !matches!(self.announced, Some(State::Online)) {
+            let after = self.outage.take().map(|outage| outage.length(now).to_string());
+            info!(broker = self.shared.config.address(), after, "connected and subscribed");
         }
+        self.set_state(State::Online);
+    }
+
+    /// Says why there is no connection, or none that is of use.
+    pub fn announce_failure(&mut self, Failure { trouble, reason }: Failure) {
+        let now = Instant::now();
+        let (is_new, outage) = match &mut self.outage {
+            Some(outage) => (false, outage),
+            none => (true, none.insert(Outage::begin(now))),
+        };
+        let is_another = !matches!(&self.announced, Some(State::Offline(known)) if *known == reason);
+        // Between two attempts with the same end nothing new is said, until it has lasted for long.
+        if outage.is_due(now) || is_another {
+            let lasted = (!is_new).then(|| outage.length(now).to_string());
+            warn!(
+                broker = self.shared.config.address(),
+                reason = trouble.name(),
+                why = reason,
+                lasted,
+                "no connection with the broker; trying again until there is one"
+            );
+        }
+        self.set_state(State::Offline(reason));
+    }
+
+    fn set_state(&mut self, state: State) {
         self.announced = Some(state.clone());
         self.shared.set_state(state);
+    }
+}
+
+/// What waits for a TLS handshake takes the first packet of MQTT for a broken one.
+fn hint_at_tls(failure: Failure, config: &Config) -> Failure {
+    match failure.trouble {
+        Trouble::Lost | Trouble::Protocol if config.tls.is_none() => Failure {
+            reason: format!("{}; does it want TLS there ([remote.tls])?", failure.reason),
+            ..failure
+        },
+        _ => failure,
     }
 }

@@ -10,7 +10,7 @@ use super::driver::Driver;
 use super::failures::{Failure, Trouble};
 use super::link::{Drain, Link};
 use super::routes::Destination;
-use crate::client::{Acknowledge, State};
+use crate::client::Acknowledge;
 use crate::mqtt::{Message, Qos, Receipt, Settlement};
 
 impl Driver {
@@ -94,9 +94,9 @@ impl Driver {
             error!(broker = self.shared.config.address(), "{reason}");
             link.is_refused = true;
             // Somebody may allow it meanwhile.
-            let failure = Trouble::SubscriptionRefused.because(reason.clone());
-            link.remake = Some((Instant::now() + self.shared.config.reconnect_wait_max, failure));
-            self.announce(State::Offline(reason));
+            let failure = Trouble::SubscriptionRefused.because(reason);
+            link.remake = Some((Instant::now() + self.shared.config.reconnect_wait_max, failure.clone()));
+            self.announce_failure(failure);
         }
     }
 

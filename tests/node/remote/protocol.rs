@@ -44,6 +44,18 @@ fn connect_properties(connect: &[u8]) -> &[u8] {
     &connect[11..11 + usize::from(connect[10])]
 }
 
+/// Mosquitto 2.0 says nothing when it closes the connection of a client whose id comes again.
+#[test]
+fn a_broker_that_closes_each_connection_at_once_is_said_to_know_another_client_of_that_id() {
+    let broker = RawBroker::start();
+    let node = node(broker.config());
+    for _ in 0..3 {
+        let (peer, _) = broker.welcome(NEW);
+        drop(peer);
+    }
+    assert_not_ready_because(&node, "perhaps another client has the client id \"node\" too");
+}
+
 #[test]
 fn a_request_is_acknowledged_once_the_broker_has_its_answer_and_in_the_order_of_arrival() {
     let broker = RawBroker::start();

@@ -1,6 +1,7 @@
 //! What `serve` and `broker` tell an operator beside their work: the first line, what a reload came to, and
 //! all of it as JSON.
 
+use std::io::{Read, Write};
 use std::net::TcpListener;
 
 use serde_json::Value;
@@ -104,12 +105,36 @@ fn a_node_that_waits_for_its_broker_says_what_a_reload_came_to() {
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
     let arguments = ["serve", MODEL, "--broker-host", "127.0.0.1", "--broker-port", &nobody];
     let process = Process::start(&mut nearfar_logging("info", &arguments));
-    let line = process.complaint_with("cannot be reached");
-    assert!(line.contains("lasted=0 s"), "{line}");
+    let line = process.complaint_with("no connection with the broker");
+    assert!(line.contains("reason=\"unreachable\" why=\"no connection: ") && !line.contains("lasted"), "{line}");
     assert!(process.signal("HUP"));
     process.complaint_with(
         "told to reload: the certificates for the broker elsewhere are read at each connection",
     );
+    process.terminate();
+}
+
+/// Not every failure means that nobody is there: the line says what it is, in words and by its name in metrics.
+#[test]
+fn a_broker_that_is_reached_and_of_no_use_is_not_said_to_be_unreachable() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    let arguments = ["serve", MODEL, "--broker-host", "127.0.0.1", "--broker-port", &port];
+    let process = Process::start(&mut nearfar_logging("warn", &arguments));
+    let refused = [0x20, 3, 0, 0x86, 0];
+    for (answer, reason, part) in [
+        (&refused[..], "refused", "the broker refuses the connection"),
+        // What waits for TLS says nothing to a CONNECT, or an alert.
+        (b"", "lost", "does it want TLS there ([remote.tls])?"),
+        (b"\x15\x03\x01\x00\x02\x02\x46", "protocol_error", "does it want TLS there ([remote.tls])?"),
+    ] {
+        let (mut stream, _) = listener.accept().unwrap();
+        assert!(stream.read(&mut [0; 1024]).unwrap() > 0);
+        stream.write_all(answer).unwrap();
+        drop(stream);
+        let line = process.complaint_with("no connection with the broker; trying again until there is one");
+        assert!(line.contains(&format!("reason={reason:?} why=")) && line.contains(part), "{line}");
+    }
     process.terminate();
 }
 
