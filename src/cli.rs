@@ -181,6 +181,11 @@ pub struct NodeDied(pub String);
 )]
 pub struct LeftBehind(pub u64);
 
+/// A file that the command line names, or what it says of one, cannot be used, and nothing was done.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Unusable(pub String);
+
 /// An error and its causes, but for those that it has told itself.
 fn said_once(error: &anyhow::Error) -> String {
     let mut said = error.to_string();

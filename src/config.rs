@@ -22,6 +22,7 @@ mod rumqttd;
 mod service_links;
 mod workers;
 
+use std::io;
 use std::path::Path;
 
 pub use self::access_files::{invalid_users, read_users_text};
@@ -146,6 +147,11 @@ impl From<SettingError> for ConfigError {
 }
 
 impl ConfigError {
+    /// Whether there is no such file.
+    fn is_missing(&self) -> bool {
+        matches!(self, Self::Unreadable { cause: TextError::Unreadable(cause), .. } if cause.kind() == io::ErrorKind::NotFound)
+    }
+
     /// The error for a file that cannot be read, with the key that names it.
     fn named_by(self, key: &str) -> Self {
         match self {

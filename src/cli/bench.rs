@@ -13,14 +13,14 @@ mod ticker;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
+use anyhow::{bail, ensure};
 use clap::ValueEnum;
 
 use self::load::{Length, Outcome, Pace, Plan, Run};
 use self::packets::Version;
 use self::report::{Report, Used};
 use self::target::{Choice, Target, Usage};
-use crate::cli::{output, overwriting};
+use crate::cli::{Unusable, output, overwriting};
 use crate::config::PASSWORD_VARIABLE;
 use crate::deployment::Topics;
 
@@ -178,11 +178,10 @@ fn bench(args: &BenchArgs, log: Option<&str>) -> anyhow::Result<()> {
         None => Pace::Window(args.window.unwrap_or(WINDOW.max(args.load.connections)) as usize),
     };
     if let Pace::Window(window) = pace {
-        ensure!(
-            window >= args.load.connections as usize,
-            "--window {window} is less than one request for each of {} connections",
-            args.load.connections
-        );
+        let connections = args.load.connections;
+        if window < connections as usize {
+            bail!(Unusable(format!("--window {window} is less than one request for each of {connections} connections")));
+        }
     }
     let length = match args.requests {
         Some(requests) => Length::Requests(requests),
@@ -273,15 +272,15 @@ impl LoadArgs {
         let topics = Topics::under(&self.topic_prefix);
         let connections = self.connections as usize;
         let devices = self.devices.map_or(connections, |devices| devices as usize);
-        ensure!(
-            devices >= connections,
-            "--devices {devices} is less than one for each of {connections} connections"
-        );
+        if devices < connections {
+            bail!(Unusable(format!("--devices {devices} is less than one for each of {connections} connections")));
+        }
         let login = match &who.username {
             None => None,
             Some(user) => {
-                let password = std::env::var(PASSWORD_VARIABLE)
-                    .with_context(|| format!("--username needs the password in {PASSWORD_VARIABLE}"))?;
+                let password = std::env::var(PASSWORD_VARIABLE).map_err(|_| {
+                    Unusable(format!("--username needs the password in the environment, {PASSWORD_VARIABLE}"))
+                })?;
                 Some((user.clone(), password))
             }
         };

@@ -3,8 +3,9 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use super::{output, overwriting};
-use crate::model::{ConvertOptions, Converted, Dtype, convert};
+use super::exit_status::is_for_a_person;
+use super::{Unusable, output, overwriting};
+use crate::model::{ConvertError, ConvertOptions, Converted, Dtype, convert};
 
 /// Convert a PyTorch checkpoint (.pt) to safetensors, without running anything that is in it
 #[derive(Debug, clap::Args)]
@@ -29,7 +30,11 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<()> {
     overwriting::check("TARGET", &args.target, std::slice::from_ref(&args.source), args.force)?;
     let options = ConvertOptions { dtype: args.dtype, key: args.key.clone() };
-    let converted = convert(&args.source, &args.target, &options)?;
+    let converted = convert(&args.source, &args.target, &options).map_err(|error| match error {
+        // Room may be made on a disk, and no directory comes by itself.
+        ConvertError::Write { error: ref cause, .. } if !is_for_a_person(cause) => error.into(),
+        error => anyhow::Error::from(Unusable(error.to_string())),
+    })?;
     output::written(print(&converted, args, &mut io::stdout().lock()))
 }
 

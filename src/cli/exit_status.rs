@@ -6,7 +6,7 @@
 
 use std::io;
 
-use super::{LeftBehind, NodeDied, overwriting};
+use super::{LeftBehind, NodeDied, Unusable, overwriting};
 use crate::broker::BrokerError;
 use crate::client::RemoteError;
 use crate::config::ConfigError;
@@ -36,11 +36,18 @@ pub fn of(error: &anyhow::Error) -> u8 {
     }
     let is_configuration = error.is::<SettingError>()
         || error.is::<overwriting::Refused>()
+        || error.is::<Unusable>()
         || error.downcast_ref().is_some_and(is_of_settings)
         || error.downcast_ref().is_some_and(is_of_node)
         || error.downcast_ref().is_some_and(is_of_http)
         || error.downcast_ref().is_some_and(is_of_trial);
     if is_configuration { CONFIGURATION } else { FAILURE }
+}
+
+/// Whether only a person can change that a file is not to be read or written.
+pub fn is_for_a_person(cause: &io::Error) -> bool {
+    use io::ErrorKind::{IsADirectory, NotADirectory, NotFound, PermissionDenied, ReadOnlyFilesystem};
+    matches!(cause.kind(), IsADirectory | NotADirectory | NotFound | PermissionDenied | ReadOnlyFilesystem)
 }
 
 fn is_of_settings(error: &ConfigError) -> bool {
@@ -146,6 +153,7 @@ mod tests {
             (TrialError::Panicked.into(), 1),
             (NodeDied(name()).into(), 70),
             (LeftBehind(1).into(), 75),
+            (Unusable(name()).into(), 2),
             (anyhow::anyhow!("anything else"), 1),
         ] {
             assert_eq!(of(&error), status, "{error}");

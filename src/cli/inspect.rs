@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use super::output;
+use super::{Unusable, output};
 use crate::model::inspect_set;
 
 /// Show a model's layers, tensors, dtypes, parameters, hash and origin, and whether it loads
@@ -18,7 +18,8 @@ pub struct Args {
 
 /// Prints the description; fails when the model would not load, after printing what could be read of it.
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    let inspection = inspect_set(&args.model, args.key.as_deref())?;
+    let inspection =
+        inspect_set(&args.model, args.key.as_deref()).map_err(|error| Unusable(error.to_string()))?;
     let mut stdout = io::stdout().lock();
     output::written(write!(stdout, "{inspection}").and_then(|()| stdout.flush()))?;
     match inspection.model {

@@ -8,7 +8,7 @@ use super::ConfigError;
 use super::listeners::{self, Place};
 use crate::broker::{self, AccessRules, Guard, Listener, Reload, Users, UsersError};
 use crate::broker::{RULES_FILE_BYTES_MAX, USERS_FILE_BYTES_MAX, user_name_remark};
-use crate::settings::{Origin, SettingError};
+use crate::settings::{Origin, Problem, SettingError};
 use crate::text;
 
 /// Puts a guard in front of `broker`, which lets in whom `users` names and allows them what `rules` says, or
@@ -106,7 +106,16 @@ fn read_both(users: Option<&Path>, rules: &Path) -> Result<(Users, AccessRules),
 /// No users where there is no file.
 fn read_users(path: Option<&Path>) -> Result<Users, ConfigError> {
     let Some(path) = path else { return Ok(Users::default()) };
-    let text = read_users_text(path).map_err(|error| error.named_by("broker.users"))?;
+    let text = read_users_text(path).map_err(|error| {
+        let is_missing = error.is_missing();
+        match error.named_by("broker.users") {
+            ConfigError::Setting(mut error) if is_missing => {
+                error.problem = Problem::Other(format!("{}: `nearfar passwd FILE USER` makes it", error.problem));
+                ConfigError::Setting(error)
+            }
+            error => error,
+        }
+    })?;
     let users = Users::parse(&text).map_err(|error| invalid_users(path, error))?;
     super::warn_of_open_secret(path, "the users' passwords, hashed");
     if users.weak_count() > 0 {

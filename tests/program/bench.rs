@@ -161,13 +161,13 @@ fn what_cannot_be_measured_is_refused_with_the_reason() {
     drop(taken);
     run(&mut nearfar(&["bench", "--broker", &nobody])).assert_refused(1, &["cannot connect", &nobody]);
     run(&mut nearfar(&["bench", "--echo", "--connections", "5", "--window", "4"]))
-        .assert_refused(1, &["--window 4", "5 connections"]);
+        .assert_refused(2, &["--window 4", "5 connections"]);
     run(&mut nearfar(&["bench", "--echo", "--connections", "5", "--devices", "4"]))
-        .assert_refused(1, &["--devices 4"]);
+        .assert_refused(2, &["--devices 4"]);
     run(&mut nearfar(&["bench", "--echo", "--payload-bytes", "10"]))
-        .assert_refused(1, &["--payload-bytes", "32 features"]);
+        .assert_refused(2, &["--payload-bytes", "32 features"]);
     run(&mut nearfar(&["bench", "--broker", &nobody, "--username", "u"]))
-        .assert_refused(1, &["--username", "NEARFAR_REMOTE_PASSWORD"]);
+        .assert_refused(2, &["--username", "NEARFAR_REMOTE_PASSWORD"]);
     for arguments in [["--rate", "1e-300"], ["--seconds", "1e300"], ["--warm-up", "nan"], ["--rate", "0"]] {
         let ended = run(&mut nearfar(&[&["bench", "--echo"], &arguments[..]].concat()));
         assert_eq!(ended.code, Some(2), "{ended:?}");

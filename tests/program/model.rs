@@ -244,7 +244,7 @@ fn a_model_that_exists_is_kept_unless_forced_and_the_source_always() {
 }
 
 #[test]
-fn failures_exit_with_one() {
+fn failures_exit_with_one_and_with_two_where_waiting_helps_nothing() {
     let missing = nearfar(&["infer", "no/such/model", "--features", "1"], "");
     assert_eq!(missing.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&missing.stderr).contains("no/such/model"));
@@ -252,7 +252,14 @@ fn failures_exit_with_one() {
     let target = directory.path().join("model.safetensors");
     let hostile = fixture("pt/hostile/rce_os_system.pt");
     let output = nearfar(&["convert", text(&hostile), text(&target)], "");
-    assert_eq!((output.status.code(), target.exists()), (Some(1), false));
+    assert_eq!((output.status.code(), target.exists()), (Some(2), false));
+    for arguments in [
+        &["convert", "no_such.pt", text(&target)][..],
+        &["convert", text(&fixture("pt/good/f_f64.pt")), "no_suffix"],
+        &["inspect", "no_such.pt"],
+    ] {
+        assert_eq!(nearfar(arguments, "").status.code(), Some(2), "{arguments:?}");
+    }
     let inspected = nearfar(&["inspect", text(&fixture("pt/more/whole_module.pt"))], "");
     assert_eq!(inspected.status.code(), Some(1), "it is described, and does not load");
     let (stdout, stderr) =
@@ -306,7 +313,7 @@ fn a_full_or_closed_output_is_an_error_or_none_and_never_a_panic() {
     assert_eq!((code, said.as_str()), (Some(0), "0\n"));
     // Where nobody can be told, the exit status still tells.
     let (code, _) = shell("\"$0\" inspect \"$1/none\" 2> /dev/full", &model);
-    assert_eq!(code, Some(1));
+    assert_eq!(code, Some(2));
 }
 
 const FULL: &str = "nearfar: standard output cannot be written: No space left on device (os error 28)\n";

@@ -49,7 +49,7 @@ fn a_known_user_is_changed_in_place_and_a_deleted_one_is_gone() {
     passwd(&file, &["other", "--delete"], "").assert_success();
     let users = Users::parse(&fs::read_to_string(&file).unwrap()).unwrap();
     assert_eq!(users.len(), 1);
-    passwd(&file, &["other", "--delete"], "").assert_refused(1, &["users.txt", "no user \"other\""]);
+    passwd(&file, &["other", "--delete"], "").assert_refused(2, &["users.txt", "no user \"other\""]);
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn a_byte_order_mark_is_no_part_of_a_password_or_of_a_file() {
     Client::accepted(broker.addresses()[0].1, &connect);
     passwd(&file, &["old", "--delete"], "").assert_success();
     let utf_16: Vec<u8> = "\u{feff}secret\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
-    passwd(&file, &["press"], utf_16).assert_refused(1, &["UTF-16LE", "expected UTF-8"]);
+    passwd(&file, &["press"], utf_16).assert_refused(2, &["UTF-16LE", "expected UTF-8"]);
     fs::write(&file, b"press:$7$\xfc").unwrap();
     passwd(&file, &["press"], "x").assert_refused(2, &["users.txt", "line 1", "0xfc", "UTF-8"]);
 }
@@ -96,12 +96,39 @@ fn what_cannot_be_used_is_refused_and_changes_nothing() {
     assert!(!ended.stderr.contains("secret"), "{ended:?}");
     fs::write(&file, "").unwrap();
     passwd(&file, &["a:b"], "x").assert_refused(2, &["USER", "\"a:b\"", "':'"]);
-    passwd(&file, &["a"], "\n").assert_refused(1, &["password is empty"]);
-    passwd(&file, &["a"], "").assert_refused(1, &["password is empty"]);
-    passwd(&file, &["a"], "x".repeat(5_000)).assert_refused(1, &["at most 1024"]);
+    passwd(&file, &["a"], "\n").assert_refused(2, &["password is empty"]);
+    passwd(&file, &["a"], "").assert_refused(2, &["password is empty"]);
+    passwd(&file, &["a"], "x".repeat(5_000)).assert_refused(2, &["more than the 1024 bytes"]);
+    passwd(&file, &["a", "hunter2"], "")
+        .assert_refused(2, &["not taken from the command line", "standard input"]);
     assert_eq!(fs::read_to_string(&file).unwrap(), "");
     let nowhere = directory.path().join("no such directory/users.txt");
-    passwd(&nowhere, &["a"], "x").assert_refused(1, &["users.txt", "cannot be written"]);
+    let ended = passwd(&nowhere, &["a"], "x");
+    ended.assert_refused(2, &["users.txt: cannot be written", "no directory", "make it first"]);
+    assert!(!ended.stderr.contains("at path"), "{ended:?}");
+}
+
+/// What cannot be used of a file is answered with the advice to set the password anew, so that has to work.
+#[test]
+fn a_line_that_cannot_be_used_is_set_anew_or_removed() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("users.txt");
+    for line in ["press-1:$2b$12$abcdefghijklmnopqrstuv", "press-1:clear text"] {
+        for (arguments, users) in
+            [(&["press-1"][..], 1), (&["press-1", "--delete"], 0), (&["-D", "press-1"], 0), (&["press-2"], 9)]
+        {
+            fs::write(&file, format!("# presses\n{line}\n")).unwrap();
+            let ended = passwd(&file, arguments, "secret");
+            if users == 9 {
+                ended.assert_refused(2, &["users.txt, line 2", "\"press-1\"", "`nearfar passwd`"]);
+                continue;
+            }
+            ended.assert_success();
+            let text = fs::read_to_string(&file).unwrap();
+            assert_eq!(Users::parse(&text).map(|users| users.len()), Ok(users), "{text}");
+            assert!(text.starts_with("# presses\n"), "{text}");
+        }
+    }
 }
 
 #[test]

@@ -675,7 +675,10 @@ fn half_of_an_access_configuration_is_refused_with_what_to_write() {
         &["--users", &users, "--acl", &broken],
         &["broken.toml, line 3", "`rules[0].topics[0]`", "whole levels"],
     );
-    refused(&["--users", "/no/such/file", "--acl", &rules], &["/no/such/file", "cannot be read"]);
+    refused(
+        &["--users", "/no/such/file", "--acl", &rules],
+        &["/no/such/file", "cannot be read", "`nearfar passwd FILE USER` makes it"],
+    );
 }
 
 #[test]

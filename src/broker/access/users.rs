@@ -55,10 +55,22 @@ impl Users {
     /// # Errors
     /// [`UsersError`] for the first thing that is wrong. A password's hash is never part of it.
     pub fn parse(text: &str) -> Result<Self, UsersError> {
+        Self::parse_but(text, |_| false)
+    }
+
+    /// Makes sure that everything can be used but what the lines of `name` say, which may be anything.
+    ///
+    /// # Errors
+    /// [`UsersError`] for the first thing that is wrong elsewhere.
+    pub fn check_others(text: &str, name: &str) -> Result<(), UsersError> {
+        Self::parse_but(text, |content| is_of(content, name)).map(|_| ())
+    }
+
+    fn parse_but(text: &str, is_left_out: impl Fn(&str) -> bool) -> Result<Self, UsersError> {
         let mut users = Self::default();
         for (index, content) in text::without_mark(text).lines().enumerate() {
             let content = content.trim();
-            if !content.is_empty() && !content.starts_with('#') {
+            if !content.is_empty() && !content.starts_with('#') && !is_left_out(content) {
                 let line = index + 1;
                 users.add(content, line).map_err(|problem| UsersError { line, problem })?;
             }
@@ -119,41 +131,52 @@ impl Users {
         usize::try_from(number % count).ok().and_then(|index| self.passwords.get(index))
     }
 
-    /// `text`, a users file, with this user's password set or changed; everything else stays as it is.
+    /// `text`, a users file, with this user's password set or changed; everything else stays as it is. What the
+    /// user's line said before may be anything, such as a hash that is not known here.
     ///
     /// # Errors
-    /// [`UsersError`] when the file, the name or the password cannot be used; `line` is
+    /// [`UsersError`] when the rest of the file, the name or the password cannot be used; `line` is
     /// where the user's line would stand.
     pub fn with_password(text: &str, name: &str, password: &str) -> Result<String, UsersError> {
         let text = text::without_mark(text);
-        let users = Self::parse(text)?;
-        let known = users.by_name.get(name).map(|user| user.line);
-        let line = known.unwrap_or_else(|| text.lines().count() + 1);
+        Self::check_others(text, name)?;
+        let known = text.lines().position(|line| is_of(line.trim(), name));
+        let line = known.unwrap_or_else(|| text.lines().count()) + 1;
         let stored = check_user_name(name)
             .and_then(|()| StoredPassword::new(password).map(|stored| stored.to_string()));
         let entry = format!("{name}:{}", stored.map_err(|problem| UsersError { line, problem })?);
-        let mut lines: Vec<&str> = text.lines().collect();
-        match known {
-            Some(line) => lines[line - 1] = &entry,
-            None => lines.push(&entry),
+        let mut lines: Vec<&str> = Vec::new();
+        for (index, line) in text.lines().enumerate() {
+            match is_of(line.trim(), name) {
+                false => lines.push(line),
+                true if known == Some(index) => lines.push(&entry),
+                // A second line of the user would be one too many.
+                true => {}
+            }
+        }
+        if known.is_none() {
+            lines.push(&entry);
         }
         let changed = joined(&lines);
         // What is written must be readable: one user too many is noticed here.
         Self::parse(&changed).map(|_| changed)
     }
 
-    /// `text`, a users file, without this user; `None` when it is not in there.
+    /// `text`, a users file, without this user, whatever the user's line said; `None` when it is not in there.
     ///
     /// # Errors
-    /// [`UsersError`] when the file cannot be used.
+    /// [`UsersError`] when the rest of the file cannot be used.
     pub fn without(text: &str, name: &str) -> Result<Option<String>, UsersError> {
         let text = text::without_mark(text);
-        let users = Self::parse(text)?;
-        let Some(user) = users.by_name.get(name) else { return Ok(None) };
-        let mut lines: Vec<&str> = text.lines().collect();
-        lines.remove(user.line - 1);
-        Ok(Some(joined(&lines)))
+        Self::check_others(text, name)?;
+        let others: Vec<&str> = text.lines().filter(|line| !is_of(line.trim(), name)).collect();
+        Ok((others.len() < text.lines().count()).then(|| joined(&others)))
     }
+}
+
+/// Whether a line of a users file is about the user `name`.
+fn is_of(content: &str, name: &str) -> bool {
+    !content.starts_with('#') && content.split_once(':').is_some_and(|(user, _)| user.trim() == name)
 }
 
 impl fmt::Debug for Users {
@@ -212,6 +235,24 @@ mod tests {
         let removed = Users::without(&text, "press-1").unwrap().unwrap();
         assert_eq!(removed, format!("# presses\n\n  press-2:{HASH}\n"));
         assert_eq!(Users::without(&text, "press-9").unwrap(), None);
+    }
+
+    #[test]
+    fn a_user_whose_line_cannot_be_used_is_set_anew_or_removed_and_no_other_fault_is_touched() {
+        for line in ["old:$2b$12$abcdefghijklmnopqrstuv", " old : secret", "old:", "old:$7$x", "old:a\nold:b"] {
+            let text = format!("# presses\n{line}\nother:{HASH}\n");
+            assert!(Users::parse(&text).is_err(), "{line}");
+            let changed = Users::with_password(&text, "old", "new").unwrap();
+            assert!(Users::parse(&changed).unwrap().find("old").unwrap().1.is(b"new"), "{changed}");
+            assert_eq!(changed.lines().count(), 3, "{changed}");
+            assert_eq!(Users::without(&text, "old").unwrap().unwrap(), format!("# presses\nother:{HASH}\n"));
+            for fault in [
+                Users::with_password(&text, "other", "new").unwrap_err(),
+                Users::without(&text, "other").unwrap_err(),
+            ] {
+                assert!((2..4).contains(&fault.line), "{fault}");
+            }
+        }
     }
 
     #[test]
@@ -286,8 +327,10 @@ mod tests {
             text in r"([a-z:$#\t 0-9=,/]|\$7\$|\$argon2id\$|v=19|m=19456,t=2,p=1|\n|\PC){0,40}", user in "\\PC{0,8}", password in "\\PC{1,8}",
         ) {
             let known = Users::parse(&text);
-            prop_assert_eq!(Users::without(&text, &user).is_ok(), known.is_ok());
-            prop_assert!(known.is_ok() || Users::with_password(&text, &user, &password).is_err());
+            prop_assert!(known.is_err() || Users::without(&text, &user).is_ok());
+            for changed in [Users::with_password(&text, &user, &password).ok(), Users::without(&text, &user).ok().flatten()] {
+                prop_assert!(changed.is_none_or(|changed| Users::parse(&changed).is_ok()));
+            }
         }
     }
 

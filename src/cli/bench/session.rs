@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use hdrhistogram::Histogram;
 use serde::Deserialize;
 
 use super::packets::{self, Incoming, Template, Version};
+use crate::cli::Unusable;
 use crate::mqtt::packet::{first, put_acknowledgement};
 
 /// Requests of one connection that may be unanswered at a time, whatever the rate.
@@ -290,7 +291,7 @@ pub fn payload(
     let natural_bytes = payload.len() + 1;
     let padding = payload_bytes.map_or(Some(0), |wanted| wanted.checked_sub(natural_bytes));
     let padding = padding
-        .with_context(|| format!("--payload-bytes: {features} features take {natural_bytes} bytes"))?;
+        .ok_or_else(|| Unusable(format!("--payload-bytes: {features} features take {natural_bytes} bytes")))?;
     payload.push_str(&" ".repeat(padding));
     payload.push('}');
     Ok((payload.into_bytes(), stamp_at))
