@@ -39,10 +39,12 @@ mod work;
 pub use self::access::attempts::AttemptLimits;
 pub use self::access::guard::Guard;
 pub use self::access::password::PASSWORD_BYTES_MAX;
+pub(crate) use self::access::remarks::remarks;
 pub use self::access::rules::AccessRules;
 pub use self::access::users::{
     USER_BYTES_MAX, USERS_FILE_BYTES_MAX, USERS_MAX, Users, UsersError, check_user_name, user_name_remark,
 };
+pub(crate) use self::access::users::listed;
 pub use self::access::{
     Access, Action, AllowAll, Authentication, Credentials, Denied, Grant, Identity, Login,
 };

@@ -102,6 +102,7 @@ pub struct ServeConfig {
 pub fn read_node_file(path: &Path) -> Result<NodeFile, ConfigError> {
     let tree = toml::parse(Some(&path.display().to_string()), &read(path)?)?;
     let directory = path.parent().unwrap_or(Path::new(""));
+    warn_of_changeable(path);
     // By itself first: what is wrong in a file is wrong even where the environment says otherwise.
     NodeFile::new(tree.clone(), directory)?;
     environment::over(&tree, directory)
@@ -129,6 +130,7 @@ pub fn read_broker_file(path: &Path) -> Result<broker::Config, ConfigError> {
 /// The same, with the places of the listeners' addresses.
 fn read_placed_broker(path: &Path) -> Result<(broker::Config, Vec<Place>), ConfigError> {
     let directory = path.parent().unwrap_or(Path::new(""));
+    warn_of_changeable(path);
     Ok(rumqttd::parse_placed(Some(&path.display().to_string()), &read(path)?, directory)?)
 }
 
@@ -179,6 +181,13 @@ impl ConfigError {
 fn warn_of_open_secret(path: &Path, what: &str) {
     if let Some(problem) = file_access::open_to_all(path) {
         tracing::warn!("{}: {what}: {problem}", path.display());
+    }
+}
+
+/// Warns of a file that every user of this machine can change: whoever changes it says what the node does.
+fn warn_of_changeable(path: &Path) {
+    if let Some(problem) = file_access::changeable_by_all(path) {
+        tracing::warn!("{}: {problem}", path.display());
     }
 }
 

@@ -28,9 +28,7 @@ pub fn unreadable(path: &Path, cause: &io::Error) -> String {
 /// A warning about a file with a secret that every user of this machine can read or change, with what to do;
 /// none where the file, or a directory above it, keeps them out.
 pub fn open_to_all(path: &Path) -> Option<String> {
-    let path = fs::canonicalize(path).ok()?;
-    let is_reachable = path.ancestors().skip(1).all(|directory| allows_others(directory, SEARCH));
-    let metadata = fs::metadata(&path).ok().filter(|_| is_reachable)?;
+    let (path, metadata) = reachable_by_all(path)?;
     let can = match metadata.mode() & (READ | WRITE) {
         0 => return None,
         READ => "read",
@@ -52,6 +50,27 @@ pub fn open_to_all(path: &Path) -> Option<String> {
         "every user of this machine can {can} it (mode {:04o}): {remedy} the others out",
         metadata.mode() & 0o7777
     ))
+}
+
+/// A warning about a file that every user of this machine can change, with what to do; none where the file,
+/// or a directory above it, keeps them out.
+pub fn changeable_by_all(path: &Path) -> Option<String> {
+    let (path, metadata) = reachable_by_all(path)?;
+    (metadata.is_file() && metadata.mode() & WRITE != 0).then(|| {
+        format!(
+            "every user of this machine can change it (mode {:04o}): `chmod o-w {}` keeps the others from it",
+            metadata.mode() & 0o7777,
+            path.display()
+        )
+    })
+}
+
+/// The file itself, where no directory above it keeps others out.
+fn reachable_by_all(path: &Path) -> Option<(PathBuf, Metadata)> {
+    let path = fs::canonicalize(path).ok()?;
+    let is_reachable = path.ancestors().skip(1).all(|directory| allows_others(directory, SEARCH));
+    let metadata = fs::metadata(&path).ok().filter(|_| is_reachable)?;
+    Some((path, metadata))
 }
 
 fn allows_others(path: &Path, permission: u32) -> bool {
@@ -106,15 +125,16 @@ impl Process {
 
     /// What would let this process read `path`.
     fn remedy(&self, path: &Path) -> String {
-        let (place, metadata, permission) = match closed_directory(path) {
-            Some((directory, metadata)) => (directory, metadata, 'x'),
+        let (place, metadata, permission, bits) = match closed_directory(path) {
+            Some((directory, metadata)) => (directory, metadata, "x", SEARCH),
             None => match fs::metadata(path) {
-                Ok(metadata) => (path.to_owned(), metadata, 'r'),
+                // To know what is in a directory does not suffice to reach it.
+                Ok(metadata) if metadata.is_dir() => (path.to_owned(), metadata, "rx", READ | SEARCH),
+                Ok(metadata) => (path.to_owned(), metadata, "r", READ),
                 Err(_) => return "look at the directories above it with `namei -l`".to_owned(),
             },
         };
         let shown = place.display();
-        let bit = if permission == 'x' { SEARCH } else { READ };
         let (class, shift) = match self.class(&metadata) {
             Class::Owner => ('u', 6),
             Class::Group => ('g', 3),
@@ -126,7 +146,7 @@ impl Process {
             Named { file: GROUPS, id: metadata.gid() },
             metadata.mode() & 0o7777
         );
-        if metadata.mode() >> shift & bit != 0 {
+        if metadata.mode() >> shift & bits == bits {
             return format!(
                 "{belongs}, which would let it: something else does not, such as a sandbox (systemd's Protect...=) or SELinux"
             );
@@ -221,6 +241,10 @@ mod tests {
             let remedy = process.remedy(&file);
             assert!(remedy.contains(&expected) && remedy.contains("mode 0200"), "{remedy}");
         }
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o740)).unwrap();
+        let remedy = Process { user: user + 1, groups: vec![group] }.remedy(directory.path());
+        assert!(remedy.contains(&format!("`chmod g+rx {}`", directory.path().display())), "{remedy}");
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
         fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
         let remedy = Process { user, groups: vec![group] }.remedy(&file);
         assert!(remedy.contains("something else does not"), "{remedy}");
@@ -245,6 +269,8 @@ mod tests {
             let said = open_to_all(&file);
             assert_eq!(said.is_some(), expected.is_some(), "{directory_mode:o} {file_mode:o} {said:?}");
             assert!(said.unwrap_or_default().contains(expected.unwrap_or_default()));
+            let is_changeable = directory_mode & 1 != 0 && file_mode & 2 != 0;
+            assert_eq!(changeable_by_all(&file).is_some(), is_changeable, "{directory_mode:o} {file_mode:o}");
         }
         assert_eq!(open_to_all(&directory.path().join("none")), None);
     }

@@ -7,6 +7,7 @@ pub mod hash_fields;
 pub mod login_queue;
 pub mod logins;
 pub mod password;
+pub mod remarks;
 pub mod rules;
 pub mod users;
 

@@ -78,7 +78,8 @@ fn rule(entry: &Entry<'_>) -> Result<Rule, SettingError> {
     if patterns.is_empty() {
         return Err(topics.invalid("the rule names no topic, expected at least one; \"#\" is every topic"));
     }
-    Ok(Rule { allows, actions: named, users, client_ids, topics: patterns })
+    let line = entry.setting().origin.line().unwrap_or_default();
+    Ok(Rule { line, allows, actions: named, users, client_ids, topics: patterns })
 }
 
 fn topic(entry: &Entry<'_>, is_read: bool) -> Result<TopicPattern, SettingError> {

@@ -61,7 +61,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         Users::with_password(&text, &args.user, &ask()?).map_err(|error| Unusable(error.problem))?;
     replace(&file, &changed, is_new)?;
     output::line(&format!("password of user {:?} set", args.user))?;
-    user_name_remark(&args.user).iter().for_each(|remark| output::complain(remark));
+    user_name_remark(&[&args.user]).iter().for_each(|remark| output::complain(remark));
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::ConfigError;
 use super::listeners::{self, Place};
 use crate::broker::{self, AccessRules, Guard, Listener, Reload, Users, UsersError};
-use crate::broker::{RULES_FILE_BYTES_MAX, USERS_FILE_BYTES_MAX, user_name_remark};
+use crate::broker::{RULES_FILE_BYTES_MAX, USERS_FILE_BYTES_MAX};
 use crate::settings::{Origin, Problem, SettingError};
 use crate::text;
 
@@ -49,8 +49,16 @@ fn contradiction(key: &str, problem: &str) -> ConfigError {
 }
 
 fn takes_names_from_certificates(broker: &broker::Config) -> bool {
-    let takes = |listener: &Listener| listener.tls.as_ref().is_some_and(|tls| tls.identity.is_some());
-    broker.listeners.iter().all(takes)
+    broker.listeners.iter().all(takes_name_from_certificate)
+}
+
+fn takes_name_from_certificate(listener: &Listener) -> bool {
+    listener.tls.as_ref().is_some_and(|tls| tls.identity.is_some())
+}
+
+/// Whether some of its clients are called what their certificate says.
+fn has_names_of_certificates(broker: &broker::Config) -> bool {
+    broker.listeners.iter().any(takes_name_from_certificate)
 }
 
 fn guard(
@@ -59,31 +67,27 @@ fn guard(
     rules: PathBuf,
     admits_anonymous: bool,
 ) -> Result<(), ConfigError> {
-    let (known, rights) = read_both(users.as_deref(), &rules)?;
-    if let Some(file) = users.as_ref().filter(|_| known.is_empty()) {
-        tracing::warn!(file = %file.display(), "no users: nobody can log in; `nearfar passwd FILE USER` adds one");
-    }
-    if rights.is_empty() {
-        tracing::warn!(file = %rules.display(), "no access rules: clients can connect, and everything else is denied");
-    }
+    let files = Files { users, rules, has_names_of_certificates: has_names_of_certificates(broker) };
+    let (known, rights) = files.read()?;
     let guard = Guard::new(known, rights, broker.limits.failed_logins).map_err(ConfigError::Thread)?;
     let guard = Arc::new(if admits_anonymous { guard.admitting_anonymous() } else { guard });
     broker.access = guard.clone();
-    broker.reloads.push(Arc::new(AccessFiles { users, rules, guard }));
+    broker.reloads.push(Arc::new(AccessFiles { files, guard }));
     Ok(())
 }
 
 /// The two files and the guard that goes by them.
 struct AccessFiles {
-    users: Option<PathBuf>,
-    rules: PathBuf,
+    files: Files,
     guard: Arc<Guard>,
 }
 
 impl Reload for AccessFiles {
     fn reload(&self) -> Result<(), String> {
         // Both are read before either is in force: half a change would be neither the old nor the new.
-        let (users, rules) = read_both(self.users.as_deref(), &self.rules)
+        let (users, rules) = self
+            .files
+            .read()
             .map_err(|error| format!("{error}; the users and rules read before stay in force"))?;
         let (users_count, rules_count) = (users.len(), rules.len());
         self.guard.replace(users, rules);
@@ -93,14 +97,29 @@ impl Reload for AccessFiles {
     }
 }
 
-fn read_both(users: Option<&Path>, rules: &Path) -> Result<(Users, AccessRules), ConfigError> {
-    let (known, rights) = (read_users(users)?, read_rules(rules)?);
-    if rights.have_user_levels()
-        && let Some(remark) = known.without_level().and_then(user_name_remark)
-    {
-        tracing::warn!("{remark}");
+struct Files {
+    users: Option<PathBuf>,
+    rules: PathBuf,
+    /// Whether rules may be about others than those in the users file.
+    has_names_of_certificates: bool,
+}
+
+impl Files {
+    /// Reads both, and warns of what is allowed and hardly meant.
+    fn read(&self) -> Result<(Users, AccessRules), ConfigError> {
+        let (known, rights) = (read_users(self.users.as_deref())?, read_rules(&self.rules)?);
+        if let Some(file) = self.users.as_ref().filter(|_| known.is_empty()) {
+            tracing::warn!(file = %file.display(), "no users: nobody can log in; `nearfar passwd FILE USER` adds one");
+        }
+        let file = self.rules.display();
+        if rights.is_empty() {
+            tracing::warn!(%file, "no access rules: clients can connect, and everything else is denied");
+        }
+        for remark in broker::remarks(&rights, &known, self.has_names_of_certificates) {
+            tracing::warn!(%file, "{remark}");
+        }
+        Ok((known, rights))
     }
-    Ok((known, rights))
 }
 
 /// No users where there is no file.
@@ -110,7 +129,8 @@ fn read_users(path: Option<&Path>) -> Result<Users, ConfigError> {
         let is_missing = error.is_missing();
         match error.named_by("broker.users") {
             ConfigError::Setting(mut error) if is_missing => {
-                error.problem = Problem::Other(format!("{}: `nearfar passwd FILE USER` makes it", error.problem));
+                error.problem =
+                    Problem::Other(format!("{}: `nearfar passwd FILE USER` makes it", error.problem));
                 ConfigError::Setting(error)
             }
             error => error,
@@ -118,9 +138,9 @@ fn read_users(path: Option<&Path>) -> Result<Users, ConfigError> {
     })?;
     let users = Users::parse(&text).map_err(|error| invalid_users(path, error))?;
     super::warn_of_open_secret(path, "the users' passwords, hashed");
-    if users.weak_count() > 0 {
+    if users.weak().next().is_some() {
         tracing::warn!(
-            file = %path.display(), users = users.weak_count(),
+            file = %path.display(), users = broker::listed(users.weak()),
             "passwords of these users are hashed as Mosquitto did before 1.6.10 ($6$): whoever reads the file tries \
              millions a second; `nearfar passwd FILE USER` sets one anew"
         );
@@ -131,6 +151,7 @@ fn read_users(path: Option<&Path>) -> Result<Users, ConfigError> {
 fn read_rules(path: &Path) -> Result<AccessRules, ConfigError> {
     let text =
         read_bounded(path, RULES_FILE_BYTES_MAX).map_err(|error| error.named_by("broker.access_rules"))?;
+    super::warn_of_changeable(path);
     Ok(AccessRules::parse(Some(&path.display().to_string()), &text)?)
 }
 

@@ -54,7 +54,7 @@ const TABLE: &[Row] = &[
     row("worker", Only(&["inference", "model", "sync"]), &["tokio", "serde", "candle", "rumqtt", "mqtt"]),
     row(
         "broker",
-        Only(&["file_access", "mqtt", "rate_limit", "settings", "sync", "tcp", "text", "tls"]),
+        Only(&["file_access", "mqtt", "rate_limit", "settings", "suggestion", "sync", "tcp", "text", "tls"]),
         &["serde_json", "candle"],
     ),
     row(

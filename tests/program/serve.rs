@@ -459,6 +459,32 @@ fn secrets_that_every_user_of_the_machine_can_read_are_warned_of_with_what_to_do
 }
 
 #[test]
+fn files_that_every_user_of_the_machine_can_change_are_warned_of() {
+    let directory = tempfile::tempdir().unwrap();
+    // Whoever cannot get there can change nothing.
+    let set = |path: &Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    set(directory.path(), 0o755);
+    let (users, rules) = access_files(directory.path(), "press");
+    let listeners = write(directory.path(), "broker.toml", "[v4.1]\nlisten = \"127.0.0.1:0\"\n");
+    let node = format!(
+        "[broker]\nconfig = {listeners:?}\nusers = {users:?}\naccess_rules = {rules:?}\n[deployments.edge]\nmodel = {MODEL:?}\n"
+    );
+    let node = write(directory.path(), "node.toml", &node);
+    for open in [&listeners, &rules, &node] {
+        for file in [&listeners, &rules, &node, &users] {
+            let mode = if file == open { 0o646 } else { 0o640 };
+            set(Path::new(file), mode);
+        }
+        let process = Process::start(&mut nearfar_logging("warn", &["serve", "--config", &node]));
+        process.line();
+        let ended = process.terminate();
+        let line = ended.stderr.lines().next().unwrap_or_default();
+        let expected = format!("{open}: every user of this machine can change it (mode 0646): `chmod o-w ");
+        assert!(line.contains(&expected) && ended.stderr.lines().count() == 1, "{ended:?}");
+    }
+}
+
+#[test]
 fn with_users_every_address_may_be_listened_on_and_a_reload_changes_them_under_way() {
     let directory = tempfile::tempdir().unwrap();
     let (users, rules) = access_files(directory.path(), "old");

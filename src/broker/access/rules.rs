@@ -1,6 +1,8 @@
 //! Access rules: who may publish to, subscribe to, and leave a will on which topics.
 //! The first rule that matches decides, and what no rule matches is denied.
 
+use std::fmt;
+
 use super::{Action, Grant, Identity};
 use crate::broker::codec::topic::is_about_the_broker;
 use crate::mqtt::{levels_cover, levels_overlap};
@@ -14,6 +16,8 @@ pub struct AccessRules {
 /// One rule.
 #[derive(Debug, Clone)]
 pub struct Rule {
+    /// Where it is written, from 1; 0 where that is not known.
+    pub line: usize,
     pub allows: bool,
     pub actions: Vec<Action>,
     /// Empty for every user, and for clients that are no user.
@@ -42,6 +46,12 @@ enum Level {
     User,
     /// `%c`
     ClientId,
+}
+
+impl Level {
+    fn is(&self, plain: &str) -> bool {
+        matches!(self, Self::Plain(own) if own == plain)
+    }
 }
 
 impl AccessRules {
@@ -109,6 +119,19 @@ impl Rule {
             && (self.client_ids.is_empty() || self.client_ids.iter().any(|id| id.matches(&who.client_id)))
     }
 
+    /// Whether nothing is left for `later` to decide about what is done so with what falls under `topic`, one
+    /// of its topics. A subscription to more than that is another matter.
+    pub(crate) fn decides_before(&self, later: &Self, action: Action, topic: &TopicPattern) -> bool {
+        let have_all = |own: &[NamePattern], others: &[NamePattern]| {
+            own.is_empty()
+                || !others.is_empty() && others.iter().all(|other| own.iter().any(|own| own.includes(other)))
+        };
+        self.actions.contains(&action)
+            && have_all(&self.users, &later.users)
+            && have_all(&self.client_ids, &later.client_ids)
+            && self.topics.iter().any(|own| own.includes(topic))
+    }
+
     /// Whether all of `filter` falls under one of the topics. A topic name is a filter for itself.
     fn covers(&self, who: &Identity, filter: &str) -> bool {
         self.topics
@@ -132,10 +155,35 @@ impl NamePattern {
         }
     }
 
-    fn matches(&self, name: &str) -> bool {
+    pub(crate) fn matches(&self, name: &str) -> bool {
         match self {
             Self::Exactly(exactly) => name == exactly,
             Self::BeginningWith(beginning) => name.starts_with(beginning),
+        }
+    }
+
+    /// What every name that it is about begins with.
+    pub(crate) fn beginning(&self) -> &str {
+        match self {
+            Self::Exactly(name) | Self::BeginningWith(name) => name,
+        }
+    }
+
+    /// Whether every name that `other` is about is one of its own.
+    fn includes(&self, other: &Self) -> bool {
+        match (self, other) {
+            (_, Self::Exactly(name)) => self.matches(name),
+            (Self::BeginningWith(beginning), Self::BeginningWith(longer)) => longer.starts_with(beginning),
+            (Self::Exactly(_), Self::BeginningWith(_)) => false,
+        }
+    }
+}
+
+impl fmt::Display for NamePattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exactly(name) => f.write_str(name),
+            Self::BeginningWith(beginning) => write!(f, "{beginning}*"),
         }
     }
 }
@@ -166,6 +214,24 @@ impl TopicPattern {
             _ => Ok(Level::Plain(level.to_owned())),
         };
         text.split('/').map(level).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// Whether every topic that falls under `other` falls under it too, for each client.
+    fn includes(&self, other: &Self) -> bool {
+        let is_about_the_broker =
+            |first: Option<&Level>| matches!(first, Some(Level::Plain(first)) if first.starts_with('$'));
+        let (mut own, mut theirs) = (self.0.iter(), other.0.iter());
+        if is_about_the_broker(theirs.as_slice().first()) != is_about_the_broker(own.as_slice().first()) {
+            return false;
+        }
+        loop {
+            match (own.next(), theirs.next()) {
+                (Some(own), _) if own.is("#") => return true,
+                (Some(own), Some(theirs)) if own.is("+") && !theirs.is("#") => {}
+                (Some(own), Some(theirs)) if own == theirs => {}
+                (own, theirs) => return own.is_none() && theirs.is_none(),
+            }
+        }
     }
 
     /// Whether the user stands as a level of it.

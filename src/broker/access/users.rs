@@ -25,14 +25,33 @@ pub struct UsersError {
     pub problem: String,
 }
 
-/// What whoever names a user should know of the name, as a sentence; none where there is nothing.
-pub fn user_name_remark(name: &str) -> Option<String> {
-    (!is_level(name)).then(|| {
-        format!(
-            "no access rule with %u is about user {name:?}, because the name cannot stand as one level of a topic ('/', '+', '#', or '$' \
-             in front): take another name, or write rules that name the user (users = [{name:?}])"
-        )
-    })
+/// What whoever names users should know of those names that cannot stand as one level of a topic, as a
+/// sentence; none where there is none.
+pub fn user_name_remark(names: &[&str]) -> Option<String> {
+    let odd: Vec<_> = names.iter().copied().filter(|name| !is_level(name)).collect();
+    let (whose, example) = match odd[..] {
+        [] => return None,
+        [name] => ("user", name),
+        [name, ..] => ("users", name),
+    };
+    Some(format!(
+        "no access rule with %u is about {whose} {}, because such a name cannot stand as one level of a topic ('/', '+', '#', or '$' in \
+         front): take another name, or write rules that name the user (users = [{example:?}])",
+        listed(odd)
+    ))
+}
+
+/// The most names that a sentence lists.
+const LISTED_MAX: usize = 10;
+
+/// Some names, for a sentence.
+pub fn listed<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+    let mut names = names.into_iter();
+    let told: Vec<_> = names.by_ref().take(LISTED_MAX).map(|name| format!("{name:?}")).collect();
+    match names.count() {
+        0 => told.join(", "),
+        more => format!("{} and {more} more", told.join(", ")),
+    }
 }
 
 /// Who may connect, with which password.
@@ -107,15 +126,17 @@ impl Users {
         self.passwords.is_empty()
     }
 
-    /// How many have a password that is hashed once and fast, as Mosquitto did before 1.6.10.
-    pub fn weak_count(&self) -> usize {
-        self.passwords.iter().filter(|password| password.is_weak()).count()
+    /// Their names, in no order.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.by_name.keys().map(|name| &**name)
     }
 
-    /// A user whose name cannot stand as a level of a topic, so that no rule with `%u` is about it; the first
-    /// by name.
-    pub fn without_level(&self) -> Option<&str> {
-        self.by_name.keys().map(|name| &**name).filter(|name| !is_level(name)).min()
+    /// Those with a password that is hashed once and fast, as Mosquitto did before 1.6.10, by name.
+    pub(crate) fn weak(&self) -> impl Iterator<Item = &str> {
+        let weak = self.by_name.iter().filter(|(_, user)| self.passwords[user.index].is_weak());
+        let mut names: Vec<_> = weak.map(|(name, _)| &**name).collect();
+        names.sort_unstable();
+        names.into_iter()
     }
 
     /// The user's name and password.
@@ -131,8 +152,8 @@ impl Users {
         usize::try_from(number % count).ok().and_then(|index| self.passwords.get(index))
     }
 
-    /// `text`, a users file, with this user's password set or changed; everything else stays as it is. What the
-    /// user's line said before may be anything, such as a hash that is not known here.
+    /// `text`, a users file, with this user's password set or changed; everything else stays as it is. What
+    /// the user's line said before may be anything, such as a hash that is not known here.
     ///
     /// # Errors
     /// [`UsersError`] when the rest of the file, the name or the password cannot be used; `line` is
@@ -162,7 +183,8 @@ impl Users {
         Self::parse(&changed).map(|_| changed)
     }
 
-    /// `text`, a users file, without this user, whatever the user's line said; `None` when it is not in there.
+    /// `text`, a users file, without this user, whatever the user's line said; `None` when it is not in
+    /// there.
     ///
     /// # Errors
     /// [`UsersError`] when the rest of the file cannot be used.
@@ -239,7 +261,8 @@ mod tests {
 
     #[test]
     fn a_user_whose_line_cannot_be_used_is_set_anew_or_removed_and_no_other_fault_is_touched() {
-        for line in ["old:$2b$12$abcdefghijklmnopqrstuv", " old : secret", "old:", "old:$7$x", "old:a\nold:b"] {
+        for line in ["old:$2b$12$abcdefghijklmnopqrstuv", " old : secret", "old:", "old:$7$x", "old:a\nold:b"]
+        {
             let text = format!("# presses\n{line}\nother:{HASH}\n");
             assert!(Users::parse(&text).is_err(), "{line}");
             let changed = Users::with_password(&text, "old", "new").unwrap();

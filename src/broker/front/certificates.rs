@@ -88,6 +88,7 @@ pub fn load(tls: &Tls) -> Result<Loaded, CertificateError> {
                 Named { key: "capath", file, expected: "a PEM file with authorities' certificates" };
             let certificates = authorities(file).map_err(|fault| trusted.wrong(fault))?;
             warnings.extend(trusted.out_of_date(&certificates));
+            warnings.extend(trusted.changeable_by_all());
             let trust = Anchors::new(file.display().to_string(), certificates)
                 .and_then(|anchors| ClientTrust::new(anchors, provider))
                 .map_err(|fault| trusted.wrong(fault))?;
@@ -117,6 +118,12 @@ impl Named<'_> {
     fn open_to_all(&self) -> Option<String> {
         file_access::open_to_all(self.file)
             .map(|problem| format!("{}: the private key (`{}`): {problem}", self.file.display(), self.key))
+    }
+
+    /// A sentence for authorities to which others on this machine can add one.
+    fn changeable_by_all(&self) -> Option<String> {
+        file_access::changeable_by_all(self.file)
+            .map(|problem| format!("{}: the authorities (`{}`): {problem}", self.file.display(), self.key))
     }
 
     /// A sentence for each certificate that is not valid now. Clients will refuse it,

@@ -81,6 +81,9 @@ impl Dialer {
         {
             warn!("{}: the private key (`remote.tls.client_key`): {problem}", key.display());
         }
+        if let Some(problem) = file_access::changeable_by_all(&settings.ca_file) {
+            warn!("{}: the authorities (`remote.tls.ca_file`): {problem}", settings.ca_file.display());
+        }
         Ok(Self { tls: Some(Secure { settings, name, config }) })
     }
 

@@ -114,6 +114,51 @@ fn a_node_that_waits_for_its_broker_says_what_a_reload_came_to() {
     process.terminate();
 }
 
+/// Files that may be read and are hardly meant: the same is said at the start and at a reload.
+#[test]
+fn users_and_rules_that_are_hardly_meant_are_warned_of_at_the_start_and_at_a_reload() {
+    let directory = tempfile::tempdir().unwrap();
+    let hash = "$7$1$c2FsdHNhbHQ=$aGFzaGhhc2g=";
+    let allow = "[[rules]]\nallow = [\"publish\"]\n";
+    let good = [format!("pump-7:{hash}\n"), format!("{allow}topics = [\"data/%u\"]\n")];
+    let weak = format!("old:$6$c2FsdHNhbHQ=${}\n", "A".repeat(86) + "==");
+    let write_both = |[users, rules]: &[String; 2]| {
+        (write(directory.path(), "users.txt", users), write(directory.path(), "acl.toml", rules))
+    };
+    for (users, rules, said) in [
+        ("", &good[1], "no users: nobody can log in"),
+        (&good[0], &String::new(), "no access rules: clients can connect"),
+        (&format!("plant/9:{hash}\n"), &good[1], "no access rule with %u is about user \"plant/9\""),
+        (&weak, &good[1], "users=\"\\\"old\\\"\""),
+        (
+            &good[0],
+            &format!("{allow}users = [\"pump-77\"]\ntopics = [\"a\"]\n"),
+            "line 1 (`rules[0].users`) is about nobody in the users file: found \"pump-77\"; did you mean \"pump-7\"?",
+        ),
+        (
+            &good[0],
+            &format!("{allow}topics = [\"a/#\"]\n[[rules]]\ndeny = [\"publish\"]\ntopics = [\"a/b\"]\n"),
+            "line 4 (`rules[1]`) decides about no topic, because rules before it do (line 1)",
+        ),
+    ] {
+        let bad = [users.to_owned(), rules.clone()];
+        for (before, is_reloaded) in [(&bad, false), (&good, true)] {
+            let (users, rules) = write_both(before);
+            let arguments = ["broker", "--listen", "127.0.0.1:0", "--users", &users, "--acl", &rules];
+            let process = Process::start(&mut nearfar_logging("info", &arguments));
+            process.line();
+            if is_reloaded {
+                write_both(&bad);
+                assert!(process.signal("HUP"));
+            }
+            let line = process.complaint_with(said);
+            assert!(line.contains("WARN"), "{line}");
+            let told = process.terminate().stderr.matches(said).count();
+            assert_eq!(told, 1, "{said}");
+        }
+    }
+}
+
 /// Not every failure means that nobody is there: the line says what it is, in words and by its name in metrics.
 #[test]
 fn a_broker_that_is_reached_and_of_no_use_is_not_said_to_be_unreachable() {
