@@ -41,10 +41,10 @@ pub use self::access::guard::Guard;
 pub use self::access::password::PASSWORD_BYTES_MAX;
 pub(crate) use self::access::remarks::remarks;
 pub use self::access::rules::AccessRules;
+pub(crate) use self::access::users::listed;
 pub use self::access::users::{
     USER_BYTES_MAX, USERS_FILE_BYTES_MAX, USERS_MAX, Users, UsersError, check_user_name, user_name_remark,
 };
-pub(crate) use self::access::users::listed;
 pub use self::access::{
     Access, Action, AllowAll, Authentication, Credentials, Denied, Grant, Identity, Login,
 };
@@ -287,6 +287,8 @@ impl Broker {
     pub fn reload(&self) -> Result<(), String> {
         let reloads = &self.context.config.reloads;
         let faults: Vec<_> = reloads.iter().filter_map(|reload| reload.reload().err()).collect();
+        // Clients that have nothing to do would not notice for seconds that they have lost a right.
+        self.context.registry.review_all();
         for fault in &faults {
             tracing::error!("{fault}");
         }

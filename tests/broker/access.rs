@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nearfar::broker::{
-    AccessRules, AttemptLimits, Broker, Config, Guard, Limit, RefusedPublish, RefusedSubscription, Users,
-    WideFilters,
+    AccessRules, AttemptLimits, Broker, Config, Guard, Limit, RefusedPublish, RefusedSubscription, Reload,
+    Users, WideFilters,
 };
 
 use crate::support::mqtt::{self, Client, Connect, Packet, start};
@@ -378,6 +378,40 @@ fn a_user_that_is_removed_is_disconnected_and_the_others_stay() {
     assert_eq!((goodbye.first, goodbye.body.first()), (0xe0, Some(&0x87)), "{goodbye:?}");
     assert_eq!(guarded.answer(&login(Connect::v5("p"), "press", "press-secret")), 0x86);
     lathe.ping();
+}
+
+/// Puts users and rules in force when the broker is told to reload.
+struct Change(Arc<Guard>);
+
+impl Reload for Change {
+    fn reload(&self) -> Result<(), String> {
+        self.0.replace(users(&["lathe"]), AccessRules::default());
+        Ok(())
+    }
+}
+
+/// Who sends nothing and is sent nothing would notice new rules only when its keep-alive is looked at, which
+/// is every ten seconds.
+#[test]
+fn a_reload_finds_clients_that_are_idle_at_once() {
+    const AT_ONCE: Duration = Duration::from_secs(5);
+    let guard =
+        Arc::new(Guard::new(users(&["press", "lathe"]), rules(RULES), AttemptLimits::default()).unwrap());
+    let reloads: Vec<Arc<dyn Reload>> = vec![Arc::new(Change(guard.clone()))];
+    let (broker, address) = start(Config { access: guard.clone(), reloads, ..Config::loopback() });
+    let guarded = Guarded { broker, address, guard };
+    let mut press = guarded.client(Connect::v5("p"), "press");
+    let mut lathe = guarded.client(Connect::v5("l"), "lathe");
+    assert_eq!(lathe.subscribe("orders/lathe/1", 0), 0);
+    let begun = Instant::now();
+    // More often than there is room for orders.
+    for _ in 0..9 {
+        guarded.broker.reload().unwrap();
+    }
+    let goodbye = press.receive();
+    assert_eq!((goodbye.first, goodbye.body.first()), (0xe0, Some(&0x87)), "{goodbye:?}");
+    assert!(begun.elapsed() < AT_ONCE, "{:?}", begun.elapsed());
+    assert_eq!(lathe.unsubscribe("orders/lathe/1").body.last(), Some(&0x11), "the right to it is gone");
 }
 
 /// Everything is allowed but to subscribe to what is secret, and clients need not say who they are.

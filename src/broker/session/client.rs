@@ -214,7 +214,7 @@ impl Client {
                 self.begin_farewell();
                 None
             }
-            order => Some(End::ordered(order)),
+            order => End::ordered(order),
         }
     }
 

@@ -37,13 +37,19 @@ pub enum End {
 }
 
 impl End {
-    pub fn ordered(order: Option<Order>) -> Self {
-        match order {
+    /// How an order ends a connection, if it does.
+    pub fn ordered(order: Option<Order>) -> Option<Self> {
+        Some(match order {
             Some(Order::HandOver { is_clean, reply }) => Self::TakenOver { is_clean, reply },
             Some(Order::GiveWay { ends_session }) => Self::GivesWay { ends_session },
+            // What it asks for happens before the next thing does.
+            Some(Order::Review(reviewing)) => {
+                reviewing.begin();
+                return None;
+            }
             Some(Order::End(reason)) => Self::Closing(reason),
             None => Self::Closing(Reason::SHUTTING_DOWN),
-        }
+        })
     }
 
     /// What the client is told, if anything.

@@ -125,6 +125,8 @@ impl Leaving {
                         slice = context.turns.take().await;
                         return self.end(&context, &mut orders, &mut slice).await;
                     }
+                    // Its rights are looked at when its client is back.
+                    Some(Order::Review(reviewing)) => reviewing.begin(),
                     Some(Order::End(_)) | None => return,
                 },
                 () = until(expires_at) => {

@@ -1,7 +1,7 @@
 //! Who owns each client id: a connection, or the keeper of a session whose client is away.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -15,8 +15,8 @@ use crate::sync::lock;
 
 /// How long the previous owner of a client id may take to hand its session over.
 const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(10);
-/// An owner gets one order to hand over, one to give way and one to end, at most.
-const ORDERS_MAX: usize = 3;
+/// An owner gets one order to hand over, one to give way, one to review its rights and one to end, at most.
+const ORDERS_MAX: usize = 4;
 
 /// What an owner is told.
 pub enum Order {
@@ -32,13 +32,31 @@ pub enum Order {
         /// Of a connection the session too.
         ends_session: bool,
     },
+    /// The rules may have changed: who waits for nothing else would not notice.
+    Review(Reviewing),
     /// The broker is ending.
     End(Reason),
+}
+
+/// An order to review that waits for its owner; none is given beside it.
+#[derive(Clone, Default)]
+pub struct Reviewing(Arc<AtomicBool>);
+
+impl Reviewing {
+    /// Notes that it is waited for no longer: rules that change from here on want another one.
+    pub fn begin(&self) {
+        self.0.store(false, Ordering::Release);
+    }
+
+    fn is_first(&self) -> bool {
+        !self.0.swap(true, Ordering::AcqRel)
+    }
 }
 
 struct Owner {
     generation: u64,
     orders: mpsc::Sender<Order>,
+    reviewing: Reviewing,
     user: Option<Arc<str>>,
     /// Among the clients that are online, or among the sessions whose clients are away.
     place: Option<Place>,
@@ -85,7 +103,8 @@ impl Registry {
             if owners.get(client_id).is_some_and(|owner| owner.user.as_ref() != user) {
                 return Err(OtherUsers);
             }
-            let owner = Owner { generation, orders: sender, user: user.cloned(), place: Some(place) };
+            let (reviewing, user) = (Reviewing::default(), user.cloned());
+            let owner = Owner { generation, orders: sender, reviewing, user, place: Some(place) };
             let previous = owners.insert(client_id.clone(), owner);
             // Sent while the map is locked: an owner that finds itself replaced has the order in its queue.
             if let Some(previous) = previous {
@@ -149,6 +168,14 @@ impl Registry {
     #[cfg(test)]
     pub fn len(&self) -> usize {
         lock(&self.owners).len()
+    }
+
+    /// Tells every owner that the rules may have changed.
+    pub fn review_all(&self) {
+        for owner in lock(&self.owners).values().filter(|owner| owner.reviewing.is_first()) {
+            // An error means that it ends anyway.
+            let _ends = owner.orders.try_send(Order::Review(owner.reviewing.clone()));
+        }
     }
 
     /// Tells every owner that the broker is ending.
