@@ -5,6 +5,7 @@
 
 mod access_files;
 mod address;
+mod broker_file;
 mod checks;
 mod cloud;
 mod deployments;
@@ -27,8 +28,8 @@ use std::path::Path;
 
 pub use self::access_files::{invalid_users, read_users_text};
 pub use self::address::address_flag;
+pub use self::broker_file::BrokerFile;
 pub use self::file::{Flag, NodeFile};
-use self::listeners::Place;
 pub use self::remote::PASSWORD_VARIABLE;
 pub use self::rumqttd::parse_broker;
 use crate::broker;
@@ -93,6 +94,8 @@ pub struct ServeConfig {
     pub http: Option<http::Config>,
     /// The files beside the node's own that say so: the broker's, its users, its rules.
     pub files: Vec<String>,
+    /// The first of them, to be read again.
+    pub broker_file: Option<BrokerFile>,
 }
 
 /// Reads a node's configuration file, with the environment on top of it.
@@ -124,14 +127,8 @@ pub fn without_file(flags: impl IntoIterator<Item = Flag>) -> Result<NodeFile, C
 /// # Errors
 /// [`ConfigError`] naming the file, line and key.
 pub fn read_broker_file(path: &Path) -> Result<broker::Config, ConfigError> {
-    Ok(read_placed_broker(path)?.0)
-}
-
-/// The same, with the places of the listeners' addresses.
-fn read_placed_broker(path: &Path) -> Result<(broker::Config, Vec<Place>), ConfigError> {
-    let directory = path.parent().unwrap_or(Path::new(""));
-    warn_of_changeable(path);
-    Ok(rumqttd::parse_placed(Some(&path.display().to_string()), &read(path)?, directory)?)
+    let (_file, config, _places) = BrokerFile::read(path)?;
+    Ok(config)
 }
 
 /// The embedded broker's configuration when no file is named: the shipped `rumqttd.toml`.

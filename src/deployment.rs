@@ -90,6 +90,18 @@ impl Deployment {
         Self::start_with_cloud(config, detector, None, client)
     }
 
+    /// Makes sure that a deployment could have these models. Nothing is started.
+    ///
+    /// # Errors
+    /// What is wrong with the models, or how many copies of them are wanted.
+    pub(crate) fn check(
+        config: &Config,
+        detector: Detector,
+        cloud: Option<Detector>,
+    ) -> Result<(), DeploymentError> {
+        Plan::all(config, detector, cloud).map(|_plans| ())
+    }
+
     /// Starts the deployment's threads, where the cloud of a hybrid has a model of its own.
     ///
     /// # Errors

@@ -181,6 +181,18 @@ impl NodeBuilder {
         self
     }
 
+    /// Loads every model and makes sure that its deployment can have it. Nothing is started.
+    ///
+    /// # Errors
+    /// [`NodeError`]: what [`start`](Self::start) would end with, as far as that can be known.
+    pub fn check(self) -> Result<(), NodeError> {
+        self.config.check()?;
+        for (config, detector, cloud) in load(self.config.deployments)? {
+            Deployment::check(&config, detector, cloud)?;
+        }
+        Ok(())
+    }
+
     /// Loads every model, starts the broker, then the deployments.
     ///
     /// With an embedded broker the node is ready when this returns; with a broker
@@ -191,10 +203,7 @@ impl NodeBuilder {
     pub fn start(self) -> Result<Node, NodeError> {
         self.config.check()?;
         let status_topic = self.config.status_goes_to().map(str::to_owned);
-        let mut loaded = Vec::with_capacity(self.config.deployments.len());
-        for ServedDeployment { config, model, cloud_model } in self.config.deployments {
-            loaded.push((config, model.load()?, cloud_model.map(ModelSource::load).transpose()?));
-        }
+        let loaded = load(self.config.deployments)?;
         let status =
             status_topic.map(|topic| status::status(&topic, &self.config.node_id, loaded.iter().map(entry)));
         let wants_senders = loaded.iter().any(|(config, ..)| config.device_id_from != DeviceIdFrom::Payload);
@@ -239,6 +248,14 @@ impl NodeBuilder {
 }
 
 type Loaded = (deployment::Config, Detector, Option<Detector>);
+
+fn load(deployments: Vec<ServedDeployment>) -> Result<Vec<Loaded>, NodeError> {
+    let mut loaded = Vec::with_capacity(deployments.len());
+    for ServedDeployment { config, model, cloud_model } in deployments {
+        loaded.push((config, model.load()?, cloud_model.map(ModelSource::load).transpose()?));
+    }
+    Ok(loaded)
+}
 
 fn entry((config, detector, cloud): &Loaded) -> Entry {
     Entry {

@@ -15,7 +15,7 @@ pub mod toml;
 mod tree;
 pub mod yaml;
 
-pub use self::entry::Entry;
+pub use self::entry::{Entry, join};
 pub use self::error::{Problem, SettingError};
 pub use self::table::Table;
 pub use self::tree::{Origin, Setting, Value};

@@ -4,11 +4,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::held_log;
-use super::service::Service;
+use super::service::{Service, check};
 use super::service::flags::BrokerFlags;
 use super::service::reload::ConfigFile;
 use crate::config::{self, ConfigError, NodeFile};
-use crate::node;
 use crate::settings::Value;
 
 #[derive(clap::Args)]
@@ -25,6 +24,10 @@ pub struct Args {
     /// free one [default: not at all]
     #[arg(long, value_name = "ADDRESS", value_parser = config::address_flag)]
     http: Option<SocketAddr>,
+    /// Read everything that a start would read, say whether it can be used, and end: with 0, or with 2.
+    /// Nothing is listened on
+    #[arg(long)]
+    check: bool,
 }
 
 pub fn run(args: Args) -> anyhow::Result<()> {
@@ -39,18 +42,23 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let mut flags = args.broker.over(&file)?;
     flags.extend(args.node_id.map(|node_id| ("--node-id", "node_id", Value::Text(node_id))));
     file.set(flags)?;
-    let config = file.into_serve_config()?;
+    let mut config = file.into_serve_config()?;
     // Its status is told only where that was asked for: a broker alone puts nothing of its own among its
     // clients' messages.
-    let node = node::Config { is_broker_alone: true, ..config.node };
+    config.node.is_broker_alone = true;
+    if args.check {
+        return check::report(config, named.as_ref());
+    }
     let service = Service {
         http: config.http,
         file: named,
         other_files: config.files,
+        broker_file: config.broker_file,
         remote: None,
         placements: Vec::new(),
+        report: |_| Ok(0),
     };
-    let ended = service.run(node, held)?;
+    let ended = service.run(config.node, held)?;
     ended.died.map_or(Ok(()), |died| Err(died.into()))
 }
 

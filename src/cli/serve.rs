@@ -5,7 +5,7 @@ mod statistics;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use super::service::Service;
+use super::service::{Service, check};
 use super::service::flags::{BrokerFlags, path};
 use super::service::reload::ConfigFile;
 use super::{LeftBehind, held_log, output};
@@ -15,9 +15,10 @@ use crate::node::BrokerChoice;
 use crate::settings::Value;
 
 #[derive(clap::Args)]
+#[command(group(clap::ArgGroup::new("what").required(true).args(["model", "config"])))]
 pub struct Args {
     /// A directory with config.json and model.safetensors, a .safetensors or a .pt file
-    #[arg(required_unless_present = "config", conflicts_with = "config")]
+    #[arg(conflicts_with = "config")]
     model: Option<PathBuf>,
     /// Node configuration with any number of deployments (see nearfar.toml)
     #[arg(long, value_name = "FILE")]
@@ -44,17 +45,32 @@ pub struct Args {
     /// free one [default: not at all]
     #[arg(long, value_name = "ADDRESS", value_parser = config::address_flag)]
     http: Option<SocketAddr>,
+    /// Read everything that a start would read, load the models, say whether they can be used, and end: with 0,
+    /// or with 2. Nothing is listened on, and no broker is connected to
+    #[arg(long)]
+    check: bool,
 }
 
 pub fn run(args: Args) -> anyhow::Result<()> {
-    let held = held_log::hold();
+    let (is_check, held) = (args.check, held_log::hold());
     let (serve, file) = configure(args)?;
+    if is_check {
+        return check::report(serve, file.as_ref());
+    }
     let remote = match &serve.node.broker {
         BrokerChoice::Embedded(_) => None,
         BrokerChoice::Elsewhere(remote) => Some(remote.address()),
     };
     let placements = serve.node.deployments.iter().map(|one| one.config.placement.clone()).collect();
-    let service = Service { http: serve.http, file, other_files: serve.files, remote, placements };
+    let service = Service {
+        http: serve.http,
+        file,
+        other_files: serve.files,
+        broker_file: serve.broker_file,
+        remote,
+        placements,
+        report,
+    };
     let ended = service.run(serve.node, held)?;
     let left_behind = report(ended.totals)?;
     match ended.died {

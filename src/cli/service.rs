@@ -1,6 +1,7 @@
 //! A node as a service, for `serve` and `broker` alike: the ready line, signals,
 //! health over HTTP, whoever watches the process, and the end.
 
+pub mod check;
 pub mod flags;
 pub mod reload;
 mod supervisor;
@@ -10,11 +11,12 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 
-use self::reload::{ConfigFile, Reloaded};
+use self::reload::ConfigFile;
 use self::supervisor::{Supervisor, Words};
 use super::held_log::Held;
 use super::signals::{self, Signal};
 use super::{NodeDied, output};
+use crate::config::BrokerFile;
 use crate::ledger::Statistics;
 use crate::node::{self, BrokerChoice, Node, NodeBuilder, NotReady, Observer, Readiness};
 use crate::{broker, http};
@@ -27,10 +29,20 @@ pub struct Service {
     pub file: Option<ConfigFile>,
     /// The files beside that one, for the log.
     pub other_files: Vec<String>,
+    /// The broker's own file.
+    pub broker_file: Option<BrokerFile>,
     /// The broker elsewhere that it uses.
     pub remote: Option<String>,
     /// Where the models of its deployments are meant to stand.
     pub placements: Vec<String>,
+    /// Prints the counts of deployments, and says how many requests were left behind.
+    pub report: fn(Vec<(String, Statistics)>) -> anyhow::Result<u64>,
+}
+
+/// What is read again when the process is told to reload.
+struct Files<'a> {
+    node: Option<&'a ConfigFile>,
+    broker: Option<&'a BrokerFile>,
 }
 
 /// How a service ended.
@@ -50,19 +62,21 @@ impl Service {
     pub fn run(self, config: node::Config, held: Held) -> anyhow::Result<Ended> {
         held.first(|| self.introduce(&config));
         let builder = NodeBuilder::from(config);
-        let signals = signals::listen()?;
         let observer = Observer::default();
+        let (watched, report) = (observer.clone(), self.report);
+        let signals = signals::listen(move || end_at_once(&watched, report))?;
         // From before the models are loaded until after the last request is answered.
         let http = self.http.map(|config| http::Server::start(config, observer.clone())).transpose()?;
         let words = if self.placements.is_empty() { Words::BROKER } else { Words::NODE };
         let mut supervisor = Supervisor::from_environment(words);
         let node = builder.observer(&observer).start()?;
-        let Some(node) = wait_until_ready(node, &signals, &mut supervisor, self.file.as_ref())? else {
+        let files = Files { node: self.file.as_ref(), broker: self.broker_file.as_ref() };
+        let Some(node) = wait_until_ready(node, &signals, &mut supervisor, &files)? else {
             return Ok(Ended { totals: Vec::new(), died: None });
         };
         output::line(&self.ready_line(&node, http.as_ref()))?;
         supervisor.ready();
-        let died = wait_for_end(&node, &signals, &mut supervisor, self.file.as_ref());
+        let died = wait_for_end(&node, &signals, &mut supervisor, &files);
         supervisor.stopping();
         Ok(Ended { totals: node.stop(), died: died.map(NodeDied) })
     }
@@ -122,7 +136,7 @@ fn wait_until_ready(
     node: Node,
     signals: &Receiver<Signal>,
     supervisor: &mut Supervisor,
-    file: Option<&ConfigFile>,
+    files: &Files<'_>,
 ) -> anyhow::Result<Option<Node>> {
     loop {
         match node.wait_until_ready(HEALTH_CHECK_INTERVAL) {
@@ -134,7 +148,7 @@ fn wait_until_ready(
                     node.stop();
                     return Ok(None);
                 }
-                Ok(Signal::Reload) => reload(&node, file),
+                Ok(Signal::Reload) => reload(&node, files),
                 Err(_) => supervisor.starting(&readiness),
             },
         }
@@ -146,12 +160,12 @@ fn wait_for_end(
     node: &Node,
     signals: &Receiver<Signal>,
     supervisor: &mut Supervisor,
-    file: Option<&ConfigFile>,
+    files: &Files<'_>,
 ) -> Option<String> {
     loop {
         match signals.recv_timeout(HEALTH_CHECK_INTERVAL) {
             Ok(Signal::Stop) | Err(RecvTimeoutError::Disconnected) => return None,
-            Ok(Signal::Reload) => reload(node, file),
+            Ok(Signal::Reload) => reload(node, files),
             Err(RecvTimeoutError::Timeout) => {}
         }
         let readiness = node.readiness();
@@ -162,13 +176,26 @@ fn wait_for_end(
     }
 }
 
+/// The last words of a process that is told to stop for the second time.
+fn end_at_once(observer: &Observer, report: fn(Vec<(String, Statistics)>) -> anyhow::Result<u64>) {
+    let deployments = observer.snapshot().deployments.into_iter();
+    let totals: Vec<_> = deployments.map(|one| (one.name, one.statistics)).collect();
+    let left_behind: u64 = totals.iter().map(|(_, total)| total.in_flight).sum();
+    warn!(left_behind, "ended by a second signal, without waiting for the answers to what was accepted");
+    // Where they cannot be written nobody is left to be told.
+    report(totals).ok();
+}
+
 /// Reads users, access rules, simulated networks and the like again; what cannot be used is logged, and at
 /// the end what all of it came to.
-fn reload(node: &Node, file: Option<&ConfigFile>) {
-    // What could not be used is in the log. One that fails keeps nothing else from being read.
+fn reload(node: &Node, files: &Files<'_>) {
+    // What could not be used is in the log. One that fails keeps nothing else from being read. The broker's
+    // own file comes first: of a certificate it knows the line that names it.
+    let of_broker_file = files.broker.map(reload::read_broker_file_again);
     let broker = node.broker().map(|broker| (broker.reloads(), broker.reload().is_ok()));
-    let reloaded = file.map(|file| file.reload(node));
+    let reloaded = files.node.map(|file| file.reload(node));
     let succeeds = broker.is_none_or(|(_, succeeds)| succeeds)
+        && of_broker_file.as_ref().is_none_or(|reloaded| reloaded.failed == 0)
         && reloaded.as_ref().is_none_or(|reloaded| reloaded.failed == 0);
     node.observer().note_reload(succeeds);
     let of_broker = match broker {
@@ -179,24 +206,14 @@ fn reload(node: &Node, file: Option<&ConfigFile>) {
     };
     let of_file = match reloaded {
         None => "there is no file with simulated networks (--config)".to_owned(),
-        Some(Reloaded { failed: 1.., .. }) => "of the file what cannot be used stays as it was".to_owned(),
-        Some(Reloaded { networks_changed, needs_restart, .. }) => format!(
-            "of the file {}",
-            match (networks_changed, needs_restart) {
-                (0, 0) => "nothing has changed".to_owned(),
-                (networks, 0) => format!("{networks} simulated networks have changed"),
-                (networks, keys) => {
-                    format!(
-                        "{networks} simulated networks have changed, and {keys} keys that wait for a restart"
-                    )
-                }
-            }
-        ),
+        Some(reloaded) => format!("of the file {reloaded}"),
     };
+    let of_broker_file =
+        of_broker_file.map(|reloaded| format!("; of the broker's file {reloaded}")).unwrap_or_default();
     if succeeds {
-        info!("told to reload: {of_broker}; {of_file}");
+        info!("told to reload: {of_broker}; {of_file}{of_broker_file}");
     } else {
-        warn!("told to reload, and not all of it could be: {of_broker}; {of_file}");
+        warn!("told to reload, and not all of it could be: {of_broker}; {of_file}{of_broker_file}");
     }
 }
 
@@ -217,8 +234,9 @@ mod tests {
             .unwrap();
         node.broker().unwrap().kill_router();
         let (_nobody_signals, signals) = std::sync::mpsc::sync_channel(1);
-        let reason = wait_for_end(&node, &signals, &mut Supervisor::from_environment(Words::NODE), None)
-            .expect("the node has died");
+        let (mut supervisor, files) =
+            (Supervisor::from_environment(Words::NODE), Files { node: None, broker: None });
+        let reason = wait_for_end(&node, &signals, &mut supervisor, &files).expect("the node has died");
         assert_eq!(crate::cli::exit_status::of(&NodeDied(reason).into()), 70);
     }
 }

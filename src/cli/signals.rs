@@ -23,17 +23,18 @@ const SIGNALS_MAX: usize = 4;
 /// What shells report for a process ended by Ctrl-C.
 const EXIT_INTERRUPTED: i32 = 130;
 
-/// Signals as messages. The second one to stop ends the process without draining.
+/// Signals as messages. The second one to stop ends the process without draining, behind `last_words`.
 ///
 /// # Errors
 /// When signals cannot be listened for.
-pub fn listen() -> anyhow::Result<Receiver<Signal>> {
+pub fn listen(last_words: impl Fn() + Send + 'static) -> anyhow::Result<Receiver<Signal>> {
     let (sender, receiver) = sync_channel(SIGNALS_MAX);
     let mut is_stopping = false;
     hear(&[Signal::Stop, Signal::Reload], move |received| {
         // With a full queue a reload waits in it already, and the process is too busy to stop by itself.
         let is_lost = sender.try_send(received).is_err();
         if received == Signal::Stop && (is_stopping || is_lost) {
+            last_words();
             exit(EXIT_INTERRUPTED);
         }
         is_stopping |= received == Signal::Stop;

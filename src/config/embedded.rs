@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::files::Files;
 use super::listeners::{self, Place};
-use super::{ConfigError, access_files, address, built_in_broker, read_placed_broker};
+use super::{BrokerFile, ConfigError, access_files, address, built_in_broker};
 use crate::broker::{Config, Listener, RefusedPublish, RefusedSubscription, WideFilters};
 use crate::settings::{Origin, SettingError, Table};
 
@@ -51,14 +51,17 @@ impl BrokerSection {
         files.into_iter().flatten().map(|file| file.display().to_string()).collect()
     }
 
-    /// The broker, for which other files are read, and where its listeners are written.
+    /// The broker, for which other files are read, and its own file, where it has one.
     ///
     /// # Errors
     /// When one of them cannot be used, or a listener is open to anyone.
-    pub fn into_config(self) -> Result<(Config, Vec<Place>), ConfigError> {
-        let (mut broker, mut places) = match &self.config {
-            Some(path) => read_placed_broker(path).map_err(|error| error.named_by("broker.config"))?,
-            None => (built_in_broker()?, Vec::new()),
+    pub fn into_config(self) -> Result<(Config, Option<BrokerFile>), ConfigError> {
+        let (file, mut broker, mut places) = match &self.config {
+            Some(path) => {
+                let read = BrokerFile::read(path).map_err(|error| error.named_by("broker.config"))?;
+                (Some(read.0), read.1, read.2)
+            }
+            None => (None, built_in_broker()?, Vec::new()),
         };
         if let Some(address) = self.listen {
             broker.listeners = vec![Listener::new("mqtt", address)];
@@ -72,6 +75,6 @@ impl BrokerSection {
         }
         listeners::refuse_shared(&broker, &places)?;
         access_files::secure(&mut broker, &places, self.users, self.access_rules, self.allows_anonymous)?;
-        Ok((broker, places))
+        Ok((broker, file))
     }
 }

@@ -116,6 +116,7 @@ impl NodeFile {
         checks::users(&contents, &self.tree)?;
         let Contents { mut node, broker, login, http } = contents;
         let files = broker.as_ref().map(BrokerSection::files).unwrap_or_default();
+        let mut broker_file = None;
         let is_open = broker.as_ref().is_some_and(|broker| broker.allows_anonymous);
         match &mut node.broker {
             BrokerChoice::Elsewhere(remote) => {
@@ -125,8 +126,7 @@ impl NodeFile {
             }
             BrokerChoice::Embedded(config) => {
                 let read = broker.unwrap_or_default().into_config();
-                let (read, _places) = read.map_err(|error| error.located(&self.tree))?;
-                **config = read;
+                (**config, broker_file) = read.map_err(|error| error.located(&self.tree))?;
             }
         }
         if let Some(HttpSection { config, allows_anonymous }) = &http {
@@ -138,7 +138,7 @@ impl NodeFile {
                 .and_then(|()| listeners::refuse_open_http(config.listen, is_open || *allows_anonymous))
                 .map_err(|problem| checks::at(&self.tree, &["http", "listen"], problem))?;
         }
-        Ok(ServeConfig { node, http: http.map(|http| http.config), files })
+        Ok(ServeConfig { node, http: http.map(|http| http.config), files, broker_file })
     }
 
     fn contents(&self, reads_files: bool) -> Result<Contents, SettingError> {

@@ -42,17 +42,12 @@ const FOREIGN_KEYS: &[(&str, &str)] = &[
 /// # Errors
 /// [`SettingError`] for the first thing that is wrong, certificates included.
 pub fn parse_broker(file: Option<&str>, text: &str, directory: &Path) -> Result<Config, SettingError> {
-    Ok(parse_placed(file, text, directory)?.0)
+    Ok(read_placed(&toml::parse(file, text)?, directory)?.0)
 }
 
-/// The same, with the places of the listeners' addresses.
-pub fn parse_placed(
-    file: Option<&str>,
-    text: &str,
-    directory: &Path,
-) -> Result<(Config, Vec<Place>), SettingError> {
-    let tree = toml::parse(file, text)?;
-    let mut table = Table::of(&tree, "")?;
+/// The same of a text that was parsed, with the places of the listeners' addresses.
+pub fn read_placed(tree: &Setting, directory: &Path) -> Result<(Config, Vec<Place>), SettingError> {
+    let mut table = Table::of(tree, "")?;
     let (mut config, mut places) = (Config::without_listeners(), Vec::new());
     only_id_0(&mut table)?;
     if let Some(section) = table.find_table("router")? {
@@ -60,14 +55,14 @@ pub fn parse_placed(
     }
     for version in ["v4", "v5"] {
         for (name, entry) in table.find_named(version)? {
-            places.push(place(&tree, version, name));
+            places.push(place(tree, version, name));
             let mut section = entry.table()?;
             config.listeners.push(listener(&mut section, &format!("{version}-{name}"), directory)?);
             section.refuse_foreign(FOREIGN_KEYS)?;
         }
     }
     for (name, entry) in table.find_named("ws")? {
-        places.push(place(&tree, "ws", name));
+        places.push(place(tree, "ws", name));
         config.listeners.push(websocket::listener(entry.table()?, &format!("ws-{name}"), directory)?);
     }
     if let Some(section) = table.find_table("limits")? {

@@ -93,12 +93,16 @@ fn a_second_signal_ends_a_drain_at_once() {
              [deployments.far]\nmodel = {MODEL:?}\none_way_latency_ms = 60000\n"
         ),
     );
-    let (process, ready) = serve(&["--config", &file]);
-    let sensor = Sensor::listening(ready_address(&ready), &[REQUEST]);
+    let process = Process::start(&mut nearfar_logging("warn", &["serve", "--config", &file]));
+    let sensor = Sensor::listening(ready_address(&process.line()), &[REQUEST]);
     sensor.publish(REQUEST, Qos::AtLeastOnce, request("press", 7));
     // The sensor sees its own request, so the node has it too.
     assert_eq!(sensor.next().topic, REQUEST);
-    assert_eq!(process.terminate_impatiently().code, Some(130));
+    let ended = process.terminate_impatiently();
+    assert_eq!(ended.code, Some(130));
+    let line = ended.stderr.lines().last().unwrap_or_default();
+    assert!(line.contains("WARN") && line.contains("ended by a second signal"), "{ended:?}");
+    assert!(line.contains("left_behind=1"), "{ended:?}");
 }
 
 #[test]

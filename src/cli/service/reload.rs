@@ -1,11 +1,12 @@
-//! The configuration file of a running node, read again: simulated networks change,
+//! The configuration files of a running node, read again: simulated networks change,
 //! everything else needs a restart.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use tracing::{error, info, warn};
 
-use crate::config::{self, ConfigError, NodeFile};
+use crate::config::{self, BrokerFile, ConfigError, NodeFile};
 use crate::node::Node;
 
 /// The file, and what it said when the node started: what needs a restart is named
@@ -72,7 +73,25 @@ impl ConfigFile {
     }
 }
 
-/// What a reload of the file has done.
+/// Reads the broker's own file again, of which nothing changes before a restart: what has changed is told of,
+/// and what would end the next start.
+pub fn read_broker_file_again(file: &BrokerFile) -> Reloaded {
+    match file.changed_keys() {
+        Err(cause) => {
+            error!(%cause, "the broker's file cannot be used; what it said at the start stays in force");
+            Reloaded { failed: 1, ..Reloaded::default() }
+        }
+        Ok(keys) => {
+            if !keys.is_empty() {
+                let (file, keys) = (file.path().display(), keys.join(", "));
+                warn!(%file, keys, "the broker's file has changed, which only a restart puts in force");
+            }
+            Reloaded { needs_restart: keys.len(), ..Reloaded::default() }
+        }
+    }
+}
+
+/// What a reload of a file has done.
 #[derive(Debug, Default)]
 pub struct Reloaded {
     /// Simulated networks that are others now.
@@ -81,4 +100,25 @@ pub struct Reloaded {
     pub needs_restart: usize,
     /// What could not be used.
     pub failed: usize,
+}
+
+impl fmt::Display for Reloaded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let networks = match self.networks_changed {
+            0 => None,
+            1 => Some("1 simulated network has changed".to_owned()),
+            many => Some(format!("{many} simulated networks have changed")),
+        };
+        let keys = match self.needs_restart {
+            0 => None,
+            1 => Some("1 key waits for a restart".to_owned()),
+            many => Some(format!("{many} keys wait for a restart")),
+        };
+        match (self.failed, networks, keys) {
+            (1.., ..) => f.write_str("what cannot be used stays as it was"),
+            (_, None, None) => f.write_str("nothing has changed"),
+            (_, Some(networks), Some(keys)) => write!(f, "{networks}, and {keys}"),
+            (_, Some(one), None) | (_, None, Some(one)) => f.write_str(&one),
+        }
+    }
 }

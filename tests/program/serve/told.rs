@@ -81,7 +81,7 @@ fn a_reload_says_what_it_came_to_also_when_nothing_has_changed() {
     told(
         &["serve", "--config", &file],
         &slower,
-        &["1 simulated networks have changed", "1 keys that wait for a restart"],
+        &["1 simulated network has changed, and 1 key waits for a restart"],
     );
     let broken = || {
         write(directory.path(), "node.toml", "[broker");
@@ -106,12 +106,91 @@ fn a_node_that_waits_for_its_broker_says_what_a_reload_came_to() {
     let arguments = ["serve", MODEL, "--broker-host", "127.0.0.1", "--broker-port", &nobody];
     let process = Process::start(&mut nearfar_logging("info", &arguments));
     let line = process.complaint_with("no connection with the broker");
-    assert!(line.contains("reason=\"unreachable\" why=\"no connection: ") && !line.contains("lasted"), "{line}");
+    assert!(
+        line.contains("reason=\"unreachable\" why=\"no connection: ") && !line.contains("lasted"),
+        "{line}"
+    );
     assert!(process.signal("HUP"));
     process.complaint_with(
         "told to reload: the certificates for the broker elsewhere are read at each connection",
     );
     process.terminate();
+}
+
+/// Nothing of the broker's own file changes before a restart, and whoever restarts should know what will.
+#[test]
+fn a_reload_names_what_has_changed_in_the_brokers_own_file_and_what_is_wrong_there() {
+    let directory = tempfile::tempdir().unwrap();
+    let listener = "[v4.1]\nlisten = \"127.0.0.1:0\"\n";
+    let file = write(directory.path(), "broker.toml", listener);
+    let process = Process::start(&mut nearfar_logging("info", &["broker", "--broker-config", &file]));
+    process.line();
+    for (text, parts, said) in [
+        (format!("# a remark\n{listener}"), None, "of the broker's file nothing has changed"),
+        (
+            format!("{listener}[router]\nmax_connections = 5\n[v5.1]\nlisten = \"127.0.0.1:1\"\n"),
+            Some(["only a restart puts in force", "keys=\"router, v5\""]),
+            "of the broker's file 2 keys wait for a restart",
+        ),
+        (
+            "[v4.1]\nlisten = \"127.0.0.1:2\"\n".to_owned(),
+            Some(["only a restart puts in force", "keys=\"v4.1.listen\""]),
+            "of the broker's file 1 key waits for a restart",
+        ),
+        (
+            format!("{listener}max_conections = 5\n"),
+            Some(["the broker's file cannot be used", "broker.toml, line 3, key `v4.1.max_conections`"]),
+            "of the broker's file what cannot be used stays as it was",
+        ),
+    ] {
+        write(directory.path(), "broker.toml", &text);
+        assert!(process.signal("HUP"));
+        if let Some([part, other]) = parts {
+            let line = process.complaint_with(part);
+            assert!(line.contains(other), "{line}");
+        }
+        let line = process.complaint_with("told to reload");
+        assert!(line.contains(said), "{line}");
+    }
+    std::fs::remove_file(&file).unwrap();
+    assert!(process.signal("HUP"));
+    let line = process.complaint_with("the broker's file cannot be used");
+    assert!(line.contains("broker.toml cannot be read: No such file"), "{line}");
+    process.complaint_with("WARN");
+    process.terminate();
+}
+
+/// Everything that a start reads is read, and nothing is listened on.
+#[test]
+fn a_check_says_whether_a_start_would_succeed() {
+    let directory = tempfile::tempdir().unwrap();
+    let (users, rules) = access_files(directory.path(), "press");
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let broker = format!("[broker]\nlisten = \"{}\"\n", taken.local_addr().unwrap());
+    let guarded = format!("{broker}users = {users:?}\naccess_rules = {rules:?}\n");
+    let node = format!("{guarded}[deployments.edge]\nmodel = {MODEL:?}\n");
+    let file = write(directory.path(), "node.toml", &node);
+    let ended = run(&mut nearfar(&["serve", "--config", &file, "--check"]));
+    ended.assert_success();
+    let said = format!(
+        "a start would succeed; files: {file}, {users}, {rules}; deployments with their models: edge"
+    );
+    assert_eq!(ended.lines, [said]);
+    run(&mut nearfar(&["serve", MODEL, "--check"])).assert_success();
+    let alone = write(directory.path(), "alone.toml", &guarded);
+    run(&mut nearfar(&["broker", "--config", &alone, "--check"])).assert_success();
+    for (text, parts) in [
+        (node.replace("model = ", "modle = "), &["node.toml, line 6", "`model`"][..]),
+        (node.replace(MODEL, "no_such_model"), &["no_such_model", "No such file"]),
+        (node.replace("acl.toml", "none.toml"), &["node.toml, line 4", "none.toml cannot be read"]),
+        (
+            format!("{node}workers = 2\ncloud = {{ policy = \"shadow\", model = \"none\" }}\n"),
+            &["none", "No such file"],
+        ),
+    ] {
+        let file = write(directory.path(), "node.toml", &text);
+        run(&mut nearfar(&["serve", "--config", &file, "--check"])).assert_refused(2, parts);
+    }
 }
 
 /// Files that may be read and are hardly meant: the same is said at the start and at a reload.
@@ -132,8 +211,8 @@ fn users_and_rules_that_are_hardly_meant_are_warned_of_at_the_start_and_at_a_rel
         (&weak, &good[1], "users=\"\\\"old\\\"\""),
         (
             &good[0],
-            &format!("{allow}users = [\"pump-77\"]\ntopics = [\"a\"]\n"),
-            "line 1 (`rules[0].users`) is about nobody in the users file: found \"pump-77\"; did you mean \"pump-7\"?",
+            &format!("{allow}users = [\"pmup-7\"]\ntopics = [\"a\"]\n"),
+            "line 1 (`rules[0].users`) is about nobody in the users file: found \"pmup-7\"; did you mean \"pump-7\"?",
         ),
         (
             &good[0],
@@ -159,7 +238,8 @@ fn users_and_rules_that_are_hardly_meant_are_warned_of_at_the_start_and_at_a_rel
     }
 }
 
-/// Not every failure means that nobody is there: the line says what it is, in words and by its name in metrics.
+/// Not every failure means that nobody is there: the line says what it is, in words and by its name in
+/// metrics.
 #[test]
 fn a_broker_that_is_reached_and_of_no_use_is_not_said_to_be_unreachable() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
