@@ -27,7 +27,7 @@ use std::io;
 use std::path::Path;
 
 pub use self::access_files::{invalid_users, read_users_text};
-pub use self::address::address_flag;
+pub use self::address::{address_flag, http_address_flag, http_url};
 pub use self::broker_file::BrokerFile;
 pub use self::file::{Flag, NodeFile};
 pub use self::remote::PASSWORD_VARIABLE;
@@ -111,8 +111,8 @@ pub fn read_node_file(path: &Path) -> Result<NodeFile, ConfigError> {
     environment::over(&tree, directory)
 }
 
-/// A node's settings without a file: the deployment that `flags` begin, where they do, with the environment on
-/// top of it.
+/// A node's settings without a file: the deployment that `flags` begin, where they do, with the environment
+/// on top of it.
 ///
 /// # Errors
 /// [`ConfigError`] naming the flag or the variable.

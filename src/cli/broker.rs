@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::held_log;
-use super::service::{Service, check};
 use super::service::flags::BrokerFlags;
 use super::service::reload::ConfigFile;
+use super::service::{Service, check};
 use crate::config::{self, ConfigError, NodeFile};
 use crate::settings::Value;
 
@@ -22,7 +22,7 @@ pub struct Args {
     node_id: Option<String>,
     /// Serve health and metrics over HTTP here, such as 127.0.0.1:9464; port 0 takes a
     /// free one [default: not at all]
-    #[arg(long, value_name = "ADDRESS", value_parser = config::address_flag)]
+    #[arg(long, value_name = "ADDRESS", value_parser = config::http_address_flag)]
     http: Option<SocketAddr>,
     /// Read everything that a start would read, say whether it can be used, and end: with 0, or with 2.
     /// Nothing is listened on

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 
 use super::output;
+use crate::config;
 use crate::http::{LIVE, PORT_DEFAULT, READY};
 
 /// How long each step may take: to connect, to send, and each part of the answer.
@@ -17,8 +18,8 @@ const ANSWER_BYTES_MAX: u64 = 16 * 1_024;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Where the node serves health and metrics: its http= in the ready line
-    #[arg(default_value_t = SocketAddr::from((Ipv4Addr::LOCALHOST, PORT_DEFAULT)))]
+    /// Where the node serves health and metrics: its http= in the ready line, or a URL
+    #[arg(default_value_t = SocketAddr::from((Ipv4Addr::LOCALHOST, PORT_DEFAULT)), value_parser = config::http_url)]
     address: SocketAddr,
     /// Ask whether the process should go on, rather than whether it answers requests
     #[arg(long)]

@@ -5,9 +5,9 @@ mod statistics;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use super::service::{Service, check};
 use super::service::flags::{BrokerFlags, path};
 use super::service::reload::ConfigFile;
+use super::service::{Service, check};
 use super::{LeftBehind, held_log, output};
 use crate::config::{self, ConfigError, ServeConfig};
 use crate::ledger::{HybridStatistics, Statistics};
@@ -43,10 +43,10 @@ pub struct Args {
     node_id: Option<String>,
     /// Serve health and metrics over HTTP here, such as 127.0.0.1:9464; port 0 takes a
     /// free one [default: not at all]
-    #[arg(long, value_name = "ADDRESS", value_parser = config::address_flag)]
+    #[arg(long, value_name = "ADDRESS", value_parser = config::http_address_flag)]
     http: Option<SocketAddr>,
-    /// Read everything that a start would read, load the models, say whether they can be used, and end: with 0,
-    /// or with 2. Nothing is listened on, and no broker is connected to
+    /// Read everything that a start would read, load the models, say whether they can be used, and end: with
+    /// 0, or with 2. Nothing is listened on, and no broker is connected to
     #[arg(long)]
     check: bool,
 }

@@ -2,43 +2,66 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use crate::http::PORT_DEFAULT;
 use crate::settings::{SettingError, Table, Value};
 
-/// What an address to listen on looks like.
-pub const ADDRESS: &str = "an address with a port, such as \"127.0.0.1:1883\"";
+/// The port of examples for MQTT.
+pub const MQTT: u16 = 1883;
 
-/// Reads the address that stands at a key.
+/// Reads the address that stands at a key; `port` is that of examples.
 ///
 /// # Errors
 /// When something else stands there.
-pub fn find(table: &mut Table<'_>, key: &'static str) -> Result<Option<SocketAddr>, SettingError> {
+pub fn find(table: &mut Table<'_>, key: &'static str, port: u16) -> Result<Option<SocketAddr>, SettingError> {
     let Some(entry) = table.find(key) else { return Ok(None) };
     match &entry.setting().value {
-        Value::Text(text) => address(text).map(Some).map_err(|expected| entry.wrong(expected)),
-        _ => Err(entry.wrong(ADDRESS)),
+        Value::Text(text) => address(text, port).map(Some).map_err(|expected| entry.wrong(expected)),
+        _ => Err(entry.wrong(expected(port))),
     }
+}
+
+/// What an address to listen on looks like.
+pub fn expected(port: u16) -> String {
+    format!("an address with a port, such as \"127.0.0.1:{port}\"")
 }
 
 /// Reads an address. `localhost` is 127.0.0.1, whatever the system's files say: no name is looked up.
 ///
 /// # Errors
 /// What was expected instead.
-pub fn address(text: &str) -> Result<SocketAddr, String> {
+pub fn address(text: &str, port: u16) -> Result<SocketAddr, String> {
     if let Ok(address) = text.parse() {
         return Ok(address);
     }
-    Err(match instead(text) {
+    Err(match instead(text, port) {
         Instead::Address(address) => return Ok(address),
-        Instead::Hint(hint) => format!("{ADDRESS}: {hint}"),
+        Instead::Hint(hint) => format!("{}: {hint}", expected(port)),
     })
 }
 
-/// Reads the address that a flag says.
+/// Reads the address of MQTT that a flag says.
 ///
 /// # Errors
 /// What was expected instead, as a part of clap's sentence.
 pub fn address_flag(text: &str) -> Result<SocketAddr, String> {
-    address(text).map_err(|expected| format!("expected {expected}"))
+    address(text, MQTT).map_err(|expected| format!("expected {expected}"))
+}
+
+/// Reads the address of health and metrics that a flag says.
+///
+/// # Errors
+/// As [`address_flag`].
+pub fn http_address_flag(text: &str) -> Result<SocketAddr, String> {
+    address(text, PORT_DEFAULT).map_err(|expected| format!("expected {expected}"))
+}
+
+/// The same, also within a URL, as whoever asks for it copies it.
+///
+/// # Errors
+/// As [`address_flag`].
+pub fn http_url(text: &str) -> Result<SocketAddr, String> {
+    let bare = text.strip_prefix("http://").unwrap_or(text);
+    http_address_flag(bare.split('/').next().filter(|_| text.len() > bare.len()).unwrap_or(bare))
 }
 
 /// What a text is that is no address and port.
@@ -47,8 +70,7 @@ enum Instead {
     Hint(String),
 }
 
-fn instead(text: &str) -> Instead {
-    let hint = |hint: &str| Instead::Hint(hint.to_owned());
+fn instead(text: &str, example: u16) -> Instead {
     if let Some((scheme, rest)) = text.split_once("://") {
         return Instead::Hint(format!("without \"{scheme}://\", as in {rest:?}"));
     }
@@ -56,9 +78,9 @@ fn instead(text: &str) -> Instead {
         // What follows the last colon of an IPv6 address may have been meant as a port.
         let parts = text.rsplit_once(':').and_then(|(host, port)| Some((host.parse().ok()?, port)));
         return Instead::Hint(match (address, parts) {
-            (IpAddr::V4(address), _) => format!("a port is missing, as in \"{address}:1883\""),
+            (IpAddr::V4(address), _) => format!("a port is missing, as in \"{address}:{example}\""),
             (IpAddr::V6(_), Some((address, port))) => in_brackets(address, port),
-            (IpAddr::V6(address), None) => in_brackets(address, "1883"),
+            (IpAddr::V6(address), None) => in_brackets(address, &example.to_string()),
         });
     }
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -69,8 +91,8 @@ fn instead(text: &str) -> Instead {
     }
     let Some((host, port_text)) = text.rsplit_once(':') else {
         return match text {
-            "localhost" => hint("a port is missing, as in \"localhost:1883\""),
-            _ => hint("one of this machine, or \"0.0.0.0:1883\" for all that it has"),
+            "localhost" => Instead::Hint(format!("a port is missing, as in \"localhost:{example}\"")),
+            _ => Instead::Hint(format!("one of this machine, or \"0.0.0.0:{example}\" for all that it has")),
         };
     };
     let port = match port(port_text) {
@@ -112,7 +134,33 @@ mod tests {
             ("[::1]:1883", "[::1]:1883"),
             ("0.0.0.0:8883", "0.0.0.0:8883"),
         ] {
-            assert_eq!(super::address(text), Ok(address.parse().unwrap()), "{text}");
+            assert_eq!(super::address(text, MQTT), Ok(address.parse().unwrap()), "{text}");
+        }
+    }
+
+    #[test]
+    fn health_is_asked_by_address_or_url() {
+        let read = Ok("127.0.0.1:9464".parse().unwrap());
+        for text in [
+            "127.0.0.1:9464",
+            "localhost:9464",
+            "http://127.0.0.1:9464",
+            "http://localhost:9464/health/ready",
+        ] {
+            assert_eq!(http_url(text), read, "{text}");
+        }
+        assert_eq!(http_url("[::1]:9464"), Ok("[::1]:9464".parse().unwrap()));
+        for (text, hint) in [
+            ("127.0.0.1", "as in \"127.0.0.1:9464\""),
+            ("localhost", "as in \"localhost:9464\""),
+            ("http://localhost/metrics", "as in \"localhost:9464\""),
+            ("27011", "as in \"127.0.0.1:27011\""),
+            ("::1:27083", "as in \"[::1]:27083\""),
+            ("https://localhost:9464", "without \"https://\""),
+            ("gateway:9464", "names are not looked up"),
+        ] {
+            let said = http_url(text).unwrap_err();
+            assert!(said.contains(hint), "{text}: {said}");
         }
     }
 
@@ -136,8 +184,8 @@ mod tests {
             ("everywhere", "one of this machine"),
             ("", "one of this machine"),
         ] {
-            let said = super::address(text).unwrap_err();
-            assert!(said.starts_with(ADDRESS) && said.contains(hint), "{text}: {said}");
+            let said = super::address(text, MQTT).unwrap_err();
+            assert!(said.starts_with(&expected(MQTT)) && said.contains(hint), "{text}: {said}");
         }
     }
 }

@@ -31,7 +31,7 @@ pub struct BrokerSection {
 pub fn broker(mut table: Table<'_>, files: Files<'_>) -> Result<BrokerSection, SettingError> {
     let mut section = BrokerSection {
         config: files.path(&mut table, "config")?,
-        listen: address::find(&mut table, "listen")?,
+        listen: address::find(&mut table, "listen", address::MQTT)?,
         users: files.path(&mut table, "users")?,
         access_rules: files.path(&mut table, "access_rules")?,
         ..BrokerSection::default()

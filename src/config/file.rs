@@ -184,7 +184,7 @@ impl NodeFile {
 
 /// `[http]`: health and metrics.
 fn http(mut table: Table<'_>) -> Result<HttpSection, SettingError> {
-    let listen = address::find(&mut table, "listen")?;
+    let listen = address::find(&mut table, "listen", http::PORT_DEFAULT)?;
     let mut allows_anonymous = false;
     table.flag("allow_anonymous", &mut allows_anonymous)?;
     // Before the address is missed: a misspelt key alone serves nothing.

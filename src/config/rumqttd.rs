@@ -116,8 +116,8 @@ fn segments(table: &mut Table<'_>, limits: &mut SegmentLimits) -> Result<(), Set
 
 /// What every kind of listener has.
 fn listener(table: &mut Table<'_>, name: &str, directory: &Path) -> Result<Listener, SettingError> {
-    let Some(address) = address::find(table, "listen")? else {
-        return Err(table.missing("listen", address::ADDRESS));
+    let Some(address) = address::find(table, "listen", address::MQTT)? else {
+        return Err(table.missing("listen", &address::expected(address::MQTT)));
     };
     let mut listener = Listener::new(name, address);
     table.text("name", &mut listener.name)?;

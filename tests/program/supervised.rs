@@ -143,6 +143,16 @@ fn health_and_metrics_are_served_where_the_ready_line_says() {
     let asked = run(&mut health(address));
     asked.assert_success();
     assert_eq!(asked.lines, ["ready"]);
+    let port = address.port();
+    for asked in [format!("localhost:{port}"), format!("http://{address}/health/ready")] {
+        run(&mut nearfar(&["health", &asked])).assert_success();
+    }
+    for (asked, hint) in
+        [(port.to_string(), format!("127.0.0.1:{port}")), ("127.0.0.1".into(), "127.0.0.1:9464".into())]
+    {
+        let ended = run(&mut nearfar(&["health", &asked]));
+        assert!(ended.code == Some(2) && ended.stderr.contains(&format!("as in \"{hint}\"")), "{ended:?}");
+    }
     process.terminate().assert_success();
     let asked = run(&mut health(address));
     asked.assert_refused(1, &[&address.to_string(), "/health/ready", "does not answer"]);

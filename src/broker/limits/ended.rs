@@ -59,6 +59,34 @@ counted! {
 }
 
 impl Ended {
+    /// The way in words, as docs/metrics.md says it.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::Disconnect => "the client said DISCONNECT",
+            Self::Lost => "the client is gone without a word",
+            Self::WebSocket => "the client broke WebSocket's rules",
+            Self::WriteTimeout => "the client took nothing of what was sent to it for write_timeout_ms",
+            Self::PacketTimeout => "a packet of the client was not whole within packet_timeout_ms",
+            Self::KeepAlive => "the client was silent for one and a half times its keep-alive",
+            Self::TakenOver => "another connection has its client id now",
+            Self::Malformed => "the client sent what cannot be read",
+            Self::Protocol => "the client sent what may not come there",
+            Self::NotAuthorized => "the client may not do what it did, or its user is not let in any more",
+            Self::TopicFilter => "the client subscribed to what is no filter",
+            Self::TopicName => "the client published to what is no topic",
+            Self::ReceiveMaximum => "the client published more at QoS 2 than it may without releasing it",
+            Self::TopicAlias => "the client used a topic alias that is not its own",
+            Self::PacketTooLarge => "the client sent a larger packet than it may",
+            Self::MessageRate => "the client published faster than it may",
+            Self::Quota => {
+                "the client missed messages or took none while others waited, and the policy is to end it then"
+            }
+            Self::GaveWay => "its owner had most of what all share, and gave way to one who had less",
+            Self::Stopping => "the broker is stopping, or its router has ended",
+            Self::Other => "something else",
+        }
+    }
+
     /// The way of a connection that the broker ends for `reason`.
     pub(crate) fn by(reason: Reason) -> Self {
         match reason {

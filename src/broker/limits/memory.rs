@@ -42,6 +42,20 @@ impl MemoryKind {
     pub const ALL: [Self; 6] =
         [Self::Retained, Self::Sessions, Self::Queues, Self::Connections, Self::Groups, Self::Router];
 
+    /// What it is for, as docs/metrics.md says it.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::Retained => "retained messages",
+            Self::Sessions => "sessions and their subscriptions",
+            Self::Queues => "messages that wait for a client or its acknowledgement, online or away",
+            Self::Connections => {
+                "what was read from clients and is not worked off, and what is written to them and not sent"
+            }
+            Self::Groups => "messages that wait in shared subscriptions",
+            Self::Router => "messages on their way through the router",
+        }
+    }
+
     /// Its name in metrics and documentation.
     pub fn name(self) -> &'static str {
         match self {

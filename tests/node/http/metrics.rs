@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 
-use nearfar::broker::{Cause, Dropped, Limit};
+use nearfar::broker::{Cause, Dropped, Ended, Limit, MemoryKind};
 use nearfar::client::{RemoteConfig, Trouble};
 use nearfar::deployment::{Config, Hybrid, Topics};
 use nearfar::http::{self, Refusal, Server};
@@ -330,6 +330,10 @@ fn the_page_lists_every_other_reason_with_its_meaning() {
     let row = |name, meaning| format!("| `{name}` | {meaning} |");
     let dropped = Dropped::ALL.map(|reason| row(reason.name(), reason.meaning()));
     assert_eq!(listed("Why deliveries are dropped"), dropped);
+    let ended = Ended::ALL.map(|reason| row(reason.name(), reason.meaning()));
+    assert_eq!(listed("Why connections end"), ended);
+    let kinds = MemoryKind::ALL.map(|kind| row(kind.name(), kind.meaning()));
+    assert_eq!(listed("What memory is for"), kinds);
     let failed = Trouble::ALL.map(|trouble| row(trouble.name(), trouble.meaning()));
     assert_eq!(listed("Why the connection to a broker elsewhere fails"), failed);
     let refused = Refusal::ALL.map(|refusal| row(refusal.name(), refusal.meaning()));
