@@ -176,10 +176,15 @@ pub struct NodeDied(pub String);
 
 /// The node stopped before everything that it had accepted was answered.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "{0} accepted requests were not answered within the shutdown grace; raise shutdown_grace_ms if they should be"
-)]
+#[error("{} not answered within the shutdown grace; raise shutdown_grace_ms if they should be", accepted(*.0))]
 pub struct LeftBehind(pub u64);
+
+fn accepted(requests: u64) -> String {
+    match requests {
+        1 => "1 accepted request was".to_owned(),
+        many => format!("{many} accepted requests were"),
+    }
+}
 
 /// A file that the command line names, or what it says of one, cannot be used, and nothing was done.
 #[derive(Debug, thiserror::Error)]

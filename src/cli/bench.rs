@@ -180,7 +180,9 @@ fn bench(args: &BenchArgs, log: Option<&str>) -> anyhow::Result<()> {
     if let Pace::Window(window) = pace {
         let connections = args.load.connections;
         if window < connections as usize {
-            bail!(Unusable(format!("--window {window} is less than one request for each of {connections} connections")));
+            bail!(Unusable(format!(
+                "--window {window} is less than one request for each of {connections} connections"
+            )));
         }
     }
     let length = match args.requests {
@@ -201,6 +203,9 @@ fn bench(args: &BenchArgs, log: Option<&str>) -> anyhow::Result<()> {
         report.lines().iter().try_for_each(|line| output::line(line))?;
     }
     written?;
+    if let Some(fault) = outcome.fault {
+        return Err(fault.context("the run was cut off, and the figures are of the time before"));
+    }
     ensure!(outcome.tally.answered > 0, "no request was answered");
     Ok(())
 }
@@ -273,7 +278,9 @@ impl LoadArgs {
         let connections = self.connections as usize;
         let devices = self.devices.map_or(connections, |devices| devices as usize);
         if devices < connections {
-            bail!(Unusable(format!("--devices {devices} is less than one for each of {connections} connections")));
+            bail!(Unusable(format!(
+                "--devices {devices} is less than one for each of {connections} connections"
+            )));
         }
         let login = match &who.username {
             None => None,

@@ -50,6 +50,11 @@ pub fn complain(text: &str) {
     say("WARN", text, text);
 }
 
+/// Tells on standard error how far something is.
+pub fn note(text: &str) {
+    say("INFO", text, text);
+}
+
 /// Says what ends the program.
 pub fn fail(text: &str) {
     say("ERROR", text, &format!("nearfar: {text}"));

@@ -140,6 +140,23 @@ fn a_distribution_takes_the_place_of_no_file_that_the_node_reads() {
 }
 
 #[test]
+fn a_node_that_stops_is_named_and_what_was_measured_before_is_told() {
+    let node = Process::start(&mut nearfar(&["serve", MODEL, "--listen", "127.0.0.1:0"]));
+    let address = ready_address(&node.line()).to_string();
+    let arguments = ["bench", "--broker", &address, "--seconds", "600", "--warm-up", "0", "--json"];
+    let bench = Process::start(nearfar(&arguments).args(["--log-format", "json"]));
+    let progress: Value = serde_json::from_str(&bench.complaint_with("answers/s")).unwrap();
+    assert_eq!(progress["level"], "INFO", "{progress}");
+    node.terminate();
+    let ended = bench.wait();
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let report: Value = serde_json::from_str(&ended.lines[0]).unwrap();
+    assert!(report["answered"].as_u64() > Some(0), "{report}");
+    let last = ended.stderr.lines().last().unwrap_or_default();
+    assert!(last.contains("the run was cut off, and the figures are of the time before: "), "{last}");
+}
+
+#[test]
 fn a_sweep_tells_what_it_tried_and_the_knee() {
     let ended =
         run(&mut nearfar(&["bench", "sweep", "--echo", "--seconds", "0.1", "--p99-ms", "50", "--json"]));

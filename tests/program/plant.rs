@@ -83,6 +83,29 @@ fn the_plant_network_of_the_readme_works_as_it_says() {
         mosquitto_s_clients_do_what_the_rules_say(directory, &ports);
     }
     process.terminate().assert_success();
+    what_operations_installs_can_be_used(directory);
+}
+
+/// The block of docs/operations.md, with another place for `/etc/nearfar` and without what only root may do.
+fn what_operations_installs_can_be_used(directory: &Path) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = std::fs::read_to_string(root.join("docs/operations.md")).unwrap();
+    let block = page.split("```sh\n").nth(1).unwrap().split("```").next().unwrap();
+    std::os::unix::fs::symlink(root.join("models"), directory.join("models")).unwrap();
+    // As the README has them: nothing is listened on.
+    let text = &blocks("toml")[0];
+    let plant = text.split("# tls.toml").next().unwrap();
+    std::fs::write(directory.join("plant.toml"), plant).unwrap();
+    let lines = block.lines().filter(|line| line.starts_with("install ") && line.contains("/etc/nearfar"));
+    let script: Vec<_> =
+        lines.map(|line| line.replace("-o root -g nearfar ", "").replace("/etc/nearfar", "etc")).collect();
+    assert!(script.len() >= 4, "{block}");
+    let (installed, said) = shell(directory, &script.join("\n"));
+    assert!(installed, "{said}");
+    let check = block.lines().find(|line| line.ends_with(" --check")).expect("it is checked");
+    assert!(check.contains("nearfar serve --config /etc/nearfar/nearfar.toml"), "{check}");
+    let mut command = nearfar(&["serve", "--config", "etc/nearfar.toml", "--check"]);
+    run(command.current_dir(directory)).assert_success();
 }
 
 /// A node that has this one as its broker elsewhere becomes ready.

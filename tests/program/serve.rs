@@ -122,7 +122,7 @@ fn what_a_stop_leaves_behind_is_counted_and_the_exit_status_says_so() {
     assert_eq!(sensor.next().topic, REQUEST);
     let ended = process.terminate();
     assert_eq!(ended.code, Some(75), "{ended:?}");
-    assert!(ended.stderr.contains("1 accepted requests were not answered"), "{ended:?}");
+    assert!(ended.stderr.contains("1 accepted request was not answered"), "{ended:?}");
 }
 
 #[test]
@@ -381,7 +381,9 @@ fn a_level_that_there_is_not_is_refused_with_the_levels() {
     );
     refused(&mut nearfar_logging("nearfar=loud", &["broker"]), &["--log", "\"nearfar=loud\"", "debug"]);
     // A word alone would be taken for a target, and all that the program says kept back.
-    for (filter, part) in [("wran", "`warn`"), ("warning", "`warn`"), ("verbose", "\"verbose\""), ("x[[", "\"x[[\"")] {
+    for (filter, part) in
+        [("wran", "`warn`"), ("warning", "`warn`"), ("verbose", "\"verbose\""), ("x[[", "\"x[[\"")]
+    {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_nearfar"));
         refused(
             without_our_environment(&mut command).env("RUST_LOG", filter).arg("broker"),
@@ -466,7 +468,8 @@ fn secrets_that_every_user_of_the_machine_can_read_are_warned_of_with_what_to_do
 fn files_that_every_user_of_the_machine_can_change_are_warned_of() {
     let directory = tempfile::tempdir().unwrap();
     // Whoever cannot get there can change nothing.
-    let set = |path: &Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    let set =
+        |path: &Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
     set(directory.path(), 0o755);
     let (users, rules) = access_files(directory.path(), "press");
     let listeners = write(directory.path(), "broker.toml", "[v4.1]\nlisten = \"127.0.0.1:0\"\n");
@@ -675,7 +678,8 @@ fn a_byte_order_mark_is_no_part_of_the_password_at_a_broker_elsewhere() {
 #[test]
 fn a_password_that_nobody_uses_is_warned_of() {
     // Nobody listens there, so that it never says ready.
-    let mut command = nearfar_logging("warn", &["serve", MODEL, "--broker-host", "[::1]", "--broker-port", "1"]);
+    let mut command =
+        nearfar_logging("warn", &["serve", MODEL, "--broker-host", "[::1]", "--broker-port", "1"]);
     let process = Process::start(command.env("NEARFAR_REMOTE_PASSWORD", "SECRET"));
     let said = process.complaint_with("no connection with the broker");
     assert!(said.contains("[::1]:1"), "{said}");

@@ -77,6 +77,8 @@ pub struct Outcome {
     pub tally: Tally,
     /// From the end of the warm-up to the last answer.
     pub took: Duration,
+    /// What ended the run before its time, after the warm-up.
+    pub fault: Option<anyhow::Error>,
 }
 
 impl Outcome {
@@ -140,10 +142,12 @@ async fn drive(
         Pace::Window(_) => None,
         Pace::Rate(rate) => Some(tasks.spawn_local(keep_pace(connections.clone(), shared.clone(), rate))),
     };
+    let begun = Cell::new(None);
     let measure = async {
         tokio::time::sleep(run.warm_up).await;
         at_start();
         let since = Instant::now();
+        begun.set(Some(since));
         // What was sent in the warm-up does not count, however late it is answered.
         *shared.tally.borrow_mut() = Tally::new(since);
         if let Length::Requests(requests) = run.length {
@@ -154,10 +158,16 @@ async fn drive(
         shared.is_over.set(true);
         since
     };
-    let since = tokio::select! {
-        since = measure => since,
+    let (since, fault) = tokio::select! {
+        since = measure => (since, None),
         Some(ended) = tasks.join_next() => {
-            return Err(ended.context("a connection's task")?.err().unwrap_or_else(|| anyhow::anyhow!("a connection ended")));
+            let fault = ended.context("a connection's task")?.err();
+            let fault = fault.unwrap_or_else(|| anyhow::anyhow!("a connection ended"));
+            match begun.get() {
+                Some(since) => (since, Some(fault)),
+                // Nothing has been measured yet.
+                None => return Err(fault),
+            }
         }
     };
     at_end();
@@ -171,7 +181,7 @@ async fn drive(
     }
     let tally = shared.tally.borrow().clone();
     let took = tally.last_answer - since;
-    Ok(Outcome { tally, took })
+    Ok(Outcome { tally, took, fault })
 }
 
 /// Waits until the run's length is reached and what was sent is answered, or nothing comes any more.
@@ -196,7 +206,7 @@ async fn until_over(shared: &Shared, connections: &[Rc<Connection>], run: Run, s
         }
         if run.shows_progress && now - shown.0 >= PROGRESS_EVERY {
             let rate = (ended - shown.1) as f64 / (now - shown.0).as_secs_f64();
-            output::complain(&format!(
+            output::note(&format!(
                 "{:>5.0} s: {rate:.0} answers/s, {} in flight",
                 (now - since).as_secs_f64(),
                 sent - ended

@@ -93,6 +93,21 @@ pub fn subscribe(version: Version, filters: &[String], qos: u8) -> Vec<u8> {
     packet(first::SUBSCRIBE, &body)
 }
 
+/// The reason code of a DISCONNECT that a broker sends, in words.
+pub fn in_words(code: u8) -> &'static str {
+    match code {
+        0x87 => "not authorized",
+        0x8b => "it is shutting down",
+        0x8d => "nothing came for too long",
+        0x8e => "another client has the same client id",
+        0x93 => "too many requests were not acknowledged",
+        0x95 => "a packet was too large",
+        0x96 => "requests came faster than they may",
+        0x97 => "a quota was exceeded, such as what may wait for one client",
+        _ => "for another reason",
+    }
+}
+
 pub fn disconnect() -> [u8; 2] {
     [first::DISCONNECT, 0]
 }

@@ -212,7 +212,9 @@ impl Session {
                 Incoming::Acknowledged { packet_id, is_refused } => {
                     self.release(packet_id, is_refused, tally)
                 }
-                Incoming::Disconnect { code } => bail!("the broker said DISCONNECT with reason {code:#04x}"),
+                Incoming::Disconnect { code } => {
+                    bail!("the broker ended the connection: {} ({code:#04x})", packets::in_words(code))
+                }
                 Incoming::ConnAck { .. } | Incoming::SubAck { .. } | Incoming::Other => {}
             }
         }
@@ -290,8 +292,9 @@ pub fn payload(
     payload.push_str(&format!(r#","features":[{}]"#, values.join(",")));
     let natural_bytes = payload.len() + 1;
     let padding = payload_bytes.map_or(Some(0), |wanted| wanted.checked_sub(natural_bytes));
-    let padding = padding
-        .ok_or_else(|| Unusable(format!("--payload-bytes: {features} features take {natural_bytes} bytes")))?;
+    let padding = padding.ok_or_else(|| {
+        Unusable(format!("--payload-bytes: {features} features take {natural_bytes} bytes"))
+    })?;
     payload.push_str(&" ".repeat(padding));
     payload.push('}');
     Ok((payload.into_bytes(), stamp_at))

@@ -93,6 +93,9 @@ pub fn run(args: &Args, log: Option<&str>) -> anyhow::Result<()> {
     let run_at =
         |pace| Run { pace, warm_up: seconds / 3, length: Length::Time(seconds), shows_progress: false };
     let (probe, ..) = measure(&target, &plan, run_at(Pace::Window(PROBE_WINDOW.max(plan.connections))))?;
+    if let Some(fault) = probe.fault {
+        return Err(fault);
+    }
     ensure!(probe.tally.answered > 0, "no request was answered");
     if !args.json {
         output::line(&format!(
@@ -110,6 +113,9 @@ pub fn run(args: &Args, log: Option<&str>) -> anyhow::Result<()> {
     while steps.len() < STEPS_MAX as usize && !bracket.is_narrow() {
         let rate = bracket.next;
         let (outcome, _, generator) = measure(&target, &plan, run_at(Pace::Rate(rate)))?;
+        if let Some(fault) = outcome.fault {
+            return Err(fault);
+        }
         let step = Step::new(rate, &outcome, args.p99_ms, generator.map(|used| used.cpu_share));
         if !args.json {
             output::line(&step.line())?;
