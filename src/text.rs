@@ -5,6 +5,7 @@
 //! of what it is, with its line.
 
 mod jargon;
+mod quotes;
 
 use std::fmt;
 use std::fs::File;
@@ -12,6 +13,7 @@ use std::io::{self, BufReader, Chain, Cursor, Read};
 use std::path::Path;
 
 pub use self::jargon::in_plain_words;
+pub use self::quotes::Quotes;
 use crate::file_access;
 
 /// The bound of a text that has no narrower one: a million recorded delays, which is the most that anyone may
@@ -33,6 +35,8 @@ pub enum TextError {
     TooLarge(usize),
     /// It is in another encoding, which can be told by how it begins.
     Encoding(&'static str),
+    /// It is no text but another kind of file, which can be told by how it begins.
+    Kind(&'static Kind),
     /// It is no UTF-8.
     NotUtf8 {
         /// The line, from 1.
@@ -48,6 +52,7 @@ impl fmt::Display for TextError {
             Self::Unreadable(cause) => write!(f, "{cause}"),
             Self::TooLarge(bytes_max) => write!(f, "found more than the {bytes_max} bytes that are read"),
             Self::Encoding(name) => write!(f, "found {name}, expected UTF-8: {}", remedy(name)),
+            Self::Kind(kind) => write!(f, "found {}, expected text: {}", kind.name, kind.remedy),
             Self::NotUtf8 { line, byte } => write!(
                 f,
                 "line {line}: found the byte 0x{byte:02x}, which is no UTF-8: {}",
@@ -55,6 +60,42 @@ impl fmt::Display for TextError {
             ),
         }
     }
+}
+
+/// A kind of file that people take for a text.
+#[derive(Debug)]
+pub struct Kind {
+    /// What it begins with.
+    magic: &'static [u8],
+    name: &'static str,
+    remedy: &'static str,
+}
+
+const KINDS: [Kind; 4] = [
+    Kind { magic: &[0x1f, 0x8b], name: "a file compressed with gzip", remedy: "unpack it with `gunzip`" },
+    Kind {
+        magic: b"PK\x03\x04",
+        name: "a ZIP archive, which spreadsheets such as .xlsx are too",
+        remedy: "save the sheet as CSV, or unpack it",
+    },
+    Kind {
+        magic: &[0xd0, 0xcf, 0x11, 0xe0],
+        name: "a file of an old office program, such as .xls",
+        remedy: "save the sheet as CSV",
+    },
+    Kind {
+        magic: &[0x28, 0xb5, 0x2f, 0xfd],
+        name: "a file compressed with Zstandard",
+        remedy: "unpack it with `zstd -d`",
+    },
+];
+
+/// The error for bytes that begin as no UTF-8 does.
+fn refuse_others(bytes: &[u8]) -> Result<(), TextError> {
+    if let Some(kind) = KINDS.iter().find(|kind| bytes.starts_with(kind.magic)) {
+        return Err(TextError::Kind(kind));
+    }
+    other_encoding(bytes).map_or(Ok(()), |name| Err(TextError::Encoding(name)))
 }
 
 /// What to do with a text in another encoding.
@@ -117,9 +158,7 @@ pub fn read(input: impl Read, bytes_max: usize) -> Result<String, TextError> {
     if bytes.len() > bytes_max {
         return Err(TextError::TooLarge(bytes_max));
     }
-    if let Some(name) = other_encoding(&bytes) {
-        return Err(TextError::Encoding(name));
-    }
+    refuse_others(&bytes)?;
     let mut text = String::from_utf8(bytes)
         .map_err(|error| not_utf8(error.as_bytes(), error.utf8_error().valid_up_to()))?;
     if text.starts_with(MARK) {
@@ -133,9 +172,7 @@ pub fn read(input: impl Read, bytes_max: usize) -> Result<String, TextError> {
 /// # Errors
 /// [`TextError`] when they are no UTF-8.
 pub fn decode(bytes: &[u8]) -> Result<&str, TextError> {
-    if let Some(name) = other_encoding(bytes) {
-        return Err(TextError::Encoding(name));
-    }
+    refuse_others(bytes)?;
     std::str::from_utf8(bytes).map(without_mark).map_err(|error| not_utf8(bytes, error.valid_up_to()))
 }
 
@@ -145,10 +182,8 @@ pub fn decode(bytes: &[u8]) -> Result<&str, TextError> {
 /// # Errors
 /// [`TextError`] when they begin as another encoding does.
 pub fn without_mark_bytes(bytes: &[u8]) -> Result<&[u8], TextError> {
-    match other_encoding(bytes) {
-        Some(name) => Err(TextError::Encoding(name)),
-        None => Ok(bytes.strip_prefix(MARK.as_bytes()).unwrap_or(bytes)),
-    }
+    refuse_others(bytes)?;
+    Ok(bytes.strip_prefix(MARK.as_bytes()).unwrap_or(bytes))
 }
 
 /// `text` without the mark that may stand in front of it.
@@ -162,13 +197,11 @@ pub fn without_mark(text: &str) -> &str {
 /// line.
 ///
 /// # Errors
-/// That of `input`, or that they begin as UTF-16 does.
+/// That of `input`, or that they begin as UTF-16 or a compressed file does.
 pub fn unmarked<R: Read>(mut input: R) -> io::Result<Unmarked<R>> {
-    let mut first = Vec::with_capacity(MARK.len());
-    while may_become_mark(&first) && input.by_ref().take(1).read_to_end(&mut first)? > 0 {}
-    if let Some(name) = other_encoding(&first) {
-        return Err(TextError::Encoding(name).into());
-    }
+    let mut first = Vec::with_capacity(BEGINNING_BYTES_MAX);
+    while is_undecided(&first) && input.by_ref().take(1).read_to_end(&mut first)? > 0 {}
+    refuse_others(&first)?;
     if first == MARK.as_bytes() {
         first.clear();
     }
@@ -178,11 +211,22 @@ pub fn unmarked<R: Read>(mut input: R) -> io::Result<Unmarked<R>> {
 /// What [`unmarked`] gives.
 pub type Unmarked<R> = BufReader<Chain<Cursor<Vec<u8>>, R>>;
 
-/// Whether `bytes` are the beginning of a mark, and not all of it.
-fn may_become_mark(bytes: &[u8]) -> bool {
-    [MARK.as_bytes(), MARK_UTF_16_LITTLE, MARK_UTF_16_BIG]
-        .iter()
-        .any(|mark| bytes.len() < mark.len() && mark.starts_with(bytes))
+/// As many bytes decide what a text is.
+const BEGINNING_BYTES_MAX: usize = 4;
+
+/// Whether more bytes would say what a text is that begins with `bytes`. A first line that is there is not
+/// kept waiting for a second one.
+fn is_undecided(bytes: &[u8]) -> bool {
+    let marks = [MARK.as_bytes(), MARK_UTF_16_LITTLE, MARK_UTF_16_BIG];
+    let known = marks.into_iter().chain(KINDS.iter().map(|kind| kind.magic));
+    let mut known = known.filter(|known| bytes.len() < known.len());
+    match bytes {
+        // A letter of UTF-16 has a zero beside it.
+        [b'\n'] => false,
+        [] | [_] => true,
+        [..] if bytes.len() < BEGINNING_BYTES_MAX && bytes.contains(&0) => true,
+        [..] => known.any(|known| known.starts_with(bytes)),
+    }
 }
 
 /// The name of an encoding that `bytes` begin as, and that is not UTF-8: by its mark, or by the zeros in a
@@ -235,8 +279,17 @@ mod tests {
             let problem = decode(&bytes).unwrap_err().to_string();
             assert!(problem.contains(&format!("found {name}, expected UTF-8")), "{problem}");
         }
-        let error = unmarked(&b"\xff\xfea\0"[..]).err().unwrap();
-        assert!(error.to_string().contains("UTF-16LE"), "{error}");
+        for (bytes, name) in [
+            (&b"\xff\xfea\0"[..], "UTF-16LE"),
+            (b"a\0,\0b\0", "UTF-16LE"),
+            (b"\0a\0,\0b", "UTF-16BE"),
+            (b"\x1f\x8b\x08", "compressed with gzip"),
+            (b"PK\x03\x04\x14", "a ZIP archive, which spreadsheets such as .xlsx are"),
+        ] {
+            let error = unmarked(bytes).err().unwrap();
+            assert!(error.to_string().contains(name), "{error}");
+            assert!(decode(bytes).unwrap_err().to_string().contains(name), "{name}");
+        }
     }
 
     #[test]

@@ -19,17 +19,20 @@ mod labels;
 mod lines;
 mod parquet;
 mod remedy;
+mod times;
 
 pub use self::columns::{Columns, FeatureColumns};
 pub use self::error::{RecordingError, Suggestion};
-pub use self::format::{Decimal, Format};
+pub use self::format::{Decimal, Foreign, Format};
 pub use self::inputs::Input;
 pub use self::labels::{Labels, UnknownLabel};
 pub use self::remedy::Remedy;
+pub use self::times::{NoTimes, TimeGoesBack};
 
 use self::columns::{Chosen, Time};
 use self::lines::{Lines, TooLong};
 use self::parquet::ParquetRows;
+use self::times::Times;
 use crate::inference::whole_number;
 use crate::text::{self, Unmarked};
 
@@ -72,6 +75,7 @@ pub struct Recording {
     chosen: Chosen,
     format: Format,
     skipped: Option<Skipped>,
+    times: Times,
     is_over: bool,
 }
 
@@ -102,24 +106,53 @@ impl Recording {
             let (source, chosen) = (Source::Parquet(Box::new(rows)), Chosen::find(columns, &header, &path)?);
             // Its numbers are no text of anybody's.
             let format = Format { decimal: Decimal::Point, ..format };
-            return Ok(Self { path, source, header, chosen, format, skipped: None, is_over: false });
+            let (skipped, times) = (None, Times::default());
+            return Ok(Self { path, source, header, chosen, format, skipped, times, is_over: false });
         }
         let file = text::open(&path)
             .and_then(text::unmarked)
             .map_err(|source| RecordingError::Open { path: path.clone(), source })?;
-        let lines = Lines::new(file, RECORD_BYTES_MAX);
+        let lines = Lines::new(file, RECORD_BYTES_MAX, format.delimiter);
         // Rows of another length are refused here, where their line is known.
         let mut csv = csv::ReaderBuilder::new();
         let mut reader = csv.flexible(true).has_headers(false).delimiter(format.delimiter).from_reader(lines);
         let mut skipped = None;
         let (header, chosen) = find_header(&mut reader, columns, &path, &mut skipped)?;
         let source = Source::Csv(Box::new(reader));
-        Ok(Self { path, source, header, chosen, format, skipped, is_over: false })
+        let times = Times::default();
+        Ok(Self { path, source, header, chosen, format, skipped, times, is_over: false })
     }
 
     /// What was left out so far; `None` where everything can be used.
     pub fn skipped(&self) -> Option<&Skipped> {
         self.skipped.as_ref()
+    }
+
+    /// Rows so far that have no time although there is a column for it.
+    pub fn without_time(&self) -> Option<&NoTimes> {
+        self.times.none()
+    }
+
+    /// The first row so far whose time is before that of the row above it.
+    pub fn time_goes_back(&self) -> Option<TimeGoesBack> {
+        self.times.back()
+    }
+
+    /// Refuses times that nobody can keep to: those that go back, and other things in between.
+    ///
+    /// # Errors
+    /// [`RecordingError`] that names the first such row so far.
+    pub fn check_times(&self) -> Result<(), RecordingError> {
+        if let Some(TimeGoesBack { line, by_us }) = self.times.back() {
+            return Err(RecordingError::TimeGoesBack { path: self.path.clone(), line, by_us });
+        }
+        match self.times.none() {
+            Some(NoTimes { line, column, found, .. }) if self.times.are_some() => {
+                let (line, column, found) = (*line, column.clone(), found.clone());
+                Err(RecordingError::NoTime { path: self.path.clone(), line, column, found })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The names of the columns that hold features, in the order asked for.
@@ -148,7 +181,16 @@ impl Recording {
             Source::Csv(reader) => read_csv(reader, &self.path, &self.header, &self.format)?,
             Source::Parquet(rows) => rows.next(&self.path)?,
         };
-        found.map(|(line, record)| self.row(line, record)).transpose()
+        let Some((line, record)) = found else { return Ok(None) };
+        let row = self.row(line, record)?;
+        match (row.timestamp_us, self.chosen.time) {
+            (Some(us), _) => self.times.see(line, Ok(us)),
+            (None, Some(Time::Date(column))) => {
+                self.times.see(line, Err((&self.header[column], format::bare(&row.record[column]))));
+            }
+            (None, _) => {}
+        }
+        Ok(Some(row))
     }
 
     fn row(&self, line: u64, record: StringRecord) -> Result<Row, RecordingError> {
@@ -202,6 +244,13 @@ fn find_header(
             let column = (error.utf8_error().field() + 1).to_string();
             RecordingError::NotUtf8 { path: path.to_owned(), line, column }
         })?;
+        if let Some(found) = header::said_delimiter(&cells, columns.format.delimiter).filter(|_| line == 1) {
+            let (path, expected) = (path.to_owned(), columns.format.delimiter.into());
+            if found == expected {
+                continue;
+            }
+            return Err(RecordingError::Delimiter { path, line, found, expected });
+        }
         let names = header::names(&cells);
         if names.iter().all(str::is_empty) {
             return Err(RecordingError::Empty { path: path.to_owned() });
@@ -239,7 +288,13 @@ fn next_record(reader: &mut Csv, path: &Path) -> Result<Option<(u64, ByteRecord)
     // record to it; where it ended is certain.
     let breaks = bytes.iter().flatten().filter(|byte| **byte == b'\n').count() as u64;
     let line = reader.position().line().saturating_sub(breaks + 1);
-    Ok(Some((line, bytes)))
+    match reader.get_ref().open_quote() {
+        // What the last record has of a line that is not ended is counted as a line too.
+        Some(opened) if breaks > 0 && (line..=line + breaks + 1).contains(&opened) => {
+            Err(RecordingError::OpenQuote { path: path.to_owned(), line: opened })
+        }
+        _ => Ok(Some((line, bytes))),
+    }
 }
 
 fn read_csv(
@@ -273,6 +328,9 @@ fn ragged(cells: &ByteRecord, line: u64, expected: usize, format: &Format, path:
     };
     if format.delimiter == b',' && found == 2 * expected && cells.iter().all(is_whole) {
         return RecordingError::Commas { path, line, expected, found };
+    }
+    if format.delimiter == b',' && found > expected && format::thousands(cells.iter()) == found - expected {
+        return RecordingError::Thousands { path, line, expected, found };
     }
     RecordingError::Ragged { path, line, expected, found }
 }
@@ -311,12 +369,14 @@ impl Cells<'_> {
     }
 
     fn unfit(&self, column: usize, expected: &'static str) -> RecordingError {
+        let foreign = Foreign::of(self.text(column), self.recording.format.decimal);
         RecordingError::Unfit {
             path: self.recording.path.clone(),
             line: self.line,
             column: self.recording.header[column].to_owned(),
             found: error::excerpt(self.text(column)),
             expected,
+            foreign,
         }
     }
 }

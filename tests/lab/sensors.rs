@@ -336,6 +336,25 @@ fn the_format_says_how_a_file_is_written() {
 }
 
 #[test]
+fn times_that_go_back_or_are_none_are_told_of_the_rows_so_far() {
+    let content = "time,a,b\n2026-12-01,1,2\n2026-12-03,1,2\nnoon,1,2\n2026-12-02,1,2\n2026-12-01,1,2\n";
+    let file = recorded(content);
+    let mut recording = Recording::open(file.path(), &a_and_b()).unwrap();
+    assert!(recording.by_ref().take(2).all(|row| row.is_ok()) && recording.check_times().is_ok());
+    assert!(recording.next().unwrap().is_ok_and(|row| row.timestamp_us.is_none()));
+    let none = recording.without_time().cloned().expect("one has none");
+    assert_eq!((none.rows, none.line, none.column.as_str(), none.found.as_str()), (1, 4, "time", "noon"));
+    let problem = recording.check_times().unwrap_err().to_string();
+    assert!(problem.ends_with(
+        "line 4, column time: found \"noon\", expected a time in ISO 8601, as in the rows around it"
+    ));
+    assert_eq!(recording.by_ref().count(), 2);
+    let back = recording.time_goes_back().expect("it does");
+    assert_eq!((back.line, back.by_us), (5, 86_400_000_000), "the first such row");
+    assert!(recording.check_times().unwrap_err().to_string().contains("line 5: its time is 86400 s before"));
+}
+
+#[test]
 fn bad_rows_are_left_out_and_counted_where_that_is_asked_for() {
     let content = "# pump 7\n# 2026\na,b\n1,2\n1,nan\n# pause\n1\nx\n3,4\n";
     let file = recorded(content);

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use csv::StringRecord;
 
 use super::RECORD_BYTES_MAX;
+use super::format::Foreign;
 use crate::suggestion;
 
 /// Why a recorded file, or a row of it, cannot be used. Lines count from 1, the header's.
@@ -46,6 +47,16 @@ pub enum RecordingError {
     /// A row of numbers has twice as many cells as the header.
     #[error("{}: line {line}: found {found} cells, twice the {expected} of the header", path.display())]
     Commas { path: PathBuf, line: u64, expected: usize, found: usize },
+    /// A quote is not closed, so that the rows below it are a part of its cell.
+    #[error(
+        "{}: line {line}: a quote is opened there and not closed, so that the rows below it would be a part of its cell; \
+         close it, or take it out",
+        path.display()
+    )]
+    OpenQuote { path: PathBuf, line: u64 },
+    /// A row has more cells than the header, and so many of them look like the thousands before the next one.
+    #[error("{}: line {line}: found {found} cells, expected {expected} as in the header: 1,658 is two cells", path.display())]
+    Thousands { path: PathBuf, line: u64, expected: usize, found: usize },
     /// A row is longer than [`RECORD_BYTES_MAX`].
     #[error(
         "{}: line {line}: the row has more than {RECORD_BYTES_MAX} bytes; is a quote left open?",
@@ -111,7 +122,26 @@ pub enum RecordingError {
         /// The cell, cut short where it is long.
         found: String,
         expected: &'static str,
+        /// How it is written, where it is a number in another form.
+        foreign: Option<Foreign>,
     },
+    /// A column of times has something else between its times.
+    #[error(
+        "{}: line {line}, column {column}: found {found:?}, expected a time in ISO 8601, as in the rows around it",
+        path.display()
+    )]
+    NoTime { path: PathBuf, line: u64, column: String, found: String },
+    /// The time of a row is before that of the row above it.
+    #[error(
+        "{}: line {line}: its time is {} s before that of the row above, expected rows in the order of their times",
+        path.display(), seconds(*by_us)
+    )]
+    TimeGoesBack { path: PathBuf, line: u64, by_us: u64 },
+}
+
+/// Seconds, with no more digits than there are microseconds.
+pub fn seconds(microseconds: u64) -> f64 {
+    microseconds as f64 / 1e6
 }
 
 /// What stands between cells, in words.

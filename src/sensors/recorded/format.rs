@@ -75,10 +75,119 @@ impl Decimal {
     }
 }
 
+/// What a number that cannot be read is written with, where that can be told by its looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Foreign {
+    /// A comma before its decimals.
+    DecimalComma,
+    /// A point before its decimals.
+    DecimalPoint,
+    /// Something between thousands.
+    Thousands,
+    /// A point or comma that stands before decimals, or between thousands.
+    Either,
+}
+
+/// What stands between thousands besides points and commas: in Switzerland, in France, in programs.
+const BETWEEN_THOUSANDS: [char; 6] = ['\'', '\u{2019}', ' ', '\u{a0}', '\u{202f}', '_'];
+
+impl Foreign {
+    /// How `text` is written, if it is a number in another form than with `expected` before its decimals.
+    pub(crate) fn of(text: &str, expected: Decimal) -> Option<Self> {
+        let number = text.trim_start_matches(['-', '+']).split(['e', 'E']).next().unwrap_or_default();
+        let (own, other, is_other) = match expected {
+            Decimal::Point => ('.', ',', Self::DecimalComma),
+            Decimal::Comma => (',', '.', Self::DecimalPoint),
+        };
+        if let Some(between) = number.chars().find(|one| BETWEEN_THOUSANDS.contains(one)) {
+            let whole = number.split([own, other]).next().unwrap_or_default();
+            return are_thousands(whole, between).then_some(Self::Thousands);
+        }
+        let last = number.rfind([own, other])?;
+        let (whole, decimals) = (&number[..last], &number[last + 1..]);
+        let is_number =
+            (are_digits(whole) || whole.is_empty()) && (are_digits(decimals) || decimals.is_empty());
+        match (number.matches(own).count(), number.matches(other).count()) {
+            // What begins with a zero has no thousands.
+            (0, 1) if are_thousands(number, other) && !number.starts_with('0') => Some(Self::Either),
+            (0, 1) => (is_number && number.len() > 1).then_some(is_other),
+            (0, _) => are_thousands(number, other).then_some(Self::Thousands),
+            (2.., 0) => are_thousands(number, own).then_some(Self::Thousands),
+            (_, 0) => None,
+            _ => {
+                let between = if number[last..].starts_with(own) { other } else { own };
+                let is_number =
+                    are_thousands(whole, between) && (are_digits(decimals) || decimals.is_empty());
+                is_number.then_some(Self::Thousands)
+            }
+        }
+    }
+}
+
+/// How many of `cells` are the thousands of the one behind them, torn apart by a comma.
+pub fn thousands<'a>(cells: impl Iterator<Item = &'a [u8]> + Clone) -> usize {
+    let first = |cell: &[u8]| matches!(cell.len(), 1..=3) && cell.iter().all(u8::is_ascii_digit);
+    let rest = |cell: &[u8]| {
+        let group = cell.split(|byte| *byte == b'.').next().unwrap_or_default();
+        group.len() == 3 && group.iter().all(u8::is_ascii_digit)
+    };
+    let of_number = |cell: &'a [u8]| cell.trim_ascii().strip_prefix(b"-").unwrap_or(cell.trim_ascii());
+    let next = cells.clone().skip(1);
+    cells.zip(next).filter(|(one, other)| first(of_number(one)) && rest(other.trim_ascii_end())).count()
+}
+
+fn are_digits(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Whether groups of three digits follow the first one, with `separator` between them.
+fn are_thousands(text: &str, separator: char) -> bool {
+    let mut groups = text.split(separator);
+    let is_first = groups.next().is_some_and(|first| are_digits(first) && first.len() <= 3);
+    let mut rest = groups.peekable();
+    is_first && rest.peek().is_some() && rest.all(|group| group.len() == 3 && are_digits(group))
+}
+
 /// A cell without the blanks and the quotes around it: some programs quote every cell, or put a blank before
 /// the quote.
 pub fn bare(cell: &str) -> &str {
     let cell = cell.trim();
     let within = |quote: char| cell.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote));
     within('"').or_else(|| within('\'')).map_or(cell, str::trim)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_of_another_country_is_told_by_its_looks() {
+        use Decimal::{Comma, Point};
+        use Foreign::{DecimalComma, DecimalPoint, Either, Thousands};
+        for (text, expected, foreign) in [
+            ("0,5", Point, Some(DecimalComma)),
+            ("-12,5e3", Point, Some(DecimalComma)),
+            ("0,250", Point, Some(DecimalComma)),
+            (",25", Point, Some(DecimalComma)),
+            ("1,658", Point, Some(Either)),
+            ("1,658.45", Point, Some(Thousands)),
+            ("1.658,45", Point, Some(Thousands)),
+            ("1,658,000", Point, Some(Thousands)),
+            ("1'658.45", Point, Some(Thousands)),
+            ("1\u{a0}658,45", Point, Some(Thousands)),
+            ("0.5", Comma, Some(DecimalPoint)),
+            ("1.658", Comma, Some(Either)),
+            ("1.658,45", Comma, Some(Thousands)),
+            ("1.658.000", Comma, Some(Thousands)),
+            ("nan", Point, None),
+            ("", Point, None),
+            (",", Point, None),
+            ("1,2,3", Point, None),
+            ("1.2.3", Comma, None),
+            ("12:30", Point, None),
+            ("1,5 g", Point, None),
+        ] {
+            assert_eq!(Foreign::of(text, expected), foreign, "{text} {expected:?}");
+        }
+    }
 }

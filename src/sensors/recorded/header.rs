@@ -20,6 +20,19 @@ pub fn is_comment(cells: &StringRecord) -> bool {
     cells.get(0).is_some_and(|first| first.trim_start().starts_with('#'))
 }
 
+/// What stands between cells, as a first line `sep=;` says it that a spreadsheet reads and writes.
+pub fn said_delimiter(cells: &StringRecord, expected: u8) -> Option<char> {
+    let first = cells.get(0)?;
+    let said = first.get(..4).filter(|word| word.eq_ignore_ascii_case("sep=")).map(|_| &first[4..])?;
+    // The one that is expected ends the cell.
+    let mut letters = said.chars();
+    match (letters.next(), letters.next(), cells.len()) {
+        (Some(said), None, 1) => Some(said),
+        (None, _, 2) if cells[1].is_empty() => Some(expected.into()),
+        _ => None,
+    }
+}
+
 /// A header that is written as a remark, as NumPy writes it.
 pub fn uncommented(cells: &StringRecord) -> StringRecord {
     let first = |(at, cell): (usize, &str)| match at {

@@ -2,6 +2,8 @@
 
 use std::io::{self, BufRead, Read};
 
+use crate::text::Quotes;
+
 /// Reads no more than is `left`, so that one row cannot take all memory. Every line leaves it with a line
 /// feed as its only end, so that lines can be counted: those of Windows and of old Macs too, and a missing
 /// last line feed is added.
@@ -11,6 +13,8 @@ pub struct Lines<R> {
     last: u8,
     /// Carriage returns of which it is not known yet whether a line feed follows.
     returns: usize,
+    quotes: Quotes,
+    is_over: bool,
 }
 
 /// More than was left.
@@ -19,8 +23,15 @@ pub struct Lines<R> {
 pub struct TooLong;
 
 impl<R: BufRead> Lines<R> {
-    pub fn new(inner: R, left: usize) -> Self {
-        Self { inner, left, last: b'\n', returns: 0 }
+    /// `delimiter` stands between cells.
+    pub fn new(inner: R, left: usize, delimiter: u8) -> Self {
+        Self { inner, left, last: b'\n', returns: 0, quotes: Quotes::new(delimiter), is_over: false }
+    }
+
+    /// The line of a quote that was not closed: as far as can be told by now, which may be further than what
+    /// reads these lines has come.
+    pub fn open_quote(&self) -> Option<u64> {
+        self.quotes.torn_on().or_else(|| self.quotes.open_on().filter(|_| self.is_over))
     }
 
     /// The next byte, if there is one.
@@ -46,7 +57,10 @@ impl<R: BufRead> Lines<R> {
                     self.inner.consume(1);
                     return Ok(Some(byte));
                 }
-                None => return Ok((self.last != b'\n').then_some(b'\n')),
+                None => {
+                    self.is_over = true;
+                    return Ok((self.last != b'\n').then_some(b'\n'));
+                }
             }
         }
     }
@@ -63,6 +77,7 @@ impl<R: BufRead> Read for Lines<R> {
             && let Some(byte) = self.byte()?
         {
             (buffer[written], self.last) = (byte, byte);
+            self.quotes.see(byte);
             written += 1;
         }
         self.left -= written;
@@ -86,14 +101,14 @@ mod tests {
         ] {
             let mut read = String::new();
             let inner = io::BufReader::with_capacity(1, text.as_bytes());
-            Lines::new(inner, 100).read_to_string(&mut read).unwrap();
+            Lines::new(inner, 100, b',').read_to_string(&mut read).unwrap();
             assert_eq!(read, lines, "{text:?}");
         }
     }
 
     #[test]
     fn no_more_is_read_than_is_left() {
-        let mut lines = Lines::new(&b"abc"[..], 2);
+        let mut lines = Lines::new(&b"abc"[..], 2, b',');
         let mut buffer = [0; 8];
         assert_eq!(lines.read(&mut buffer).unwrap(), 2);
         assert!(lines.read(&mut buffer).unwrap_err().get_ref().unwrap().is::<TooLong>());

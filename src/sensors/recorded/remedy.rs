@@ -1,6 +1,7 @@
 //! What reads a file all the same, in the words of whoever was asked to read it.
 
 use super::RecordingError;
+use super::format::Foreign;
 use crate::text;
 
 /// What reads a file all the same that was refused.
@@ -10,6 +11,12 @@ pub enum Remedy {
     Delimiter(char),
     /// Say that its decimals stand behind commas.
     DecimalComma,
+    /// Say that its decimals stand behind points.
+    DecimalPoint,
+    /// Save it without what stands between thousands.
+    Thousands,
+    /// Say what stands before decimals, unless that is what stands between thousands.
+    DecimalOrThousands(char),
     /// Leave out what cannot be used.
     SkipBadRows,
     /// Save it in another encoding.
@@ -28,6 +35,9 @@ impl Remedy {
         match self {
             Self::Delimiter(found) => format!("read it with --delimiter {}", flag_value(found)),
             Self::DecimalComma => "read decimal commas with --decimal ,".to_owned(),
+            Self::DecimalPoint => "read decimal points without --decimal ,".to_owned(),
+            Self::DecimalOrThousands(',') => or_thousands("read it with --decimal ,"),
+            Self::DecimalOrThousands(_) => or_thousands("read it without --decimal ,"),
             Self::Mapping => {
                 "if another column holds it in the right unit, say --features INPUT=COLUMN".to_owned()
             }
@@ -42,7 +52,13 @@ impl Remedy {
             Self::Delimiter('\t') => "read it with `delimiter: tab` beside `file`".to_owned(),
             Self::Delimiter(found) => format!("read it with `delimiter: \"{found}\"` beside `file`"),
             Self::DecimalComma => "read decimal commas with `decimal: \",\"` beside `file`".to_owned(),
-            Self::Mapping => "give the column the name of the model's input".to_owned(),
+            Self::DecimalPoint => "read decimal points without `decimal: \",\"`".to_owned(),
+            Self::DecimalOrThousands(',') => or_thousands("read it with `decimal: \",\"` beside `file`"),
+            Self::DecimalOrThousands(_) => or_thousands("read it without `decimal: \",\"`"),
+            Self::Mapping => {
+                "if another column holds it in the right unit, say `features: {INPUT: COLUMN}` beside `file`"
+                    .to_owned()
+            }
             Self::SkipBadRows => {
                 "`skip_bad_rows: true` beside `file` leaves out what cannot be used".to_owned()
             }
@@ -54,6 +70,11 @@ impl Remedy {
     fn elsewhere(self) -> String {
         match self {
             Self::Encoding => format!("is it Latin-1? Then {}", text::remedy("WINDOWS-1252")),
+            Self::Thousands => {
+                "what stands between thousands is not read, and such rows are not left out, for they are the largest: save \
+                 the numbers without it"
+                    .to_owned()
+            }
             Self::AmbiguousCommas => {
                 "are these decimal commas? Then save it with another delimiter, such as semicolons, or with quotes \
                  around its numbers"
@@ -62,6 +83,10 @@ impl Remedy {
             _ => "put a line with a name for each column in front".to_owned(),
         }
     }
+}
+
+fn or_thousands(decimal: &str) -> String {
+    format!("do decimals begin there? Then {decimal}. Do thousands? Then save the numbers without that")
 }
 
 /// As a shell takes it.
@@ -78,29 +103,28 @@ impl RecordingError {
             Self::NoHeader { .. } => Some(Remedy::Header),
             Self::NotUtf8 { .. } => Some(Remedy::Encoding),
             Self::Commas { .. } => Some(Remedy::AmbiguousCommas),
+            Self::Thousands { .. } => Some(Remedy::Thousands),
             Self::Unit { .. } | Self::UnknownInput { .. } => Some(Remedy::Mapping),
-            Self::Unfit { found, .. } if is_decimal_comma(found) => Some(Remedy::DecimalComma),
-            Self::Unfit { .. } | Self::Ragged { .. } => Some(Remedy::SkipBadRows),
+            Self::Unfit { foreign: Some(foreign), found, .. } => Some(match foreign {
+                Foreign::DecimalComma => Remedy::DecimalComma,
+                Foreign::DecimalPoint => Remedy::DecimalPoint,
+                Foreign::Thousands => Remedy::Thousands,
+                Foreign::Either => Remedy::DecimalOrThousands(if found.contains(',') { ',' } else { '.' }),
+            }),
+            Self::Unfit { foreign: None, .. } | Self::Ragged { .. } => Some(Remedy::SkipBadRows),
             _ => None,
         }
     }
 
-    /// Whether it is about one row, so that the next one may be read.
+    /// Whether it is about one row, so that the next one may be read. A number that is written otherwise is
+    /// no fault of its row: leaving out such rows would leave out the largest values.
     pub(crate) fn is_of_a_row(&self) -> bool {
         matches!(
             self,
-            Self::Unfit { .. }
+            Self::Unfit { foreign: None, .. }
                 | Self::Ragged { .. }
-                | Self::Commas { .. }
                 | Self::NotUtf8 { .. }
                 | Self::Comment { .. }
         )
     }
-}
-
-fn is_decimal_comma(text: &str) -> bool {
-    let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-    text.trim_start_matches(['-', '+']).split_once(',').is_some_and(|(whole, decimals)| {
-        digits(whole) && digits(decimals.split(['e', 'E']).next().unwrap_or_default())
-    })
 }
