@@ -18,6 +18,7 @@ mod replay;
 mod serve;
 mod service;
 mod signals;
+mod values;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -185,6 +186,9 @@ fn accepted(requests: u64) -> String {
         many => format!("{many} accepted requests were"),
     }
 }
+/// What is said of a model that nothing describes, beside its answers.
+const GUESSED: &str = "nothing describes the model: its layers were guessed from the names of its weights, features are taken as they are \
+                       (no normalisation), and the threshold is 0.5; describe it in a config.json";
 
 /// A file that the command line names, or what it says of one, cannot be used, and nothing was done.
 #[derive(Debug, thiserror::Error)]

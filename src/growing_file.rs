@@ -34,7 +34,8 @@ pub struct GrowingFile {
 }
 
 impl GrowingFile {
-    /// Begins a file that is of use while it grows. What had the name is replaced.
+    /// Begins a file that is of use while it grows, and the directory that it is in. What had the name is
+    /// replaced.
     ///
     /// # Errors
     /// When it cannot be made; the error names it.
@@ -55,7 +56,9 @@ impl GrowingFile {
     }
 
     fn begin(path: PathBuf, complete: Option<PathBuf>) -> io::Result<Self> {
-        let file = File::create(&path).map_err(|cause| named(&path, "cannot be written", &cause, ""))?;
+        let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty());
+        let file = directory.map_or(Ok(()), fs::create_dir_all).and_then(|()| File::create(&path));
+        let file = file.map_err(|cause| named(&path, "cannot be written", &cause, ""))?;
         Ok(Self { file, path, complete, written: 0, has_lines: true, whole: 0, has_failed: false })
     }
 
@@ -84,8 +87,8 @@ impl GrowingFile {
         self.complete.as_ref().map_or(Ok(()), |complete| fs::rename(&self.path, complete)).map_err(failed)
     }
 
-    /// Takes the file away: half of it is of use to nobody.
-    fn discard(self) {
+    /// Takes the file away, where it has not its name yet: half of it is of use to nobody.
+    pub fn discard(self) {
         if self.complete.is_some() {
             // The error that led here is the one to be told.
             fs::remove_file(&self.path).ok();

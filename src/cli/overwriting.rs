@@ -12,6 +12,8 @@ use crate::growing_file::unfinished;
 pub enum Refused {
     #[error("{said_by}: {} is the same file as {}, which is read: name another file", output.display(), input.display())]
     Input { said_by: &'static str, output: PathBuf, input: PathBuf },
+    #[error("{said_by}: found -, expected the name of a file: standard output has what the command prints")]
+    NoFile { said_by: &'static str },
     #[error("{said_by}: {} exists already and is kept: name another file, or replace it with --force", .output.display())]
     Exists { said_by: &'static str, output: PathBuf },
     #[error(
@@ -41,6 +43,9 @@ pub fn check(
     inputs: &[PathBuf],
     is_forced: bool,
 ) -> Result<(), Refused> {
+    if output == Path::new("-") {
+        return Err(Refused::NoFile { said_by });
+    }
     // A pipe or a device holds nothing that could be lost.
     let is_file = fs::metadata(output).is_ok_and(|known| known.is_file());
     if !is_file {

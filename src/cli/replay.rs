@@ -7,16 +7,18 @@ mod sentence;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, anyhow, bail, ensure};
+use anyhow::{anyhow, bail, ensure};
 use indicatif::ProgressBar;
 
 use self::answers_file::AnswersFile;
 use self::inputs::Inputs;
 use self::labels::LabelCounts;
 use self::sentence::sentence;
-use super::{output, overwriting, progress};
+use super::{Unusable, output, overwriting, progress, signals, values};
 use crate::alarm::{Alarm, AlarmRule};
 use crate::deployment::{Config, Topics};
 use crate::features::FEATURE_NAMES;
@@ -34,14 +36,14 @@ pub struct Args {
     /// Recording with a header line; one row is one request
     file: PathBuf,
     /// Device that the requests come from
-    #[arg(long, value_name = "ID", default_value = "replay")]
+    #[arg(long, value_name = "ID", default_value = "replay", value_parser = values::device_id)]
     device: String,
     /// Requests a second [default: as fast as they are answered]
-    #[arg(long, value_name = "N", conflicts_with = "speed")]
+    #[arg(long, value_name = "N", conflicts_with = "speed", value_parser = values::above_zero)]
     rate: Option<f64>,
     /// Times the recording's own pace; needs a column time_s or timestamp_us, or one of ISO 8601 times
-    /// (timestamp, datetime, time or date)
-    #[arg(long, value_name = "X")]
+    /// (timestamp, datetime, date_time, time or date)
+    #[arg(long, value_name = "X", value_parser = values::above_zero)]
     speed: Option<f64>,
     /// Columns that hold the features, in the model's order: a,b,c or first..last; or INPUT=COLUMN,...
     /// for inputs whose column has another name [default: those named like the model's features]
@@ -82,10 +84,10 @@ pub struct Args {
     #[arg(long, value_name = "PORT", requires = "broker_host", default_value = "1883")]
     broker_port: u16,
     /// Prefix of the node's topics, such as edge/
-    #[arg(long, value_name = "PREFIX", default_value = "")]
+    #[arg(long, value_name = "PREFIX", default_value = "", value_parser = values::topic_prefix)]
     topic_prefix: String,
     /// Scores at or above it count as anomalies [default: the model's]
-    #[arg(long, value_name = "P")]
+    #[arg(long, value_name = "P", allow_negative_numbers = true, value_parser = values::probability)]
     threshold: Option<f32>,
     /// The alarm is where this many rows in a row first score at or above the threshold
     #[arg(long, value_name = "ROWS", default_value = "3", value_parser = clap::value_parser!(u32).range(1..))]
@@ -94,6 +96,9 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value = "256", value_parser = clap::value_parser!(u32).range(1..=16_384))]
     window: u32,
 }
+
+/// How soon a signal is noticed while nothing comes.
+const SIGNAL_CHECK_PERIOD: Duration = Duration::from_millis(50);
 
 /// How long an answer may take before its request counts as unanswered.
 const ANSWER_WAIT_MAX: Duration = Duration::from_secs(10);
@@ -107,20 +112,23 @@ fn decimal(text: &str) -> Result<Decimal, String> {
 }
 
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    for (flag, value) in [("--rate", args.rate), ("--speed", args.speed)] {
-        ensure!(value.is_none_or(|v| v.is_finite() && v > 0.0), "{flag}: expected a number above 0");
-    }
     let out = args.out.clone().unwrap_or_else(|| args.file.with_extension("answers.csv"));
     overwriting::check_growing("--out", &out, &inputs(args), args.force)?;
     let expected = Expected::of(args)?;
+    if expected.is_guessed {
+        output::complain(&format!("warning: {}", super::GUESSED));
+    }
     let topics = Topics::under(&args.topic_prefix);
     let columns = columns(args, &expected.inputs)?;
-    let mut recording = Recording::open(&args.file, &columns).map_err(in_flags)?;
+    let mut recording = Recording::open(&args.file, &columns).map_err(unusable)?;
     expected.inputs.check(args.features.as_deref(), &recording)?;
     // A recording that holds nothing is better known before a node is started.
-    let Some(first) = recording.next().transpose().map_err(in_flags)? else {
-        bail!(no_rows(&args.file, &recording));
+    let Some(first) = recording.next().transpose().map_err(unusable)? else {
+        bail!(Unusable(no_rows(&args.file, &recording)));
     };
+    let first_due = Pace::new(args.rate, args.speed).due(&first, &recording);
+    first_due.map_err(|problem| Unusable(format!("{}: {problem}", args.file.display())))?;
+    let is_stopping = signals::interrupt()?;
     // The node lives until everything is answered.
     let node = match args.broker_host {
         Some(_) => None,
@@ -140,11 +148,14 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let labels = Labels { anomalies: args.anomaly.clone(), model: Some(expected.labels.clone()) };
     let mut replay = Replay {
         args,
+        is_stopping,
         requester,
         request_topic: topics.request[0].clone(),
         waiting: BTreeMap::new(),
         answers,
         alarm: AlarmRule::new(expected.threshold, args.alarm_rows),
+        run_line: None,
+        alarm_line: None,
         last_timestamp_us: None,
         labels: LabelCounts::new(expected.threshold, labels),
         deviations: expected.deviations,
@@ -154,7 +165,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     if let Err(error) = replay.run(first, &mut recording) {
         return Err(replay.answers.leave(error));
     }
-    replay.report(&out, expected.threshold, recording.skipped())
+    replay.report(&out, expected.threshold, &recording)
 }
 
 /// What is read, which the answers must not replace.
@@ -169,6 +180,8 @@ struct Expected {
     threshold: f32,
     /// The model's words.
     labels: [String; 2],
+    /// Nothing describes the model that answers.
+    is_guessed: bool,
     /// A watch over rows, where the model is known that answers.
     deviations: Option<Deviations>,
 }
@@ -192,9 +205,18 @@ impl Expected {
             inputs: Inputs { model, count, named, are_its_own },
             threshold: args.threshold.unwrap_or(info.threshold),
             labels: info.labels.clone(),
+            is_guessed: info.origin.is_inferred(),
             deviations: Deviations::of(info).filter(|_| is_known),
         })
     }
+}
+
+/// Before anything is sent nothing but the file and what is said of it can be at fault, unless the system
+/// cannot read it.
+fn unusable(error: RecordingError) -> anyhow::Error {
+    let is_of_system = matches!(error, RecordingError::Read { .. });
+    let error = in_flags(error);
+    if is_of_system { error } else { Unusable(error.to_string()).into() }
 }
 
 /// An error with the flag that reads the file all the same, where there is one.
@@ -228,6 +250,7 @@ fn columns(args: &Args, inputs: &Inputs) -> anyhow::Result<Columns> {
 
 struct Replay<'a> {
     args: &'a Args,
+    is_stopping: Arc<AtomicBool>,
     requester: Requester,
     request_topic: String,
     /// Rows without an answer, and answered ones behind them, by their number: written
@@ -235,6 +258,10 @@ struct Replay<'a> {
     waiting: BTreeMap<u64, (Row, Option<Answer>)>,
     answers: AnswersFile,
     alarm: AlarmRule,
+    /// The line of the first row of those that now score at or above the threshold, one after another.
+    run_line: Option<u64>,
+    /// The line of the alarm's row.
+    alarm_line: Option<u64>,
     /// The time stamp of the last row that has one and was answered with a score.
     last_timestamp_us: Option<i64>,
     labels: LabelCounts,
@@ -246,28 +273,58 @@ struct Replay<'a> {
 impl Replay<'_> {
     fn run(&mut self, first: Row, recording: &mut Recording) -> anyhow::Result<()> {
         let progress = bar(&self.args.file)?;
-        let mut pace = Pace::new(self.args.rate, self.args.speed);
-        for row in std::iter::once(Ok(first)).chain(recording) {
-            let row = row.map_err(in_flags)?;
-            let due = pace.due(&row)?;
-            while self.waiting.len() >= self.args.window as usize || Instant::now() < due {
-                let full = self.waiting.len() >= self.args.window as usize;
-                let wait = if full { ANSWER_WAIT_MAX } else { due.saturating_duration_since(Instant::now()) };
-                if !self.take_answer(wait)? && full {
-                    bail!(self.unanswered());
-                }
-            }
-            self.send(row)?;
-            while self.take_answer(Duration::ZERO)? {}
-            progress.inc(1);
-        }
+        let broken = self.send_rows(first, recording, &progress)?;
+        // What was sent is answered, also where no more can be sent.
         while !self.waiting.is_empty() {
-            if !self.take_answer(ANSWER_WAIT_MAX)? {
+            let was_stopping = self.is_stopping();
+            if !self.take_answer(ANSWER_WAIT_MAX)? && was_stopping == self.is_stopping() {
                 bail!(self.unanswered());
             }
         }
         progress.finish_and_clear();
-        self.answers.finish()
+        broken.map_or_else(|| self.answers.finish(), Err)
+    }
+
+    /// Sends one row after another; gives what ended that before the recording did.
+    fn send_rows(
+        &mut self,
+        first: Row,
+        recording: &mut Recording,
+        progress: &ProgressBar,
+    ) -> anyhow::Result<Option<anyhow::Error>> {
+        let mut pace = Pace::new(self.args.rate, self.args.speed);
+        let mut next = Some(Ok(first));
+        while let Some(row) = next {
+            let row = match row.map_err(in_flags) {
+                Ok(row) => row,
+                Err(broken) => return Ok(Some(broken)),
+            };
+            let due = match pace.due(&row, recording) {
+                Ok(due) => due,
+                Err(problem) => return Ok(Some(anyhow!("{}: {problem}", self.args.file.display()))),
+            };
+            while !self.is_stopping()
+                && (self.waiting.len() >= self.args.window as usize || Instant::now() < due)
+            {
+                let full = self.waiting.len() >= self.args.window as usize;
+                let wait = if full { ANSWER_WAIT_MAX } else { due.saturating_duration_since(Instant::now()) };
+                if !self.take_answer(wait)? && full && !self.is_stopping() {
+                    bail!(self.unanswered());
+                }
+            }
+            if self.is_stopping() {
+                return Ok(Some(anyhow!(
+                    "interrupted before line {} of {}",
+                    row.line,
+                    self.args.file.display()
+                )));
+            }
+            self.send(row)?;
+            while self.take_answer(Duration::ZERO)? {}
+            progress.inc(1);
+            next = recording.next();
+        }
+        Ok(None)
     }
 
     fn send(&mut self, row: Row) -> anyhow::Result<()> {
@@ -289,9 +346,27 @@ impl Replay<'_> {
         Ok(())
     }
 
+    fn is_stopping(&self) -> bool {
+        self.is_stopping.load(Ordering::Acquire)
+    }
+
+    /// The next answer; none when none came in time, or before a signal that came meanwhile.
+    fn next_answer(&mut self, wait: Duration) -> anyhow::Result<Option<Answer>> {
+        let until = Instant::now() + wait;
+        let was_stopping = self.is_stopping();
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let answer = self.requester.next(left.min(SIGNAL_CHECK_PERIOD))?;
+            self.answers.flush_in_time()?;
+            if answer.is_some() || left <= SIGNAL_CHECK_PERIOD || was_stopping != self.is_stopping() {
+                return Ok(answer);
+            }
+        }
+    }
+
     /// Takes one answer and writes the rows that it completes; false when none came in time.
     fn take_answer(&mut self, wait: Duration) -> anyhow::Result<bool> {
-        let Some(answer) = self.requester.next(wait)? else { return Ok(false) };
+        let Some(answer) = self.next_answer(wait)? else { return Ok(false) };
         let number = answer.body.request_id.as_ref().and_then(|id| id.parse::<u64>().ok());
         // Somebody else's request of the same device, or one from an earlier run.
         let Some((_, slot)) = number.and_then(|number| self.waiting.get_mut(&number)) else {
@@ -309,13 +384,22 @@ impl Replay<'_> {
             match answer.body.prediction {
                 Some(prediction) => {
                     self.last_timestamp_us = row.timestamp_us.or(self.last_timestamp_us);
-                    self.alarm.see(number, row.timestamp_us, prediction);
+                    self.see(number, &row, prediction);
                 }
                 None => self.refused += 1,
             }
             self.answers.write(&row, &answer)?;
         }
         Ok(true)
+    }
+
+    fn see(&mut self, number: u64, row: &Row, prediction: f32) {
+        let is_run = prediction >= self.alarm.threshold();
+        self.run_line = is_run.then(|| self.run_line.unwrap_or(row.line));
+        self.alarm.see(number, row.timestamp_us, prediction);
+        if self.alarm.raised().is_some() {
+            self.alarm_line = self.alarm_line.or(self.run_line);
+        }
     }
 
     fn unanswered(&self) -> String {
@@ -329,20 +413,33 @@ impl Replay<'_> {
         )
     }
 
-    fn report(&self, out: &std::path::Path, threshold: f32, skipped: Option<&Skipped>) -> anyhow::Result<()> {
+    fn report(&self, out: &Path, threshold: f32, recording: &Recording) -> anyhow::Result<()> {
         let answered = self.rows - self.refused;
         output::line(&format!("rows {}, answered {answered}, refused {}", self.rows, self.refused))?;
-        if let Some(Skipped { rows, first }) = skipped {
+        if let Some(Skipped { rows, first }) = recording.skipped() {
             output::line(&format!("skipped {rows} more that cannot be used, the first: {first}"))?;
         }
         if let Some(far) = self.deviations.as_ref().and_then(Deviations::found) {
             output::line(&format!("warning: {far}"))?;
         }
-        output::line(&sentence(&self.alarm, self.rows, self.last_timestamp_us))?;
+        if let Some(none) = recording.without_time() {
+            output::line(&format!("warning: {} rows have no time; the first: {none}", none.rows))?;
+        }
+        if let Some(back) = recording.time_goes_back() {
+            output::line(&format!("warning: {back}; are the rows in their order?"))?;
+        }
+        output::line(&sentence(&self.alarm, self.rows, self.last_timestamp_us, self.alarm_line))?;
         for line in self.labels.lines(&self.alarm) {
             output::line(&line)?;
         }
         output::line(&format!("answers in {} (threshold {threshold})", out.display()))?;
+        let renamed = self.answers.renamed().join(", ");
+        if !renamed.is_empty() {
+            output::line(&format!(
+                "the recording has columns of the answers' names, which are called {renamed} here"
+            ))?;
+        }
+        self.labels.check().map_err(Unusable)?;
         ensure!(self.refused == 0, "{} rows were refused; the answers file says why", self.refused);
         Ok(())
     }
@@ -362,13 +459,25 @@ impl Pace {
         Self { started_at: Instant::now(), rate, speed, sent: 0, first_timestamp_us: None }
     }
 
-    fn due(&mut self, row: &Row) -> anyhow::Result<Instant> {
+    /// When `row`, the last that was read of `recording`, is to be sent.
+    ///
+    /// # Errors
+    /// A sentence where its time is asked for and cannot be kept to.
+    fn due(&mut self, row: &Row, recording: &Recording) -> Result<Instant, String> {
         let offset_s = match (self.rate, self.speed) {
             (Some(rate), _) => self.sent as f64 / rate,
             (None, Some(speed)) => {
-                let timestamp_us = row.timestamp_us.with_context(|| {
-                    format!("--speed: line {} has no time (time_s, timestamp_us, or ISO 8601 in a column timestamp, datetime, time or date)", row.line)
+                let timestamp_us = row.timestamp_us.ok_or_else(|| match recording.without_time() {
+                    Some(none) => format!("{none} (--speed)"),
+                    None => format!(
+                        "line {}: found no time, expected one for --speed in a column time_s, timestamp_us, or of ISO 8601 \
+                         times: timestamp, datetime, date_time, time or date",
+                        row.line
+                    ),
                 })?;
+                if let Some(back) = recording.time_goes_back() {
+                    return Err(format!("{back}, expected rows in the order of their times for --speed"));
+                }
                 let first = *self.first_timestamp_us.get_or_insert(timestamp_us);
                 timestamp_us.saturating_sub(first).max(0) as f64 / 1e6 / speed
             }
@@ -382,7 +491,7 @@ impl Pace {
 }
 
 /// A bar over the rows, on standard error where that is a terminal.
-fn bar(file: &std::path::Path) -> anyhow::Result<ProgressBar> {
+fn bar(file: &Path) -> anyhow::Result<ProgressBar> {
     if !progress::is_seen() {
         return Ok(ProgressBar::hidden());
     }

@@ -1,5 +1,7 @@
 //! `nearfar replay` as a user calls it: recorded rows become answers, and the sentence about them.
 
+mod told;
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -205,9 +207,9 @@ fn with_semicolons(directory: &Path) -> PathBuf {
 fn an_error_names_the_flag_that_reads_the_file_and_that_flag_reads_it() {
     let directory = tempfile::tempdir().unwrap();
     let file = with_semicolons(directory.path());
-    replay(&file, &[]).assert_refused(1, &["semicolons", "--delimiter ';'"]);
+    replay(&file, &[]).assert_refused(2, &["semicolons", "--delimiter ';'"]);
     replay(&file, &["--delimiter", ";"])
-        .assert_refused(1, &["line 2", "read decimal commas with --decimal ,"]);
+        .assert_refused(2, &["line 2", "read decimal commas with --decimal ,"]);
     let ended = replay(&file, &["--delimiter", ";", "--decimal", ",", "--label", "state"]);
     ended.assert_success();
     ended.line_with(&format!("rows {ROWS}, answered {ROWS}, refused 0"));
@@ -233,11 +235,11 @@ fn a_recording_without_rows_is_no_success_and_leaves_no_answers() {
     let directory = tempfile::tempdir().unwrap();
     let mut rows = recording();
     let file = write(directory.path(), &rows[..1]);
-    replay(&file, &[]).assert_refused(1, &["bearing.csv: there are no rows, expected at least one"]);
+    replay(&file, &[]).assert_refused(2, &["bearing.csv: there are no rows, expected at least one"]);
     rows[1][3] = "?".to_owned();
     let file = write(directory.path(), &rows[..2]);
     replay(&file, &["--skip-bad-rows"])
-        .assert_refused(1, &["no rows that can be used: 1 were skipped", "line 2"]);
+        .assert_refused(2, &["no rows that can be used: 1 were skipped", "line 2"]);
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
 }
 
@@ -311,9 +313,9 @@ fn columns_in_another_order_than_the_model_s_or_of_other_names_are_refused_with_
     let foreign = ["--features", "a,b"];
     refused("a,b\n1,2\n", &foreign, 2, &["say so: --features \"vib_x=a,vib_y=b\""]);
     let missing = "found no column \"vib_x\", an input of the model; there are vib_y [g], b";
-    refused("vib_y [g],b\n1,2\n", &[], 1, &[missing, "--features INPUT=COLUMN"]);
+    refused("vib_y [g],b\n1,2\n", &[], 2, &[missing, "--features INPUT=COLUMN"]);
     let unit = "found column \"vib_x [mm/s]\", expected it in g";
-    refused("vib_x [mm/s],vib_y\n1,2\n", &[], 1, &[unit, "--features INPUT=COLUMN"]);
+    refused("vib_x [mm/s],vib_y\n1,2\n", &[], 2, &[unit, "--features INPUT=COLUMN"]);
     let unknown = ["--features", "vib_z=a,vib_y=b"];
     refused("a,b\n1,2\n", &unknown, 2, &["model \"random\" has no input \"vib_z\""]);
     refused("a,b\n1,2\n", &["--features", "vib_x=a,b"], 2, &["found \"b\" among others with '='"]);
@@ -397,22 +399,22 @@ fn times_in_iso_8601_drive_the_speed() {
     }
     rows[7][0] = "noon".to_owned();
     let ended = replay(&write(directory.path(), &rows), &["--speed", "1000", "--out", "/dev/null"]);
-    ended.assert_said(1, "--speed: line 8 has no time");
+    ended.assert_said(1, "line 8, column Date: found \"noon\", expected a time in ISO 8601");
 }
 
 #[test]
-fn a_misspelt_column_ends_with_one_and_a_suggestion() {
+fn a_misspelt_column_ends_with_two_and_a_suggestion() {
     let directory = tempfile::tempdir().unwrap();
     let file = write(directory.path(), &recording());
     let ended = replay(&file, &["--features", "h_rms,h_kurtosi"]);
-    ended.assert_refused(1, &["bearing.csv", "h_kurtosi", "did you mean", "h_kurtosis"]);
+    ended.assert_refused(2, &["bearing.csv", "h_kurtosi", "did you mean", "h_kurtosis"]);
     let ended = replay(&file, &["--label", "stat"]);
-    ended.assert_refused(1, &["bearing.csv", "stat", "did you mean", "state"]);
+    ended.assert_refused(2, &["bearing.csv", "stat", "did you mean", "state"]);
 }
 
 #[test]
-fn a_missing_recording_ends_with_one() {
-    replay(Path::new("no_such_recording.csv"), &[]).assert_refused(1, &["no_such_recording.csv"]);
+fn a_missing_recording_ends_with_two() {
+    replay(Path::new("no_such_recording.csv"), &[]).assert_refused(2, &["no_such_recording.csv"]);
 }
 
 #[test]

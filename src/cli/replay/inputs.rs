@@ -2,6 +2,7 @@
 
 use anyhow::bail;
 
+use crate::cli::Unusable;
 use crate::config::ConfigError;
 use crate::sensors::recorded::{Columns, Input, Recording};
 use crate::suggestion;
@@ -27,7 +28,9 @@ impl Inputs {
         match flag {
             Some(pairs) if pairs.contains('=') && !self.named.is_empty() => Ok(self.mapped(pairs)?),
             Some(columns) => Ok(Columns::parse(columns)),
-            None if self.named.is_empty() => bail!("the model does not name its features: say --features"),
+            None if self.named.is_empty() => {
+                bail!(Unusable("the model does not name its features: say --features".to_owned()))
+            }
             None => Ok(Columns::inputs(self.named.clone())),
         }
     }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use crate::alarm::{Alarm, AlarmRule};
 use crate::sensors::recorded::{Labels, UnknownLabel};
 use crate::statistics::Confusion;
+use crate::suggestion;
 
 /// The most different labels that are counted; a column with more is no label.
 const LABELS_MAX: usize = 100;
@@ -75,10 +76,54 @@ impl LabelCounts {
                  those that do with --anomaly A,B"
             ));
         } else if !self.counts.is_empty() {
+            lines.extend(self.unseen());
             lines.push(self.quality());
             lines.push(self.delay(alarm));
         }
         lines
+    }
+
+    /// That labels are not there which are named as an anomaly's: there may be none, or they were misspelt.
+    fn unseen(&self) -> Option<String> {
+        let named = &self.meaning.anomalies;
+        if named.is_empty() {
+            return None;
+        }
+        if self.first_anomaly.is_none() {
+            let there_are = quoted(self.counts.keys());
+            return Some(format!("warning: no row has the label {}; there are {there_are}", quoted(named)));
+        }
+        let (word, meant) = self.slip()?;
+        Some(format!("warning: no row has the label {word:?}; did you mean {meant:?}?"))
+    }
+
+    /// A label that is named as an anomaly's and is not there, and the one that may have been meant.
+    fn slip(&self) -> Option<(&str, &str)> {
+        let named = &self.meaning.anomalies;
+        let is =
+            |label: &str| named.iter().any(|word| word.trim().to_lowercase() == label.trim().to_lowercase());
+        let has = |word: &&String| {
+            self.counts.keys().any(|label| label.to_lowercase() == word.trim().to_lowercase())
+        };
+        let others = || self.counts.keys().map(String::as_str).filter(|label| !is(label));
+        let absent = named.iter().filter(|word| !has(word));
+        absent.into_iter().find_map(|word| Some((word.as_str(), suggestion::meant(word, others())?)))
+    }
+
+    /// Refuses what is named as an anomaly's label where no row has one and it is a slip of another.
+    ///
+    /// # Errors
+    /// A sentence that says so.
+    pub fn check(&self) -> Result<(), String> {
+        match self.slip().filter(|_| self.first_anomaly.is_none()) {
+            Some((word, meant)) => {
+                let there_are = quoted(self.counts.keys());
+                Err(format!(
+                    "--anomaly: no row has the label {word:?}; there are {there_are}; did you mean {meant:?}?"
+                ))
+            }
+            None => Ok(()),
+        }
     }
 
     fn quality(&self) -> String {
@@ -106,7 +151,11 @@ impl LabelCounts {
         let Some(raised) = alarm.raised() else {
             return format!("no delay: the anomaly from row {} on was not found", first.row + 1);
         };
-        let seconds = first.timestamp_us.zip(raised.timestamp_us).map(|(from, to)| (to - from) as f64 / 1e6);
+        let seconds = first.timestamp_us.zip(raised.timestamp_us);
+        let seconds = seconds.map(|(from, to)| to.saturating_sub(from) as f64 / 1e6);
+        // Times that go back say nothing of how long that was.
+        let seconds =
+            seconds.filter(|seconds| (*seconds >= 0.0) == (raised.row >= first.row) || *seconds == 0.0);
         let seconds = seconds.map(|seconds| format!(" ({:.0} s)", seconds.abs())).unwrap_or_default();
         let (rows, first, raised) = (raised.row.abs_diff(first.row), first.row + 1, raised.row + 1);
         match raised >= first {
@@ -120,6 +169,10 @@ impl LabelCounts {
             }
         }
     }
+}
+
+fn quoted<'a>(words: impl IntoIterator<Item = &'a String>) -> String {
+    words.into_iter().map(|word| format!("{word:?}")).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
