@@ -16,9 +16,11 @@ use indicatif::ProgressBar;
 use self::devices::{Fleet, Stamp};
 use self::metrics_file::MetricsFile;
 use self::summary::Summary;
-use super::{output, overwriting, progress};
+use super::{Unusable, output, overwriting, progress};
 use crate::config;
 use crate::deployment::{Config, Topics};
+use crate::features::FEATURES;
+use crate::model::Detector;
 use crate::node::Node;
 use crate::requester::{Answer, Requester};
 use crate::shipped;
@@ -67,8 +69,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let topics = PLACEMENTS.map(|placement| Topics::under(&format!("{placement}/")));
     let [edge, cloud] = topics.clone();
     let node = Node::builder()
-        .deployment(Config::edge().topics(edge), shipped::detector(args.model.as_deref())?)
-        .deployment(Config::cloud().topics(cloud).network(network), shipped::detector(args.model.as_deref())?)
+        .deployment(Config::edge().topics(edge), detector(args)?)
+        .deployment(Config::cloud().topics(cloud).network(network), detector(args)?)
         .start()?;
     let address = node.mqtt_address().context("the node has no address")?;
     let model = node.deployments().next().context("the node has no deployment")?.model();
@@ -87,6 +89,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         summary: Summary::new(threshold),
         progress: bar(fleet.requests_planned())?,
         answered: 0,
+        first_error: String::new(),
     };
     let ran = watch.run(&fleet, &requester);
     // Whatever came in between, what was measured is written.
@@ -97,17 +100,43 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     for line in watch.summary.lines() {
         output::line(&line)?;
     }
+    let errors = watch.summary.errors();
     output::line(&format!(
         "requests {sent}, answers {}; figures of each in {}",
-        watch.answered,
+        watch.answered - errors,
         out.display()
     ))?;
+    output::line(FIGURES)?;
     drop(requester);
     node.stop();
     // Said last: the summary is told whether or not there was room for the file.
     written?;
     ensure!(watch.answered == sent, "{} requests went unanswered", sent - watch.answered);
+    ensure!(
+        errors == 0,
+        "{errors} of {sent} requests were answered with errors, the first: {}",
+        watch.first_error
+    );
     Ok(())
+}
+
+/// Why the figures in the file are not those of the table.
+const FIGURES: &str = "the table has round trips as the sensors see them; total_latency_ms there is the node's own time, without the way \
+                       through client and broker";
+
+/// The model, which takes what a simulated bearing gives.
+fn detector(args: &Args) -> anyhow::Result<Detector> {
+    let detector = shipped::detector(args.model.as_deref())?;
+    let info = detector.info();
+    ensure!(
+        info.inputs == FEATURES,
+        Unusable(format!(
+            "--model: model {:?} has {} inputs, expected {FEATURES}, which is what a simulated bearing has; replay a recording \
+             of its own inputs: nearfar replay FILE --model MODEL",
+            info.name, info.inputs
+        ))
+    );
+    Ok(detector)
 }
 
 /// Where the figures go: where the user says, or to the first name that is free.
@@ -134,7 +163,10 @@ struct Watch {
     metrics: MetricsFile,
     summary: Summary,
     progress: ProgressBar,
+    /// Requests that something came back to.
     answered: u64,
+    /// What the first error says.
+    first_error: String,
 }
 
 impl Watch {
@@ -170,6 +202,9 @@ impl Watch {
         let round_trip = answer.received_at.saturating_duration_since(fleet.sent_at(&stamp));
         self.metrics.write(&device, PLACEMENTS[placement], fleet.timestamp_us(&stamp), &answer.body)?;
         self.summary.answer(placement, round_trip, &answer.body);
+        if answer.body.prediction.is_none() && self.first_error.is_empty() {
+            self.first_error = answer.body.error.clone().unwrap_or_else(|| "no prediction".to_owned());
+        }
         let Some((first_placement, first)) = self.pairs.remove(&stamp) else {
             self.pairs.insert(stamp, (placement, answer));
             return Ok(());
@@ -178,13 +213,16 @@ impl Watch {
         self.summary.pair(&stamp, edge.body.prediction, cloud.body.prediction);
         // A row a second for each device is as much as a person reads.
         if stamp.number.is_multiple_of(self.rate) {
-            let prediction = edge.body.prediction.unwrap_or(f32::NAN);
-            let anomaly = if prediction >= self.threshold { "yes" } else { "no" };
+            let (prediction, anomaly) = match edge.body.prediction {
+                Some(score) if score >= self.threshold => (format!("{score:.4}"), "yes"),
+                Some(score) => (format!("{score:.4}"), "no"),
+                None => ("error".to_owned(), "-"),
+            };
             let [edge_ms, cloud_ms] = [&edge, &cloud].map(|answer| {
                 (answer.received_at.saturating_duration_since(fleet.sent_at(&stamp))).as_secs_f64() * 1e3
             });
             self.print(&format!(
-                "{device:<12} {prediction:>10.4} {anomaly:>8} {edge_ms:>9.2} {cloud_ms:>9.2}"
+                "{device:<12} {prediction:>10} {anomaly:>8} {edge_ms:>9.2} {cloud_ms:>9.2}"
             ))?;
         }
         Ok(())

@@ -1,5 +1,8 @@
 //! `nearfar demo` as a user calls it: the comparison it prints and the figures it writes.
 
+use serde_json::json;
+
+use crate::support::models::ModelDirectory;
 use crate::support::process::{nearfar, nearfar_on_a_small_disk, run};
 
 /// Edge and cloud, 4 bearings, 10 requests a second, 3 seconds.
@@ -16,12 +19,13 @@ fn demo_compares_edge_and_cloud_and_writes_every_figure() {
     assert_eq!(ended.line_with("predictions equal"), format!("predictions equal: {pairs} of {pairs}"));
     let faults = ended.line_with("faults caught");
     assert!(faults.contains("false alarms: 0 of 2 sound bearings"), "{faults}");
-    let answers = ended.line_with("answers");
+    let answers = ended.line_with(", answers ");
     assert!(answers.contains(&format!("requests {REQUESTS}, answers {REQUESTS};")), "{answers}");
     for placement in ["edge ", "cloud "] {
         let row = ended.lines.iter().find(|line| line.starts_with(placement)).unwrap();
         assert_eq!(row.split_whitespace().nth(1), Some(pairs.to_string().as_str()), "{row}");
     }
+    ended.line_with("total_latency_ms there is the node's own time");
     check_metrics(&std::fs::read_to_string(metrics).unwrap());
 }
 
@@ -51,6 +55,33 @@ fn check_metrics(text: &str) {
 }
 
 #[test]
+fn a_model_that_a_bearing_does_not_fit_is_refused_before_anything_starts() {
+    let (directory, model) = (tempfile::tempdir().unwrap(), ModelDirectory::random(&[2], 1));
+    let mut command = nearfar(&["demo", "--seconds", "1", "--model"]);
+    let ended = run(command.arg(model.path()).current_dir(directory.path()));
+    ended.assert_refused(2, &["--model: model \"random\" has 2 inputs, expected 32", "nearfar replay"]);
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn errors_are_no_answers_and_end_with_one() {
+    let directory = tempfile::tempdir().unwrap();
+    // Its output is no number, whatever comes in.
+    let layers = json!([{"type": "linear", "name": "fc", "in": 32, "out": 1}]);
+    let config = json!({
+        "format": 1, "name": "huge", "weights": {"file": "model.safetensors", "sha256": ""}, "inputs": 32,
+        "layers": layers, "output": "logit",
+    });
+    let weights = [("fc.weight", vec![1, 32], vec![f32::MAX; 32]), ("fc.bias", vec![1], vec![0.0])];
+    let model = ModelDirectory::of(&config, &weights);
+    let mut command = nearfar(&["demo", "--seconds", "1", "--devices", "1", "--rate", "5", "--model"]);
+    let ended = run(command.arg(model.path()).current_dir(directory.path()));
+    ended.assert_said(1, "10 of 10 requests were answered with errors, the first: ");
+    assert_eq!(ended.line_with("predictions equal"), "predictions equal: 0 of 5");
+    ended.line_with("requests 10, answers 0; figures of each in metrics.csv");
+}
+
+#[test]
 fn figures_that_exist_are_kept() {
     let directory = tempfile::tempdir().unwrap();
     let read = |name: &str| std::fs::read_to_string(directory.path().join(name)).unwrap();
@@ -61,7 +92,7 @@ fn figures_that_exist_are_kept() {
     };
     let ended = demo(&[]);
     ended.assert_success();
-    assert!(ended.line_with("answers").ends_with("metrics-2.csv"), "{ended:?}");
+    assert!(ended.line_with(", answers ").ends_with("metrics-2.csv"), "{ended:?}");
     assert_eq!((read("metrics.csv").as_str(), read("metrics-2.csv").lines().count()), ("precious", 11));
     let refused = demo(&["--out", "metrics.csv"]);
     refused.assert_refused(2, &["--out: metrics.csv exists already and is kept", "--force"]);

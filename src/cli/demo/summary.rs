@@ -61,7 +61,10 @@ impl Summary {
     /// One answer of one placement.
     pub fn answer(&mut self, placement: usize, round_trip: Duration, answer: &AnswerBody) {
         let placement = &mut self.placements[placement];
-        placement.errors += u64::from(answer.prediction.is_none());
+        if answer.prediction.is_none() {
+            placement.errors += 1;
+            return;
+        }
         placement
             .round_trip_ns
             .record(round_trip.as_nanos() as u64)
@@ -73,7 +76,7 @@ impl Summary {
     /// Both answers to one window, which came from a sound or a faulty bearing.
     pub fn pair(&mut self, stamp: &Stamp, edge: Option<f32>, cloud: Option<f32>) {
         self.pairs += 1;
-        self.equal += u64::from(edge == cloud);
+        self.equal += u64::from(edge.is_some() && edge == cloud);
         if !stamp.faulty {
             self.sound_windows += 1;
             self.false_windows += u64::from(edge.is_some_and(|prediction| prediction >= self.threshold));
@@ -82,6 +85,11 @@ impl Summary {
             self.alarms.entry(stamp.device).or_insert_with(|| AlarmRule::new(self.threshold, ALARM_ROWS));
         // A window without a score is none at or above the threshold.
         alarm.see(stamp.number.into(), None, edge.unwrap_or(f32::NEG_INFINITY));
+    }
+
+    /// How many answers were errors.
+    pub fn errors(&self) -> u64 {
+        self.placements.iter().map(|placement| placement.errors).sum()
     }
 
     /// The summary, line by line.
@@ -110,7 +118,7 @@ impl Summary {
             self.false_windows,
             self.sound_windows
         ));
-        let errors = edge.errors + cloud.errors;
+        let errors = self.errors();
         if errors > 0 {
             lines.push(format!("errors: {errors}"));
         }
