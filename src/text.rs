@@ -127,6 +127,17 @@ impl From<TextError> for io::Error {
     }
 }
 
+/// How much of a text an error shows of what it has found, in characters.
+const EXCERPT_CHARACTERS_MAX: usize = 80;
+
+/// The beginning of `text`, as much as an error shows.
+pub fn excerpt(text: &str) -> String {
+    match text.char_indices().nth(EXCERPT_CHARACTERS_MAX) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
 /// Reads a whole file of at most `bytes_max` bytes.
 ///
 /// # Errors

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 
-use super::output;
+use super::{Unusable, output, overwriting};
 use crate::config::ConfigError;
 use crate::lab::CostModel;
 use crate::lab::comparison::{Comparison, Options};
@@ -50,10 +50,10 @@ pub struct Args {
     #[arg(long, value_name = "MS", default_value = "0")]
     margin_ms: f64,
     /// How probable it is that an interval holds the true value
-    #[arg(long, value_name = "P", default_value = "0.95")]
+    #[arg(long, value_name = "P", default_value_t = LEVEL)]
     level: f64,
     /// How often samples are drawn anew for the intervals
-    #[arg(long, value_name = "N", default_value = "2000", value_parser = clap::value_parser!(u32).range(100..=100_000))]
+    #[arg(long, value_name = "N", default_value_t = RESAMPLES, value_parser = clap::value_parser!(u32).range(100..=100_000))]
     resamples: u32,
     /// What those draws come from: the same seed gives the same intervals [default: 0].
     /// With a scenario, what everything is drawn from, in place of its own seed
@@ -63,6 +63,10 @@ pub struct Args {
     #[arg(long)]
     json: bool,
 }
+
+/// How probable it is that an interval holds the true value, and how often samples are drawn anew for it.
+const LEVEL: f64 = 0.95;
+const RESAMPLES: u32 = 2_000;
 
 /// How a scenario is run.
 #[derive(Debug, clap::Args)]
@@ -94,7 +98,7 @@ struct Running {
     cost: Vec<Said<CostModel>>,
     /// What the way through client and broker takes in virtual time, in microseconds: one
     /// number, or quantiles from the least to the most. For one placement, or a hybrid's cloud,
-    /// as --cost. Without it and without --cost it is measured in two seconds by the clock
+    /// as --cost. Without it and without --cost it is measured in ten seconds by the clock
     #[arg(long, value_name = "[SITE=]US[,US...]", requires = "is_virtual", value_parser = said::path)]
     path: Vec<Said<virtual_time::Path>>,
 }
@@ -104,17 +108,17 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     if !(0.5..1.0).contains(&args.level) {
         return Err(wrong_flag("--level", args.level, "0.5 or more and less than 1").into());
     }
-    for (flag, value) in
-        [("--deadline-ms", args.deadline_ms.unwrap_or_default()), ("--margin-ms", args.margin_ms)]
-    {
-        if !value.is_finite() || value < 0.0 {
-            return Err(wrong_flag(flag, value, "a number of at least 0").into());
-        }
+    if let Some(value) = args.deadline_ms.filter(|value| !value.is_finite() || *value <= 0.0) {
+        return Err(wrong_flag("--deadline-ms", value, "a number above 0").into());
+    }
+    if !args.margin_ms.is_finite() || args.margin_ms < 0.0 {
+        return Err(wrong_flag("--margin-ms", args.margin_ms, "a number of at least 0").into());
     }
     if let Some(scenario) = &args.scenario {
         return experiment::run(args, scenario);
     }
     let options = options(args);
+    check_twice(args)?;
     let comparison = Comparison::of(&measurements(args)?, &options).context("there are no measurements")?;
     if args.json {
         output::line(&serde_json::to_string_pretty(&json::comparison(&comparison, &options))?)?;
@@ -136,6 +140,20 @@ fn options(args: &Args) -> Options {
     Options { bootstrap, deadline_ms: args.deadline_ms, margin_ms: args.margin_ms }
 }
 
+/// Measurements that are given twice would count twice, and their intervals would be too narrow. One file may
+/// have the measurements of both placements.
+fn check_twice(args: &Args) -> Result<(), ConfigError> {
+    let named = args.edge.iter().chain(&args.cloud).chain(&args.csv);
+    for file in &args.csv {
+        let is_twice = named.clone().filter(|other| overwriting::are_same(file, other)).count() > 1;
+        if is_twice {
+            let problem = format!("{} is given twice, expected each file once", file.display());
+            return Err(ConfigError::Override { origin: "--csv".to_owned(), problem });
+        }
+    }
+    Ok(())
+}
+
 fn measurements(args: &Args) -> anyhow::Result<Vec<Measurement>> {
     let mut all = Vec::new();
     for (file, placement) in [(&args.edge, "edge"), (&args.cloud, "cloud")] {
@@ -143,10 +161,10 @@ fn measurements(args: &Args) -> anyhow::Result<Vec<Measurement>> {
         let before = all.len();
         all.extend(read(file)?.into_iter().filter(|row| row.placement == placement));
         if all.len() == before {
-            bail!(
+            bail!(Unusable(format!(
                 "{}: no row has the placement {placement:?}, expected the measurements of it",
                 file.display()
-            );
+            )));
         }
     }
     for file in &args.csv {
@@ -157,6 +175,6 @@ fn measurements(args: &Args) -> anyhow::Result<Vec<Measurement>> {
 
 fn read(file: &Path) -> anyhow::Result<Vec<Measurement>> {
     let name = file.display().to_string();
-    let opened = text::open(file).with_context(|| format!("{name}: cannot be read"))?;
-    Ok(metrics_file::read(&name, BufReader::new(opened))?)
+    let opened = text::open(file).map_err(|cause| Unusable(format!("{name}: cannot be read: {cause}")))?;
+    Ok(metrics_file::read(&name, BufReader::new(opened)).map_err(|fault| Unusable(fault.to_string()))?)
 }

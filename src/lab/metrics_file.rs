@@ -1,12 +1,12 @@
 //! `metrics.csv`: one row for each answer, in the columns of the replaced system.
 
-use std::io::Read;
+use std::io::{self, Read};
 
-use csv::{ReaderBuilder, StringRecord};
+use csv::{ErrorKind, ReaderBuilder, StringRecord};
 
 use crate::inference::whole_number;
 use crate::suggestion;
-use crate::text;
+use crate::text::{self, Quotes};
 
 /// The columns, in the order of the replaced system; a file may have them in any order, and others besides.
 pub const COLUMNS: [&str; 6] =
@@ -39,7 +39,22 @@ pub struct Measurement {
 pub enum MetricsFileError {
     /// It cannot be read to its end.
     #[error("{file}: cannot be read: {cause}")]
-    Unreadable { file: String, cause: csv::Error },
+    Unreadable { file: String, cause: io::Error },
+    /// Something else than commas stands between the columns' names.
+    #[error(
+        "{file}, line 1: found names with {found} between them, expected commas: save it with commas, and with points before \
+         decimals"
+    )]
+    Delimiter { file: String, found: &'static str },
+    /// A row has more or fewer cells than the header.
+    #[error("{file}, line {line}: found {found} cells, expected {expected} as in the header")]
+    Ragged { file: String, line: u64, found: u64, expected: u64 },
+    /// A quote is not closed, so that the rows below it are a part of its cell.
+    #[error(
+        "{file}, line {line}: a quote is opened there and not closed, so that the rows below it would be a part of its cell; \
+         close it, or take it out"
+    )]
+    OpenQuote { file: String, line: u64 },
     /// A column is missing.
     #[error("{file}, line 1: the column {column} is missing, found {found}{hint}")]
     NoColumn { file: String, column: &'static str, found: String, hint: String },
@@ -67,16 +82,25 @@ pub enum MetricsFileError {
 /// [`MetricsFileError`] for the first thing that is wrong, with line and column.
 pub fn read(file: &str, input: impl Read) -> Result<Vec<Measurement>, MetricsFileError> {
     let unreadable = |cause| MetricsFileError::Unreadable { file: file.to_owned(), cause };
-    let input = text::unmarked(input).map_err(|cause| unreadable(cause.into()))?;
-    let mut reader = ReaderBuilder::new().trim(csv::Trim::All).from_reader(input);
-    let header = reader.headers().map_err(unreadable)?.clone();
+    let input = text::unmarked(input).map_err(unreadable)?;
+    let watched = Watched { input, quotes: Quotes::new(b','), is_over: false };
+    let mut reader = ReaderBuilder::new().trim(csv::Trim::All).from_reader(watched);
+    let header = reader.headers().map_err(|error| explain(file, error))?.clone();
     if header.is_empty() {
         return Err(MetricsFileError::Empty { file: file.to_owned() });
     }
     let columns = columns(file, &header)?;
     let mut measurements = Vec::new();
     let mut record = StringRecord::new();
-    while reader.read_record(&mut record).map_err(unreadable)? {
+    loop {
+        let read = reader.read_record(&mut record);
+        // What a quote left open is the end of the file, and is whole or has too few cells.
+        if let (Some(line), Ok(false) | Err(_)) = (reader.get_ref().open_quote(), &read) {
+            return Err(MetricsFileError::OpenQuote { file: file.to_owned(), line });
+        }
+        if !read.map_err(|error| explain(file, error))? {
+            break;
+        }
         if measurements.len() == ROWS_MAX {
             return Err(MetricsFileError::TooMany { file: file.to_owned() });
         }
@@ -90,19 +114,64 @@ pub fn read(file: &str, input: impl Read) -> Result<Vec<Measurement>, MetricsFil
 
 fn columns(file: &str, header: &StringRecord) -> Result<[usize; 6], MetricsFileError> {
     let mut positions = [0; 6];
+    let others = [(';', "semicolons"), ('\t', "tabs"), ('|', "bars (|)")];
+    let is_between = |(other, _): &&(char, &str)| header.len() == 1 && header[0].contains(*other);
+    if let Some((_, found)) = others.iter().find(is_between) {
+        return Err(MetricsFileError::Delimiter { file: file.to_owned(), found });
+    }
     for (position, column) in positions.iter_mut().zip(COLUMNS) {
         // Spreadsheets put a byte order mark in front of the first name.
         let found = header.iter().position(|name| name.trim_start_matches('\u{feff}') == column);
         *position = found.ok_or_else(|| MetricsFileError::NoColumn {
             file: file.to_owned(),
             column,
-            found: header.iter().collect::<Vec<_>>().join(","),
+            found: text::excerpt(&header.iter().collect::<Vec<_>>().join(",")),
             hint: suggestion::meant(column, header.iter().filter(|name| !COLUMNS.contains(name)))
                 .map(|name| format!("; is it {name:?}?"))
                 .unwrap_or_default(),
         })?;
     }
     Ok(positions)
+}
+
+/// What is read, with its quotes followed.
+struct Watched<R> {
+    input: R,
+    quotes: Quotes,
+    is_over: bool,
+}
+
+impl<R> Watched<R> {
+    /// The line of a quote that was not closed, as far as was read.
+    fn open_quote(&self) -> Option<u64> {
+        self.quotes.torn_on().or_else(|| self.quotes.open_on().filter(|_| self.is_over))
+    }
+}
+
+impl<R: Read> Read for Watched<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.input.read(buffer)?;
+        buffer[..read].iter().for_each(|byte| self.quotes.see(*byte));
+        self.is_over = read == 0;
+        Ok(read)
+    }
+}
+
+fn explain(file: &str, error: csv::Error) -> MetricsFileError {
+    let file = file.to_owned();
+    let line = error.position().map_or(0, csv::Position::line);
+    match error.into_kind() {
+        ErrorKind::UnequalLengths { expected_len: expected, len: found, .. } => {
+            MetricsFileError::Ragged { file, line, found, expected }
+        }
+        ErrorKind::Utf8 { .. } => {
+            let problem = format!("line {line}: found bytes that are not UTF-8, expected text");
+            MetricsFileError::Unreadable { file, cause: io::Error::other(problem) }
+        }
+        ErrorKind::Io(cause) => MetricsFileError::Unreadable { file, cause },
+        // Seeking and serde are not asked for.
+        other => MetricsFileError::Unreadable { file, cause: io::Error::other(format!("{other:?}")) },
+    }
 }
 
 struct Row<'a> {
@@ -147,7 +216,7 @@ impl Row<'_> {
             file: self.file.to_owned(),
             line: self.record.position().map_or(0, csv::Position::line),
             column: COLUMNS[column],
-            found: self.cell(column).to_owned(),
+            found: text::excerpt(self.cell(column)),
             expected,
         }
     }
@@ -193,7 +262,14 @@ mod tests {
                 .contains("column timestamp_us: found \"2.5\", expected whole microseconds")
         );
         assert!(row("2,s,,1,0,1").contains("column placement: found \"\", expected a name"));
-        assert!(row("2,s,edge,1").contains("m.csv: cannot be read") && row("2,s,edge,1").contains("line: 3"));
+        assert_eq!(row("2,s,edge,1"), "m.csv, line 3: found 4 cells, expected 6 as in the header");
+        let open = format!("{HEADER}1,s,edge,1,0,1\n2,\"s,edge,1,0,1\n3,s,edge,1,0,1\n");
+        assert!(problem(&open).starts_with("m.csv, line 3: a quote is opened there and not closed"));
+        let torn =
+            HEADER.replace("latency_ms\n", "latency_ms,note\n") + "1,s,edge,1,0,1,\"a\n2,s,edge,1,0,1,\"b\n";
+        assert!(problem(&torn).starts_with("m.csv, line 2: a quote is opened"), "{}", problem(&torn));
+        let semicolons = problem(&HEADER.replace(',', ";"));
+        assert!(semicolons.contains("line 1: found names with semicolons between them, expected commas"));
         assert!(problem("timestamp_us,device_id,placemnt\n").contains("column placement is missing"));
         assert!(problem("timestamp_us,device_id,placemnt\n").contains("is it \"placemnt\"?"));
         assert!(problem(HEADER).contains("no measurements") && problem("").contains("no measurements"));

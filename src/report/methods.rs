@@ -22,6 +22,7 @@ pub fn repeat(report: &Report<'_>) -> Markup {
         section {
             h2 { "To repeat it" }
             div.scroll tabindex="0" role="region" aria-label="Command" { pre { code { (report.command) } } }
+            p { "Where the experiment was run; RESULTS is the directory of this page, AGAIN another one." }
             dl.facts {
                 dt { "Scenario" } dd { code { (run.source) } }
                 dt { "Program" } dd { "nearfar " (run.version) }

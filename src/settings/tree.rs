@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::text;
+
 /// A value, and where it came from.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Setting {
@@ -116,7 +118,7 @@ impl Setting {
             // `Debug` writes a very large or small one with its exponent, `Display` with all of its digits.
             Value::Number(number) if number.fract() != 0.0 || number.abs() >= 1e16 => format!("{number:?}"),
             Value::Number(number) => number.to_string(),
-            Value::Text(text) => format!("{text:?}"),
+            Value::Text(text) => format!("{:?}", text::excerpt(text)),
             Value::List(_) => "a list".to_owned(),
             Value::Table(_) => A_TABLE.to_owned(),
         }

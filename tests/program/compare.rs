@@ -75,7 +75,7 @@ fn what_is_wrong_with_a_file_is_named_with_line_and_column() {
     let directory = tempfile::tempdir().unwrap();
     let refused = |flag: &str, text: &str, parts: &[&str]| {
         let file = write(directory.path(), "bad.csv", text);
-        run(&mut nearfar(&["compare", flag, &file])).assert_refused(1, &[&[file.as_str()], parts].concat());
+        run(&mut nearfar(&["compare", flag, &file])).assert_refused(2, &[&[file.as_str()], parts].concat());
     };
     refused(
         "--csv",
@@ -83,10 +83,35 @@ fn what_is_wrong_with_a_file_is_named_with_line_and_column() {
         &["line 2", "total_latency_ms", "found \"soon\""],
     );
     refused("--csv", "timestamp_us,device\n", &["line 1", "device_id is missing", "is it \"device\"?"]);
+    let semicolons = HEADER.replace(',', ";");
+    refused("--csv", &semicolons, &["line 1", "names with semicolons between them, expected commas"]);
+    let open = format!("{HEADER}1,\"s,edge,1,0,1\n2,s,edge,1,0,1\n");
+    refused("--csv", &open, &["line 2: a quote is opened there and not closed"]);
+    refused("--csv", &format!("{HEADER}1,s\n"), &["line 2: found 2 cells, expected 6"]);
     refused("--csv", HEADER, &["no measurements"]);
     refused("--cloud", &metrics("edge", 0.0), &["no row has the placement \"cloud\""]);
     let missing = directory.path().join("missing.csv");
-    run(nearfar(&["compare", "--csv"]).arg(&missing)).assert_refused(1, &["missing.csv", "cannot be read"]);
+    run(nearfar(&["compare", "--csv"]).arg(&missing)).assert_refused(2, &["missing.csv", "cannot be read"]);
     let ended = run(&mut nearfar(&["compare"]));
     assert!(ended.code == Some(2) && ended.stderr.contains("--csv"), "{ended:?}");
+}
+
+#[test]
+fn measurements_that_are_given_twice_are_refused_and_so_are_flags_that_cannot_be() {
+    let directory = tempfile::tempdir().unwrap();
+    let both = metrics("edge", 0.0) + &metrics("cloud", 100.0)[HEADER.len()..];
+    let file = write(directory.path(), "metrics.csv", &both);
+    let link = directory.path().join("link.csv").display().to_string();
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+    let compare = |flags: &[&str]| run(&mut nearfar(&[&["compare"], flags].concat()));
+    for twice in [["--csv", &file, "--csv", &link], ["--edge", &file, "--csv", &link]] {
+        compare(&twice).assert_refused(2, &["--csv: ", " is given twice, expected each file once"]);
+    }
+    // One file may have both placements.
+    compare(&["--edge", &file, "--cloud", &link]).assert_success();
+    let zero = compare(&["--csv", &file, "--deadline-ms", "0"]);
+    zero.assert_refused(2, &["--deadline-ms: found 0, expected a number above 0"]);
+    let no_scenario = compare(&[&file]);
+    no_scenario.assert_refused(2, &["expected a scenario", "measurements are compared with --csv"]);
+    assert!(no_scenario.stderr.len() < 500, "{no_scenario:?}");
 }

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::io;
 use std::path::Path;
 
-use super::{Args, options, table};
+use super::{Args, LEVEL, RESAMPLES, options, table};
 use crate::cli::output;
 use crate::growing_file::write_whole;
 use crate::lab::findings::{Counts, Findings, Options, PlacementFindings, PointFindings};
@@ -29,13 +29,18 @@ pub fn conclude(run: &Run, args: &Args, directory: &Path) -> anyhow::Result<()> 
             energy: EnergyModel::default(),
         },
     );
-    let report = Report { run, findings: &findings, command: &command(run, args) };
+    let report = Report { run, findings: &findings, command: &command(run, args, [RESULTS, AGAIN]) };
     let summary = report.summary_json();
     let written = write(directory, &report, &summary);
     // Said whether or not the disk has room for the files.
     let said = if args.json { summary } else { text(&findings) };
     output::line(said.trim_end())?;
-    Ok(written?)
+    written?;
+    let directory = directory.display().to_string();
+    let directory = directory.trim_end_matches('/');
+    let again = [in_shell(directory), in_shell(&format!("{directory}-again"))];
+    output::complain(&format!("to repeat it: {}", command(run, args, again.each_ref().map(String::as_str))));
+    Ok(())
 }
 
 /// Each file whole, or not at all.
@@ -45,21 +50,51 @@ fn write(directory: &Path, report: &Report<'_>, summary: &str) -> io::Result<()>
     report.latency_svg().map_or(Ok(()), |picture| write_whole(&directory.join("latency.svg"), &picture))
 }
 
-/// What repeats the experiment.
-fn command(run: &Run, args: &Args) -> String {
+/// What stands on the page for the directory that it is in, and for another one: what is run twice is the
+/// same to the byte, wherever it goes.
+const RESULTS: &str = "RESULTS";
+const AGAIN: &str = "AGAIN";
+
+/// What repeats the experiment, from where it was run: with the results in the first of `directories`, which
+/// are kept, and others in the second.
+fn command(run: &Run, args: &Args, directories: [&str; 2]) -> String {
+    let [results, again] = directories;
     let scenario = &run.scenario;
-    let mut command =
-        format!("nearfar compare {} --seed {} --repeat {}", run.source, scenario.seed, scenario.repeats);
+    let mut command = format!(
+        "nearfar compare {} --seed {} --repeat {}",
+        in_shell(&run.source),
+        scenario.seed,
+        scenario.repeats
+    );
     if let Some(deadline_ms) = args.deadline_ms {
         command.push_str(&format!(" --deadline-ms {deadline_ms}"));
+    }
+    if args.margin_ms != 0.0 {
+        command.push_str(&format!(" --margin-ms {}", args.margin_ms));
+    }
+    if args.level != LEVEL {
+        command.push_str(&format!(" --level {}", args.level));
+    }
+    if args.resamples != RESAMPLES {
+        command.push_str(&format!(" --resamples {}", args.resamples));
     }
     if let Clock::Virtual(_) = run.clock {
         command.push_str(" --virtual");
         command.extend(args.running.devices.iter().map(|devices| format!(" --devices {devices}")));
         // The file that is written beside the page.
-        command.push_str(" $(cat cost.txt)");
+        command.push_str(&format!(" $(cat {results}/cost.txt)"));
     }
+    command.push_str(&format!(" --out {again}"));
     command
+}
+
+/// A word as a shell takes it.
+fn in_shell(word: &str) -> String {
+    let is_plain = |letter: char| letter.is_alphanumeric() || "/._-+=:,@%".contains(letter);
+    match !word.is_empty() && word.chars().all(is_plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', "'\\''")),
+    }
 }
 
 fn text(findings: &Findings) -> String {

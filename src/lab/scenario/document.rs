@@ -98,6 +98,12 @@ impl Document {
 const WHOLE_MAX: f64 = 9e15;
 
 fn scenario(tree: &Setting, read: Read<'_>) -> Result<Scenario, SettingError> {
+    if !matches!(tree.value, Value::Table(_) | Value::Nothing) {
+        return Err(Entry::new("", tree).wrong(
+            "a scenario, which begins with `simulation:`; measurements are compared with --csv, and a recording is the `file` of one \
+             of a scenario's `sensors`",
+        ));
+    }
     let mut file = Table::of(tree, "")?;
     let simulation = file.find_table("simulation")?;
     let mut remarks = Vec::new();

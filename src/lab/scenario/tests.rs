@@ -140,7 +140,7 @@ fn unknown_keys_and_wrong_values_are_refused_with_their_line() {
     );
     assert!(changed("  seed: 42\n", "").contains("line 1, key `simulation.seed`: is missing"));
     assert!(changed("  edge_config", "  cloud_config").contains("is there already"));
-    assert!(refused("- a\n").contains("line 1: found a list, expected a table"));
+    assert!(refused("- a\n").contains("line 1: found a list, expected a scenario"));
 }
 
 const OWN: &str = "\

@@ -25,6 +25,16 @@ fn in_virtual_time_two_runs_are_byte_for_byte_the_same() {
     }
     assert!(found == files(&place.path("two")));
     assert_eq!(found["cost.txt"], b"--cost edge=20,2\n--cost cloud=10,1\n");
+    // What is said repeats it, from where it was run; the page does not know where it is.
+    let page = String::from_utf8(found["report.html"].clone()).unwrap();
+    let again = "nearfar compare scenario.yaml --seed 7 --repeat 2 --resamples 100 --virtual $(cat RESULTS/cost.txt) --out AGAIN";
+    assert!(page.contains(again), "{page}");
+    let repeats = one.stderr.lines().find_map(|line| line.strip_prefix("to repeat it: ")).unwrap();
+    assert_eq!(repeats, again.replace("RESULTS", "one").replace("AGAIN", "one-again"));
+    let mut shell = std::process::Command::new("sh");
+    let command = repeats.replacen("nearfar", env!("CARGO_BIN_EXE_nearfar"), 1);
+    assert!(shell.args(["-c", &command]).current_dir(place.0.path()).output().unwrap().status.success());
+    assert!(files(&place.path("one-again"))["metrics.csv"] == found["metrics.csv"]);
     let other = place.run(&[&flags[..], &["other", "--seed", "8"]].concat());
     assert_ne!(one.lines, other.lines);
     let asked = asked(&place.rows("one/metrics.csv"));
