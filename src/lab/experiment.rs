@@ -9,7 +9,7 @@ mod turns;
 
 pub use self::fleet::{Fleet, FleetError, with_devices};
 pub use self::inputs::{Inputs, WINDOWS_MAX};
-pub use self::recording::{ROWS_MAX, RecordedRow, RecordingFault, read_recording};
+pub use self::recording::{ROWS_MAX, RecordedRow, RecordedRows, RecordingFault, read_recording};
 pub use self::timetable::{Due, Group, Pace, Timetable, requests_expected};
 pub use self::turns::Turns;
 

@@ -106,6 +106,8 @@ pub struct Run {
     pub usages: Vec<Usage>,
     /// What was different for a while.
     pub marks: Vec<Mark>,
+    /// What of the recordings that were replayed does not mean what one may think, in sentences.
+    pub remarks: Vec<String>,
     /// When it began, in microseconds since 1970; on a simulated clock 0.
     pub began_us: u64,
     /// The machine, in words, such as `2 cores, x86_64 Linux 6.1`; empty on a simulated clock.

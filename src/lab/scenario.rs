@@ -118,6 +118,8 @@ pub enum Source {
         label: Option<String>,
         /// The labels that mean an anomaly; empty where the usual words and the model's own do.
         anomalies: Vec<String>,
+        /// Inputs of the model whose column has another name, each with that.
+        columns: Vec<(String, String)>,
         /// How it is written, if it is a CSV.
         format: Format,
     },

@@ -130,6 +130,12 @@ pub enum PlacementFault {
     NoTime,
 }
 
+impl From<RecordingFault> for SensorFault {
+    fn from(fault: RecordingFault) -> Self {
+        Self::Recording(Box::new(fault))
+    }
+}
+
 /// Why a sensor's recording cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -140,7 +146,10 @@ pub enum SensorFault {
     NotFound(#[from] NotFound),
     /// It cannot be read.
     #[error(transparent)]
-    Recording(#[from] RecordingFault),
+    Recording(Box<RecordingFault>),
+    /// It says the column of an input that there is not.
+    #[error("features: model {model:?} has no input {input:?}{hint}")]
+    UnknownInput { model: String, input: String, hint: String },
     /// Nothing says which columns are the model's inputs.
     #[error(
         "model {model:?} does not name its {inputs} inputs, so that no columns of a recording can be found for them: name them in \

@@ -86,7 +86,8 @@ impl Trial {
     ) -> Ended {
         let fault = self.repeats(results, progress, is_stopping).err();
         let devices = std::mem::take(&mut self.preparation.devices);
-        Ended { run: Run { devices, ..self.run }, fault }
+        let remarks = std::mem::take(&mut self.preparation.remarks).into_iter().collect();
+        Ended { run: Run { devices, remarks, ..self.run }, fault }
     }
 
     fn repeats(
@@ -193,6 +194,7 @@ fn empty_run(plan: &Plan, timing: &Timing) -> Run {
         observations: Vec::new(),
         usages: Vec::new(),
         marks: Vec::new(),
+        remarks: Vec::new(),
         began_us: 0,
         machine: if *timing == Timing::Real { machine() } else { String::new() },
         version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -9,6 +9,7 @@ use crate::lab::scenario::{Placement, Scenario, Source};
 use crate::model::Detector;
 use crate::sensors::recorded::{Columns, Input};
 use crate::shipped;
+use crate::suggestion;
 
 /// What answers at one placement.
 pub struct Placed {
@@ -83,18 +84,30 @@ fn check(scenario: &Scenario, first: &Detector, placement: &Placed) -> Result<()
     Ok(())
 }
 
-/// The columns of a recording that hold what `detector` takes, by their names.
-pub fn columns(detector: &Detector, label: Option<&str>) -> Result<Columns, SensorFault> {
+/// The columns of a recording that hold what `detector` takes, by their names, or by those that `others`
+/// gives to inputs.
+pub fn columns(
+    detector: &Detector,
+    label: Option<&str>,
+    others: &[(String, String)],
+) -> Result<Columns, SensorFault> {
     let info = detector.info();
-    let named = info.features.iter().map(|it| Input::named(&it.name, it.unit.as_deref()));
-    let named: Vec<_> = named.collect();
-    let columns = match named.is_empty() {
-        false => Columns::inputs(named),
-        true if info.inputs == FEATURES => Columns::named(FEATURE_NAMES),
+    let mut inputs: Vec<_> = match info.features.is_empty() {
+        false => info.features.iter().map(|it| Input::named(&it.name, it.unit.as_deref())).collect(),
+        true if info.inputs == FEATURES => FEATURE_NAMES.map(|name| Input::named(name, None)).to_vec(),
         true => {
             return Err(SensorFault::UnnamedInputs { model: info.name.clone(), inputs: info.inputs });
         }
     };
+    for (name, column) in others {
+        let Some(input) = inputs.iter_mut().find(|input| input.name == *name) else {
+            let meant = suggestion::meant(name, inputs.iter().map(|input| input.name.as_str()));
+            let hint = meant.map(|meant| format!("; did you mean {meant:?}?")).unwrap_or_default();
+            return Err(SensorFault::UnknownInput { model: info.name.clone(), input: name.clone(), hint });
+        };
+        input.column = Some(column.clone());
+    }
+    let columns = Columns::inputs(inputs);
     Ok(match label {
         Some(label) => columns.label(label),
         None => columns,

@@ -1,7 +1,7 @@
 //! One repeat of an experiment: everything that is decided before its clock starts,
 //! and what became of each input.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +9,9 @@ use super::Plan;
 use super::error::{SensorFault, TrialError};
 use super::models::{self, Placed, Thresholds};
 use crate::inference::Site;
-use crate::lab::experiment::{Due, Fleet, Inputs, RecordedRow, Timetable, read_recording, requests_expected};
+use crate::lab::experiment::{
+    Due, Fleet, Inputs, RecordedRow, RecordedRows, Timetable, read_recording, requests_expected,
+};
 use crate::lab::observation::{Choice, End, Mark, OBSERVATIONS_MAX, Observation, Stages, Usage};
 use crate::lab::scenario::{Scenario, Sensor, Source};
 use crate::model::Detector;
@@ -133,6 +135,8 @@ impl Repeat {
 pub struct Preparation {
     /// The devices of all points.
     pub devices: Vec<Arc<str>>,
+    /// What of recordings does not mean what one may think.
+    pub remarks: BTreeSet<String>,
     known: HashMap<Arc<str>, u32>,
     recordings: HashMap<String, Arc<[RecordedRow]>>,
     inputs: Option<(String, Arc<Inputs>)>,
@@ -208,17 +212,20 @@ impl Preparation {
         sensor: &Sensor,
         detector: &Detector,
     ) -> Result<Option<Arc<[RecordedRow]>>, SensorFault> {
-        let Source::Recorded { file, speed, label, anomalies, format } = &sensor.source else {
+        let Source::Recorded { file, speed, label, anomalies, columns, format } = &sensor.source else {
             return Ok(None);
         };
         let labels = Labels { anomalies: anomalies.clone(), model: Some(detector.info().labels.clone()) };
-        let columns = models::columns(detector, label.as_deref())?.labels(labels).format(*format);
+        let columns = models::columns(detector, label.as_deref(), columns)?.labels(labels).format(*format);
         let key = format!("{file:?} {speed} {columns:?} {:?}", scenario.duration);
         if let Some(known) = self.recordings.get(&key) {
             return Ok(Some(Arc::clone(known)));
         }
         let path = plan.paths.found(file)?;
-        let rows: Arc<[RecordedRow]> = read_recording(&path, &columns, *speed, scenario.duration)?.into();
+        let RecordedRows { rows, remarks } = read_recording(&path, &columns, *speed, scenario.duration)?;
+        let remarks = remarks.into_iter().map(|remark| format!("sensor {:?}: {remark}", sensor.id));
+        self.remarks.extend(remarks);
+        let rows: Arc<[RecordedRow]> = rows.into();
         self.recordings.insert(key, Arc::clone(&rows));
         Ok(Some(rows))
     }

@@ -153,6 +153,7 @@ const TABLE: &[Row] = &[
             "sensors",
             "settings",
             "shipped",
+            "suggestion",
             "text",
             "wire",
             "worker",

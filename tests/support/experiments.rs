@@ -28,6 +28,7 @@ pub fn run(text: &str) -> Run {
         observations: Vec::new(),
         usages: Vec::new(),
         marks: Vec::new(),
+        remarks: Vec::new(),
         began_us: 1_764_000_000_000_000,
         machine: "2 cores, x86_64 Linux".to_owned(),
         version: "0.1.0".to_owned(),

@@ -31,6 +31,7 @@ pub fn print(plan: &Plan, is_virtual: bool) -> anyhow::Result<()> {
         }
     }
     faults.dedup();
+    preparation.remarks.iter().for_each(|remark| output::complain(remark));
     output::line(&format!("{}, seed {}", plan.file(), scenario.seed))?;
     for (at, placement) in scenario.placements.iter().enumerate() {
         let thresholds = example.as_ref().map(|repeat| repeat.thresholds[at]);

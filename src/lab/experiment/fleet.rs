@@ -36,7 +36,8 @@ pub enum FleetError {
     Twice(String),
     /// A recording has no times, and nothing else says when its rows are due.
     #[error(
-        "sensor {0:?}: its recording has no column time_s or timestamp_us, nor one of ISO 8601 times, expected one, or a load in the scenario"
+        "sensor {0:?}: its recording has no times, expected them in a column time_s (seconds), timestamp_us (microseconds), or of ISO 8601 \
+         (timestamp, datetime, date_time, time or date), or a load in the scenario"
     )]
     NoTimes(String),
 }

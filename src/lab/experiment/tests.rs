@@ -115,7 +115,7 @@ fn a_recording_is_due_at_its_own_times_with_its_truths() {
     let file = directory.path().join("mill.csv");
     std::fs::write(&file, "time_s,x,truth\n5,1,0\n6,2,1\n7,3,\n60,4,0\n").unwrap();
     let columns = Columns::named(["x"]).label("truth");
-    let rows = read_recording(&file, &columns, 2.0, Duration::from_secs(3)).unwrap();
+    let rows = read_recording(&file, &columns, 2.0, Duration::from_secs(3)).unwrap().rows;
     assert_eq!(rows.len(), 3);
     let truths: Vec<_> = rows.iter().map(|row| row.truth).collect();
     assert_eq!(truths, [Some(false), Some(true), None]);
@@ -147,14 +147,16 @@ fn sensors_that_cannot_be_had_are_named() {
         .unwrap();
     let labels = Labels { anomalies: vec!["perhaps".to_owned()], model: None };
     let days = Duration::from_secs(200_000);
-    let rows = read_recording(&file, &columns.clone().labels(labels), 1.0, days).unwrap();
+    let rows = read_recording(&file, &columns.clone().labels(labels), 1.0, days).unwrap().rows;
     assert_eq!(rows.iter().map(|row| row.truth).collect::<Vec<_>>(), [Some(true), Some(false), Some(false)]);
     assert_eq!(rows[2].at, Some(Duration::from_secs(172_800)));
     let labels = Labels { anomalies: Vec::new(), model: Some(["perhaps".to_owned(), "surely".to_owned()]) };
-    let rows = read_recording(&file, &columns.labels(labels), 1.0, days).unwrap();
+    let rows = read_recording(&file, &columns.labels(labels), 1.0, days).unwrap().rows;
     assert_eq!(rows.iter().map(|row| row.truth).collect::<Vec<_>>(), [Some(false), Some(true), Some(false)]);
     std::fs::write(&file, "x\n5\n").unwrap();
-    let rows = read_recording(&file, &Columns::named(["x"]), 1.0, Duration::from_secs(3)).unwrap();
+    let rows = read_recording(&file, &Columns::named(["x"]), 1.0, Duration::from_secs(3)).unwrap().rows;
     let untimed = Fleet::of(&scenario("sensors: [{id: m, file: m.csv}]\n"), &[Some(Arc::from(rows))]);
-    assert!(untimed.unwrap_err().to_string().contains("no column time_s or timestamp_us"));
+    assert!(
+        untimed.unwrap_err().to_string().contains("no times, expected them in a column time_s (seconds)")
+    );
 }

@@ -82,5 +82,6 @@ fn cautions(run: &Run, points: &[PointFindings]) -> Vec<String> {
             words::count(RESULTS_FOR_P999)
         ));
     }
+    cautions.extend(run.remarks.iter().cloned());
     cautions
 }

@@ -33,7 +33,8 @@ pub fn simulation(mut table: Table<'_>, remarks: &mut Vec<Remark>) -> Result<Sce
         remark(remarks, &quantum.setting().origin, "simulation.time_quantum_us", text);
     }
     let (mut warm_up, mut repeats) = (Duration::ZERO, 1);
-    table.seconds("warm_up_s", 0.0..=duration_s, &mut warm_up)?;
+    // With nothing behind it there would be nothing to compare.
+    table.seconds("warm_up_s", 0.0..duration_s, &mut warm_up)?;
     table.number("repeats", 1..=REPEATS_MAX, &mut repeats)?;
     table.finish()?;
     Ok(Scenario {
@@ -91,7 +92,7 @@ fn placement(
     seed: u64,
 ) -> Result<Placement, SettingError> {
     let (name, model) = (table.find_text("name")?, table.find_text("model")?);
-    let threshold = table.find_number("threshold", ..)?;
+    let threshold = table.find_number("threshold", 0.0..=1.0)?;
     let network = network(&mut table, networks, seed)?.unwrap_or(Profile::NONE);
     let hybrid = table.find_table("cloud")?.map(|cloud| hybrid(cloud, networks, seed)).transpose()?;
     let placement = Placement {
@@ -113,7 +114,7 @@ fn hybrid(
 ) -> Result<HybridPlacement, SettingError> {
     Ok(HybridPlacement {
         model: table.find_text("model")?.map(PathBuf::from),
-        threshold: table.find_number("threshold", ..)?,
+        threshold: table.find_number("threshold", 0.0..=1.0)?,
         network: network(&mut table, networks, seed)?.unwrap_or(Profile::CLOUD),
         placement: placement::settings::config(&mut table)?,
     })
@@ -155,8 +156,11 @@ fn sensor(mut table: Table<'_>) -> Result<Sensor, SettingError> {
             let label = table.find_text("label")?.map(str::to_owned);
             let anomalies = table.find_list("anomaly")?.unwrap_or_default();
             let anomalies = anomalies.iter().map(word).collect::<Result<_, _>>()?;
+            let columns = table.find_named("features")?.into_iter();
+            let columns = columns.map(|(input, column)| Ok((input.to_owned(), word(&column)?)));
+            let columns = columns.collect::<Result<_, _>>()?;
             let format = format(&mut table)?;
-            Source::Recorded { file: PathBuf::from(file), speed, label, anomalies, format }
+            Source::Recorded { file: PathBuf::from(file), speed, label, anomalies, columns, format }
         }
         None => {
             table.find_choice("kind", &[("bearing", ())])?;
@@ -170,7 +174,7 @@ fn sensor(mut table: Table<'_>) -> Result<Sensor, SettingError> {
     Ok(Sensor { id, count, source })
 }
 
-/// A label, which may be a number.
+/// A label or a column's name, which may be a number.
 fn word(entry: &Entry<'_>) -> Result<String, SettingError> {
     entry.number::<f64>(..).map(|number| number.to_string()).or_else(|_| entry.text().map(str::to_owned))
 }

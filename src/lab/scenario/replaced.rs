@@ -280,7 +280,7 @@ fn placement(
         let text = format!("the broker {}{port} is not used: the node under test has one", host_name(host));
         remark(remarks, &host.origin, &subject, text);
     }
-    let threshold = config.find_number("threshold", ..)?;
+    let threshold = config.find_number("threshold", 0.0..=1.0)?;
     let mut cloud_ms = if name == "cloud" { CLOUD_LATENCY_MS } else { 0.0 };
     if name == "cloud" {
         config.number("latency_ms", 0.0..=LATENCY_US_MAX / 1e3, &mut cloud_ms)?;
