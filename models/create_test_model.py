@@ -173,7 +173,7 @@ def config(model, names, threshold, sha256):
         "name": "anomaly_detector",
         "version": "1.0.0",
         "description": "Probability that a rolling bearing is failing, from 32 features of 0.1 s of vibration on two axes",
-        "origin": "models/create_test_model.py, trained on FEMTO-ST PRONOSTIA bearings (IEEE PHM 2012 prognostic challenge)",
+        "source": "models/create_test_model.py, trained on FEMTO-ST PRONOSTIA bearings (IEEE PHM 2012 prognostic challenge)",
         "weights": {"file": "model.safetensors", "sha256": sha256},
         "inputs": INPUTS,
         "features": [{"name": name, "unit": unit(name)} for name in names],

@@ -117,7 +117,7 @@ pub enum ModelError {
         values: usize,
     },
     /// The answer for a single row is not finite, or not the probability that the model promises.
-    #[error("the model's output is no probability in [0, 1]")]
+    #[error("the model's output is not a finite number")]
     Output,
     /// The answer for a single row is a number, and not the probability that the model promises.
     #[error("{}", output::outside(*.found))]

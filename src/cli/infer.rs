@@ -16,11 +16,16 @@ use crate::text;
 
 /// The longest input line, in bytes.
 const LINE_BYTES_MAX: usize = 1 << 20;
+/// How many lines without a prediction are told of one by one.
+const COMPLAINTS_MAX: u64 = 10;
+/// What helps whoever pipes a table.
+const CSV: &str = "; is this CSV? `nearfar replay FILE --model MODEL` reads that";
 
 /// Score features with a model: one row from --features, or JSON lines from stdin
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// A directory with config.json and weights, a .safetensors file, or a .pt file
+    /// A directory with config.json and weights, a .safetensors file, or a PyTorch file (.pt, .pth, .ckpt,
+    /// .bin)
     model: PathBuf,
     /// One row of plain features, separated by commas. Without it, JSON lines are read from stdin: an array
     /// of numbers, or an object with "features"; "device_id", "timestamp_us" and "request_id" are echoed
@@ -32,6 +37,9 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let mut detector = Detector::load(&args.model)?;
     let mut deviations = Deviations::of(detector.info());
+    if detector.info().origin.is_inferred() {
+        output::complain(&format!("warning: {}", super::GUESSED));
+    }
     let scored = score(args, &mut detector, &mut deviations);
     if let Some(far) = deviations.and_then(|deviations| deviations.found()) {
         output::complain(&format!("warning: {far}"));
@@ -108,7 +116,12 @@ fn score_lines(
             }
             Err(problem) => {
                 failed += 1;
-                output::complain(&format!("line {number}: {problem}"));
+                if failed <= COMPLAINTS_MAX {
+                    let hint = if failed == 1 && is_csv(&line) { CSV } else { "" };
+                    output::complain(&format!("line {number}: {problem}{hint}"));
+                } else if failed == COMPLAINTS_MAX + 1 {
+                    output::complain("of further lines without a prediction only the number is told");
+                }
             }
         }
     }
@@ -165,6 +178,12 @@ fn parse(line: &[u8]) -> Result<(Vec<f32>, Caller), String> {
         _ => Err(format!("features[{at}]: expected a number that fits 32 bits, found {value}")),
     };
     Ok((features.iter().enumerate().map(number).collect::<Result<_, _>>()?, caller))
+}
+
+/// Whether a line that is no JSON looks like cells.
+fn is_csv(line: &[u8]) -> bool {
+    let is_json = line.trim_ascii_start().first().is_none_or(|first| b"[{".contains(first));
+    !is_json && line.iter().any(|byte| b",;\t".contains(byte))
 }
 
 fn plain(error: &serde_json::Error) -> String {

@@ -9,7 +9,8 @@ use crate::model::inspect_set;
 /// Show a model's layers, tensors, dtypes, parameters, hash and origin, and whether it loads
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// A directory with config.json and weights, a .safetensors file, or a .pt file
+    /// A directory with config.json and weights, a .safetensors file, or a PyTorch file (.pt, .pth, .ckpt,
+    /// .bin)
     model: PathBuf,
     /// Which set of tensors to show, where a checkpoint holds more than one (an error lists them)
     #[arg(long)]

@@ -53,8 +53,8 @@ pub enum LoadError {
     Inference { path: PathBuf, problem: String },
     /// The model does not give the answer that its configuration promises.
     #[error(
-        "golden vector of {}: expected {expected} within {tolerance:e}, the model answers {found}",
-        config.display()
+        "golden vector of {}: expected {expected} within {tolerance:e}, the model answers {found}{}",
+        config.display(), too_coarse(*coarse)
     )]
     Golden {
         config: PathBuf,
@@ -62,6 +62,8 @@ pub enum LoadError {
         tolerance: f32,
         /// The model's output; NaN when it is no probability.
         found: f32,
+        /// A feature whose mean is so large beside its standard deviation that 32 bits keep too little of it.
+        coarse: Option<usize>,
     },
     /// It promises a probability, and what it gives is another number.
     #[error("{}: output: {tried}: {error}", config.display())]
@@ -74,4 +76,12 @@ pub enum LoadError {
     /// The first forward pass failed.
     #[error("{} cannot be called: {error}", path.display())]
     WarmUp { path: PathBuf, error: ModelError },
+}
+
+fn too_coarse(feature: Option<usize>) -> String {
+    let Some(feature) = feature else { return String::new() };
+    format!(
+        "; features[{feature}] has a mean that is more than 10000 times its standard deviation, of which 32 bits keep too little: \
+         subtract a constant near the mean before the features are sent, and from normalisation.mean"
+    )
 }

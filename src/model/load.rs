@@ -98,7 +98,9 @@ fn only_weights_in(directory: &Path) -> Result<PathBuf, LoadError> {
     }
     let names: Vec<_> = found.iter().filter_map(|path| path.file_name()?.to_str()).collect();
     let problem = if names.is_empty() {
-        format!("expected {CONFIG_FILE} and weights (.safetensors or .pt) in this directory, found neither")
+        format!(
+            "expected {CONFIG_FILE} and weights (.safetensors, .pt or .pth) in this directory, found neither"
+        )
     } else {
         format!(
             "found no {CONFIG_FILE} and more than one file of weights ({}): name one of them",
@@ -120,7 +122,8 @@ pub fn read_weights(path: &Path, key: Option<&str>) -> Result<Weights, LoadError
     // A checkpoint by any of the names that people give it: `.pth.tar` is not always an archive.
     if !matches!(kind.as_str(), "safetensors" | "pt" | "pth" | "ckpt" | "tar" | "bin" | "pkl" | "onnx" | "h5")
     {
-        let problem = "expected a directory, or a file that ends in .safetensors or .pt".to_owned();
+        let problem =
+            "expected a directory, or a file that ends in .safetensors, .pt, .pth, .ckpt or .bin".to_owned();
         return Err(LoadError::NotAModel { path: path.to_owned(), problem });
     }
     let bytes = read_bounded(path, WEIGHTS_BYTES_MAX, "weights_bytes_max")?;
@@ -173,7 +176,7 @@ pub fn build(files: Files, weights: Weights) -> Result<(ModelInfo, NeuralNetwork
     let mut model = NeuralNetwork::new(&config, &mut values).map_err(warm_up_error)?;
     let outside = warm_up(&mut model, &config).map_err(warm_up_error)?;
     match (&config_path, &config.golden) {
-        (Some(config_path), Some(golden)) => verify(&mut model, golden, config_path, &path)?,
+        (Some(config_path), Some(golden)) => verify(&mut model, golden, &config, (config_path, &path))?,
         // An output of a reconstruction or of a sigmoid is always a probability.
         (Some(config_path), None) if 2 * outside.len() > WARM_UP_ROWS => {
             let tried =
@@ -248,7 +251,12 @@ fn plausible_rows(config: &Config) -> Vec<f32> {
     (0..WARM_UP_ROWS * config.inputs).map(feature).collect()
 }
 
-fn verify(model: &mut dyn Model, golden: &Golden, config: &Path, weights: &Path) -> Result<(), LoadError> {
+fn verify(
+    model: &mut dyn Model,
+    golden: &Golden,
+    described: &Config,
+    (config, weights): (&Path, &Path),
+) -> Result<(), LoadError> {
     let mut predictions = Vec::new();
     model
         .predict(&golden.input, &mut predictions)
@@ -264,7 +272,8 @@ fn verify(model: &mut dyn Model, golden: &Golden, config: &Path, weights: &Path)
     if (found - expected).abs() <= tolerance {
         return Ok(());
     }
-    Err(LoadError::Golden { config: config.to_owned(), expected, tolerance, found })
+    let coarse = described.normalisation.as_ref().and_then(|normalisation| normalisation.coarse());
+    Err(LoadError::Golden { config: config.to_owned(), expected, tolerance, found, coarse })
 }
 
 /// Reads a whole file, unless it is larger than `bytes_max`, the bound called `bound`.

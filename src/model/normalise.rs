@@ -36,6 +36,9 @@ pub struct Normalisation {
     pub clip: Option<f32>,
 }
 
+/// How many standard deviations a mean may be before 32 bits of a feature keep too little of it.
+const MEAN_MAX: f32 = 10_000.0;
+
 impl Log {
     fn read(entry: &Entry<'_>) -> Result<Self, SettingError> {
         let mut table = entry.table()?;
@@ -63,7 +66,7 @@ impl Normalisation {
         Ok(Self {
             log: log.map(|entry| Log::read(&entry)).transpose()?,
             mean: vector(mean, "a number", |_| true)?,
-            std: vector(std, "more than 0 in f32", |std| std > 0.0)?,
+            std: vector(std, "more than 0 in f32 (1 where the feature is constant)", |std| std > 0.0)?,
             clip: clip.transpose()?,
         })
     }
@@ -94,6 +97,13 @@ impl Normalisation {
                 row.iter_mut().zip(std).for_each(|(x, std)| *x /= std);
             }
         }
+    }
+
+    /// A feature whose mean is so large beside its standard deviation that 24 significant bits do not tell
+    /// what is less than some thousandth of that.
+    pub(crate) fn coarse(&self) -> Option<usize> {
+        let (None, Some(mean), Some(std)) = (self.log, &self.mean, &self.std) else { return None };
+        mean.iter().zip(std).position(|(mean, std)| mean.abs() / std > MEAN_MAX)
     }
 
     /// How many standard deviations each feature of `row` is from its mean; 0 without either.

@@ -4,9 +4,9 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::support::models::{assert_close, fixture, net, read};
+use crate::support::models::{ModelDirectory, assert_close, fixture, net, read};
 
 fn nearfar(arguments: &[&str], input: impl AsRef<[u8]>) -> Output {
     let mut child = Command::new(env!("CARGO_BIN_EXE_nearfar"))
@@ -107,7 +107,7 @@ fn what_is_wrong_is_said_once_and_without_words_of_rust() {
         (&["compare", &scenario], ""),
         (&["compare", "--csv", &none], ""),
         (&["compare", "--csv", directory.path().to_str().unwrap()], ""),
-        (&["demo", "--out", &format!("{none}/x.csv")], ""),
+        (&["demo", "--out", &format!("{scenario}/x.csv")], ""),
         (&["bench", "--model", &none], ""),
         (&["bench", "--config", &none], ""),
         (&["serve", &none], ""),
@@ -162,6 +162,48 @@ fn infer_answers_each_line_and_names_the_lines_that_fail() {
     for part in ["line 4: expected 5 features, got 1", "line 5: no JSON"] {
         assert!(stderr.contains(part), "{stderr}");
     }
+}
+
+#[test]
+fn a_table_on_standard_input_is_called_that_once_and_complaints_have_an_end() {
+    let input = "power,temperature\n".to_owned() + &"1,2\n".repeat(200);
+    let output = nearfar(&["infer", text(&net("normalised"))], input);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        stderr.lines().count() == 12 && stderr.contains("201 of 201 lines had no prediction"),
+        "{stderr}"
+    );
+    assert_eq!(
+        stderr.matches("is this CSV? `nearfar replay FILE --model MODEL` reads that").count(),
+        1,
+        "{stderr}"
+    );
+}
+
+#[test]
+fn weights_that_nothing_describes_are_warned_of() {
+    let model = ModelDirectory::random(&[2], 1);
+    std::fs::remove_file(model.path().join("config.json")).unwrap();
+    let output = nearfar(&["infer", text(model.path()), "--features", "1,2"], "");
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success() && stderr.lines().count() == 1, "{stderr}");
+    assert!(stderr.starts_with("warning: nothing describes the model: its layers were guessed"), "{stderr}");
+}
+
+#[test]
+fn a_mean_that_32_bits_cannot_hold_beside_its_deviation_is_named() {
+    let model = ModelDirectory::random(&[2], 1);
+    model.edit(|config| {
+        config["normalisation"] = json!({"mean": [0, 101_325], "std": [1, 0.3]});
+        config["golden"] = json!({"input": [0, 101_325.1], "output": 0.999});
+    });
+    let output = nearfar(&["infer", text(model.path()), "--features", "1,2"], "");
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        stderr.contains("features[1] has a mean that is more than 10000 times its standard deviation"),
+        "{stderr}"
+    );
 }
 
 #[test]
