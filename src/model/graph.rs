@@ -1,0 +1,22 @@
+//! A model as a graph of operators: what `config.json` of format 2 and ONNX files describe.
+//!
+//! ```text
+//!  .onnx ──▶ onnx (reads, bounds) ──┐
+//!                                   ├──▶ ir (Graph) ──▶ plan, one for a number of rows ──▶ run
+//!  config.json, format 2 ───────────┘         operators (what each node does), rows (whose each number is)
+//! ```
+//! A plan is made for a number of rows. Every shape in it is a number then, and what follows from shapes and
+//! weights alone, such as a chain of `Shape`, `Gather` and `Concat`, is computed when the model is loaded. A
+//! forward pass runs through a list of kernels whose buffers are all there.
+
+pub mod context;
+pub mod ir;
+pub mod kernel;
+mod operators;
+pub mod plan;
+mod rows;
+pub mod tensor;
+
+pub use self::ir::{Attribute, Graph, Input, Node};
+pub use self::plan::{Plan, PlanError};
+pub use self::tensor::{Data, Kind, Tensor, TensorType};
