@@ -12,6 +12,7 @@
 pub mod context;
 pub mod ir;
 pub mod kernel;
+pub mod network;
 mod operators;
 pub mod plan;
 mod rows;

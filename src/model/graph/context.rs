@@ -3,10 +3,12 @@
 
 use std::any::{Any, TypeId};
 use std::cell::RefCell;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::ir::{Attribute, Graph, Node};
+use super::plan::{Plan, PlanError, Value, Wanted};
+use super::rows::Rows;
 use super::tensor::{Element, Kind, Tensor, TensorType};
 
 /// What is wrong with a node, in words, without its name.
@@ -37,6 +39,11 @@ pub struct Context<'a> {
     pub(super) opset: i64,
     pub(super) inputs: Vec<Option<Known>>,
     pub(super) prepared: &'a Mutex<Prepared>,
+    pub(super) opsets: &'a BTreeMap<String, i64>,
+    /// The names of the inputs behind the node's own, which its body takes from around it.
+    pub(super) captured: Vec<String>,
+    /// The number of the first node of its body.
+    pub(super) first_of_body: usize,
     pub(super) read: RefCell<BTreeSet<&'a str>>,
 }
 
@@ -46,6 +53,10 @@ impl<'a> Context<'a> {
         self.opset
     }
 
+    pub fn domain(&self) -> &'a str {
+        &self.node.domain
+    }
+
     /// The operator's name.
     pub fn operator(&self) -> &'a str {
         &self.node.operator
@@ -53,6 +64,11 @@ impl<'a> Context<'a> {
 
     /// How many inputs it has, those left out at the end not counted.
     pub fn inputs(&self) -> usize {
+        self.captured_from()
+    }
+
+    /// The same, with what its body takes from around it.
+    pub fn all_inputs(&self) -> usize {
         self.inputs.len()
     }
 
@@ -239,6 +255,31 @@ impl<'a> Context<'a> {
         }
     }
 
+    /// Plans the node's body for one run with inputs of these types; what it takes from around it are the
+    /// node's inputs from [`captured_from`](Self::captured_from) on.
+    pub fn body(&self, body: &Graph, inputs: &[TensorType]) -> Result<Plan, Problem> {
+        let outer = self.captured.iter().zip(&self.inputs[self.captured_from()..]);
+        let outer = outer.filter_map(|(name, known)| {
+            Some((name.clone(), Value { known: known.clone()?, rows: Rows::Same }))
+        });
+        let wanted = Wanted {
+            graph: body,
+            opsets: self.opsets,
+            inputs: inputs.iter().map(|input| (input.clone(), Rows::Same)).collect(),
+            outer: outer.collect(),
+            rows: 1,
+            singles: None,
+            prepared: self.prepared,
+            first_node: self.first_of_body,
+        };
+        Plan::new(&wanted).map_err(|error: PlanError| Problem(format!("in its body: {error}")))
+    }
+
+    /// The place of the first input that its body takes from around it.
+    pub fn captured_from(&self) -> usize {
+        self.inputs.len() - self.captured.len()
+    }
+
     /// An attribute that the operator has not asked for.
     pub(super) fn unread(&self) -> Option<&'a str> {
         let read = self.read.borrow();
@@ -246,7 +287,7 @@ impl<'a> Context<'a> {
     }
 
     /// What `make` makes of this node's weights, made once for all batch sizes and threads. `make` must not
-    /// depend on the batch.
+    /// depend on the batch, nor prepare something itself.
     pub fn prepared<T: Send + Sync + 'static>(
         &self,
         make: impl FnOnce() -> Result<T, Problem>,

@@ -3,6 +3,7 @@
 //! An operator is a function from what is known of a node to what is to be done, and a line in the table of
 //! its family: its name, the version that it is there from, how many inputs it may have.
 
+mod body;
 mod shape;
 
 use std::collections::BTreeMap;
@@ -54,7 +55,7 @@ impl Operator {
 pub const ANY: RangeInclusive<usize> = 1..=usize::MAX;
 
 /// Every family's table.
-const FAMILIES: &[&[Operator]] = &[shape::OPERATORS];
+const FAMILIES: &[&[Operator]] = &[body::OPERATORS, shape::OPERATORS];
 
 /// An operator that was found, with the version that its graph asks for.
 pub struct Found {

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 
 use super::context::{Context, Known, Prepared, Problem};
-use super::ir::{Attribute, Graph, Node};
+use super::ir::{Attribute, DOMAIN, Graph, Node};
 use super::kernel::{Built, Fault, Inputs, Kernel, Source, Then};
 use super::operators;
 use super::rows::{self, Rows};
@@ -46,11 +46,18 @@ pub struct Wanted<'a> {
     pub inputs: Vec<(TensorType, Rows)>,
     /// Values from around a body, by name.
     pub outer: Vec<(String, Value)>,
+    /// For how many rows it is made.
+    pub rows: usize,
+    /// What follows from weights and shapes for one row, by name; of no use for one.
+    pub singles: Option<&'a Singles>,
     /// What nodes have made of their weights so far.
     pub prepared: &'a Mutex<Prepared>,
     /// Added to each node's number, so that nodes of bodies have numbers of their own.
     pub first_node: usize,
 }
+
+/// The values that follow from weights and shapes in a plan for one row, by their names.
+pub type Singles = HashMap<String, Arc<Tensor>>;
 
 /// What is known of a value while a plan is made.
 #[derive(Debug, Clone)]
@@ -67,6 +74,7 @@ pub struct Plan {
     inputs: Vec<usize>,
     outer: Vec<usize>,
     outputs: Vec<Output>,
+    multiply_adds: u64,
     /// Buffers that a step is writing, kept so that a run allocates nothing.
     written: Vec<Data>,
 }
@@ -91,6 +99,15 @@ impl Plan {
     /// # Errors
     /// [`PlanError`], with the first node that does not fit.
     pub fn new(wanted: &Wanted<'_>) -> Result<Self, PlanError> {
+        Ok(Self::with_singles(wanted)?.0)
+    }
+
+    /// Plans `wanted`, which is for one row, and says what follows from weights and shapes, with which plans
+    /// for more rows are compared.
+    ///
+    /// # Errors
+    /// As of [`new`](Self::new).
+    pub fn with_singles(wanted: &Wanted<'_>) -> Result<(Self, Singles), PlanError> {
         Planner::new(wanted)?.plan()
     }
 
@@ -102,6 +119,21 @@ impl Plan {
     /// Where value `at` from around a body is to be written before a run.
     pub fn outer(&mut self, at: usize) -> &mut Data {
         &mut self.buffers[self.outer[at]]
+    }
+
+    /// The multiplications and additions of a run.
+    pub fn multiply_adds(&self) -> u64 {
+        self.multiply_adds
+    }
+
+    /// What its buffers take.
+    pub fn bytes(&self) -> usize {
+        self.buffers.iter().map(|data| data.len() * data.kind().bytes()).sum()
+    }
+
+    /// Whether output `at` is written where input `input` is read, so that it is what the next run begins with.
+    pub fn is_input(&self, at: usize, input: usize) -> bool {
+        self.outputs[at].source == Source::Buffer(self.inputs[input])
     }
 
     /// What output `at` is.
@@ -166,6 +198,7 @@ enum Place {
     Constant,
 }
 
+#[derive(Clone)]
 struct Planned {
     value: Value,
     place: Place,
@@ -197,6 +230,9 @@ struct Planner<'w, 'g> {
     bytes: usize,
     folded: u64,
     cost: u64,
+    singles: Singles,
+    /// The number of the first node of the next body.
+    next_body: usize,
 }
 
 impl<'w, 'g> Planner<'w, 'g> {
@@ -211,10 +247,12 @@ impl<'w, 'g> Planner<'w, 'g> {
             bytes: 0,
             folded: 0,
             cost: 0,
+            singles: Singles::new(),
+            next_body: wanted.first_node + wanted.graph.nodes.len(),
         };
         let graph = wanted.graph;
         for (name, tensor) in &graph.constants {
-            planner.define_constant(name, Arc::clone(tensor));
+            planner.define_constant(name, Arc::clone(tensor), Rows::Same);
         }
         for (input, (tensor_type, rows)) in graph.inputs.iter().zip(&wanted.inputs) {
             let known = Known { tensor_type: tensor_type.clone(), constant: None };
@@ -222,17 +260,29 @@ impl<'w, 'g> Planner<'w, 'g> {
         }
         for (name, value) in &wanted.outer {
             match &value.known.constant {
-                Some(constant) => planner.define_constant(name, Arc::clone(constant)),
+                Some(constant) => planner.define_constant(name, Arc::clone(constant), value.rows),
                 None => planner.define_outside(name, value.clone())?,
             }
         }
         Ok(planner)
     }
 
-    fn define_constant(&mut self, name: &str, tensor: Arc<Tensor>) {
+    fn define_constant(&mut self, name: &str, tensor: Arc<Tensor>, rows: Rows) {
         let known = Known { tensor_type: tensor.tensor_type(), constant: Some(tensor) };
-        let value = Value { known, rows: Rows::Same };
-        self.values.insert(name.to_owned(), Planned { value, place: Place::Constant });
+        self.values.insert(name.to_owned(), Planned { value: Value { known, rows }, place: Place::Constant });
+    }
+
+    /// Notes a constant that was computed here, and whether it depends on how many rows there are.
+    fn define_computed(&mut self, name: &str, tensor: Tensor) {
+        let rows = match self.wanted.singles {
+            Some(singles) => rows::of_constant(&tensor, singles.get(name).map(Arc::as_ref), self.wanted.rows),
+            None => Rows::Same,
+        };
+        let tensor = Arc::new(tensor);
+        if self.wanted.singles.is_none() {
+            self.singles.insert(name.to_owned(), Arc::clone(&tensor));
+        }
+        self.define_constant(name, tensor, rows);
     }
 
     fn define_outside(&mut self, name: &str, value: Value) -> Result<(), PlanError> {
@@ -265,7 +315,7 @@ impl<'w, 'g> Planner<'w, 'g> {
         }
     }
 
-    fn plan(mut self) -> Result<Plan, PlanError> {
+    fn plan(mut self) -> Result<(Plan, Singles), PlanError> {
         let graph = self.wanted.graph;
         let needed = self.needed()?;
         for (at, node) in graph.nodes.iter().enumerate() {
@@ -302,7 +352,10 @@ impl<'w, 'g> Planner<'w, 'g> {
         Ok(needed)
     }
 
-    fn node(&mut self, at: usize, node: &'g Node) -> Result<(), Problem> {
+    fn node(&mut self, at: usize, node: &Node) -> Result<(), Problem> {
+        if node.domain == DOMAIN && node.operator == "If" {
+            return self.inline(node);
+        }
         let mut inputs = Vec::with_capacity(node.inputs.len());
         for name in &node.inputs {
             inputs.push(if name.is_empty() { None } else { Some(self.value(name)?) });
@@ -312,6 +365,16 @@ impl<'w, 'g> Planner<'w, 'g> {
         }
         let operator = operators::find(node, self.wanted.opsets)?;
         operator.check_inputs(inputs.len())?;
+        let bodies = node.attributes.values().filter_map(|attribute| match attribute {
+            Attribute::Graph(body) => Some(body.as_ref()),
+            _ => None,
+        });
+        let captured: BTreeSet<_> = bodies.clone().flat_map(captured).map(str::to_owned).collect();
+        let first_of_body = self.next_body;
+        let nodes: usize = bodies.map(nodes).sum();
+        for name in &captured {
+            inputs.push(Some(self.value(name)?));
+        }
         let (rows, drafts): (Vec<_>, Vec<_>) = inputs
             .iter()
             .map(|input| input.map_or((Rows::Same, Draft::Absent), |planned| (planned.value.rows, planned.draft())))
@@ -322,11 +385,79 @@ impl<'w, 'g> Planner<'w, 'g> {
             opset: operator.opset,
             inputs: inputs.iter().map(|input| input.map(|planned| planned.value.known.clone())).collect(),
             prepared: self.wanted.prepared,
+            opsets: self.wanted.opsets,
+            captured: captured.into_iter().collect(),
+            first_of_body,
             read: Default::default(),
         };
         let built = operator.build(&context)?;
-        let rows = rows::after(&context, &rows, &built);
+        let rows = self.rows_after(&context, &rows, &built)?;
+        self.next_body += nodes;
         self.take(at, node, built, rows, drafts)
+    }
+
+    /// Plans the branch that an `If` takes, whose condition must be known, in its place.
+    fn inline(&mut self, node: &Node) -> Result<(), Problem> {
+        let [condition] = node.inputs.as_slice() else {
+            return Err(Problem(format!("it has {} inputs, expected 1", node.inputs.len())));
+        };
+        let known = &self.value(condition)?.value.known;
+        let truth = known.constant.as_ref().and_then(|tensor| tensor.values::<bool>());
+        let Some(&[truth]) = truth else {
+            return Err(Problem(
+                "its condition depends on the row, or is no truth value; it must be known when the model is loaded"
+                    .to_owned(),
+            ));
+        };
+        let name = if truth { "then_branch" } else { "else_branch" };
+        let Some(Attribute::Graph(body)) = node.attributes.get(name) else {
+            return Err(Problem(format!("its attribute {name} is missing, expected a graph")));
+        };
+        for (name, tensor) in &body.constants {
+            self.define_constant(name, Arc::clone(tensor), Rows::Same);
+        }
+        let first = self.next_body;
+        self.next_body += nodes(body);
+        for (at, inner) in body.nodes.iter().enumerate() {
+            let problem = |problem: Problem| {
+                Problem(format!("in its {name}: {}: {}", describe(at, inner, self.wanted.opsets), problem.0))
+            };
+            self.node(first + at, inner).map_err(problem)?;
+        }
+        if body.outputs.len() < node.outputs.len() {
+            let found = body.outputs.len();
+            return Err(Problem(format!("its {name} gives {found} values, expected {}", node.outputs.len())));
+        }
+        for (to, from) in node.outputs.iter().zip(&body.outputs) {
+            let planned = self.value(from)?.clone();
+            if let Some(constant) = self.singles.get(from).cloned() {
+                self.singles.insert(to.clone(), constant);
+            }
+            self.values.insert(to.clone(), planned);
+        }
+        Ok(())
+    }
+
+    /// How rows lie in what a node gives; it must not be that they meet.
+    fn rows_after(
+        &self,
+        context: &Context<'_>,
+        inputs: &[Rows],
+        built: &Built,
+    ) -> Result<Vec<Rows>, Problem> {
+        let view;
+        let outputs = match built {
+            Built::Constants(_) => return Ok(Vec::new()),
+            Built::Kernel { outputs, .. } => outputs.as_slice(),
+            Built::View { of, shape } => {
+                view = [TensorType::new(context.kind(*of)?, shape.clone())];
+                view.as_slice()
+            }
+        };
+        if self.wanted.rows == 1 {
+            return Ok(vec![Rows::Same; outputs.len()]);
+        }
+        Ok(rows::after(context, inputs, built, outputs, self.wanted.rows))
     }
 
     fn value(&self, name: &str) -> Result<&Planned, Problem> {
@@ -344,21 +475,25 @@ impl<'w, 'g> Planner<'w, 'g> {
         at: usize,
         node: &Node,
         built: Built,
-        rows: Rows,
+        rows: Vec<Rows>,
         inputs: Vec<Draft>,
     ) -> Result<(), Problem> {
+        let is_constant = inputs.iter().all(|input| !matches!(input, Draft::Root(_)));
+        if rows.contains(&Rows::Mixed) && !is_constant {
+            let problem = "in it rows of a batch may meet each other, or depend on how many there are";
+            return Err(Problem(problem.to_owned()));
+        }
         match built {
             Built::Constants(tensors) => {
                 for (name, tensor) in node.outputs.iter().zip(tensors) {
                     self.count_bytes(&tensor.tensor_type())?;
-                    self.define_constant(name, Arc::new(tensor));
+                    self.define_computed(name, tensor);
                 }
                 Ok(())
             }
-            Built::View { of, shape } => self.view(node, &inputs[of], shape, rows, of),
+            Built::View { of, shape } => self.view(node, &inputs[of], shape, rows[0], of),
             Built::Kernel { outputs, kernel } => {
                 let cost = kernel.multiply_adds().unwrap_or_else(|| default_cost(&outputs));
-                let is_constant = inputs.iter().all(|input| !matches!(input, Draft::Root(_)));
                 if is_constant {
                     return self.fold(node, outputs, kernel, cost, inputs);
                 }
@@ -368,7 +503,7 @@ impl<'w, 'g> Planner<'w, 'g> {
                         "with it a run takes more than {RUN_MULTIPLY_ADDS_MAX} multiplications (run_multiply_adds_max)"
                     )));
                 }
-                if self.fused(node, &inputs, rows) {
+                if self.fused(node, &inputs, rows[0]) {
                     return Ok(());
                 }
                 let mut roots = Vec::with_capacity(outputs.len());
@@ -378,7 +513,7 @@ impl<'w, 'g> Planner<'w, 'g> {
                     roots.push(root);
                     let known = Known { tensor_type: tensor_type.clone(), constant: None };
                     if let Some(name) = node.outputs.get(place).filter(|name| !name.is_empty()) {
-                        let value = Value { known, rows };
+                        let value = Value { known, rows: rows[place] };
                         self.values.insert(name.clone(), Planned { value, place: Place::Root(root) });
                     }
                 }
@@ -401,7 +536,7 @@ impl<'w, 'g> Planner<'w, 'g> {
             Draft::Absent => Err(Problem(format!("its input {of} is left out, expected a value"))),
             Draft::Constant(tensor) => {
                 let tensor = Tensor { shape, data: tensor.data.clone() };
-                self.define_constant(name, Arc::new(tensor));
+                self.define_computed(name, tensor);
                 Ok(())
             }
             Draft::Root(root) => {
@@ -447,7 +582,7 @@ impl<'w, 'g> Planner<'w, 'g> {
         let inputs = Inputs { sources: &sources, buffers: &[], constants: &constants };
         kernel.run(&inputs, &mut written).map_err(|fault| Problem(fault.0))?;
         for ((name, tensor_type), data) in node.outputs.iter().zip(outputs).zip(written) {
-            self.define_constant(name, Arc::new(Tensor { shape: tensor_type.shape, data }));
+            self.define_computed(name, Tensor { shape: tensor_type.shape, data });
         }
         Ok(())
     }
@@ -455,7 +590,7 @@ impl<'w, 'g> Planner<'w, 'g> {
     /// Lets the step before apply the function that `node` is, where it alone needs what that step gives.
     fn fused(&mut self, node: &Node, inputs: &[Draft], rows: Rows) -> bool {
         let then = match (node.domain.as_str(), node.operator.as_str()) {
-            (super::ir::DOMAIN, "Relu") => Then::Relu,
+            (DOMAIN, "Relu") => Then::Relu,
             _ => return false,
         };
         let [Draft::Root(root)] = *inputs else { return false };
@@ -465,9 +600,10 @@ impl<'w, 'g> Planner<'w, 'g> {
         // A view of it may be needed elsewhere: only what the step itself named is known to be used once.
         let planned = &self.values[&node.inputs[0]];
         let Some(step) = self.maker.get(&root).map(|&step| &mut self.steps[step]) else { return false };
+        let maker = self.wanted.graph.nodes.get(step.node);
         let is_itself = planned.value.known.tensor_type == self.roots[root].tensor_type
             && step.outputs.len() == 1
-            && self.wanted.graph.nodes[step.node].outputs.first() == Some(&node.inputs[0]);
+            && maker.is_some_and(|maker| maker.outputs.first() == Some(&node.inputs[0]));
         if !is_itself || !step.kernel.fuse(then) {
             return false;
         }
@@ -476,7 +612,7 @@ impl<'w, 'g> Planner<'w, 'g> {
         true
     }
 
-    fn finish(mut self) -> Result<Plan, PlanError> {
+    fn finish(mut self) -> Result<(Plan, Singles), PlanError> {
         let graph = self.wanted.graph;
         for (at, step) in self.steps.iter().enumerate() {
             for input in &step.inputs {
@@ -500,7 +636,8 @@ impl<'w, 'g> Planner<'w, 'g> {
                 self.roots[*root].is_kept = true;
             }
         }
-        Ok(Assembly::of(self, made))
+        let singles = std::mem::take(&mut self.singles);
+        Ok((Assembly::of(self, made), singles))
     }
 }
 
@@ -530,13 +667,14 @@ struct Assembly {
 impl Assembly {
     fn of(planner: Planner<'_, '_>, outputs: Vec<(Draft, TensorType, Rows)>) -> Plan {
         let mut assembly = Self::default();
-        let Planner { roots, steps, values, wanted, .. } = planner;
+        let Planner { roots, steps, values, wanted, cost, .. } = planner;
         let outside = |name: &str| match values.get(name) {
             Some(Planned { place: Place::Root(root), .. }) => Some(*root),
             _ => None,
         };
         let inputs: Vec<_> = wanted.graph.inputs.iter().filter_map(|input| outside(&input.name)).collect();
         let inputs = inputs.into_iter().map(|root| assembly.place(root, &roots)).collect();
+        // Those that are known have no place.
         let outer: Vec<_> = wanted.outer.iter().filter_map(|(name, _)| outside(name)).collect();
         let outer = outer.into_iter().map(|root| assembly.place(root, &roots)).collect();
         let mut ready = Vec::with_capacity(steps.len());
@@ -563,6 +701,7 @@ impl Assembly {
             .map(|(draft, tensor_type, rows)| Output { source: assembly.source(&draft), tensor_type, rows })
             .collect();
         Plan {
+            multiply_adds: cost,
             steps: ready,
             buffers: assembly.buffers,
             constants: assembly.constants,
@@ -620,6 +759,15 @@ pub fn needs(node: &Node) -> Vec<&str> {
     names
 }
 
+/// How many nodes a body has, those of bodies in it among them.
+fn nodes(body: &Graph) -> usize {
+    let inner = body.nodes.iter().flat_map(|node| node.attributes.values()).filter_map(|attribute| match attribute {
+        Attribute::Graph(body) => Some(nodes(body)),
+        _ => None,
+    });
+    body.nodes.len() + inner.sum::<usize>()
+}
+
 /// The names of the values that a body takes from around it.
 pub fn captured(body: &Graph) -> BTreeSet<&str> {
     let mut made: BTreeSet<&str> = body.constants.keys().map(String::as_str).collect();
@@ -640,7 +788,7 @@ fn default_cost(outputs: &[TensorType]) -> u64 {
 /// A node for messages, such as `node 3 "/fc1/Gemm" (Gemm, opset 13)`.
 pub fn describe(at: usize, node: &Node, opsets: &BTreeMap<String, i64>) -> String {
     let name = if node.name.is_empty() { String::new() } else { format!(" \"{}\"", node.name.escape_debug()) };
-    let domain = if node.domain == super::ir::DOMAIN { String::new() } else { format!("{}:", node.domain.escape_debug()) };
+    let domain = if node.domain == DOMAIN { String::new() } else { format!("{}:", node.domain.escape_debug()) };
     let opset = opsets.get(&node.domain).map_or("no opset".to_owned(), |opset| format!("opset {opset}"));
     format!("node {at}{name} ({domain}{}, {opset})", node.operator.escape_debug())
 }
