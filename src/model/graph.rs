@@ -19,5 +19,7 @@ mod rows;
 pub mod tensor;
 
 pub use self::ir::{Attribute, Graph, Input, Node};
-pub use self::plan::{Plan, PlanError};
+pub use self::operators::{ML_OPSET_MAX, OPSET_MAX};
+pub use self::plan::{Plan, PlanError, Wanted};
+pub use self::rows::Rows;
 pub use self::tensor::{Data, Kind, Tensor, TensorType};

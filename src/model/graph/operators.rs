@@ -4,6 +4,7 @@
 //! its family: its name, the version that it is there from, how many inputs it may have.
 
 mod body;
+mod constant;
 mod shape;
 
 use std::collections::BTreeMap;
@@ -55,7 +56,7 @@ impl Operator {
 pub const ANY: RangeInclusive<usize> = 1..=usize::MAX;
 
 /// Every family's table.
-const FAMILIES: &[&[Operator]] = &[body::OPERATORS, shape::OPERATORS];
+const FAMILIES: &[&[Operator]] = &[body::OPERATORS, constant::OPERATORS, shape::OPERATORS];
 
 /// An operator that was found, with the version that its graph asks for.
 pub struct Found {
