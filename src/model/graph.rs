@@ -17,6 +17,8 @@ mod operators;
 pub mod plan;
 mod rows;
 pub mod tensor;
+#[cfg(test)]
+mod testing;
 
 pub use self::ir::{Attribute, Graph, Input, Node};
 pub use self::operators::{ML_OPSET_MAX, OPSET_MAX};

@@ -3,8 +3,13 @@
 //! An operator is a function from what is known of a node to what is to be done, and a line in the table of
 //! its family: its name, the version that it is there from, how many inputs it may have.
 
+mod binary;
 mod body;
+mod broadcast;
+mod cast;
 mod constant;
+mod elementwise;
+mod number;
 mod shape;
 
 use std::collections::BTreeMap;
@@ -56,7 +61,14 @@ impl Operator {
 pub const ANY: RangeInclusive<usize> = 1..=usize::MAX;
 
 /// Every family's table.
-const FAMILIES: &[&[Operator]] = &[body::OPERATORS, constant::OPERATORS, shape::OPERATORS];
+const FAMILIES: &[&[Operator]] = &[
+    binary::OPERATORS,
+    body::OPERATORS,
+    cast::OPERATORS,
+    constant::OPERATORS,
+    elementwise::OPERATORS,
+    shape::OPERATORS,
+];
 
 /// An operator that was found, with the version that its graph asks for.
 pub struct Found {
