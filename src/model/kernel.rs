@@ -3,6 +3,7 @@
 pub mod functions;
 pub mod lstm;
 pub mod operation;
+pub mod plain;
 pub mod product;
 pub mod transpose;
 pub mod window;

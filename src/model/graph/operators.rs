@@ -10,7 +10,9 @@ mod cast;
 mod constant;
 mod elementwise;
 mod number;
+mod product;
 mod shape;
+mod weights;
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -67,6 +69,7 @@ const FAMILIES: &[&[Operator]] = &[
     cast::OPERATORS,
     constant::OPERATORS,
     elementwise::OPERATORS,
+    product::OPERATORS,
     shape::OPERATORS,
 ];
 

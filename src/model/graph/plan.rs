@@ -602,8 +602,8 @@ impl<'w, 'g> Planner<'w, 'g> {
         let Some(step) = self.maker.get(&root).map(|&step| &mut self.steps[step]) else { return false };
         let maker = self.wanted.graph.nodes.get(step.node);
         let is_itself = planned.value.known.tensor_type == self.roots[root].tensor_type
-            && step.outputs.len() == 1
-            && maker.is_some_and(|maker| maker.outputs.first() == Some(&node.inputs[0]));
+            // What a step has beyond its node's outputs is room on the way.
+            && maker.is_some_and(|maker| maker.outputs == node.inputs[..1]);
         if !is_itself || !step.kernel.fuse(then) {
             return false;
         }

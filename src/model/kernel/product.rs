@@ -6,19 +6,49 @@
 //! once, at load, and windows are read in place. The instructions are chosen when the model is
 //! built, through pulp, which gemm below candle uses as well: one binary runs on any processor.
 
-use std::ops::Range;
+mod narrow;
+mod tile;
 
 use pulp::{Arch, Simd, WithSimd};
 
-/// The weights of a product, in panels of as many outputs as a vector has lanes.
+use self::narrow::Narrow;
+use self::tile::Tiles;
+
+/// Up to so many outputs, each is a sum along whole vectors: a panel would be mostly empty.
+const NARROW_OUTPUTS_MAX: usize = 4;
+/// From so many inputs on: adding up the lanes of a vector at the end costs about as much.
+const NARROW_DEPTH_MIN: usize = 32;
+
+/// The weights of a product, arranged once.
 pub struct Product {
     arch: Arch,
     depth: usize,
     outputs: usize,
-    /// For each panel `depth` vectors; outputs that fill the last panel up are zeros.
-    panels: Vec<f32>,
+    values: Vec<f32>,
     /// One number for each output, filled up like the panels.
     bias: Vec<f32>,
+}
+
+/// Weights that are arranged, wherever they are kept.
+#[derive(Clone, Copy)]
+pub struct Weights<'a> {
+    depth: usize,
+    outputs: usize,
+    /// For each panel of as many outputs as a vector has lanes, `depth` vectors; outputs that fill the last
+    /// panel up are zeros. Where the product [`is_narrow`], simply `(outputs, depth)`.
+    values: &'a [f32],
+    /// One number for each output, filled up to whole vectors; nothing for zeros.
+    bias: &'a [f32],
+}
+
+/// Weights as they come: element `(output, at)` is `values[output * across + at * down]`.
+#[derive(Clone, Copy)]
+pub struct Raw<'a> {
+    pub values: &'a [f32],
+    pub across: usize,
+    pub down: usize,
+    /// What each is multiplied with.
+    pub scale: f32,
 }
 
 /// Where the rows to multiply lie. Rows may overlap, as the windows of a convolution do.
@@ -44,6 +74,8 @@ pub enum Start<'a> {
     Bias,
     /// Rows like the output's.
     Rows(&'a [f32]),
+    /// What is at the output's place already.
+    There,
 }
 
 /// Lanes of the processor's widest vector of f32.
@@ -58,28 +90,27 @@ pub fn lanes(arch: Arch) -> usize {
     arch.dispatch(Lanes)
 }
 
+fn is_narrow(depth: usize, outputs: usize) -> bool {
+    outputs <= NARROW_OUTPUTS_MAX && depth >= NARROW_DEPTH_MIN
+}
+
 impl Product {
     /// Arranges `weight`, `(outputs, depth)` and row-major as PyTorch has it, and
     /// `bias`, a number for each output.
     pub fn new(weight: &[f32], bias: &[f32]) -> Self {
+        let depth = weight.len().checked_div(bias.len()).unwrap_or(0);
+        Self::arranged(Raw { values: weight, across: depth, down: 1, scale: 1.0 }, depth, bias)
+    }
+
+    /// Arranges `weight`, which has `depth` numbers for each of `bias`.
+    pub fn arranged(weight: Raw<'_>, depth: usize, bias: &[f32]) -> Self {
         let arch = Arch::new();
-        let lanes = lanes(arch);
         let outputs = bias.len();
-        let depth = weight.len() / outputs;
-        let padded = outputs.next_multiple_of(lanes);
-        let mut panels = vec![0.0; padded * depth];
-        for (output, weights) in weight.chunks_exact(depth).enumerate() {
-            // PyTorch has `y = x W^T + b` with W as (outputs, depth): transposed within a panel, one vector
-            // holds the weights of neighbouring outputs for one input, and a row's sums need no adding up
-            // across a vector.
-            let start = output / lanes * lanes * depth + output % lanes;
-            for (at, weight) in weights.iter().enumerate() {
-                panels[start + at * lanes] = *weight;
-            }
-        }
+        let mut values = vec![0.0; space(depth, outputs).unwrap_or(0)];
+        arrange(weight, depth, outputs, &mut values);
         let mut bias = bias.to_vec();
-        bias.resize(padded, 0.0);
-        Self { arch, depth, outputs, panels, bias }
+        bias.resize(outputs.next_multiple_of(lanes(arch)), 0.0);
+        Self { arch, depth, outputs, values, bias }
     }
 
     /// How many numbers a row has.
@@ -95,135 +126,93 @@ impl Product {
     /// Multiplies `rows` into `products`, which has `outputs` numbers for each row; with
     /// `rectify`, what is below zero becomes zero, and NaN stays.
     pub fn multiply(&self, rows: Rows<'_>, start: Start<'_>, rectify: bool, products: &mut [f32]) {
-        self.arch.dispatch(Multiply { product: self, rows, start, rectify, products });
+        let Self { arch, depth, outputs, .. } = *self;
+        let weights = Weights { depth, outputs, values: &self.values, bias: &self.bias };
+        weights.multiply(arch, rows, start, rectify, products);
     }
 }
 
-struct Multiply<'a> {
-    product: &'a Product,
-    rows: Rows<'a>,
-    start: Start<'a>,
-    rectify: bool,
-    products: &'a mut [f32],
+/// How many numbers [`arrange`] makes; `None` when they cannot be counted.
+pub fn space(depth: usize, outputs: usize) -> Option<usize> {
+    let filled = if is_narrow(depth, outputs) {
+        outputs
+    } else {
+        outputs.checked_next_multiple_of(lanes(Arch::new()))?
+    };
+    filled.checked_mul(depth)
 }
 
-impl WithSimd for Multiply<'_> {
+/// Arranges `weight`, which is `(outputs, depth)`, in `into`, which has the [`space`] for it.
+pub fn arrange(weight: Raw<'_>, depth: usize, outputs: usize, into: &mut [f32]) {
+    Arch::new().dispatch(Arrange { weight, depth, outputs, into });
+}
+
+struct Arrange<'a> {
+    weight: Raw<'a>,
+    depth: usize,
+    outputs: usize,
+    into: &'a mut [f32],
+}
+
+impl WithSimd for Arrange<'_> {
     type Output = ();
 
+    // PyTorch has `y = x W^T + b` with W as (outputs, depth): transposed within a panel, one vector holds the
+    // weights of neighbouring outputs for one input, and a row's sums need no adding up across a vector.
     #[inline(always)]
-    fn with_simd<S: Simd>(mut self, simd: S) {
-        let panels = self.product.bias.len() / S::F32_LANES;
-        // Sums stay in registers: 16 of 32, or 8 of 16, and both units of the processor stay busy.
-        let many = S::REGISTER_COUNT >= 32;
-        let tall = if many { 8 } else { 4 };
-        let tiled = self.rows.count / tall * tall;
-        let mut panel = 0;
-        while panel < panels && tiled > 0 {
-            let two = panels - panel >= 2;
-            for row in (0..tiled).step_by(tall) {
-                match (many, two) {
-                    (true, true) => self.tile::<S, 8, 2>(simd, row, panel),
-                    (true, false) => self.tile::<S, 8, 1>(simd, row, panel),
-                    (false, true) => self.tile::<S, 4, 2>(simd, row, panel),
-                    (false, false) => self.tile::<S, 4, 1>(simd, row, panel),
+    fn with_simd<S: Simd>(self, _: S) {
+        let Self { weight: Raw { values, across, down, scale }, depth, outputs, into } = self;
+        if depth == 0 || outputs == 0 {
+            return;
+        }
+        if is_narrow(depth, outputs) {
+            for (output, row) in into.chunks_exact_mut(depth).enumerate() {
+                for (at, place) in row.iter_mut().enumerate() {
+                    *place = values[output * across + at * down] * scale;
                 }
             }
-            panel += if two { 2 } else { 1 };
+            return;
         }
-        for row in tiled..self.rows.count {
-            self.single(simd, row, 0..panels);
+        for (panel, into) in into.chunks_exact_mut(depth * S::F32_LANES).enumerate() {
+            let first = panel * S::F32_LANES;
+            let filled = (outputs - first).min(S::F32_LANES);
+            for (at, vector) in into.chunks_exact_mut(S::F32_LANES).enumerate() {
+                let start = first * across + at * down;
+                let (weights, rest) = vector.split_at_mut(filled);
+                if across == 1 {
+                    for (place, weight) in weights.iter_mut().zip(&values[start..]) {
+                        *place = weight * scale;
+                    }
+                } else {
+                    for (place, weight) in weights.iter_mut().zip(values[start..].iter().step_by(across)) {
+                        *place = weight * scale;
+                    }
+                }
+                rest.fill(0.0);
+            }
         }
     }
 }
 
-impl Multiply<'_> {
-    /// One row: the sums of many panels hide how long an addition takes.
-    #[inline(always)]
-    fn single<S: Simd>(&mut self, simd: S, row: usize, mut panels: Range<usize>) {
-        while !panels.is_empty() {
-            panels.start += match panels.len() {
-                8.. => {
-                    self.tile::<S, 1, 8>(simd, row, panels.start);
-                    8
-                }
-                4.. => {
-                    self.tile::<S, 1, 4>(simd, row, panels.start);
-                    4
-                }
-                2.. => {
-                    self.tile::<S, 1, 2>(simd, row, panels.start);
-                    2
-                }
-                _ => {
-                    self.tile::<S, 1, 1>(simd, row, panels.start);
-                    1
-                }
-            };
-        }
+impl<'a> Weights<'a> {
+    /// What [`arrange`] made of weights `(outputs, depth)`, without a bias.
+    pub fn new(depth: usize, outputs: usize, values: &'a [f32]) -> Self {
+        Self { depth, outputs, values, bias: &[] }
     }
 
-    /// `ROWS` rows from `row` with `PANELS` panels from `panel`.
-    #[inline(always)]
-    #[allow(
-        clippy::needless_range_loop,
-        reason = "loops over indices are unrolled whole, so that sums stay in registers; loops over iterators of ours were \
-                  not, at a seventh of the speed"
-    )]
-    fn tile<S: Simd, const ROWS: usize, const PANELS: usize>(&mut self, simd: S, row: usize, panel: usize) {
-        let Product { depth, outputs, .. } = *self.product;
-        let lanes = S::F32_LANES;
-        let mut rows: [&[f32]; ROWS] = [&[]; ROWS];
-        for (at, values) in rows.iter_mut().enumerate() {
-            *values = &self.rows.values[(row + at) * self.rows.stride..][..depth];
-        }
-        let mut weights: [&[S::f32s]; PANELS] = [&[]; PANELS];
-        for (at, weights) in weights.iter_mut().enumerate() {
-            let start = (panel + at) * depth * lanes;
-            *weights = &S::as_simd_f32s(&self.product.panels[start..][..depth * lanes]).0[..depth];
-        }
-        let mut sums = [[simd.splat_f32s(0.0); PANELS]; ROWS];
-        for (at, sums) in sums.iter_mut().enumerate() {
-            for (of, sum) in sums.iter_mut().enumerate() {
-                let first = (panel + of) * lanes;
-                *sum = match self.start {
-                    Start::Bias => S::as_simd_f32s(&self.product.bias[first..first + lanes]).0[0],
-                    Start::Rows(start) => {
-                        let start = &start[(row + at) * outputs..][..outputs];
-                        simd.partial_load_f32s(&start[first..outputs.min(first + lanes)])
-                    }
-                };
-            }
-        }
-        // Each sum is taken in the order of the inputs whatever the tile's size, so that a row has the same
-        // score alone and in a batch.
-        for at in 0..depth {
-            let mut now = [simd.splat_f32s(0.0); PANELS];
-            for (now, weights) in now.iter_mut().zip(&weights) {
-                *now = weights[at];
-            }
-            for row in 0..ROWS {
-                let x = simd.splat_f32s(rows[row][at]);
-                for panel in 0..PANELS {
-                    sums[row][panel] = simd.mul_add_e_f32s(x, now[panel], sums[row][panel]);
-                }
-            }
-        }
-        let zero = simd.splat_f32s(0.0);
-        for (at, sums) in sums.iter().enumerate() {
-            let products = &mut self.products[(row + at) * outputs..][..outputs];
-            for (of, sum) in sums.iter().enumerate() {
-                let first = (panel + of) * lanes;
-                // Not the processor's maximum, which gives the other operand for a NaN. A NaN has to reach
-                // the output, where it is refused; PyTorch's ReLU keeps it too.
-                let negative = simd.less_than_f32s(*sum, zero);
-                let sum = if self.rectify { simd.select_f32s(negative, zero, *sum) } else { *sum };
-                let place = &mut products[first..outputs.min(first + lanes)];
-                if place.len() == lanes {
-                    S::as_mut_simd_f32s(place).0[0] = sum;
-                } else {
-                    simd.partial_store_f32s(place, sum);
-                }
-            }
+    /// As [`Product::multiply`] does.
+    pub fn multiply(
+        self,
+        arch: Arch,
+        rows: Rows<'_>,
+        start: Start<'_>,
+        rectify: bool,
+        products: &mut [f32],
+    ) {
+        if is_narrow(self.depth, self.outputs) {
+            arch.dispatch(Narrow { weights: self, rows, start, rectify, products });
+        } else {
+            arch.dispatch(Tiles { weights: self, rows, start, rectify, products });
         }
     }
 }
@@ -245,7 +234,7 @@ mod tests {
     #[test]
     fn every_shape_equals_the_sum_written_out() {
         for (count, depth, outputs) in
-            [(1, 1, 1), (3, 7, 5), (8, 3, 16), (13, 40, 33), (25, 2, 200), (1, 9, 250)]
+            [(1, 1, 1), (3, 7, 5), (8, 3, 16), (13, 40, 33), (25, 2, 200), (1, 9, 250), (5, 32, 1), (9, 77, 3)]
         {
             let (weight, bias) = (numbers(depth * outputs, 1), numbers(outputs, 2));
             let values = numbers(count * (depth + 2), 3);
