@@ -8,11 +8,13 @@ mod body;
 mod broadcast;
 mod cast;
 mod constant;
+mod conv;
 mod elementwise;
 mod number;
 mod product;
 mod shape;
 mod weights;
+mod windows;
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -68,6 +70,7 @@ const FAMILIES: &[&[Operator]] = &[
     body::OPERATORS,
     cast::OPERATORS,
     constant::OPERATORS,
+    conv::OPERATORS,
     elementwise::OPERATORS,
     product::OPERATORS,
     shape::OPERATORS,

@@ -35,8 +35,9 @@ pub struct Weights<'a> {
     depth: usize,
     outputs: usize,
     /// For each panel of as many outputs as a vector has lanes, `depth` vectors; outputs that fill the last
-    /// panel up are zeros. Where the product [`is_narrow`], simply `(outputs, depth)`.
+    /// panel up are zeros. In a narrow product simply `(outputs, depth)`.
     values: &'a [f32],
+    is_narrow: bool,
     /// One number for each output, filled up to whole vectors; nothing for zeros.
     bias: &'a [f32],
 }
@@ -90,6 +91,8 @@ pub fn lanes(arch: Arch) -> usize {
     arch.dispatch(Lanes)
 }
 
+/// Only for weights that are the same for all rows: what a row gives must not depend on how many outputs there
+/// are when these are rows themselves.
 fn is_narrow(depth: usize, outputs: usize) -> bool {
     outputs <= NARROW_OUTPUTS_MAX && depth >= NARROW_DEPTH_MIN
 }
@@ -106,8 +109,15 @@ impl Product {
     pub fn arranged(weight: Raw<'_>, depth: usize, bias: &[f32]) -> Self {
         let arch = Arch::new();
         let outputs = bias.len();
-        let mut values = vec![0.0; space(depth, outputs).unwrap_or(0)];
-        arrange(weight, depth, outputs, &mut values);
+        let mut values = Vec::new();
+        if is_narrow(depth, outputs) {
+            let Raw { values: weights, across, down, scale } = weight;
+            let weight = |output: usize, at: usize| weights[output * across + at * down] * scale;
+            values.extend((0..outputs).flat_map(|output| (0..depth).map(move |at| weight(output, at))));
+        } else {
+            values.resize(space(depth, outputs).unwrap_or(0), 0.0);
+            arrange(weight, depth, outputs, &mut values);
+        }
         let mut bias = bias.to_vec();
         bias.resize(outputs.next_multiple_of(lanes(arch)), 0.0);
         Self { arch, depth, outputs, values, bias }
@@ -127,19 +137,15 @@ impl Product {
     /// `rectify`, what is below zero becomes zero, and NaN stays.
     pub fn multiply(&self, rows: Rows<'_>, start: Start<'_>, rectify: bool, products: &mut [f32]) {
         let Self { arch, depth, outputs, .. } = *self;
-        let weights = Weights { depth, outputs, values: &self.values, bias: &self.bias };
+        let is_narrow = is_narrow(depth, outputs);
+        let weights = Weights { depth, outputs, values: &self.values, is_narrow, bias: &self.bias };
         weights.multiply(arch, rows, start, rectify, products);
     }
 }
 
 /// How many numbers [`arrange`] makes; `None` when they cannot be counted.
 pub fn space(depth: usize, outputs: usize) -> Option<usize> {
-    let filled = if is_narrow(depth, outputs) {
-        outputs
-    } else {
-        outputs.checked_next_multiple_of(lanes(Arch::new()))?
-    };
-    filled.checked_mul(depth)
+    outputs.checked_next_multiple_of(lanes(Arch::new()))?.checked_mul(depth)
 }
 
 /// Arranges `weight`, which is `(outputs, depth)`, in `into`, which has the [`space`] for it.
@@ -163,14 +169,6 @@ impl WithSimd for Arrange<'_> {
     fn with_simd<S: Simd>(self, _: S) {
         let Self { weight: Raw { values, across, down, scale }, depth, outputs, into } = self;
         if depth == 0 || outputs == 0 {
-            return;
-        }
-        if is_narrow(depth, outputs) {
-            for (output, row) in into.chunks_exact_mut(depth).enumerate() {
-                for (at, place) in row.iter_mut().enumerate() {
-                    *place = values[output * across + at * down] * scale;
-                }
-            }
             return;
         }
         for (panel, into) in into.chunks_exact_mut(depth * S::F32_LANES).enumerate() {
@@ -197,7 +195,7 @@ impl WithSimd for Arrange<'_> {
 impl<'a> Weights<'a> {
     /// What [`arrange`] made of weights `(outputs, depth)`, without a bias.
     pub fn new(depth: usize, outputs: usize, values: &'a [f32]) -> Self {
-        Self { depth, outputs, values, bias: &[] }
+        Self { depth, outputs, values, is_narrow: false, bias: &[] }
     }
 
     /// As [`Product::multiply`] does.
@@ -209,7 +207,7 @@ impl<'a> Weights<'a> {
         rectify: bool,
         products: &mut [f32],
     ) {
-        if is_narrow(self.depth, self.outputs) {
+        if self.is_narrow {
             arch.dispatch(Narrow { weights: self, rows, start, rectify, products });
         } else {
             arch.dispatch(Tiles { weights: self, rows, start, rectify, products });

@@ -21,7 +21,8 @@ impl WithSimd for Narrow<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { weights: Weights { depth, outputs, values, bias }, rows, start, rectify, products } = self;
+        let Self { weights, rows, start, rectify, products } = self;
+        let Weights { depth, outputs, values, bias, .. } = weights;
         for row in 0..rows.count {
             let x = &rows.values[row * rows.stride..][..depth];
             for output in 0..outputs {

@@ -77,7 +77,7 @@ impl Tiles<'_> {
                   not, at a seventh of the speed"
     )]
     fn tile<S: Simd, const ROWS: usize, const PANELS: usize>(&mut self, simd: S, row: usize, panel: usize) {
-        let Weights { depth, outputs, values: panels, bias } = self.weights;
+        let Weights { depth, outputs, values: panels, bias, .. } = self.weights;
         let lanes = S::F32_LANES;
         let mut rows: [&[f32]; ROWS] = [&[]; ROWS];
         for (at, values) in rows.iter_mut().enumerate() {
