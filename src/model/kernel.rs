@@ -6,5 +6,6 @@ pub mod lstm;
 pub mod operation;
 pub mod plain;
 pub mod product;
+pub mod recurrent;
 pub mod transpose;
 pub mod window;

@@ -12,6 +12,7 @@ mod conv;
 mod elementwise;
 mod number;
 mod product;
+mod recurrent;
 mod shape;
 mod weights;
 mod windows;
@@ -73,6 +74,7 @@ const FAMILIES: &[&[Operator]] = &[
     conv::OPERATORS,
     elementwise::OPERATORS,
     product::OPERATORS,
+    recurrent::OPERATORS,
     shape::OPERATORS,
 ];
 

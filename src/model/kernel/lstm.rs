@@ -160,15 +160,15 @@ impl RowsLayer for Lstm {
 }
 
 /// From the gates to the next cell and hidden numbers, for all rows.
-struct Step<'a> {
+pub(super) struct Step<'a> {
     /// `(batch, 4 padded)`.
-    gates: &'a [f32],
+    pub gates: &'a [f32],
     /// `(batch, padded)`.
-    cells: &'a mut [f32],
+    pub cells: &'a mut [f32],
     /// `(batch, fed + padded)`, of which the hidden numbers are written.
-    state: &'a mut [f32],
-    padded: usize,
-    fed: usize,
+    pub state: &'a mut [f32],
+    pub padded: usize,
+    pub fed: usize,
 }
 
 impl WithSimd for Step<'_> {
@@ -214,7 +214,7 @@ fn step<S: Simd>(simd: S, [i, f, g, o]: [S::f32s; 4], cell: S::f32s) -> (S::f32s
 /// `x = n ln 2 + r`, so that `e^x = 2^n e^r` with `|r| <= ln 2 / 2`, where eight
 /// terms of the series are exact enough.
 #[inline(always)]
-fn exp_minus<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
+pub(super) fn exp_minus<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     /// 1.5 * 2^23: added to a small number, it leaves the nearest integer in the lowest bits.
     const ROUNDER: f32 = 12_582_912.0;
     /// ln 2 in two parts, of which the first has few enough bits for its multiples to be exact.
