@@ -1,5 +1,6 @@
 //! The arithmetic that layers share: plain numbers, without names, files or configuration.
 
+pub mod blocks;
 pub mod convolve;
 pub mod functions;
 pub mod lstm;

@@ -3,17 +3,23 @@
 //! An operator is a function from what is known of a node to what is to be done, and a line in the table of
 //! its family: its name, the version that it is there from, how many inputs it may have.
 
+mod attention;
 mod binary;
 mod body;
 mod broadcast;
 mod cast;
 mod constant;
 mod conv;
+mod dft;
 mod elementwise;
+mod norm;
 mod number;
+mod pool;
 mod product;
+mod quantise;
 mod recurrent;
 mod shape;
+mod softmax;
 mod weights;
 mod windows;
 
@@ -67,15 +73,21 @@ pub const ANY: RangeInclusive<usize> = 1..=usize::MAX;
 
 /// Every family's table.
 const FAMILIES: &[&[Operator]] = &[
+    attention::OPERATORS,
     binary::OPERATORS,
     body::OPERATORS,
     cast::OPERATORS,
     constant::OPERATORS,
     conv::OPERATORS,
+    dft::OPERATORS,
     elementwise::OPERATORS,
+    norm::OPERATORS,
+    pool::OPERATORS,
     product::OPERATORS,
+    quantise::OPERATORS,
     recurrent::OPERATORS,
     shape::OPERATORS,
+    softmax::OPERATORS,
 ];
 
 /// An operator that was found, with the version that its graph asks for.

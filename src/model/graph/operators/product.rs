@@ -1,8 +1,8 @@
 //! Operators that multiply matrices.
 
-//mod einsum;
+mod einsum;
 mod gemm;
-//mod integer;
+mod integer;
 mod matmul;
 
 use super::Operator;
@@ -15,10 +15,10 @@ const MICROSOFT: &str = "com.microsoft";
 pub const OPERATORS: &[Operator] = &[
     Operator::onnx("Gemm", 1, 2..=3, gemm::build),
     Operator::onnx("MatMul", 1, 2..=2, matmul::build),
-//    Operator::onnx("Einsum", 12, super::ANY, einsum::build),
-//    Operator::onnx("MatMulInteger", 10, 2..=4, integer::matmul),
-//    Operator::onnx("QLinearMatMul", 10, 8..=8, integer::quantised),
-//    Operator { domain: MICROSOFT, name: "QGemm", since: 1, inputs: 6..=9, build: integer::gemm },
+    Operator::onnx("Einsum", 12, super::ANY, einsum::build),
+    Operator::onnx("MatMulInteger", 10, 2..=4, integer::matmul),
+    Operator::onnx("QLinearMatMul", 10, 8..=8, integer::quantised),
+    Operator { domain: MICROSOFT, name: "QGemm", since: 1, inputs: 6..=9, build: integer::gemm },
 ];
 
 /// `make` for the kind of numbers that is multiplied.
