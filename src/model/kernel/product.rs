@@ -148,7 +148,7 @@ pub fn space(depth: usize, outputs: usize) -> Option<usize> {
     outputs.checked_next_multiple_of(lanes(Arch::new()))?.checked_mul(depth)
 }
 
-/// Arranges `weight`, which is `(outputs, depth)`, in `into`, which has the [`space`] for it.
+/// Arranges `weight`, which is `(outputs, depth)`, in `into`, which has the [`space`] for it or more.
 pub fn arrange(weight: Raw<'_>, depth: usize, outputs: usize, into: &mut [f32]) {
     Arch::new().dispatch(Arrange { weight, depth, outputs, into });
 }
@@ -171,7 +171,8 @@ impl WithSimd for Arrange<'_> {
         if depth == 0 || outputs == 0 {
             return;
         }
-        for (panel, into) in into.chunks_exact_mut(depth * S::F32_LANES).enumerate() {
+        let panels = into.chunks_exact_mut(depth * S::F32_LANES).take(outputs.div_ceil(S::F32_LANES));
+        for (panel, into) in panels.enumerate() {
             let first = panel * S::F32_LANES;
             let filled = (outputs - first).min(S::F32_LANES);
             for (at, vector) in into.chunks_exact_mut(S::F32_LANES).enumerate() {
