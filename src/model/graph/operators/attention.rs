@@ -96,6 +96,11 @@ fn build(context: &Context<'_>) -> Result<Built, Problem> {
     }
     let total = all_keys.length;
     let mask = if context.has(MASK) { Some(Mask::new(context, &queries, total)?) } else { None };
+    let is_causal = context.flag("is_causal", false)?;
+    if is_causal && queries.length > 1 && mask.is_some_and(|mask| mask.strides[2] == 0) {
+        // ONNX Runtime and ONNX's own reference give all queries what the first one may see.
+        return Err("it is causal, and its mask has one row for all queries, on which implementations do not agree".into());
+    }
     let scale = context.float("scale")?.unwrap_or_else(|| 1.0 / (queries.width as f32).sqrt());
     let answer = Heads { width: values.width, ..queries };
     let copies = context.has(4) || context.wants(1) || context.wants(2);
@@ -118,7 +123,7 @@ fn build(context: &Context<'_>) -> Result<Built, Problem> {
         past,
         copies,
         mask,
-        is_causal: context.flag("is_causal", false)?,
+        is_causal,
         scale,
         cap: context.float_or("softcap", 0.0)?,
     };
