@@ -71,13 +71,14 @@ impl Scales {
         let block = size(context.int_or("block_size", 0)?, "attribute block_size")?;
         let stated = context.int_or("axis", 1)?;
         let all = count(shape)?;
-        if context.has(2) && context.shape(2)? != scale {
+        let is_one = |shape: &[usize]| elements(shape) == Some(1) && shape.len() <= 1;
+        if context.has(2) && context.shape(2)? != scale && !(is_one(context.shape(2)?) && is_one(scale)) {
             return Err(Problem(format!(
                 "its zero point has the shape {:?}, expected that of its scale, {scale:?}",
                 context.shape(2)?
             )));
         }
-        if count(scale)? == 1 && scale.len() <= 1 {
+        if is_one(scale) {
             return Ok(Self { channels: all, block: all.max(1), count: 1, inner: 1, is_blocked: false });
         }
         let at = axis(stated, shape.len())?;
