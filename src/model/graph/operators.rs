@@ -18,8 +18,10 @@ mod pool;
 mod product;
 mod quantise;
 mod recurrent;
+mod reduce;
 mod shape;
 mod softmax;
+mod walk;
 mod weights;
 mod windows;
 
@@ -86,6 +88,7 @@ const FAMILIES: &[&[Operator]] = &[
     product::OPERATORS,
     quantise::OPERATORS,
     recurrent::OPERATORS,
+    reduce::OPERATORS,
     shape::OPERATORS,
     softmax::OPERATORS,
 ];
