@@ -19,6 +19,7 @@ mod product;
 mod quantise;
 mod recurrent;
 mod reduce;
+pub mod ml;
 mod shape;
 mod softmax;
 mod walk;
@@ -83,6 +84,14 @@ const FAMILIES: &[&[Operator]] = &[
     conv::OPERATORS,
     dft::OPERATORS,
     elementwise::OPERATORS,
+    ml::encode::OPERATORS,
+    ml::impute::OPERATORS,
+    ml::linear::OPERATORS,
+    ml::scale::OPERATORS,
+    ml::select::OPERATORS,
+    ml::svm::OPERATORS,
+    ml::trees::OPERATORS,
+    ml::zip_map::OPERATORS,
     norm::OPERATORS,
     pool::OPERATORS,
     product::OPERATORS,

@@ -30,7 +30,7 @@ const FIRST_AXIS: &[&str] = &[
 const FIRST_AXIS_ML: &[&str] = &[
     "Binarizer", "CategoryMapper", "FeatureVectorizer", "Imputer", "LinearClassifier", "LinearRegressor", "Normalizer",
     "OneHotEncoder", "SVMClassifier", "SVMRegressor", "Scaler", "TreeEnsemble", "TreeEnsembleClassifier",
-    "TreeEnsembleRegressor",
+    "TreeEnsembleRegressor", "ZipMap",
 ];
 
 /// What a rule works with.
@@ -165,7 +165,9 @@ impl Case<'_, '_> {
         });
         let mut each = lie.flatten();
         let first = each.next()??;
-        each.all(|each| each == Some(first)).then_some(Rows::Axis { axis: 0, each: first })
+        // An input with one axis may have been taken as a single row.
+        let is_kept = self.outputs.first()?.shape.first() == Some(&(self.rows * first));
+        (is_kept && each.all(|each| each == Some(first))).then_some(Rows::Axis { axis: 0, each: first })
     }
 
     fn transpose(&self) -> Option<Rows> {
