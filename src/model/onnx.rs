@@ -12,12 +12,16 @@
 
 mod error;
 mod external;
+#[cfg(test)]
+mod fixtures;
 mod function;
 mod graph;
 mod limits;
 mod model;
 mod node;
 mod tensor;
+#[cfg(test)]
+mod tests;
 mod value_info;
 mod wire;
 
