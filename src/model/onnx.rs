@@ -37,7 +37,9 @@ use crate::model::graph::Graph;
 /// [`OnnxError`], in words without the file's name: what was found where, and what was expected.
 pub fn read(file: &[u8], directory: Option<&Path>) -> Result<Graph, OnnxError> {
     if file.len() as u64 > FILE_BYTES_MAX {
-        return Err(format!("it has {} bytes, more than {FILE_BYTES_MAX} (file_bytes_max)", file.len()).into());
+        return Err(
+            format!("it has {} bytes, more than {FILE_BYTES_MAX} (file_bytes_max)", file.len()).into()
+        );
     }
     let model = match model::Model::read(file) {
         Ok(model) => model,

@@ -60,8 +60,10 @@ impl<'d> External<'d> {
 
     /// The bytes that a tensor's location names.
     pub fn read(&mut self, location: &Location<'_>) -> Result<Vec<u8>, OnnxError> {
-        let path = location.path.ok_or("its elements are said to be in another file, and no location is given")?;
-        self.open(path).map_err(|error| error.within(format_args!("its elements are in {}", quoted(path))))?;
+        let path =
+            location.path.ok_or("its elements are said to be in another file, and no location is given")?;
+        self.open(path)
+            .map_err(|error| error.within(format_args!("its elements are in {}", quoted(path))))?;
         let Some((_, file, file_bytes)) = &mut self.last else {
             return Err("its elements cannot be read".into());
         };
@@ -90,7 +92,9 @@ impl<'d> External<'d> {
         if self.last.as_ref().is_some_and(|(last, ..)| last == path) {
             return Ok(());
         }
-        let directory = self.directory.ok_or("this model came without its directory, so that it must hold all its weights itself")?;
+        let directory = self
+            .directory
+            .ok_or("this model came without its directory, so that it must hold all its weights itself")?;
         let found = inside(directory, path)?;
         let opened = File::open(&found).and_then(|file| Ok((file.metadata()?, file)));
         let (metadata, file) = opened.map_err(|error| error.to_string())?;
@@ -124,7 +128,8 @@ fn inside(directory: &Path, path: &str) -> Result<PathBuf, OnnxError> {
 }
 
 fn beyond(path: &str, offset: u64, length: &str, bytes: u64) -> OnnxError {
-    format!("its elements are {length} bytes from byte {offset} of {}, which has {bytes}", quoted(path)).into()
+    format!("its elements are {length} bytes from byte {offset} of {}, which has {bytes}", quoted(path))
+        .into()
 }
 
 fn number(text: Option<&str>, what: &str) -> Result<Option<u64>, OnnxError> {

@@ -4,7 +4,7 @@
 //! attributes in the places that refer to them. How often and how deep is bounded; a function that comes to
 //! call itself is refused.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::error::{OnnxError, count, quoted};
 use super::graph::Reader;
@@ -77,19 +77,19 @@ impl<'a> Function<'a> {
         }
         Ok(function)
     }
-
-    fn key(&self) -> (&'a str, &'a str, &'a str) {
-        (self.domain, self.name, self.overload)
-    }
 }
 
-/// Refuses two functions of one name.
-pub fn check_names(functions: &[Function<'_>]) -> Result<(), OnnxError> {
-    let mut seen = BTreeSet::new();
-    match functions.iter().find(|function| !seen.insert(function.key())) {
-        None => Ok(()),
-        Some(function) => Err(format!("it has the function {} twice", quoted(function.name)).into()),
+/// Where each function is among all, by domain, name and overload; two of one name are refused.
+pub fn places<'a>(
+    functions: &[Function<'a>],
+) -> Result<HashMap<(&'a str, &'a str, &'a str), usize>, OnnxError> {
+    let mut places = HashMap::new();
+    for (at, function) in functions.iter().enumerate() {
+        if places.insert((function.domain, function.name, function.overload), at).is_some() {
+            return Err(format!("it has the function {} twice", quoted(function.name)).into());
+        }
     }
+    Ok(places)
 }
 
 /// Where nodes are read: in the graph itself, or in a function, whose names and attributes are those of a call.
@@ -129,7 +129,10 @@ impl Scope<'_> {
     pub fn attribute(&self, name: &str) -> Result<Option<Attribute>, OnnxError> {
         match self.call {
             Some(call) => Ok(call.attributes.get(name).cloned()),
-            None => Err(format!("it refers to the attribute {} of a function, and is in none", quoted(name)).into()),
+            None => {
+                Err(format!("it refers to the attribute {} of a function, and is in none", quoted(name))
+                    .into())
+            }
         }
     }
 
@@ -141,8 +144,7 @@ impl Scope<'_> {
 impl<'a> Reader<'a> {
     /// The function that a node calls, by its place among all; nothing where it is an operator.
     pub fn function(&self, node: &NodeProto<'a>) -> Option<usize> {
-        let key = (node.domain, node.operator, node.overload);
-        self.functions.iter().position(|function| function.key() == key)
+        self.places.get(&(node.domain, node.operator, node.overload)).copied()
     }
 
     /// Puts what function `at` is made of in the place of the node that calls it.
@@ -157,7 +159,10 @@ impl<'a> Reader<'a> {
         self.check_call(at, node, scope)?;
         self.counted.called_bytes = self.counted.called_bytes.saturating_add(function.bytes);
         if self.counted.called_bytes > CALLED_BYTES_MAX {
-            return Err(format!("with it calls of functions add more than {CALLED_BYTES_MAX} bytes (called_bytes_max)").into());
+            return Err(format!(
+                "with it calls of functions add more than {CALLED_BYTES_MAX} bytes (called_bytes_max)"
+            )
+            .into());
         }
         self.counted.calls += 1;
         let prefix = format!("{}#{}/", function.name, self.counted.calls);
@@ -166,7 +171,9 @@ impl<'a> Reader<'a> {
             names.insert(name, node.inputs.get(place).cloned().unwrap_or_default());
         }
         let mut passed = Vec::new();
-        for (&name, outside) in function.outputs.iter().zip(&node.outputs).filter(|(_, outside)| !outside.is_empty()) {
+        for (&name, outside) in
+            function.outputs.iter().zip(&node.outputs).filter(|(_, outside)| !outside.is_empty())
+        {
             match names.get(name) {
                 // It gives one of its inputs as it is.
                 Some(input) => passed.push(identity(input, outside)),
@@ -193,14 +200,19 @@ impl<'a> Reader<'a> {
             return Err(format!("the function {} calls itself", quoted(function.name)).into());
         }
         if calling.len() == CALLS_DEPTH_MAX {
-            return Err(format!("functions call functions more than {CALLS_DEPTH_MAX} deep (calls_depth_max)").into());
+            return Err(format!(
+                "functions call functions more than {CALLS_DEPTH_MAX} deep (calls_depth_max)"
+            )
+            .into());
         }
         for (what, found, most) in [
             ("inputs", node.inputs.len(), function.inputs.len()),
             ("outputs", node.outputs.len(), function.outputs.len()),
         ] {
             if found > most {
-                return Err(format!("it has {found} {what}, and the function that it calls has {most}").into());
+                return Err(
+                    format!("it has {found} {what}, and the function that it calls has {most}").into()
+                );
             }
         }
         for (domain, &version) in &function.opsets {
@@ -232,7 +244,9 @@ impl<'a> Reader<'a> {
         }
         for (name, attribute) in &node.attributes {
             if !attributes.contains_key(name) && !function.attributes.contains(&name.as_str()) {
-                return Err(format!("its attribute {} is none of the function that it calls", quoted(name)).into());
+                return Err(
+                    format!("its attribute {} is none of the function that it calls", quoted(name)).into()
+                );
             }
             attributes.insert(name.clone(), attribute.clone());
         }

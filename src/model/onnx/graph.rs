@@ -1,12 +1,12 @@
 //! A graph of an ONNX file, or the body of a node that has one: weights, nodes, inputs and outputs.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
 use super::error::{OnnxError, count, quoted};
 use super::external::External;
-use super::function::{Function, Scope, check_names};
+use super::function::{Function, Scope, places};
 use super::limits::{INPUTS_MAX, TENSORS_MAX};
 use super::model::Model;
 use super::tensor::{TensorProto, described};
@@ -19,6 +19,8 @@ use crate::model::graph::ir::BODIES_DEPTH_MAX;
 pub struct Reader<'a> {
     graph: Message<'a>,
     pub functions: &'a [Function<'a>],
+    /// Where each function is among them, by domain, name and overload.
+    pub places: HashMap<(&'a str, &'a str, &'a str), usize>,
     pub opsets: BTreeMap<String, i64>,
     pub external: External<'a>,
     pub counted: Counted,
@@ -40,6 +42,7 @@ impl<'a> Reader<'a> {
         Self {
             graph: model.graph,
             functions: &model.functions,
+            places: HashMap::new(),
             opsets: model.opsets.clone(),
             external: External::new(directory, bytes),
             counted: Counted::default(),
@@ -48,7 +51,7 @@ impl<'a> Reader<'a> {
 
     /// The graph of the model itself.
     pub fn model(mut self) -> Result<Graph, OnnxError> {
-        check_names(self.functions)?;
+        self.places = places(self.functions)?;
         let parts = Parts::read(self.graph)?;
         let mut graph = self.filled(&parts, &Scope::default())?;
         for info in &parts.inputs {
@@ -59,6 +62,7 @@ impl<'a> Reader<'a> {
             }
         }
         check_values(&graph)?;
+        check_outputs(&graph)?;
         graph.opsets = self.opsets;
         Ok(graph)
     }
@@ -67,7 +71,10 @@ impl<'a> Reader<'a> {
     pub fn body(&mut self, message: Message<'a>, scope: &Scope<'_>) -> Result<Graph, OnnxError> {
         let scope = scope.deeper();
         if scope.depth > BODIES_DEPTH_MAX {
-            return Err(format!("bodies of nodes are nested more than {BODIES_DEPTH_MAX} deep (bodies_depth_max)").into());
+            return Err(format!(
+                "bodies of nodes are nested more than {BODIES_DEPTH_MAX} deep (bodies_depth_max)"
+            )
+            .into());
         }
         let parts = Parts::read(message)?;
         let mut graph = self.filled(&parts, &scope)?;
@@ -170,20 +177,23 @@ fn check_values(graph: &Graph) -> Result<(), OnnxError> {
     let outputs = graph.nodes.iter().flat_map(|node| &node.outputs);
     for name in outputs.filter(|name| !name.is_empty()) {
         if !made.insert(name) {
-            return Err(format!("the value {} is made twice, expected each to be made once", quoted(name)).into());
+            return Err(
+                format!("the value {} is made twice, expected each to be made once", quoted(name)).into()
+            );
         }
     }
-    let mut outputs = BTreeSet::new();
-    for name in &graph.outputs {
-        if name.is_empty() {
-            return Err("one of its outputs has no name".into());
-        }
-        if !outputs.insert(name) {
-            return Err(format!("two of its outputs are called {}", quoted(name)).into());
-        }
-    }
-    if graph.outputs.is_empty() {
-        return Err("it has no outputs".into());
+    if graph.outputs.iter().any(String::is_empty) {
+        return Err("one of its outputs has no name".into());
     }
     Ok(())
+}
+
+/// Refuses a model without outputs, and two of one name. A body may give a value twice.
+fn check_outputs(graph: &Graph) -> Result<(), OnnxError> {
+    let mut outputs = BTreeSet::new();
+    match graph.outputs.iter().find(|name| !outputs.insert(name.as_str())) {
+        _ if graph.outputs.is_empty() => Err("it has no outputs".into()),
+        None => Ok(()),
+        Some(name) => Err(format!("two of its outputs are called {}", quoted(name)).into()),
+    }
 }

@@ -26,7 +26,9 @@ impl<'a> Model<'a> {
             let field = field?;
             match field.number {
                 1 => ir_version = Some(field.int()?),
-                7 if graph.replace(field.message()?).is_some() => return Err("it has two graphs, expected one".into()),
+                7 if graph.replace(field.message()?).is_some() => {
+                    return Err("it has two graphs, expected one".into());
+                }
                 8 => opset(field.message()?, &mut opsets)?,
                 25 => {
                     count(&mut counted, FUNCTIONS_MAX, "functions", "functions_max")?;

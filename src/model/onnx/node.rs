@@ -40,7 +40,9 @@ impl<'a> NodeProto<'a> {
                 4 => node.operator = field.name()?,
                 5 => {
                     if node.attributes.len() == ATTRIBUTES_MAX {
-                        return Err(format!("it has more than {ATTRIBUTES_MAX} attributes (attributes_max)").into());
+                        return Err(
+                            format!("it has more than {ATTRIBUTES_MAX} attributes (attributes_max)").into()
+                        );
                     }
                     node.attributes.push(field.message()?);
                 }
@@ -59,7 +61,12 @@ impl<'a> NodeProto<'a> {
 
 impl<'a> Reader<'a> {
     /// Reads a node to the end of `nodes`, or what the function that it calls is made of.
-    pub fn node(&mut self, message: Message<'a>, scope: &Scope<'_>, nodes: &mut Vec<Node>) -> Result<(), OnnxError> {
+    pub fn node(
+        &mut self,
+        message: Message<'a>,
+        scope: &Scope<'_>,
+        nodes: &mut Vec<Node>,
+    ) -> Result<(), OnnxError> {
         count(&mut self.counted.nodes, NODES_MAX, "nodes", "nodes_max")?;
         let number = nodes.len();
         let proto = NodeProto::read(message, &mut self.counted.values)
@@ -78,9 +85,7 @@ impl<'a> Reader<'a> {
             attributes,
         };
         match self.function(&proto) {
-            Some(function) => {
-                self.call(function, &node, scope, nodes).map_err(|error| error.within(place()))
-            }
+            Some(function) => self.call(function, &node, scope, nodes).map_err(|error| error.within(place())),
             None => {
                 nodes.push(node);
                 Ok(())
@@ -125,7 +130,11 @@ impl<'a> Reader<'a> {
         Ok((name, attribute.map_err(|error| error.within(format_args!("its attribute {}", quoted(name))))?))
     }
 
-    fn value(&mut self, proto: AttributeProto<'a>, scope: &Scope<'_>) -> Result<Option<Attribute>, OnnxError> {
+    fn value(
+        &mut self,
+        proto: AttributeProto<'a>,
+        scope: &Scope<'_>,
+    ) -> Result<Option<Attribute>, OnnxError> {
         let kind = proto.kind()?;
         if !proto.refers_to.is_empty() {
             return scope.attribute(proto.refers_to);

@@ -114,7 +114,9 @@ impl<'a> TensorProto<'a> {
             .ok_or_else(|| format!("its shape is {shape:?}, which is more elements than can be counted"))?;
         let outside = match (self.is_external, kind) {
             (false, _) => None,
-            (true, Kind::Text) => return Err("its words are in another file, which ONNX does not allow".into()),
+            (true, Kind::Text) => {
+                return Err("its words are in another file, which ONNX does not allow".into());
+            }
             (true, _) => Some(external.read(&self.location)?),
         };
         let raw = outside.as_deref().or(self.raw);
@@ -146,35 +148,59 @@ impl<'a> TensorProto<'a> {
             1 => Data::F32(numbers(raw, f32::from_le_bytes, &self.floats, same)?),
             2 => Data::U8(numbers(raw, u8::from_le_bytes, int32s, |value| u8::try_from(value).ok())?),
             3 => Data::I8(numbers(raw, i8::from_le_bytes, int32s, |value| i8::try_from(value).ok())?),
-            4 => Data::I64(numbers(raw, |bytes| i64::from(u16::from_le_bytes(bytes)), int32s, |value| {
-                u16::try_from(value).ok().map(i64::from)
-            })?),
-            5 => Data::I64(numbers(raw, |bytes| i64::from(i16::from_le_bytes(bytes)), int32s, |value| {
-                i16::try_from(value).ok().map(i64::from)
-            })?),
+            4 => Data::I64(numbers(
+                raw,
+                |bytes| i64::from(u16::from_le_bytes(bytes)),
+                int32s,
+                |value| u16::try_from(value).ok().map(i64::from),
+            )?),
+            5 => Data::I64(numbers(
+                raw,
+                |bytes| i64::from(i16::from_le_bytes(bytes)),
+                int32s,
+                |value| i16::try_from(value).ok().map(i64::from),
+            )?),
             6 => Data::I32(numbers(raw, i32::from_le_bytes, int32s, same)?),
             7 => Data::I64(numbers(raw, i64::from_le_bytes, &self.int64s, same)?),
             8 => Data::Text(self.words.iter().map(|&word| Arc::from(word)).collect()),
             9 => Data::Bool(numbers(raw, |[byte]: [u8; 1]| byte != 0, int32s, |value| Some(value != 0))?),
-            10 => Data::F32(numbers(raw, |bytes| f16::from_le_bytes(bytes).to_f32(), int32s, |value| {
-                u16::try_from(value).ok().map(|bits| f16::from_bits(bits).to_f32())
-            })?),
+            10 => Data::F32(numbers(
+                raw,
+                |bytes| f16::from_le_bytes(bytes).to_f32(),
+                int32s,
+                |value| u16::try_from(value).ok().map(|bits| f16::from_bits(bits).to_f32()),
+            )?),
             11 => Data::F64(numbers(raw, f64::from_le_bytes, &self.doubles, same)?),
-            12 => Data::I64(numbers(raw, |bytes| i64::from(u32::from_le_bytes(bytes)), &self.uint64s, |value| {
-                u32::try_from(value).ok().map(i64::from)
-            })?),
+            12 => Data::I64(numbers(
+                raw,
+                |bytes| i64::from(u32::from_le_bytes(bytes)),
+                &self.uint64s,
+                |value| u32::try_from(value).ok().map(i64::from),
+            )?),
             13 => {
                 let values = numbers(raw, u64::from_le_bytes, &self.uint64s, same)?;
                 let signed = values.into_iter().map(i64::try_from).collect::<Result<_, _>>();
                 Data::I64(signed.map_err(|_| "an element does not fit int64, as which uint64 is computed")?)
             }
-            16 => Data::F32(numbers(raw, |bytes| bf16::from_le_bytes(bytes).to_f32(), int32s, |value| {
-                u16::try_from(value).ok().map(|bits| bf16::from_bits(bits).to_f32())
-            })?),
+            16 => Data::F32(numbers(
+                raw,
+                |bytes| bf16::from_le_bytes(bytes).to_f32(),
+                int32s,
+                |value| u16::try_from(value).ok().map(|bits| bf16::from_bits(bits).to_f32()),
+            )?),
             21 => Data::U8(nibbles(|nibble| nibble)?),
             // The sign is the nibble's highest bit.
-            22 => Data::I8(nibbles(|nibble| nibble)?.into_iter().map(|nibble| (nibble << 4).cast_signed() >> 4).collect()),
-            other => return Err(kind(other).map_or_else(|error| error, |kind| format!("{kind} is not read").into())),
+            22 => Data::I8(
+                nibbles(|nibble| nibble)?
+                    .into_iter()
+                    .map(|nibble| (nibble << 4).cast_signed() >> 4)
+                    .collect(),
+            ),
+            other => {
+                return Err(
+                    kind(other).map_or_else(|error| error, |kind| format!("{kind} is not read").into())
+                );
+            }
         })
     }
 }
@@ -222,5 +248,9 @@ fn nibbles(
 
 /// A tensor's name for messages.
 pub fn described(name: &str) -> String {
-    if name.is_empty() { "a weight without a name".to_owned() } else { format!("the weight {}", quoted(name)) }
+    if name.is_empty() {
+        "a weight without a name".to_owned()
+    } else {
+        format!("the weight {}", quoted(name))
+    }
 }

@@ -92,9 +92,10 @@ fn refused(file: &[u8], parts: &[&str]) {
 
 /// The graph as text, a node a line.
 fn shown(graph: &Graph) -> String {
-    let nodes = graph.nodes.iter().map(|node| {
-        format!("{} = {}({})", node.outputs.join(", "), node.operator, node.inputs.join(", "))
-    });
+    let nodes = graph
+        .nodes
+        .iter()
+        .map(|node| format!("{} = {}({})", node.outputs.join(", "), node.operator, node.inputs.join(", ")));
     nodes.collect::<Vec<_>>().join("\n")
 }
 
@@ -116,7 +117,9 @@ fn weights_among_the_inputs_are_weights() {
 
 #[test]
 fn tensors_of_every_kind_are_read() {
-    let ints = |values: &[i64]| part(5, values.iter().flat_map(|&value| varint(value.cast_unsigned())).collect::<Vec<_>>());
+    let ints = |values: &[i64]| {
+        part(5, values.iter().flat_map(|&value| varint(value.cast_unsigned())).collect::<Vec<_>>())
+    };
     let raw = |bytes: &[u8]| part(9, bytes);
     let floats = [1.5_f32.to_le_bytes(), (-2.0_f32).to_le_bytes()].concat();
     let doubles = [1.5_f64.to_le_bytes(), (-2.0_f64).to_le_bytes()].concat();
@@ -149,7 +152,8 @@ fn tensors_of_every_kind_are_read() {
         (22, ints(&[0xf1]), Data::I8(vec![1, -1])),
     ] {
         let w = part(5, tensor("w", kind, &[2], &[content]));
-        let graph = read(&model(&[x(), w, y(), relu()], &[])).unwrap_or_else(|error| panic!("{kind}: {error}"));
+        let graph =
+            read(&model(&[x(), w, y(), relu()], &[])).unwrap_or_else(|error| panic!("{kind}: {error}"));
         assert_eq!(graph.constants["w"].data, expected, "{kind}");
     }
     let odd = part(5, tensor("w", 21, &[3], &[raw(&[0x21, 0x03])]));
@@ -230,16 +234,26 @@ fn in_f() -> Vec<u8> {
 
 #[test]
 fn functions_are_written_out_with_names_of_their_own() {
-    let scale = function("Scale", &["a"], &["b"], &[
-        inner("Relu", &["a"], &["h"], &[]),
-        inner("LeakyRelu", &["h"], &["b"], &[attribute("alpha", &[part(21, "slope"), int(20, 1)])]),
-        part(6, "slope"),
-    ]);
-    let twice = function("Twice", &["a", "unused"], &["b", "same"], &[
-        inner("Scale", &["a"], &["h"], &[in_f(), attribute("slope", &[int(20, 1)])]),
-        inner("Scale", &["h"], &["b"], &[in_f()]),
-        // What is given on as it is came in as "a".
-    ]);
+    let scale = function(
+        "Scale",
+        &["a"],
+        &["b"],
+        &[
+            inner("Relu", &["a"], &["h"], &[]),
+            inner("LeakyRelu", &["h"], &["b"], &[attribute("alpha", &[part(21, "slope"), int(20, 1)])]),
+            part(6, "slope"),
+        ],
+    );
+    let twice = function(
+        "Twice",
+        &["a", "unused"],
+        &["b", "same"],
+        &[
+            inner("Scale", &["a"], &["h"], &[in_f(), attribute("slope", &[int(20, 1)])]),
+            inner("Scale", &["h"], &["b"], &[in_f()]),
+            // What is given on as it is came in as "a".
+        ],
+    );
     let graph = [x(), y(), node("Twice", &["x"], &["y"], &[in_f()])];
     let graph = read(&model(&graph, &[opset("f", 1), scale.clone(), twice])).unwrap();
     assert_eq!(
@@ -258,10 +272,12 @@ fn functions_are_written_out_with_names_of_their_own() {
 #[test]
 fn functions_take_defaults_and_may_give_an_input_on() {
     let default = part(11, all(&[part(1, "k"), int(3, 5), int(20, 2)]));
-    let pass = function("Pass", &["a"], &["a", "b"], &[
-        inner("Flatten", &["a"], &["b"], &[attribute("axis", &[part(21, "k"), int(20, 2)])]),
-        default,
-    ]);
+    let pass = function(
+        "Pass",
+        &["a"],
+        &["a", "b"],
+        &[inner("Flatten", &["a"], &["b"], &[attribute("axis", &[part(21, "k"), int(20, 2)])]), default],
+    );
     let graph = [x(), y(), value(12, "z", &[]), node("Pass", &["x"], &["y", "z"], &[in_f()])];
     let graph = read(&model(&graph, &[pass])).unwrap();
     assert_eq!(shown(&graph), "z = Flatten(x)\ny = Identity(x)");
@@ -276,16 +292,25 @@ fn functions_that_never_end_are_refused() {
     refused(&model(&graph, &[one, two]), &["\"A\" calls itself"]);
     // Each calls the next one ten times: 10^12 nodes of a kilobyte.
     let calls = |next: &str| (0..10).map(|_| inner(next, &["a"], &[""], &[in_f()])).collect::<Vec<_>>();
-    let mut functions: Vec<_> =
-        (0..12).map(|at| function(&format!("F{at}"), &["a"], &["b"], &calls(&format!("F{}", at + 1)))).collect();
+    let mut functions: Vec<_> = (0..12)
+        .map(|at| function(&format!("F{at}"), &["a"], &["b"], &calls(&format!("F{}", at + 1))))
+        .collect();
     functions.push(function("F12", &["a"], &["b"], &[inner("Relu", &["a"], &["b"], &[])]));
     let graph = [x(), y(), node("F0", &["x"], &["y"], &[in_f()])];
     refused(&model(&graph, &functions), &["65536", "nodes_max"]);
     let deep: Vec<_> = (0..40)
-        .map(|at| function(&format!("F{at}"), &["a"], &["b"], &[inner(&format!("F{}", at + 1), &["a"], &["b"], &[in_f()])]))
+        .map(|at| {
+            function(
+                &format!("F{at}"),
+                &["a"],
+                &["b"],
+                &[inner(&format!("F{}", at + 1), &["a"], &["b"], &[in_f()])],
+            )
+        })
         .collect();
     refused(&model(&graph, &deep), &["calls_depth_max"]);
-    let heavy = function("H", &["a"], &["b"], &[inner("Relu", &["a"], &["b"], &[part(6, vec![b'x'; 1 << 20])])]);
+    let heavy =
+        function("H", &["a"], &["b"], &[inner("Relu", &["a"], &["b"], &[part(6, vec![b'x'; 1 << 20])])]);
     let graph: Vec<_> = (0..80).map(|at| node("H", &["x"], &[&format!("y{at}")], &[in_f()])).collect();
     refused(&model(&[x(), y(), graph.concat()], &[heavy]), &["called_bytes_max"]);
 }
@@ -355,7 +380,8 @@ fn outside(entries: &[(&str, &str)]) -> Vec<u8> {
 #[test]
 fn weights_in_files_beside_the_model_are_read() {
     let directory = tempfile::tempdir().unwrap();
-    let numbers = [9.0_f32, 1.5, -2.0, 9.0].iter().flat_map(|number| number.to_le_bytes()).collect::<Vec<_>>();
+    let numbers =
+        [9.0_f32, 1.5, -2.0, 9.0].iter().flat_map(|number| number.to_le_bytes()).collect::<Vec<_>>();
     std::fs::write(directory.path().join("w.bin"), &numbers).unwrap();
     std::fs::create_dir(directory.path().join("sub")).unwrap();
     std::fs::write(directory.path().join("sub/w.bin"), &numbers[4..12]).unwrap();
@@ -409,9 +435,19 @@ fn weights_elsewhere_are_refused() {
 
 #[test]
 fn names_are_shown_without_what_a_terminal_obeys() {
-    refused(&model(&[x(), y(), relu(), node("Relu", &["x"], &["\u{1b}[2Ja\nb"], &[]), node("Relu", &["x"], &["\u{1b}[2Ja\nb"], &[])], &[]), &[
-        "\\u{1b}[2Ja\\nb",
-    ]);
+    refused(
+        &model(
+            &[
+                x(),
+                y(),
+                relu(),
+                node("Relu", &["x"], &["\u{1b}[2Ja\nb"], &[]),
+                node("Relu", &["x"], &["\u{1b}[2Ja\nb"], &[]),
+            ],
+            &[],
+        ),
+        &["\\u{1b}[2Ja\\nb"],
+    );
 }
 
 #[test]

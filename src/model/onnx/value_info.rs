@@ -4,8 +4,8 @@ use super::error::{OnnxError, quoted};
 use super::limits::AXES_MAX;
 use super::tensor::kind;
 use super::wire::Message;
-use crate::model::graph::tensor::Kind;
 use crate::model::graph::Input;
+use crate::model::graph::tensor::Kind;
 
 /// A `ValueInfoProto`, whose type has not been looked at.
 pub struct ValueInfo<'a> {
@@ -32,7 +32,8 @@ impl<'a> ValueInfo<'a> {
         let place = || format!("its input {}", quoted(self.name));
         let (kind, shape) = self.tensor_type().map_err(|error| error.within(place()))?;
         let shape = shape.ok_or_else(|| {
-            OnnxError::from("it has no shape, expected one, in which only the batch may be open").within(place())
+            OnnxError::from("it has no shape, expected one, in which only the batch may be open")
+                .within(place())
         })?;
         Ok(Input { name: self.name.to_owned(), kind, shape })
     }
