@@ -1,7 +1,7 @@
 //! Weights in files beside the model.
 //!
-//! A model may come from anybody, so that it may name only plain files in its own directory: no other path, no
-//! link that leads out of it.
+//! A model may come from anybody, so that it may name only plain files in its own directory: no other path,
+//! no link that leads out of it.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};

@@ -164,12 +164,7 @@ impl<'a> TensorProto<'a> {
             7 => Data::I64(numbers(raw, i64::from_le_bytes, &self.int64s, same)?),
             8 => Data::Text(self.words.iter().map(|&word| Arc::from(word)).collect()),
             9 => Data::Bool(numbers(raw, |[byte]: [u8; 1]| byte != 0, int32s, |value| Some(value != 0))?),
-            10 => Data::F32(numbers(
-                raw,
-                |bytes| f16::from_le_bytes(bytes).to_f32(),
-                int32s,
-                |value| u16::try_from(value).ok().map(|bits| f16::from_bits(bits).to_f32()),
-            )?),
+            10 => Data::F32(halves(raw, int32s, |bits| f16::from_bits(bits).to_f32())?),
             11 => Data::F64(numbers(raw, f64::from_le_bytes, &self.doubles, same)?),
             12 => Data::I64(numbers(
                 raw,
@@ -182,12 +177,7 @@ impl<'a> TensorProto<'a> {
                 let signed = values.into_iter().map(i64::try_from).collect::<Result<_, _>>();
                 Data::I64(signed.map_err(|_| "an element does not fit int64, as which uint64 is computed")?)
             }
-            16 => Data::F32(numbers(
-                raw,
-                |bytes| bf16::from_le_bytes(bytes).to_f32(),
-                int32s,
-                |value| u16::try_from(value).ok().map(|bits| bf16::from_bits(bits).to_f32()),
-            )?),
+            16 => Data::F32(halves(raw, int32s, |bits| bf16::from_bits(bits).to_f32())?),
             21 => Data::U8(nibbles(|nibble| nibble)?),
             // The sign is the nibble's highest bit.
             22 => Data::I8(
@@ -229,6 +219,12 @@ fn numbers<T, S: Copy, const N: usize>(
             converted.ok_or_else(|| "an element does not fit the kind that the tensor has".into())
         }
     }
+}
+
+/// Elements of 2 bytes, which the field for integers holds too.
+fn halves(raw: Option<&[u8]>, typed: &[i32], of_bits: fn(u16) -> f32) -> Result<Vec<f32>, OnnxError> {
+    let of_bytes = |bytes| of_bits(u16::from_le_bytes(bytes));
+    numbers(raw, of_bytes, typed, |value| u16::try_from(value).ok().map(of_bits))
 }
 
 /// Two elements of 4 bits to a byte, the first one in the lower bits; the last half byte may be unused.

@@ -1,6 +1,8 @@
 //! Files that are put together here, message by message.
 
-use std::path::Path;
+mod external;
+mod functions;
+
 use std::sync::Arc;
 
 use crate::model::graph::{Attribute, Data, Graph, Tensor};
@@ -88,15 +90,6 @@ fn refused(file: &[u8], parts: &[&str]) {
     let error = read(file).expect_err("it was read");
     assert!(parts.iter().all(|part| error.contains(part)), "{error}\nlacks one of {parts:?}");
     assert!(!error.chars().any(char::is_control), "{error:?}");
-}
-
-/// The graph as text, a node a line.
-fn shown(graph: &Graph) -> String {
-    let nodes = graph
-        .nodes
-        .iter()
-        .map(|node| format!("{} = {}({})", node.outputs.join(", "), node.operator, node.inputs.join(", ")));
-    nodes.collect::<Vec<_>>().join("\n")
 }
 
 #[test]
@@ -217,104 +210,6 @@ fn attributes_are_what_their_fields_are() {
     refused(&model(&[x(), y(), node("Relu", &["x"], &["y"], &twice)], &[]), &["\"a\" twice"]);
 }
 
-/// A function of the domain `f`.
-fn function(name: &str, inputs: &[&str], outputs: &[&str], more: &[Vec<u8>]) -> Vec<u8> {
-    let inputs: Vec<_> = inputs.iter().map(|name| part(4, name)).collect();
-    let outputs: Vec<_> = outputs.iter().map(|name| part(5, name)).collect();
-    part(25, all(&[part(1, name), inputs.concat(), outputs.concat(), part(10, "f"), more.concat()]))
-}
-
-fn inner(operator: &str, inputs: &[&str], outputs: &[&str], more: &[Vec<u8>]) -> Vec<u8> {
-    part(7, node_content(operator, inputs, outputs, more))
-}
-
-fn in_f() -> Vec<u8> {
-    part(7, "f")
-}
-
-#[test]
-fn functions_are_written_out_with_names_of_their_own() {
-    let scale = function(
-        "Scale",
-        &["a"],
-        &["b"],
-        &[
-            inner("Relu", &["a"], &["h"], &[]),
-            inner("LeakyRelu", &["h"], &["b"], &[attribute("alpha", &[part(21, "slope"), int(20, 1)])]),
-            part(6, "slope"),
-        ],
-    );
-    let twice = function(
-        "Twice",
-        &["a", "unused"],
-        &["b", "same"],
-        &[
-            inner("Scale", &["a"], &["h"], &[in_f(), attribute("slope", &[int(20, 1)])]),
-            inner("Scale", &["h"], &["b"], &[in_f()]),
-            // What is given on as it is came in as "a".
-        ],
-    );
-    let graph = [x(), y(), node("Twice", &["x"], &["y"], &[in_f()])];
-    let graph = read(&model(&graph, &[opset("f", 1), scale.clone(), twice])).unwrap();
-    assert_eq!(
-        shown(&graph),
-        "Scale#2/h = Relu(x)\nTwice#1/h = LeakyRelu(Scale#2/h)\nScale#3/h = Relu(Twice#1/h)\ny = LeakyRelu(Scale#3/h)"
-    );
-    assert_eq!(graph.nodes[1].attributes["alpha"], Attribute::Float(0.0));
-    assert!(graph.nodes[3].attributes.is_empty());
-    let wrong = [x(), y(), node("Scale", &["x"], &["y"], &[in_f(), attribute("steep", &[int(3, 1)])])];
-    refused(&model(&wrong, &[scale.clone()]), &["node 0 (Scale)", "\"steep\""]);
-    let wrong = [x(), y(), node("Scale", &["x", "x"], &["y"], &[in_f()])];
-    refused(&model(&wrong, &[scale.clone()]), &["2 inputs", "has 1"]);
-    refused(&model(&wrong, &[scale.clone(), scale]), &["\"Scale\" twice"]);
-}
-
-#[test]
-fn functions_take_defaults_and_may_give_an_input_on() {
-    let default = part(11, all(&[part(1, "k"), int(3, 5), int(20, 2)]));
-    let pass = function(
-        "Pass",
-        &["a"],
-        &["a", "b"],
-        &[inner("Flatten", &["a"], &["b"], &[attribute("axis", &[part(21, "k"), int(20, 2)])]), default],
-    );
-    let graph = [x(), y(), value(12, "z", &[]), node("Pass", &["x"], &["y", "z"], &[in_f()])];
-    let graph = read(&model(&graph, &[pass])).unwrap();
-    assert_eq!(shown(&graph), "z = Flatten(x)\ny = Identity(x)");
-    assert_eq!(graph.nodes[0].attributes["axis"], Attribute::Int(5));
-}
-
-#[test]
-fn functions_that_never_end_are_refused() {
-    let one = function("A", &["a"], &["b"], &[inner("B", &["a"], &["b"], &[in_f()])]);
-    let two = function("B", &["a"], &["b"], &[inner("A", &["a"], &["b"], &[in_f()])]);
-    let graph = [x(), y(), node("A", &["x"], &["y"], &[in_f()])];
-    refused(&model(&graph, &[one, two]), &["\"A\" calls itself"]);
-    // Each calls the next one ten times: 10^12 nodes of a kilobyte.
-    let calls = |next: &str| (0..10).map(|_| inner(next, &["a"], &[""], &[in_f()])).collect::<Vec<_>>();
-    let mut functions: Vec<_> = (0..12)
-        .map(|at| function(&format!("F{at}"), &["a"], &["b"], &calls(&format!("F{}", at + 1))))
-        .collect();
-    functions.push(function("F12", &["a"], &["b"], &[inner("Relu", &["a"], &["b"], &[])]));
-    let graph = [x(), y(), node("F0", &["x"], &["y"], &[in_f()])];
-    refused(&model(&graph, &functions), &["65536", "nodes_max"]);
-    let deep: Vec<_> = (0..40)
-        .map(|at| {
-            function(
-                &format!("F{at}"),
-                &["a"],
-                &["b"],
-                &[inner(&format!("F{}", at + 1), &["a"], &["b"], &[in_f()])],
-            )
-        })
-        .collect();
-    refused(&model(&graph, &deep), &["calls_depth_max"]);
-    let heavy =
-        function("H", &["a"], &["b"], &[inner("Relu", &["a"], &["b"], &[part(6, vec![b'x'; 1 << 20])])]);
-    let graph: Vec<_> = (0..80).map(|at| node("H", &["x"], &[&format!("y{at}")], &[in_f()])).collect();
-    refused(&model(&[x(), y(), graph.concat()], &[heavy]), &["called_bytes_max"]);
-}
-
 #[test]
 fn bodies_are_read_to_a_depth() {
     let nested = |depth: usize| {
@@ -368,69 +263,6 @@ fn versions_that_are_not_known_are_refused() {
     }
     let twice = all(&[int(1, 8), opset("", 13), opset("ai.onnx", 13), opset("com.example", 77), graph()]);
     assert_eq!(read(&twice).unwrap().opsets["ai.onnx"], 13);
-}
-
-/// A weight of two numbers in another file.
-fn outside(entries: &[(&str, &str)]) -> Vec<u8> {
-    let entries = entries.iter().map(|(key, value)| part(13, all(&[part(1, key), part(2, value)])));
-    let entries: Vec<_> = entries.collect();
-    model(&[x(), y(), relu(), part(5, tensor("w", 1, &[2], &[entries.concat(), int(14, 1)]))], &[])
-}
-
-#[test]
-fn weights_in_files_beside_the_model_are_read() {
-    let directory = tempfile::tempdir().unwrap();
-    let numbers =
-        [9.0_f32, 1.5, -2.0, 9.0].iter().flat_map(|number| number.to_le_bytes()).collect::<Vec<_>>();
-    std::fs::write(directory.path().join("w.bin"), &numbers).unwrap();
-    std::fs::create_dir(directory.path().join("sub")).unwrap();
-    std::fs::write(directory.path().join("sub/w.bin"), &numbers[4..12]).unwrap();
-    for entries in [
-        &[("location", "w.bin"), ("offset", "4"), ("length", "8"), ("checksum", "of no use")][..],
-        &[("location", "sub/w.bin")],
-    ] {
-        let graph = super::read(&outside(entries), Some(directory.path())).unwrap();
-        assert_eq!(graph.constants["w"].data, Data::F32(vec![1.5, -2.0]));
-    }
-}
-
-#[test]
-fn weights_elsewhere_are_refused() {
-    let root = tempfile::tempdir().unwrap();
-    let directory = root.path().join("model");
-    std::fs::create_dir(&directory).unwrap();
-    std::fs::write(root.path().join("secret"), [0; 8]).unwrap();
-    std::fs::write(directory.join("w.bin"), [0; 8]).unwrap();
-    #[cfg(unix)]
-    std::os::unix::fs::symlink("../secret", directory.join("link")).unwrap();
-    #[cfg(unix)]
-    std::os::unix::fs::symlink("..", directory.join("up")).unwrap();
-    let read = |entries: &[(&str, &str)], directory: Option<&Path>| {
-        super::read(&outside(entries), directory).expect_err("it was read").to_string()
-    };
-    for (entries, part) in [
-        (&[("location", "../secret")][..], "no plain file's name"),
-        (&[("location", "/etc/passwd")], "no plain file's name"),
-        (&[("location", "a/../w.bin")], "no plain file's name"),
-        (&[("location", "")], "no plain file's name"),
-        (&[("location", ".")], "no plain file's name"),
-        (&[("location", "c:w.bin")], "no plain file's name"),
-        #[cfg(unix)]
-        (&[("location", "link")], "leads out of"),
-        #[cfg(unix)]
-        (&[("location", "up/secret")], "leads out of"),
-        (&[("location", "missing.bin")], "\"missing.bin\""),
-        (&[("location", "w.bin"), ("offset", "4"), ("length", "8")], "8 bytes from byte 4"),
-        (&[("location", "w.bin"), ("offset", "9")], "from byte 9"),
-        (&[("location", "w.bin"), ("offset", "18446744073709551615")], "from byte 18446744073709551615"),
-        (&[("location", "w.bin"), ("length", "-1")], "its length is \"-1\""),
-        (&[("location", "w.bin"), ("length", "4")], "1 are there"),
-        (&[], "no location"),
-    ] {
-        let error = read(entries, Some(&directory));
-        assert!(error.contains(part) && error.contains("\"w\""), "{error}");
-    }
-    assert!(read(&[("location", "w.bin")], None).contains("without its directory"));
 }
 
 #[test]

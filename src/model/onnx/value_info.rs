@@ -7,6 +7,9 @@ use super::wire::Message;
 use crate::model::graph::Input;
 use crate::model::graph::tensor::Kind;
 
+/// The sizes of a shape; nothing for one that is open.
+type Sizes = Vec<Option<usize>>;
+
 /// A `ValueInfoProto`, whose type has not been looked at.
 pub struct ValueInfo<'a> {
     pub name: &'a str,
@@ -49,7 +52,7 @@ impl<'a> ValueInfo<'a> {
         Ok(Input { name: self.name.to_owned(), kind, shape: shape.unwrap_or_default() })
     }
 
-    fn tensor_type(&self) -> Result<(Kind, Option<Vec<Option<usize>>>), OnnxError> {
+    fn tensor_type(&self) -> Result<(Kind, Option<Sizes>), OnnxError> {
         let value_type = self.value_type.ok_or("it has no type, expected a tensor")?;
         let mut tensor = None;
         for field in value_type.fields() {
@@ -82,7 +85,7 @@ impl<'a> ValueInfo<'a> {
 }
 
 /// The sizes of a `TensorShapeProto`; nothing for those that are named or left out.
-fn sizes(message: Message<'_>) -> Result<Vec<Option<usize>>, OnnxError> {
+fn sizes(message: Message<'_>) -> Result<Sizes, OnnxError> {
     let mut sizes = Vec::new();
     for field in message.fields() {
         let field = field?;
