@@ -4,7 +4,7 @@
 //! no link that leads out of it.
 
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Component, Path, PathBuf};
 
 use super::error::{OnnxError, quoted};
@@ -111,12 +111,19 @@ fn inside(directory: &Path, path: &str) -> Result<PathBuf, OnnxError> {
     debug_assert!(path.len() <= NAME_BYTES_MAX);
     let is_plain = !path.is_empty()
         && !path.contains(['\\', '\0', ':'])
-        && Path::new(path).components().all(|component| matches!(component, Component::Normal(_)));
+        && Path::new(path)
+            .components()
+            .all(|component| matches!(component, Component::Normal(_) | Component::CurDir));
     if !is_plain {
         return Err("that is no plain file's name; expected a file in the model's own directory".into());
     }
+    // The directory of a file that was named without one.
+    let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
     let root = directory.canonicalize().map_err(|error| error.to_string())?;
-    let found = root.join(path).canonicalize().map_err(|error| error.to_string())?;
+    let found = root.join(path).canonicalize().map_err(|error| match error.kind() {
+        ErrorKind::NotFound => "there is no such file in the model's directory: put it there, or save the model with all its weights in one file".to_owned(),
+        _ => error.to_string(),
+    })?;
     if !found.starts_with(&root) {
         return Err("that leads out of the model's own directory".into());
     }
