@@ -12,6 +12,10 @@ mod constant;
 mod conv;
 mod dft;
 mod elementwise;
+mod generate;
+mod index;
+pub mod ml;
+mod movement;
 mod norm;
 mod number;
 mod pool;
@@ -19,7 +23,7 @@ mod product;
 mod quantise;
 mod recurrent;
 mod reduce;
-pub mod ml;
+mod resize;
 mod shape;
 mod softmax;
 mod walk;
@@ -84,6 +88,8 @@ const FAMILIES: &[&[Operator]] = &[
     conv::OPERATORS,
     dft::OPERATORS,
     elementwise::OPERATORS,
+    generate::OPERATORS,
+    index::OPERATORS,
     ml::encode::OPERATORS,
     ml::impute::OPERATORS,
     ml::linear::OPERATORS,
@@ -92,12 +98,14 @@ const FAMILIES: &[&[Operator]] = &[
     ml::svm::OPERATORS,
     ml::trees::OPERATORS,
     ml::zip_map::OPERATORS,
+    movement::OPERATORS,
     norm::OPERATORS,
     pool::OPERATORS,
     product::OPERATORS,
     quantise::OPERATORS,
     recurrent::OPERATORS,
     reduce::OPERATORS,
+    resize::OPERATORS,
     shape::OPERATORS,
     softmax::OPERATORS,
 ];

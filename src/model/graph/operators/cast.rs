@@ -20,15 +20,9 @@ use crate::model::graph::tensor::{Data, Element, Kind, TensorType};
 pub const OPERATORS: &[Operator] =
     &[Operator::onnx("Cast", 1, 1..=1, cast), Operator::onnx("CastLike", 15, 2..=2, cast_like)];
 
-/// What is cast to: a kind, and what its numbers are cut to.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Target {
-    kind: Kind,
-    cut: Cut,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Cut {
+/// What numbers of a kind that [`Kind`] has not are cut to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cut {
     Nothing,
     Half,
     Brain,
@@ -39,22 +33,31 @@ enum Cut {
 }
 
 /// The kinds of files, by their number and name.
-const TARGETS: &[(i64, &str, Target)] = &[
-    (1, "FLOAT", Target { kind: Kind::F32, cut: Cut::Nothing }),
-    (2, "UINT8", Target { kind: Kind::U8, cut: Cut::Nothing }),
-    (3, "INT8", Target { kind: Kind::I8, cut: Cut::Nothing }),
-    (4, "UINT16", Target { kind: Kind::I64, cut: Cut::U16 }),
-    (5, "INT16", Target { kind: Kind::I64, cut: Cut::I16 }),
-    (6, "INT32", Target { kind: Kind::I32, cut: Cut::Nothing }),
-    (7, "INT64", Target { kind: Kind::I64, cut: Cut::Nothing }),
-    (8, "STRING", Target { kind: Kind::Text, cut: Cut::Nothing }),
-    (9, "BOOL", Target { kind: Kind::Bool, cut: Cut::Nothing }),
-    (10, "FLOAT16", Target { kind: Kind::F32, cut: Cut::Half }),
-    (11, "DOUBLE", Target { kind: Kind::F64, cut: Cut::Nothing }),
-    (12, "UINT32", Target { kind: Kind::I64, cut: Cut::U32 }),
-    (13, "UINT64", Target { kind: Kind::I64, cut: Cut::U64 }),
-    (16, "BFLOAT16", Target { kind: Kind::F32, cut: Cut::Brain }),
+const TARGETS: &[(i64, &str, (Kind, Cut))] = &[
+    (1, "FLOAT", (Kind::F32, Cut::Nothing)),
+    (2, "UINT8", (Kind::U8, Cut::Nothing)),
+    (3, "INT8", (Kind::I8, Cut::Nothing)),
+    (4, "UINT16", (Kind::I64, Cut::U16)),
+    (5, "INT16", (Kind::I64, Cut::I16)),
+    (6, "INT32", (Kind::I32, Cut::Nothing)),
+    (7, "INT64", (Kind::I64, Cut::Nothing)),
+    (8, "STRING", (Kind::Text, Cut::Nothing)),
+    (9, "BOOL", (Kind::Bool, Cut::Nothing)),
+    (10, "FLOAT16", (Kind::F32, Cut::Half)),
+    (11, "DOUBLE", (Kind::F64, Cut::Nothing)),
+    (12, "UINT32", (Kind::I64, Cut::U32)),
+    (13, "UINT64", (Kind::I64, Cut::U64)),
+    (16, "BFLOAT16", (Kind::F32, Cut::Brain)),
 ];
+
+/// The kind that a file names by number, in an attribute of this name.
+pub fn target(number: i64, attribute: &str) -> Result<(Kind, Cut), Problem> {
+    let found = TARGETS.iter().find(|(known, ..)| *known == number).map(|(.., target)| *target);
+    found.ok_or_else(|| {
+        let names: Vec<_> = TARGETS.iter().map(|(number, name, _)| format!("{number} ({name})")).collect();
+        Problem(format!("its attribute {attribute} is {number}, expected one of {}", names.join(", ")))
+    })
+}
 
 fn cast(context: &Context<'_>) -> Result<Built, Problem> {
     // They are about kinds of 8 bits and fewer with a point, which there are not here.
@@ -62,37 +65,33 @@ fn cast(context: &Context<'_>) -> Result<Built, Problem> {
     let Some(to) = context.int("to")? else {
         return Err("its attribute to is missing, expected a kind of elements".into());
     };
-    let target = TARGETS.iter().find(|(number, ..)| *number == to).map(|(.., target)| *target);
-    let target = target.ok_or_else(|| {
-        let names: Vec<_> = TARGETS.iter().map(|(number, name, _)| format!("{number} ({name})")).collect();
-        format!("its attribute to is {to}, expected one of {}", names.join(", "))
-    })?;
-    build(context, target)
+    build(context, target(to, "to")?)
 }
 
 fn cast_like(context: &Context<'_>) -> Result<Built, Problem> {
     context.ignore(&["saturate", "round_mode"]);
-    build(context, Target { kind: context.kind(1)?, cut: Cut::Nothing })
+    build(context, (context.kind(1)?, Cut::Nothing))
 }
 
-fn build(context: &Context<'_>, target: Target) -> Result<Built, Problem> {
+fn build(context: &Context<'_>, (to, cut): (Kind, Cut)) -> Result<Built, Problem> {
     let (from, shape) = (context.kind(0)?, context.shape(0)?.to_vec());
-    if from == target.kind && target.cut == Cut::Nothing {
+    if from == to && cut == Cut::Nothing {
         return Ok(Built::View { of: 0, shape });
     }
-    let output = TensorType::new(target.kind, shape);
-    Ok(each_element!(from, T => Built::kernel(output, Cast::<T> { target, of: PhantomData })))
+    let output = TensorType::new(to, shape);
+    Ok(each_element!(from, T => Built::kernel(output, Cast::<T> { to, cut, of: PhantomData })))
 }
 
 struct Cast<T> {
-    target: Target,
+    to: Kind,
+    cut: Cut,
     of: PhantomData<T>,
 }
 
 impl<T: Castable> Kernel for Cast<T> {
     fn run(&mut self, inputs: &Inputs<'_>, outputs: &mut [Data]) -> Result<(), Fault> {
         let from = inputs.values::<T>(0)?;
-        match (self.target.kind, self.target.cut) {
+        match (self.to, self.cut) {
             (Kind::F32, Cut::Half) => each(from, outputs, |x| Ok(f16::from_f64(x.real()?).to_f32())),
             (Kind::F32, Cut::Brain) => each(from, outputs, |x| Ok(bf16::from_f32(x.real()? as f32).to_f32())),
             (Kind::F32, _) => each(from, outputs, |x| Ok(x.real()? as f32)),
