@@ -15,6 +15,7 @@ pub mod kernel;
 pub mod network;
 mod operators;
 pub mod plan;
+pub mod prepare;
 mod rows;
 pub mod tensor;
 #[cfg(test)]

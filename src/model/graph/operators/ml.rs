@@ -38,7 +38,8 @@ impl Table {
             [columns] => Ok(Self { rows: 1, columns }),
             [rows, columns] => Ok(Self { rows, columns }),
             ref shape => {
-                Err(format!("its input has the shape {shape:?}, expected rows of features: 1 or 2 axes").into())
+                Err(format!("its input has the shape {shape:?}, expected rows of features: 1 or 2 axes")
+                    .into())
             }
         }
     }
@@ -72,9 +73,15 @@ pub fn copy_f32(data: &Data, start: usize, to: &mut [f32]) -> Result<(), Fault> 
     let end = start + to.len();
     match data {
         Data::F32(values) => to.copy_from_slice(&values[start..end]),
-        Data::F64(values) => to.iter_mut().zip(&values[start..end]).for_each(|(to, &value)| *to = value as f32),
-        Data::I64(values) => to.iter_mut().zip(&values[start..end]).for_each(|(to, &value)| *to = value as f32),
-        Data::I32(values) => to.iter_mut().zip(&values[start..end]).for_each(|(to, &value)| *to = value as f32),
+        Data::F64(values) => {
+            to.iter_mut().zip(&values[start..end]).for_each(|(to, &value)| *to = value as f32)
+        }
+        Data::I64(values) => {
+            to.iter_mut().zip(&values[start..end]).for_each(|(to, &value)| *to = value as f32)
+        }
+        Data::I32(values) => {
+            to.iter_mut().zip(&values[start..end]).for_each(|(to, &value)| *to = value as f32)
+        }
         other => return Err(Fault(format!("its input is {}, expected numbers", other.kind()))),
     }
     Ok(())
@@ -119,7 +126,6 @@ impl Blocks {
         Ok(())
     }
 }
-
 
 /// Checks that `found` values are there of `what`, as `expected` says.
 pub fn expect_length(what: &str, found: usize, expected: usize, why: &str) -> Result<(), Problem> {

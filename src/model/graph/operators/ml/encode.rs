@@ -57,8 +57,8 @@ fn sorted<K: Ord>(keys: impl Iterator<Item = K>, is_last: bool) -> Vec<(K, usize
 /// The whole number that a category is compared as; what fits none becomes the least one, as processors have
 /// it.
 pub fn code_of(value: f64) -> i64 {
-    let fits = value >= -9_223_372_036_854_775_808.0 && value < 9_223_372_036_854_775_808.0;
-    if fits { value as i64 } else { i64::MIN }
+    const LIMIT: f64 = 9_223_372_036_854_775_808.0;
+    if (-LIMIT..LIMIT).contains(&value) { value as i64 } else { i64::MIN }
 }
 
 /// The bits that stand for a number in a table: one zero, and one NaN.
@@ -146,7 +146,11 @@ fn label_encoder(context: &Context<'_>) -> Result<Built, Problem> {
     if opset < 2 {
         return first_version(context);
     }
-    let missing = |what: &str| Problem(format!("it has no {what}, expected {what}_int64s, {what}_floats, {what}_strings or {what}_tensor"));
+    let missing = |what: &str| {
+        Problem(format!(
+            "it has no {what}, expected {what}_int64s, {what}_floats, {what}_strings or {what}_tensor"
+        ))
+    };
     let keys = list(context, "keys", opset)?.ok_or_else(|| missing("keys"))?;
     let values = list(context, "values", opset)?.ok_or_else(|| missing("values"))?;
     let default = default(context, &values, opset)?;
@@ -182,11 +186,15 @@ fn both_ways(context: &Context<'_>, words: &[String], numbers: Vec<i64>) -> Resu
 fn encoder(context: &Context<'_>, stated: Stated, finds_nan: bool) -> Result<Built, Problem> {
     let Stated { keys, mut values, default, is_last } = stated;
     if keys.len() != values.len() {
-        return Err(format!("it has {} keys and {} values, expected as many", keys.len(), values.len()).into());
+        return Err(
+            format!("it has {} keys and {} values, expected as many", keys.len(), values.len()).into()
+        );
     }
     let input = context.tensor_type(0)?;
     if input.kind != keys.kind() {
-        return Err(format!("its input is {}, expected the kind of its keys, {}", input.kind, keys.kind()).into());
+        return Err(
+            format!("its input is {}, expected the kind of its keys, {}", input.kind, keys.kind()).into()
+        );
     }
     let codes = context.prepared(|| codes(&keys, is_last))?;
     append(&mut values, &default);
@@ -248,8 +256,12 @@ impl Kernel for Encoder {
             Data::F32(keys) => self.write(keys.iter().map(|&key| self.float(key.into())), outputs),
             Data::F64(keys) => self.write(keys.iter().map(|&key| self.float(key)), outputs),
             Data::I64(keys) => self.write(keys.iter().map(|&key| codes.number(key as u64)), outputs),
-            Data::I32(keys) => self.write(keys.iter().map(|&key| codes.number(i64::from(key) as u64)), outputs),
-            Data::I8(keys) => self.write(keys.iter().map(|&key| codes.number(i64::from(key) as u64)), outputs),
+            Data::I32(keys) => {
+                self.write(keys.iter().map(|&key| codes.number(i64::from(key) as u64)), outputs)
+            }
+            Data::I8(keys) => {
+                self.write(keys.iter().map(|&key| codes.number(i64::from(key) as u64)), outputs)
+            }
             Data::U8(keys) => self.write(keys.iter().map(|&key| codes.number(key.into())), outputs),
             Data::Bool(keys) => self.write(keys.iter().map(|&key| codes.number(key.into())), outputs),
         }

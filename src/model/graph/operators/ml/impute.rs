@@ -45,7 +45,8 @@ fn imputer(context: &Context<'_>) -> Result<Built, Problem> {
         Kind::I64 => Built::kernel(output, Imputer { columns, replaced: int, imputed: ints.to_vec() }),
         _ => {
             let narrow = |value: i64| {
-                i32::try_from(value).map_err(|_| Problem(format!("it has the value {value}, expected an int32")))
+                i32::try_from(value)
+                    .map_err(|_| Problem(format!("it has the value {value}, expected an int32")))
             };
             let imputed = ints.iter().map(|&value| narrow(value)).collect::<Result<_, _>>()?;
             Built::kernel(output, Imputer { columns, replaced: narrow(int)?, imputed })
@@ -63,7 +64,9 @@ impl<T: Element + Copy + PartialEq> Kernel for Imputer<T> {
         let by_nan = is_nan(replaced);
         let is_missing = |value: T| value == replaced || by_nan && is_nan(value);
         if let [imputed] = self.imputed[..] {
-            to.iter_mut().zip(from).for_each(|(to, &from)| *to = if is_missing(from) { imputed } else { from });
+            to.iter_mut()
+                .zip(from)
+                .for_each(|(to, &from)| *to = if is_missing(from) { imputed } else { from });
             return Ok(());
         }
         for (to, from) in to.chunks_exact_mut(self.columns).zip(from.chunks_exact(self.columns)) {

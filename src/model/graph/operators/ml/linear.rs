@@ -20,7 +20,8 @@ pub const OPERATORS: &[Operator] = &[
 fn product(context: &Context<'_>, table: Table, targets: usize) -> Result<Arc<Product>, Problem> {
     let coefficients = context.floats("coefficients")?.unwrap_or_default();
     let intercepts = context.floats("intercepts")?.unwrap_or_default();
-    let expected = targets.checked_mul(table.columns).ok_or("it has more coefficients than can be counted")?;
+    let expected =
+        targets.checked_mul(table.columns).ok_or("it has more coefficients than can be counted")?;
     let why = format!("{targets} scores of {} features", table.columns);
     expect_length("coefficients", coefficients.len(), expected, &why)?;
     if !intercepts.is_empty() {
@@ -73,7 +74,10 @@ impl Kernel for Regressor {
     }
 
     fn multiply_adds(&self) -> Option<u64> {
-        Some((self.blocks.table.rows as u64).saturating_mul((self.product.depth() * self.product.outputs()) as u64))
+        Some(
+            (self.blocks.table.rows as u64)
+                .saturating_mul((self.product.depth() * self.product.outputs()) as u64),
+        )
     }
 }
 
@@ -101,7 +105,8 @@ fn classifier(context: &Context<'_>) -> Result<Built, Problem> {
     let intercepts = context.floats("intercepts")?.unwrap_or_default().len();
     let coefficients = context.floats("coefficients")?.unwrap_or_default().len();
     // Two classes may share one score: it speaks for the second.
-    let is_shared = labels.len() == 2 && (intercepts == 1 || intercepts == 0 && coefficients == table.columns);
+    let is_shared =
+        labels.len() == 2 && (intercepts == 1 || intercepts == 0 && coefficients == table.columns);
     let targets = if is_shared { 1 } else { labels.len() };
     expect_targets(targets, "classes")?;
     let product = product(context, table, targets)?;
@@ -141,7 +146,10 @@ impl Kernel for Classifier {
     }
 
     fn multiply_adds(&self) -> Option<u64> {
-        Some((self.blocks.table.rows as u64).saturating_mul((self.product.depth() * self.product.outputs()) as u64))
+        Some(
+            (self.blocks.table.rows as u64)
+                .saturating_mul((self.product.depth() * self.product.outputs()) as u64),
+        )
     }
 }
 

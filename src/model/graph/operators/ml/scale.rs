@@ -35,7 +35,9 @@ fn scaler(context: &Context<'_>) -> Result<Built, Problem> {
         }
     }
     if offset.len() != scale.len() {
-        return Err(format!("it has {} offsets and {} scales, expected as many", offset.len(), scale.len()).into());
+        return Err(
+            format!("it has {} offsets and {} scales, expected as many", offset.len(), scale.len()).into()
+        );
     }
     let kernel = Scaler { columns: table.columns, offset: offset.to_vec(), scale: scale.to_vec() };
     Ok(Built::kernel(TensorType::new(Kind::F32, context.shape(0)?), kernel))

@@ -43,13 +43,19 @@ fn extractor(context: &Context<'_>) -> Result<Built, Problem> {
 }
 
 fn place(at: i64, columns: usize) -> Result<usize, String> {
-    usize::try_from(at).ok().filter(|&at| at < columns).ok_or_else(|| {
-        format!("its input 1 names place {at}, and the last axis of its input has {columns}")
-    })
+    usize::try_from(at)
+        .ok()
+        .filter(|&at| at < columns)
+        .ok_or_else(|| format!("its input 1 names place {at}, and the last axis of its input has {columns}"))
 }
 
 impl Extractor {
-    fn take<T: Element>(&self, from: &[T], places: Option<&[i64]>, outputs: &mut [Data]) -> Result<(), Fault> {
+    fn take<T: Element>(
+        &self,
+        from: &[T],
+        places: Option<&[i64]>,
+        outputs: &mut [Data],
+    ) -> Result<(), Fault> {
         let to = output::<T>(outputs, 0)?;
         if let Some(known) = &self.known {
             for (to, from) in to.chunks_exact_mut(known.len()).zip(from.chunks_exact(self.columns.max(1))) {
@@ -97,10 +103,15 @@ fn vectorizer(context: &Context<'_>) -> Result<Built, Problem> {
         let shape = context.shape(at)?;
         let (rows, columns) = match *shape {
             [] | [_] => (1, shape.first().copied().unwrap_or(1)),
-            [rows, ref columns @ ..] => (rows, elements(columns).ok_or("it has more features than can be counted")?),
+            [rows, ref columns @ ..] => {
+                (rows, elements(columns).ok_or("it has more features than can be counted")?)
+            }
         };
         if *all_rows.get_or_insert(rows) != rows {
-            return Err(format!("its input {at} has the shape {shape:?}, expected as many rows as the others").into());
+            return Err(format!(
+                "its input {at} has the shape {shape:?}, expected as many rows as the others"
+            )
+            .into());
         }
         let places = size(places, "number in inputdimensions")?;
         total = total.checked_add(places).ok_or("it has more features than can be counted")?;
@@ -187,8 +198,12 @@ impl Kernel for OneHot {
 fn each_number(data: &Data, mut each: impl FnMut(usize, i64) -> Result<(), Fault>) -> Result<(), Fault> {
     match data {
         Data::I64(values) => values.iter().enumerate().try_for_each(|(at, &value)| each(at, value)),
-        Data::I32(values) => values.iter().enumerate().try_for_each(|(at, &value)| each(at, i64::from(value))),
-        Data::F32(values) => values.iter().enumerate().try_for_each(|(at, &value)| each(at, code_of(value.into()))),
+        Data::I32(values) => {
+            values.iter().enumerate().try_for_each(|(at, &value)| each(at, i64::from(value)))
+        }
+        Data::F32(values) => {
+            values.iter().enumerate().try_for_each(|(at, &value)| each(at, code_of(value.into())))
+        }
         Data::F64(values) => values.iter().enumerate().try_for_each(|(at, &value)| each(at, code_of(value))),
         other => Err(Fault(format!("its input is {}, expected numbers", other.kind()))),
     }

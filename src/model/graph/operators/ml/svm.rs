@@ -28,7 +28,6 @@ struct Regressor {
     offset: f32,
     /// Whether the answer is its sign, 1 or -1.
     is_one_class: bool,
-    transform: Transform,
     blocks: Blocks,
     /// The similarities of a block of rows.
     similar: Vec<f32>,
@@ -42,7 +41,8 @@ fn regressor(context: &Context<'_>) -> Result<Built, Problem> {
     let rho = context.floats("rho")?.unwrap_or_default();
     expect_length("rho", rho.len(), 1, "the offset of the score")?;
     let is_one_class = context.int_or("one_class", 0)? != 0;
-    let transform = context.choice("post_transform", Transform::NAMES)?;
+    // It changes nothing in ONNX Runtime, for which such files are made; a word that is none is refused.
+    context.choice("post_transform", Transform::NAMES)?;
     let (similarity, weights, offset) = if supports == 0 {
         expect_length("coefficients", coefficients.len(), table.columns, "one for each feature")?;
         (Similarity::linear(context, table, coefficients)?, Vec::new(), rho[0])
@@ -53,7 +53,7 @@ fn regressor(context: &Context<'_>) -> Result<Built, Problem> {
     let blocks = Blocks::new(table, context.kind(0)?);
     let similar = vec![0.0; table.block() * similarity.vectors()];
     let output = TensorType::new(Kind::F32, [table.rows, 1]);
-    let kernel = Regressor { similarity, weights, offset, is_one_class, transform, blocks, similar };
+    let kernel = Regressor { similarity, weights, offset, is_one_class, blocks, similar };
     Ok(Built::kernel(output, kernel))
 }
 
@@ -65,7 +65,7 @@ fn weighed(values: &[f32], weights: &[f32]) -> f64 {
 impl Kernel for Regressor {
     fn run(&mut self, inputs: &Inputs<'_>, outputs: &mut [Data]) -> Result<(), Fault> {
         let to = output::<f32>(outputs, 0)?;
-        let Self { similarity, weights, offset, is_one_class, transform, blocks, similar } = self;
+        let Self { similarity, weights, offset, is_one_class, blocks, similar } = self;
         let (columns, vectors) = (blocks.table.columns, similarity.vectors());
         blocks.each(inputs.data(0)?, |first, rows| {
             let similar = &mut similar[..rows.len() / columns * vectors];
@@ -87,8 +87,6 @@ impl Kernel for Regressor {
             }
             Ok(())
         })?;
-        // A regressor's one score knows no other transform, as in ONNX Runtime.
-        let _ = transform;
         Ok(())
     }
 

@@ -81,7 +81,7 @@ fn probit(score: f32) -> f32 {
     let sign = if x < 0.0 { -1.0 } else { 1.0 };
     let log = ((1.0 - x) * (1.0 + x)).ln();
     let half = 2.0 / (std::f32::consts::PI * A) + 0.5 * log;
-    let root = (half * half - log / A).sqrt() - half;
+    let root = (half * half - 1.0 / A * log).sqrt() - half;
     std::f32::consts::SQRT_2 * sign * root.sqrt()
 }
 
@@ -107,7 +107,10 @@ mod tests {
         for (transform, scores, expected) in cases {
             let found = applied(*transform, scores);
             for (found, expected) in found.iter().zip(*expected) {
-                assert!((found - expected).abs() < 5e-3, "{transform:?} of {scores:?}: {found}, expected {expected}");
+                assert!(
+                    (found - expected).abs() < 5e-3,
+                    "{transform:?} of {scores:?}: {found}, expected {expected}"
+                );
             }
         }
     }

@@ -9,6 +9,8 @@ mod forest;
 mod scores;
 mod stated;
 mod stated5;
+#[cfg(test)]
+mod tests;
 mod walk;
 
 use std::sync::Arc;
@@ -50,7 +52,7 @@ fn regressor(context: &Context<'_>) -> Result<Built, Problem> {
         table,
         targets,
         aggregate,
-        finish: Finish::Regressor { base, transform },
+        finish: Finish::Regressor { base, transform, singles: Vec::new() },
         outputs: vec![TensorType::new(Kind::F32, [table.rows, targets])],
     };
     plan.build(context, stated.is_double || context.kind(0)? == Kind::F64, || stated.draft(targets))
@@ -66,17 +68,14 @@ fn classifier(context: &Context<'_>) -> Result<Built, Problem> {
     // What one number means for two classes, or two for one, is told in `finish`.
     let several = [0, classes];
     let base = stated.base(if classes <= 2 { &[0, 1, 2] } else { &several })?;
-    let is_shared = classes == 2 && stated.has_one_target();
-    let is_positive = stated.is_positive();
-    let outputs = vec![
-        TensorType::new(labels.kind(), [table.rows]),
-        TensorType::new(Kind::F32, [table.rows, classes]),
-    ];
+    let one = stated.only_target().filter(|_| classes == 2).map(|target| (target, stated.is_positive()));
+    let outputs =
+        vec![TensorType::new(labels.kind(), [table.rows]), TensorType::new(Kind::F32, [table.rows, classes])];
     let plan = Planned {
         table,
         targets: classes,
         aggregate: Aggregate::Sum,
-        finish: Finish::Classifier { base, transform, labels, is_shared, is_positive },
+        finish: Finish::Classifier { base, transform, labels, one },
         outputs,
     };
     plan.build(context, stated.is_double || context.kind(0)? == Kind::F64, || stated.draft(classes))
@@ -96,7 +95,7 @@ fn ensemble(context: &Context<'_>) -> Result<Built, Problem> {
         table,
         targets,
         aggregate,
-        finish: Finish::Regressor { base: Vec::new(), transform },
+        finish: Finish::Regressor { base: Vec::new(), transform, singles: vec![0.0; targets] },
         outputs: vec![TensorType::new(kind, [table.rows, targets])],
     };
     plan.build(context, kind == Kind::F64, || stated.draft(targets))
@@ -193,7 +192,9 @@ fn convert<T: Real>(data: &Data, start: usize, to: &mut [T]) -> Result<(), Fault
     let end = start + to.len();
     let pairs = to.iter_mut();
     match data {
-        Data::F32(from) => pairs.zip(&from[start..end]).for_each(|(to, &from)| *to = T::from_f64(from.into())),
+        Data::F32(from) => {
+            pairs.zip(&from[start..end]).for_each(|(to, &from)| *to = T::from_f64(from.into()))
+        }
         Data::F64(from) => pairs.zip(&from[start..end]).for_each(|(to, &from)| *to = T::from_f64(from)),
         Data::I64(from) => {
             pairs.zip(&from[start..end]).for_each(|(to, &from)| *to = T::from_f64(f64::from(from as f32)));

@@ -48,7 +48,9 @@ fn zip_map(context: &Context<'_>) -> Result<Built, Problem> {
         return Err(format!("its input is {}, expected float32", context.kind(0)?).into());
     }
     if labels.len() != table.columns {
-        return Err(format!("it has {} labels, and its input has {} columns", labels.len(), table.columns).into());
+        return Err(
+            format!("it has {} labels, and its input has {} columns", labels.len(), table.columns).into()
+        );
     }
     let from = match &labels {
         Labels::Ints(labels) => order(labels),

@@ -33,8 +33,10 @@ struct Classifier {
 /// How scores follow from similarities.
 enum Machine {
     /// They are the scores of the classes, less an offset.
-    Linear { offset: f32 },
-    Pairs(Pairs),
+    Linear {
+        offset: f32,
+    },
+    Pairs(Box<Pairs>),
 }
 
 /// A machine for each pair of classes.
@@ -63,23 +65,23 @@ pub fn classifier(context: &Context<'_>) -> Result<Built, Problem> {
     let vectors = context.floats("support_vectors")?.unwrap_or_default();
     let rho = context.floats("rho")?.unwrap_or_default();
     let per_class = context.ints("vectors_per_class")?.unwrap_or_default();
-    let (a, b) = (context.floats("prob_a")?.unwrap_or_default(), context.floats("prob_b")?.unwrap_or_default());
+    let (a, b) =
+        (context.floats("prob_a")?.unwrap_or_default(), context.floats("prob_b")?.unwrap_or_default());
     let transform = context.choice("post_transform", Transform::NAMES)?;
     let (similarity, machine) = if per_class.iter().all(|&count| count == 0) {
-        let expected = classes.checked_mul(table.columns).ok_or("it has more coefficients than can be counted")?;
+        let expected =
+            classes.checked_mul(table.columns).ok_or("it has more coefficients than can be counted")?;
         expect_length("coefficients", coefficients.len(), expected, "one for each class and feature")?;
         let offset = *rho.first().ok_or("its attribute rho is empty, expected the offset of the scores")?;
         (Similarity::linear(context, table, coefficients)?, Machine::Linear { offset })
     } else {
         let pairs = Pairs::new(classes, per_class, coefficients, rho, (a, b))?;
         let count = pairs.starts[classes];
-        (Similarity::of(context, table, count, vectors)?, Machine::Pairs(pairs))
+        (Similarity::of(context, table, count, vectors)?, Machine::Pairs(Box::new(pairs)))
     };
     let width = machine.scores(classes);
-    let outputs = vec![
-        TensorType::new(labels.kind(), [table.rows]),
-        TensorType::new(Kind::F32, [table.rows, width]),
-    ];
+    let outputs =
+        vec![TensorType::new(labels.kind(), [table.rows]), TensorType::new(Kind::F32, [table.rows, width])];
     let kernel = Classifier {
         similar: vec![0.0; table.block() * similarity.vectors()],
         scores: vec![0.0; width],
@@ -118,7 +120,9 @@ impl Pairs {
         let mut starts = vec![0_usize];
         let mut end = 0_usize;
         for &count in per_class {
-            end = end.checked_add(size(count, "number of support vectors")?).ok_or("it has too many support vectors")?;
+            end = end
+                .checked_add(size(count, "number of support vectors")?)
+                .ok_or("it has too many support vectors")?;
             starts.push(end);
         }
         let expected = end.checked_mul(classes - 1).ok_or("it has more coefficients than can be counted")?;
@@ -151,7 +155,8 @@ impl Pairs {
             for j in i + 1..classes {
                 let of_j = self.starts[j]..self.starts[j + 1];
                 // A class' own row of weights is left out: the rows of those after it move up by one.
-                let (weights_i, weights_j) = (&self.coefficients[(j - 1) * count..], &self.coefficients[i * count..]);
+                let (weights_i, weights_j) =
+                    (&self.coefficients[(j - 1) * count..], &self.coefficients[i * count..]);
                 let sum = weighed(&similar[of_i.clone()], &weights_i[of_i.clone()])
                     + weighed(&similar[of_j.clone()], &weights_j[of_j])
                     + f64::from(self.rho[pair]);
@@ -176,7 +181,7 @@ impl Pairs {
         for i in 0..classes {
             for j in i + 1..classes {
                 let Some((score, (a, b))) = decided.next() else { return };
-                let probability = (1.0 - logistic(score * a + b)).max(PAIR_MIN).min(1.0 - PAIR_MIN);
+                let probability = (1.0 - logistic(score * a + b)).clamp(PAIR_MIN, 1.0 - PAIR_MIN);
                 self.scratch.pairs[i * classes + j] = probability;
                 self.scratch.pairs[j * classes + i] = 1.0 - probability;
             }
@@ -233,7 +238,11 @@ fn two(transform: Transform, score: f32, scores: &mut [f32]) {
             transform.apply(&mut one);
             scores.copy_from_slice(&[1.0 - one[0], one[0]]);
         }
-        _ => scores.copy_from_slice(&[1.0 - score, score]),
+        Transform::Logistic => {
+            scores.copy_from_slice(&[-score, score]);
+            transform.apply(scores);
+        }
+        Transform::Softmax | Transform::SoftmaxZero => scores.copy_from_slice(&[1.0 - score, score]),
     }
 }
 

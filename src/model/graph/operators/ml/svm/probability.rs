@@ -39,7 +39,8 @@ pub fn couple(scratch: &mut Scratch, probabilities: &mut [f32]) {
             errors[i] = row.iter().zip(&*probabilities).fold(0.0, |sum, (q, p)| sum + q * p);
             total += probabilities[i] * errors[i];
         }
-        if errors.iter().all(|error| (error - total).abs() < error_max) {
+        // NaN is no error that could become less.
+        if !errors.iter().any(|error| (error - total).abs() >= error_max) {
             break;
         }
         for (i, row) in products.chunks_exact(classes).enumerate() {

@@ -75,7 +75,8 @@ impl Similarity {
         values: &[f32],
     ) -> Result<Arc<Self>, Problem> {
         let (form, settings) = stated(context)?;
-        let expected = vectors.checked_mul(table.columns).ok_or("it has more support vectors than can be counted")?;
+        let expected =
+            vectors.checked_mul(table.columns).ok_or("it has more support vectors than can be counted")?;
         let why = format!("{vectors} support vectors of {} features", table.columns);
         expect_length("support_vectors", values.len(), expected, &why)?;
         context.prepared(|| Ok(Self::arrange(form, settings, table.columns, values)))
@@ -120,7 +121,8 @@ impl Similarity {
             }
             Arranged::Columns(vectors) => {
                 let each = rows.chunks_exact(self.columns).zip(similar.chunks_exact_mut(self.vectors));
-                pulp::Arch::new().dispatch(|| each.for_each(|(row, similar)| distances(row, vectors, similar)));
+                pulp::Arch::new()
+                    .dispatch(|| each.for_each(|(row, similar)| distances(row, vectors, similar)));
             }
         }
         let each = similar.iter_mut();

@@ -4,7 +4,7 @@ use super::forest::Real;
 use super::scores::{Aggregate, Scores};
 use crate::model::graph::kernel::{Fault, output};
 use crate::model::graph::operators::ml::labels::Labels;
-use crate::model::graph::operators::ml::linear::{greatest, regression};
+use crate::model::graph::operators::ml::linear::regression;
 use crate::model::graph::operators::ml::transform::Transform;
 use crate::model::graph::tensor::{Data, Kind};
 
@@ -14,38 +14,40 @@ pub enum Finish {
         /// What is added to each target; empty where nothing is.
         base: Vec<f64>,
         transform: Transform,
+        /// Room for the scores of a row in single precision.
+        singles: Vec<f32>,
     },
     Classifier {
         /// What is added to each class, or for two classes one number.
         base: Vec<f64>,
         transform: Transform,
         labels: Labels,
-        /// Two classes whose leaves have one weight, which speaks for the second.
-        is_shared: bool,
-        /// Whether no weight is negative.
-        is_positive: bool,
+        /// The class that all weights are for, where there are two classes and it is the same one, and whether
+        /// no weight is negative.
+        one: Option<(usize, bool)>,
     },
 }
 
 impl Finish {
     /// Writes the outputs of a block of rows, the first of which is row `first` of all.
     pub fn write<T: Real>(
-        &self,
+        &mut self,
         scores: &mut Scores<T>,
         trees: usize,
         first: usize,
         outputs: &mut [Data],
     ) -> Result<(), Fault> {
         match self {
-            Self::Regressor { base, transform } => regressor(base, *transform, scores, trees, first, outputs),
-            Self::Classifier { base, transform, labels, is_shared, is_positive } => {
+            Self::Regressor { base, transform, singles } => {
+                regressor(base, (*transform, singles), scores, trees, first, outputs)
+            }
+            Self::Classifier { base, transform, labels, one } => {
                 for (at, (scores, named)) in scores.rows().enumerate() {
                     let row = first + at;
                     let to = &mut output::<f32>(outputs, 1)?[row * labels.len()..][..labels.len()];
-                    let class = if *is_shared {
-                        shared(base, *transform, *is_positive, scores, named, to)
-                    } else {
-                        several(base, *transform, scores, named, to)
+                    let class = match one {
+                        Some(one) => one_weight(base, *transform, *one, scores, to),
+                        None => several(base, *transform, scores, named, to),
                     };
                     labels.write(outputs, row, class)?;
                 }
@@ -57,7 +59,7 @@ impl Finish {
 
 fn regressor<T: Real>(
     base: &[f64],
-    transform: Transform,
+    (transform, singles): (Transform, &mut [f32]),
     scores: &mut Scores<T>,
     trees: usize,
     first: usize,
@@ -74,7 +76,7 @@ fn regressor<T: Real>(
         if kind == Some(Kind::F64) {
             let to = &mut output::<f64>(outputs, 0)?[start..][..scores.len()];
             to.iter_mut().zip(&*scores).for_each(|(to, score)| *to = score.to_f64());
-            doubles(transform, to);
+            doubles(transform, to, singles);
         } else {
             let to = &mut output::<f32>(outputs, 0)?[start..][..scores.len()];
             to.iter_mut().zip(&*scores).for_each(|(to, score)| *to = score.to_f64() as f32);
@@ -84,46 +86,52 @@ fn regressor<T: Real>(
     Ok(())
 }
 
-/// Transforms scores in `f64`, by way of `f32` as ONNX Runtime does.
-fn doubles(transform: Transform, scores: &mut [f64]) {
+/// Transforms the scores of a row in `f64`, by way of `f32` as ONNX Runtime does.
+fn doubles(transform: Transform, scores: &mut [f64], singles: &mut [f32]) {
     if transform == Transform::None {
         return;
     }
-    /// Rows are transformed in pieces only where each score is by itself.
-    const PIECE: usize = 64;
-    let mut piece = [0.0_f32; PIECE];
-    let _ = &mut piece;
-    for score in scores {
-        let mut one = [*score as f32];
-        regression(transform, &mut one);
-        *score = f64::from(one[0]);
-    }
+    singles.iter_mut().zip(&*scores).for_each(|(single, score)| *single = *score as f32);
+    regression(transform, singles);
+    scores.iter_mut().zip(&*singles).for_each(|(score, single)| *score = f64::from(*single));
 }
 
-/// The class of a row whose leaves speak for the second of two classes, and its scores.
-fn shared<T: Real>(
+/// The class of a row of two classes whose leaves all have a weight for the same one, and its scores.
+///
+/// Converters of boosted trees write weights for the first class that speak for the second. Weights for the
+/// second are what they seem. Labels are decided as ONNX Runtime does, which takes weights that are never
+/// negative for probabilities.
+fn one_weight<T: Real>(
     base: &[f64],
     transform: Transform,
-    is_positive: bool,
+    (target, is_positive): (usize, bool),
     scores: &[T],
-    named: &[bool],
     to: &mut [f32],
 ) -> usize {
-    let mut score = if named[1] { scores[1] } else { scores[0] };
-    if let Some(base) = base.last() {
-        score += T::from_f64(*base);
+    let mut score = scores[target];
+    let own = match base {
+        [base] if target == 0 => Some(base),
+        [_] | [] => None,
+        all => all.get(target),
+    };
+    if let Some(own) = own {
+        score += T::from_f64(*own);
     }
-    let class = if is_positive { score > T::from_f64(0.5) } else { score > T::from_f64(0.0) };
+    let limit = T::from_f64(if is_positive { 0.5 } else { 0.0 });
     let value = score.to_f64() as f32;
-    match (transform, is_positive) {
-        (Transform::Logistic, false) => {
-            to.copy_from_slice(&[-value, value]);
-            transform.apply(to);
-        }
-        (_, false) => to.copy_from_slice(&[-value, value]),
-        (_, true) => to.copy_from_slice(&[1.0 - value, value]),
+    if target == 1 {
+        let other = if let [first, _] = base { *first as f32 } else { 0.0 };
+        to.copy_from_slice(&[other, value]);
+        transform.apply(to);
+    } else if transform == Transform::Logistic {
+        to.copy_from_slice(&[-value, value]);
+        transform.apply(to);
+    } else if is_positive {
+        to.copy_from_slice(&[1.0 - value, value]);
+    } else {
+        to.copy_from_slice(&[-value, value]);
     }
-    usize::from(class)
+    usize::from(score > limit)
 }
 
 /// The class of a row whose leaves have weights for several classes, and its scores.
@@ -131,14 +139,19 @@ fn several<T: Real>(
     base: &[f64],
     transform: Transform,
     scores: &mut [T],
-    _named: &[bool],
+    named: &[bool],
     to: &mut [f32],
 ) -> usize {
-    if base.len() == scores.len() {
-        scores.iter_mut().zip(base).for_each(|(score, base)| *score += T::from_f64(*base));
+    // One base value for two classes is the first one's, as in ONNX Runtime.
+    scores.iter_mut().zip(base).for_each(|(score, base)| *score += T::from_f64(*base));
+    let is_all = base.len() == scores.len() || scores.len() <= 2;
+    let mut class = None;
+    for (at, score) in scores.iter().enumerate().filter(|(at, _)| is_all || named[*at]) {
+        if class.is_none_or(|class: usize| *score > scores[class]) {
+            class = Some(at);
+        }
     }
     to.iter_mut().zip(&*scores).for_each(|(to, score)| *to = score.to_f64() as f32);
-    let class = greatest(to);
     transform.apply(to);
-    class
+    class.unwrap_or(0)
 }

@@ -104,13 +104,19 @@ impl<T: Real> Forest<T> {
     /// Lays `draft` out.
     ///
     /// # Errors
-    /// A branch that two others lead to, such as in a circle.
+    /// A branch that two others lead to, or none, such as in a circle.
     pub fn new(draft: Draft) -> Result<Self, Problem> {
-        let sets = draft.sets.iter().map(|set| set.iter().map(|&member| T::from_f64(member)).collect()).collect();
+        let sets =
+            draft.sets.iter().map(|set| set.iter().map(|&member| T::from_f64(member)).collect()).collect();
         let mut layout = Layout::<T>::new(&draft)?;
         let mut trees = Vec::with_capacity(draft.roots.len());
         for &root in &draft.roots {
             trees.push(layout.tree(root)?);
+        }
+        // What no root reaches leads in a circle, or belongs to a tree whose root is another node.
+        let is_lost = |(node, is_placed): (&Node, &bool)| matches!(node, Node::Branch(_)) && !is_placed;
+        if draft.nodes.iter().zip(&layout.is_placed).any(is_lost) {
+            return Err("one of its branches is reached from no root, such as in a circle".into());
         }
         let Layout { steps, leaf_of, columns, questions, .. } = layout;
         let leaves = leaves(&draft, &leaf_of);
@@ -150,7 +156,9 @@ impl<'a, T: Real> Layout<'a, T> {
         // Each branch is placed once, with two children, and each root.
         let most = draft.nodes.len().saturating_mul(2).saturating_add(draft.roots.len());
         if most > NODES_MAX {
-            return Err(format!("it has {} nodes, expected {} at most", draft.nodes.len(), NODES_MAX / 2).into());
+            return Err(
+                format!("it has {} nodes, expected {} at most", draft.nodes.len(), NODES_MAX / 2).into()
+            );
         }
         let is_placed = vec![false; draft.nodes.len()];
         Ok(Self {
@@ -192,7 +200,8 @@ impl<'a, T: Real> Layout<'a, T> {
                     let child = self.reserve(2);
                     let (step, is_swapped) = self.step(branch, child)?;
                     self.steps[place] = step;
-                    let (first, second) = if is_swapped { (branch.no, branch.yes) } else { (branch.yes, branch.no) };
+                    let (first, second) =
+                        if is_swapped { (branch.no, branch.yes) } else { (branch.yes, branch.no) };
                     self.waiting.push_back((first, child, deep + 1));
                     self.waiting.push_back((second, child + 1, deep + 1));
                 }
@@ -204,7 +213,9 @@ impl<'a, T: Real> Layout<'a, T> {
     /// The step that `branch` is, in terms of `<=`, and whether its children change places.
     fn step(&mut self, branch: &Branch, child: usize) -> Result<(Step<T>, bool), Problem> {
         if branch.feature >= NODES_MAX {
-            return Err(format!("it looks at feature {}, expected less than {NODES_MAX}", branch.feature).into());
+            return Err(
+                format!("it looks at feature {}, expected less than {NODES_MAX}", branch.feature).into()
+            );
         }
         self.columns = self.columns.max(branch.feature + 1);
         let value = T::from_f64(branch.value);

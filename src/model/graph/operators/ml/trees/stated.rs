@@ -66,10 +66,16 @@ fn numbers<'a>(context: &Context<'a>, list: &str, tensor: &str) -> Result<Number
         Some(found) => match (found.values::<f32>(), found.values::<f64>()) {
             (Some(values), _) => Ok(Numbers::Singles(values)),
             (_, Some(values)) => Ok(Numbers::Doubles(values)),
-            _ => Err(format!("its attribute {tensor} is {}, expected float32 or float64", found.tensor_type()).into()),
+            _ => {
+                Err(format!("its attribute {tensor} is {}, expected float32 or float64", found.tensor_type())
+                    .into())
+            }
         },
     }
 }
+
+/// Targets and weights.
+type Weights = Vec<(u32, f64)>;
 
 /// The lists, whose lengths fit.
 pub struct Stated<'a> {
@@ -149,14 +155,21 @@ impl<'a> Stated<'a> {
         let found = self.base.len();
         if !expected.contains(&found) {
             let expected: Vec<_> = expected.iter().map(usize::to_string).collect();
-            return Err(format!("its attribute base_values has {found} values, expected {}", expected.join(" or ")).into());
+            return Err(format!(
+                "its attribute base_values has {found} values, expected {}",
+                expected.join(" or ")
+            )
+            .into());
         }
         Ok((0..found).map(|at| self.base.get(at)).collect())
     }
 
-    /// Whether all weights are for the same target.
-    pub fn has_one_target(&self) -> bool {
-        !self.weight_targets.is_empty() && self.weight_targets.iter().all(|&target| target == self.weight_targets[0])
+    /// The target that all weights are for, where it is the same one.
+    pub fn only_target(&self) -> Option<usize> {
+        let first = *self.weight_targets.first()?;
+        // Whether there is such a target is checked with the trees.
+        let is_same = self.weight_targets.iter().all(|&target| target == first);
+        usize::try_from(first).ok().filter(|&first| is_same && first < 2)
     }
 
     /// Whether no weight is negative.
@@ -197,11 +210,16 @@ impl<'a> Stated<'a> {
         };
         let Some(test) = *test else { return Ok(Node::Leaf(leaves[at]..leaves[at + 1])) };
         let feature = usize::try_from(self.features[at]).map_err(|_| {
-            Problem(format!("its node {id} of tree {tree} looks at feature {}, expected 0 or more", self.features[at]))
+            Problem(format!(
+                "its node {id} of tree {tree} looks at feature {}, expected 0 or more",
+                self.features[at]
+            ))
         })?;
         let child = |child: i64| {
             places.find(tree, child).ok_or_else(|| {
-                Problem(format!("its node {id} of tree {tree} leads to node {child}, which that tree has not"))
+                Problem(format!(
+                    "its node {id} of tree {tree} leads to node {child}, which that tree has not"
+                ))
             })
         };
         let takes_nan = self.takes_nan.get(at).is_some_and(|&flag| flag != 0);
@@ -210,7 +228,7 @@ impl<'a> Stated<'a> {
     }
 
     /// The weights, those of a leaf beside each other, and where those of each node start.
-    fn weights(&self, places: &Places<'_>, targets: usize) -> Result<(Vec<(u32, f64)>, Vec<usize>), Problem> {
+    fn weights(&self, places: &Places<'_>, targets: usize) -> Result<(Weights, Vec<usize>), Problem> {
         let mut leaves = vec![0_usize; self.ids.len() + 1];
         let mut owners = Vec::with_capacity(self.weight_targets.len());
         for (at, &target) in self.weight_targets.iter().enumerate() {
@@ -264,7 +282,10 @@ impl<'a> Stated<'a> {
             None => Ok(roots.into_iter().flatten().collect()),
             Some(place) => {
                 let tree = known.iter().find(|(_, at)| **at == place).map_or(0, |(tree, _)| *tree);
-                Err(format!("its tree {tree} has no root: each of its nodes follows another one, in a circle").into())
+                Err(format!(
+                    "its tree {tree} has no root: each of its nodes follows another one, in a circle"
+                )
+                .into())
             }
         }
     }

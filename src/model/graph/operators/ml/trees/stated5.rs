@@ -22,6 +22,7 @@ pub fn aggregate(context: &Context<'_>) -> Result<Aggregate, Problem> {
     numbered(context, "aggregate_function", 1, &all)
 }
 
+/// The numbers are those of ONNX's specification; ONNX Runtime 1.32 has 1 and 2 the other way round.
 pub fn transform(context: &Context<'_>) -> Result<Transform, Problem> {
     let all =
         [Transform::None, Transform::Softmax, Transform::Logistic, Transform::SoftmaxZero, Transform::Probit];
@@ -49,9 +50,14 @@ pub struct Stated<'a> {
 fn tensor(context: &Context<'_>, name: &str, kind: Kind) -> Result<Option<Vec<f64>>, Problem> {
     let Some(tensor) = context.tensor(name)? else { return Ok(None) };
     match (tensor.values::<f32>(), tensor.values::<f64>()) {
-        (Some(values), _) if kind == Kind::F32 => Ok(Some(values.iter().map(|&value| f64::from(value)).collect())),
+        (Some(values), _) if kind == Kind::F32 => {
+            Ok(Some(values.iter().map(|&value| f64::from(value)).collect()))
+        }
         (_, Some(values)) if kind == Kind::F64 => Ok(Some(values.to_vec())),
-        _ => Err(format!("its attribute {name} is {}, expected {kind} as its input", tensor.tensor_type()).into()),
+        _ => {
+            Err(format!("its attribute {name} is {}, expected {kind} as its input", tensor.tensor_type())
+                .into())
+        }
     }
 }
 
@@ -97,7 +103,12 @@ impl<'a> Stated<'a> {
         if !self.takes_nan.is_empty() {
             expect_length("nodes_missing_value_tracks_true", self.takes_nan.len(), nodes, why)?;
         }
-        expect_length("leaf_weights", self.weights.len(), self.targets.len(), "one for each of leaf_targetids")?;
+        expect_length(
+            "leaf_weights",
+            self.weights.len(),
+            self.targets.len(),
+            "one for each of leaf_targetids",
+        )?;
         if self.roots.is_empty() {
             return Err("its attribute tree_roots is empty, expected the place of each tree's root".into());
         }
@@ -120,14 +131,18 @@ impl<'a> Stated<'a> {
         for (at, (&target, &weight)) in self.targets.iter().zip(&self.weights).enumerate() {
             let fits = usize::try_from(target).is_ok_and(|target| target < targets);
             if !fits {
-                return Err(format!("its leaf {at} is for target {target}, expected 0 to {}", targets - 1).into());
+                return Err(
+                    format!("its leaf {at} is for target {target}, expected 0 to {}", targets - 1).into()
+                );
             }
             nodes.push(Node::Leaf(at..at + 1));
             weights.push((target as u32, weight));
         }
         let root = |&root: &i64| {
             let found = usize::try_from(root).ok().filter(|&root| root < branches);
-            found.ok_or_else(|| Problem(format!("its attribute tree_roots names node {root}, and it has {branches}")))
+            found.ok_or_else(|| {
+                Problem(format!("its attribute tree_roots names node {root}, and it has {branches}"))
+            })
         };
         let roots = self.roots.iter().map(root).collect::<Result<_, _>>()?;
         Ok(Draft { nodes, roots, weights, sets })
@@ -136,11 +151,12 @@ impl<'a> Stated<'a> {
     fn branch(&self, at: usize, set: usize) -> Result<Branch, Problem> {
         let (branches, leaves) = (self.features.len(), self.targets.len());
         let child = |place: i64, is_leaf: i64| {
-            let (count, first, what) = if is_leaf != 0 { (leaves, branches, "leaf") } else { (branches, 0, "node") };
+            let (count, first, what) =
+                if is_leaf != 0 { (leaves, branches, "leaf") } else { (branches, 0, "node") };
             let found = usize::try_from(place).ok().filter(|&place| place < count);
-            found
-                .map(|place| first + place)
-                .ok_or_else(|| Problem(format!("its node {at} leads to {what} {place}, and it has {count} of them")))
+            found.map(|place| first + place).ok_or_else(|| {
+                Problem(format!("its node {at} leads to {what} {place}, and it has {count} of them"))
+            })
         };
         let test = *Test::NUMBERED.get(usize::from(self.modes[at])).ok_or_else(|| {
             let last = Test::NUMBERED.len() - 1;
@@ -161,9 +177,11 @@ impl<'a> Stated<'a> {
 
     /// The members of each set: NaN stands behind those of each.
     fn sets(&self) -> Result<Vec<Vec<f64>>, Problem> {
-        let asked = self.modes.iter().filter(|&&mode| Test::NUMBERED.get(usize::from(mode)) == Some(&Test::Member));
+        let asked =
+            self.modes.iter().filter(|&&mode| Test::NUMBERED.get(usize::from(mode)) == Some(&Test::Member));
         let asked = asked.count();
-        let mut sets: Vec<Vec<f64>> = self.members.split(|member| member.is_nan()).map(<[f64]>::to_vec).collect();
+        let mut sets: Vec<Vec<f64>> =
+            self.members.split(|member| member.is_nan()).map(<[f64]>::to_vec).collect();
         if sets.last().is_some_and(Vec::is_empty) {
             sets.pop();
         }
