@@ -62,7 +62,8 @@ impl Convolution {
         let mut phase = [0; 2];
         for axis in 0..2 {
             let reach = (geometry.kernel[axis] - 1).checked_mul(geometry.dilation[axis])?;
-            let extent = (geometry.output[axis].max(1) - 1).checked_mul(geometry.stride[axis])?.checked_add(reach)?;
+            let extent =
+                (geometry.output[axis].max(1) - 1).checked_mul(geometry.stride[axis])?.checked_add(reach)?;
             phase[axis] = (extent / geometry.stride[axis]).checked_add(1)?;
         }
         let [rows, columns] = phase;
@@ -164,7 +165,8 @@ impl Convolution {
         let place = |at: usize, axis: usize| before[axis] + (at * spread[axis]) as i64;
         let end = (width * stride[1]) as i64;
         let first = (0..columns).find(|&column| place(column, 1) >= 0).unwrap_or(columns);
-        let last = (first..columns).rev().find(|&column| place(column, 1) < end).map_or(first, |last| last + 1);
+        let last =
+            (first..columns).rev().find(|&column| place(column, 1) < end).map_or(first, |last| last + 1);
         let is_plain = stride[1] == 1 && spread[1] == 1;
         for (channel, input) in input.chunks_exact((rows * columns).max(1)).enumerate() {
             let plane = &mut plane[channel * self.channel..][..self.channel];

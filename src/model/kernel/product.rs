@@ -200,14 +200,7 @@ impl<'a> Weights<'a> {
     }
 
     /// As [`Product::multiply`] does.
-    pub fn multiply(
-        self,
-        arch: Arch,
-        rows: Rows<'_>,
-        start: Start<'_>,
-        rectify: bool,
-        products: &mut [f32],
-    ) {
+    pub fn multiply(self, arch: Arch, rows: Rows<'_>, start: Start<'_>, rectify: bool, products: &mut [f32]) {
         if self.is_narrow {
             arch.dispatch(Narrow { weights: self, rows, start, rectify, products });
         } else {
@@ -232,9 +225,16 @@ mod tests {
 
     #[test]
     fn every_shape_equals_the_sum_written_out() {
-        for (count, depth, outputs) in
-            [(1, 1, 1), (3, 7, 5), (8, 3, 16), (13, 40, 33), (25, 2, 200), (1, 9, 250), (5, 32, 1), (9, 77, 3)]
-        {
+        for (count, depth, outputs) in [
+            (1, 1, 1),
+            (3, 7, 5),
+            (8, 3, 16),
+            (13, 40, 33),
+            (25, 2, 200),
+            (1, 9, 250),
+            (5, 32, 1),
+            (9, 77, 3),
+        ] {
             let (weight, bias) = (numbers(depth * outputs, 1), numbers(outputs, 2));
             let values = numbers(count * (depth + 2), 3);
             let product = Product::new(&weight, &bias);

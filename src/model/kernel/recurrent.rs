@@ -104,7 +104,8 @@ impl Recurrent {
         let sum: Vec<f32> = (0..gates * hidden)
             .map(|at| if is_apart(at) { of_input[at] } else { of_input[at] + of_hidden[at] })
             .collect();
-        let rest: Vec<f32> = (0..gates * hidden).map(|at| if is_apart(at) { of_hidden[at] } else { 0.0 }).collect();
+        let rest: Vec<f32> =
+            (0..gates * hidden).map(|at| if is_apart(at) { of_hidden[at] } else { 0.0 }).collect();
         let (first, last) = if settings.cell == Cell::Gru && !settings.is_reset_after {
             order.split_at(2)
         } else {
@@ -116,7 +117,10 @@ impl Recurrent {
         };
         Self {
             arch,
-            input: Product::new(&spread(weights.input, order, weights.inputs, weights.inputs), &spread(&sum, order, 1, 1)),
+            input: Product::new(
+                &spread(weights.input, order, weights.inputs, weights.inputs),
+                &spread(&sum, order, 1, 1),
+            ),
             recurrent: product(first),
             last: (!last.is_empty()).then(|| product(last)),
             peepholes: weights.peepholes.to_vec(),
@@ -165,9 +169,16 @@ impl Recurrent {
             for step in 0..count {
                 let at = if is_reverse { count - 1 - step } else { step };
                 let fed = &mut fed[at * width..][..width];
-                self.step(cell::Memory { fed, gates: &mut *gates, rest: &mut *rest, cells: &mut *cells, state: &mut *state });
+                self.step(cell::Memory {
+                    fed,
+                    gates: &mut *gates,
+                    rest: &mut *rest,
+                    cells: &mut *cells,
+                    state: &mut *state,
+                });
                 if !all.is_empty() {
-                    let places = Places { start: all_places.start + (first + at) * all_places.sample, ..all_places };
+                    let places =
+                        Places { start: all_places.start + (first + at) * all_places.sample, ..all_places };
                     self.hand_on(state, all, places);
                 }
             }

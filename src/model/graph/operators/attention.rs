@@ -37,7 +37,9 @@ impl Heads {
         }
         let count = size(context.int_or(heads, 0)?, "number of heads")?;
         if count == 0 || shape[2] % count != 0 {
-            return Err(Problem(format!("its input {at} has the shape {shape:?}, and its attribute {heads} is {count}")));
+            return Err(Problem(format!(
+                "its input {at} has the shape {shape:?}, and its attribute {heads} is {count}"
+            )));
         }
         Ok(Self { batch: shape[0], heads: count, length: shape[1], width: shape[2] / count, is_joined: true })
     }
@@ -86,12 +88,16 @@ fn build(context: &Context<'_>) -> Result<Built, Problem> {
     if context.has(4) != context.has(5) {
         return Err("it has one of past_key and past_value, expected both or none".into());
     }
-    let joined = |heads: Heads| Heads { length: heads.length.saturating_add(past), is_joined: false, ..heads };
+    let joined =
+        |heads: Heads| Heads { length: heads.length.saturating_add(past), is_joined: false, ..heads };
     let (all_keys, all_values) = (joined(keys), joined(values));
     for (at, heads) in [(4, keys), (5, values)] {
         let expected = [heads.batch, heads.heads, past, heads.width];
         if context.has(at) && (*context.shape(at)? != expected || context.kind(at)? != Kind::F32) {
-            return Err(Problem(format!("its input {at} is {}, expected float32 {expected:?}", context.tensor_type(at)?)));
+            return Err(Problem(format!(
+                "its input {at} is {}, expected float32 {expected:?}",
+                context.tensor_type(at)?
+            )));
         }
     }
     let total = all_keys.length;
@@ -99,7 +105,10 @@ fn build(context: &Context<'_>) -> Result<Built, Problem> {
     let is_causal = context.flag("is_causal", false)?;
     if is_causal && queries.length > 1 && mask.is_some_and(|mask| mask.strides[2] == 0) {
         // ONNX Runtime and ONNX's own reference give all queries what the first one may see.
-        return Err("it is causal, and its mask has one row for all queries, on which implementations do not agree".into());
+        return Err(
+            "it is causal, and its mask has one row for all queries, on which implementations do not agree"
+                .into(),
+        );
     }
     let scale = context.float("scale")?.unwrap_or_else(|| 1.0 / (queries.width as f32).sqrt());
     let answer = Heads { width: values.width, ..queries };
@@ -154,7 +163,9 @@ impl Mask {
         for (at, &size) in shape.iter().enumerate().rev() {
             let axis = at + 4 - shape.len();
             if size != 1 && size != whole[axis] {
-                return Err(Problem(format!("its mask has the shape {shape:?}, which does not broadcast to {whole:?}")));
+                return Err(Problem(format!(
+                    "its mask has the shape {shape:?}, which does not broadcast to {whole:?}"
+                )));
             }
             strides[axis] = if size == 1 { 0 } else { stride };
             stride *= size;
@@ -181,16 +192,32 @@ struct Attention {
 
 impl Kernel for Attention {
     fn run(&mut self, inputs: &Inputs<'_>, outputs: &mut [Data]) -> Result<(), Fault> {
-        let [Data::F32(y), Data::F32(keys), Data::F32(values), Data::F32(panels), Data::F32(scores), Data::F32(part)] =
-            outputs
+        let [
+            Data::F32(y),
+            Data::F32(keys),
+            Data::F32(values),
+            Data::F32(panels),
+            Data::F32(scores),
+            Data::F32(part),
+        ] = outputs
         else {
             return Err(Fault("its outputs are not float32".into()));
         };
         let arch = Arch::new();
         let queries = inputs.values::<f32>(0)?;
         if self.copies {
-            self.join(self.keys, inputs.values(1)?, if self.past > 0 { inputs.values(4)? } else { &[] }, keys);
-            self.join(self.values, inputs.values(2)?, if self.past > 0 { inputs.values(5)? } else { &[] }, values);
+            self.join(
+                self.keys,
+                inputs.values(1)?,
+                if self.past > 0 { inputs.values(4)? } else { &[] },
+                keys,
+            );
+            self.join(
+                self.values,
+                inputs.values(2)?,
+                if self.past > 0 { inputs.values(5)? } else { &[] },
+                values,
+            );
         }
         let (keys, values): (&[f32], &[f32]) =
             if self.copies { (keys, values) } else { (inputs.values(1)?, inputs.values(2)?) };
@@ -200,14 +227,34 @@ impl Kernel for Attention {
         for sample in 0..self.queries.batch {
             for head in 0..self.queries.heads {
                 let (start, stride) = all_keys.place(sample, head / group);
-                let raw = Raw { values: keys.get(start..).unwrap_or_default(), across: stride, down: 1, scale: self.scale };
+                let raw = Raw {
+                    values: keys.get(start..).unwrap_or_default(),
+                    across: stride,
+                    down: 1,
+                    scale: self.scale,
+                };
                 arrange(raw, self.queries.width, total, panels);
                 let (start, stride) = self.queries.place(sample, head);
-                let rows = Rows { values: queries.get(start..).unwrap_or_default(), stride, count: self.queries.length };
-                Weights::new(self.queries.width, total, panels).multiply(arch, rows, Start::Bias, false, scores);
+                let rows = Rows {
+                    values: queries.get(start..).unwrap_or_default(),
+                    stride,
+                    count: self.queries.length,
+                };
+                Weights::new(self.queries.width, total, panels).multiply(
+                    arch,
+                    rows,
+                    Start::Bias,
+                    false,
+                    scores,
+                );
                 self.weigh(inputs, [sample, head], scores)?;
                 let (start, stride) = all_values.place(sample, head / group);
-                let raw = Raw { values: values.get(start..).unwrap_or_default(), across: 1, down: stride, scale: 1.0 };
+                let raw = Raw {
+                    values: values.get(start..).unwrap_or_default(),
+                    across: 1,
+                    down: stride,
+                    scale: 1.0,
+                };
                 arrange(raw, total, width, panels);
                 let rows = Rows { values: scores, stride: total, count: self.queries.length };
                 Weights::new(total, width, panels).multiply(arch, rows, Start::Bias, false, part);
@@ -237,7 +284,9 @@ impl Attention {
         }
         for (number, into) in into.chunks_exact_mut(size).enumerate() {
             let (old, rest) = into.split_at_mut(self.past * width);
-            old.copy_from_slice(past.get(number * old.len()..).and_then(|past| past.get(..old.len())).unwrap_or_default());
+            old.copy_from_slice(
+                past.get(number * old.len()..).and_then(|past| past.get(..old.len())).unwrap_or_default(),
+            );
             let (start, stride) = heads.place(number / heads.heads, number % heads.heads);
             for (row, rest) in rest.chunks_exact_mut(width.max(1)).enumerate() {
                 rest.copy_from_slice(&new[start + row * stride..][..width]);
@@ -246,7 +295,12 @@ impl Attention {
     }
 
     /// From products to weights that add up to 1, query by query.
-    fn weigh(&self, inputs: &Inputs<'_>, [sample, head]: [usize; 2], scores: &mut [f32]) -> Result<(), Fault> {
+    fn weigh(
+        &self,
+        inputs: &Inputs<'_>,
+        [sample, head]: [usize; 2],
+        scores: &mut [f32],
+    ) -> Result<(), Fault> {
         let total = self.all[0].length.max(1);
         for (query, scores) in scores.chunks_exact_mut(total).enumerate() {
             if self.cap > 0.0 {

@@ -11,10 +11,8 @@ use crate::model::graph::tensor::{Data, Kind, TensorType};
 use crate::model::kernel::convolve::{Convolution, Geometry, Room, arrange};
 use crate::model::kernel::product::{Product, Rows, Start};
 
-pub const OPERATORS: &[Operator] = &[
-    Operator::onnx("Conv", 1, 2..=3, build),
-    Operator::onnx("ConvTranspose", 1, 2..=3, build_transposed),
-];
+pub const OPERATORS: &[Operator] =
+    &[Operator::onnx("Conv", 1, 2..=3, build), Operator::onnx("ConvTranspose", 1, 2..=3, build_transposed)];
 
 /// How the weights of a node are numbered.
 #[derive(Debug, Clone, Copy)]
@@ -131,7 +129,8 @@ fn build_transposed(context: &Context<'_>) -> Result<Built, Problem> {
             input[1], input[1]
         )));
     }
-    let outputs = weight[1].checked_mul(groups).ok_or("its weights have more channels than can be counted")?;
+    let outputs =
+        weight[1].checked_mul(groups).ok_or("its weights have more channels than can be counted")?;
     check_bias(context, outputs)?;
     let (output, before) = transposed_outputs(context, &windows)?;
     let Windows { kernel, stride, dilation, .. } = windows;
@@ -196,11 +195,15 @@ fn transposed_outputs(context: &Context<'_>, windows: &Windows) -> Result<([usiz
     Ok((outputs, before))
 }
 
-fn finish(context: &Context<'_>, axes: usize, filters: Filters, geometry: Geometry) -> Result<Built, Problem> {
+fn finish(
+    context: &Context<'_>,
+    axes: usize,
+    filters: Filters,
+    geometry: Geometry,
+) -> Result<Built, Problem> {
     let mut shape = vec![context.shape(0)?[0], filters.groups * filters.outputs];
     shape.extend_from_slice(&geometry.output[2 - axes..]);
-    let convolution =
-        Convolution::new(geometry).ok_or("its output has more elements than can be counted")?;
+    let convolution = Convolution::new(geometry).ok_or("its output has more elements than can be counted")?;
     let known = if context.constant(1)?.is_some() {
         Some(arranged(context, &[1], || {
             let mut known = vec![0.0; filters.len()];
@@ -215,7 +218,14 @@ fn finish(context: &Context<'_>, axes: usize, filters: Filters, geometry: Geomet
     let samples = context.shape(0)?[0] as u64;
     Ok(Built::Kernel {
         outputs: shapes.into_iter().map(|shape| TensorType::new(Kind::F32, shape)).collect(),
-        kernel: Box::new(Conv { convolution, filters, known, has_bias: context.has(2), samples, rectify: false }),
+        kernel: Box::new(Conv {
+            convolution,
+            filters,
+            known,
+            has_bias: context.has(2),
+            samples,
+            rectify: false,
+        }),
     })
 }
 

@@ -17,12 +17,16 @@ fn build(context: &Context<'_>) -> Result<Built, Problem> {
         return Err(Problem(format!("its input is {kind}, expected float32")));
     }
     let Some(&parts @ (1 | 2)) = shape.last().filter(|_| shape.len() > 1) else {
-        return Err(Problem(format!("its input has the shape {shape:?}, expected a last axis of 1 (real) or 2 (complex)")));
+        return Err(Problem(format!(
+            "its input has the shape {shape:?}, expected a last axis of 1 (real) or 2 (complex)"
+        )));
     };
     let one = |at: usize, what: &str| -> Result<i64, Problem> {
         let values = context.known_ints(at, what)?;
         let first = values.first().filter(|_| values.len() == 1).copied();
-        first.ok_or_else(|| Problem(format!("its input {at} ({what}) has {} numbers, expected one", values.len())))
+        first.ok_or_else(|| {
+            Problem(format!("its input {at} ({what}) has {} numbers, expected one", values.len()))
+        })
     };
     let stated = match (context.opset() < 20, context.has(2)) {
         (true, _) => context.int_or("axis", 1)?,
@@ -34,9 +38,12 @@ fn build(context: &Context<'_>) -> Result<Built, Problem> {
         return Err(Problem(format!("its axis is {stated}, which is that of the real and imaginary parts")));
     }
     let length = if context.has(1) { one(1, "dft_length")? } else { shape[at] as i64 };
-    let length = usize::try_from(length).ok().filter(|length| (1..=LENGTH_MAX).contains(length)).ok_or_else(|| {
-        Problem(format!("its transform has the length {length}, expected 1 to {LENGTH_MAX} (dft_length_max)"))
-    })?;
+    let length =
+        usize::try_from(length).ok().filter(|length| (1..=LENGTH_MAX).contains(length)).ok_or_else(|| {
+            Problem(format!(
+                "its transform has the length {length}, expected 1 to {LENGTH_MAX} (dft_length_max)"
+            ))
+        })?;
     let (is_inverse, is_onesided) = (context.flag("inverse", false)?, context.flag("onesided", false)?);
     if is_inverse && is_onesided {
         return Err("it is one-sided and inverse at once, which is not supported".into());
@@ -44,7 +51,8 @@ fn build(context: &Context<'_>) -> Result<Built, Problem> {
     let mut output = shape.to_vec();
     output[at] = if is_onesided { length / 2 + 1 } else { length };
     output[shape.len() - 1] = 2;
-    let inner = elements(&shape[at + 1..shape.len() - 1]).ok_or("its input has more elements than can be counted")?;
+    let inner =
+        elements(&shape[at + 1..shape.len() - 1]).ok_or("its input has more elements than can be counted")?;
     let turn = if is_inverse { 1.0 } else { -1.0 };
     let angle = |at: usize| turn * std::f64::consts::TAU * at as f64 / length as f64;
     let kernel = Dft {

@@ -21,7 +21,8 @@ pub const OPERATORS: &[Operator] = &[
 
 /// The product of sizes, where it can be counted.
 fn count(sizes: &[usize]) -> Result<usize, Problem> {
-    elements(sizes).ok_or_else(|| Problem(format!("the shape {sizes:?} has more elements than can be counted")))
+    elements(sizes)
+        .ok_or_else(|| Problem(format!("the shape {sizes:?} has more elements than can be counted")))
 }
 
 /// Builds for float32 or float64, whatever all inputs are.
@@ -33,7 +34,10 @@ fn of_kind(
     let kind = context.kind(0)?;
     for at in (1..context.inputs()).filter(|&at| context.has(at)) {
         if context.kind(at)? != kind {
-            return Err(Problem(format!("its inputs are {kind} and {}, expected the same kind", context.kind(at)?)));
+            return Err(Problem(format!(
+                "its inputs are {kind} and {}, expected the same kind",
+                context.kind(at)?
+            )));
         }
     }
     match kind {

@@ -28,7 +28,8 @@ fn of_kind(kind: Kind, what: &str) -> Problem {
 
 /// The number of elements of a part of a shape, where it can be counted.
 fn count(shape: &[usize]) -> Result<usize, Problem> {
-    elements(shape).ok_or_else(|| Problem(format!("the shape {shape:?} has more elements than can be counted")))
+    elements(shape)
+        .ok_or_else(|| Problem(format!("the shape {shape:?} has more elements than can be counted")))
 }
 
 /// The multiplications of products of `rows` rows.
@@ -44,4 +45,3 @@ fn same_kind(context: &Context<'_>, at: usize) -> Result<(), Problem> {
     }
     Err(Problem(format!("its inputs are {first} and {other}, expected the same kind")))
 }
-

@@ -67,7 +67,8 @@ struct Scales {
 impl Scales {
     fn read(context: &Context<'_>) -> Result<Self, Problem> {
         let (shape, scale) = (context.shape(0)?, context.shape(1)?);
-        let count = |sizes: &[usize]| elements(sizes).ok_or("its input has more elements than can be counted");
+        let count =
+            |sizes: &[usize]| elements(sizes).ok_or("its input has more elements than can be counted");
         let block = size(context.int_or("block_size", 0)?, "attribute block_size")?;
         let stated = context.int_or("axis", 1)?;
         let all = count(shape)?;
@@ -124,7 +125,11 @@ fn ignore_training(context: &Context<'_>) {
 fn quantise(context: &Context<'_>) -> Result<Built, Problem> {
     ignore_training(context);
     if context.kind(0)? != Kind::F32 || context.kind(1)? != Kind::F32 {
-        return Err(Problem(format!("its inputs are {} and {}, expected float32", context.kind(0)?, context.kind(1)?)));
+        return Err(Problem(format!(
+            "its inputs are {} and {}, expected float32",
+            context.kind(0)?,
+            context.kind(1)?
+        )));
     }
     let stated = context.int_or("output_dtype", 0)?;
     // 2 and 3 are ONNX's numbers for uint8 and int8.
@@ -133,14 +138,22 @@ fn quantise(context: &Context<'_>) -> Result<Built, Problem> {
         (false, 0 | 2) => Kind::U8,
         (false, 3) => Kind::I8,
         (false, other) => {
-            return Err(Problem(format!("its attribute output_dtype is {other}, expected 2 (uint8) or 3 (int8)")));
+            return Err(Problem(format!(
+                "its attribute output_dtype is {other}, expected 2 (uint8) or 3 (int8)"
+            )));
         }
     };
     let scales = Scales::read(context)?;
     let (shape, has_zero) = (context.shape(0)?, context.has(2));
     match kind {
-        Kind::U8 => Ok(Built::kernel(TensorType::new(kind, shape), Quantise::<u8> { scales, has_zero, kind: PhantomData })),
-        Kind::I8 => Ok(Built::kernel(TensorType::new(kind, shape), Quantise::<i8> { scales, has_zero, kind: PhantomData })),
+        Kind::U8 => Ok(Built::kernel(
+            TensorType::new(kind, shape),
+            Quantise::<u8> { scales, has_zero, kind: PhantomData },
+        )),
+        Kind::I8 => Ok(Built::kernel(
+            TensorType::new(kind, shape),
+            Quantise::<i8> { scales, has_zero, kind: PhantomData },
+        )),
         _ => Err(Problem(format!("its zero point is {kind}, expected int8 or uint8"))),
     }
 }
@@ -160,7 +173,8 @@ impl<T: Whole> Kernel for Quantise<T> {
             #[inline(always)]
             || {
                 self.scales.runs(x.len(), |run, place| {
-                    let (scale, zero) = (scales[place], zeros.map_or(0, |zeros| integer(zeros, place)) as f32);
+                    let (scale, zero) =
+                        (scales[place], zeros.map_or(0, |zeros| integer(zeros, place)) as f32);
                     for (y, x) in y[run.clone()].iter_mut().zip(&x[run]) {
                         *y = T::rounded((x / scale).round_ties_even() + zero);
                     }

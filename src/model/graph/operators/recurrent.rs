@@ -39,8 +39,10 @@ struct Sizes {
 }
 
 fn build(context: &Context<'_>, cell: Cell) -> Result<Built, Problem> {
-    let is_reverse = context
-        .choice("direction", &[("forward", [false, false]), ("reverse", [true, false]), ("bidirectional", [false, true])])?;
+    let is_reverse = context.choice(
+        "direction",
+        &[("forward", [false, false]), ("reverse", [true, false]), ("bidirectional", [false, true])],
+    )?;
     let directions = if is_reverse[1] { 2 } else { 1 };
     let sizes = sizes(context, cell, directions)?;
     let settings = settings(context, cell, directions)?;
@@ -48,7 +50,8 @@ fn build(context: &Context<'_>, cell: Cell) -> Result<Built, Problem> {
     let Sizes { samples, rows, hidden, is_row_first, .. } = sizes;
     let layers = arranged(context, &[W, R, B, PEEPHOLES], || layers(context, &sizes, &settings))?;
     let room = layers[0].room(rows, samples).ok_or("its gates are more than can be counted")?;
-    let all = if is_row_first { [rows, samples, directions, hidden] } else { [samples, directions, rows, hidden] };
+    let all =
+        if is_row_first { [rows, samples, directions, hidden] } else { [samples, directions, rows, hidden] };
     let last = if is_row_first { [rows, directions, hidden] } else { [directions, rows, hidden] };
     let names = if cell == Cell::Lstm { 3 } else { 2 };
     let shapes = (0..names).map(|at| match (context.wants(at), at) {
@@ -85,10 +88,16 @@ fn sizes(context: &Context<'_>, cell: Cell, directions: usize) -> Result<Sizes, 
     if let Some(stated) = context.int("hidden_size")?
         && size(stated, "attribute hidden_size")? != sizes.hidden
     {
-        return Err(Problem(format!("its attribute hidden_size is {stated}, and input 2 (R) is for {}", sizes.hidden)));
+        return Err(Problem(format!(
+            "its attribute hidden_size is {stated}, and input 2 (R) is for {}",
+            sizes.hidden
+        )));
     }
     if sizes.hidden == 0 || sizes.inputs == 0 {
-        return Err(Problem(format!("its weights are for {} inputs and {} hidden numbers, expected 1 or more", sizes.inputs, sizes.hidden)));
+        return Err(Problem(format!(
+            "its weights are for {} inputs and {} hidden numbers, expected 1 or more",
+            sizes.inputs, sizes.hidden
+        )));
     }
     let hidden = sizes.hidden;
     let gates = cell.order().len().checked_mul(hidden).ok_or("it has more gates than can be counted")?;
@@ -105,7 +114,9 @@ fn sizes(context: &Context<'_>, cell: Cell, directions: usize) -> Result<Sizes, 
     for (at, name, expected) in expected {
         if context.has(at) && context.shape(at)? != expected {
             let found = context.shape(at)?;
-            return Err(Problem(format!("its input {at} ({name}) has the shape {found:?}, expected {expected:?}")));
+            return Err(Problem(format!(
+                "its input {at} ({name}) has the shape {found:?}, expected {expected:?}"
+            )));
         }
     }
     Ok(sizes)
@@ -224,7 +235,11 @@ impl Kernel for Layer {
 
     fn multiply_adds(&self) -> Option<u64> {
         let Sizes { rows, samples, .. } = self.sizes;
-        Some(self.layers.iter().fold(0, |sum: u64, layer| sum.saturating_add(layer.multiply_adds(rows, samples))))
+        Some(
+            self.layers
+                .iter()
+                .fold(0, |sum: u64, layer| sum.saturating_add(layer.multiply_adds(rows, samples))),
+        )
     }
 }
 
@@ -269,7 +284,8 @@ impl Layer {
     /// Where the input, all outputs and the states of a direction lie, from row `first` on.
     fn places(&self, direction: usize, first: usize) -> [Places; 3] {
         let Sizes { samples, rows, inputs, hidden, directions, is_row_first } = self.sizes;
-        let place = |start: usize, sample: usize, row: usize| Places { start: start + first * row, sample, row };
+        let place =
+            |start: usize, sample: usize, row: usize| Places { start: start + first * row, sample, row };
         if is_row_first {
             [
                 place(0, inputs, samples * inputs),

@@ -23,7 +23,8 @@ fn build(context: &Context<'_>, is_log: bool) -> Result<Built, Problem> {
     // Before version 13 all axes from it on are one, and it may be behind the last one.
     let at = if flattens && stated == rank as i64 { rank } else { axis(stated, rank)? };
     let count = |sizes: &[usize]| elements(sizes).ok_or("its input has more elements than can be counted");
-    let (length, inner) = if flattens { (count(&shape[at..])?, 1) } else { (shape[at], count(&shape[at + 1..])?) };
+    let (length, inner) =
+        if flattens { (count(&shape[at..])?, 1) } else { (shape[at], count(&shape[at + 1..])?) };
     match context.kind(0)? {
         Kind::F32 => Ok(of_kind::<f32>(shape, length, inner, is_log)),
         Kind::F64 => Ok(of_kind::<f64>(shape, length, inner, is_log)),

@@ -46,7 +46,9 @@ impl Windows {
             (None, None) => return Err("its attribute kernel_shape is missing".into()),
         };
         if let Some(large) = kernel.iter().find(|&&size| size as i64 > REACH_MAX || size == 0) {
-            return Err(Problem(format!("its windows have {large} numbers along an axis, expected 1 to {REACH_MAX}")));
+            return Err(Problem(format!(
+                "its windows have {large} numbers along an axis, expected 1 to {REACH_MAX}"
+            )));
         }
         let stride = numbers(context, "strides", axes, 1)?.unwrap_or_else(|| vec![1; axes]);
         let dilation = numbers(context, "dilations", axes, 1)?.unwrap_or_else(|| vec![1; axes]);
@@ -61,7 +63,8 @@ impl Windows {
         )?;
         let pads = numbers(context, "pads", 2 * axes, 0)?;
         let pads = pads.filter(|_| padding == Padding::Stated).unwrap_or_else(|| vec![0; 2 * axes]);
-        let both = |sizes: &[usize], other: usize| if axes == 1 { [other, sizes[0]] } else { [sizes[0], sizes[1]] };
+        let both =
+            |sizes: &[usize], other: usize| if axes == 1 { [other, sizes[0]] } else { [sizes[0], sizes[1]] };
         Ok(Self {
             axes,
             input: both(&input[2..], 1),

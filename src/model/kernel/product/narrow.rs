@@ -3,7 +3,7 @@
 use pulp::{Simd, WithSimd};
 
 use super::tile::load;
-use super::{Start, Rows, Weights};
+use super::{Rows, Start, Weights};
 
 /// Sums that are taken side by side, to hide how long an addition takes.
 const SUMS: usize = 4;

@@ -140,7 +140,6 @@ impl Tiles<'_> {
     }
 }
 
-
 /// A vector of what may be less than one: whole ones are the rule, and are read at once.
 #[inline(always)]
 pub fn load<S: Simd>(simd: S, values: &[f32]) -> S::f32s {

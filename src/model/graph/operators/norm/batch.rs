@@ -27,7 +27,9 @@ pub fn build(context: &Context<'_>) -> Result<Built, Problem> {
     for (at, name) in [(1, "scale"), (2, "B"), (3, "mean"), (4, "var")] {
         let found = context.shape(at)?;
         if count(found)? != channels {
-            return Err(Problem(format!("its input {at} ({name}) has the shape {found:?}, expected [{channels}]")));
+            return Err(Problem(format!(
+                "its input {at} ({name}) has the shape {found:?}, expected [{channels}]"
+            )));
         }
     }
     let epsilon = f64::from(context.float_or("epsilon", 1e-5)?);
@@ -111,7 +113,8 @@ impl<T: Real + Element> Kernel for Batch<T> {
                         }
                         continue;
                     }
-                    for (channel, (x, y)) in x.chunks_exact(inner).zip(y.chunks_exact_mut(inner)).enumerate() {
+                    for (channel, (x, y)) in x.chunks_exact(inner).zip(y.chunks_exact_mut(inner)).enumerate()
+                    {
                         let (scale, shift) = line(channel);
                         y.iter_mut().zip(x).for_each(|(y, x)| *y = finish(x.mul(scale).add(shift)));
                     }

@@ -19,8 +19,18 @@ pub fn build(context: &Context<'_>) -> Result<Built, Problem> {
     let is_square = power == 2;
     of_kind(
         context,
-        || Ok(Built::kernel(TensorType::new(f32::KIND, shape), Length::<f32> { length, inner, is_square, kind: PhantomData })),
-        || Ok(Built::kernel(TensorType::new(f64::KIND, shape), Length::<f64> { length, inner, is_square, kind: PhantomData })),
+        || {
+            Ok(Built::kernel(
+                TensorType::new(f32::KIND, shape),
+                Length::<f32> { length, inner, is_square, kind: PhantomData },
+            ))
+        },
+        || {
+            Ok(Built::kernel(
+                TensorType::new(f64::KIND, shape),
+                Length::<f64> { length, inner, is_square, kind: PhantomData },
+            ))
+        },
     )
 }
 
@@ -66,17 +76,23 @@ pub fn mean_variance(context: &Context<'_>) -> Result<Built, Problem> {
     }
     let (mut joined, mut kept, mut stride) = (Vec::new(), Vec::new(), 1);
     for at in (0..shape.len()).rev() {
-        if is_joined[at] { joined.push((shape[at], stride)) } else { kept.push((shape[at], stride)) }
+        if is_joined[at] {
+            joined.push((shape[at], stride))
+        } else {
+            kept.push((shape[at], stride))
+        }
         stride = count(&shape[at..])?;
     }
     of_kind(
         context,
         || {
-            let kernel = MeanVariance::<f32> { joined: joined.clone(), kept: kept.clone(), kind: PhantomData };
+            let kernel =
+                MeanVariance::<f32> { joined: joined.clone(), kept: kept.clone(), kind: PhantomData };
             Ok(Built::kernel(TensorType::new(f32::KIND, shape), kernel))
         },
         || {
-            let kernel = MeanVariance::<f64> { joined: joined.clone(), kept: kept.clone(), kind: PhantomData };
+            let kernel =
+                MeanVariance::<f64> { joined: joined.clone(), kept: kept.clone(), kind: PhantomData };
             Ok(Built::kernel(TensorType::new(f64::KIND, shape), kernel))
         },
     )

@@ -74,9 +74,15 @@ pub fn group(context: &Context<'_>) -> Result<Built, Problem> {
     context.ignore(&["stash_type"]);
     let shape = context.shape(0)?;
     expect_rank(shape, 3..=usize::MAX, "input")?;
-    let groups = size(context.int("num_groups")?.ok_or("its attribute num_groups is missing")?, "attribute num_groups")?;
+    let groups = size(
+        context.int("num_groups")?.ok_or("its attribute num_groups is missing")?,
+        "attribute num_groups",
+    )?;
     if groups == 0 || shape[1] % groups != 0 {
-        return Err(Problem(format!("its input has {} channels, which {groups} groups do not divide", shape[1])));
+        return Err(Problem(format!(
+            "its input has {} channels, which {groups} groups do not divide",
+            shape[1]
+        )));
     }
     // Version 18 has one scale for each group.
     grouped(context, groups, if context.opset() < 21 { groups } else { shape[1] })
@@ -86,7 +92,10 @@ fn grouped(context: &Context<'_>, groups: usize, scales: usize) -> Result<Built,
     let shape = context.shape(0)?;
     for at in [1, 2] {
         if *context.shape(at)? != [scales] {
-            return Err(Problem(format!("its input {at} has the shape {:?}, expected [{scales}]", context.shape(at)?)));
+            return Err(Problem(format!(
+                "its input {at} has the shape {:?}, expected [{scales}]",
+                context.shape(at)?
+            )));
         }
     }
     let sample = count(&shape[1..])?;
@@ -106,7 +115,11 @@ fn finish(context: &Context<'_>, blocks: Blocks, state: &[usize]) -> Result<Buil
     of_kind(context, || kernel::<f32>(context, blocks, state), || kernel::<f64>(context, blocks, state))
 }
 
-fn kernel<T: Real + Element>(context: &Context<'_>, blocks: Blocks, state: &[usize]) -> Result<Built, Problem> {
+fn kernel<T: Real + Element>(
+    context: &Context<'_>,
+    blocks: Blocks,
+    state: &[usize],
+) -> Result<Built, Problem> {
     let mut outputs = vec![TensorType::new(T::KIND, context.shape(0)?)];
     for at in 1..context.outputs() {
         if at > 2 || state.is_empty() {

@@ -25,7 +25,11 @@ pub fn average(context: &Context<'_>) -> Result<Built, Problem> {
 }
 
 pub fn length(context: &Context<'_>) -> Result<Built, Problem> {
-    let power = if context.opset() < 2 { f64::from(context.float_or("p", 2.0)?) } else { context.int_or("p", 2)? as f64 };
+    let power = if context.opset() < 2 {
+        f64::from(context.float_or("p", 2.0)?)
+    } else {
+        context.int_or("p", 2)? as f64
+    };
     build(context, Pool::Length(power))
 }
 
@@ -39,8 +43,14 @@ fn build(context: &Context<'_>, pool: Pool) -> Result<Built, Problem> {
     let mut output = shape.to_vec();
     output[2..].fill(1);
     match context.kind(0)? {
-        Kind::F32 => Ok(Built::kernel(TensorType::new(Kind::F32, output), Global::<f32> { pool, size, kind: PhantomData })),
-        Kind::F64 => Ok(Built::kernel(TensorType::new(Kind::F64, output), Global::<f64> { pool, size, kind: PhantomData })),
+        Kind::F32 => Ok(Built::kernel(
+            TensorType::new(Kind::F32, output),
+            Global::<f32> { pool, size, kind: PhantomData },
+        )),
+        Kind::F64 => Ok(Built::kernel(
+            TensorType::new(Kind::F64, output),
+            Global::<f64> { pool, size, kind: PhantomData },
+        )),
         kind => Err(Problem(format!("its input is {kind}, expected float32 or float64"))),
     }
 }

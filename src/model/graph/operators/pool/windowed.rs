@@ -34,7 +34,11 @@ pub fn average(context: &Context<'_>) -> Result<Built, Problem> {
 }
 
 pub fn length(context: &Context<'_>) -> Result<Built, Problem> {
-    let power = if context.opset() < 2 { f64::from(context.float_or("p", 2.0)?) } else { context.int_or("p", 2)? as f64 };
+    let power = if context.opset() < 2 {
+        f64::from(context.float_or("p", 2.0)?)
+    } else {
+        context.int_or("p", 2)? as f64
+    };
     match context.kind(0)? {
         Kind::F32 => build::<f32, Length>(context, Length { power }),
         Kind::F64 => build::<f64, Length>(context, Length { power }),
@@ -113,7 +117,13 @@ fn build<T: Element + Copy, P: Pool<T>>(context: &Context<'_>, pool: P) -> Resul
     let outputs = windows.outputs(context.flag("ceil_mode", false)?)?;
     let mut output = shape[..2].to_vec();
     output.extend_from_slice(&outputs[2 - windows.axes..]);
-    let kernel = Windowed { windows, outputs, channels: shape[0].saturating_mul(shape[1]), pool, kind: PhantomData::<T> };
+    let kernel = Windowed {
+        windows,
+        outputs,
+        channels: shape[0].saturating_mul(shape[1]),
+        pool,
+        kind: PhantomData::<T>,
+    };
     Ok(Built::kernel(TensorType::new(T::KIND, output), kernel))
 }
 
@@ -164,14 +174,16 @@ impl<T: Element + Copy, P: Pool<T>> Kernel for Windowed<T, P> {
             let across = self.span(1, column);
             for row in 0..rows {
                 let along = self.span(0, row);
-                let counts = Counts { inside: along.count * across.count, padded: along.padded * across.padded };
+                let counts =
+                    Counts { inside: along.count * across.count, padded: along.padded * across.padded };
                 for channel in 0..self.channels {
                     let x = &x[channel * height * width..][..height * width];
                     let window = (0..along.count).flat_map(|at| {
                         let start = (along.first + at * down) * width + across.first;
                         (0..across.count).map(move |at| start + at * right)
                     });
-                    y[(channel * rows + row) * columns + column] = self.pool.pool(window.map(|at| x[at]), counts);
+                    y[(channel * rows + row) * columns + column] =
+                        self.pool.pool(window.map(|at| x[at]), counts);
                 }
             }
         }

@@ -167,7 +167,9 @@ fn place(sizes: &[usize], strides: &[usize], mut number: usize) -> usize {
 
 impl Kernel for Pair {
     fn run(&mut self, inputs: &Inputs<'_>, outputs: &mut [Data]) -> Result<(), Fault> {
-        let [Data::F32(y), Data::F32(left), Data::F32(right), Data::F32(panels), Data::F32(products)] = outputs else {
+        let [Data::F32(y), Data::F32(left), Data::F32(right), Data::F32(panels), Data::F32(products)] =
+            outputs
+        else {
             return Err(Fault("its outputs are not float32".into()));
         };
         let (depth, width) = (self.depth.count, self.columns.count);

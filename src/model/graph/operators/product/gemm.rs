@@ -127,14 +127,17 @@ fn build_f32(context: &Context<'_>, gemm: Gemm, added: Option<Added>) -> Result<
     let is_known = context.constant(1)?.is_some() && depth > 0;
     // A bias of one row is part of the product; anything else is written first, and added to.
     let bias = if added.is_some() { context.constant(2)? } else { None };
-    let is_bias = is_known && (added.is_none() || bias.is_some() && added.is_some_and(|added| added.down == 0));
+    let is_bias =
+        is_known && (added.is_none() || bias.is_some() && added.is_some_and(|added| added.down == 0));
     let known = if is_known {
         Some(arranged(context, &[1, 2], || {
             let (across, down) = gemm.right_strides();
             let raw = Raw { values: context.known_values(1, "B")?, across, down, scale: alpha };
             let mut bias = vec![0.0; outputs];
             if let Some(added) = added.filter(|_| is_bias) {
-                added.each(context.known_values::<f32>(2, "C")?, outputs, &mut bias, |place, c| *place = beta * c);
+                added.each(context.known_values::<f32>(2, "C")?, outputs, &mut bias, |place, c| {
+                    *place = beta * c
+                });
             }
             Ok(Product::arranged(raw, depth, &bias))
         })?)

@@ -33,7 +33,13 @@ struct Product {
 }
 
 impl Side {
-    fn new(context: &Context<'_>, input: usize, scale: Option<usize>, zero: usize, lines: usize) -> Result<Self, Problem> {
+    fn new(
+        context: &Context<'_>,
+        input: usize,
+        scale: Option<usize>,
+        zero: usize,
+        lines: usize,
+    ) -> Result<Self, Problem> {
         let kind = context.kind(input)?;
         if !matches!(kind, Kind::I8 | Kind::U8) {
             return Err(Problem(format!("its input {input} is {kind}, expected int8 or uint8")));
@@ -43,7 +49,9 @@ impl Side {
             let count = elements(context.shape(at)?);
             if count != Some(1) && count != Some(lines) {
                 let shape = context.shape(at)?;
-                return Err(Problem(format!("its input {at} has the shape {shape:?}, expected one number or {lines}")));
+                return Err(Problem(format!(
+                    "its input {at} has the shape {shape:?}, expected one number or {lines}"
+                )));
             }
             let (found, expected) = (context.kind(at)?, if Some(at) == scale { Kind::F32 } else { kind });
             if found != expected {
@@ -61,7 +69,12 @@ fn one_or(length: usize, at: usize) -> usize {
 }
 
 /// A product as `MatMul` has it, whose sides each have a scale and a zero point after them or elsewhere.
-fn plain(context: &Context<'_>, [left, right]: [usize; 2], scales: [Option<usize>; 2], zeros: [usize; 2]) -> Result<Product, Problem> {
+fn plain(
+    context: &Context<'_>,
+    [left, right]: [usize; 2],
+    scales: [Option<usize>; 2],
+    zeros: [usize; 2],
+) -> Result<Product, Problem> {
     let shape = context.shape(left)?;
     let rows = if shape.len() > 1 { shape[shape.len() - 2] } else { 1 };
     let sizes = Sizes::new(shape, context.shape(right)?)?;
@@ -86,7 +99,10 @@ pub fn quantised(context: &Context<'_>) -> Result<Built, Problem> {
 fn single(context: &Context<'_>, scale: usize, zero: usize) -> Result<Kind, Problem> {
     for at in [scale, zero] {
         if elements(context.shape(at)?) != Some(1) {
-            return Err(Problem(format!("its input {at} has the shape {:?}, expected one number", context.shape(at)?)));
+            return Err(Problem(format!(
+                "its input {at} has the shape {:?}, expected one number",
+                context.shape(at)?
+            )));
         }
     }
     match (context.kind(scale)?, context.kind(zero)?) {
@@ -111,10 +127,14 @@ pub fn gemm(context: &Context<'_>) -> Result<Built, Problem> {
         let count = elements(shape);
         let is_known = count == Some(outputs) || count == rows.checked_mul(outputs) || count == Some(1);
         if context.kind(at)? != Kind::I32 || !is_known {
-            return Err(Problem(format!("its input {at} (C) is {}, expected int32 [{outputs}]", context.tensor_type(at)?)));
+            return Err(Problem(format!(
+                "its input {at} (C) is {}, expected int32 [{outputs}]",
+                context.tensor_type(at)?
+            )));
         }
     }
-    let (kind, to) = if context.has(7) { (single(context, 7, 8)?, Some((7, Some(8)))) } else { (Kind::F32, None) };
+    let (kind, to) =
+        if context.has(7) { (single(context, 7, 8)?, Some((7, Some(8)))) } else { (Kind::F32, None) };
     finish(Product { added, alpha, to, ..Product::plain(left, right, sizes) }, kind)
 }
 
@@ -152,7 +172,9 @@ impl Kernel for Product {
         };
         let Sizes { rows, depth, outputs: width, .. } = self.sizes;
         let zeros = |side: Side| side.zero.map(|zero| inputs.data(zero)).transpose();
-        let take_off = |zeros: Option<&Data>, line: usize| zeros.map_or(0, |zeros| integer(zeros, one_or(zeros.len(), line)));
+        let take_off = |zeros: Option<&Data>, line: usize| {
+            zeros.map_or(0, |zeros| integer(zeros, one_or(zeros.len(), line)))
+        };
         let (data, zero) = (inputs.data(self.left.input)?, zeros(self.left)?);
         let (down, across) = self.left.strides;
         for (row, left) in left.chunks_exact_mut(depth.max(1)).enumerate() {

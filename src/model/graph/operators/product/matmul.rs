@@ -39,7 +39,8 @@ pub fn build(context: &Context<'_>) -> Result<Built, Problem> {
 
 impl Sizes {
     pub fn new(left: &[usize], right: &[usize]) -> Result<Self, Problem> {
-        let misfit = |what: &str| Problem(format!("its inputs have the shapes {left:?} and {right:?}, {what}"));
+        let misfit =
+            |what: &str| Problem(format!("its inputs have the shapes {left:?} and {right:?}, {what}"));
         let ([.., depth], [.., _]) = (left, right) else { return Err(misfit("expected one axis or more")) };
         let rows = if left.len() > 1 { left[left.len() - 2] } else { 1 };
         let (inner, outputs) =
@@ -47,7 +48,8 @@ impl Sizes {
         if *depth != inner {
             return Err(misfit("whose inner sizes differ"));
         }
-        let (before, after) = (&left[..left.len().saturating_sub(2)], &right[..right.len().saturating_sub(2)]);
+        let (before, after) =
+            (&left[..left.len().saturating_sub(2)], &right[..right.len().saturating_sub(2)]);
         let batch = broadcast(before, after).ok_or_else(|| misfit("whose first axes do not broadcast"))?;
         let mut output = batch.clone();
         output.extend((left.len() > 1).then_some(rows));
@@ -56,7 +58,9 @@ impl Sizes {
         let (mut batch, mut rows) = (batch, rows);
         if after.iter().all(|&size| size == 1) {
             // One matrix on the right serves all: their rows are one after the other.
-            rows = count(&batch)?.checked_mul(rows).ok_or_else(|| misfit("which is more than can be counted"))?;
+            rows = count(&batch)?
+                .checked_mul(rows)
+                .ok_or_else(|| misfit("which is more than can be counted"))?;
             (batch, batch_left, batch_right) = (Vec::new(), Vec::new(), Vec::new());
         }
         let scale = |strides: &mut [usize], each: usize| {
@@ -87,7 +91,8 @@ impl Sizes {
 /// The shape of both, where a size of 1 or none fits all.
 fn broadcast(left: &[usize], right: &[usize]) -> Option<Vec<usize>> {
     let rank = left.len().max(right.len());
-    let size = |shape: &[usize], axis: usize| (axis + shape.len()).checked_sub(rank).map_or(1, |at| shape[at]);
+    let size =
+        |shape: &[usize], axis: usize| (axis + shape.len()).checked_sub(rank).map_or(1, |at| shape[at]);
     let both = |axis| match (size(left, axis), size(right, axis)) {
         (left, right) if left == right => Some(left),
         (1, size) | (size, 1) => Some(size),
@@ -121,7 +126,8 @@ fn build_f32(context: &Context<'_>, sizes: Sizes) -> Result<Built, Problem> {
         None
     };
     let scratch = if is_known { 0 } else { space(depth, outputs).unwrap_or(usize::MAX) };
-    let outputs = vec![TensorType::new(Kind::F32, sizes.output.clone()), TensorType::new(Kind::F32, [scratch])];
+    let outputs =
+        vec![TensorType::new(Kind::F32, sizes.output.clone()), TensorType::new(Kind::F32, [scratch])];
     let kernel = Box::new(MatMul { arch: Arch::new(), sizes, known, rectify: false });
     Ok(Built::Kernel { outputs, kernel })
 }
@@ -140,7 +146,12 @@ impl Kernel for MatMul {
         let products = output::<f32>(std::slice::from_mut(products), 0)?;
         let Sizes { rows, depth, outputs, .. } = self.sizes;
         if let Some(known) = &self.known {
-            known.multiply(Rows { values: left, stride: depth, count: rows }, Start::Bias, self.rectify, products);
+            known.multiply(
+                Rows { values: left, stride: depth, count: rows },
+                Start::Bias,
+                self.rectify,
+                products,
+            );
             return Ok(());
         }
         if products.is_empty() {
@@ -157,7 +168,13 @@ impl Kernel for MatMul {
                 last = Some(right_at);
             }
             let rows = Rows { values: &left[left_at..], stride: depth, count: rows };
-            Weights::new(depth, outputs, panels).multiply(self.arch, rows, Start::Bias, self.rectify, products);
+            Weights::new(depth, outputs, panels).multiply(
+                self.arch,
+                rows,
+                Start::Bias,
+                self.rectify,
+                products,
+            );
         }
         Ok(())
     }

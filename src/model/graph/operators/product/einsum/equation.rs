@@ -37,7 +37,11 @@ impl Equation {
         };
         let terms: Vec<&str> = terms.split(',').collect();
         if terms.len() != shapes.len() {
-            return Err(wrong(&format!("which has {} terms, and it has {} inputs", terms.len(), shapes.len())));
+            return Err(wrong(&format!(
+                "which has {} terms, and it has {} inputs",
+                terms.len(),
+                shapes.len()
+            )));
         }
         let mut inputs = Vec::with_capacity(terms.len());
         for (term, shape) in terms.iter().zip(shapes) {
@@ -46,7 +50,8 @@ impl Equation {
             })?);
         }
         let others = inputs.iter().flatten().filter(|label| matches!(label, Label::Other(_)));
-        let others = others.map(|label| if let Label::Other(at) = label { at + 1 } else { 0 }).max().unwrap_or(0);
+        let others =
+            others.map(|label| if let Label::Other(at) = label { at + 1 } else { 0 }).max().unwrap_or(0);
         let output = match stated {
             Some(output) => {
                 let open = output.contains("...");
@@ -57,17 +62,21 @@ impl Equation {
         };
         let output = output.ok_or_else(|| wrong("whose output is not understood"))?;
         let mut sizes = BTreeMap::new();
-        for (label, &size) in inputs.iter().zip(shapes).flat_map(|(labels, shape)| labels.iter().zip(shape.iter())) {
+        for (label, &size) in
+            inputs.iter().zip(shapes).flat_map(|(labels, shape)| labels.iter().zip(shape.iter()))
+        {
             let known = sizes.entry(*label).or_insert(size);
             if *known != size && *known != 1 && size != 1 {
                 return Err(wrong(&format!("in which sizes {known} and {size} meet")));
             }
             *known = if *known == 1 { size } else { *known };
         }
-        let numbers: BTreeMap<Label, usize> = sizes.keys().enumerate().map(|(at, label)| (*label, at)).collect();
+        let numbers: BTreeMap<Label, usize> =
+            sizes.keys().enumerate().map(|(at, label)| (*label, at)).collect();
         let mut place = Vec::with_capacity(output.len());
         for label in &output {
-            let number = numbers.get(label).ok_or_else(|| wrong("whose output has an axis that no input has"))?;
+            let number =
+                numbers.get(label).ok_or_else(|| wrong("whose output has an axis that no input has"))?;
             if place.contains(number) {
                 return Err(wrong("whose output has an axis twice"));
             }
