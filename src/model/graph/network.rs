@@ -63,7 +63,9 @@ impl Network {
         let row_bytes = single.bytes().max(1);
         network.plans.push((1, single));
         let mut rows = 2;
-        while rows <= BLOCK_ROWS_MAX && (rows == 2 || rows * row_bytes <= BLOCK_BYTES) {
+        // Weights are used for eight rows at a time, which is worth more than the cache.
+        let bytes = |rows: usize| if rows <= 8 { 4 * BLOCK_BYTES } else { BLOCK_BYTES };
+        while rows <= BLOCK_ROWS_MAX && (rows == 2 || rows * row_bytes <= bytes(rows)) {
             match network.plan(rows, Some(&singles)) {
                 Ok((plan, _)) => network.plans.push((rows, plan)),
                 Err(error) => {

@@ -15,8 +15,8 @@ use super::product::{Product, Rows, Start, lanes};
 pub use self::activation::Activation;
 pub use self::cell::{Cell, Settings};
 
-/// The numbers of gates that are computed ahead: a part of the second-level cache.
-const AHEAD: usize = 32 << 10;
+/// The numbers of gates that are computed ahead: a part of the first-level cache.
+const AHEAD: usize = 4 << 10;
 
 /// A layer with its weights.
 pub struct Recurrent {

@@ -306,3 +306,6 @@ impl Kernel for Whole {
         true
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -45,3 +45,6 @@ fn same_kind(context: &Context<'_>, at: usize) -> Result<(), Problem> {
     }
     Err(Problem(format!("its inputs are {first} and {other}, expected the same kind")))
 }
+
+#[cfg(test)]
+mod tests;

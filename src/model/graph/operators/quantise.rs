@@ -255,3 +255,30 @@ impl Kernel for Dynamic {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::model::graph::testing::One;
+
+    #[test]
+    fn numbers_are_rounded_to_even_and_bounded() {
+        let x = vec![0.5, 1.5, -0.5, 300.0, -1e30, f32::INFINITY, f32::NEG_INFINITY];
+        let node = |x| One::new("QuantizeLinear", 13).input(&[7], x).constant(&[], vec![1.0_f32]);
+        let (_, found) = node(x.clone()).constant(&[], vec![10_u8]).first::<u8>().unwrap();
+        assert_eq!(found, [10, 12, 10, 255, 0, 255, 0]);
+        let (_, found) = node(x).constant(&[], vec![0_i8]).first::<i8>().unwrap();
+        assert_eq!(found, [0, 2, 0, 127, -128, 127, -128]);
+    }
+
+    #[test]
+    fn each_channel_has_its_scale() {
+        let (_, found) = One::new("DequantizeLinear", 13)
+            .input(&[2, 2], vec![1_i8, 2, 3, 4])
+            .constant(&[2], vec![0.5_f32, 2.0])
+            .constant(&[2], vec![1_i8, 0])
+            .int("axis", 0)
+            .first::<f32>()
+            .unwrap();
+        assert_eq!(found, [0.0, 0.5, 6.0, 8.0]);
+    }
+}

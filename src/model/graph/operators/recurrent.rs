@@ -301,3 +301,6 @@ impl Layer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

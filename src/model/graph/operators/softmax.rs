@@ -110,3 +110,27 @@ fn columns<T: Real>(x: &[T], y: &mut [T], inner: usize, room: &mut [T], is_log: 
         y.iter_mut().zip(&*sums).for_each(|(y, sum)| *y = if is_log { y.sub(*sum) } else { y.mul(*sum) });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::model::graph::testing::One;
+
+    #[test]
+    fn axes_are_taken_together_before_version_13_alone() {
+        let x = vec![0.0_f32, 0.0, 0.0, 3.0_f32.ln(), 0.0, 0.0];
+        for (opset, axis, expected) in [(11, 1, 1.0), (13, 0, 6.0), (13, 1, 2.0), (13, 2, 3.0)] {
+            let node = One::new("Softmax", opset).input(&[1, 3, 2], x.clone()).int("axis", axis);
+            let (_, found) = node.first::<f32>().unwrap();
+            let sum: f32 = found.iter().sum();
+            assert!((sum - expected).abs() < 1e-6, "version {opset}, axis {axis}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_number_takes_its_row_with_it() {
+        let x = vec![f32::NAN, 1.0, f32::NEG_INFINITY, 1.0, 500.0, -500.0];
+        let (_, found) = One::new("Softmax", 13).input(&[3, 2], x).first::<f32>().unwrap();
+        assert!(found[0].is_nan() && found[1].is_nan());
+        assert_eq!(found[2..], [0.0, 1.0, 1.0, 0.0]);
+    }
+}

@@ -37,13 +37,40 @@ impl WithSimd for Tiles<'_> {
             }
             panel += if two { 2 } else { 1 };
         }
-        for row in tiled..self.rows.count {
+        let mut row = tiled;
+        if many && row + 4 <= self.rows.count {
+            self.four(simd, row, panels);
+            row += 4;
+        }
+        for row in row..self.rows.count {
             self.single(simd, row, 0..panels);
         }
     }
 }
 
 impl Tiles<'_> {
+    /// Four rows with all panels, where there are registers for it.
+    #[inline(always)]
+    fn four<S: Simd>(&mut self, simd: S, row: usize, panels: usize) {
+        let mut panel = 0;
+        while panel < panels {
+            panel += match panels - panel {
+                4.. => {
+                    self.tile::<S, 4, 4>(simd, row, panel);
+                    4
+                }
+                2.. => {
+                    self.tile::<S, 4, 2>(simd, row, panel);
+                    2
+                }
+                _ => {
+                    self.tile::<S, 4, 1>(simd, row, panel);
+                    1
+                }
+            };
+        }
+    }
+
     /// One row: the sums of many panels hide how long an addition takes.
     #[inline(always)]
     fn single<S: Simd>(&mut self, simd: S, row: usize, mut panels: Range<usize>) {
