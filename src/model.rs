@@ -10,6 +10,7 @@
 //! PyTorch checkpoint into safetensors, [`inspect()`] describes a model for people.
 //! Nothing here knows MQTT, JSON payloads or an async runtime.
 
+mod advice;
 mod checkpoint;
 mod config;
 mod convert;
@@ -17,7 +18,9 @@ mod detector;
 mod deviation;
 mod error;
 mod fit;
+mod fold;
 mod foreign;
+mod glob;
 mod inferred;
 mod info;
 mod inspect;
@@ -29,6 +32,7 @@ mod neural;
 mod normalise;
 mod output;
 mod safetensors_file;
+mod selection;
 mod shape;
 mod tensors;
 
@@ -43,6 +47,7 @@ pub use self::inspect::{Inspection, inspect, inspect_set};
 pub use self::layers::{Activation, Layer, Returns};
 pub use self::normalise::{Log, Normalisation};
 pub use self::output::Output;
+pub use self::selection::Rename;
 pub use self::shape::{Layout, Order};
 pub use self::tensors::{Dtype, TensorInfo};
 

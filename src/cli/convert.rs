@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::exit_status::is_for_a_person;
 use super::{Unusable, output, overwriting};
-use crate::model::{ConvertError, ConvertOptions, Converted, Dtype, convert};
+use crate::model::{ConvertError, ConvertOptions, Converted, Dtype, Rename, convert};
 
 /// Convert a PyTorch checkpoint (.pt) to safetensors, without running anything that is in it
 #[derive(Debug, clap::Args)]
@@ -18,9 +18,20 @@ pub struct Args {
     /// Convert floating point tensors to this dtype (f32); without it each keeps its own
     #[arg(long, value_parser = float_dtype)]
     dtype: Option<Dtype>,
-    /// Which set of tensors to take, where the checkpoint holds more than one (an error lists them)
+    /// Which set of tensors to take, where the checkpoint holds more than one (an error lists them); given
+    /// again, several sets are joined, each under its key as a prefix
     #[arg(long)]
-    key: Option<String>,
+    key: Vec<String>,
+    /// Leave out the tensors whose names match, such as 'loss.*' (`*` stands for any text); may be given
+    /// again
+    #[arg(long, value_name = "PATTERN")]
+    drop: Vec<String>,
+    /// Call the tensors that match otherwise, such as 'module.*=*'; of several the first that matches counts
+    #[arg(long, value_name = "FROM=TO")]
+    rename: Vec<Rename>,
+    /// Leave out what the layers of the config.json beside TARGET do not use, and list it
+    #[arg(long)]
+    allow_unused: bool,
     /// Replace the target where it exists
     #[arg(long)]
     force: bool,
@@ -29,22 +40,38 @@ pub struct Args {
 /// Converts, then prints the tensors, their shapes and the hash of what was written.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     overwriting::check("TARGET", &args.target, std::slice::from_ref(&args.source), args.force)?;
-    let options = ConvertOptions { dtype: args.dtype, key: args.key.clone() };
-    let converted = convert(&args.source, &args.target, &options).map_err(|error| match error {
-        // Room may be made on a disk, and no directory comes by itself.
-        ConvertError::Write { error: ref cause, .. } if !is_for_a_person(cause) => error.into(),
-        error => anyhow::Error::from(Unusable(error.to_string())),
-    })?;
+    let options = ConvertOptions {
+        dtype: args.dtype,
+        keys: args.key.clone(),
+        drop: args.drop.clone(),
+        renames: args.rename.clone(),
+        allow_unused: args.allow_unused,
+    };
+    let converted = convert(&args.source, &args.target, &options).map_err(status_of)?;
     output::written(print(&converted, args, &mut io::stdout().lock()))
 }
 
+/// Room may be made on a disk, and no directory comes by itself.
+fn status_of(error: ConvertError) -> anyhow::Error {
+    match error {
+        ConvertError::Write { error: ref cause, .. } if !is_for_a_person(cause) => error.into(),
+        error => anyhow::Error::from(Unusable(error.to_string())),
+    }
+}
+
 fn print(converted: &Converted, args: &Args, out: &mut impl Write) -> io::Result<()> {
-    let Converted { tensors, sha256, format, bytes } = converted;
+    let Converted { tensors, sha256, format, bytes, unused, advice } = converted;
     writeln!(out, "{}: {format}", args.source.display())?;
     let width = tensors.iter().map(|tensor| tensor.name.len()).max().unwrap_or(0);
     for tensor in tensors {
         let shape: Vec<_> = tensor.shape.iter().map(ToString::to_string).collect();
         writeln!(out, "  {:width$}  {:4}  ({})", tensor.name, tensor.dtype, shape.join(", "))?;
+    }
+    for tensor in unused {
+        writeln!(out, "left out, no layer uses it: {tensor}")?;
+    }
+    if let Some(advice) = advice {
+        writeln!(out, "where layers of config.json cannot describe it: {advice}")?;
     }
     writeln!(out, "{}: {} tensors, {bytes} bytes", args.target.display(), tensors.len())?;
     writeln!(out, "sha256 {sha256}")

@@ -10,6 +10,7 @@
 //! values refer to each other by index; nothing here recurses as deep as its input asks.
 
 mod archive;
+mod choice;
 #[cfg(test)]
 mod hostile;
 mod legacy;
@@ -69,8 +70,11 @@ pub enum CheckpointError {
     )]
     NoTensors { found: String },
     /// Several sets of tensors, and no telling which one is meant.
-    #[error("the file holds more than one set of tensors: {}; choose one with its key (--key KEY of `nearfar convert` or `inspect`)", sets.join(", "))]
+    #[error("the file holds more than one set of tensors: {}; choose one with its key (--key KEY of `nearfar convert` or `inspect`), or join some (--key KEY --key KEY)", sets.join(", "))]
     Ambiguous { sets: Vec<String> },
+    /// One key was asked for twice.
+    #[error("--key {key} stands there twice: name each set once")]
+    KeyTwice { key: String },
     /// No set of tensors has the key that was asked for.
     #[error("no set of tensors at key {key:?}: the file holds {}", sets.join(", "))]
     NoSuchKey { key: String, sets: Vec<String> },
@@ -89,17 +93,20 @@ pub struct Checkpoint {
     pub tensors: Vec<RawTensor>,
     /// The file's format and the place of the tensors in it, in words.
     pub format: String,
+    /// Whether the file is a TorchScript archive, whose network is code.
+    pub is_script: bool,
 }
 
-/// Reads the tensors of `file`; of the set at `key` where the file holds more than one.
+/// Reads the tensors of `file`; of the set at the key where the file holds more than one. With several `keys`
+/// the sets are joined, each under its key as a prefix.
 ///
 /// # Errors
 /// [`CheckpointError`]; never a panic, whatever the bytes.
-pub fn read(file: &[u8], key: Option<&str>, limits: &Limits) -> Result<Checkpoint, CheckpointError> {
+pub fn read(file: &[u8], keys: &[String], limits: &Limits) -> Result<Checkpoint, CheckpointError> {
     limits.check("the file", "file_bytes_max", file.len() as u64, limits.file_bytes_max)?;
     match file {
-        [b'P', b'K', 3, 4, ..] => archive::read(file, key, limits),
-        [pickle::PROTO, ..] => legacy::read(file, key, limits),
+        [b'P', b'K', 3, 4, ..] => archive::read(file, keys, limits),
+        [pickle::PROTO, ..] => legacy::read(file, keys, limits),
         _ if file.starts_with(legacy::MAGIC_IN_TEXT) => {
             Err(CheckpointError::Protocol { found: "0 or 1".to_owned() })
         }

@@ -70,6 +70,9 @@ pub struct Config {
     /// What happens to a row of features before the first layer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub normalisation: Option<Normalisation>,
+    /// Patterns, in which `*` stands for any text, of the tensors that no layer needs to use.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ignore: Vec<String>,
     /// The network, first layer first; empty for a model that is not a chain of layers.
     pub layers: Vec<Layer>,
     /// What the last layer gives; predictions are probabilities in either case.
@@ -169,6 +172,7 @@ impl Config {
             layout: None,
             features: Vec::new(),
             normalisation: None,
+            ignore: Vec::new(),
             layers: Vec::new(),
             output: Output::Probability,
             threshold: THRESHOLD_DEFAULT,

@@ -49,8 +49,13 @@ pub enum LoadError {
         problems: Vec<String>,
     },
     /// Without a `config.json` the layers could not be told from the tensors' names.
-    #[error("{} has no {} that describes it, and its tensors are no plain chain of dense layers: {problem}; describe the layers in a {}", path.display(), super::config::CONFIG_FILE, super::config::CONFIG_FILE)]
-    Inference { path: PathBuf, problem: String },
+    #[error("{} has no {} that describes it, and its tensors are no plain chain of dense layers: {problem}; describe the layers in a {}{advice}", path.display(), super::config::CONFIG_FILE, super::config::CONFIG_FILE)]
+    Inference {
+        path: PathBuf,
+        problem: String,
+        /// What else to do, which may be nothing.
+        advice: String,
+    },
     /// The model does not give the answer that its configuration promises.
     #[error(
         "golden vector of {}: expected {expected} within {tolerance:e}, the model answers {found}{}",

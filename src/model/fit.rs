@@ -2,14 +2,21 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::config::CONFIG_FILE;
+use super::glob;
 use super::layers::{Expected, Layer, Role, Values};
 use super::tensors::{RawTensor, Shape, TensorInfo};
 
 /// The most problems that one error lists.
 const PROBLEMS_MAX: usize = 16;
 
-/// The values that `layers` need, or every way in which `tensors` are not what the layers expect.
-pub fn check_tensors(layers: &[Layer], tensors: &[RawTensor]) -> Result<Values, Vec<String>> {
+/// The values that `layers` need, or every way in which `tensors` are not what the layers expect. Those that
+/// one of the patterns in `ignore` matches need not be used.
+pub fn check_tensors(
+    layers: &[Layer],
+    ignore: &[String],
+    tensors: &[RawTensor],
+) -> Result<Values, Vec<String>> {
     let expected: Vec<_> = layers.iter().flat_map(|layer| layer.as_type().tensors()).collect();
     let by_name: HashMap<&str, &RawTensor> =
         tensors.iter().map(|tensor| (tensor.info.name.as_str(), tensor)).collect();
@@ -30,13 +37,32 @@ pub fn check_tensors(layers: &[Layer], tensors: &[RawTensor]) -> Result<Values, 
     }
     // Weights that no layer reads mean that a layer is missing in the description; the model would answer all
     // the same, and wrongly.
-    let wanted: HashSet<&str> = expected.iter().map(|want| want.name.as_str()).collect();
-    for RawTensor { info, .. } in tensors {
-        if !wanted.contains(info.name.as_str()) {
-            problems.push(format!("{} {} is in the file and not used", info.name, Shape(&info.shape)));
-        }
+    let unused = unused(layers, ignore, tensors);
+    let names: Vec<_> = unused.iter().map(|info| format!("{:?}", info.name)).collect();
+    for info in unused {
+        problems.push(format!("{} {} is in the file and not used", info.name, Shape(&info.shape)));
     }
-    if problems.is_empty() { Ok(values) } else { Err(in_words(problems, &expected, tensors)) }
+    if problems.is_empty() {
+        return Ok(values);
+    }
+    let mut problems = in_words(problems, &expected, tensors);
+    if !names.is_empty() {
+        let names = listed(&names);
+        problems.push(format!(
+            "where no layer is missing for what is not used, {CONFIG_FILE} may say \"ignore\": [{names}]"
+        ));
+    }
+    Err(problems)
+}
+
+/// The tensors that none of `layers` needs, without those that one of the patterns in `ignore` matches.
+pub fn unused<'t>(layers: &[Layer], ignore: &[String], tensors: &'t [RawTensor]) -> Vec<&'t TensorInfo> {
+    let wanted: HashSet<String> =
+        layers.iter().flat_map(|layer| layer.as_type().tensors()).map(|want| want.name).collect();
+    let is_unused = |info: &&TensorInfo| {
+        !wanted.contains(&info.name) && !ignore.iter().any(|pattern| glob::matches(pattern, &info.name))
+    };
+    tensors.iter().map(|tensor| &tensor.info).filter(is_unused).collect()
 }
 
 /// The values of `found`, or why they cannot be those of `want`.

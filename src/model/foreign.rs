@@ -3,8 +3,10 @@
 //! A download that brought a pointer or a web page in place of the weights, an archive around them, and
 //! models of other tools.
 
+use super::advice;
+
 /// How much of a file is looked at.
-const BEGINNING_BYTES: usize = 4_096;
+pub const BEGINNING_BYTES: usize = 4_096;
 /// How much of a text an error shows, in characters.
 const EXCERPT_CHARACTERS: usize = 60;
 /// Where a tar archive says what it is.
@@ -16,7 +18,7 @@ const TAR_SIZE_AT: std::ops::Range<usize> = 124..136;
 const MEMBERS_TOLD_MAX: usize = 4;
 
 /// What files begin with, what that is, and what to do.
-const BEGINNINGS: [(&[u8], &str); 19] = [
+const BEGINNINGS: [(&[u8], &str); 18] = [
     (
         b"version https://git-lfs",
         "a Git LFS pointer, not the file that it stands for: fetch that with `git lfs pull`",
@@ -37,10 +39,6 @@ const BEGINNINGS: [(&[u8], &str); 19] = [
     (b"\x28\xb5\x2f\xfd", "a file compressed with zstd: unpack it with `unzstd` and name what was in it"),
     (b"7z\xbc\xaf\x27\x1c", "a 7z archive: unpack it and name what was in it"),
     (b"Rar!", "a RAR archive: unpack it and name what was in it"),
-    (
-        b"\x89HDF\r\n\x1a\n",
-        "HDF5, a Keras or TensorFlow model perhaps: rebuild the network in PyTorch and save its state_dict()",
-    ),
     (
         b"\x93NUMPY",
         "a NumPy array: put arrays into a dict of torch.from_numpy(...) by the layers' names, and torch.save that",
@@ -68,20 +66,48 @@ pub fn name(file: &[u8]) -> Option<String> {
     if file.get(TAR_MAGIC_AT..).is_some_and(|rest| rest.starts_with(b"ustar")) {
         return Some(tar(file));
     }
-    if file.get(4..8) == Some(b"TFL3") {
-        return Some(
-            "a TensorFlow Lite model: rebuild the network in PyTorch and save its state_dict()".to_owned(),
-        );
-    }
     if is_safetensors(file) {
         return Some("safetensors: let its name end in .safetensors".to_owned());
     }
     if is_onnx(file) {
         return Some(
-            "an ONNX model: save the state_dict() of the network that it was exported from (`torch.save(model.state_dict(), ...)`)".to_owned(),
+            "an ONNX model: let its name end in .onnx, then `nearfar convert model.onnx DIR`".to_owned(),
         );
     }
-    text(file)
+    tool(file).map(|(what, advice)| format!("{what}: {advice}")).or_else(|| text(file))
+}
+
+/// What another tool's model is, and how it is exported.
+fn tool(file: &[u8]) -> Option<(&'static str, &'static str)> {
+    let has = |word: &[u8]| {
+        let beginning = &file[..file.len().min(BEGINNING_BYTES)];
+        beginning.windows(word.len()).any(|window| window == word)
+    };
+    if file.starts_with(b"\x89HDF\r\n\x1a\n") {
+        return Some(("HDF5, a Keras or TensorFlow model perhaps", advice::KERAS));
+    }
+    if file.get(4..8) == Some(b"TFL3") {
+        return Some(("a TensorFlow Lite model", advice::KERAS));
+    }
+    if file.get(4..6) == Some(b"ET")
+        && file.get(6..8).is_some_and(|digits| digits.iter().all(u8::is_ascii_digit))
+    {
+        return Some(("a program for ExecuTorch", advice::PYTORCH));
+    }
+    if file.starts_with(b"CBM1") {
+        return Some(("a model of CatBoost", advice::CATBOOST));
+    }
+    // XGBoost's binary, its UBJSON, and its JSON; LightGBM's text.
+    if file.starts_with(b"binf") || (file.starts_with(b"{") && has(b"learner") && has(b"gradient_booster")) {
+        return Some(("a model of XGBoost", advice::XGBOOST));
+    }
+    if file.starts_with(b"tree\n") && has(b"num_class") {
+        return Some(("a model of LightGBM", advice::LIGHTGBM));
+    }
+    if has(b"saved_model_schema_version") || (has(b"serve") && has(b"tensorflow")) {
+        return Some(("a SavedModel of TensorFlow", advice::KERAS));
+    }
+    None
 }
 
 /// What a text is that stands where a file should: a pointer, a page, a server's word.
@@ -196,22 +222,28 @@ fn tar_members(file: &[u8]) -> Vec<String> {
 
 /// What a pickle is that PyTorch did not write, by the classes that it names, with `found`, what it holds.
 pub fn pickle(file: &[u8], found: &str) -> String {
-    const TOOLS: [(&[u8], &str); 6] = [
-        (b"sklearn", "a model of scikit-learn"),
-        (b"xgboost", "a model of XGBoost"),
-        (b"lightgbm", "a model of LightGBM"),
-        (b"keras", "a model of Keras"),
-        (b"pandas", "a table of pandas"),
-        (b"numpy", "arrays of NumPy"),
+    const ARRAYS: &str =
+        "put arrays into a dict of torch.from_numpy(...) by the layers' names, and torch.save that";
+    // What holds another: scikit-learn's pipelines hold boosters, and all of them hold arrays.
+    const TOOLS: [(&[u8], &str, &str); 8] = [
+        (b"xgboost", "a model of XGBoost", advice::XGBOOST),
+        (b"lightgbm", "a model of LightGBM", advice::LIGHTGBM),
+        (b"catboost", "a model of CatBoost", advice::CATBOOST),
+        (b"sklearn", "a model of scikit-learn", advice::SKLEARN),
+        (b"pyod", "a detector of PyOD", advice::SKLEARN),
+        (b"keras", "a model of Keras", advice::KERAS),
+        (b"pandas", "a table of pandas", "it holds no model"),
+        (b"numpy", "arrays of NumPy", ARRAYS),
     ];
     let beginning = &file[..file.len().min(BEGINNING_BYTES)];
-    let tool = TOOLS.iter().find(|(word, _)| beginning.windows(word.len()).any(|window| window == *word));
+    let tool = TOOLS.iter().find(|(word, ..)| beginning.windows(word.len()).any(|window| window == *word));
     match tool {
-        Some((_, tool)) => format!(
-            "a plain pickle with {tool} ({found}), which is not read: rebuild the network in PyTorch and save its state_dict() with torch.save"
-        ),
+        Some((_, tool, advice)) => {
+            format!("a plain pickle with {tool} ({found}), which is not read: {advice}")
+        }
         None => format!(
-            "a plain pickle ({found}), not what torch.save writes: load it where it was made and save its state_dict() with torch.save"
+            "a plain pickle ({found}), not what torch.save writes: load it where it was made and save its state_dict() with torch.save, or {}",
+            advice::PYTORCH
         ),
     }
 }
@@ -219,19 +251,35 @@ pub fn pickle(file: &[u8], found: &str) -> String {
 /// What a zip archive without PyTorch's `data.pkl` is, by the names in it.
 pub fn zip(names: &[String]) -> Option<String> {
     let ends = |end: &str| names.iter().find(|name| name.to_ascii_lowercase().ends_with(end));
+    // What `torch.export.save` writes (.pt2), and what `torch.package` does.
+    if ends("archive_format").is_some() || ends("serialized_exported_program.json").is_some() {
+        return Some(String::from(
+            "a program of torch.export, which is code and not read: `torch.onnx.export(torch.export.load(\"model.pt2\"), f=\"model.onnx\")`, \
+             then `nearfar convert model.onnx DIR`",
+        ));
+    }
     if let Some(inner) =
         [".pt", ".pth", ".ckpt", ".safetensors", ".bin", ".tar"].iter().find_map(|end| ends(end))
     {
         return Some(format!("a zip archive with {} in it: unpack it and name that file", excerpt(inner)));
     }
     if ends("model.weights.h5").is_some() || ends(".h5").is_some() {
-        return Some("a Keras model: rebuild the network in PyTorch and save its state_dict()".to_owned());
+        return Some(format!("a Keras model: {}", advice::KERAS));
+    }
+    if ends("saved_model.pb").is_some() {
+        return Some(format!("a zip archive with a SavedModel of TensorFlow in it: {}", advice::KERAS));
+    }
+    if ends(".data/extern_modules").is_some() {
+        return Some(format!("a torch.package, which holds code and is not read: {}", advice::PYTORCH));
     }
     if !names.is_empty() && names.iter().all(|name| name.ends_with(".npy")) {
         return Some("NumPy arrays (.npz): put them into a dict of torch.from_numpy(...) by the layers' names, and torch.save that".to_owned());
     }
     if ends(".onnx").is_some() {
-        return Some("a zip archive with an ONNX model in it: save the state_dict() of the network that it was exported from".to_owned());
+        return Some(
+            "a zip archive with an ONNX model in it: unpack it, then `nearfar convert model.onnx DIR`"
+                .to_owned(),
+        );
     }
     None
 }
@@ -271,10 +319,20 @@ mod tests {
             (b"Not Found".to_vec(), &["a text (\"Not Found\")"]),
             (b"\x1f\x8b\x08\0".to_vec(), &["gzip", "gunzip"]),
             (b"\xfd7zXZ\0\0".to_vec(), &["xz"]),
-            (b"\x89HDF\r\n\x1a\n\0".to_vec(), &["HDF5", "Keras"]),
+            (
+                b"\x89HDF\r\n\x1a\n\0".to_vec(),
+                &["HDF5", "Keras", "tf2onnx", "`nearfar convert model.onnx DIR`"],
+            ),
+            (b"\x18\0\0\0ET12".to_vec(), &["ExecuTorch", "torch.onnx.export"]),
+            (b"CBM1\0\0".to_vec(), &["CatBoost", "format=\"onnx\""]),
+            (
+                b"{\"learner\":{\"attributes\":{},\"gradient_booster\":{".to_vec(),
+                &["XGBoost", "onnxmltools.convert_xgboost"],
+            ),
+            (b"tree\nversion=v4\nnum_class=1\n".to_vec(), &["LightGBM", "onnxmltools.convert_lightgbm"]),
             (b"\x93NUMPY\x01\0".to_vec(), &["NumPy"]),
             (b"\x08\x08\x12\x07pytorch\x1a\x032.1".to_vec(), &["ONNX"]),
-            (b"\x1c\0\0\0TFL3\x14".to_vec(), &["TensorFlow Lite"]),
+            (b"\x1c\0\0\0TFL3\x14".to_vec(), &["TensorFlow Lite", "tf2onnx"]),
             ([&14u64.to_le_bytes()[..], b"{\"a\":{}}      "].concat(), &[".safetensors"]),
             (tar_of(&["sys_info", "pickle", "tensors", "storages"]), &["until 0.1.11", "state_dict()"]),
             (
@@ -287,6 +345,25 @@ mod tests {
         }
         for unknown in [&b"\x01\x02\x03\x04"[..], b"\x00", &[0xff; 600]] {
             assert_eq!(name(unknown), None);
+        }
+    }
+
+    #[test]
+    fn archives_and_pickles_of_other_tools_come_with_their_export() {
+        let zip = |name: &str| zip(&["m/version".to_owned(), name.to_owned()]).unwrap();
+        for (found, parts) in [
+            (zip("m/archive_format"), ["torch.export", "torch.export.load("]),
+            (zip("m/.data/extern_modules"), ["torch.package", "torch.onnx.export(model"]),
+            (zip("model.weights.h5"), ["Keras", "tf2onnx"]),
+            (zip("m/saved_model.pb"), ["SavedModel", "--saved-model"]),
+            (
+                pickle(b"\x80\x04csklearn.ensemble._iforest\nIsolationForest", "x"),
+                ["scikit-learn", "skl2onnx"],
+            ),
+            (pickle(b"\x80\x04clightgbm.sklearn\nLGBMClassifier", "x"), ["LightGBM", "convert_lightgbm"]),
+            (pickle(b"\x80\x04c__main__\nNet", "an object"), ["(an object)", "torch.onnx.export"]),
+        ] {
+            assert!(parts.iter().all(|part| found.contains(part)), "{found}");
         }
     }
 

@@ -51,7 +51,8 @@ pub fn inspect_set(path: impl AsRef<Path>, key: Option<&str>) -> Result<Inspecti
         (Ok(files), None) => files.weights.clone(),
         (Err(_), None) => path.to_owned(),
     };
-    let weights = read_weights(&weights_path, key)?;
+    let keys: Vec<_> = key.map(str::to_owned).into_iter().collect();
+    let weights = read_weights(&weights_path, &keys)?;
     let format = weights.format.clone();
     let sha256 = weights.sha256.clone();
     let tensors = weights.tensors.iter().map(|tensor| tensor.info.clone()).collect();

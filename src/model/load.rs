@@ -10,12 +10,13 @@ use sha2::{Digest, Sha256};
 
 use super::config::{CONFIG_BYTES_MAX, CONFIG_FILE, Config, Golden};
 use super::fit::check_tensors;
+use super::fold::{Folded, fold};
 use super::info::{ModelInfo, Origin};
 use super::layers::{Layer, Linear};
 use super::neural::NeuralNetwork;
 use super::output::Output;
 use super::tensors::RawTensor;
-use super::{LoadError, Model, ModelError, checkpoint, foreign, inferred, safetensors_file};
+use super::{LoadError, Model, ModelError, advice, checkpoint, foreign, inferred, safetensors_file};
 use crate::file_access;
 use crate::text;
 
@@ -23,13 +24,15 @@ use crate::text;
 pub const WEIGHTS_BYTES_MAX: u64 = 2 << 30;
 /// The rows of the batch that warms the model up; its buffers then fit the batches that a busy node forms.
 const WARM_UP_ROWS: usize = 32;
+/// The file that makes a directory a model of TensorFlow's.
+const SAVED_MODEL: &str = "saved_model.pb";
 /// How many standard deviations from the mean their features are at most.
 const WARM_UP_DEVIATIONS: f32 = 2.0;
 
 /// Loads the model at `path`, of the kinds that [`super::Detector::load`] takes.
 pub fn load(path: &Path) -> Result<(ModelInfo, NeuralNetwork), LoadError> {
     let files = find(path)?;
-    let weights = read_weights(&files.weights, None)?;
+    let weights = read_weights(&files.weights, &[])?;
     build(files, weights)
 }
 
@@ -49,6 +52,8 @@ pub struct Weights {
     pub sha256: String,
     /// What kind of file it is, such as `PyTorch zip archive, state dict`.
     pub format: String,
+    /// What to do where its tensors do not tell the model.
+    pub advice: Option<&'static str>,
 }
 
 /// Finds the weights and the configuration that `path` means.
@@ -68,7 +73,7 @@ pub fn find(path: &Path) -> Result<Files, LoadError> {
 }
 
 /// The `config.json` beside a file of weights, when it names that file.
-fn config_beside(weights: &Path) -> Result<Option<(PathBuf, Config)>, LoadError> {
+pub fn config_beside(weights: &Path) -> Result<Option<(PathBuf, Config)>, LoadError> {
     let config_path = weights.with_file_name(CONFIG_FILE);
     if !config_path.is_file() {
         return Ok(None);
@@ -97,7 +102,9 @@ fn only_weights_in(directory: &Path) -> Result<PathBuf, LoadError> {
         return Ok(only.clone());
     }
     let names: Vec<_> = found.iter().filter_map(|path| path.file_name()?.to_str()).collect();
-    let problem = if names.is_empty() {
+    let problem = if directory.join(SAVED_MODEL).is_file() {
+        format!("it is a SavedModel of TensorFlow, which is not read: {}", advice::KERAS)
+    } else if names.is_empty() {
         format!(
             "expected {CONFIG_FILE} and weights (.safetensors, .pt or .pth) in this directory, found neither"
         )
@@ -115,21 +122,19 @@ pub fn find_weights(path: &Path) -> Result<PathBuf, LoadError> {
     if path.is_dir() { only_weights_in(path) } else { Ok(path.to_owned()) }
 }
 
-/// Reads a file of weights of either kind, told by its name's end; of a checkpoint,
-/// the set of tensors at `key`.
-pub fn read_weights(path: &Path, key: Option<&str>) -> Result<Weights, LoadError> {
+/// Reads a file of weights of either kind, told by its name's end; of a checkpoint, the set of tensors at the
+/// key, or with several `keys` their sets joined. Weights that are kept in parts are put together.
+pub fn read_weights(path: &Path, keys: &[String]) -> Result<Weights, LoadError> {
     let kind = extension(path);
     // A checkpoint by any of the names that people give it: `.pth.tar` is not always an archive.
     if !matches!(kind.as_str(), "safetensors" | "pt" | "pth" | "ckpt" | "tar" | "bin" | "pkl" | "onnx" | "h5")
     {
-        let problem =
-            "expected a directory, or a file that ends in .safetensors, .pt, .pth, .ckpt or .bin".to_owned();
-        return Err(LoadError::NotAModel { path: path.to_owned(), problem });
+        return Err(LoadError::NotAModel { path: path.to_owned(), problem: instead_of_weights(path) });
     }
     let bytes = read_bounded(path, WEIGHTS_BYTES_MAX, "weights_bytes_max")?;
     let sha256 = sha256(&bytes);
-    if kind == "safetensors" {
-        if let Some(key) = key {
+    let mut weights = if kind == "safetensors" {
+        if let Some(key) = keys.first() {
             let problem = format!(
                 "found the key {key:?}, and a safetensors file holds one set of tensors: leave the key out"
             );
@@ -139,11 +144,36 @@ pub fn read_weights(path: &Path, key: Option<&str>) -> Result<Weights, LoadError
             path: path.to_owned(),
             problem: instead_of_safetensors(&bytes).unwrap_or(problem),
         })?;
-        return Ok(Weights { tensors, sha256, format: "safetensors".to_owned() });
+        Weights { tensors, sha256, format: "safetensors".to_owned(), advice: None }
+    } else {
+        let read = checkpoint::read(&bytes, keys, &checkpoint::Limits::default())
+            .map_err(|error| LoadError::Checkpoint { path: path.to_owned(), error })?;
+        let advice = read.is_script.then_some(advice::TORCHSCRIPT);
+        Weights { tensors: read.tensors, sha256, format: read.format, advice }
+    };
+    let Folded { weight_norms, spectral_norms } = fold(&mut weights.tensors);
+    for (count, norm) in [(weight_norms, "weight norm"), (spectral_norms, "spectral norm")] {
+        if count > 0 {
+            weights.format.push_str(&format!(", {norm} of {count} folded"));
+        }
     }
-    let read = checkpoint::read(&bytes, key, &checkpoint::Limits::default())
-        .map_err(|error| LoadError::Checkpoint { path: path.to_owned(), error })?;
-    Ok(Weights { tensors: read.tensors, sha256, format: read.format })
+    Ok(weights)
+}
+
+/// What was expected in place of the file at `path`, and what that is where it can be told.
+fn instead_of_weights(path: &Path) -> String {
+    let expected = "expected a directory, or a file that ends in .safetensors, .pt, .pth, .ckpt or .bin";
+    let Ok(Some(found)) = beginning(path).map(|beginning| foreign::name(&beginning)) else {
+        return expected.to_owned();
+    };
+    format!("{expected}, found {found}")
+}
+
+/// The first bytes of the file at `path`.
+fn beginning(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(foreign::BEGINNING_BYTES as u64).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// What a file is that is called safetensors and is not, if it can be told.
@@ -167,7 +197,9 @@ pub fn build(files: Files, weights: Weights) -> Result<(ModelInfo, NeuralNetwork
         }
         None => (config_from_names(&path, &weights)?, None),
     };
-    let mut values = check_tensors(&config.layers, &weights.tensors).map_err(|problems| {
+    let checked = check_tensors(&config.layers, &config.ignore, &weights.tensors);
+    let mut values = checked.map_err(|mut problems| {
+        problems.extend(weights.advice.map(str::to_owned));
         let wanted_by = config_path.as_ref().map(|config| config.display().to_string());
         let wanted_by = wanted_by.unwrap_or_else(|| "the inferred layers".to_owned());
         LoadError::Tensors { path: path.clone(), wanted_by, problems }
@@ -206,11 +238,14 @@ fn check_hash(path: &Path, found: &str, config_path: &Path, config: &Config) -> 
 /// The description of a dense chain, as the names and shapes of its tensors tell it.
 fn config_from_names(path: &Path, weights: &Weights) -> Result<Config, LoadError> {
     let tensors: Vec<_> = weights.tensors.iter().map(|tensor| &tensor.info).collect();
-    let layers = inferred::layers(&tensors)
-        .map_err(|problem| LoadError::Inference { path: path.to_owned(), problem })?;
+    let layers = inferred::layers(&tensors).map_err(|problem| LoadError::Inference {
+        path: path.to_owned(),
+        problem,
+        advice: or(weights),
+    })?;
     let Some(Layer::Linear(Linear { inputs, .. })) = layers.first() else {
         let problem = "it has no layer".to_owned();
-        return Err(LoadError::Inference { path: path.to_owned(), problem });
+        return Err(LoadError::Inference { path: path.to_owned(), problem, advice: or(weights) });
     };
     let name = path.file_stem().map_or("model".into(), |stem| stem.to_string_lossy());
     // The conventional name says less than that of the directory.
@@ -224,6 +259,11 @@ fn config_from_names(path: &Path, weights: &Weights) -> Result<Config, LoadError
     config.layers = layers;
     config.output = Output::Logit;
     Ok(config)
+}
+
+/// The advice of `weights` as one more thing to do.
+fn or(weights: &Weights) -> String {
+    weights.advice.map(|advice| format!("; or {advice}")).unwrap_or_default()
 }
 
 /// Calls the model with rows as it will meet them, and says what those gave that is no probability though it

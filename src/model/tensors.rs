@@ -143,6 +143,14 @@ impl RawTensor {
 }
 
 impl RawTensor {
+    /// The values as f64, all of which hold what is rounded nowhere but in large whole numbers.
+    pub fn to_f64(&self) -> Vec<f64> {
+        match self.info.dtype {
+            Dtype::F64 => words(&self.bytes).map(f64::from_le_bytes).collect(),
+            _ => self.to_f32().into_iter().map(f64::from).collect(),
+        }
+    }
+
     /// The first element that was finite, and is not among `narrowed`, its values as f32.
     pub fn first_overflow(&self, narrowed: &[f32]) -> Option<usize> {
         let wide = words(&self.bytes).map(f64::from_le_bytes);

@@ -66,7 +66,7 @@ fn plain(name: &str) -> Result<(Converted, Tensors), String> {
 }
 
 fn at_key(name: &str, key: &str) -> Result<(Converted, Tensors), String> {
-    let options = ConvertOptions { key: Some(key.into()), dtype: None };
+    let options = ConvertOptions { keys: vec![key.into()], ..ConvertOptions::default() };
     converted(&fixture(&format!("pt/more/{name}.pt")), &options)
 }
 
@@ -242,7 +242,7 @@ fn every_dtype_is_kept_or_made_f32() {
         let (kept, tensors) = plain(name).unwrap();
         assert_same(&tensors, &expected, tolerance, name);
         assert_eq!(kept.tensors[0].dtype, dtype);
-        let options = ConvertOptions { dtype: Some(Dtype::F32), key: None };
+        let options = ConvertOptions { dtype: Some(Dtype::F32), ..ConvertOptions::default() };
         let (cast, tensors) = converted(&fixture(&format!("pt/more/{name}.pt")), &options).unwrap();
         assert_same(&tensors, &expected, tolerance, name);
         let dtypes = |tensors: &[TensorInfo]| tensors.iter().map(|tensor| tensor.dtype).collect::<Vec<_>>();

@@ -10,6 +10,8 @@ mod support;
 mod checkpoint;
 /// `config.json`, and how it is refused.
 mod config;
+/// Files that hold more than one network's weights.
+mod convert;
 /// Dense networks.
 mod dense;
 /// Convolutional and LSTM networks.

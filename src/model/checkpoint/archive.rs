@@ -7,7 +7,7 @@ use std::io::{Cursor, Read};
 use zip::ZipArchive;
 
 use super::value::Shortened;
-use super::{Checkpoint, CheckpointError, Limits, pickle, state_dict, view};
+use super::{Checkpoint, CheckpointError, Limits, choice, pickle, view};
 use crate::model::foreign;
 
 /// What every entry of a zip archive's directory begins with.
@@ -17,7 +17,7 @@ const DIRECTORY_SIGNATURE: [u8; 4] = *b"PK\x01\x02";
 const NAMES_LOOKED_AT_MAX: usize = 64;
 
 /// Reads the tensors of a zip archive.
-pub fn read(file: &[u8], key: Option<&str>, limits: &Limits) -> Result<Checkpoint, CheckpointError> {
+pub fn read(file: &[u8], keys: &[String], limits: &Limits) -> Result<Checkpoint, CheckpointError> {
     // Counted before the directory is read: its entries take several times their size in memory.
     let entries = file.windows(4).filter(|window| *window == DIRECTORY_SIGNATURE).count() as u64;
     limits.check("the number of entries", "entries_max", entries, limits.entries_max)?;
@@ -33,13 +33,14 @@ pub fn read(file: &[u8], key: Option<&str>, limits: &Limits) -> Result<Checkpoin
     let pickled = archive.get(&format!("{prefix}data.pkl"), limits.pickle_bytes_max)?;
     let pickle = pickle::read(&pickled, limits)?;
     let is_script = archive.zip.index_for_name(&format!("{prefix}constants.pkl")).is_some();
-    let chosen = state_dict::find(&pickle, key, limits)?;
+    let chosen = choice::find(&pickle, keys, limits)?;
     let kind = if is_script { "TorchScript archive" } else { "PyTorch zip archive" };
     let format = format!("{kind}, {}", chosen.place);
     let largest = limits.tensor_bytes_max;
-    view::copy_all(chosen.tensors, format, file.len() as u64, limits, |storage| {
+    let read = view::copy_all(chosen.tensors, format, file.len() as u64, limits, |storage| {
         archive.get(&format!("{prefix}data/{storage}"), largest).map(Cow::Owned)
-    })
+    })?;
+    Ok(Checkpoint { is_script, ..read })
 }
 
 struct Archive<'a, 'l> {

@@ -9,7 +9,7 @@ use rand_chacha::ChaCha8Rng;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
-use super::{CheckpointError, Limits, pickle, read, state_dict};
+use super::{CheckpointError, Limits, choice, pickle, read};
 
 /// How many files each fuzz test tries; `NEARFAR_FUZZ_ITERATIONS` overrides it.
 const ITERATIONS_DEFAULT: u64 = 2_000;
@@ -33,7 +33,7 @@ fn tight() -> Limits {
 /// Reads `file`, and checks that the bounds held.
 fn try_to_read(file: &[u8]) {
     let limits = tight();
-    if let Ok(checkpoint) = read(file, None, &limits) {
+    if let Ok(checkpoint) = read(file, &[], &limits) {
         let bytes: usize = checkpoint.tensors.iter().map(|tensor| tensor.bytes.len()).sum();
         assert!(bytes as u64 <= limits.total_bytes_max);
         for tensor in &checkpoint.tensors {
@@ -48,7 +48,7 @@ fn try_to_unpickle(bytes: &[u8]) {
         assert!(pickle.value_bytes <= limits.value_bytes_max);
         assert!(pickle.end <= bytes.len());
         pickle.arena.describe(pickle.root);
-        if let Ok(chosen) = state_dict::find(&pickle, None, &limits) {
+        if let Ok(chosen) = choice::find(&pickle, &[], &limits) {
             assert!(chosen.tensors.len() as u64 <= limits.tensors_max);
         }
     }
@@ -188,7 +188,7 @@ fn text(text: &str) -> Vec<u8> {
 
 fn find(pickled: &[u8], limits: &Limits) -> CheckpointError {
     let pickle = pickle::read(pickled, limits).unwrap();
-    state_dict::find(&pickle, None, limits).unwrap_err()
+    choice::find(&pickle, &[], limits).unwrap_err()
 }
 
 #[test]
@@ -247,7 +247,7 @@ fn a_small_file_cannot_ask_for_much_memory() {
     }
     pickled.push(b'.');
     let file = archive(&[("a/data.pkl".into(), pickled), ("a/data/0".into(), vec![0; 4])]);
-    let error = read(&file, None, &Limits::default()).unwrap_err();
+    let error = read(&file, &[], &Limits::default()).unwrap_err();
     assert!(
         matches!(&error, CheckpointError::Limit { bound: "total_bytes_max" | "sharing_factor_max", .. }),
         "{error}"
@@ -258,12 +258,12 @@ fn a_small_file_cannot_ask_for_much_memory() {
 fn big_endian_files_are_refused() {
     let file =
         archive(&[("a/data.pkl".into(), b"\x80\x02}.".to_vec()), ("a/byteorder".into(), b"big".to_vec())]);
-    assert_eq!(read(&file, None, &Limits::default()).unwrap_err(), CheckpointError::BigEndian);
+    assert_eq!(read(&file, &[], &Limits::default()).unwrap_err(), CheckpointError::BigEndian);
 }
 
 #[test]
 fn an_archive_of_something_else_says_what_it_holds() {
     let file = archive(&[("word/document.xml".into(), b"<x/>".to_vec())]);
-    let error = read(&file, None, &Limits::default()).unwrap_err().to_string();
+    let error = read(&file, &[], &Limits::default()).unwrap_err().to_string();
     assert_eq!(error, "zip archive: it has no data.pkl, it holds word/document.xml");
 }

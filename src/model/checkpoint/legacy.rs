@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use super::value::{Id, Shortened, Value};
-use super::{Checkpoint, CheckpointError, Limits, pickle, state_dict, view};
+use super::{Checkpoint, CheckpointError, Limits, choice, pickle, view};
 use crate::model::foreign;
 use crate::model::tensors::Dtype;
 
@@ -17,7 +17,7 @@ pub const MAGIC_IN_TEXT: &[u8] = b"L119547037146038801333356L";
 const VERSION: i64 = 1001;
 
 /// Reads the tensors of a file of the legacy format.
-pub fn read(file: &[u8], key: Option<&str>, limits: &Limits) -> Result<Checkpoint, CheckpointError> {
+pub fn read(file: &[u8], keys: &[String], limits: &Limits) -> Result<Checkpoint, CheckpointError> {
     let mut at = 0;
     let mut next = || -> Result<pickle::Pickle<'_>, CheckpointError> {
         let pickle = pickle::read(&file[at..], limits).map_err(|error| shifted(error, at))?;
@@ -48,9 +48,9 @@ pub fn read(file: &[u8], key: Option<&str>, limits: &Limits) -> Result<Checkpoin
         return Err(CheckpointError::BigEndian);
     }
     let object = next()?;
-    let keys = next()?;
-    let storages = storages(file, at, &object, &keys)?;
-    let chosen = state_dict::find(&object, key, limits)?;
+    let listed = next()?;
+    let storages = storages(file, at, &object, &listed)?;
+    let chosen = choice::find(&object, keys, limits)?;
     let format = format!("PyTorch file of the format before 1.6, {}", chosen.place);
     view::copy_all(chosen.tensors, format, file.len() as u64, limits, |key| match storages.get(key) {
         Some(bytes) => Ok(Cow::Borrowed(*bytes)),

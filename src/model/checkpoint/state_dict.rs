@@ -5,40 +5,27 @@ use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
 use super::limits::Limits;
+use super::limits::Over;
 use super::pickle::Pickle;
 use super::value::{Arena, Id, Shortened, Value};
-use super::view::{self, View};
-use super::{CheckpointError, limits::Over};
+use super::view;
 
-/// What data-parallel training and compilation put before every name.
-const PREFIXES: [&str; 2] = ["module.", "_orig_mod."];
-/// Keys under which training scripts keep the model beside tensors of their own.
-const MODEL_KEYS: [&str; 4] = ["state_dict", "model_state_dict", "model", "module"];
 /// The key of a set that is the pickled object itself.
-const ROOT_KEY: &str = ".";
-
-/// The set of tensors that was meant.
-#[derive(Debug)]
-pub struct Chosen<'a> {
-    /// By name, in the model's order.
-    pub tensors: Vec<(String, View<'a>)>,
-    /// What it is and where it was, in words.
-    pub place: String,
-}
+pub const ROOT_KEY: &str = ".";
 
 /// A set of tensors: a state dict, or a module.
 #[derive(Debug)]
-struct Set {
+pub struct Set {
     /// The keys that lead to it, joined by dots.
-    key: String,
-    kind: &'static str,
-    tensors: Vec<(String, Id)>,
+    pub key: String,
+    pub kind: &'static str,
+    pub tensors: Vec<(String, Id)>,
 }
 
 impl Set {
     /// Key, kind, size and the first names. What is no set of weights, but a loss beside
     /// one, is called by its name.
-    fn describe(&self, arena: &Arena<'_>, limits: &Limits) -> String {
+    pub fn describe(&self, arena: &Arena<'_>, limits: &Limits) -> String {
         const NAMES_MAX: usize = 2;
         let count = self.tensors.len();
         let names: Vec<_> =
@@ -59,86 +46,15 @@ impl Set {
     }
 }
 
-/// Finds the tensors of the set at `key`, or of the only set there is.
-pub fn find<'a>(
-    pickle: &Pickle<'a>,
-    key: Option<&str>,
-    limits: &Limits,
-) -> Result<Chosen<'a>, CheckpointError> {
-    let arena = &pickle.arena;
-    let mut walk = Walk { arena, limits, steps: 0, tensors: 0, names_bytes: 0 };
-    let mut sets = walk.sets(pickle.root)?;
-    if sets.is_empty() {
-        return Err(CheckpointError::NoTensors { found: arena.describe(pickle.root) });
-    }
-    let at = choose(arena, &sets, key, limits)?;
-    let set = sets.swap_remove(at);
-    let place = if set.key == ROOT_KEY {
-        set.kind.to_owned()
-    } else {
-        format!("{} at {}", set.kind, Shortened(&set.key))
-    };
-    let mut tensors = Vec::with_capacity(set.tensors.len());
-    for (name, id) in strip_prefixes(set.tensors) {
-        let view = view::view(arena, id, limits).map_err(|problem| problem.of(&name))?;
-        tensors.push((name, view));
-    }
-    Ok(Chosen { tensors, place })
-}
-
-fn choose(
-    arena: &Arena<'_>,
-    sets: &[Set],
-    key: Option<&str>,
-    limits: &Limits,
-) -> Result<usize, CheckpointError> {
-    let listed = || {
-        const SETS_MAX: usize = 12;
-        let sets = sets.iter().take(SETS_MAX);
-        sets.map(|set| set.describe(arena, limits)).collect()
-    };
-    if let Some(key) = key {
-        let found = sets.iter().position(|set| set.key == key);
-        return found.ok_or_else(|| CheckpointError::NoSuchKey { key: key.to_owned(), sets: listed() });
-    }
-    // A lone score or step count beside the weights is no model.
-    let mut likely: Vec<usize> =
-        (0..sets.len()).filter(|&at| holds_weights(arena, &sets[at], limits)).collect();
-    if likely.is_empty() {
-        likely = (0..sets.len()).collect();
-    }
-    if likely.len() == 2
-        && sets[likely[0]].key == ROOT_KEY
-        && MODEL_KEYS.contains(&sets[likely[1]].key.as_str())
-    {
-        // Tensors of the training script's own beside its model.
-        return Ok(likely[1]);
-    }
-    match likely.as_slice() {
-        [only] => Ok(*only),
-        _ => Err(CheckpointError::Ambiguous { sets: listed() }),
-    }
-}
-
-fn holds_weights(arena: &Arena<'_>, set: &Set, limits: &Limits) -> bool {
-    set.tensors.iter().any(|(_, id)| {
-        // A tensor that cannot be read may be a weight: it must not vanish without an error.
-        view::view(arena, *id, limits).map_or(true, |view| view.dtype.is_float() && !view.shape.is_empty())
-    })
+/// Every set of tensors in what `pickle` built, outermost first.
+pub fn sets(pickle: &Pickle<'_>, limits: &Limits) -> Result<Vec<Set>, Over> {
+    let mut walk = Walk { arena: &pickle.arena, limits, steps: 0, tensors: 0, names_bytes: 0 };
+    walk.sets(pickle.root)
 }
 
 /// Whether a tensor is a single number without a shape, as a loss is.
-fn is_number(arena: &Arena<'_>, id: Id, limits: &Limits) -> bool {
+pub fn is_number(arena: &Arena<'_>, id: Id, limits: &Limits) -> bool {
     view::view(arena, id, limits).is_ok_and(|view| view.shape.is_empty())
-}
-
-fn strip_prefixes(mut tensors: Vec<(String, Id)>) -> Vec<(String, Id)> {
-    while let Some(prefix) =
-        PREFIXES.into_iter().find(|&prefix| tensors.iter().all(|(name, _)| name.starts_with(prefix)))
-    {
-        tensors.iter_mut().for_each(|(name, _)| drop(name.drain(..prefix.len())));
-    }
-    tensors
 }
 
 struct Walk<'p, 'a> {
@@ -365,62 +281,4 @@ fn is_script(arena: &Arena<'_>, id: Id) -> bool {
     let Value::Object(object) = arena.get(id) else { return false };
     let class = arena.global(object.callee);
     class.is_some_and(|(module, _)| module == "__torch__" || module.starts_with("__torch__."))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::pickle;
-    use super::*;
-
-    fn text(text: &str) -> Vec<u8> {
-        [b"X", &(text.len() as u32).to_le_bytes()[..], text.as_bytes()].concat()
-    }
-
-    /// A dict of protocol 2, without its header.
-    fn dict(entries: &[(&str, Vec<u8>)]) -> Vec<u8> {
-        let entries = entries.iter().flat_map(|(key, value)| [text(key), value.clone()].concat());
-        [&b"}("[..], &entries.collect::<Vec<_>>(), b"u"].concat()
-    }
-
-    /// A tensor of two numbers, or of one that has no shape.
-    fn tensor(is_number: bool) -> Vec<u8> {
-        let (shape, stride) =
-            if is_number { (&b")"[..], &b")"[..]) } else { (&b"K\x02\x85"[..], &b"K\x01\x85"[..]) };
-        let storage =
-            [b"(", &text("storage")[..], b"ctorch\nFloatStorage\n", &text("0"), &text("cpu"), b"K\x02tQ"];
-        let hooks = b"\x89ccollections\nOrderedDict\n)R";
-        [
-            &b"ctorch._utils\n_rebuild_tensor_v2\n("[..],
-            &storage.concat(),
-            b"K\x00",
-            shape,
-            stride,
-            hooks,
-            b"tR",
-        ]
-        .concat()
-    }
-
-    #[test]
-    fn a_number_beside_sets_of_weights_is_listed_by_its_name() {
-        let weights = || dict(&[("weight", tensor(false))]);
-        let metrics = dict(&[("best", tensor(true)), ("last", tensor(true))]);
-        let all = dict(&[("loss", tensor(true)), ("a", weights()), ("b", weights()), ("metrics", metrics)]);
-        let file = [b"\x80\x02", &all[..], b"."].concat();
-        let limits = Limits::default();
-        let pickle = pickle::read(&file, &limits).unwrap();
-        let Err(CheckpointError::Ambiguous { sets }) = find(&pickle, None, &limits) else {
-            panic!("it chooses one")
-        };
-        assert_eq!(
-            sets,
-            [
-                "loss (1 number)",
-                "a (state dict, 1 tensor: weight)",
-                "b (state dict, 1 tensor: weight)",
-                "metrics.best, last (2 numbers)"
-            ]
-        );
-        assert_eq!(find(&pickle, Some("b"), &limits).unwrap().place, "state dict at b");
-    }
 }

@@ -320,7 +320,7 @@ pub fn copy_all<'s>(
         let info = TensorInfo { name, dtype: view.dtype, shape: view.shape };
         RawTensor { info, bytes }
     });
-    Ok(Checkpoint { tensors: tensors.collect(), format })
+    Ok(Checkpoint { tensors: tensors.collect(), format, is_script: false })
 }
 
 #[cfg(test)]

@@ -13,6 +13,8 @@ use crate::settings::{Entry, SettingError, Table};
 
 /// The difference to the golden output that is forgiven when `golden.tolerance` is absent.
 const GOLDEN_TOLERANCE_DEFAULT: f32 = 1e-6;
+/// The most patterns of tensors that need not be used.
+const IGNORE_MAX: usize = 256;
 /// Every key that the file may have, in the order in which they are written.
 const KEYS: &[&str] = &[
     "format",
@@ -26,6 +28,7 @@ const KEYS: &[&str] = &[
     "layout",
     "features",
     "normalisation",
+    "ignore",
     "layers",
     "output",
     "reconstruction",
@@ -64,6 +67,9 @@ pub fn config(mut table: Table<'_>) -> Result<Config, SettingError> {
     }
     if let Some(entry) = table.find("labels") {
         config.labels = read_labels(&entry)?;
+    }
+    if let Some(entry) = table.find("ignore") {
+        config.ignore = read_ignore(&entry)?;
     }
     config.layers = read_layers(&mut table, &config)?;
     table.finish()?;
@@ -125,6 +131,15 @@ fn read_labels(entry: &Entry<'_>) -> Result<[String; 2], SettingError> {
         let expected = "two words, for below the threshold and for at or above it";
         entry.invalid(format!("found {}, expected {expected}", labels.len()))
     })
+}
+
+fn read_ignore(entry: &Entry<'_>) -> Result<Vec<String>, SettingError> {
+    let items = entry.items()?;
+    if items.len() > IGNORE_MAX {
+        let problem = format!("found {}, expected at most {IGNORE_MAX} patterns (ignore_max)", items.len());
+        return Err(entry.invalid(problem));
+    }
+    items.map(|item| item.text_or("the name of a tensor, or a pattern with *").map(str::to_owned)).collect()
 }
 
 /// The layers, of which the last one must give what `config.output` needs.
