@@ -67,9 +67,10 @@ pub fn unused<'t>(layers: &[Layer], ignore: &[String], tensors: &'t [RawTensor])
 
 /// The values of `found`, or why they cannot be those of `want`.
 fn check_tensor(want: &Expected, found: &RawTensor) -> Result<Vec<f32>, String> {
-    let Expected { name, shape, .. } = want;
+    let Expected { name, shape, squeezed, .. } = want;
     let TensorInfo { shape: found_shape, dtype, .. } = &found.info;
-    if found_shape != shape {
+    let counted = |shape: &[usize]| shape.iter().copied().filter(|size| *size != 1).collect::<Vec<_>>();
+    if found_shape != shape && !(*squeezed && counted(found_shape) == counted(shape)) {
         return Err(format!("{name} is {} in the file, expected {}", Shape(found_shape), Shape(shape)));
     }
     // Whole numbers are counters or quantised weights, which mean nothing without their scale.

@@ -4,33 +4,50 @@
 //! A new type is a file like the others here, and a line in the list below.
 
 mod activation;
+mod average_pool1d;
 mod batch_norm;
+mod chain;
 mod conv1d;
+mod embedding;
 mod flatten;
 mod global_average_pool;
+mod group_norm;
+mod gru;
+mod layer_norm;
 mod layer_table;
 mod layer_type;
 mod linear;
 mod loading;
 mod lstm;
 mod max_pool1d;
+mod position;
+mod reading;
+mod recurrent;
 mod repeat;
+mod residual;
+mod self_attention;
+mod transformer_encoder_layer;
+mod unflatten;
+mod upsample;
 
-use std::collections::HashSet;
 use std::fmt;
 
 use serde::Serialize;
 
+pub use self::conv1d::{Padding, PaddingMode};
 pub use self::lstm::Returns;
+pub use self::transformer_encoder_layer::Between;
 
+pub(crate) use self::chain::{Chain, products, widest};
 pub(crate) use self::layer_type::{Expected, LayerType, Role};
 pub(crate) use self::loading::{Loading, Values};
 
-use self::layer_table::{LAYER_VALUES_MAX, LayerTable};
+use self::layer_table::LayerTable;
+use self::reading::Reading;
 use super::shape::Shape;
 use crate::settings::{Entry, SettingError};
 
-/// The most layers that a model may have.
+/// The most layers that a model may have, with those within others.
 pub(crate) const LAYERS_MAX: usize = 1_024;
 
 /// Makes of the list of types what needs all of them: [`Layer`], and how each is read and asked.
@@ -77,12 +94,34 @@ layers! {
     conv1d::Conv1d,
     /// The largest number of each channel in each window.
     max_pool1d::MaxPool1d,
+    /// The mean of each channel in each window.
+    average_pool1d::AveragePool1d,
     /// The mean of each channel over all samples.
     global_average_pool::GlobalAveragePool,
     /// A sequence as plain features.
     flatten::Flatten,
+    /// Plain features as a sequence.
+    unflatten::Unflatten,
+    /// Each sample several times.
+    upsample::Upsample,
+    /// Layer normalisation.
+    layer_norm::LayerNorm,
+    /// Group normalisation.
+    group_norm::GroupNorm,
     /// A long short-term memory.
     lstm::Lstm,
+    /// A gated recurrent unit.
+    gru::Gru,
+    /// Attention of a sequence to itself.
+    self_attention::SelfAttention,
+    /// A block of a transformer's encoder.
+    transformer_encoder_layer::TransformerEncoderLayer,
+    /// Where a sample stands, added to it.
+    position::Position,
+    /// Rows of a table in the place of small whole numbers.
+    embedding::Embedding,
+    /// What inner layers give, added to what came to them.
+    residual::Residual,
     /// Plain features, repeated at each of several points in time.
     repeat::Repeat,
     /// An elementwise function.
@@ -92,39 +131,7 @@ layers! {
 /// Reads `list`, whose layers must each take what the one before gives, the first one `input`; also says what
 /// the last one gives.
 pub(crate) fn read(list: &Entry<'_>, input: Shape) -> Result<(Vec<Layer>, Shape), SettingError> {
-    let entries = list.items()?;
-    if !(1..=LAYERS_MAX).contains(&entries.len()) {
-        let problem = format!("found {}, expected 1 to {LAYERS_MAX} layers (layers_max)", entries.len());
-        return Err(list.invalid(problem));
-    }
-    let mut layers = Vec::with_capacity(entries.len());
-    let mut names = HashSet::new();
-    let mut shape = input;
-    for entry in entries {
-        let mut table = entry.table()?;
-        let found = table.find_choice("type", &Layer::types())?;
-        let (layer_type, read) = table.required("type", found)?;
-        let mut table = LayerTable::of(table, layer_type, layers.is_empty())?;
-        let layer = read(&mut table)?;
-        table.refuse_others()?;
-        shape = shape_after(&layer, shape, &table)?;
-        if table.name().is_some_and(|name| !names.insert(name)) {
-            return Err(table.invalid("name", "an earlier layer has this name"));
-        }
-        layers.push(layer);
-    }
-    Ok((layers, shape))
-}
-
-/// What `layer` makes of a row of shape `input`; the error names the member of its `table` that does not fit.
-fn shape_after(layer: &Layer, input: Shape, table: &LayerTable<'_>) -> Result<Shape, SettingError> {
-    let output = layer.as_type().shape(input).map_err(|misfit| table.misfit(misfit, input))?;
-    if output.values() > LAYER_VALUES_MAX {
-        let problem =
-            format!("found {output}, expected at most {LAYER_VALUES_MAX} numbers (layer_values_max)");
-        return Err(table.invalid("type", problem));
-    }
-    Ok(output)
+    Reading::default().list(list, input, 0)
 }
 
 impl fmt::Display for Layer {

@@ -11,10 +11,10 @@ use candle_core::{Device, Storage, Tensor};
 use super::config::Config;
 use super::kernel::operation::{Operation, Step};
 use super::kernel::transpose::Transpose;
-use super::layers::{Activation, Layer, Loading, Values};
+use super::layers::{self, Chain, Loading, Values};
 use super::normalise::Normalisation;
 use super::output::{Output, of_reconstruction};
-use super::shape::{Layout, Misfit, Order, Shape};
+use super::shape::{Layout, Order, Shape};
 use super::{Model, ModelError};
 
 /// The numbers between two layers that a block of rows may have: 256 KiB, a part of the second-level cache.
@@ -47,8 +47,10 @@ impl NeuralNetwork {
     pub fn new(config: &Config, values: &mut Values) -> Result<Self, ModelError> {
         let Config { inputs, layout, layers, .. } = config;
         let (inputs, layout) = (*inputs, *layout);
-        let (shapes, widest) = shapes(layers, Shape::of_input(inputs, layout))?;
-        let steps = steps(layers, &shapes, layout.map(|layout| layout.order), values)?;
+        let input = Shape::of_input(inputs, layout);
+        let mut loading = Loading { values, input, order: layout.map(|layout| layout.order) };
+        let steps = Chain::load(layers, &mut loading)?.into_steps();
+        let widest = layers::widest(layers, input);
         let arrange = layout.filter(|layout| layout.order == Order::ChannelsSamples);
         let arrange =
             arrange.map(|Layout { channels, samples, .. }| Transpose { outer: channels, inner: samples });
@@ -60,7 +62,7 @@ impl NeuralNetwork {
             steps: steps.into(),
             output: config.output,
             block_rows,
-            is_prompt: products(layers).is_some_and(|products| products <= PROMPT_PRODUCTS_MAX),
+            is_prompt: layers::products(layers).is_some_and(|products| products <= PROMPT_PRODUCTS_MAX),
             normalised: Vec::new(),
             outside: Vec::new(),
         })
@@ -136,53 +138,6 @@ impl Model for NeuralNetwork {
     fn is_prompt(&self) -> bool {
         self.is_prompt
     }
-}
-
-/// How many multiplications a row takes in layers that see all of it at once; `None` where there are others.
-fn products(layers: &[Layer]) -> Option<usize> {
-    let of_layer = |layer: &Layer| layer.as_type().products();
-    layers.iter().try_fold(0_usize, |sum, layer| sum.checked_add(of_layer(layer)?))
-}
-
-/// What each of `layers` meets, and the widest that a row is anywhere.
-fn shapes(layers: &[Layer], input: Shape) -> Result<(Vec<Shape>, usize), Misfit> {
-    let (mut shape, mut widest) = (input, input.values());
-    let mut shapes = Vec::with_capacity(layers.len());
-    for layer in layers {
-        shapes.push(shape);
-        shape = layer.as_type().shape(shape)?;
-        widest = widest.max(shape.values());
-    }
-    Ok((shapes, widest))
-}
-
-/// The steps that do what `layers` say, each of which meets the shape that stands beside it. Where one step
-/// can do the work of two layers, it does.
-fn steps(
-    layers: &[Layer],
-    shapes: &[Shape],
-    order: Option<Order>,
-    values: &mut Values,
-) -> Result<Vec<Box<dyn Step>>, ModelError> {
-    let mut steps: Vec<Box<dyn Step>> = Vec::with_capacity(layers.len());
-    for (at, (layer, &input)) in layers.iter().zip(shapes).enumerate() {
-        let mut loading = Loading { values, input, order };
-        let before = at.checked_sub(1).map(|before| &layers[before]);
-        let step = match layer {
-            // A product rectifies while its sums are still in registers: a pass over memory less.
-            Layer::Activation(Activation::Relu) if steps.last_mut().is_some_and(|last| last.rectify()) => {
-                continue;
-            }
-            // The LSTM behind it computes the repeated input's part of the gates once, not at each sample.
-            Layer::Repeat(_) if matches!(layers.get(at + 1), Some(Layer::Lstm(_))) => continue,
-            Layer::Lstm(lstm) if matches!(before, Some(Layer::Repeat(_))) => {
-                lstm.load_repeated(&mut loading)?
-            }
-            layer => layer.as_type().load(&mut loading)?,
-        };
-        steps.push(step);
-    }
-    Ok(steps)
 }
 
 /// Lends the numbers of a tensor.

@@ -19,7 +19,7 @@ pub enum Order {
 }
 
 impl Order {
-    const NAMES: &[(&str, Self)] =
+    pub(crate) const NAMES: &[(&str, Self)] =
         &[("channels_samples", Self::ChannelsSamples), ("samples_channels", Self::SamplesChannels)];
 }
 
@@ -163,6 +163,21 @@ pub enum Misfit {
         stated: usize,
         width: usize,
     },
+    /// A number that it states is too large for what comes.
+    #[error("its {member} is {stated}, expected at most {most}: {why}")]
+    Beyond {
+        /// What states the number in `config.json`.
+        member: &'static str,
+        stated: usize,
+        most: usize,
+        why: &'static str,
+    },
+    /// The sequence is too long for it.
+    #[error("{samples} samples come, expected at most {most}, {why}")]
+    Samples { samples: usize, most: usize, why: &'static str },
+    /// What is to be added up has more than one shape.
+    #[error("its layers give {inner}, and {round} are added to that")]
+    Branches { inner: Shape, round: Shape },
 }
 
 impl Misfit {

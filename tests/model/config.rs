@@ -315,13 +315,10 @@ fn chain(drawn: &[Drawn], mut width: usize, mut samples: Option<usize>) -> Vec<L
                 samples = windows(now);
                 let stride = 1;
                 layers.push(Layer::Conv1d(Conv1d {
-                    name,
-                    inputs,
-                    outputs,
-                    kernel,
                     stride,
-                    padding,
+                    padding: padding.into(),
                     bias: flag,
+                    ..Conv1d::new(name, inputs, outputs, kernel)
                 }));
             }
             (3, Some(now)) if windows(now).is_some() => {
@@ -334,7 +331,7 @@ fn chain(drawn: &[Drawn], mut width: usize, mut samples: Option<usize>) -> Vec<L
                 if flag {
                     samples = None;
                 }
-                layers.push(Layer::Lstm(Lstm { name, inputs, hidden: outputs, bias: !flag, returns }));
+                layers.push(Layer::Lstm(Lstm { bias: !flag, returns, ..Lstm::new(name, inputs, outputs) }));
             }
             (4, None) => {
                 samples = Some(kernel);
@@ -346,7 +343,7 @@ fn chain(drawn: &[Drawn], mut width: usize, mut samples: Option<usize>) -> Vec<L
     match samples {
         Some(samples) if samples.is_multiple_of(2) => {
             width *= samples;
-            layers.push(Layer::Flatten(Flatten {}));
+            layers.push(Layer::Flatten(Flatten::default()));
         }
         Some(_) => layers.push(Layer::GlobalAveragePool(GlobalAveragePool {})),
         None => {}

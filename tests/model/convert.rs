@@ -8,7 +8,7 @@ use nearfar::model::{ConvertOptions, Converted, Detector, convert};
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::support::models::{assert_close, fixture, read};
+use crate::support::models::{ModelDirectory, assert_close, f32s, fixture, read};
 
 fn texts(texts: &[&str]) -> Vec<String> {
     texts.iter().map(|&text| text.to_owned()).collect()
@@ -121,4 +121,30 @@ fn a_torchscript_archive_comes_with_the_way_to_export_it() {
     let error = Detector::load(&source).unwrap_err().to_string();
     assert!(error.contains("; or it is a TorchScript archive"), "{error}");
     assert!(error.contains("`nearfar convert model.onnx DIR`"), "{error}");
+}
+
+/// Weights kept in parts are put together wherever a file is read.
+#[test]
+fn folded_weights_are_converted_folded() {
+    let directory = tempfile::tempdir().unwrap();
+    let target = directory.path().join("model.safetensors");
+    for (name, said) in [
+        ("normed_weight_old", "weight norm of 6 folded"),
+        ("normed_weight_new", "weight norm of 6 folded"),
+        ("normed_spectral_old", "spectral norm of 2 folded"),
+        ("normed_spectral_new", "spectral norm of 2 folded"),
+        ("normed_recurrent", "weight norm of 1 folded"),
+    ] {
+        let source = fixture(&format!("layers/{name}"));
+        let converted =
+            convert(&source.join("model.safetensors"), &target, &ConvertOptions::default()).unwrap();
+        assert!(converted.format.ends_with(said), "{}", converted.format);
+        let model = ModelDirectory::with(source.clone());
+        fs::copy(&target, model.path().join("model.safetensors")).unwrap();
+        model.seal();
+        let (mut folded, mut original) =
+            (Detector::load(model.path()).unwrap(), Detector::load(&source).unwrap());
+        let row = f32s(3, folded.info().inputs);
+        assert_eq!(folded.predict(&row).unwrap(), original.predict(&row).unwrap(), "{name}");
+    }
 }

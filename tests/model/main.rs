@@ -14,6 +14,8 @@ mod config;
 mod convert;
 /// Dense networks.
 mod dense;
+/// Every layer beyond the plain ones, and published networks.
+mod layers;
 /// Convolutional and LSTM networks.
 mod sequences;
 /// The model that we ship.

@@ -143,8 +143,8 @@ fn sequences_that_do_not_fit_are_refused() {
         (
             "cnn",
             "/layers/0/padding",
-            json!(3),
-            "layers[0].padding: found 3, expected at most 2, half the kernel",
+            json!(5),
+            "layers[0].padding: found 5, expected at most 4, or same, or causal",
         ),
         (
             "cnn",
@@ -175,7 +175,7 @@ fn sequences_that_do_not_fit_are_refused() {
             "lstm_autoencoder",
             "/layers/0/returns",
             json!("all"),
-            "layers[0].returns: found \"all\", expected one of sequence, last",
+            "layers[0].returns: found \"all\", expected one of sequence, last, final",
         ),
         (
             "lstm_autoencoder",

@@ -1,226 +1,152 @@
-//! Recurrent layers of one direction: LSTM, GRU and the plain one, as ONNX describes them.
-//!
-//! The input's part of the gates is one product for as many samples at once as the cache holds, to which each
-//! step adds its product with the hidden numbers. These are filled up to whole vectors with zeros, which stay
-//! zeros.
+//! What recurrent layers share: their way through time, and layers and directions on top of each other.
 
-mod activation;
-mod cell;
-mod gru;
+use std::borrow::Cow;
 
-use pulp::Arch;
+use serde::Serialize;
 
-use super::product::{Product, Rows, Start, lanes};
+use super::operation::RowsLayer;
 
-pub use self::activation::Activation;
-pub use self::cell::{Cell, Settings};
-
-/// The numbers of gates that are computed ahead: a part of the first-level cache.
-const AHEAD: usize = 4 << 10;
-
-/// A layer with its weights.
-pub struct Recurrent {
-    arch: Arch,
-    settings: Settings,
-    inputs: usize,
-    hidden: usize,
-    /// `hidden`, filled up to whole vectors.
-    padded: usize,
-    /// From the input to all gates.
-    input: Product,
-    /// From the hidden numbers to all gates, or to all but the last.
-    recurrent: Product,
-    /// From the hidden numbers, as far as they are not reset, to the last gate.
-    last: Option<Product>,
-    /// For an LSTM three times `hidden`: what the cells add to the gates i, o and f.
-    peepholes: Vec<f32>,
+/// Which of its outputs a recurrent layer hands on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Returns {
+    /// The output at each sample.
+    Sequence,
+    /// The output at the last sample alone, as plain features: PyTorch's `output[:, -1]`. Of the direction
+    /// that runs backwards it has seen that one sample only.
+    Last,
+    /// Of each direction the output after all of its steps, as plain features: PyTorch's `h_n` of the last
+    /// layer. With one direction it is the last.
+    Final,
 }
 
-/// What is trained, as ONNX numbers it.
-pub struct RecurrentWeights<'a> {
-    /// `(gates hidden, inputs)`.
-    pub input: &'a [f32],
-    /// `(gates hidden, hidden)`.
-    pub recurrent: &'a [f32],
-    /// `(2 gates hidden)`: those of the input, then those of the hidden numbers; or none.
-    pub bias: &'a [f32],
-    /// `(3 hidden)`, or none.
-    pub peepholes: &'a [f32],
-    pub inputs: usize,
-    pub hidden: usize,
+impl Returns {
+    /// Each with its word in `config.json`.
+    pub(crate) const NAMES: &[(&str, Self)] =
+        &[("sequence", Self::Sequence), ("last", Self::Last), ("final", Self::Final)];
 }
 
-/// Where the numbers of a sample and of a row lie.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Places {
-    pub start: usize,
-    /// From one sample to the next.
-    pub sample: usize,
-    /// From one row to the next.
-    pub row: usize,
-}
-
-/// What a layer works on.
-pub struct Call<'a> {
-    pub x: &'a [f32],
-    pub x_places: Places,
-    pub rows: usize,
+/// The way of one layer and direction through a sequence.
+#[derive(Debug, Clone, Copy)]
+pub struct Course {
     pub samples: usize,
+    /// Each row is one sample, which stands for all of them.
+    pub repeated: bool,
     /// From the last sample to the first.
-    pub is_reverse: bool,
-    /// What the hidden numbers and the cells are before; none for zeros.
-    pub before: [Option<(&'a [f32], Places)>; 2],
-    /// Where all outputs, the last of them, and the last cells go; nothing for what nobody wants.
-    pub after: [(&'a mut [f32], Places); 3],
-    /// [`Recurrent::room`].
-    pub room: &'a mut [f32],
+    pub backwards: bool,
+    /// The only step whose output is handed on; those of all steps where there is none.
+    pub only: Option<usize>,
 }
 
-impl Recurrent {
-    pub fn new(settings: Settings, weights: &RecurrentWeights<'_>) -> Self {
-        let arch = Arch::new();
-        let hidden = weights.hidden;
-        let padded = hidden.next_multiple_of(lanes(arch));
-        let order = settings.cell.order();
-        let gates = order.len();
-        let spread = |matrix: &[f32], gates: &[usize], width: usize, wide: usize| {
-            let mut all = Vec::with_capacity(gates.len() * padded * wide);
-            for &gate in gates {
-                let start = all.len();
-                for row in matrix[gate * hidden * width..][..hidden * width].chunks_exact(width) {
-                    all.extend_from_slice(row);
-                    all.resize(all.len() + wide - width, 0.0);
-                }
-                all.resize(start + padded * wide, 0.0);
-            }
-            all
+impl Course {
+    /// That of one direction of the layer whose outputs are handed on as `returns` says.
+    pub fn of(samples: usize, repeated: bool, backwards: bool, returns: Returns) -> Self {
+        let only = match returns {
+            Returns::Sequence => None,
+            Returns::Last if backwards => Some(0),
+            Returns::Last | Returns::Final => Some(samples.saturating_sub(1)),
         };
-        let zeros = vec![0.0; 2 * gates * hidden];
-        let bias = if weights.bias.is_empty() { &zeros } else { weights.bias };
-        let (of_input, of_hidden) = bias.split_at(gates * hidden);
-        // Both biases are added at once, except where the second is reset with the hidden numbers.
-        let apart = settings.cell == Cell::Gru && settings.is_reset_after;
-        let is_apart = |at: usize| apart && at / hidden == 2;
-        let sum: Vec<f32> = (0..gates * hidden)
-            .map(|at| if is_apart(at) { of_input[at] } else { of_input[at] + of_hidden[at] })
-            .collect();
-        let rest: Vec<f32> =
-            (0..gates * hidden).map(|at| if is_apart(at) { of_hidden[at] } else { 0.0 }).collect();
-        let (first, last) = if settings.cell == Cell::Gru && !settings.is_reset_after {
-            order.split_at(2)
-        } else {
-            (order, &[][..])
-        };
-        let product = |gates: &[usize]| {
-            let matrix = spread(weights.recurrent, gates, hidden, padded);
-            Product::new(&matrix, &spread(&rest, gates, 1, 1))
-        };
-        Self {
-            arch,
-            input: Product::new(
-                &spread(weights.input, order, weights.inputs, weights.inputs),
-                &spread(&sum, order, 1, 1),
-            ),
-            recurrent: product(first),
-            last: (!last.is_empty()).then(|| product(last)),
-            peepholes: weights.peepholes.to_vec(),
-            settings,
-            inputs: weights.inputs,
-            hidden,
-            padded,
+        Self { samples, repeated, backwards, only }
+    }
+
+    /// How many steps there are to take: none after the last whose output is asked for.
+    pub fn steps(self) -> usize {
+        self.only.map_or(self.samples, |only| only + 1)
+    }
+
+    /// The sample that `step` meets.
+    pub fn sample(self, step: usize) -> usize {
+        if self.backwards { self.samples - 1 - step } else { step }
+    }
+
+    /// Where among the outputs of a row that of `step` stands, counted in outputs; nowhere for most steps
+    /// when one alone is asked for.
+    pub fn place(self, step: usize) -> Option<usize> {
+        match self.only {
+            None => Some(self.sample(step)),
+            Some(only) => (only == step).then_some(0),
         }
     }
 
-    /// How many samples' gates are computed ahead.
-    fn ahead(&self, rows: usize, samples: usize) -> usize {
-        (AHEAD / (rows * self.input.outputs()).max(1)).clamp(1, samples.max(1))
+    /// How many samples a row has when it comes.
+    pub fn samples_in(self) -> usize {
+        if self.repeated { 1 } else { self.samples }
     }
 
-    /// The numbers that `rows` rows need on the way; `None` where they cannot be counted.
-    pub fn room(&self, rows: usize, samples: usize) -> Option<usize> {
-        let ahead = self.ahead(rows, samples).checked_mul(self.input.outputs())?;
-        // Gates, the hidden numbers and their part that is not reset, and cells.
-        ahead.checked_add(self.recurrent.outputs())?.checked_add(4 * self.padded)?.checked_mul(rows)
+    /// How many outputs a row has.
+    pub fn samples_out(self) -> usize {
+        if self.only.is_some() { 1 } else { self.samples }
+    }
+}
+
+/// Layers on top of each other, each of one direction or of two side by side.
+pub struct Stack<C> {
+    layers: Vec<Vec<C>>,
+    /// The numbers that one direction gives at a sample.
+    width: usize,
+}
+
+impl<C: RowsLayer> Stack<C> {
+    /// `layers` as they follow each other, none of them empty; each direction gives `width` numbers at a
+    /// sample.
+    pub fn new(layers: Vec<Vec<C>>, width: usize) -> Self {
+        Self { layers, width }
     }
 
-    pub fn multiply_adds(&self, rows: usize, samples: usize) -> u64 {
-        let gates = self.settings.cell.order().len() * self.hidden;
-        let sizes = [rows, samples, gates, self.inputs + self.hidden];
-        sizes.iter().fold(1, |product: u64, &size| product.saturating_mul(size as u64))
-    }
-
-    pub fn run(&self, call: Call<'_>) {
-        let Call { x, x_places, rows, samples, is_reverse, before, after, room } = call;
-        let ahead = self.ahead(rows, samples);
-        let (state, room) = room.split_at_mut(rows * self.padded);
-        let (cells, room) = room.split_at_mut(rows * self.padded);
-        let (gates, room) = room.split_at_mut(rows * self.recurrent.outputs());
-        let (rest, room) = room.split_at_mut(2 * rows * self.padded);
-        self.begin(state, before[0]);
-        self.begin(cells, before[1]);
-        let [(all, all_places), (last, last_places), (last_cells, cell_places)] = after;
-        let width = rows * self.input.outputs();
-        let mut done = 0;
-        while done < samples {
-            let count = ahead.min(samples - done);
-            let first = if is_reverse { samples - done - count } else { done };
-            let fed = &mut room[..count * width];
-            self.feed(x, x_places, rows, first..first + count, fed);
-            for step in 0..count {
-                let at = if is_reverse { count - 1 - step } else { step };
-                let fed = &mut fed[at * width..][..width];
-                self.step(cell::Memory {
-                    fed,
-                    gates: &mut *gates,
-                    rest: &mut *rest,
-                    cells: &mut *cells,
-                    state: &mut *state,
-                });
-                if !all.is_empty() {
-                    let places =
-                        Places { start: all_places.start + (first + at) * all_places.sample, ..all_places };
-                    self.hand_on(state, all, places);
+    /// One layer: its directions one after the other, then their outputs side by side.
+    fn layer(&self, directions: &[C], input: &[f32], output: &mut [f32]) {
+        let [only] = directions else {
+            for (at, direction) in directions.iter().enumerate() {
+                let mut alone = vec![0.0; output.len() / directions.len()];
+                direction.forward(input, &mut alone);
+                let places = output.chunks_exact_mut(directions.len() * self.width);
+                for (place, numbers) in places.zip(alone.chunks_exact(self.width)) {
+                    place[at * self.width..][..self.width].copy_from_slice(numbers);
                 }
             }
-            done += count;
-        }
-        self.hand_on(state, last, last_places);
-        self.hand_on(cells, last_cells, cell_places);
-    }
-
-    fn begin(&self, numbers: &mut [f32], before: Option<(&[f32], Places)>) {
-        numbers.fill(0.0);
-        let Some((values, places)) = before else { return };
-        for (row, numbers) in numbers.chunks_exact_mut(self.padded).enumerate() {
-            let start = places.start + row * places.row;
-            numbers[..self.hidden].copy_from_slice(&values[start..][..self.hidden]);
-        }
-    }
-
-    fn hand_on(&self, numbers: &[f32], to: &mut [f32], places: Places) {
-        if to.is_empty() {
             return;
-        }
-        for (row, numbers) in numbers.chunks_exact(self.padded).enumerate() {
-            to[places.start + row * places.row..][..self.hidden].copy_from_slice(&numbers[..self.hidden]);
-        }
+        };
+        only.forward(input, output);
+    }
+}
+
+impl<C: RowsLayer> RowsLayer for Stack<C> {
+    const NAME: &'static str = C::NAME;
+
+    fn inputs(&self) -> usize {
+        self.layers.first().and_then(|layer| layer.first()).map_or(0, C::inputs)
     }
 
-    /// The input's part of the gates for `samples`.
-    fn feed(&self, x: &[f32], places: Places, rows: usize, samples: std::ops::Range<usize>, fed: &mut [f32]) {
-        let width = rows * self.input.outputs();
-        let start = |sample: usize| &x[places.start + sample * places.sample..];
-        let count = samples.len();
-        let is_packed = rows == 1 || (places.row == self.inputs && places.sample == rows * self.inputs);
-        if is_packed {
-            let stride = if rows == 1 { places.sample } else { self.inputs };
-            let rows = Rows { values: start(samples.start), stride, count: count * rows };
-            self.input.multiply(rows, Start::Bias, false, fed);
-            return;
+    fn outputs(&self) -> usize {
+        self.layers.last().map_or(0, |layer| layer.iter().map(C::outputs).sum())
+    }
+
+    fn forward(&self, input: &[f32], output: &mut [f32]) {
+        let Some((last, before)) = self.layers.split_last() else { return };
+        let batch = input.len() / self.inputs();
+        let mut now = Cow::Borrowed(input);
+        for layer in before {
+            let mut next = vec![0.0; batch * layer.iter().map(C::outputs).sum::<usize>()];
+            self.layer(layer, &now, &mut next);
+            now = Cow::Owned(next);
         }
-        for (sample, fed) in samples.zip(fed.chunks_exact_mut(width)) {
-            let rows = Rows { values: start(sample), stride: places.row, count: rows };
-            self.input.multiply(rows, Start::Bias, false, fed);
+        self.layer(last, &now, output);
+    }
+}
+
+/// Puts matrices of `gates * hidden` rows, each with its width and the width that it gets,
+/// side by side, and fills each gate's rows up to `padded`.
+pub fn spread(matrices: &[(&[f32], usize, usize)], gates: usize, hidden: usize, padded: usize) -> Vec<f32> {
+    let mut all = Vec::new();
+    for row in 0..gates * padded {
+        let (gate, at) = (row / padded, row % padded);
+        for &(matrix, width, wide) in matrices {
+            let end = all.len() + wide;
+            if at < hidden {
+                all.extend_from_slice(&matrix[(gate * hidden + at) * width..][..width]);
+            }
+            all.resize(end, 0.0);
         }
     }
+    all
 }

@@ -7,15 +7,12 @@ use std::fmt;
 use serde::Serialize;
 
 use super::layer_table::LayerTable;
-use super::layer_type::{Expected, LayerType, Role};
+use super::layer_type::{Expected, LayerType, NORM_EPS_DEFAULT, Role};
 use super::loading::Loading;
 use crate::model::ModelError;
 use crate::model::kernel::operation::{Operation, RowsLayer, Step};
 use crate::model::shape::{Misfit, Shape};
 use crate::settings::SettingError;
-
-/// The `eps` of PyTorch's batch norm, used when a layer does not state one.
-const EPS_DEFAULT: f64 = 1e-5;
 
 /// Batch norm as in evaluation: running statistics, never the batch's own.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -40,7 +37,7 @@ impl LayerType for BatchNorm {
         Ok(Self {
             name: table.prefix()?,
             features: table.size("features")?,
-            eps: table.positive("eps", EPS_DEFAULT)?,
+            eps: table.positive("eps", NORM_EPS_DEFAULT)?,
             affine: table.flag("affine", true)?,
         })
     }

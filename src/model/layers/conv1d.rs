@@ -1,23 +1,22 @@
-//! A convolution over time, as PyTorch's `Conv1d` with one group and no dilation.
-//!
-//! With the channels of a sample side by side, the windows of a sequence are overlapping pieces of
-//! memory, so that nothing is copied before the product, unless zeros must be put around the sequence.
+//! A convolution over time, as PyTorch's `Conv1d`.
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::layer_table::{LAYER_VALUES_MAX, LayerTable};
-use super::layer_type::{Expected, LayerType};
+use super::layer_type::{Expected, LayerType, is_one};
 use super::loading::Loading;
 use crate::model::ModelError;
-use crate::model::kernel::operation::{Operation, RowsLayer, Step};
-use crate::model::kernel::product::{Product, Rows, Start};
+use crate::model::kernel::convolution::Convolution;
+use crate::model::kernel::operation::{Operation, Step};
 use crate::model::kernel::window::Window;
 use crate::model::shape::{Misfit, Shape};
 use crate::settings::SettingError;
 
-/// A convolution over the samples of a sequence: `{name}.weight` is `(outputs, inputs, kernel)`,
+pub use crate::model::kernel::convolution::PaddingMode;
+
+/// A convolution over the samples of a sequence: `{name}.weight` is `(outputs, inputs / groups, kernel)`,
 /// `{name}.bias` `(outputs)`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "type", rename = "conv1d")]
@@ -34,16 +33,150 @@ pub struct Conv1d {
     pub kernel: usize,
     /// Samples from one window to the next.
     pub stride: usize,
-    /// Zeros added before the first sample and after the last.
-    pub padding: usize,
+    /// Samples from one of a window to its next.
+    #[serde(skip_serializing_if = "is_one")]
+    pub dilation: usize,
+    /// Into how many groups the channels are divided, each with outputs of its own.
+    #[serde(skip_serializing_if = "is_one")]
+    pub groups: usize,
+    /// Samples added before the first and after the last.
+    pub padding: Padding,
+    /// What stands there.
+    #[serde(skip_serializing_if = "is_zeros")]
+    pub padding_mode: PaddingMode,
     /// Whether `{name}.bias` exists.
     pub bias: bool,
 }
 
+/// How many samples are added to a sequence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Padding {
+    /// So many before the first, and as many after the last.
+    Each(usize),
+    /// As many as keep the sequence's length with a stride of 1; of an odd number one more after the last.
+    Same,
+    /// All of those before the first, so that no window meets a later sample.
+    Causal,
+}
+
+impl Padding {
+    const NAMES: &[(&str, Self)] = &[("same", Self::Same), ("causal", Self::Causal)];
+
+    /// Before the first sample and after the last, for windows that reach `beyond` samples from their first.
+    fn sides(self, beyond: usize) -> (usize, usize) {
+        match self {
+            Self::Each(padding) => (padding, padding),
+            Self::Same => (beyond / 2, beyond - beyond / 2),
+            Self::Causal => (beyond, 0),
+        }
+    }
+}
+
+impl From<usize> for Padding {
+    fn from(samples: usize) -> Self {
+        Self::Each(samples)
+    }
+}
+
+/// As in `config.json`: a number, or a word.
+impl Serialize for Padding {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Each(padding) => padding.serialize(serializer),
+            Self::Same => serializer.serialize_str("same"),
+            Self::Causal => serializer.serialize_str("causal"),
+        }
+    }
+}
+
+impl fmt::Display for Padding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Each(padding) => padding.fmt(f),
+            Self::Same => f.write_str("same"),
+            Self::Causal => f.write_str("causal"),
+        }
+    }
+}
+
+fn is_zeros(mode: &PaddingMode) -> bool {
+    *mode == PaddingMode::Zeros
+}
+
 impl Conv1d {
+    /// A convolution of all channels with a bias, window by window, without anything around the sequence.
+    pub fn new(name: impl Into<String>, inputs: usize, outputs: usize, kernel: usize) -> Self {
+        Self {
+            name: name.into(),
+            inputs,
+            outputs,
+            kernel,
+            stride: 1,
+            dilation: 1,
+            groups: 1,
+            padding: Padding::Each(0),
+            padding_mode: PaddingMode::Zeros,
+            bias: true,
+        }
+    }
+
+    /// How many samples a window reaches from its first.
+    fn beyond(&self) -> usize {
+        self.kernel.saturating_sub(1).saturating_mul(self.dilation)
+    }
+
     fn windows(&self, samples: usize) -> Result<Window, Misfit> {
-        Window::new(samples, self.kernel, self.stride, self.padding)
-            .ok_or_else(|| Misfit::window(samples, self.kernel, self.padding))
+        let (before, after) = self.padding.sides(self.beyond());
+        if let Some(most) = self.padding_mode.padding_max(samples)
+            && before.max(after) > most
+        {
+            let why = "no more are in the sequence to take them from";
+            return Err(Misfit::Beyond { member: "padding", stated: before.max(after), most, why });
+        }
+        let longest = samples.saturating_add(before).saturating_add(after);
+        Window::dilated(samples, self.kernel, self.stride, self.dilation, (before, after))
+            .ok_or(Misfit::Window { kernel: self.beyond().saturating_add(1), longest })
+    }
+
+    fn read_padding(&self, table: &mut LayerTable<'_>) -> Result<Padding, SettingError> {
+        let beyond = self.beyond();
+        let Some(entry) = table.find("padding") else { return Ok(Padding::Each(0)) };
+        if entry.text().is_ok() {
+            let padding = entry.choice(Padding::NAMES)?;
+            if self.stride != 1 {
+                let problem = format!("found {padding}, expected a number where stride is not 1");
+                return Err(entry.invalid(problem));
+            }
+            return Ok(padding);
+        }
+        // Beyond it a window would meet no sample at all.
+        let error = |_| entry.wrong(format!("at most {beyond}, or same, or causal"));
+        entry.number(..=beyond).map(Padding::Each).map_err(error)
+    }
+
+    fn check(&self, table: &LayerTable<'_>) -> Result<(), SettingError> {
+        let Self { inputs, outputs, kernel, dilation, groups, .. } = self;
+        for (key, channels) in [("in", inputs), ("out", outputs)] {
+            if !channels.is_multiple_of(*groups) {
+                let problem = format!("found {groups}, expected a divisor of {channels}, as {key} says");
+                return Err(table.invalid("groups", problem));
+            }
+        }
+        if kernel.saturating_mul(*inputs) > LAYER_VALUES_MAX {
+            let problem = format!(
+                "found {kernel} samples x {inputs} channels, \
+                 expected at most {LAYER_VALUES_MAX} numbers in a window (layer_values_max)"
+            );
+            return Err(table.invalid("kernel", problem));
+        }
+        if kernel.saturating_mul(*dilation).saturating_mul(*inputs) > LAYER_VALUES_MAX {
+            let problem = format!(
+                "found {dilation}, so that a window spans {kernel} x {dilation} samples of {inputs} channels, \
+                 expected at most {LAYER_VALUES_MAX} numbers (layer_values_max)"
+            );
+            return Err(table.invalid("dilation", problem));
+        }
+        Ok(())
     }
 }
 
@@ -54,20 +187,22 @@ impl LayerType for Conv1d {
 
     fn read(table: &mut LayerTable<'_>) -> Result<Self, SettingError> {
         let (name, inputs, outputs) = (table.prefix()?, table.size("in")?, table.size("out")?);
-        let (kernel, stride, padding) = table.window(|_| 1)?;
-        let bias = table.flag("bias", true)?;
-        if kernel.saturating_mul(inputs) > LAYER_VALUES_MAX {
-            let problem = format!(
-                "found {kernel} samples x {inputs} channels, \
-                 expected at most {LAYER_VALUES_MAX} numbers in a window (layer_values_max)"
-            );
-            return Err(table.invalid("kernel", problem));
-        }
-        Ok(Self { name, inputs, outputs, kernel, stride, padding, bias })
+        let mut layer = Self {
+            stride: table.find_size("stride")?.unwrap_or(1),
+            dilation: table.find_size("dilation")?.unwrap_or(1),
+            groups: table.find_size("groups")?.unwrap_or(1),
+            padding_mode: table.choice("padding_mode", PaddingMode::NAMES, PaddingMode::Zeros)?,
+            bias: table.flag("bias", true)?,
+            ..Self::new(name, inputs, outputs, table.size("kernel")?)
+        };
+        layer.check(table)?;
+        layer.padding = layer.read_padding(table)?;
+        Ok(layer)
     }
 
     fn tensors(&self) -> Vec<Expected> {
-        Expected::weight_and_bias(&self.name, &[self.outputs, self.inputs, self.kernel], self.bias)
+        let of_group = self.inputs / self.groups.max(1);
+        Expected::weight_and_bias(&self.name, &[self.outputs, of_group, self.kernel], self.bias)
     }
 
     fn shape(&self, input: Shape) -> Result<Shape, Misfit> {
@@ -80,71 +215,28 @@ impl LayerType for Conv1d {
     fn load(&self, loading: &mut Loading<'_>) -> Result<Box<dyn Step>, ModelError> {
         let (weight, bias) = loading.weight_and_bias(&self.name, self.outputs, self.bias)?;
         let (_, samples) = loading.input.sequence()?;
-        Ok(Box::new(Operation(Loaded::new(&weight, &bias, self.windows(samples)?))))
+        let window = self.windows(samples)?;
+        Ok(Box::new(Operation(Convolution::new(&weight, &bias, self.groups, window, self.padding_mode))))
     }
 }
 
 impl fmt::Display for Conv1d {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, inputs, outputs, kernel, stride, padding, bias } = self;
-        let bias = if *bias { "" } else { ", no bias" };
+        let Self { name, inputs, outputs, kernel, stride, dilation, groups, padding, .. } = self;
         write!(f, "conv1d {name} ({inputs} to {outputs}, kernel {kernel}, stride {stride}, ")?;
-        write!(f, "padding {padding}{bias})")
-    }
-}
-
-/// The layer with its weights: from sequences `(samples, inputs)` to `(windows, outputs)`.
-struct Loaded {
-    product: Product,
-    window: Window,
-    inputs: usize,
-    rectify: bool,
-}
-
-impl Loaded {
-    /// `weight` is `(outputs, inputs, kernel)`, as PyTorch has it.
-    fn new(weight: &[f32], bias: &[f32], window: Window) -> Self {
-        let kernel = window.kernel;
-        let depth = weight.len() / bias.len();
-        let inputs = depth / kernel;
-        let mut by_sample = Vec::with_capacity(weight.len());
-        for weight in weight.chunks_exact(depth) {
-            by_sample.extend((0..depth).map(|at| weight[at % inputs * kernel + at / inputs]));
+        if *dilation != 1 {
+            write!(f, "dilation {dilation}, ")?;
         }
-        Self { product: Product::new(&by_sample, bias), window, inputs, rectify: false }
-    }
-}
-
-impl RowsLayer for Loaded {
-    const NAME: &'static str = "conv1d";
-
-    fn inputs(&self) -> usize {
-        self.window.samples * self.inputs
-    }
-
-    fn outputs(&self) -> usize {
-        self.window.count * self.product.outputs()
-    }
-
-    fn forward(&self, input: &[f32], output: &mut [f32]) {
-        let Window { stride, padding, count, .. } = self.window;
-        let stride = stride * self.inputs;
-        let sequences = input.chunks_exact(self.inputs()).zip(output.chunks_exact_mut(self.outputs()));
-        let padding = padding * self.inputs;
-        let mut padded = if padding == 0 { Vec::new() } else { vec![0.0; self.inputs() + 2 * padding] };
-        for (sequence, products) in sequences {
-            let values = if padding == 0 {
-                sequence
-            } else {
-                padded[padding..][..sequence.len()].copy_from_slice(sequence);
-                &padded
-            };
-            self.product.multiply(Rows { values, stride, count }, Start::Bias, self.rectify, products);
+        if *groups != 1 {
+            write!(f, "{groups} groups, ")?;
         }
-    }
-
-    fn rectify(&mut self) -> bool {
-        self.rectify = true;
-        true
+        write!(f, "padding {padding}")?;
+        f.write_str(match self.padding_mode {
+            PaddingMode::Zeros => "",
+            PaddingMode::Reflect => " reflect",
+            PaddingMode::Replicate => " replicate",
+            PaddingMode::Circular => " circular",
+        })?;
+        f.write_str(if self.bias { ")" } else { ", no bias)" })
     }
 }

@@ -2,8 +2,10 @@
 
 use std::ops::Bound;
 
+use super::Layer;
+use super::reading::Reading;
 use crate::model::shape::{Misfit, Shape};
-use crate::settings::{Problem, SettingError, Table};
+use crate::settings::{Entry, Problem, SettingError, Table};
 
 /// The most features on either side of a layer.
 pub const LAYER_FEATURES_MAX: usize = 1 << 20;
@@ -16,14 +18,47 @@ pub struct LayerTable<'a> {
     layer_type: &'static str,
     /// Any layer may have one; those without tensors do not use it.
     name: Option<&'a str>,
+    /// What it shares with all layers of its model.
+    reading: &'a Reading,
+    /// What comes to the layer.
+    input: Shape,
+    /// How many lists of layers its own stands in.
+    depth: usize,
+    /// Whether no layer comes before it.
     is_first: bool,
 }
 
 impl<'a> LayerTable<'a> {
-    /// `table`, in which `layer_type` was found; `is_first` says that no layer comes before it.
-    pub fn of(mut table: Table<'a>, layer_type: &'static str, is_first: bool) -> Result<Self, SettingError> {
+    /// `table`, in which `layer_type` was found.
+    pub fn of(
+        table: Table<'a>,
+        layer_type: &'static str,
+        reading: &'a Reading,
+    ) -> Result<Self, SettingError> {
+        let mut table = table;
         let name = table.find_text("name")?;
-        Ok(Self { table, layer_type, name, is_first })
+        Ok(Self { table, layer_type, name, reading, input: Shape::Flat(0), depth: 0, is_first: false })
+    }
+
+    /// With what comes to it, and where it stands.
+    pub fn at(self, input: Shape, depth: usize, is_first: bool) -> Self {
+        Self { input, depth, is_first, ..self }
+    }
+
+    /// What comes to the layer.
+    pub fn input(&self) -> Shape {
+        self.input
+    }
+
+    /// The layers at `key`, of which the first meets what comes to this one, with what the last one gives.
+    pub fn inner(&mut self, key: &'static str) -> Result<Option<(Vec<Layer>, Shape)>, SettingError> {
+        let Some(list) = self.table.find(key) else { return Ok(None) };
+        self.reading.list(&list, self.input, self.depth + 1).map(Some)
+    }
+
+    /// What stands at `key`.
+    pub fn find(&mut self, key: &'static str) -> Option<Entry<'a>> {
+        self.table.find(key)
     }
 
     /// The word for the layer's type.
@@ -65,11 +100,30 @@ impl<'a> LayerTable<'a> {
         self.invalid(key, format!("missing: a {} layer {needs}", self.layer_type))
     }
 
-    fn find_size(&mut self, key: &'static str) -> Result<Option<usize>, SettingError> {
+    /// A size that may be left out.
+    pub fn find_size(&mut self, key: &'static str) -> Result<Option<usize>, SettingError> {
         let Some(entry) = self.table.find(key) else { return Ok(None) };
         let size = entry.number(1..=LAYER_FEATURES_MAX);
         let error = |_| entry.wrong(format!("1 to {LAYER_FEATURES_MAX} (layer_features_max)"));
         size.map(Some).map_err(error)
+    }
+
+    /// How many of something there are, at most `max`, the bound called `bound`; or the default.
+    pub fn count(
+        &mut self,
+        key: &'static str,
+        default: usize,
+        max: usize,
+        bound: &str,
+    ) -> Result<usize, SettingError> {
+        let Some(entry) = self.table.find(key) else { return Ok(default) };
+        let error = |_| entry.wrong(format!("1 to {max} ({bound})"));
+        entry.number(1..=max).map_err(error)
+    }
+
+    /// The place of a feature, from 0, that may be left out.
+    pub fn find_place(&mut self, key: &'static str) -> Result<Option<usize>, SettingError> {
+        self.table.find_number(key, ..LAYER_FEATURES_MAX)
     }
 
     /// Reads true or false, or takes the default.
@@ -96,6 +150,15 @@ impl<'a> LayerTable<'a> {
         default: T,
     ) -> Result<T, SettingError> {
         Ok(self.table.find_choice(key, known)?.unwrap_or(default))
+    }
+
+    /// What one of the `known` names stands for, where one stands there.
+    pub fn find_choice<T: Copy>(
+        &mut self,
+        key: &'static str,
+        known: &[(&str, T)],
+    ) -> Result<Option<T>, SettingError> {
+        self.table.find_choice(key, known)
     }
 
     /// A window's length, the distance to the next, by default as its length has it, and the padding.
@@ -146,6 +209,14 @@ impl<'a> LayerTable<'a> {
                 let before = if self.is_first { "inputs says" } else { "the layers before it give" };
                 self.invalid(member, format!("found {stated}, expected {width}, as {before}"))
             }
+            Misfit::Beyond { member, stated, most, why } => {
+                self.invalid(member, format!("found {stated}, expected at most {most}: {why}"))
+            }
+            Misfit::Samples { samples, most, why } => {
+                let problem = format!("{before} {samples} samples, expected at most {most}, {why}");
+                self.invalid("type", problem)
+            }
+            Misfit::Branches { .. } => self.invalid("type", misfit.to_string()),
         }
     }
 }

@@ -9,6 +9,9 @@ use crate::model::kernel::operation::Step;
 use crate::model::shape::{Misfit, Shape};
 use crate::settings::SettingError;
 
+/// The `eps` of PyTorch's normalisations, used when a layer does not state one.
+pub const NORM_EPS_DEFAULT: f64 = 1e-5;
+
 /// One type of layer: what `config.json` says of it, what it needs, what it makes of a row, how it is run.
 pub trait LayerType: fmt::Display {
     /// The words for it in `config.json`: one, unless the file has a family of types.
@@ -35,6 +38,11 @@ pub trait LayerType: fmt::Display {
     /// When it cannot take such a row.
     fn shape(&self, input: Shape) -> Result<Shape, Misfit>;
 
+    /// The most numbers of a row that it works on at a time, with those that it keeps to itself.
+    fn widest(&self, input: Shape) -> usize {
+        input.values()
+    }
+
     /// Makes it ready to be run, from its tensors.
     ///
     /// # Errors
@@ -56,6 +64,8 @@ pub struct Expected {
     pub shape: Vec<usize>,
     /// What it is for.
     pub role: Role,
+    /// Whether dimensions of 1 do not count.
+    pub squeezed: bool,
 }
 
 /// What a tensor is for.
@@ -72,7 +82,7 @@ pub enum Role {
 impl Expected {
     /// The tensor `prefix.part`.
     pub fn new(prefix: &str, part: &str, shape: &[usize], role: Role) -> Self {
-        Self { name: format!("{prefix}.{part}"), shape: shape.to_vec(), role }
+        Self { name: format!("{prefix}.{part}"), shape: shape.to_vec(), role, squeezed: false }
     }
 
     /// Parameters `prefix.weight` of this shape and, with `bias`, `prefix.bias`, one for each output.
@@ -83,4 +93,19 @@ impl Expected {
         }
         tensors
     }
+}
+
+/// Whether a member of `config.json` has its default, and need not be written.
+pub fn is_one(number: &usize) -> bool {
+    *number == 1
+}
+
+/// As [`is_one`].
+pub fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
+/// As [`is_one`].
+pub fn is_true(flag: &bool) -> bool {
+    *flag
 }

@@ -22,8 +22,26 @@ pub struct Loading<'a> {
 impl Loading<'_> {
     /// The values of the tensor `prefix.part`.
     pub fn take(&mut self, prefix: &str, part: &str) -> Result<Vec<f32>, ModelError> {
-        let name = format!("{prefix}.{part}");
-        self.values.remove(&name).ok_or_else(|| ModelError::Forward(format!("tensor {name} is missing")))
+        self.take_whole(&format!("{prefix}.{part}"))
+    }
+
+    /// The values of the tensor `name`.
+    pub fn take_whole(&mut self, name: &str) -> Result<Vec<f32>, ModelError> {
+        self.values.remove(name).ok_or_else(|| ModelError::Forward(format!("tensor {name} is missing")))
+    }
+
+    /// The factor of each feature in `prefix.weight`, ones unless there is `affine`, and what is added to it
+    /// in `prefix.bias`, zeros unless there is a `bias` as well.
+    pub fn scale_and_shift(
+        &mut self,
+        prefix: &str,
+        features: usize,
+        affine: bool,
+        bias: bool,
+    ) -> Result<(Vec<f32>, Vec<f32>), ModelError> {
+        let scale = if affine { self.take(prefix, "weight")? } else { vec![1.0; features] };
+        let shift = if affine && bias { self.take(prefix, "bias")? } else { vec![0.0; features] };
+        Ok((scale, shift))
     }
 
     /// The values of `prefix.weight` and of `prefix.bias`; zeros for the latter where there is no `bias`.

@@ -98,7 +98,7 @@ impl WithSimd for Pooling<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let Self { layer: layer @ Loaded { window, channels, .. }, input, output } = self;
-        let Window { samples: all, kernel, stride, padding, .. } = *window;
+        let Window { samples: all, kernel, stride, before: padding, .. } = *window;
         let rows = input.chunks_exact(layer.inputs()).zip(output.chunks_exact_mut(layer.outputs()));
         for (samples, pooled) in rows {
             for (at, largest) in pooled.chunks_exact_mut(*channels).enumerate() {

@@ -7,7 +7,7 @@ use super::weights::{Arranged, arranged};
 use crate::model::graph::context::{Context, Problem, expect_rank, size};
 use crate::model::graph::kernel::{Built, Fault, Inputs, Kernel};
 use crate::model::graph::tensor::{Data, Kind, TensorType};
-use crate::model::kernel::recurrent::{
+use crate::model::kernel::recurrence::{
     Activation, Call, Cell, Places, Recurrent, RecurrentWeights, Settings,
 };
 

@@ -6,7 +6,7 @@
 
 use pulp::{Simd, WithSimd};
 
-use crate::model::kernel::lstm::exp_minus;
+use crate::model::kernel::exponential::{GATE_MAX, exp_minus};
 
 pub struct Step<'a> {
     /// The input's part of the gates, `(rows, 3 padded)`.
@@ -41,10 +41,10 @@ impl WithSimd for Step<'_> {
 #[inline(always)]
 fn step<S: Simd>(simd: S, [z, r, n]: [(S::f32s, S::f32s); 3], h: S::f32s) -> S::f32s {
     let one = simd.splat_f32s(1.0);
-    let z = exp_minus(simd, simd.add_f32s(z.0, z.1));
-    let r = simd.div_f32s(one, simd.add_f32s(one, exp_minus(simd, simd.add_f32s(r.0, r.1))));
+    let z = exp_minus(simd, simd.add_f32s(z.0, z.1), GATE_MAX);
+    let r = simd.div_f32s(one, simd.add_f32s(one, exp_minus(simd, simd.add_f32s(r.0, r.1), GATE_MAX)));
     let n = simd.mul_add_e_f32s(r, n.1, n.0);
-    let n = exp_minus(simd, simd.add_f32s(n, n));
+    let n = exp_minus(simd, simd.add_f32s(n, n), GATE_MAX);
     // As in an LSTM's step: over one common denominator, with z = 1 / (1 + e^-z) and n = (1 - e^-2n) / (1 + e^-2n).
     let wide = simd.add_f32s(one, n);
     let above = simd.mul_add_e_f32s(h, wide, simd.mul_f32s(z, simd.sub_f32s(one, n)));
