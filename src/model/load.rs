@@ -127,8 +127,11 @@ pub fn find_weights(path: &Path) -> Result<PathBuf, LoadError> {
 pub fn read_weights(path: &Path, keys: &[String]) -> Result<Weights, LoadError> {
     let kind = extension(path);
     // A checkpoint by any of the names that people give it: `.pth.tar` is not always an archive.
-    if !matches!(kind.as_str(), "safetensors" | "pt" | "pth" | "ckpt" | "tar" | "bin" | "pkl" | "onnx" | "h5")
-    {
+    let is_known = matches!(
+        kind.as_str(),
+        "safetensors" | "pt" | "pth" | "ckpt" | "tar" | "bin" | "pkl" | "onnx" | "h5"
+    );
+    if !is_known && !beginning(path).is_ok_and(|beginning| is_checkpoint(&beginning)) {
         return Err(LoadError::NotAModel { path: path.to_owned(), problem: instead_of_weights(path) });
     }
     let bytes = read_bounded(path, WEIGHTS_BYTES_MAX, "weights_bytes_max")?;
@@ -176,10 +179,14 @@ fn beginning(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Whether a file begins as a checkpoint does, or another zip archive or pickle.
+fn is_checkpoint(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"PK\x03\x04") || bytes.first() == Some(&checkpoint::PROTO)
+}
+
 /// What a file is that is called safetensors and is not, if it can be told.
 fn instead_of_safetensors(bytes: &[u8]) -> Option<String> {
-    let is_checkpoint = bytes.starts_with(b"PK\x03\x04") || bytes.first() == Some(&checkpoint::PROTO);
-    let found = if is_checkpoint {
+    let found = if is_checkpoint(bytes) {
         "a checkpoint of PyTorch's, or another zip archive or pickle: make it one with `nearfar convert FILE.pt FILE.safetensors`".to_owned()
     } else {
         foreign::name(bytes).filter(|found| !found.starts_with("safetensors"))?

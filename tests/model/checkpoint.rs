@@ -198,6 +198,10 @@ fn a_checkpoint_may_be_called_pth_tar_and_what_is_none_is_called_what_it_is() {
             }
         }
     }
+    // By any other name too, where it begins as a checkpoint does.
+    assert!(Detector::load(place("model.weights", &state_dict)).is_ok());
+    let error = Detector::load(place("model.joblib", pickled)).err().unwrap().to_string();
+    assert!(error.contains("scikit-learn") && error.contains("skl2onnx.to_onnx"), "{error}");
     let misnamed = Detector::load(place("reference.pt", &safetensors)).err().unwrap().to_string();
     assert!(misnamed.contains("found safetensors") && misnamed.contains(".safetensors"), "{misnamed}");
     let misnamed = Detector::load(place("state.safetensors", &state_dict)).err().unwrap().to_string();
