@@ -64,7 +64,7 @@ pub const OPERATORS: &[Operator] = &[
     Operator::onnx("Swish", 24, 1..=1, swish),
     Operator::onnx("Tan", 7, 1..=1, |context| rare(context, |x, _| x.tan())),
     Operator::onnx("Tanh", 1, 1..=1, |context| real(context, Fast::Tanh, |x, _| x.tanh())),
-    Operator::onnx("ThresholdedRelu", 10, 1..=1, |context| {
+    Operator::onnx("ThresholdedRelu", 1, 1..=1, |context| {
         let alpha = f64::from(context.float_or("alpha", 1.0)?);
         rare_with(context, |x, [alpha, _]| if x > alpha { x } else { 0.0 }, [alpha, 0.0])
     }),

@@ -336,6 +336,7 @@ mod tests {
         let much = one().constant(&[3], vec![1_f32, 1.0, 1e20]).run().unwrap_err();
         assert!(much.contains("100000000000000000000"), "{much}");
         assert!(one().constant(&[3], vec![1_f32, 1.0, f32::NAN]).run().is_err());
-        assert!(one().run().unwrap_err().contains("or neither"));
+        let neither = one().constant::<f32>(&[0], Vec::new()).run().unwrap_err();
+        assert!(neither.contains("or neither"), "{neither}");
     }
 }

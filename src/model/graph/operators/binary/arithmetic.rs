@@ -116,14 +116,8 @@ pub fn divide(context: &Context<'_>) -> Result<Built, Problem> {
     }
 }
 
-/// The slope is brought to the shape of the input, never the other way round.
+/// Of an input and its slopes.
 pub fn parametric_relu(context: &Context<'_>) -> Result<Built, Problem> {
-    let (input, slope) = (context.shape(0)?, context.shape(1)?);
-    if broadcast::shape(&[input, slope])? != input {
-        return Err(Problem(format!(
-            "its slopes have the shape {slope:?}, which is more than its input's, {input:?}"
-        )));
-    }
     operation::<ParametricRelu>(context)
 }
 

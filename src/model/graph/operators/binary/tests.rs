@@ -78,9 +78,6 @@ fn bits_move_out_and_wrong_inputs_are_named() {
     assert_eq!(two("Xor", vec![true, true], vec![true, false]).first::<bool>().unwrap().1, [false, true]);
     let wrong = One::new("Add", 14).input(&[1], vec![1_f32]).input(&[1], vec![1_i64]).run().unwrap_err();
     assert_eq!(wrong, "its inputs are float32 and int64, expected the same for both");
-    let wrong =
-        One::new("PRelu", 16).input(&[2], vec![1_f32; 2]).input(&[3, 2], vec![1_f32; 6]).run().unwrap_err();
-    assert!(wrong.contains("[3, 2]"), "{wrong}");
     let slopes = One::new("PRelu", 16).input(&[2, 2], vec![-1_f32; 4]).input(&[2, 1], vec![2_f32, 3.0]);
     assert_eq!(slopes.first::<f32>().unwrap().1, [-2.0, -2.0, -3.0, -3.0]);
 }

@@ -53,7 +53,7 @@ pub fn pad(context: &Context<'_>) -> Result<Built, Problem> {
         axes.push(Axis { from, to, stride: stride as usize, before });
     }
     let shape: Vec<_> = axes.iter().map(|axis| axis.to).collect();
-    if shape == input {
+    if pads.iter().all(|pads| *pads == (0, 0)) {
         return Ok(Built::View { of: 0, shape });
     }
     let value = Value::of(context)?;
