@@ -107,15 +107,39 @@ pub fn fold<T: Copy>(values: &[T], start: T, part: impl Fn(T) -> T, join: impl F
     rest.iter().fold(all, |all, &value| join(all, part(value)))
 }
 
+/// The sum of what `part` makes of each of `values`.
+#[inline(always)]
+pub fn sum_of<T: Real>(values: &[T], part: impl Fn(T) -> T) -> T {
+    // A closure, for a function's name would be called and not become vector instructions.
+    fold(
+        values,
+        T::ZERO,
+        part,
+        #[inline(always)]
+        |a: T, b| a.add(b),
+    )
+}
+
 #[inline(always)]
 pub fn sum<T: Real>(values: &[T]) -> T {
-    fold(values, T::ZERO, |value| value, T::add)
+    sum_of(
+        values,
+        #[inline(always)]
+        |value| value,
+    )
 }
 
 /// The largest; numbers that are not any are passed over.
 #[inline(always)]
 pub fn max<T: Real>(values: &[T]) -> T {
-    fold(values, T::LEAST, |value| value, |most, value| if value > most { value } else { most })
+    fold(
+        values,
+        T::LEAST,
+        #[inline(always)]
+        |value| value,
+        #[inline(always)]
+        |most, value| if value > most { value } else { most },
+    )
 }
 
 /// The mean and the variance.
@@ -123,6 +147,10 @@ pub fn max<T: Real>(values: &[T]) -> T {
 pub fn moments<T: Real>(values: &[T]) -> (T, T) {
     let count = T::real(values.len() as f64);
     let mean = sum(values).div(count);
-    let square = |value: T| value.sub(mean).mul(value.sub(mean));
-    (mean, fold(values, T::ZERO, square, T::add).div(count))
+    let squares = sum_of(
+        values,
+        #[inline(always)]
+        |value| value.sub(mean).mul(value.sub(mean)),
+    );
+    (mean, squares.div(count))
 }

@@ -329,9 +329,13 @@ impl Attention {
             || {
                 for scores in scores.chunks_exact_mut(total) {
                     let most = max(scores);
-                    scores.iter_mut().for_each(|score| *score = exp(*score - most));
+                    for score in scores.iter_mut() {
+                        *score = exp(*score - most);
+                    }
                     let whole = 1.0 / sum(scores);
-                    scores.iter_mut().for_each(|score| *score *= whole);
+                    for score in scores.iter_mut() {
+                        *score *= whole;
+                    }
                 }
             },
         );

@@ -8,7 +8,7 @@ use super::Operator;
 use crate::model::graph::context::{Context, Problem, axis};
 use crate::model::graph::kernel::{Built, Fault, Inputs, Kernel, output};
 use crate::model::graph::tensor::{Data, Element, Kind, TensorType, elements};
-use crate::model::kernel::blocks::{Real, fold, max};
+use crate::model::kernel::blocks::{Real, max, sum, sum_of};
 
 pub const OPERATORS: &[Operator] = &[
     Operator::onnx("Softmax", 1, 1..=1, |context| build(context, false)),
@@ -80,13 +80,24 @@ impl<T: Real + Element> Kernel for Softmax<T> {
 fn row<T: Real>(x: &[T], y: &mut [T], is_log: bool) {
     let most = max(x);
     if is_log {
-        let sum = fold(x, T::ZERO, |x| x.sub(most).exp(), T::add).ln();
-        y.iter_mut().zip(x).for_each(|(y, x)| *y = x.sub(most).sub(sum));
+        let sum = sum_of(
+            x,
+            #[inline(always)]
+            |x| x.sub(most).exp(),
+        )
+        .ln();
+        for (y, x) in y.iter_mut().zip(x) {
+            *y = x.sub(most).sub(sum);
+        }
         return;
     }
-    y.iter_mut().zip(x).for_each(|(y, x)| *y = x.sub(most).exp());
-    let sum = T::real(1.0).div(fold(y, T::ZERO, |y| y, T::add));
-    y.iter_mut().for_each(|y| *y = y.mul(sum));
+    for (y, x) in y.iter_mut().zip(x) {
+        *y = x.sub(most).exp();
+    }
+    let sum = T::real(1.0).div(sum(y));
+    for y in y.iter_mut() {
+        *y = y.mul(sum);
+    }
 }
 
 #[inline(always)]
@@ -95,7 +106,9 @@ fn columns<T: Real>(x: &[T], y: &mut [T], inner: usize, room: &mut [T], is_log: 
     most.fill(T::LEAST);
     sums.fill(T::ZERO);
     for x in x.chunks_exact(inner) {
-        most.iter_mut().zip(x).for_each(|(most, &x)| *most = if x > *most { x } else { *most });
+        for (most, &x) in most.iter_mut().zip(x) {
+            *most = if x > *most { x } else { *most };
+        }
     }
     for (x, y) in x.chunks_exact(inner).zip(y.chunks_exact_mut(inner)) {
         for (((y, x), most), sum) in y.iter_mut().zip(x).zip(&*most).zip(&mut *sums) {
@@ -105,9 +118,13 @@ fn columns<T: Real>(x: &[T], y: &mut [T], inner: usize, room: &mut [T], is_log: 
             *y = if is_log { less } else { power };
         }
     }
-    sums.iter_mut().for_each(|sum| *sum = if is_log { sum.ln() } else { T::real(1.0).div(*sum) });
+    for sum in sums.iter_mut() {
+        *sum = if is_log { sum.ln() } else { T::real(1.0).div(*sum) };
+    }
     for y in y.chunks_exact_mut(inner) {
-        y.iter_mut().zip(&*sums).for_each(|(y, sum)| *y = if is_log { y.sub(*sum) } else { y.mul(*sum) });
+        for (y, sum) in y.iter_mut().zip(&*sums) {
+            *y = if is_log { y.sub(*sum) } else { y.mul(*sum) };
+        }
     }
 }
 

@@ -24,21 +24,67 @@ impl Activation {
     pub fn apply(self, values: &mut [f32]) {
         #[inline(always)]
         fn each(values: &mut [f32], function: impl Fn(f32) -> f32) {
-            values.iter_mut().for_each(|value| *value = function(*value));
+            for value in values {
+                *value = function(*value);
+            }
         }
         match self {
-            Self::Sigmoid => each(values, functions::sigmoid),
-            Self::Tanh => each(values, functions::tanh),
+            Self::Sigmoid => each(
+                values,
+                #[inline(always)]
+                |x| functions::sigmoid(x),
+            ),
+            Self::Tanh => each(
+                values,
+                #[inline(always)]
+                |x| functions::tanh(x),
+            ),
             // A NaN is not below zero, and stays.
-            Self::Relu => each(values, |x| if x < 0.0 { 0.0 } else { x }),
-            Self::Affine(alpha, beta) => each(values, |x| alpha * x + beta),
-            Self::LeakyRelu(alpha) => each(values, |x| if x < 0.0 { alpha * x } else { x }),
-            Self::ThresholdedRelu(alpha) => each(values, |x| if x > alpha { x } else { 0.0 }),
-            Self::ScaledTanh(alpha, beta) => each(values, |x| alpha * functions::tanh(beta * x)),
-            Self::HardSigmoid(alpha, beta) => each(values, |x| (alpha * x + beta).clamp(0.0, 1.0)),
-            Self::Elu(alpha) => each(values, |x| if x < 0.0 { alpha * functions::exp_m1(x) } else { x }),
-            Self::Softsign => each(values, |x| x / (1.0 + x.abs())),
-            Self::Softplus => each(values, functions::softplus),
+            Self::Relu => each(
+                values,
+                #[inline(always)]
+                |x| if x < 0.0 { 0.0 } else { x },
+            ),
+            Self::Affine(alpha, beta) => each(
+                values,
+                #[inline(always)]
+                |x| alpha * x + beta,
+            ),
+            Self::LeakyRelu(alpha) => each(
+                values,
+                #[inline(always)]
+                |x| if x < 0.0 { alpha * x } else { x },
+            ),
+            Self::ThresholdedRelu(alpha) => each(
+                values,
+                #[inline(always)]
+                |x| if x > alpha { x } else { 0.0 },
+            ),
+            Self::ScaledTanh(alpha, beta) => each(
+                values,
+                #[inline(always)]
+                |x| alpha * functions::tanh(beta * x),
+            ),
+            Self::HardSigmoid(alpha, beta) => each(
+                values,
+                #[inline(always)]
+                |x| (alpha * x + beta).clamp(0.0, 1.0),
+            ),
+            Self::Elu(alpha) => each(
+                values,
+                #[inline(always)]
+                |x| if x < 0.0 { alpha * functions::exp_m1(x) } else { x },
+            ),
+            Self::Softsign => each(
+                values,
+                #[inline(always)]
+                |x| x / (1.0 + x.abs()),
+            ),
+            Self::Softplus => each(
+                values,
+                #[inline(always)]
+                |x| functions::softplus(x),
+            ),
         }
     }
 }

@@ -8,7 +8,7 @@ use super::{count, of_kind};
 use crate::model::graph::context::{Context, Problem, axis, expect_rank, size};
 use crate::model::graph::kernel::{Built, Fault, Inputs, Kernel, output};
 use crate::model::graph::tensor::{Data, Element, TensorType};
-use crate::model::kernel::blocks::{Real, fold, moments};
+use crate::model::kernel::blocks::{Real, moments, sum_of};
 
 /// What is normalised together, and what it is scaled with then.
 #[derive(Debug, Clone, Copy)]
@@ -176,7 +176,11 @@ impl Blocks {
         let (mean, variance) = if self.has_mean {
             moments(x)
         } else {
-            let squares = fold(x, T::ZERO, |x| x.mul(x), T::add);
+            let squares = sum_of(
+                x,
+                #[inline(always)]
+                |x| x.mul(x),
+            );
             (T::ZERO, squares.div(T::real(x.len() as f64)))
         };
         (mean, T::real(1.0).div(variance.add(T::real(self.epsilon)).sqrt()))
@@ -200,7 +204,9 @@ impl Blocks {
                     *y = x.sub(mean).mul(inverse).mul(*scale).add(*bias);
                 }
             } else {
-                all.for_each(|((y, x), scale)| *y = x.sub(mean).mul(inverse).mul(*scale));
+                for ((y, x), scale) in all {
+                    *y = x.sub(mean).mul(inverse).mul(*scale);
+                }
             }
             return;
         }

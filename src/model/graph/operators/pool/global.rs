@@ -7,7 +7,7 @@ use pulp::Arch;
 use crate::model::graph::context::{Context, Problem, expect_rank};
 use crate::model::graph::kernel::{Built, Fault, Inputs, Kernel, output};
 use crate::model::graph::tensor::{Data, Element, Kind, TensorType, elements};
-use crate::model::kernel::blocks::{Real, fold, max as most, sum};
+use crate::model::kernel::blocks::{Real, max as most, sum, sum_of};
 
 #[derive(Debug, Clone, Copy)]
 enum Pool {
@@ -72,10 +72,20 @@ impl<T: Real + Element> Kernel for Global<T> {
                     *y = match self.pool {
                         Pool::Max => most(x),
                         Pool::Average => sum(x).div(T::real(x.len() as f64)),
-                        Pool::Length(2.0) => fold(x, T::ZERO, |x| x.mul(x), T::add).sqrt(),
+                        Pool::Length(2.0) => sum_of(
+                            x,
+                            #[inline(always)]
+                            |x| x.mul(x),
+                        )
+                        .sqrt(),
                         Pool::Length(power) => {
                             let power = T::real(power);
-                            fold(x, T::ZERO, |x| x.abs().powf(power), T::add).powf(T::real(1.0).div(power))
+                            sum_of(
+                                x,
+                                #[inline(always)]
+                                |x| x.abs().powf(power),
+                            )
+                            .powf(T::real(1.0).div(power))
                         }
                     };
                 }

@@ -6,11 +6,11 @@ fn matrices_are_multiplied_as_numpy_does() {
     let values = |shape: &[usize]| (0..count(shape)).map(|at| (at % 7) as f32 - 2.0).collect::<Vec<_>>();
     type Row = (&'static [usize], &'static [usize], &'static [usize], &'static [f32]);
     let table: [Row; 5] = [
-        (&[2, 3], &[3, 2], &[2, 2], &[4.0, 1.0, -1.0, 5.0]),
+        (&[2, 3], &[3, 2], &[2, 2], &[4.0, 1.0, 4.0, 10.0]),
         (&[3], &[3], &[], &[5.0]),
         (&[3], &[3, 2], &[2], &[4.0, 1.0]),
         (&[2, 1, 3], &[3], &[2, 1], &[5.0, -4.0]),
-        (&[2, 2], &[2, 2, 1], &[2, 2, 1], &[5.0, -1.0, -4.0, 4.0]),
+        (&[2, 2], &[2, 2, 1], &[2, 2, 1], &[5.0, -1.0, -1.0, 1.0]),
     ];
     for (left, right, shape, expected) in table {
         let node = || One::new("MatMul", 13).input(left, values(left));
