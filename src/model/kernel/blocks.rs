@@ -5,6 +5,15 @@
 /// Sums that are taken side by side.
 const SUMS: usize = 32;
 
+/// Makes a closure for `pulp::Arch::dispatch` one that can be called once only, when it is spent in there: others
+/// are called through a function of the compiler's, which is not inlined where vectors are wide.
+pub struct Once;
+
+impl Once {
+    #[inline(always)]
+    pub fn spend(self) {}
+}
+
 /// Whatever blocks are made of here.
 pub trait Real: Copy + PartialOrd + Send + Sync + 'static {
     const ZERO: Self;

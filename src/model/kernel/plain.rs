@@ -1,5 +1,6 @@
 //! Products of kinds that nobody multiplies often: doubles and whole numbers, without an arrangement of weights.
 
+use super::blocks::Once;
 use pulp::Arch;
 
 /// What can be multiplied and added: whole numbers wrap around, as they do elsewhere.
@@ -66,9 +67,11 @@ pub fn add_products<T: Number>(
     if depth == 0 || outputs == 0 {
         return;
     }
+    let once = Once;
     Arch::new().dispatch(
         #[inline(always)]
         || {
+            once.spend();
             for (row, products) in rows.chunks_exact(depth).zip(products.chunks_exact_mut(outputs)) {
                 if right.across == 1 {
                     for (at, &x) in row.iter().enumerate() {

@@ -6,7 +6,7 @@ use super::Operator;
 use crate::model::graph::context::{Context, Problem, expect_rank, size};
 use crate::model::graph::kernel::{Built, Fault, Inputs, Kernel};
 use crate::model::graph::tensor::{Data, Kind, TensorType};
-use crate::model::kernel::blocks::{max, sum};
+use crate::model::kernel::blocks::{Once, max, sum};
 use crate::model::kernel::functions::{exp, tanh};
 use crate::model::kernel::product::{Raw, Rows, Start, Weights, arrange, space};
 
@@ -324,9 +324,11 @@ impl Attention {
                 scores[seen..].fill(f32::NEG_INFINITY);
             }
         }
+        let once = Once;
         Arch::new().dispatch(
             #[inline(always)]
             || {
+                once.spend();
                 for scores in scores.chunks_exact_mut(total) {
                     let most = max(scores);
                     for score in scores.iter_mut() {

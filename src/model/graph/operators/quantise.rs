@@ -1,5 +1,6 @@
 //! Numbers as small integers and back: `scale (integer - zero point)`.
 
+use crate::model::kernel::blocks::Once;
 use std::marker::PhantomData;
 
 use super::Operator;
@@ -169,9 +170,11 @@ impl<T: Whole> Kernel for Quantise<T> {
         let (x, scales) = (inputs.values::<f32>(0)?, inputs.values::<f32>(1)?);
         let zeros = if self.has_zero { Some(inputs.data(2)?) } else { None };
         let y = output::<T>(outputs, 0)?;
+        let once = Once;
         pulp::Arch::new().dispatch(
             #[inline(always)]
             || {
+                once.spend();
                 self.scales.runs(x.len(), |run, place| {
                     let (scale, zero) =
                         (scales[place], zeros.map_or(0, |zeros| integer(zeros, place)) as f32);

@@ -8,7 +8,7 @@ use super::Operator;
 use crate::model::graph::context::{Context, Problem, axis};
 use crate::model::graph::kernel::{Built, Fault, Inputs, Kernel, output};
 use crate::model::graph::tensor::{Data, Element, Kind, TensorType, elements};
-use crate::model::kernel::blocks::{Real, max, sum, sum_of};
+use crate::model::kernel::blocks::{Once, Real, max, sum, sum_of};
 
 pub const OPERATORS: &[Operator] = &[
     Operator::onnx("Softmax", 1, 1..=1, |context| build(context, false)),
@@ -60,9 +60,11 @@ impl<T: Real + Element> Kernel for Softmax<T> {
         if block == 0 {
             return Ok(());
         }
+        let once = Once;
         Arch::new().dispatch(
             #[inline(always)]
             || {
+                once.spend();
                 for (x, y) in x.chunks_exact(block).zip(y.chunks_exact_mut(block)) {
                     if self.inner == 1 {
                         row(x, y, self.is_log);

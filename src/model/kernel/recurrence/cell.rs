@@ -2,6 +2,7 @@
 
 use super::activation::Activation;
 use super::{Recurrent, gru};
+use crate::model::kernel::blocks::Once;
 use crate::model::kernel::lstm;
 use crate::model::kernel::product::{Rows, Start};
 
@@ -79,9 +80,11 @@ impl Recurrent {
             self.arch.dispatch(lstm::Step { gates, cells, state, padded, fed: 0 });
             return;
         }
+        let once = Once;
         self.arch.dispatch(
             #[inline(always)]
             || {
+                once.spend();
                 let rows = gates.chunks_exact_mut(4 * padded).zip(cells.chunks_exact_mut(padded));
                 for ((gates, cells), state) in rows.zip(state.chunks_exact_mut(padded)) {
                     self.lstm_row(gates, &mut cells[..self.hidden], &mut state[..self.hidden]);
@@ -137,9 +140,11 @@ impl Recurrent {
         if let Some(last) = &self.last {
             let (reset, sums) = rest.split_at_mut(state.len());
             let rows = fed.chunks_exact_mut(3 * padded).zip(gates.chunks_exact(2 * padded));
+            let once = Once;
             self.arch.dispatch(
                 #[inline(always)]
                 || {
+                    once.spend();
                     for (((fed, gates), state), reset) in
                         rows.zip(state.chunks_exact(padded)).zip(reset.chunks_exact_mut(padded))
                     {
@@ -155,9 +160,11 @@ impl Recurrent {
         } else if self.settings.is_usual(&[]) {
             self.arch.dispatch(gru::Step { fed, gates, state, padded });
         } else {
+            let once = Once;
             self.arch.dispatch(
                 #[inline(always)]
                 || {
+                    once.spend();
                     for (fed, gates) in fed.chunks_exact_mut(3 * padded).zip(gates.chunks_exact(3 * padded)) {
                         self.open(fed, gates, f);
                     }
@@ -188,9 +195,11 @@ impl Recurrent {
         part: impl Fn(f32, f32) -> f32,
     ) {
         let (hidden, padded) = (self.hidden, self.padded);
+        let once = Once;
         self.arch.dispatch(
             #[inline(always)]
             || {
+                once.spend();
                 let rows = fed.chunks_exact_mut(3 * padded).zip(state.chunks_exact_mut(padded));
                 for ((fed, state), sums) in rows.zip(sums.chunks(stride)) {
                     let (opened, new) = fed.split_at_mut(2 * padded);
@@ -211,9 +220,11 @@ impl Recurrent {
     fn plain(&self, memory: Memory<'_>) {
         let Memory { fed, gates, state, .. } = memory;
         self.recurrent.multiply(Rows::packed(state, self.padded), Start::Rows(fed), false, gates);
+        let once = Once;
         self.arch.dispatch(
             #[inline(always)]
             || {
+                once.spend();
                 let rows = gates.chunks_exact(self.padded).zip(state.chunks_exact_mut(self.padded));
                 for (gates, state) in rows {
                     let state = &mut state[..self.hidden];

@@ -9,7 +9,7 @@ use super::{count, of_kind};
 use crate::model::graph::context::{Context, Problem, expect_rank};
 use crate::model::graph::kernel::{Built, Fault, Inputs, Kernel, Then, output};
 use crate::model::graph::tensor::{Data, Element, TensorType};
-use crate::model::kernel::blocks::Real;
+use crate::model::kernel::blocks::{Once, Real};
 
 pub fn build(context: &Context<'_>) -> Result<Built, Problem> {
     context.ignore(&["momentum", "is_test", "consumed_inputs"]);
@@ -101,9 +101,11 @@ impl<T: Real + Element> Kernel for Batch<T> {
             Some(known) => known[channel],
             None => line(parts.map(|part| part[channel]), self.epsilon),
         };
+        let once = Once;
         Arch::new().dispatch(
             #[inline(always)]
             || {
+                once.spend();
                 let finish = |y: T| if rectify && y < T::ZERO { T::ZERO } else { y };
                 let samples = x.chunks_exact(channels * inner).zip(y.chunks_exact_mut(channels * inner));
                 for (x, y) in samples {

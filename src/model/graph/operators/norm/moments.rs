@@ -8,7 +8,7 @@ use super::{count, of_kind};
 use crate::model::graph::context::{Context, Problem, axis, expect_rank, size};
 use crate::model::graph::kernel::{Built, Fault, Inputs, Kernel, output};
 use crate::model::graph::tensor::{Data, Element, TensorType};
-use crate::model::kernel::blocks::{Real, moments, sum_of};
+use crate::model::kernel::blocks::{Once, Real, moments, sum_of};
 
 /// What is normalised together, and what it is scaled with then.
 #[derive(Debug, Clone, Copy)]
@@ -149,9 +149,11 @@ impl<T: Real + Element> Kernel for Normalise<T> {
             return Ok(());
         }
         let blocks = self.blocks;
+        let once = Once;
         Arch::new().dispatch(
             #[inline(always)]
             || {
+                once.spend();
                 let size = blocks.size;
                 for (at, (x, y)) in x.chunks_exact(size).zip(y.chunks_exact_mut(size)).enumerate() {
                     let (mean, inverse) = blocks.measure(x);

@@ -7,7 +7,7 @@ use pulp::Arch;
 use crate::model::graph::context::{Context, Problem, expect_rank};
 use crate::model::graph::kernel::{Built, Fault, Inputs, Kernel, output};
 use crate::model::graph::tensor::{Data, Element, Kind, TensorType, elements};
-use crate::model::kernel::blocks::{Real, max as most, sum, sum_of};
+use crate::model::kernel::blocks::{Once, Real, max as most, sum, sum_of};
 
 #[derive(Debug, Clone, Copy)]
 enum Pool {
@@ -65,9 +65,11 @@ impl<T: Real + Element> Kernel for Global<T> {
     fn run(&mut self, inputs: &Inputs<'_>, outputs: &mut [Data]) -> Result<(), Fault> {
         let x = inputs.values::<T>(0)?;
         let y = output::<T>(outputs, 0)?;
+        let once = Once;
         Arch::new().dispatch(
             #[inline(always)]
             || {
+                once.spend();
                 for (x, y) in x.chunks_exact(self.size).zip(y) {
                     *y = match self.pool {
                         Pool::Max => most(x),
