@@ -21,6 +21,10 @@ mod fit;
 mod fold;
 mod foreign;
 mod glob;
+mod graph;
+mod graph_config;
+mod graph_convert;
+mod graph_model;
 mod inferred;
 mod info;
 mod inspect;
@@ -30,6 +34,7 @@ mod load;
 mod narrow;
 mod neural;
 mod normalise;
+mod onnx;
 mod output;
 mod safetensors_file;
 mod selection;
@@ -37,16 +42,19 @@ mod shape;
 mod tensors;
 
 pub use self::checkpoint::{CheckpointError, Limits};
+use self::config::INPUTS_MAX;
 pub use self::config::{Config, ConfigError, Feature, Golden, WeightsFile};
 pub use self::convert::{ConvertError, ConvertOptions, Converted, convert};
 pub use self::detector::Detector;
 pub use self::deviation::{Deviations, Far};
 pub use self::error::LoadError;
+pub use self::graph::drawing::NodeInfo;
+pub use self::graph_convert::{ConvertedGraph, OnnxOptions, convert_onnx};
 pub use self::info::{ModelInfo, Origin};
-pub use self::inspect::{Inspection, inspect, inspect_set};
+pub use self::inspect::{GraphInspection, Inspection, inspect, inspect_set};
 pub use self::layers::{Activation, Layer, Returns};
 pub use self::normalise::{Log, Normalisation};
-pub use self::output::Output;
+pub use self::output::{Label, Output};
 pub use self::selection::Rename;
 pub use self::shape::{Layout, Order};
 pub use self::tensors::{Dtype, TensorInfo};
@@ -80,6 +88,14 @@ pub trait Model: Send {
     ///
     /// `None`, the default, for a model that does not know.
     fn outside(&self, _row: usize) -> Option<f32> {
+        None
+    }
+
+    /// Why row number `row` of the last batch has no answer, where its prediction is NaN because the model
+    /// could not work on the row at all, such as a fraction where it takes whole numbers.
+    ///
+    /// `None`, the default, for a model that does not know.
+    fn refused(&self, _row: usize) -> Option<String> {
         None
     }
 
@@ -129,6 +145,12 @@ pub enum ModelError {
     Outside {
         /// What the last layer gives.
         found: f32,
+    },
+    /// The row cannot be worked on at all.
+    #[error("the model has no answer for this row: {problem}")]
+    Row {
+        /// What is wrong with it.
+        problem: String,
     },
     /// The numeric library refused.
     #[error("forward pass failed: {0}")]

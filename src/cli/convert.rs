@@ -1,4 +1,6 @@
-//! `nearfar convert`: a PyTorch checkpoint becomes safetensors.
+//! `nearfar convert`: a PyTorch checkpoint becomes safetensors, an ONNX file a model's directory.
+
+mod onnx;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -7,13 +9,15 @@ use super::exit_status::is_for_a_person;
 use super::{Unusable, output, overwriting};
 use crate::model::{ConvertError, ConvertOptions, Converted, Dtype, Rename, convert};
 
-/// Convert a PyTorch checkpoint (.pt) to safetensors, without running anything that is in it
+/// Convert a PyTorch checkpoint (.pt) to safetensors, without running anything that is in it; or an ONNX file
+/// to a model's directory
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The checkpoint: a state dict, a training or Lightning checkpoint, a whole module,
-    /// or a TorchScript archive
+    /// or a TorchScript archive; or a file that ends in .onnx
     source: PathBuf,
-    /// The .safetensors file to write; it appears whole or not at all, and one that exists is kept
+    /// The .safetensors file to write, or of an ONNX file the directory; files appear whole or not at all, and
+    /// those that exist are kept
     target: PathBuf,
     /// Convert floating point tensors to this dtype (f32); without it each keeps its own
     #[arg(long, value_parser = float_dtype)]
@@ -35,10 +39,18 @@ pub struct Args {
     /// Replace the target where it exists
     #[arg(long)]
     force: bool,
+    #[command(flatten)]
+    onnx: onnx::Args,
 }
 
 /// Converts, then prints the tensors, their shapes and the hash of what was written.
 pub fn run(args: &Args) -> anyhow::Result<()> {
+    if args.source.extension().is_some_and(|kind| kind.eq_ignore_ascii_case("onnx")) {
+        return run_onnx(args);
+    }
+    if let Some(flag) = args.onnx.given() {
+        anyhow::bail!("{flag} is for an ONNX file alone, and {} is none", args.source.display());
+    }
     overwriting::check("TARGET", &args.target, std::slice::from_ref(&args.source), args.force)?;
     let options = ConvertOptions {
         dtype: args.dtype,
@@ -57,6 +69,32 @@ fn status_of(error: ConvertError) -> anyhow::Error {
         ConvertError::Write { error: ref cause, .. } if !is_for_a_person(cause) => error.into(),
         error => anyhow::Error::from(Unusable(error.to_string())),
     }
+}
+
+fn run_onnx(args: &Args) -> anyhow::Result<()> {
+    let of_tensors = [
+        ("--dtype", args.dtype.is_some()),
+        ("--key", !args.key.is_empty()),
+        ("--drop", !args.drop.is_empty()),
+        ("--rename", !args.rename.is_empty()),
+        ("--allow-unused", args.allow_unused),
+    ];
+    if let Some((flag, _)) = of_tensors.into_iter().find(|(_, given)| *given) {
+        anyhow::bail!("{flag} is for checkpoints alone, and {} is an ONNX file", args.source.display());
+    }
+    if args.target.is_file() || args.target.extension().is_some_and(|kind| kind == "safetensors") {
+        let problem = "expected a directory, for an ONNX file becomes a config.json and weights";
+        anyhow::bail!("TARGET: {}: {problem}", args.target.display());
+    }
+    for file in ["config.json", "model.safetensors"] {
+        overwriting::check(
+            "TARGET",
+            &args.target.join(file),
+            std::slice::from_ref(&args.source),
+            args.force,
+        )?;
+    }
+    args.onnx.run(&args.source, &args.target, &mut io::stdout().lock())
 }
 
 fn print(converted: &Converted, args: &Args, out: &mut impl Write) -> io::Result<()> {

@@ -24,7 +24,7 @@ const CSV: &str = "; is this CSV? `nearfar replay FILE --model MODEL` reads that
 /// Score features with a model: one row from --features, or JSON lines from stdin
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// A directory with config.json and weights, a .safetensors file, or a PyTorch file (.pt, .pth, .ckpt,
+    /// A directory with config.json and weights, or a .safetensors, .onnx or PyTorch file (.pt, .pth, .ckpt,
     /// .bin)
     model: PathBuf,
     /// One row of plain features, separated by commas. Without it, JSON lines are read from stdin: an array

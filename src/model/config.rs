@@ -8,8 +8,9 @@ mod read;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
+use super::graph::Graph;
 use super::layers::Layer;
 use super::normalise::Normalisation;
 use super::output::Output;
@@ -22,8 +23,10 @@ pub const CONFIG_FILE: &str = "config.json";
 pub const CONFIG_BYTES_MAX: u64 = 4 << 20;
 /// The most features that a model may take.
 pub const INPUTS_MAX: usize = 65_536;
-/// The version of the format, which is the only one so far.
-const FORMAT: u32 = 1;
+/// The version of the format of a chain of layers, which programs of before read too.
+const FORMAT_LAYERS: u32 = 1;
+/// The version that has graphs.
+const FORMAT_GRAPH: u32 = 2;
 /// The threshold of a model that states none.
 const THRESHOLD_DEFAULT: f32 = 0.5;
 /// The words for a prediction below the threshold, and at or above it, of a model that states none.
@@ -74,10 +77,21 @@ pub struct Config {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ignore: Vec<String>,
     /// The network, first layer first; empty for a model that is not a chain of layers.
+    #[serde(skip_serializing_if = "is_no_chain")]
     pub layers: Vec<Layer>,
-    /// What the last layer gives; predictions are probabilities in either case.
+    /// The network as a graph of operators, without its weights; absent for a chain of layers, and where the
+    /// file of weights says it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) graph: Option<Graph>,
+    /// What the last layer gives, or the graph's output `value`; predictions are probabilities in either case.
     #[serde(flatten)]
     pub output: Output,
+    /// The graph's output that says the score; its first one where nothing is said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
+    /// Other outputs of the graph whose numbers a prediction carries behind the score.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<String>,
     /// A prediction at or above it is an anomaly.
     pub threshold: f32,
     /// The words for a prediction below the threshold, and for one at or above it.
@@ -87,14 +101,15 @@ pub struct Config {
     pub golden: Option<Golden>,
 }
 
-/// Stands for the version of the format, where it is written.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Format;
+/// The version of the format that a description needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+struct Format(u32);
 
-impl Serialize for Format {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_u32(FORMAT)
-    }
+/// Whether there are no layers, so that nothing is said of them.
+#[allow(clippy::ptr_arg, reason = "serde hands it what the field is")]
+fn is_no_chain(layers: &Vec<Layer>) -> bool {
+    layers.is_empty()
 }
 
 /// A file of weights; both are empty for a model that came from no file.
@@ -162,7 +177,7 @@ impl Config {
     /// A model that takes `inputs` features and gives a probability, without layers and weights so far.
     pub fn new(name: impl Into<String>, inputs: usize) -> Self {
         Self {
-            format: Format,
+            format: Format(FORMAT_LAYERS),
             name: name.into(),
             version: None,
             description: None,
@@ -174,11 +189,20 @@ impl Config {
             normalisation: None,
             ignore: Vec::new(),
             layers: Vec::new(),
+            graph: None,
             output: Output::Probability,
+            value: None,
+            also: Vec::new(),
             threshold: THRESHOLD_DEFAULT,
             labels: LABELS_DEFAULT.map(str::to_owned),
             golden: None,
         }
+    }
+
+    /// Describes a graph, whose weights are not in it, in place of layers.
+    pub(crate) fn set_graph(&mut self, graph: Graph) {
+        self.format = Format(FORMAT_GRAPH);
+        self.graph = Some(graph);
     }
 
     /// Parses and checks `text`, the content of `file`.

@@ -187,7 +187,8 @@ fn cast(tensor: RawTensor, dtype: Dtype) -> Result<RawTensor, ConvertError> {
     Ok(RawTensor { info: TensorInfo { dtype, ..tensor.info }, bytes })
 }
 
-fn write_atomically(target: &Path, bytes: &[u8]) -> io::Result<()> {
+/// Writes a file that appears whole or not at all.
+pub fn write_atomically(target: &Path, bytes: &[u8]) -> io::Result<()> {
     let directory = match target.parent() {
         Some(parent) if parent != Path::new("") => parent,
         _ => Path::new("."),

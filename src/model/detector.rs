@@ -24,7 +24,7 @@ pub struct Detector {
 
 impl Detector {
     /// Loads, checks and warms up the model at `path`: a directory with `config.json`
-    /// and weights, a `.safetensors` file or a `.pt` file.
+    /// and weights, a `.safetensors` file, a `.pt` file or an `.onnx` file.
     ///
     /// A `config.json` beside a file is used when it names that file. Without one, pairs
     /// of `*.weight` and `*.bias` are read as dense layers with ReLU between them and
@@ -35,7 +35,7 @@ impl Detector {
     /// [`LoadError`], naming the file and what was expected of it.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, LoadError> {
         let (info, model) = load::load(path.as_ref())?;
-        Ok(Self { info, model: Box::new(model) })
+        Ok(Self { info, model })
     }
 
     /// A detector around a model of your own.
@@ -77,7 +77,9 @@ impl Detector {
         match self.model.outside(0) {
             _ if prediction.is_finite() => Ok(prediction),
             Some(found) => Err(ModelError::Outside { found }),
-            None => Err(ModelError::Output),
+            None => {
+                Err(self.model.refused(0).map_or(ModelError::Output, |problem| ModelError::Row { problem }))
+            }
         }
     }
 

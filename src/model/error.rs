@@ -21,6 +21,9 @@ pub enum LoadError {
         /// What was found there, what was expected.
         problem: String,
     },
+    /// Its graph cannot be run, or does not say what its answers mean.
+    #[error("{}: {problem}", path.display())]
+    Graph { path: PathBuf, problem: String },
     /// More bytes than are read.
     #[error("{} has {bytes} bytes, more than {bytes_max} ({bound})", path.display())]
     TooLarge { path: PathBuf, bytes: u64, bytes_max: u64, bound: &'static str },

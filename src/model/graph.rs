@@ -10,19 +10,27 @@
 //! forward pass runs through a list of kernels whose buffers are all there.
 
 pub mod context;
+pub mod drawing;
 pub mod ir;
+pub mod json;
 pub mod kernel;
 pub mod network;
 mod operators;
 pub mod plan;
 pub mod prepare;
 mod rows;
+pub mod stored;
 pub mod tensor;
 #[cfg(test)]
 mod testing;
 
 pub use self::ir::{Attribute, Graph, Input, Node};
 pub use self::operators::{ML_OPSET_MAX, OPSET_MAX};
-pub use self::plan::{Plan, PlanError, Wanted};
+pub use self::plan::PlanError;
+#[cfg(test)]
+pub use self::plan::{Plan, Wanted};
+#[cfg(test)]
 pub use self::rows::Rows;
-pub use self::tensor::{Data, Kind, Tensor, TensorType};
+#[cfg(test)]
+pub use self::tensor::TensorType;
+pub use self::tensor::{Data, Kind, Tensor};

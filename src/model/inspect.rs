@@ -2,11 +2,21 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
-use super::LoadError;
+use super::graph::drawing::{self, NodeInfo};
+use super::graph::network::Network;
+use super::graph::stored;
 use super::info::ModelInfo;
-use super::load::{build, find, find_weights, read_weights};
+use super::load::{Files, Weights, build, find, find_weights, read_weights};
 use super::tensors::{Shape, TensorInfo};
+use super::{LoadError, graph_config};
+
+/// The passes over which a profile is averaged.
+const PROFILE_PASSES: u32 = 200;
+/// The longest name that a column of names is made for.
+const NAME_WIDTH_MAX: usize = 40;
 
 /// What a model is made of.
 #[derive(Debug)]
@@ -21,6 +31,43 @@ pub struct Inspection {
     pub tensors: Vec<TensorInfo>,
     /// The model, when it loads; else why it does not, in one sentence.
     pub model: Result<ModelInfo, String>,
+    /// Its graph, where it is one that can be run.
+    pub graph: Option<GraphInspection>,
+}
+
+/// A model that is a graph, as it runs.
+#[derive(Debug)]
+pub struct GraphInspection {
+    /// The nodes in the order in which they run, without those that are nothing to do.
+    pub nodes: Vec<NodeInfo>,
+    /// Why rows are run one by one, where they are.
+    pub alone: Option<String>,
+    /// The graph in the language of Graphviz.
+    pub dot: String,
+    network: Network,
+}
+
+impl GraphInspection {
+    fn new(network: Network) -> Self {
+        Self {
+            nodes: drawing::nodes(&network),
+            alone: network.alone().map(ToString::to_string),
+            dot: drawing::dot(network.graph()),
+            network,
+        }
+    }
+
+    /// Measures what each node takes for one row, a row of zeros.
+    ///
+    /// # Errors
+    /// Why the graph has no answer for such a row.
+    pub fn profile(&mut self) -> Result<(), String> {
+        let times = self.network.profile(PROFILE_PASSES)?;
+        for (node, time) in self.nodes.iter_mut().zip(times) {
+            node.time = Some(time);
+        }
+        Ok(())
+    }
 }
 
 /// Describes the model at `path`, of the kinds that [`super::Detector::load`] takes.
@@ -56,9 +103,24 @@ pub fn inspect_set(path: impl AsRef<Path>, key: Option<&str>) -> Result<Inspecti
     let format = weights.format.clone();
     let sha256 = weights.sha256.clone();
     let tensors = weights.tensors.iter().map(|tensor| tensor.info.clone()).collect();
+    let graph = files.as_ref().ok().and_then(|files| network(files, &weights)).map(GraphInspection::new);
     let model = files
         .and_then(|files| build(files, weights).map(|(info, _)| info).map_err(|error| error.to_string()));
-    Ok(Inspection { weights: weights_path, format, sha256, tensors, model })
+    Ok(Inspection { weights: weights_path, format, sha256, tensors, model, graph })
+}
+
+/// The graph that the files describe, where there is one and it can be run.
+fn network(files: &Files, weights: &Weights) -> Option<Network> {
+    let described = files.config.as_ref().and_then(|(_, config)| config.graph.as_ref());
+    let graph = match (&weights.graph, described) {
+        (Some(graph), _) => graph.clone(),
+        (None, described) => {
+            let mut graph = described?.clone();
+            stored::bring_together(&mut graph, graph_config::constants(weights.tensors.clone())).ok()?;
+            graph
+        }
+    };
+    Network::new(Arc::new(graph)).ok()
 }
 
 impl fmt::Display for Inspection {
@@ -66,6 +128,9 @@ impl fmt::Display for Inspection {
         match &self.model {
             Ok(info) => model(info, f)?,
             Err(problem) => line(f, "does not load", problem)?,
+        }
+        if let Some(graph) = &self.graph {
+            graph_nodes(graph, f)?;
         }
         line(f, "weights", self.weights.display())?;
         line(f, "format", &self.format)?;
@@ -88,7 +153,11 @@ fn model(info: &ModelInfo, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             line(f, label, text)?;
         }
     }
-    let origin = if info.origin.is_inferred() { "inferred from tensor names" } else { "from config.json" };
+    let origin = match (info.origin.is_inferred(), info.layers.is_empty()) {
+        (true, true) => "from the ONNX file",
+        (true, false) => "inferred from tensor names",
+        _ => "from config.json",
+    };
     line(f, "architecture", origin)?;
     line(f, "parameters", info.parameters())?;
     line(f, "inputs", info.inputs)?;
@@ -96,10 +165,12 @@ fn model(info: &ModelInfo, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         line(f, "layout", layout)?;
     }
     line(f, "normalisation", info.normalisation.as_ref().map_or("none".to_owned(), ToString::to_string))?;
-    line(f, "output", info.output)?;
+    line(f, "output", &info.output)?;
     let [below, above] = &info.labels;
     line(f, "threshold", format_args!("{} ({below} below, {above} from there)", info.threshold))?;
-    writeln!(f, "\nlayers")?;
+    if !info.layers.is_empty() {
+        writeln!(f, "\nlayers")?;
+    }
     for (at, layer) in info.layers.iter().enumerate() {
         writeln!(f, "  {at:2}  {layer}")?;
     }
@@ -109,6 +180,35 @@ fn model(info: &ModelInfo, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             let unit = feature.unit.as_deref().unwrap_or("-");
             writeln!(f, "  {at:2}  {:20} {unit}", feature.name)?;
         }
+    }
+    writeln!(f)
+}
+
+fn graph_nodes(graph: &GraphInspection, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let whole: Duration = graph.nodes.iter().filter_map(|node| node.time).sum();
+    writeln!(
+        f,
+        "nodes (for one row: operator, name, gives, parameters, multiplications{})",
+        if whole.is_zero() { "" } else { ", time" }
+    )?;
+    let width =
+        |text: fn(&NodeInfo) -> &str| graph.nodes.iter().map(|node| text(node).len()).max().unwrap_or(0);
+    let (operators, names) = (width(|node| &node.operator), width(|node| &node.name).min(NAME_WIDTH_MAX));
+    for (at, node) in graph.nodes.iter().enumerate() {
+        let NodeInfo { name, operator, outputs, parameters, multiply_adds, time } = node;
+        let outputs = outputs.join(", ");
+        write!(
+            f,
+            "  {at:3}  {operator:operators$}  {name:names$}  {outputs:24}  {parameters:8}  {multiply_adds:10}"
+        )?;
+        if let Some(time) = time {
+            let share = 100.0 * time.as_secs_f64() / whole.as_secs_f64();
+            write!(f, "  {:9.3} \u{b5}s  {share:3.0} %", 1e6 * time.as_secs_f64())?;
+        }
+        writeln!(f)?;
+    }
+    if let Some(alone) = &graph.alone {
+        writeln!(f, "rows are run one by one: {alone}")?;
     }
     writeln!(f)
 }

@@ -11,12 +11,17 @@ use sha2::{Digest, Sha256};
 use super::config::{CONFIG_BYTES_MAX, CONFIG_FILE, Config, Golden};
 use super::fit::check_tensors;
 use super::fold::{Folded, fold};
+use super::graph::network::Network;
+use super::graph::{Graph, PlanError, stored};
+use super::graph_model::GraphModel;
 use super::info::{ModelInfo, Origin};
 use super::layers::{Layer, Linear};
 use super::neural::NeuralNetwork;
 use super::output::Output;
 use super::tensors::RawTensor;
-use super::{LoadError, Model, ModelError, advice, checkpoint, foreign, inferred, safetensors_file};
+use super::{
+    LoadError, Model, ModelError, advice, checkpoint, foreign, graph_config, inferred, onnx, safetensors_file,
+};
 use crate::file_access;
 use crate::text;
 
@@ -30,7 +35,7 @@ const SAVED_MODEL: &str = "saved_model.pb";
 const WARM_UP_DEVIATIONS: f32 = 2.0;
 
 /// Loads the model at `path`, of the kinds that [`super::Detector::load`] takes.
-pub fn load(path: &Path) -> Result<(ModelInfo, NeuralNetwork), LoadError> {
+pub fn load(path: &Path) -> Result<(ModelInfo, Box<dyn Model>), LoadError> {
     let files = find(path)?;
     let weights = read_weights(&files.weights, &[])?;
     build(files, weights)
@@ -54,6 +59,8 @@ pub struct Weights {
     pub format: String,
     /// What to do where its tensors do not tell the model.
     pub advice: Option<&'static str>,
+    /// The model itself, with its weights, where the file says it.
+    pub graph: Option<Graph>,
 }
 
 /// Finds the weights and the configuration that `path` means.
@@ -93,7 +100,7 @@ fn only_weights_in(directory: &Path) -> Result<PathBuf, LoadError> {
     let mut found = Vec::new();
     for entry in fs::read_dir(directory).map_err(|error| read_error(directory, error))? {
         let path = entry.map_err(|error| read_error(directory, error))?.path();
-        if matches!(extension(&path).as_str(), "safetensors" | "pt" | "pth") {
+        if matches!(extension(&path).as_str(), "safetensors" | "pt" | "pth" | "onnx") {
             found.push(path);
         }
     }
@@ -106,7 +113,7 @@ fn only_weights_in(directory: &Path) -> Result<PathBuf, LoadError> {
         format!("it is a SavedModel of TensorFlow, which is not read: {}", advice::KERAS)
     } else if names.is_empty() {
         format!(
-            "expected {CONFIG_FILE} and weights (.safetensors, .pt or .pth) in this directory, found neither"
+            "expected {CONFIG_FILE} and weights (.safetensors, .pt, .pth or .onnx) in this directory, found neither"
         )
     } else {
         format!(
@@ -136,6 +143,9 @@ pub fn read_weights(path: &Path, keys: &[String]) -> Result<Weights, LoadError> 
     }
     let bytes = read_bounded(path, WEIGHTS_BYTES_MAX, "weights_bytes_max")?;
     let sha256 = sha256(&bytes);
+    if kind == "onnx" {
+        return read_onnx(path, keys, &bytes, sha256);
+    }
     let mut weights = if kind == "safetensors" {
         if let Some(key) = keys.first() {
             let problem = format!(
@@ -147,12 +157,12 @@ pub fn read_weights(path: &Path, keys: &[String]) -> Result<Weights, LoadError> 
             path: path.to_owned(),
             problem: instead_of_safetensors(&bytes).unwrap_or(problem),
         })?;
-        Weights { tensors, sha256, format: "safetensors".to_owned(), advice: None }
+        Weights { tensors, sha256, format: "safetensors".to_owned(), advice: None, graph: None }
     } else {
         let read = checkpoint::read(&bytes, keys, &checkpoint::Limits::default())
             .map_err(|error| LoadError::Checkpoint { path: path.to_owned(), error })?;
         let advice = read.is_script.then_some(advice::TORCHSCRIPT);
-        Weights { tensors: read.tensors, sha256, format: read.format, advice }
+        Weights { tensors: read.tensors, sha256, format: read.format, advice, graph: None }
     };
     let Folded { weight_norms, spectral_norms } = fold(&mut weights.tensors);
     for (count, norm) in [(weight_norms, "weight norm"), (spectral_norms, "spectral norm")] {
@@ -163,9 +173,23 @@ pub fn read_weights(path: &Path, keys: &[String]) -> Result<Weights, LoadError> 
     Ok(weights)
 }
 
+fn read_onnx(path: &Path, keys: &[String], bytes: &[u8], sha256: String) -> Result<Weights, LoadError> {
+    let not_a_model = |problem| LoadError::NotAModel { path: path.to_owned(), problem };
+    if let Some(key) = keys.first() {
+        return Err(not_a_model(format!(
+            "found the key {key:?}, and an ONNX file holds one model: leave the key out"
+        )));
+    }
+    let graph = onnx::read(bytes, path.parent()).map_err(|error| not_a_model(error.to_string()))?;
+    let tensors = graph_config::raw_tensors(&graph.constants);
+    let format = format!("ONNX, {} nodes", graph.nodes.len());
+    Ok(Weights { tensors, sha256, format, advice: None, graph: Some(graph) })
+}
+
 /// What was expected in place of the file at `path`, and what that is where it can be told.
 fn instead_of_weights(path: &Path) -> String {
-    let expected = "expected a directory, or a file that ends in .safetensors, .pt, .pth, .ckpt or .bin";
+    let expected =
+        "expected a directory, or a file that ends in .safetensors, .onnx, .pt, .pth, .ckpt or .bin";
     let Ok(Some(found)) = beginning(path).map(|beginning| foreign::name(&beginning)) else {
         return expected.to_owned();
     };
@@ -195,38 +219,108 @@ fn instead_of_safetensors(bytes: &[u8]) -> Option<String> {
 }
 
 /// Builds the model, refusing anything that is not as the configuration says.
-pub fn build(files: Files, weights: Weights) -> Result<(ModelInfo, NeuralNetwork), LoadError> {
+pub fn build(files: Files, weights: Weights) -> Result<(ModelInfo, Box<dyn Model>), LoadError> {
     let Files { weights: path, config: described } = files;
     let (config, config_path) = match described {
         Some((config_path, config)) => {
             check_hash(&path, &weights.sha256, &config_path, &config)?;
             (config, Some(config_path))
         }
-        None => (config_from_names(&path, &weights)?, None),
+        None => match &weights.graph {
+            Some(graph) => (config_from_graph(&path, graph, &weights.sha256)?, None),
+            None => (config_from_names(&path, &weights)?, None),
+        },
     };
-    let checked = check_tensors(&config.layers, &config.ignore, &weights.tensors);
-    let mut values = checked.map_err(|mut problems| {
-        problems.extend(weights.advice.map(str::to_owned));
-        let wanted_by = config_path.as_ref().map(|config| config.display().to_string());
-        let wanted_by = wanted_by.unwrap_or_else(|| "the inferred layers".to_owned());
-        LoadError::Tensors { path: path.clone(), wanted_by, problems }
-    })?;
+    let mut model = match (weights.graph, &config.graph) {
+        (Some(graph), None) if config.layers.is_empty() => graph_model(&config, graph, &path)?,
+        (None, Some(graph)) => {
+            let mut graph = graph.clone();
+            stored::bring_together(&mut graph, graph_config::constants(weights.tensors))
+                .map_err(|problems| misfit(&path, config_path.as_deref(), problems))?;
+            graph_model(&config, graph, &path)?
+        }
+        (Some(_), _) => {
+            let problem = "it is an ONNX file, which says itself what the network is: leave layers and graph out of config.json".to_owned();
+            return Err(LoadError::NotAModel { path, problem });
+        }
+        (None, None) => chain(&config, config_path.as_deref(), &path, &weights.tensors, weights.advice)?,
+    };
     let warm_up_error = |error| LoadError::WarmUp { path: path.clone(), error };
-    let mut model = NeuralNetwork::new(&config, &mut values).map_err(warm_up_error)?;
-    let outside = warm_up(&mut model, &config).map_err(warm_up_error)?;
+    let outside = warm_up(model.as_mut(), &config).map_err(warm_up_error)?;
     match (&config_path, &config.golden) {
-        (Some(config_path), Some(golden)) => verify(&mut model, golden, &config, (config_path, &path))?,
+        (Some(config_path), Some(golden)) => verify(model.as_mut(), golden, &config, (config_path, &path))?,
         // An output of a reconstruction or of a sigmoid is always a probability.
-        (Some(config_path), None) if 2 * outside.len() > WARM_UP_ROWS => {
+        (_, None) if 2 * outside.len() > WARM_UP_ROWS => {
             let tried =
                 format!("{} of {WARM_UP_ROWS} inputs that were tried give no probability", outside.len());
             let error = ModelError::Outside { found: outside[0] };
-            return Err(LoadError::Outside { config: config_path.clone(), tried, error });
+            let config = config_path.unwrap_or(path);
+            return Err(LoadError::Outside { config, tried, error });
         }
         _ => {}
     }
     let origin = if config_path.is_some() { Origin::Described(path) } else { Origin::Inferred(path) };
     Ok((ModelInfo { config: Arc::new(config), origin }, model))
+}
+
+fn misfit(path: &Path, config_path: Option<&Path>, problems: Vec<String>) -> LoadError {
+    let wanted_by =
+        config_path.map_or("the inferred layers".to_owned(), |config| config.display().to_string());
+    LoadError::Tensors { path: path.to_owned(), wanted_by, problems }
+}
+
+fn chain(
+    config: &Config,
+    config_path: Option<&Path>,
+    path: &Path,
+    tensors: &[RawTensor],
+    advice: Option<&'static str>,
+) -> Result<Box<dyn Model>, LoadError> {
+    let checked = check_tensors(&config.layers, &config.ignore, tensors);
+    let mut values = checked.map_err(|mut problems| {
+        problems.extend(advice.map(str::to_owned));
+        misfit(path, config_path, problems)
+    })?;
+    let model = NeuralNetwork::new(config, &mut values)
+        .map_err(|error| LoadError::WarmUp { path: path.to_owned(), error })?;
+    Ok(Box::new(model))
+}
+
+fn graph_model(config: &Config, graph: Graph, path: &Path) -> Result<Box<dyn Model>, LoadError> {
+    let model = GraphModel::new(config, Arc::new(graph)).map_err(|error| graph_error(path, &error))?;
+    Ok(Box::new(model))
+}
+
+fn graph_error(path: &Path, error: &PlanError) -> LoadError {
+    LoadError::Graph { path: path.to_owned(), problem: error.to_string() }
+}
+
+/// The description of a graph that says all but what its outputs mean, which is found out where it can be.
+fn config_from_graph(path: &Path, graph: &Graph, sha256: &str) -> Result<Config, LoadError> {
+    let mut config = build_graph(path, graph, |_| None)?;
+    config.weights.file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    config.weights.sha256 = sha256.to_owned();
+    Ok(config)
+}
+
+/// A description of `graph`, in which `say` may state what its score means.
+pub fn build_graph(
+    path: &Path,
+    graph: &Graph,
+    say: impl FnOnce(&mut Config) -> Option<Output>,
+) -> Result<Config, LoadError> {
+    let network = Network::new(Arc::new(graph.clone())).map_err(|error| graph_error(path, &error))?;
+    let mut config = Config::new(name_of(path), network.width());
+    match say(&mut config) {
+        Some(output) => config.output = output,
+        None => {
+            let problem = |problem| LoadError::Graph { path: path.to_owned(), problem };
+            let found = graph_config::meaning(&network).map_err(problem)?;
+            config.output = found.output;
+            config.value = Some(found.value);
+        }
+    }
+    Ok(config)
 }
 
 fn check_hash(path: &Path, found: &str, config_path: &Path, config: &Config) -> Result<(), LoadError> {
@@ -254,13 +348,7 @@ fn config_from_names(path: &Path, weights: &Weights) -> Result<Config, LoadError
         let problem = "it has no layer".to_owned();
         return Err(LoadError::Inference { path: path.to_owned(), problem, advice: or(weights) });
     };
-    let name = path.file_stem().map_or("model".into(), |stem| stem.to_string_lossy());
-    // The conventional name says less than that of the directory.
-    let name = match path.parent().and_then(Path::file_name) {
-        Some(directory) if name == "model" => directory.to_string_lossy(),
-        _ => name,
-    };
-    let mut config = Config::new(name, *inputs);
+    let mut config = Config::new(name_of(path), *inputs);
     config.weights.file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     config.weights.sha256.clone_from(&weights.sha256);
     config.layers = layers;
@@ -271,6 +359,16 @@ fn config_from_names(path: &Path, weights: &Weights) -> Result<Config, LoadError
 /// The advice of `weights` as one more thing to do.
 fn or(weights: &Weights) -> String {
     weights.advice.map(|advice| format!("; or {advice}")).unwrap_or_default()
+}
+
+/// What a model is called whose file does not say it.
+fn name_of(path: &Path) -> String {
+    let name = path.file_stem().map_or("model".into(), |stem| stem.to_string_lossy());
+    // The conventional name says less than that of the directory.
+    match path.parent().and_then(Path::file_name) {
+        Some(directory) if name == "model" => directory.to_string_lossy().into_owned(),
+        _ => name.into_owned(),
+    }
 }
 
 /// Calls the model with rows as it will meet them, and says what those gave that is no probability though it

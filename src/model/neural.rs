@@ -60,7 +60,7 @@ impl NeuralNetwork {
             normalisation: config.normalisation.clone(),
             arrange: arrange.map(Operation),
             steps: steps.into(),
-            output: config.output,
+            output: config.output.clone(),
             block_rows,
             is_prompt: layers::products(layers).is_some_and(|products| products <= PROMPT_PRODUCTS_MAX),
             normalised: Vec::new(),
@@ -86,17 +86,18 @@ impl NeuralNetwork {
         for step in self.steps.iter() {
             x = step.forward(&x)?;
         }
-        with_values(&x, |output| match self.output {
-            Output::Reconstruction { midpoint, scale } => with_values(&input, |input| {
+        with_values(&x, |output| match &self.output {
+            &Output::Reconstruction { midpoint, scale } => with_values(&input, |input| {
                 let rows = input.chunks_exact(self.inputs).zip(output.chunks_exact(self.inputs));
                 predictions.extend(rows.map(|(x, y)| of_reconstruction(x, y, midpoint, scale)));
             }),
-            Output::Logit => {
+            Output::Logit | Output::Score { .. } | Output::Label { .. } => {
                 predictions.extend(output.iter().map(|&value| self.output.probability(value)));
                 Ok(())
             }
-            Output::Probability => {
-                for &value in output {
+            Output::Probability | Output::Class { .. } => {
+                let row = output.len() / batch.max(1);
+                for &value in output.iter().skip(self.output.place()).step_by(row.max(1)) {
                     let probability = self.output.probability(value);
                     if probability.is_nan() && value.is_finite() {
                         self.outside.push((predictions.len(), value));

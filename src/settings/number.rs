@@ -22,10 +22,10 @@ pub trait Number: Copy + PartialOrd + fmt::Display {
 }
 
 macro_rules! whole_numbers {
-    ($($number:ty: $most:expr),+) => {$(
+    ($($number:ty: $least:expr, $most:expr;)+) => {$(
         impl Number for $number {
             const NAME: &'static str = "a whole number";
-            const LEAST: Option<Self> = Some(0);
+            const LEAST: Option<Self> = $least;
             const MOST: Option<Self> = $most;
 
             fn of(value: &Value) -> Option<Self> {
@@ -44,7 +44,13 @@ macro_rules! whole_numbers {
     )+};
 }
 
-whole_numbers!(u16: Some(Self::MAX), u32: Some(Self::MAX), u64: None, usize: None);
+whole_numbers! {
+    u16: Some(0), Some(Self::MAX);
+    u32: Some(0), Some(Self::MAX);
+    u64: Some(0), None;
+    usize: Some(0), None;
+    i64: None, None;
+}
 
 /// The largest float below which every whole number is one.
 const WHOLE_MAX: f64 = 9e15;

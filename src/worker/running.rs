@@ -323,13 +323,16 @@ fn finite(values: &[f32], row: usize, owned: &Owned) -> Outcome {
     if prediction.is_finite() {
         Ok(Authored { prediction, by: Arc::clone(&owned.by) })
     } else {
-        Err(not_finite(values, owned.model.outside(row)))
+        Err(not_finite(values, owned.model.outside(row), owned.model.refused(row)))
     }
 }
 
 /// Kept out of the way of the rows that are in order, as the compiler does not see which are many.
 #[cold]
-fn not_finite(values: &[f32], outside: Option<f32>) -> Refusal {
+fn not_finite(values: &[f32], outside: Option<f32>, refused: Option<String>) -> Refusal {
+    if let Some(problem) = refused {
+        return Refusal::new(ErrorCode::NonFinite, ModelError::Row { problem }.to_string());
+    }
     if let Some(found) = outside {
         return Refusal::new(ErrorCode::NonFinite, ModelError::Outside { found }.to_string());
     }

@@ -16,6 +16,8 @@ mod convert;
 mod dense;
 /// Every layer beyond the plain ones, and published networks.
 mod layers;
+/// ONNX files.
+mod onnx;
 /// Convolutional and LSTM networks.
 mod sequences;
 /// The model that we ship.

@@ -3,7 +3,10 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use super::{CONFIG_FILE, Config, FORMAT, Feature, Golden, INPUTS_MAX, WeightsFile};
+use super::{
+    CONFIG_FILE, Config, FORMAT_GRAPH, FORMAT_LAYERS, Feature, Format, Golden, INPUTS_MAX, WeightsFile,
+};
+use crate::model::graph::json;
 use crate::model::layers::{self, Activation, Layer};
 use crate::model::narrow;
 use crate::model::normalise::Normalisation;
@@ -30,8 +33,14 @@ const KEYS: &[&str] = &[
     "normalisation",
     "ignore",
     "layers",
+    "graph",
     "output",
     "reconstruction",
+    "score",
+    "class",
+    "label",
+    "value",
+    "also",
     "threshold",
     "labels",
     "golden",
@@ -41,7 +50,7 @@ const KEYS: &[&str] = &[
 pub fn config(mut table: Table<'_>) -> Result<Config, SettingError> {
     // Before anything is understood: a misspelt `layout` is named, not a layer that does not fit.
     table.refuse_all_but(KEYS)?;
-    check_format(&mut table)?;
+    let format = read_format(&mut table)?;
     let is_name = |name: &str| (!name.is_empty()).then(|| name.to_owned());
     let name = required(&mut table, "name")?.parsed("a name", is_name)?;
     let inputs = read_inputs(&mut table)?;
@@ -71,7 +80,8 @@ pub fn config(mut table: Table<'_>) -> Result<Config, SettingError> {
     if let Some(entry) = table.find("ignore") {
         config.ignore = read_ignore(&entry)?;
     }
-    config.layers = read_layers(&mut table, &config)?;
+    config.format = format;
+    read_network(&mut table, &mut config)?;
     table.finish()?;
     Ok(config)
 }
@@ -82,10 +92,10 @@ fn required<'a>(table: &mut Table<'a>, key: &'static str) -> Result<Entry<'a>, S
     table.required(key, entry)
 }
 
-fn check_format(table: &mut Table<'_>) -> Result<(), SettingError> {
+fn read_format(table: &mut Table<'_>) -> Result<Format, SettingError> {
     let entry = required(table, "format")?;
-    let error = |_| entry.wrong(FORMAT.to_string());
-    entry.number(FORMAT..=FORMAT).map(drop).map_err(error)
+    let error = |_| entry.wrong(format!("{FORMAT_LAYERS} or {FORMAT_GRAPH}"));
+    entry.number(FORMAT_LAYERS..=FORMAT_GRAPH).map(Format).map_err(error)
 }
 
 fn read_inputs(table: &mut Table<'_>) -> Result<usize, SettingError> {
@@ -142,14 +152,53 @@ fn read_ignore(entry: &Entry<'_>) -> Result<Vec<String>, SettingError> {
     items.map(|item| item.text_or("the name of a tensor, or a pattern with *").map(str::to_owned)).collect()
 }
 
+/// The layers, or the graph, or neither where the file of weights says what the network is.
+fn read_network(table: &mut Table<'_>, config: &mut Config) -> Result<(), SettingError> {
+    let is_graph = config.format == Format(FORMAT_GRAPH);
+    let (graph, value, also) = (table.find("graph"), table.find_text("value")?, table.find_list("also")?);
+    let found = [("graph", graph.is_some()), ("value", value.is_some()), ("also", also.is_some())];
+    if !is_graph && let Some((key, _)) = found.into_iter().find(|(_, found)| *found) {
+        return Err(table.invalid(
+            key,
+            format!(
+                "a description of \"format\": {FORMAT_GRAPH} has this; the format here is {FORMAT_LAYERS}"
+            ),
+        ));
+    }
+    config.value = value.map(str::to_owned);
+    let also = also.into_iter().flatten().map(|item| item.text().map(str::to_owned));
+    config.also = also.collect::<Result<_, _>>()?;
+    let layers = table.find("layers");
+    if let Some(entry) = graph {
+        if layers.is_some() {
+            return Err(entry.invalid("layers are there too: a network is the one or the other"));
+        }
+        config.graph = Some(json::read(&entry)?);
+    } else if layers.is_some() || !(is_graph && config.weights.file.ends_with(".onnx")) {
+        config.layers = read_layers(table, config)?;
+    }
+    Ok(())
+}
+
 /// The layers, of which the last one must give what `config.output` needs.
 fn read_layers(table: &mut Table<'_>, config: &Config) -> Result<Vec<Layer>, SettingError> {
     let entry = required(table, "layers")?;
     let input = Shape::of_input(config.inputs, config.layout);
     let (layers, last) = layers::read(&entry, input)?;
     let expected = match config.output {
-        Output::Probability | Output::Logit => Shape::Flat(1),
         Output::Reconstruction { .. } => input,
+        Output::Class { index } => match last {
+            Shape::Flat(classes) if classes > index => last,
+            _ => {
+                let problem =
+                    format!("expected the last layer to give more than {index} numbers, it gives {last}");
+                return Err(entry.invalid(problem));
+            }
+        },
+        Output::Label { .. } => {
+            return Err(table.invalid("output", "layers give no labels, which a graph may"));
+        }
+        Output::Probability | Output::Logit | Output::Score { .. } => Shape::Flat(1),
     };
     if last != expected {
         let problem = format!("expected the last layer to give {expected}, it gives {last}");

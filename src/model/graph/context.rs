@@ -126,10 +126,7 @@ impl<'a> Context<'a> {
         match (tensor.values::<i64>(), tensor.values::<i32>()) {
             (Some(values), _) => Ok(values.to_vec()),
             (_, Some(values)) => Ok(values.iter().map(|&value| i64::from(value)).collect()),
-            _ => Err(Problem(format!(
-                "its input {at} ({what}) is {}, expected int64",
-                tensor.tensor_type()
-            ))),
+            _ => Err(Problem(format!("its input {at} ({what}) is {}, expected int64", tensor.tensor_type()))),
         }
     }
 
@@ -149,8 +146,7 @@ impl<'a> Context<'a> {
     ) -> Result<Option<T>, Problem> {
         let Some((key, attribute)) = self.node.attributes.get_key_value(name) else { return Ok(None) };
         self.read.borrow_mut().insert(key);
-        let wrong =
-            || Problem(format!("its attribute {name} is {}, expected {expected}", attribute.kind()));
+        let wrong = || Problem(format!("its attribute {name} is {}, expected {expected}", attribute.kind()));
         read(attribute).map(Some).ok_or_else(wrong)
     }
 
@@ -310,7 +306,11 @@ pub fn axis(axis: i64, rank: usize) -> Result<usize, Problem> {
     if (-signed..signed).contains(&axis) {
         return Ok(axis.rem_euclid(signed) as usize);
     }
-    Err(Problem(format!("found axis {axis}, expected {} to {}, for its input has {rank} axes", -signed, signed - 1)))
+    Err(Problem(format!(
+        "found axis {axis}, expected {} to {}, for its input has {rank} axes",
+        -signed,
+        signed - 1
+    )))
 }
 
 /// A size that a file states as an integer: 0 or more.
@@ -319,7 +319,11 @@ pub fn size(value: i64, what: &str) -> Result<usize, Problem> {
 }
 
 /// The elements of several inputs, as one plain message where their number does not fit.
-pub fn expect_rank(shape: &[usize], ranks: std::ops::RangeInclusive<usize>, what: &str) -> Result<(), Problem> {
+pub fn expect_rank(
+    shape: &[usize],
+    ranks: std::ops::RangeInclusive<usize>,
+    what: &str,
+) -> Result<(), Problem> {
     if ranks.contains(&shape.len()) {
         return Ok(());
     }

@@ -63,6 +63,10 @@ pub enum Attribute {
     Floats(Vec<f32>),
     Texts(Vec<String>),
     Tensor(Arc<Tensor>),
+    /// A tensor of that name in the file of weights, before the two are brought together.
+    Weight(String),
+    /// A long list of integers or of numbers, likewise.
+    List(String),
     Graph(Arc<Graph>),
 }
 
@@ -76,7 +80,8 @@ impl Attribute {
             Self::Ints(_) => "integers",
             Self::Floats(_) => "numbers",
             Self::Texts(_) => "words",
-            Self::Tensor(_) => "a tensor",
+            Self::Tensor(_) | Self::Weight(_) => "a tensor",
+            Self::List(_) => "a list",
             Self::Graph(_) => "a graph",
         }
     }

@@ -5,11 +5,13 @@
 //! one.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use super::context::Prepared;
 use super::ir::{Graph, Input};
 use super::kernel::Fault;
 use super::plan::{Plan, PlanError, Singles, Wanted, describe};
+use super::prepare;
 use super::rows::Rows;
 use super::tensor::{Data, Kind, TensorType};
 
@@ -49,6 +51,7 @@ impl Network {
     /// # Errors
     /// The first node, or the input, that cannot be planned for one row.
     pub fn new(graph: Arc<Graph>) -> Result<Self, PlanError> {
+        let graph = prepare::join_trees(&graph).map_or(graph, Arc::new);
         Self::with_prepared(graph, Arc::default())
     }
 
@@ -121,6 +124,23 @@ impl Network {
         &self.plans[self.plans.len() - 1].1
     }
 
+    /// What each step of a pass over one row takes, on average of `passes` over a row of zeros.
+    ///
+    /// # Errors
+    /// Why such a row has no answer.
+    pub fn profile(&mut self, passes: u32) -> Result<Vec<Duration>, String> {
+        let zeros = vec![0.0; self.width];
+        let (_, plan) = self.plans.last_mut().ok_or("it has no plan")?;
+        fill(plan, &self.inputs, &zeros, zeros.len()).map_err(|fault| fault.fault.0)?;
+        let mut times = vec![Duration::ZERO; plan.steps().count()];
+        // The first pass finds caches and memory cold.
+        plan.run().map_err(|(_, fault)| fault.0)?;
+        for _ in 0..passes {
+            plan.run_timed(&mut times).map_err(|(_, fault)| fault.0)?;
+        }
+        Ok(times.into_iter().map(|time| time / passes.max(1)).collect())
+    }
+
     /// The same graph for another thread.
     ///
     /// # Errors
@@ -174,15 +194,6 @@ impl Network {
             }
         }
     }
-
-    /// A fault with the name of its node.
-    pub fn describe(&self, fault: &RowFault) -> String {
-        let node = fault.node.and_then(|at| Some((at, self.graph.nodes.get(at)?)));
-        match node {
-            Some((at, node)) => format!("{}: {}", describe(at, node, &self.graph.opsets), fault.fault.0),
-            None => fault.fault.0.clone(),
-        }
-    }
 }
 
 /// Why a row has no answer.
@@ -191,6 +202,26 @@ pub struct RowFault {
     /// The number of the node, where it is one of the graph's.
     pub node: Option<usize>,
     pub fault: Fault,
+}
+
+impl std::fmt::Debug for Network {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Network")
+            .field("width", &self.width)
+            .field("nodes", &self.graph.nodes.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl RowFault {
+    /// The fault, with the name of its node in `graph`.
+    pub fn describe(&self, graph: &Graph) -> String {
+        let node = self.node.and_then(|at| Some((at, graph.nodes.get(at)?)));
+        match node {
+            Some((at, node)) => format!("{}: {}", describe(at, node, &graph.opsets), self.fault.0),
+            None => self.fault.0.clone(),
+        }
+    }
 }
 
 /// What the graph gives for one row.
@@ -214,12 +245,6 @@ impl<'a> Answer<'a> {
             _ => Part { start: 0, inner: data.len(), stride: data.len() },
         };
         (data, part)
-    }
-
-    /// How many numbers output `output` has for a row.
-    pub fn len(&self, output: usize) -> usize {
-        let (data, part) = self.part(output);
-        if part.stride == 0 { 0 } else { data.len() / part.stride * part.inner }
     }
 
     /// Number `at` of output `output`; `None` where there is none, or it is a word.
@@ -276,18 +301,13 @@ fn fill(plan: &mut Plan, inputs: &[RowInput], block: &[f32], width: usize) -> Re
     let mut first = 0;
     for (at, input) in inputs.iter().enumerate() {
         let rows = block.chunks_exact(width).map(|row| &row[first..first + input.features]);
-        write(plan.input(at), rows, input.features)
-            .map_err(|fault| RowFault { node: None, fault })?;
+        write(plan.input(at), rows, input.features).map_err(|fault| RowFault { node: None, fault })?;
         first += input.features;
     }
     Ok(())
 }
 
-fn write<'a>(
-    data: &mut Data,
-    rows: impl Iterator<Item = &'a [f32]>,
-    features: usize,
-) -> Result<(), Fault> {
+fn write<'a>(data: &mut Data, rows: impl Iterator<Item = &'a [f32]>, features: usize) -> Result<(), Fault> {
     fn all<'a, T: Copy>(
         to: &mut [T],
         rows: impl Iterator<Item = &'a [f32]>,
@@ -297,7 +317,8 @@ fn write<'a>(
     ) -> Result<(), Fault> {
         for (to, from) in to.chunks_exact_mut(features.max(1)).zip(rows) {
             for (to, &from) in to.iter_mut().zip(from) {
-                *to = convert(from).ok_or_else(|| Fault(format!("found the feature {from}, expected {expected}")))?;
+                *to = convert(from)
+                    .ok_or_else(|| Fault(format!("found the feature {from}, expected {expected}")))?;
             }
         }
         Ok(())
@@ -379,7 +400,12 @@ impl RowInput {
         }
         let features = super::tensor::elements(&shape)
             .filter(|&features| features <= crate::model::INPUTS_MAX)
-            .ok_or_else(|| of_graph(format!("its input \"{name}\" takes more than {} features (inputs_max)", crate::model::INPUTS_MAX)))?;
+            .ok_or_else(|| {
+                of_graph(format!(
+                    "its input \"{name}\" takes more than {} features (inputs_max)",
+                    crate::model::INPUTS_MAX
+                ))
+            })?;
         Ok(Self { kind: input.kind, shape, is_batch, features })
     }
 

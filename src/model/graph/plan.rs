@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use super::context::{Context, Known, Prepared, Problem};
 use super::ir::{Attribute, DOMAIN, Graph, Node};
@@ -85,6 +86,18 @@ struct Step {
     kernel: Box<dyn Kernel>,
     sources: Vec<Source>,
     outputs: Vec<usize>,
+    types: Vec<TensorType>,
+    multiply_adds: u64,
+}
+
+/// What a step of a plan is, for people.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StepInfo {
+    /// The number of its node.
+    pub node: usize,
+    /// What it gives.
+    pub outputs: Vec<TensorType>,
+    pub multiply_adds: u64,
 }
 
 struct Output {
@@ -152,6 +165,25 @@ impl Plan {
             Source::Constant(place) => &self.constants[place].data,
             Source::Absent => unreachable!("an output is made of something"),
         }
+    }
+
+    /// Its steps in order: the nodes for which there is something to do.
+    pub fn steps(&self) -> impl Iterator<Item = StepInfo> {
+        self.steps.iter().map(|step| StepInfo {
+            node: step.node,
+            outputs: step.types.clone(),
+            multiply_adds: step.multiply_adds,
+        })
+    }
+
+    /// Runs it as [`run`](Self::run) does, and adds what each step took to `times`.
+    pub fn run_timed(&mut self, times: &mut [Duration]) -> Result<(), (usize, Fault)> {
+        for (step, time) in self.steps.iter_mut().zip(times) {
+            let start = Instant::now();
+            run_step(step, &mut self.buffers, &self.constants, &mut self.written)?;
+            *time += start.elapsed();
+        }
+        Ok(())
     }
 
     /// Runs it on the inputs as they are.
@@ -302,7 +334,8 @@ impl<'w, 'g> Planner<'w, 'g> {
     }
 
     fn count_bytes(&mut self, tensor_type: &TensorType) -> Result<(), Problem> {
-        let bytes = tensor_type.elements().and_then(|elements| elements.checked_mul(tensor_type.kind.bytes()));
+        let bytes =
+            tensor_type.elements().and_then(|elements| elements.checked_mul(tensor_type.kind.bytes()));
         let total = bytes.and_then(|bytes| self.bytes.checked_add(bytes));
         match total {
             Some(total) if total <= PLAN_BYTES_MAX => {
@@ -377,7 +410,9 @@ impl<'w, 'g> Planner<'w, 'g> {
         }
         let (rows, drafts): (Vec<_>, Vec<_>) = inputs
             .iter()
-            .map(|input| input.map_or((Rows::Same, Draft::Absent), |planned| (planned.value.rows, planned.draft())))
+            .map(|input| {
+                input.map_or((Rows::Same, Draft::Absent), |planned| (planned.value.rows, planned.draft()))
+            })
             .unzip();
         let context = Context {
             node,
@@ -623,12 +658,10 @@ impl<'w, 'g> Planner<'w, 'g> {
         }
         let mut made = Vec::with_capacity(graph.outputs.len());
         for name in &graph.outputs {
-            let planned = self
-                .value(name)
-                .map_err(|_| PlanError {
-                    node: String::new(),
-                    problem: format!("its output \"{}\" is made by no node", name.escape_debug()),
-                })?;
+            let planned = self.value(name).map_err(|_| PlanError {
+                node: String::new(),
+                problem: format!("its output \"{}\" is made by no node", name.escape_debug()),
+            })?;
             made.push((planned.draft(), planned.value.known.tensor_type.clone(), planned.value.rows));
         }
         for (draft, ..) in &made {
@@ -694,7 +727,9 @@ impl Assembly {
             for root in done {
                 assembly.release(root, &roots);
             }
-            ready.push(Step { node: step.node, kernel: step.kernel, sources, outputs });
+            let types: Vec<_> = step.outputs.iter().map(|&root| roots[root].tensor_type.clone()).collect();
+            let multiply_adds = step.kernel.multiply_adds().unwrap_or_else(|| default_cost(&types));
+            ready.push(Step { node: step.node, kernel: step.kernel, sources, outputs, types, multiply_adds });
         }
         let outputs = outputs
             .into_iter()
@@ -761,10 +796,11 @@ pub fn needs(node: &Node) -> Vec<&str> {
 
 /// How many nodes a body has, those of bodies in it among them.
 fn nodes(body: &Graph) -> usize {
-    let inner = body.nodes.iter().flat_map(|node| node.attributes.values()).filter_map(|attribute| match attribute {
-        Attribute::Graph(body) => Some(nodes(body)),
-        _ => None,
-    });
+    let inner =
+        body.nodes.iter().flat_map(|node| node.attributes.values()).filter_map(|attribute| match attribute {
+            Attribute::Graph(body) => Some(nodes(body)),
+            _ => None,
+        });
     body.nodes.len() + inner.sum::<usize>()
 }
 
@@ -787,8 +823,10 @@ fn default_cost(outputs: &[TensorType]) -> u64 {
 
 /// A node for messages, such as `node 3 "/fc1/Gemm" (Gemm, opset 13)`.
 pub fn describe(at: usize, node: &Node, opsets: &BTreeMap<String, i64>) -> String {
-    let name = if node.name.is_empty() { String::new() } else { format!(" \"{}\"", node.name.escape_debug()) };
-    let domain = if node.domain == DOMAIN { String::new() } else { format!("{}:", node.domain.escape_debug()) };
+    let name =
+        if node.name.is_empty() { String::new() } else { format!(" \"{}\"", node.name.escape_debug()) };
+    let domain =
+        if node.domain == DOMAIN { String::new() } else { format!("{}:", node.domain.escape_debug()) };
     let opset = opsets.get(&node.domain).map_or("no opset".to_owned(), |opset| format!("opset {opset}"));
     format!("node {at}{name} ({domain}{}, {opset})", node.operator.escape_debug())
 }

@@ -46,7 +46,10 @@ fn repeats(many: &Data, one: &Data, many_shape: &[usize], one_shape: &[usize], a
     fn of<T: PartialEq>(many: &[T], one: &[T], block: usize, single: usize) -> bool {
         block > 0
             && single > 0
-            && many.chunks(block).zip(one.chunks(single)).all(|(many, one)| many.chunks(single).all(|part| part == one))
+            && many
+                .chunks(block)
+                .zip(one.chunks(single))
+                .all(|(many, one)| many.chunks(single).all(|part| part == one))
     }
     let inner = |shape: &[usize]| shape[axis..].iter().product();
     let (block, single): (usize, usize) = (inner(many_shape), inner(one_shape));

@@ -7,10 +7,8 @@ use crate::model::graph::kernel::{Built, Fault, Inputs, Kernel};
 use crate::model::graph::plan::Plan;
 use crate::model::graph::tensor::{Data, Element, Kind, TensorType, each_kind};
 
-pub const OPERATORS: &[Operator] = &[
-    Operator::onnx("Scan", 9, super::ANY, scan),
-    Operator::onnx("Loop", 1, 2..=usize::MAX, repeat),
-];
+pub const OPERATORS: &[Operator] =
+    &[Operator::onnx("Scan", 9, super::ANY, scan), Operator::onnx("Loop", 1, 2..=usize::MAX, repeat)];
 
 /// A body that runs `count` times.
 struct Repeated {
@@ -80,7 +78,8 @@ fn scan(context: &Context<'_>) -> Result<Built, Problem> {
     let collects = body.outputs.len() - states;
     let axes = listed(context, "scan_input_axes", scans)?;
     let directions = listed(context, "scan_input_directions", scans)?;
-    let mut types: Vec<TensorType> = (0..states).map(|at| context.tensor_type(at).cloned()).collect::<Result<_, _>>()?;
+    let mut types: Vec<TensorType> =
+        (0..states).map(|at| context.tensor_type(at).cloned()).collect::<Result<_, _>>()?;
     let mut scanned = Vec::with_capacity(scans);
     let mut count = None;
     for at in 0..scans {
@@ -97,8 +96,10 @@ fn scan(context: &Context<'_>) -> Result<Built, Problem> {
     let count = count.unwrap_or(0);
     let plan = context.body(body, &types)?;
     let mut outputs = states_of(&plan, &types[..states], 0)?;
-    let (axes, directions) =
-        (listed(context, "scan_output_axes", collects)?, listed(context, "scan_output_directions", collects)?);
+    let (axes, directions) = (
+        listed(context, "scan_output_axes", collects)?,
+        listed(context, "scan_output_directions", collects)?,
+    );
     let mut collected = Vec::with_capacity(collects);
     for at in 0..collects {
         let part = plan.output_type(states + at).0;
@@ -109,8 +110,17 @@ fn scan(context: &Context<'_>) -> Result<Built, Problem> {
     }
     let outer = outer(context);
     let states = types[..states].iter().map(scratch).collect::<Result<_, _>>()?;
-    let kernel =
-        Repeated { plan, count, states, control: 0, scanned, collected, first_input: 0, outer, may_end: false };
+    let kernel = Repeated {
+        plan,
+        count,
+        states,
+        control: 0,
+        scanned,
+        collected,
+        first_input: 0,
+        outer,
+        may_end: false,
+    };
     Ok(Built::Kernel { outputs, kernel: Box::new(kernel) })
 }
 
@@ -167,7 +177,9 @@ fn check_counts(body: &Graph, inputs: usize, outputs: usize) -> Result<(), Probl
         return Err(format!("its body takes {} values, expected {inputs}", body.inputs.len()).into());
     }
     if body.outputs.len() < outputs {
-        return Err(format!("its body gives {} values, expected {outputs} or more", body.outputs.len()).into());
+        return Err(
+            format!("its body gives {} values, expected {outputs} or more", body.outputs.len()).into()
+        );
     }
     Ok(())
 }
@@ -177,7 +189,9 @@ fn listed(context: &Context<'_>, name: &str, count: usize) -> Result<Vec<i64>, P
     match context.ints(name)? {
         None => Ok(vec![0; count]),
         Some(values) if values.len() == count => Ok(values.to_vec()),
-        Some(values) => Err(format!("its attribute {name} has {} values, expected {count}", values.len()).into()),
+        Some(values) => {
+            Err(format!("its attribute {name} has {} values, expected {count}", values.len()).into())
+        }
     }
 }
 

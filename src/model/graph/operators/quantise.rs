@@ -16,7 +16,6 @@ pub const OPERATORS: &[Operator] = &[
 
 /// Small whole numbers.
 pub trait Whole: Element + Copy {
-    fn to_i32(self) -> i32;
     /// Rounded half to even, and bounded to what there is; what is not a number becomes the least.
     fn rounded(value: f32) -> Self;
 }
@@ -24,11 +23,6 @@ pub trait Whole: Element + Copy {
 macro_rules! whole {
     ($($type:ty),+) => {
         $(impl Whole for $type {
-            #[inline(always)]
-            fn to_i32(self) -> i32 {
-                self.into()
-            }
-
             #[inline(always)]
             fn rounded(value: f32) -> Self {
                 // As a comparison of vectors does it, in which the bound wins.

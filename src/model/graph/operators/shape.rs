@@ -1,6 +1,6 @@
 //! Operators that change a value's shape and leave its elements, or are about shapes.
 
-use super::{Operator};
+use super::Operator;
 use crate::model::graph::context::{Context, Problem, axis, size};
 use crate::model::graph::kernel::Built;
 use crate::model::graph::tensor::{Tensor, elements};
@@ -53,9 +53,9 @@ fn reshape(context: &Context<'_>) -> Result<Built, Problem> {
                 return Err(format!("found the shape {wanted:?}, expected -1 at most once").into());
             }
             -1 => 1,
-            0 if !keeps_zeros => *input
-                .get(at)
-                .ok_or_else(|| format!("found 0 at place {at} of {wanted:?}, and its input has the shape {input:?}"))?,
+            0 if !keeps_zeros => *input.get(at).ok_or_else(|| {
+                format!("found 0 at place {at} of {wanted:?}, and its input has the shape {input:?}")
+            })?,
             value => size(value, "shape")?,
         });
     }

@@ -8,29 +8,114 @@ use crate::model::graph::tensor::TensorType;
 
 /// Operators that work on each number alone.
 const EACH: &[&str] = &[
-    "Abs", "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "BitwiseNot", "Cast", "CastLike", "Ceil", "Celu", "Clip", "Cos",
-    "Cosh", "Elu", "Erf", "Exp", "Floor", "Gelu", "HardSigmoid", "HardSwish", "IsInf", "IsNaN", "LeakyRelu", "Log", "Mish",
-    "Neg", "Not", "Reciprocal", "Relu", "Round", "Selu", "Shrink", "Sigmoid", "Sign", "Sin", "Sinh", "Softplus", "Softsign",
-    "Sqrt", "Swish", "Tan", "Tanh", "ThresholdedRelu",
+    "Abs",
+    "Acos",
+    "Acosh",
+    "Asin",
+    "Asinh",
+    "Atan",
+    "Atanh",
+    "BitwiseNot",
+    "Cast",
+    "CastLike",
+    "Ceil",
+    "Celu",
+    "Clip",
+    "Cos",
+    "Cosh",
+    "Elu",
+    "Erf",
+    "Exp",
+    "Floor",
+    "Gelu",
+    "HardSigmoid",
+    "HardSwish",
+    "IsInf",
+    "IsNaN",
+    "LeakyRelu",
+    "Log",
+    "Mish",
+    "Neg",
+    "Not",
+    "Reciprocal",
+    "Relu",
+    "Round",
+    "Selu",
+    "Shrink",
+    "Sigmoid",
+    "Sign",
+    "Sin",
+    "Sinh",
+    "Softplus",
+    "Softsign",
+    "Sqrt",
+    "Swish",
+    "Tan",
+    "Tanh",
+    "ThresholdedRelu",
 ];
 
 /// Operators that bring their inputs to one shape and work on each number alone.
 const BROADCAST: &[&str] = &[
-    "Add", "And", "BitShift", "BitwiseAnd", "BitwiseOr", "BitwiseXor", "Div", "Equal", "Greater", "GreaterOrEqual", "Less",
-    "LessOrEqual", "Max", "Mean", "Min", "Mod", "Mul", "Or", "PRelu", "Pow", "Sub", "Sum", "Where", "Xor",
+    "Add",
+    "And",
+    "BitShift",
+    "BitwiseAnd",
+    "BitwiseOr",
+    "BitwiseXor",
+    "Div",
+    "Equal",
+    "Greater",
+    "GreaterOrEqual",
+    "Less",
+    "LessOrEqual",
+    "Max",
+    "Mean",
+    "Min",
+    "Mod",
+    "Mul",
+    "Or",
+    "PRelu",
+    "Pow",
+    "Sub",
+    "Sum",
+    "Where",
+    "Xor",
 ];
 
 /// Operators whose first input has a row at each place of its first axis, and which use the others for all.
 const FIRST_AXIS: &[&str] = &[
-    "AveragePool", "BatchNormalization", "Conv", "ConvTranspose", "GlobalAveragePool", "GlobalLpPool", "GlobalMaxPool",
-    "GroupNormalization", "InstanceNormalization", "LRN", "LpPool", "MaxPool",
+    "AveragePool",
+    "BatchNormalization",
+    "Conv",
+    "ConvTranspose",
+    "GlobalAveragePool",
+    "GlobalLpPool",
+    "GlobalMaxPool",
+    "GroupNormalization",
+    "InstanceNormalization",
+    "LRN",
+    "LpPool",
+    "MaxPool",
 ];
 
 /// The same, of classical machine learning.
 const FIRST_AXIS_ML: &[&str] = &[
-    "Binarizer", "CategoryMapper", "FeatureVectorizer", "Imputer", "LinearClassifier", "LinearRegressor", "Normalizer",
-    "OneHotEncoder", "SVMClassifier", "SVMRegressor", "Scaler", "TreeEnsemble", "TreeEnsembleClassifier",
-    "TreeEnsembleRegressor", "ZipMap",
+    "Binarizer",
+    "CategoryMapper",
+    "FeatureVectorizer",
+    "Imputer",
+    "LinearClassifier",
+    "LinearRegressor",
+    "Normalizer",
+    "OneHotEncoder",
+    "SVMClassifier",
+    "SVMRegressor",
+    "Scaler",
+    "TreeEnsemble",
+    "TreeEnsembleClassifier",
+    "TreeEnsembleRegressor",
+    "ZipMap",
 ];
 
 /// What a rule works with.
@@ -153,7 +238,11 @@ impl Case<'_, '_> {
             let place = (axis + shape.len()).checked_sub(rank);
             Some(*rows != Rows::Same || place.is_none_or(|place| shape[place] == 1 || shape[place] == each))
         };
-        let all = self.inputs.iter().enumerate().all(|input| !self.context.has(input.0) || fits(input) == Some(true));
+        let all = self
+            .inputs
+            .iter()
+            .enumerate()
+            .all(|input| !self.context.has(input.0) || fits(input) == Some(true));
         (all && self.outputs[0].shape[axis] == self.rows * each).then_some(Rows::Axis { axis, each })
     }
 
@@ -259,7 +348,9 @@ impl Case<'_, '_> {
                 let indices = self.shape(1)?;
                 let flat = [indices.iter().product()];
                 match after_view(indices, axis, each, &flat, self.rows) {
-                    Rows::Axis { each, .. } => Some(Rows::Axis { axis: self.outputs.first()?.shape.len() - 1, each }),
+                    Rows::Axis { each, .. } => {
+                        Some(Rows::Axis { axis: self.outputs.first()?.shape.len() - 1, each })
+                    }
                     other => Some(other),
                 }
             }
@@ -304,10 +395,11 @@ impl Case<'_, '_> {
     fn gemm(&self) -> Option<Rows> {
         let (at, each) = self.alone(0)?;
         let along = usize::from(self.context.flag("transA", false).ok()?);
-        let bias_is_for_all = !self.context.has(2) || match self.shape(2)? {
-            [] | [_] => true,
-            [rows, ..] => *rows == 1,
-        };
+        let bias_is_for_all = !self.context.has(2)
+            || match self.shape(2)? {
+                [] | [_] => true,
+                [rows, ..] => *rows == 1,
+            };
         (at == along && bias_is_for_all).then_some(Rows::Axis { axis: 0, each })
     }
 
@@ -329,7 +421,9 @@ impl Case<'_, '_> {
         let (at, each) = self.lie(0)?;
         let (input, output) = (self.shape(0)?, &self.outputs.first()?.shape);
         let to = at + output.len() - input.len();
-        if input[at] != output[to] || self.inputs.get(1..)?.iter().any(|rows| matches!(rows, Rows::Mixed | Rows::Axis { .. })) {
+        if input[at] != output[to]
+            || self.inputs.get(1..)?.iter().any(|rows| matches!(rows, Rows::Mixed | Rows::Axis { .. }))
+        {
             return None;
         }
         let fits = match operator {
@@ -347,7 +441,8 @@ impl Case<'_, '_> {
         let (axes, steps) = if self.context.opset() < 10 {
             (self.context.ints("axes").ok()?.map(<[i64]>::to_vec), None)
         } else {
-            let optional = |at, what| self.context.has(at).then(|| self.context.known_ints(at, what).ok()).flatten();
+            let optional =
+                |at, what| self.context.has(at).then(|| self.context.known_ints(at, what).ok()).flatten();
             (optional(3, "axes"), optional(4, "steps"))
         };
         let place = match &axes {
@@ -368,7 +463,9 @@ impl Case<'_, '_> {
         if self.context.has(3) {
             // The size is as it was; only a shift along the axis would hide.
             let axes = self.context.known_ints(3, "axes").ok()?;
-            let Some(place) = axes.iter().position(|&named| axis(named, rank) == Ok(at)) else { return Some(true) };
+            let Some(place) = axes.iter().position(|&named| axis(named, rank) == Ok(at)) else {
+                return Some(true);
+            };
             return Some(pads.get(place) == Some(&0) && pads.get(place + axes.len()) == Some(&0));
         }
         Some(pads.get(at) == Some(&0) && pads.get(at + rank) == Some(&0))
@@ -401,7 +498,8 @@ impl Case<'_, '_> {
 
     /// Sequences are along another axis than rows, and so are directions.
     fn recurrent(&self) -> Option<Vec<Rows>> {
-        let is_one = self.context.domain() == DOMAIN && ["LSTM", "GRU", "RNN"].contains(&self.context.operator());
+        let is_one =
+            self.context.domain() == DOMAIN && ["LSTM", "GRU", "RNN"].contains(&self.context.operator());
         if !is_one {
             return None;
         }
@@ -419,7 +517,8 @@ impl Case<'_, '_> {
         if !fits {
             return None;
         }
-        let lies = |at: usize| Rows::Axis { axis: if is_batch_first { 0 } else { [2, 1, 1][at.min(2)] }, each };
+        let lies =
+            |at: usize| Rows::Axis { axis: if is_batch_first { 0 } else { [2, 1, 1][at.min(2)] }, each };
         Some((0..self.outputs.len()).map(lies).collect())
     }
 }

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use super::Table;
 use super::labels::Labels;
 use crate::model::graph::context::{Context, Problem};
-use crate::model::graph::ir::{Attribute, ML_DOMAIN, Node};
 use crate::model::graph::kernel::{Built, Fault, Inputs, Kernel, output};
 use crate::model::graph::operators::Operator;
 use crate::model::graph::tensor::{Data, Kind, TensorType};
@@ -15,26 +14,6 @@ pub const OPERATORS: &[Operator] = &[Operator::ml("ZipMap", 1, 1..=1, zip_map)];
 
 const INTS: &str = "classlabels_int64s";
 const TEXTS: &str = "classlabels_strings";
-
-/// The names of the columns that `node` gives, in their order, where it is a `ZipMap`.
-pub fn columns(node: &Node) -> Option<Vec<String>> {
-    if node.domain != ML_DOMAIN || node.operator != "ZipMap" {
-        return None;
-    }
-    match (node.attributes.get(INTS), node.attributes.get(TEXTS)) {
-        (Some(Attribute::Ints(labels)), _) if !labels.is_empty() => {
-            let mut labels = labels.clone();
-            labels.sort_unstable();
-            Some(labels.iter().map(i64::to_string).collect())
-        }
-        (_, Some(Attribute::Texts(labels))) => {
-            let mut labels = labels.clone();
-            labels.sort_unstable();
-            Some(labels)
-        }
-        _ => None,
-    }
-}
 
 /// For each column the one that it comes from.
 struct ZipMap {
