@@ -19,6 +19,7 @@ use crate::deployment::{self, Answered, Deployment, DeploymentError, DeviceIdFro
 use crate::inference::{ErrorCode, Refusal, Request};
 use crate::ledger::Statistics;
 use crate::model::{Detector, LoadError};
+use crate::sync::after;
 
 pub use self::config::{BrokerChoice, Config, ModelSource, ServedDeployment};
 pub use self::loops::{Loop, NodeTopics, Reads, Writes};
@@ -400,7 +401,7 @@ impl Node {
     /// # Errors
     /// What was missing when `wait` had passed, or the failure that ended the node.
     pub fn wait_until_ready(&self, wait: Duration) -> Result<(), NotReady> {
-        let deadline = Instant::now() + wait;
+        let deadline = after(Instant::now(), wait);
         loop {
             let state = self.client().state();
             let left = deadline.saturating_duration_since(Instant::now());
@@ -416,7 +417,7 @@ impl Node {
 
     /// Waits until the node is or becomes [`Readiness::Failed`], at most `wait`; returns the reason.
     pub fn wait_for_failure(&self, wait: Duration) -> Option<String> {
-        let deadline = Instant::now() + wait;
+        let deadline = after(Instant::now(), wait);
         loop {
             if let Readiness::Failed(reason) = self.readiness() {
                 return Some(reason);
@@ -432,7 +433,7 @@ impl Node {
     /// Stops: no new requests, accepted ones are answered for at most `shutdown_grace`, then the broker
     /// ends. Returns every deployment's final counts; requests still in flight in them were left behind.
     pub fn stop(mut self) -> Vec<(String, Statistics)> {
-        let deadline = Instant::now() + self.shutdown_grace;
+        let deadline = after(Instant::now(), self.shutdown_grace);
         self.observer.node_stops();
         if let Some(broker) = &self.broker {
             // What is acknowledged without an answer is lost; what is not taken is sent again.

@@ -39,6 +39,9 @@ pub struct Config {
     pub breaker: BreakerConfig,
 }
 
+/// Longer than anybody waits, and no longer than twice as much could be added to a moment: a century.
+const WAIT_MAX: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
 /// The most answers that may count as recent.
 pub const RECENT_ANSWERS_MAX: usize = 10_000;
 
@@ -52,6 +55,16 @@ impl Config {
             recent_answers_max: 100,
             breaker: BreakerConfig::default(),
         }
+    }
+
+    /// This configuration with no wait that could not be added to a moment, as [`Duration::MAX`] cannot.
+    fn within_time(mut self) -> Self {
+        let mut waits = vec![&mut self.cloud_timeout, &mut self.breaker.wait, &mut self.breaker.wait_max];
+        if let Policy::Hedged { after, .. } = &mut self.policy {
+            waits.push(after);
+        }
+        waits.into_iter().for_each(|wait| *wait = (*wait).min(WAIT_MAX));
+        self
     }
 }
 

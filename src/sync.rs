@@ -1,10 +1,20 @@
-//! Locks and condition variables that do not mind a panic elsewhere.
+//! Locks and condition variables that do not mind a panic elsewhere, and deadlines that do not mind a wait
+//! beyond all time.
 //!
 //! The standard library poisons a lock whose holder panicked. Here no code that can panic runs under a lock:
 //! what was guarded is sound whatever became of its last holder, and whoever comes next takes it as it is.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// What is further away than this is never: a century, which every clock can say.
+const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
+/// `wait` after `start`. Whoever says that he waits [`Duration::MAX`] waits for ever, and is no reason to
+/// panic, which adding it is.
+pub fn after(start: Instant, wait: Duration) -> Instant {
+    start + wait.min(NEVER)
+}
 
 /// Locks `mutex`.
 pub fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -39,7 +39,7 @@ use self::routes::{Audience, Routes};
 pub use self::transport::TlsError;
 use super::{Acknowledge, Client, ClientError, Conversation, Publisher, State, Status, Subscriber};
 use crate::mqtt::Message;
-use crate::sync::{lock, wait_while};
+use crate::sync::{after, lock, wait_while};
 
 /// A connection to a broker elsewhere that comes back by itself.
 pub struct Remote {
@@ -240,7 +240,7 @@ struct RemotePublisher {
 
 impl Publisher for RemotePublisher {
     fn publish(&self, batch: &mut Vec<Message>, wait: Duration) -> Result<(), ClientError> {
-        let deadline = Instant::now() + wait;
+        let deadline = after(Instant::now(), wait);
         let mut dropped = 0;
         for message in batch.drain(..) {
             let left = deadline.saturating_duration_since(Instant::now());

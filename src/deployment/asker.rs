@@ -17,6 +17,7 @@ use super::entrance::Entrance;
 use super::reply::{self, Pending, Reply};
 use super::ticket::{Answer, Ticket};
 use crate::inference::{DeviceId, ErrorCode, Refusal, Request};
+use crate::sync::after;
 
 /// Asks one deployment from any thread or task; clones ask the same. It does not keep the deployment alive.
 #[derive(Clone)]
@@ -78,8 +79,7 @@ impl Desk {
         let in_flight = entrance.ledger().receive(1);
         let arrived_at = Instant::now();
         let allowed = [within, self.deadline].into_iter().flatten().min();
-        // A deadline beyond all time is none.
-        let deadline = allowed.and_then(|allowed| arrived_at.checked_add(allowed));
+        let deadline = allowed.map(|allowed| after(arrived_at, allowed));
         let Request { caller, features, urgency } = request;
         let span = debug_span!(
             "request",

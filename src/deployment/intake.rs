@@ -22,6 +22,7 @@ use crate::client::Subscriber;
 use crate::inference::{Caller, DeviceId, ErrorCode, Refusal, Request};
 use crate::mqtt::{Message, Properties, Qos};
 use crate::rate_limit::{RateLimit, WARN_EVERY};
+use crate::sync::after;
 use crate::wire::{self, Rejected};
 use crate::worker::Guest;
 
@@ -218,7 +219,7 @@ impl Intake {
         let bytes = message.topic.len() + message.payload.len();
         let allowed = [expiry, self.deadline].into_iter().flatten().min();
         let span = self.span(&caller, message.properties.as_deref());
-        let deadline = allowed.map(|allowed| arrived_at + allowed);
+        let deadline = allowed.map(|allowed| after(arrived_at, allowed));
         let reply = Reply::Mqtt(ReplyTo::new(message.qos, message.properties, message.receipt));
         Box::new(Ticket { bytes, span, ..Ticket::new(caller, reply, arrived_at, deadline, self.sequence) })
     }

@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 use super::trace_context;
 use crate::inference::{Author, Decision, ErrorCode, Prediction, Refusal, Stages};
 use crate::mqtt::{Properties, Qos, Receipt};
+use crate::sync::after;
 
 /// Where an answer goes.
 #[derive(Debug, Default)]
@@ -144,7 +145,7 @@ impl Pending {
     /// # Errors
     /// The request's refusal; `DEADLINE_EXCEEDED` when there is no answer by then.
     pub fn wait(mut self, at_most: Duration) -> Result<Answered, Refusal> {
-        let deadline = Instant::now() + at_most;
+        let deadline = after(Instant::now(), at_most);
         let waker = Waker::from(Arc::new(Unpark(thread::current())));
         let mut context = Context::from_waker(&waker);
         loop {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rand_distr::{Distribution, LogNormal, Normal, Pareto};
 
-use super::parameter::{DELAY_MAX, ParameterError, milliseconds, within};
+use super::parameter::{DELAY_MAX, ParameterError, at_most_delay_max, milliseconds, within};
 use super::random::{Purpose, Stream};
 use super::recorded::{Samples, TimeSeries};
 
@@ -36,9 +36,9 @@ impl Default for Delay {
 }
 
 impl Delay {
-    /// One delay for every message.
+    /// One delay for every message; a longer one than [`DELAY_MAX`] is cut to it.
     pub const fn constant(delay: Duration) -> Self {
-        Self { plus: delay, model: Model::Constant }
+        Self { plus: at_most_delay_max(delay), model: Model::Constant }
     }
 
     /// Every delay between `least_ms` and `most_ms` is as likely as any other.
@@ -108,7 +108,7 @@ impl Delay {
     /// When it is no delay.
     pub fn plus(self, plus_ms: f64) -> Result<Self, ParameterError> {
         let plus = Duration::from_secs_f64(milliseconds("plus_ms", plus_ms)?);
-        Ok(Self { plus: self.plus + plus, ..self })
+        Ok(Self { plus: (self.plus + plus).min(DELAY_MAX), ..self })
     }
 
     /// The delay of message `number`, which sets out at `at`; `purpose` tells a message from its duplicate.

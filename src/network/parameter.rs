@@ -6,6 +6,12 @@ use std::time::Duration;
 /// requests wait longer than most clients do. Longer samples are cut to it.
 pub const DELAY_MAX: Duration = Duration::from_secs(60);
 
+/// `delay`, or the longest one that may be.
+pub const fn at_most_delay_max(delay: Duration) -> Duration {
+    // What `min` says, which cannot be called for a constant.
+    if delay.as_nanos() > DELAY_MAX.as_nanos() { DELAY_MAX } else { delay }
+}
+
 /// A parameter that a model cannot have.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{parameter}: {problem}")]

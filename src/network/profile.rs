@@ -7,7 +7,7 @@ use super::bandwidth::Bandwidth;
 use super::delay::Delay;
 use super::loss::Loss;
 use super::outage::Outages;
-use super::parameter::{ParameterError, milliseconds, share};
+use super::parameter::{ParameterError, at_most_delay_max, milliseconds, share};
 use super::random;
 
 /// Which way a message goes.
@@ -137,9 +137,10 @@ impl Profile {
     /// The cloud's default: 50 ms each way.
     pub const CLOUD: Self = Self(Kind::Constant(Duration::from_millis(50)));
 
-    /// A network with a constant latency, each way, for every message alike.
+    /// A network with a constant latency, each way, for every message alike; of at most [`DELAY_MAX`](super::DELAY_MAX), to which a longer
+    /// one is cut.
     pub const fn constant(one_way: Duration) -> Self {
-        Self(Kind::Constant(one_way))
+        Self(Kind::Constant(at_most_delay_max(one_way)))
     }
 
     /// A network of this shape; one that is constant after all is no dearer than [`Profile::constant`].

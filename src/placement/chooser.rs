@@ -76,6 +76,7 @@ pub struct Chooser {
 impl Chooser {
     /// One that knows nothing of the cloud yet. `deadline` is the one that every request has.
     pub fn new(config: Config, deadline: Option<Duration>) -> Self {
+        let config = config.within_time();
         Self {
             config,
             patience: deadline.unwrap_or(config.cloud_timeout).min(config.cloud_timeout) / 2,

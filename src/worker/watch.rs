@@ -10,6 +10,7 @@ use super::shared::{Shared, State};
 use super::slot::{Running, Slot};
 use super::{Context, Done, Job, running};
 use crate::inference::{ErrorCode, Refusal};
+use crate::sync::after;
 
 /// The most threads that are left behind in a model that does not return; with so
 /// many, none is replaced any more.
@@ -136,6 +137,7 @@ where
         let slot = state.slots.iter().find(is_vacant)?;
         (state.abandoned < ABANDONED_MAX && self.shared.in_force.has_one()).then(|| Arc::clone(slot))
     }
+
     /// Without any worker, what waits is answered now, and new requests are refused until a model returns.
     fn stand_still(&mut self) {
         let mut state = self.shared.lock();
@@ -157,11 +159,11 @@ fn look<C>(
 ) -> (Option<Running<C>>, Option<Instant>) {
     let Some(timeout) = timeout else { return (None, None) };
     // What starts after this look is due after the next one.
-    let mut next_look = now + timeout;
+    let mut next_look = after(now, timeout);
     for slot in &state.slots {
         let mut busy = slot.lock();
         let Some(running) = &busy.running else { continue };
-        let due = running.started_at + timeout;
+        let due = after(running.started_at, timeout);
         if due > now {
             next_look = next_look.min(due);
         } else if let Some(running) = busy.running.take() {
