@@ -12,6 +12,7 @@
 
 mod admission;
 mod asker;
+mod checks;
 mod config;
 mod crowd;
 mod destination;
@@ -84,7 +85,7 @@ impl Deployment {
     /// of a hybrid has a copy of the same model.
     ///
     /// # Errors
-    /// [`DeploymentError`] when there cannot be as many workers, a thread cannot be
+    /// [`DeploymentError`] when no deployment can be so, the model is not as it is described, there cannot be as many workers, a thread cannot be
     /// started, or the broker refuses the subscription.
     pub fn start(config: Config, detector: Detector, client: &dyn Client) -> Result<Self, DeploymentError> {
         Self::start_with_cloud(config, detector, None, client)
@@ -112,7 +113,8 @@ impl Deployment {
         cloud: Option<Detector>,
         client: &dyn Client,
     ) -> Result<Self, DeploymentError> {
-        // What can be wrong with models is found before anything runs.
+        // What can be wrong with settings and models is found before anything runs.
+        config.check()?;
         let plans = Plan::all(&config, detector, cloud)?;
         let name = config.name.clone();
         // What the broker refuses costs no thread. Requests that come meanwhile wait in the subscription.

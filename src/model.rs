@@ -28,6 +28,7 @@ mod graph_model;
 mod inferred;
 mod info;
 mod inspect;
+mod judge;
 mod kernel;
 pub mod layers;
 mod load;
@@ -52,6 +53,7 @@ pub use self::graph::drawing::NodeInfo;
 pub use self::graph_convert::{ConvertedGraph, OnnxOptions, convert_onnx};
 pub use self::info::{ModelInfo, Origin};
 pub use self::inspect::{GraphInspection, Inspection, inspect, inspect_set};
+pub(crate) use self::judge::{check_features, check_rows, prediction, why};
 pub use self::layers::{Activation, Layer, Returns};
 pub use self::normalise::{Log, Normalisation};
 pub use self::output::{Label, Output};
@@ -76,8 +78,7 @@ pub trait Model: Send {
     /// `rows` is row-major f32 `(batch, inputs)`, in the units the model's `config.json` names;
     /// normalisation happens inside. `predictions` is empty, and receives row-major `(batch, outputs)` in
     /// the order of the rows; of a model with one output that is a probability in `[0, 1]`. A row whose
-    /// output is not finite, or is not in `[0, 1]` where the model promises a probability, receives NaN: it
-    /// is refused alone, and does not spoil its batch.
+    /// output is not finite, or is the only one and not in `[0, 1]`, is refused alone, and does not spoil its batch.
     ///
     /// # Errors
     /// When `rows` is not a whole number of rows, or the forward pass fails.
@@ -137,10 +138,53 @@ pub enum ModelError {
         /// Values given.
         values: usize,
     },
-    /// The answer for a single row is not finite, or not the probability that the model promises.
-    #[error("the model's output is not a finite number")]
-    Output,
-    /// The answer for a single row is a number, and not the probability that the model promises.
+    /// A feature of a row is no number.
+    #[error("features[{at}] is {found}, expected a finite number")]
+    NotFinite {
+        /// Which one.
+        at: usize,
+        /// What it is.
+        found: f32,
+    },
+    /// It is described with another number of features than it takes.
+    #[error("it is described with {said} inputs and takes {inputs}, expected as many")]
+    Described {
+        /// What its description says.
+        said: usize,
+        /// What it takes.
+        inputs: usize,
+    },
+    /// It takes or says no number of a row.
+    #[error("it has {inputs} inputs and {outputs} outputs, expected at least one of each")]
+    NoNumbers {
+        /// What it takes.
+        inputs: usize,
+        /// What it says.
+        outputs: usize,
+    },
+    /// There are more numbers than rows have, or fewer.
+    #[error("the model's answer to {rows} rows has {found} numbers, expected {expected}")]
+    Rows {
+        /// The numbers of the answer.
+        found: usize,
+        /// The rows that were asked.
+        rows: usize,
+        /// What they should have.
+        expected: usize,
+    },
+    /// The answer for a row is not finite.
+    #[error("the model's output is {found}, not a finite number")]
+    Output {
+        /// The first such number.
+        found: f32,
+    },
+    /// The only number of the answer for a row is none from 0 to 1.
+    #[error("the model's output is {found}, outside [0, 1], expected a probability")]
+    NoProbability {
+        /// That number.
+        found: f32,
+    },
+    /// The answer for a row is a number, and not the probability that the model's `config.json` promises.
     #[error("{}", output::outside(*.found))]
     Outside {
         /// What the last layer gives.

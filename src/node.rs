@@ -62,6 +62,10 @@ pub enum NodeError {
     /// There is nothing to serve.
     #[error("a node needs at least one deployment")]
     NoDeployment,
+    /// No node can be so.
+    #[error("{key}: {problem}")]
+    #[allow(missing_docs, reason = "the message names its fields")]
+    Setting { key: &'static str, problem: String },
     /// Two deployments have one name.
     #[error("two deployments are called {0:?}")]
     DuplicateName(String),
@@ -78,6 +82,12 @@ pub enum NodeError {
         "deployment {0:?} takes device ids from the clients that send requests, and a broker elsewhere does not tell who they are: take them from the payload, or use the embedded broker"
     )]
     SendersUnknown(String),
+    /// A deployment takes device ids from users, and nobody has to be one.
+    #[error(
+        "deployment {0:?} takes device ids from the users who send requests, and nobody has to be a user: give the broker users \
+         (broker::Config::access), or take device ids from the payload"
+    )]
+    NoUsers(String),
     /// A deployment needs all requests of a device in order, and a share group gives
     /// them to any of its members.
     #[error(
@@ -203,6 +213,7 @@ impl NodeBuilder {
     /// [`NodeError`]; nothing is left running.
     pub fn start(self) -> Result<Node, NodeError> {
         self.config.check()?;
+        self.config.check_users()?;
         let status_topic = self.config.status_goes_to().map(str::to_owned);
         let loaded = load(self.config.deployments)?;
         let status =

@@ -151,6 +151,12 @@ pub trait Access: Send + Sync {
         Box::pin(std::future::ready(Ok(login.certificate.map(Arc::from))))
     }
 
+    /// Whether clients can be users without a certificate that says so: a deployment that takes device ids from users needs
+    /// that.
+    fn has_users(&self) -> bool {
+        true
+    }
+
     /// Whether a connected client may do this. The answer is kept while the topic and
     /// [`version`](Self::version) stay.
     fn authorize(&self, who: &Identity, action: Action, topic: &str) -> bool {
@@ -204,7 +210,11 @@ pub fn may_read(access: &dyn Access, who: &Identity, topic: &[u8]) -> bool {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct AllowAll;
 
-impl Access for AllowAll {}
+impl Access for AllowAll {
+    fn has_users(&self) -> bool {
+        false
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -58,6 +58,8 @@ fn is_of_settings(error: &ConfigError) -> bool {
 fn is_of_node(error: &NodeError) -> bool {
     match error {
         NodeError::NoDeployment
+        | NodeError::Setting { .. }
+        | NodeError::NoUsers(_)
         | NodeError::DuplicateName(_)
         | NodeError::SharedTopics(..)
         | NodeError::Loop(_)
@@ -87,11 +89,14 @@ fn is_of_address(error: &io::Error) -> bool {
 
 fn is_of_deployment(error: &DeploymentError) -> bool {
     match error {
-        DeploymentError::Workers { .. }
+        DeploymentError::Setting { .. }
+        | DeploymentError::Workers { .. }
         | DeploymentError::OneModelOnly { .. }
         | DeploymentError::InputsDiffer { .. }
         | DeploymentError::NoCloudModel { .. } => true,
-        DeploymentError::Thread { .. } | DeploymentError::Client { .. } => false,
+        DeploymentError::Model { .. } | DeploymentError::Thread { .. } | DeploymentError::Client { .. } => {
+            false
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! What the keys of a node's file may not say together, with the key that has to be changed.
 
 use super::file::Contents;
-use crate::deployment::DeviceIdFrom;
+use crate::deployment::{DeploymentError, DeviceIdFrom};
 use crate::node::{BrokerChoice, Loop, NodeError, Reads, Writes};
 use crate::settings::{Setting, SettingError};
 
@@ -14,6 +14,10 @@ pub fn contents(contents: &Contents, tree: &Setting) -> Result<(), SettingError>
     match node.check() {
         // A broker alone may have a file, too.
         Ok(()) | Err(NodeError::NoDeployment) => partition(contents, tree),
+        Err(NodeError::Setting { key, problem }) => Err(at(tree, &[key], problem)),
+        Err(NodeError::Deployment(DeploymentError::Setting { name, key, problem })) => {
+            Err(at(tree, &["deployments", &name, in_file(key, &name, tree)], problem))
+        }
         Err(error) => Err(at(tree, &to_change(&error, tree), error.to_string())),
     }
 }
@@ -61,6 +65,19 @@ fn to_change<'a>(error: &'a NodeError, tree: &Setting) -> Vec<&'a str> {
         NodeError::Loop(found) => to_part(found, tree),
         _ => Vec::new(),
     }
+}
+
+/// What `[deployments.NAME]` calls the member `key` of a deployment.
+fn in_file(key: &'static str, name: &str, tree: &Setting) -> &'static str {
+    let key = match key {
+        "topics.request" => "request_topics",
+        "topics.result" => "result_topic",
+        "topics.error" => "error_topic",
+        "deadline" => "deadline_ms",
+        other => return other,
+    };
+    let says = |key| tree.nearest(&["deployments", name]).get(key).is_some();
+    if key.contains("topic") && !says(key) && says("topic_prefix") { "topic_prefix" } else { key }
 }
 
 /// What has to be changed of two topics: the one that is read where the file names it, and

@@ -16,7 +16,8 @@ use super::config::Config;
 use super::entrance::Entrance;
 use super::reply::{self, Pending, Reply};
 use super::ticket::{Answer, Ticket};
-use crate::inference::{DeviceId, ErrorCode, Refusal, Request};
+use crate::inference::{Caller, DeviceId, ErrorCode, REQUEST_ID_BYTES_MAX, Refusal, Request};
+use crate::model::{ModelError, check_features};
 use crate::sync::after;
 
 /// Asks one deployment from any thread or task; clones ask the same. It does not keep the deployment alive.
@@ -92,7 +93,7 @@ impl Desk {
         let sequence = self.admission.numbers(1) + 1;
         let ticket = Ticket::new(caller, Reply::Local(waiter), arrived_at, deadline, sequence);
         let mut ticket = Box::new(Ticket { bytes, span, urgency, ..ticket });
-        let request = self.check(&features).map(|()| features);
+        let request = self.check(&ticket.caller, &features).map(|()| features);
         let admitted = if self.is_closed.load(Ordering::SeqCst) {
             Err(ended())
         } else {
@@ -105,18 +106,19 @@ impl Desk {
         pending
     }
 
-    fn check(&self, features: &[f32]) -> Result<(), Refusal> {
-        if features.len() != self.inputs {
-            let message = format!("expected {} features, got {}", self.inputs, features.len());
-            return Err(Refusal::new(ErrorCode::ShapeMismatch, message));
+    fn check(&self, caller: &Caller, features: &[f32]) -> Result<(), Refusal> {
+        let id_bytes = caller.request_id.as_ref().map_or(0, String::len);
+        if id_bytes > REQUEST_ID_BYTES_MAX {
+            let message =
+                format!("request_id has {id_bytes} bytes, at most {REQUEST_ID_BYTES_MAX} are allowed");
+            // Its code over MQTT.
+            return Err(Refusal::new(ErrorCode::InvalidJson, message));
         }
-        match features.iter().enumerate().find(|(_, value)| !value.is_finite()) {
-            None => Ok(()),
-            Some((at, value)) => {
-                let message = format!("features[{at}] is {value}, expected a finite number");
-                Err(Refusal::new(ErrorCode::NonFinite, message))
-            }
-        }
+        check_features(features, self.inputs).map_err(|error| {
+            let is_misshapen = matches!(error, ModelError::Features { .. });
+            let code = if is_misshapen { ErrorCode::ShapeMismatch } else { ErrorCode::NonFinite };
+            Refusal::new(code, error.to_string())
+        })
     }
 }
 

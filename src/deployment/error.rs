@@ -14,12 +14,24 @@ pub enum DeploymentError {
     /// The operating system starts no more threads.
     #[error("deployment {name}: no thread could be started: {source}")]
     Thread { name: String, source: io::Error },
+    /// No deployment can be so.
+    #[error("deployment {name:?}: {key}: {problem}")]
+    Setting {
+        name: String,
+        /// The member of [`Config`](super::Config), such as `topics.result`.
+        key: &'static str,
+        /// What was found, and what was expected.
+        problem: String,
+    },
     /// Too few or too many workers.
     #[error("deployment {name}: found {workers} workers, expected between 1 and {WORKERS_MAX}")]
     Workers { name: String, workers: usize },
     /// Several workers were asked for, and the model's [`replica`](crate::model::Model::replica) is `None`.
     #[error("deployment {name}: found {workers} workers, expected 1: model {model:?} cannot be copied")]
     OneModelOnly { name: String, workers: usize, model: String },
+    /// The model is not as it is described, or says nothing.
+    #[error("deployment {name}: model {model:?}: {problem}")]
+    Model { name: String, model: String, problem: String },
     /// The two models of a hybrid do not take the same requests.
     #[error(
         "deployment {name}: the edge's model has {} inputs and the cloud's {}, expected equally many",
@@ -58,6 +70,9 @@ pub enum ExchangeError {
         /// Those of the model in force.
         expected: usize,
     },
+    /// The new model is not as it is described, or says nothing.
+    #[error("deployment {name}: model {model:?}: {problem}")]
+    Model { name: String, model: String, problem: String },
     /// There are several workers, and the new model's [`replica`](crate::model::Model::replica) is `None`.
     #[error("deployment {name}: found {workers} workers, expected 1: model {model:?} cannot be copied")]
     OneModelOnly { name: String, model: String, workers: usize },

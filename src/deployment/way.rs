@@ -72,8 +72,10 @@ impl Plan {
 /// The detector's model for so many workers of deployment `name`.
 fn for_workers(name: &str, workers: usize, detector: Detector) -> Result<Copies, DeploymentError> {
     check_workers(name, workers)?;
-    let model = detector.info().name.clone();
-    let name = name.to_owned();
+    let (name, model) = (name.to_owned(), detector.info().name.clone());
+    if let Err(error) = detector.check() {
+        return Err(DeploymentError::Model { name, model, problem: error.to_string() });
+    }
     Copies::of(detector, workers).ok_or(DeploymentError::OneModelOnly { name, workers, model })
 }
 
@@ -142,6 +144,9 @@ impl Way {
         let (name, model) = (name.to_owned(), detector.info().name.clone());
         if inputs != expected {
             return Err(ExchangeError::InputsDiffer { name, model, inputs, expected });
+        }
+        if let Err(error) = detector.check() {
+            return Err(ExchangeError::Model { name, model, problem: error.to_string() });
         }
         let workers = self.workers;
         let copies = Copies::of(detector, workers);

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::info::ModelInfo;
-use super::{LoadError, Model, ModelError, load};
+use super::{LoadError, Model, ModelError, judge, load};
 use crate::inference::Prediction;
 
 /// A model that can be called, with what is known about it.
@@ -38,7 +38,8 @@ impl Detector {
         Ok(Self { info, model })
     }
 
-    /// A detector around a model of your own.
+    /// A detector around a model of your own, which must have as many inputs as `info` says: whoever calls it, or has a node
+    /// serve it, is told otherwise.
     pub fn from_parts(info: ModelInfo, model: Box<dyn Model>) -> Self {
         Self { info, model }
     }
@@ -62,35 +63,44 @@ impl Detector {
     /// [score](Prediction::score) is a probability in `[0, 1]`.
     ///
     /// # Errors
-    /// [`ModelError::Features`] for a row of another length, [`ModelError::Outside`] when the model
-    /// promises a probability and answers another number, [`ModelError::Output`] when the answer is no
-    /// number (features that are not finite have that effect), [`ModelError::Forward`] when the forward
-    /// pass fails.
+    /// For what a node refuses a request, in the same words: [`ModelError::Features`] for a row of another length,
+    /// [`ModelError::NotFinite`] for a feature that is no number, [`ModelError::Outside`] and
+    /// [`ModelError::NoProbability`] when the only number of the answer is none from 0 to 1, [`ModelError::Output`] when it is
+    /// not finite, [`ModelError::Rows`] when there are more numbers or fewer, [`ModelError::Forward`] when the forward pass fails.
     pub fn predict(&mut self, features: &[f32]) -> Result<Prediction, ModelError> {
-        let inputs = self.model.inputs();
-        if features.len() != inputs {
-            return Err(ModelError::Features { inputs, values: features.len() });
-        }
+        self.check()?;
+        judge::check_features(features, self.model.inputs())?;
         let mut values = Vec::with_capacity(self.model.outputs());
         self.model.predict(features, &mut values)?;
-        let prediction = Prediction::from(&*values);
-        match self.model.outside(0) {
-            _ if prediction.is_finite() => Ok(prediction),
-            Some(found) => Err(ModelError::Outside { found }),
-            None => {
-                Err(self.model.refused(0).map_or(ModelError::Output, |problem| ModelError::Row { problem }))
-            }
-        }
+        judge::check_rows(values.len(), 1, self.model.outputs())?;
+        judge::prediction(&values, || judge::why(self.model.as_ref(), 0))
     }
 
     /// Scores a batch: row-major `(batch, inputs)` in, row-major `(batch, outputs)` out,
-    /// in place of what was there; see [`Model::predict`].
+    /// in place of what was there; see [`Model::predict`]. A row
+    /// whose numbers are no answer does not spoil the others', and is for the caller to tell: NaN, mostly.
     ///
     /// # Errors
     /// [`ModelError`] when rows do not fit the model, or its forward pass fails, as of [`Model::predict`].
     pub fn predict_batch(&mut self, rows: &[f32], predictions: &mut Vec<f32>) -> Result<(), ModelError> {
+        self.check()?;
+        let inputs = self.model.inputs();
+        if !rows.len().is_multiple_of(inputs) {
+            return Err(ModelError::Shape { inputs, values: rows.len() });
+        }
         predictions.clear();
-        self.model.predict(rows, predictions)
+        self.model.predict(rows, predictions)?;
+        judge::check_rows(predictions.len(), rows.len() / inputs, self.model.outputs())
+    }
+
+    /// Refuses a model that is not as it is described.
+    pub(crate) fn check(&self) -> Result<(), ModelError> {
+        let (said, inputs) = (self.info.inputs, self.model.inputs());
+        match self.model.outputs() {
+            _ if said != inputs => Err(ModelError::Described { said, inputs }),
+            outputs if inputs == 0 || outputs == 0 => Err(ModelError::NoNumbers { inputs, outputs }),
+            _ => Ok(()),
+        }
     }
 }
 

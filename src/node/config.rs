@@ -9,6 +9,7 @@ use crate::broker;
 use crate::client::RemoteConfig;
 use crate::deployment::{self, DeviceIdFrom};
 use crate::model::{Detector, LoadError};
+use crate::mqtt;
 
 /// What a node is made of.
 #[derive(Debug)]
@@ -91,6 +92,8 @@ impl Config {
         if let BrokerChoice::Elsewhere(remote) = &self.broker {
             check_elsewhere(remote, &configs)?;
         }
+        self.check_names()?;
+        configs.iter().try_for_each(|config| config.check())?;
         for (at, one) in configs.iter().enumerate() {
             for other in &configs[at + 1..] {
                 if one.name == other.name {
@@ -104,6 +107,39 @@ impl Config {
             }
         }
         self.find_loop().map_or(Ok(()), |found| Err(found.into()))
+    }
+
+    fn check_names(&self) -> Result<(), NodeError> {
+        let setting = |key, problem| Err(NodeError::Setting { key, problem });
+        let node_id = &self.node_id;
+        if !mqtt::is_topic_name(node_id) || node_id.contains('/') {
+            let problem = format!("found {node_id:?}, expected one topic level without '/', '+' or '#'");
+            return setting("node_id", problem);
+        }
+        match &self.status_topic {
+            Some(topic) if !mqtt::is_topic_name(topic) || topic.starts_with('$') => {
+                let problem = format!(
+                    "found {topic:?}, expected a topic without '+' and '#' that does not start with '$'"
+                );
+                setting("status_topic", problem)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses device ids from users where nobody can be one.
+    pub(crate) fn check_users(&self) -> Result<(), NodeError> {
+        let BrokerChoice::Embedded(broker) = &self.broker else { return Ok(()) };
+        let names_some =
+            |listener: &broker::Listener| listener.tls.as_ref().is_some_and(|tls| tls.identity.is_some());
+        if broker.access.has_users() || broker.listeners.iter().any(names_some) {
+            return Ok(());
+        }
+        let mut configs = self.deployments.iter().map(|served| &served.config);
+        match configs.find(|config| config.device_id_from == DeviceIdFrom::Username) {
+            Some(config) => Err(NodeError::NoUsers(config.name.clone())),
+            None => Ok(()),
+        }
     }
 
     fn find_loop(&self) -> Option<Loop> {

@@ -12,8 +12,8 @@ use super::inputs::{Looks, Verdict};
 use super::shared::{Shared, State};
 use super::slot::{Running, Slot};
 use super::{Context, Done, Job};
-use crate::inference::{Authored, ErrorCode, Outcome, Prediction, Refusal};
-use crate::model::{Model, ModelError};
+use crate::inference::{Authored, ErrorCode, Outcome, Refusal};
+use crate::model::{self, Model};
 use crate::sync::lock;
 
 /// The thread that owns a model.
@@ -154,7 +154,7 @@ impl<C: Context> Worker<C> {
                 let outputs = self.predictions.len() / rows;
                 let predictions = self.predictions.chunks_exact(outputs);
                 for (row, (job, prediction)) in batch.drain(..).zip(predictions).enumerate() {
-                    done.push(running.end(job, finite(prediction, row, &self.owned), inference));
+                    done.push(running.end(job, judged(prediction, row, &self.owned), inference));
                 }
                 running.batch = batch;
                 Ok(running)
@@ -187,7 +187,7 @@ impl<C: Context> Worker<C> {
             let (result, inference);
             (running, result, inference) = self.forward(running, 1)?;
             let outcome = match result {
-                Ok(()) => finite(&self.predictions, 0, &self.owned),
+                Ok(()) => judged(&self.predictions, 0, &self.owned),
                 Err(failure) => Err(failed(&failure.cause)),
             };
             let job = running.batch.remove(0);
@@ -308,36 +308,19 @@ fn predict(
     match catch_unwind(AssertUnwindSafe(forward)) {
         Err(_) => Err(Failure { cause: "the model panicked".to_owned(), panicked: true }),
         Ok(Err(error)) => said(error.to_string()),
-        Ok(Ok(outputs)) if outputs == 0 || predictions.len() != batch * outputs => {
-            let rows = predictions.len() / outputs.max(1);
-            said(format!("the model answered {rows} of {batch} rows"))
+        Ok(Ok(outputs)) => {
+            model::check_rows(predictions.len(), batch, outputs).or_else(|error| said(error.to_string()))
         }
-        Ok(Ok(_)) => Ok(()),
     }
 }
 
 /// The prediction for a row of the last batch, if it is one.
-fn finite(values: &[f32], row: usize, owned: &Owned) -> Outcome {
-    let prediction = Prediction::from(values);
-    // JSON has no word for anything else (RFC 8259, section 6), and no threshold is above or below NaN.
-    if prediction.is_finite() {
-        Ok(Authored { prediction, by: Arc::clone(&owned.by) })
-    } else {
-        Err(not_finite(values, owned.model.outside(row), owned.model.refused(row)))
+fn judged(values: &[f32], row: usize, owned: &Owned) -> Outcome {
+    // JSON has no word for what is not finite (RFC 8259, section 6), and no threshold is above or below NaN.
+    match model::prediction(values, || model::why(owned.model.as_ref(), row)) {
+        Ok(prediction) => Ok(Authored { prediction, by: Arc::clone(&owned.by) }),
+        Err(error) => Err(Refusal::new(ErrorCode::NonFinite, error.to_string())),
     }
-}
-
-/// Kept out of the way of the rows that are in order, as the compiler does not see which are many.
-#[cold]
-fn not_finite(values: &[f32], outside: Option<f32>, refused: Option<String>) -> Refusal {
-    if let Some(problem) = refused {
-        return Refusal::new(ErrorCode::NonFinite, ModelError::Row { problem }.to_string());
-    }
-    if let Some(found) = outside {
-        return Refusal::new(ErrorCode::NonFinite, ModelError::Outside { found }.to_string());
-    }
-    let value = values.iter().find(|value| !value.is_finite()).unwrap_or(&f32::NAN);
-    Refusal::new(ErrorCode::NonFinite, format!("the model's output is {value}, not a finite number"))
 }
 
 fn not_copied() -> Refusal {

@@ -78,14 +78,20 @@ impl Model for Moody {
         1
     }
 
+    fn outputs(&self) -> usize {
+        2
+    }
+
     fn predict(&mut self, rows: &[f32], predictions: &mut Vec<f32>) -> Result<(), ModelError> {
         for &row in rows {
-            predictions.push(match row {
+            let said = match row {
                 FAILS => return Err(ModelError::Forward("it was told to".to_owned())),
                 PANICS => panic!("it was told to"),
                 IS_NO_NUMBER => f32::NAN,
                 _ => row + NEXT_MODEL * self.revision as f32,
-            });
+            };
+            // The second number makes it no probability, which could not be more than 1.
+            predictions.extend([said, 0.0]);
             match row {
                 YIELDS => (0..20).for_each(|_| thread::yield_now()),
                 HANGS => self.release.wait(),

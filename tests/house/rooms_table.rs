@@ -51,7 +51,8 @@ const HOUSES: &[House] = &[
         rooms: &[
             ("inspect", &["load", "info", "tensors"]),
             ("error", &["config"]),
-            ("detector", &["load", "info"]),
+            ("detector", &["load", "info", "judge"]),
+            ("judge", &[]),
             ("deviation", &["info"]),
             ("convert", &["load", "selection", "safetensors_file", "fit", "config", "tensors"]),
             ("selection", &["glob", "tensors"]),
@@ -105,6 +106,7 @@ const HOUSES: &[House] = &[
                 "intake",
                 &["entrance", "duplicates", "admission", "ticket", "reply", "trace_context", "config"],
             ),
+            ("checks", &["error", "config"]),
             ("error", &[]),
             ("dispatcher", &["flow", "junction", "outbox"]),
             ("asker", &["entrance", "admission", "ticket", "reply", "config"]),

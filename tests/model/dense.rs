@@ -110,7 +110,7 @@ fn one_bad_row_does_not_spoil_its_batch() {
     detector.predict_batch(&rows, &mut predictions).unwrap();
     assert!(predictions[1].is_nan());
     assert_close(&[predictions[0], predictions[2]], &[good, good], "neighbours");
-    assert!(matches!(detector.predict(&rows[32..64]), Err(ModelError::Output)));
+    assert!(matches!(detector.predict(&rows[32..64]), Err(ModelError::NotFinite { .. })));
 }
 
 #[test]

@@ -150,15 +150,15 @@ fn a_full_queue_and_a_deadline_refuse_as_over_mqtt() {
 fn a_device_that_floods_in_the_process_waits_for_itself() {
     let (node, gate) = gate_at(Config::edge());
     let sensor = Sensor::listening(node.mqtt_address().unwrap(), &ANSWERS);
-    let flood: Vec<_> = (1..=4).map(|at| edge(&node).ask(of("flood", vec![at as f32]), None)).collect();
-    gate.wait_until_begun(&[1.0]);
-    let payload = json!({ "device_id": "calm", "features": [0.5] });
+    let flood: Vec<_> = (1..=4).map(|at| edge(&node).ask(of("flood", vec![at as f32 / 8.0]), None)).collect();
+    gate.wait_until_begun(&[0.125]);
+    let payload = json!({ "device_id": "calm", "features": [0.75] });
     sensor.publish(REQUEST, Qos::AtMostOnce, payload.to_string());
     wait_until("the request never waits", || edge(&node).queued() == 4);
     gate.open();
     sensor.next();
     flood.into_iter().for_each(|one| drop(one.wait(PATIENCE).unwrap()));
-    assert_eq!(gate.begun(), [1.0, 0.5, 2.0, 3.0, 4.0]);
+    assert_eq!(gate.begun(), [0.125, 0.75, 0.25, 0.375, 0.5]);
 }
 
 #[test]

@@ -58,13 +58,18 @@ impl Model for Step {
         1
     }
 
+    fn outputs(&self) -> usize {
+        2
+    }
+
     fn predict(&mut self, rows: &[f32], predictions: &mut Vec<f32>) -> Result<(), ModelError> {
         for &row in rows {
             assert!(row != PANICS, "the model was told to");
             while row == HANGS && !self.release.load(Ordering::Acquire) {
                 thread::yield_now();
             }
-            predictions.push(self.number as f32 / 10.0);
+            // The second number makes it no probability, which could not be more than 1.
+            predictions.extend([self.number as f32 / 10.0, 0.0]);
         }
         Ok(())
     }
@@ -209,7 +214,7 @@ fn a_model_that_takes_other_requests_or_cannot_be_copied_is_refused_and_the_one_
         }
 
         fn predict(&mut self, _: &[f32], _: &mut Vec<f32>) -> Result<(), ModelError> {
-            Err(ModelError::Output)
+            Err(ModelError::Forward("never".to_owned()))
         }
     }
     let unique = || Detector::from_parts(ModelInfo::new("unique", 1), Box::new(Unique));

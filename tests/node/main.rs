@@ -27,6 +27,8 @@ mod http {
 mod hybrid;
 /// Hybrid placements in a node's file.
 mod hybrid_config;
+/// What a program that depends on the library may say and do wrong, and what it is told.
+mod library;
 /// Nodes come and go, and so do their brokers.
 mod lifecycle;
 /// Another simulated network while requests are under way.
