@@ -13,6 +13,9 @@ pub struct Histogram<const N: usize> {
     beyond: u64,
     /// Wide: nanoseconds of many requests a second fill 64 bits within days.
     sum: u128,
+    /// The least and the greatest value; the other way round while there are none.
+    least: u64,
+    most: u64,
 }
 
 /// Durations, from 10 µs to a minute.
@@ -31,6 +34,8 @@ pub struct Bounds<const N: usize> {
     upper: [u64; N],
     /// For values of so many bits, the first bucket that can have them. The next one is the last.
     first: [usize; u64::BITS as usize + 1],
+    /// Whether they are nanoseconds, which are shown as times.
+    are_times: bool,
 }
 
 impl<const N: usize> Bounds<N> {
@@ -54,7 +59,13 @@ impl<const N: usize> Bounds<N> {
             first[bits] = bucket;
             bits += 1;
         }
-        Self { upper, first }
+        Self { upper, first, are_times: false }
+    }
+
+    /// These bounds, of values that are nanoseconds, which are shown as times.
+    pub const fn of_nanoseconds(mut self) -> Self {
+        self.are_times = true;
+        self
     }
 
     /// Where `value` belongs; `N` beyond the last bound.
@@ -87,7 +98,8 @@ static DURATION_BOUNDS_NS: Bounds<20> = Bounds::new([
     5 * SECOND_NS,
     10 * SECOND_NS,
     60 * SECOND_NS,
-]);
+])
+.of_nanoseconds();
 
 static SIZE_BOUNDS: Bounds<11> = Bounds::new([1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1_024]);
 
@@ -118,8 +130,9 @@ impl Durations {
         Duration::new((self.sum / second) as u64, (self.sum % second) as u32)
     }
 
-    /// The duration that a share `q` of them, from 0 to 1, do not exceed, as near as the
-    /// buckets tell; `None` while there are none. See [`quantile`](Self::quantile).
+    /// The duration that a share `q` of them, from 0 to 1, do not exceed, as near as the buckets tell: 0.99
+    /// for the 99th percentile. `None` while there are none, and for what is no share, such as 99. See
+    /// [`quantile`](Self::quantile).
     pub fn quantile_duration(&self, q: f64) -> Option<Duration> {
         self.quantile(q).map(|nanoseconds| Duration::from_nanos(nanoseconds as u64))
     }
@@ -128,13 +141,15 @@ impl Durations {
 impl<const N: usize> Histogram<N> {
     /// An empty one that `bounds` divide.
     pub fn new(bounds: &'static Bounds<N>) -> Self {
-        Self { bounds, counts: [0; N], beyond: 0, sum: 0 }
+        Self { bounds, counts: [0; N], beyond: 0, sum: 0, least: u64::MAX, most: 0 }
     }
 
     /// Counts one value.
     pub fn record(&mut self, value: u64) {
         *self.counts.get_mut(self.bounds.bucket(value)).unwrap_or(&mut self.beyond) += 1;
         self.sum += u128::from(value);
+        self.least = self.least.min(value);
+        self.most = self.most.max(value);
     }
 
     /// How many values there are.
@@ -153,24 +168,37 @@ impl<const N: usize> Histogram<N> {
         (count > 0).then(|| self.sum as f64 / count as f64)
     }
 
-    /// The value that a share `q` of them, from 0 to 1, do not exceed, as near as the buckets
-    /// tell; `None` while there are none. Within a bucket values are taken to lie evenly, and
-    /// those beyond the last bound at it, as Prometheus's `histogram_quantile` does.
+    /// The least value; `None` while there are none.
+    pub fn least(&self) -> Option<u64> {
+        (self.count() > 0).then_some(self.least)
+    }
+
+    /// The greatest value; `None` while there are none.
+    pub fn most(&self) -> Option<u64> {
+        (self.count() > 0).then_some(self.most)
+    }
+
+    /// The value that a share `q` of them, from 0 to 1, do not exceed, as near as the buckets tell: 0.99 for
+    /// the 99th percentile. `None` while there are none, and for what is no share, such as 99 or NaN. Within
+    /// a bucket values are taken to lie evenly, as Prometheus's `histogram_quantile` does, and never below
+    /// the least value or above the greatest.
     pub fn quantile(&self, q: f64) -> Option<f64> {
         let count = self.count();
-        if count == 0 {
+        if count == 0 || !(0.0..=1.0).contains(&q) {
             return None;
         }
-        let rank = q.clamp(0.0, 1.0) * count as f64;
+        let (least, most) = (self.least as f64, self.most as f64);
+        let rank = q * count as f64;
         let (mut lower, mut below) = (0, 0);
         for (upper, up_to) in self.cumulative() {
             if up_to > below && up_to as f64 >= rank {
                 let share = (rank - below as f64).max(0.0) / (up_to - below) as f64;
-                return Some(lower as f64 + share * (upper - lower) as f64);
+                return Some((lower as f64 + share * (upper - lower) as f64).clamp(least, most));
             }
             (lower, below) = (upper, up_to);
         }
-        Some(lower as f64)
+        // Among those beyond the last bound, of which the greatest alone is known.
+        Some(most)
     }
 
     /// Each bound and how many values are at or below it.
@@ -183,16 +211,26 @@ impl<const N: usize> Histogram<N> {
     }
 }
 
-/// What people ask of it: in its own units, which are nanoseconds for durations.
+/// What people ask of it; durations with their units.
 impl<const N: usize> fmt::Debug for Histogram<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = f.debug_struct("Histogram");
         shown.field("count", &self.count());
-        let figures = [("mean", self.mean()), ("p50", self.quantile(0.5)), ("p99", self.quantile(0.99))];
+        let most = self.most().map(|most| most as f64);
+        let figures = [
+            ("mean", self.mean()),
+            ("p50", self.quantile(0.5)),
+            ("p99", self.quantile(0.99)),
+            ("most", most),
+        ];
         for (name, figure) in figures {
-            if let Some(figure) = figure {
-                shown.field(name, &figure.round());
-            }
+            match figure {
+                Some(figure) if self.bounds.are_times => {
+                    shown.field(name, &Duration::from_nanos(figure.round() as u64))
+                }
+                Some(figure) => shown.field(name, &figure.round()),
+                None => &mut shown,
+            };
         }
         shown.finish()
     }
@@ -215,21 +253,34 @@ mod tests {
         assert!((sizes.quantile(0.5).unwrap() - 3.0).abs() < 1e-9, "{sizes:?}");
         assert_eq!(
             (sizes.quantile(0.0), sizes.quantile(1.0), sizes.mean()),
-            (Some(0.0), Some(128.0), Some(22.4))
+            (Some(1.0), Some(100.0), Some(22.4)),
+            "no value is less than the least or more than the greatest"
         );
         sizes.record(5_000);
-        assert_eq!(sizes.quantile(1.0), Some(1_024.0), "no more is known of what is beyond");
+        assert_eq!(sizes.quantile(1.0), Some(5_000.0), "of what is beyond the greatest is known");
+        assert_eq!((sizes.least(), sizes.most()), (Some(1), Some(5_000)));
     }
 
     #[test]
     fn it_shows_what_people_ask_of_it() {
         let mut durations = Durations::default();
         assert_eq!(format!("{durations:?}"), "Histogram { count: 0 }");
-        durations.record_duration(Duration::from_micros(10));
-        durations.record_duration(Duration::from_micros(10));
-        assert_eq!(durations.quantile_duration(1.0), Some(Duration::from_micros(10)));
-        let shown = "Histogram { count: 2, mean: 10000.0, p50: 5000.0, p99: 9900.0 }";
+        durations.record_duration(Duration::from_nanos(41_361));
+        let shown = "Histogram { count: 1, mean: 41.361µs, p50: 41.361µs, p99: 41.361µs, most: 41.361µs }";
         assert_eq!(format!("{durations:?}"), shown);
+        let mut sizes = Sizes::default();
+        sizes.record(3);
+        assert_eq!(format!("{sizes:?}"), "Histogram { count: 1, mean: 3.0, p50: 3.0, p99: 3.0, most: 3.0 }");
+    }
+
+    #[test]
+    fn what_is_no_share_has_no_quantile() {
+        let mut durations = Durations::default();
+        durations.record_duration(Duration::ZERO);
+        for share in [99.0, -1.0, f64::NAN, f64::INFINITY] {
+            assert_eq!(durations.quantile_duration(share), None, "{share}");
+        }
+        assert_eq!(durations.quantile_duration(0.99), Some(Duration::ZERO), "no time at all is no 9.9 µs");
     }
 
     #[test]
