@@ -7,6 +7,7 @@ mod site;
 mod whole;
 
 use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
 
 use compact_str::CompactString;
@@ -70,7 +71,17 @@ pub struct Caller {
 
 /// One valid request: as many finite numbers as the model has inputs, in the units
 /// the model's `config.json` names.
-#[derive(Debug, Clone, PartialEq)]
+///
+/// Numbers alone are a request of nobody in particular; of whom it is, and how urgent, is said beside them:
+/// ```
+/// use nearfar::inference::{DeviceId, Request, Urgency};
+///
+/// let anybody = Request::from([0.5; 32]);
+/// let press = Request::new([0.5; 32]).of(DeviceId::new("press-7")?).urgent(Urgency::High);
+/// assert_eq!(press.features, anybody.features);
+/// # Ok::<(), nearfar::inference::Refusal>(())
+/// ```
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Request {
     /// Who asks.
     pub caller: Caller,
@@ -80,24 +91,56 @@ pub struct Request {
     pub urgency: Option<Urgency>,
 }
 
+impl Request {
+    /// A request of nobody in particular.
+    pub fn new(features: impl Into<Vec<f32>>) -> Self {
+        Self { features: features.into(), ..Self::default() }
+    }
+
+    /// The request as one of `device`, whose requests have their turn among those of others, and their order.
+    pub fn of(mut self, device: DeviceId) -> Self {
+        self.caller.device_id = Some(device);
+        self
+    }
+
+    /// The request, as urgent as it says.
+    pub fn urgent(self, urgency: Urgency) -> Self {
+        Self { urgency: Some(urgency), ..self }
+    }
+}
+
 /// A request of nobody in particular.
 impl From<Vec<f32>> for Request {
     fn from(features: Vec<f32>) -> Self {
-        Self { caller: Caller::default(), features, urgency: None }
+        Self::new(features)
+    }
+}
+
+/// A request of nobody in particular.
+impl From<&Vec<f32>> for Request {
+    fn from(features: &Vec<f32>) -> Self {
+        Self::new(features.as_slice())
     }
 }
 
 /// A request of nobody in particular.
 impl From<&[f32]> for Request {
     fn from(features: &[f32]) -> Self {
-        features.to_vec().into()
+        Self::new(features)
     }
 }
 
 /// A request of nobody in particular.
 impl<const N: usize> From<[f32; N]> for Request {
     fn from(features: [f32; N]) -> Self {
-        features.to_vec().into()
+        Self::new(features)
+    }
+}
+
+/// A request of nobody in particular.
+impl<const N: usize> From<&[f32; N]> for Request {
+    fn from(features: &[f32; N]) -> Self {
+        Self::new(*features)
     }
 }
 
@@ -138,7 +181,20 @@ impl Urgency {
 }
 
 /// Why a request got no prediction. The names on the wire are a contract with clients.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+///
+/// ```
+/// use nearfar::inference::{ErrorCode, Refusal};
+///
+/// let refusal = Refusal::new(ErrorCode::Overloaded, "the queue is full");
+/// let wait = match refusal.code {
+///     ErrorCode::Overloaded | ErrorCode::ModelNotReady => true,
+///     code => code.retryable(),
+/// };
+/// assert!(wait && refusal.retryable);
+/// assert_eq!("OVERLOADED".parse(), Ok(ErrorCode::Overloaded));
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum ErrorCode {
     /// Not UTF-8, not JSON, wrong types, nesting or size over the limit.
     InvalidJson,
@@ -148,7 +204,7 @@ pub enum ErrorCode {
     ShapeMismatch,
     /// NaN, infinite, or beyond f32; or the model's output is not finite.
     NonFinite,
-    /// No model serves this deployment yet.
+    /// No model can answer now: the node stops, or every worker hangs and none could be replaced.
     ModelNotReady,
     /// The bounded queue is full.
     Overloaded,
@@ -220,6 +276,21 @@ impl fmt::Display for ErrorCode {
         f.write_str(self.as_str())
     }
 }
+
+/// The code that a name on the wire stands for.
+impl FromStr for ErrorCode {
+    type Err = UnknownCode;
+
+    fn from_str(name: &str) -> Result<Self, UnknownCode> {
+        let named = Self::ALL.into_iter().find(|code| code.as_str() == name);
+        named.ok_or_else(|| UnknownCode(name.to_owned()))
+    }
+}
+
+/// A name that no [`ErrorCode`] has: of another version, or none at all.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("found the error code {0:?}, expected one of {known}", known = ErrorCode::ALL.map(ErrorCode::as_str).join(", "))]
+pub struct UnknownCode(pub String);
 
 /// A request's end without a prediction: a code for programs, a sentence for people.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

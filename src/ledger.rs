@@ -2,6 +2,21 @@
 //!
 //! `received = answered + errors by code + in flight` holds at every moment, because
 //! all of it changes under one lock.
+//!
+//! What a deployment has counted is read while it runs
+//! ([`Deployment::statistics`](crate::deployment::Deployment::statistics)) and when its node has ended
+//! ([`Node::stop`](crate::Node::stop)):
+//! ```
+//! use std::time::Duration;
+//!
+//! use nearfar::ledger::Durations;
+//!
+//! let mut durations = Durations::default();
+//! (1..=100).for_each(|ms| durations.record_duration(Duration::from_millis(ms)));
+//! let p99 = durations.quantile_duration(0.99).expect("there are some");
+//! assert!((Duration::from_millis(95)..=Duration::from_millis(100)).contains(&p99), "{durations:?}");
+//! assert_eq!(durations.quantile_duration(99.0), None, "a share, not per cent");
+//! ```
 
 mod histogram;
 mod hybrid;
@@ -64,6 +79,11 @@ pub struct Spread {
 }
 
 impl Statistics {
+    /// Requests that ended in an error of this code.
+    pub fn errors_of(&self, code: ErrorCode) -> u64 {
+        self.errors.get(code.as_str()).copied().unwrap_or_default()
+    }
+
     /// Errors of every code.
     pub fn errors_total(&self) -> u64 {
         self.errors.values().sum()
@@ -275,6 +295,10 @@ mod tests {
         assert!(statistics.is_conserved());
         assert_eq!((statistics.answered, statistics.in_flight), (2, 0));
         assert_eq!(statistics.errors, BTreeMap::from([("OVERLOADED", 1)]));
+        assert_eq!(
+            (statistics.errors_of(ErrorCode::Overloaded), statistics.errors_of(ErrorCode::Internal)),
+            (1, 0)
+        );
         assert_eq!(statistics.average_total_latency(), Duration::from_millis(6));
         let spread = &statistics.spread;
         assert_eq!((spread.total.count(), spread.inference.count(), spread.batch.sum()), (2, 1, 2));

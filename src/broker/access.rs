@@ -94,6 +94,7 @@ impl Identity {
 
 /// Why a client was not let in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Denied {
     /// Not the user's password.
     BadCredentials,

@@ -6,6 +6,7 @@ use hyper::StatusCode;
 
 /// Why something was not answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Refusal {
     /// No more connections may be open, and this was the oldest of the address with most.
     ConnectionsMax,

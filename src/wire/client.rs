@@ -4,6 +4,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::inference::{ErrorCode, Refusal};
+
 /// A request, as it stands in the payload of a message.
 ///
 /// ```
@@ -92,6 +94,21 @@ impl AnswerBody {
     pub fn parse(payload: &[u8]) -> serde_json::Result<Self> {
         serde_json::from_slice(payload)
     }
+
+    /// The prediction, or why there is none. A code of another version is [`ErrorCode::Internal`] here; its
+    /// name is in [`code`](Self::code).
+    ///
+    /// # Errors
+    /// The refusal that it is.
+    pub fn outcome(&self) -> Result<f32, Refusal> {
+        if let Some(prediction) = self.prediction {
+            return Ok(prediction);
+        }
+        let code = self.code.as_deref().and_then(|code| code.parse().ok()).unwrap_or(ErrorCode::Internal);
+        let message = self.error.as_deref().unwrap_or("the answer has no prediction and no error");
+        let refusal = Refusal::new(code, message);
+        Err(Refusal { retryable: self.retryable.unwrap_or(refusal.retryable), ..refusal })
+    }
 }
 
 /// How long each stage of a request took, in milliseconds.
@@ -116,7 +133,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::inference::{Caller, DeviceId, ErrorCode, Refusal, Stages};
+    use crate::inference::{Caller, DeviceId, Stages};
     use crate::wire::{Answer, Limits, parse_request, write_error, write_result};
 
     fn caller() -> Caller {
@@ -181,6 +198,7 @@ mod tests {
             ..AnswerBody::default()
         };
         assert_eq!(AnswerBody::parse(&json).unwrap(), expected);
+        assert_eq!(expected.outcome(), Ok(0.5));
     }
 
     #[test]
@@ -189,6 +207,7 @@ mod tests {
         write_error(&mut json, &caller(), &Refusal::new(ErrorCode::Overloaded, "the queue is full"));
         let answer = AnswerBody::parse(&json).unwrap();
         assert_eq!((answer.prediction, answer.retryable), (None, Some(true)));
+        assert_eq!(answer.outcome(), Err(Refusal::new(ErrorCode::Overloaded, "the queue is full")));
         assert_eq!(
             (answer.code.as_deref(), answer.error.as_deref()),
             (Some("OVERLOADED"), Some("the queue is full"))
