@@ -2,6 +2,15 @@
 //! every random draw from a seed.
 //!
 //! Figures come with the method and its source, because they are meant to be published.
+//!
+//! ```
+//! use nearfar::statistics::{Bootstrap, Samples};
+//!
+//! let latencies_ms = Samples::new(vec![1.0, 2.0, 3.0, 4.0]).expect("there are some, and all are finite");
+//! let summary = latencies_ms.summary(&Bootstrap::default());
+//! assert_eq!(summary.mean, 2.5);
+//! assert!(summary.mean_interval.low <= 2.5 && summary.percentile(50.0).is_some_and(|p50| p50.value == 2.5));
+//! ```
 
 mod bootstrap;
 mod classification;
@@ -18,4 +27,4 @@ pub use self::difference::{Difference, Verdict};
 pub use self::energy::EnergyModel;
 pub use self::kolmogorov_smirnov::ks_distance;
 pub use self::proportion::{Proportion, deadline_misses};
-pub use self::samples::{PERCENTILES, Samples, Summary};
+pub use self::samples::{PERCENTILES, Percentile, Samples, Summary};

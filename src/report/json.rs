@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::statistics::{Interval, Proportion, Summary};
+use crate::statistics::{Interval, Percentile, Proportion, Summary};
 
 /// `count`, `min`, `max`, and an estimate each of `mean`, `p50` and so on.
 pub fn figures(summary: &Summary) -> Value {
@@ -11,8 +11,8 @@ pub fn figures(summary: &Summary) -> Value {
     object.insert("mean".to_owned(), estimate(summary.mean, summary.mean_interval));
     object.insert("min".to_owned(), json!(summary.min));
     object.insert("max".to_owned(), json!(summary.max));
-    for (percent, value, interval) in &summary.percentiles {
-        object.insert(format!("p{percent}"), estimate(*value, *interval));
+    for &Percentile { percent, value, interval } in &summary.percentiles {
+        object.insert(format!("p{percent}"), estimate(value, interval));
     }
     Value::Object(object)
 }

@@ -73,11 +73,7 @@ fn row(point: &PointFindings, at: usize, placement: &PlacementFindings) -> Marku
     let answered = Proportion { cases: placement.counts.answered, all: placement.counts.sent };
     let percentile = |wanted: f64| {
         let latency = placement.latency_ms.as_ref()?;
-        latency
-            .percentiles
-            .iter()
-            .find(|(percent, ..)| *percent == wanted)
-            .map(|(_, value, _)| figure(*value))
+        latency.percentile(wanted).map(|found| figure(found.value))
     };
     let none = || "–".to_owned();
     let contrast =

@@ -64,7 +64,7 @@ pub fn latencies(point: &PointFindings, level: f64) -> Markup {
                     Some(latency) => {
                         td.n { (count(latency.count)) }
                         (with_interval(latency.mean, latency.mean_interval))
-                        @for (_, value, interval) in &latency.percentiles { (with_interval(*value, *interval)) }
+                        @for one in &latency.percentiles { (with_interval(one.value, one.interval)) }
                         td.n { (figure(latency.min)) }
                         td.n { (figure(latency.max)) }
                     }

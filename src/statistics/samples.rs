@@ -25,8 +25,35 @@ pub struct Summary {
     pub min: f64,
     /// The greatest of the samples.
     pub max: f64,
-    /// For each of [`PERCENTILES`]: the percentile and an interval for it.
-    pub percentiles: Vec<(f64, f64, Interval)>,
+    /// Each of [`PERCENTILES`].
+    pub percentiles: Vec<Percentile>,
+}
+
+/// What a part of the samples do not exceed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Percentile {
+    /// How many of a hundred do not.
+    pub percent: f64,
+    /// What they do not exceed.
+    pub value: f64,
+    /// A confidence interval for it.
+    pub interval: Interval,
+}
+
+impl Summary {
+    /// One of [`PERCENTILES`], such as 99.0; `None` for any other.
+    ///
+    /// ```
+    /// use nearfar::statistics::{Bootstrap, Samples};
+    ///
+    /// let samples = Samples::new((1..=100).map(f64::from).collect()).expect("there are some");
+    /// let summary = samples.summary(&Bootstrap::default());
+    /// let p99 = summary.percentile(99.0).expect("it is one of them");
+    /// assert!((p99.value - 99.01).abs() < 1e-9 && p99.interval.low <= p99.value);
+    /// ```
+    pub fn percentile(&self, percent: f64) -> Option<&Percentile> {
+        self.percentiles.iter().find(|one| one.percent == percent)
+    }
 }
 
 impl Samples {
@@ -83,7 +110,8 @@ impl Samples {
     pub fn summary(&self, bootstrap: &Bootstrap) -> Summary {
         let percentile = |percent: f64| {
             let share = percent / 100.0;
-            (percent, self.quantile(share), bootstrap.of_quantile(self, share))
+            let (value, interval) = (self.quantile(share), bootstrap.of_quantile(self, share));
+            Percentile { percent, value, interval }
         };
         Summary {
             count: self.count(),
@@ -134,7 +162,10 @@ mod tests {
         let summary = samples.summary(&Bootstrap::default());
         assert_eq!((summary.min, summary.mean, summary.max), (3.0, 3.0, 3.0));
         assert!(
-            summary.percentiles.iter().all(|(_, at, range)| (*at, range.low, range.high) == (3.0, 3.0, 3.0))
+            summary
+                .percentiles
+                .iter()
+                .all(|one| (one.value, one.interval.low, one.interval.high) == (3.0, 3.0, 3.0))
         );
         assert_eq!(samples.sd(), 0.0);
     }

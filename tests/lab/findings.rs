@@ -39,9 +39,9 @@ fn figures_of_a_tiny_run_are_those_computed_by_hand() {
             && (latency.min - 1.0).abs() < 1e-9
             && (latency.max - 4.0).abs() < 1e-9
     );
-    assert!((latency.percentiles[0].1 - 2.5).abs() < 1e-9, "{latency:?}");
+    assert!((latency.percentiles[0].value - 2.5).abs() < 1e-9, "{latency:?}");
     // 90 % of the way from the first to the fourth: 0.7 behind the third.
-    assert!((latency.percentiles[1].1 - 3.7).abs() < 1e-9, "{latency:?}");
+    assert!((latency.percentiles[1].value - 3.7).abs() < 1e-9, "{latency:?}");
     assert!((cloud.latency_ms.as_ref().unwrap().mean - 19.0).abs() < 1e-9);
     let misses = cloud.deadline_misses.unwrap();
     assert_eq!((misses.late, misses.unanswered, misses.all), (1, 1, Proportion { cases: 2, all: 4 }));

@@ -47,10 +47,10 @@ pub fn rows(text: &mut String, summaries: &[&Summary]) {
     line(text, "  min", cells(&|summary| number(summary.min)));
     let percentiles = summaries.first().map_or(0, |summary| summary.percentiles.len());
     for at in 0..percentiles {
-        let percent = summaries[0].percentiles[at].0;
+        let percent = summaries[0].percentiles[at].percent;
         let cell = |summary: &Summary| {
-            let (_, value, interval) = summary.percentiles[at];
-            estimate(value, interval)
+            let one = summary.percentiles[at];
+            estimate(one.value, one.interval)
         };
         line(text, &format!("  p{percent}"), cells(&cell));
     }

@@ -54,9 +54,9 @@ pub fn accuracy(findings: &Findings, id: &str) -> Option<Markup> {
 fn dots_of(point: &PointFindings) -> impl Iterator<Item = Dot> + '_ {
     drawn(point).iter().enumerate().filter_map(|(series, placement)| {
         let latency = placement.latency_ms.as_ref()?;
-        let (_, latency_ms, _) = latency.percentiles.iter().find(|(percent, ..)| *percent == 50.0)?;
+        let latency_ms = latency.percentile(50.0)?.value;
         let f1 = placement.accuracy.as_ref()?.confusion.f1()?;
-        Some(Dot { series, latency_ms: *latency_ms, f1 })
+        Some(Dot { series, latency_ms, f1 })
     })
 }
 

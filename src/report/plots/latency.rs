@@ -73,8 +73,7 @@ fn description(placements: &[PlacementFindings]) -> String {
     let of = |placement: &PlacementFindings| match &placement.latency_ms {
         Some(latency) => {
             let at = |wanted: f64| {
-                let found = latency.percentiles.iter().find(|(percent, ..)| *percent == wanted);
-                words::milliseconds(found.map_or(f64::NAN, |(_, value, _)| *value))
+                words::milliseconds(latency.percentile(wanted).map_or(f64::NAN, |found| found.value))
             };
             format!("{}: half of its results within {}, 99 % within {}.", placement.name, at(50.0), at(99.0))
         }

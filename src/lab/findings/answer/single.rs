@@ -66,13 +66,7 @@ fn alone(placement: &PlacementFindings) -> Option<String> {
             words::count(placement.counts.sent)
         ));
     };
-    let at = |wanted: f64| {
-        latency
-            .percentiles
-            .iter()
-            .find(|(percent, ..)| *percent == wanted)
-            .map(|(_, value, _)| milliseconds(*value))
-    };
+    let at = |wanted: f64| latency.percentile(wanted).map(|found| milliseconds(found.value));
     Some(format!(
         "{} answers half of its requests within {} and 99 % within {}",
         placement.name,
