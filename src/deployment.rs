@@ -8,7 +8,27 @@
 //! ```
 //! Without a simulated network the delay line does not run and the worker publishes
 //! by itself. A heavy model may have several workers. A hybrid has two such ways, to
-//! the edge and to the cloud, between one intake and one outbox: see `junction`.
+//! the edge and to the cloud, between one intake and one outbox, which meet where it is decided who answers.
+//! A request as one of the two sites sees it is called a leg.
+//!
+//! Two deployments of one node, on topics of their own, and one of them with bounds that are not the usual
+//! ones:
+//! ```
+//! use std::time::Duration;
+//!
+//! use nearfar::deployment::{Config, QueuePolicy, Topics, WorkerConfig};
+//! use nearfar::{Detector, Node};
+//!
+//! let worker = WorkerConfig { queue_policy: QueuePolicy::LatestPerDevice, ..WorkerConfig::default() };
+//! let near = Config { worker, ..Config::edge().topics(Topics::under("near/")) };
+//! let deadline = Some(Duration::from_millis(500));
+//! let far = Config { deadline, ..Config::cloud().topics(Topics::under("far/")) };
+//! let node =
+//!     Node::builder().deployment(near, Detector::shipped()?).deployment(far, Detector::shipped()?).start()?;
+//! let names: Vec<_> = node.deployments().map(|deployment| deployment.name()).collect();
+//! assert_eq!(names, ["edge", "cloud"]);
+//! # Ok::<(), nearfar::node::NodeError>(())
+//! ```
 
 mod admission;
 mod asker;
@@ -32,6 +52,7 @@ mod trace_context;
 mod view;
 mod way;
 
+use std::fmt;
 use std::io;
 use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Arc, Mutex};
@@ -63,7 +84,7 @@ pub use self::in_flight_bytes::{IN_FLIGHT_BYTES_MAX, in_flight_bytes_max};
 pub use self::network_control::{Change, ChangeError, NetworkControl};
 pub use self::reply::{Answered, Pending};
 pub use self::view::View;
-pub use crate::worker::{Config as WorkerConfig, Health as WorkerHealth, QueuePolicy};
+pub use crate::worker::{FAILURES_MAX, QueuePolicy, WORKERS_MAX, WorkerConfig, WorkerHealth};
 
 /// A running deployment.
 pub struct Deployment {
@@ -85,8 +106,8 @@ impl Deployment {
     /// of a hybrid has a copy of the same model.
     ///
     /// # Errors
-    /// [`DeploymentError`] when no deployment can be so, the model is not as it is described, there cannot be as many workers, a thread cannot be
-    /// started, or the broker refuses the subscription.
+    /// [`DeploymentError`] when no deployment can be so, the model is not as it is described, there cannot be
+    /// as many workers, a thread cannot be started, or the broker refuses the subscription.
     pub fn start(config: Config, detector: Detector, client: &dyn Client) -> Result<Self, DeploymentError> {
         Self::start_with_cloud(config, detector, None, client)
     }
@@ -177,7 +198,7 @@ impl Deployment {
     }
 
     /// How its model's workers are doing.
-    pub fn health(&self) -> worker::Health {
+    pub fn health(&self) -> worker::WorkerHealth {
         self.view.health()
     }
 
@@ -187,7 +208,7 @@ impl Deployment {
     }
 
     /// Asks from within this process: the request goes the way of those that come over MQTT, through the same
-    /// bounds, simulated network, queue and ledger. It may start `within` so long, or before the
+    /// bounds, simulated network, queue and counts. It may start `within` so long, or before the
     /// deployment's own deadline, if that is earlier. It returns at once, with an answer that is to come;
     /// to drop that is to leave, and a request whose caller has left is not given to the model any more: its
     /// deadline has passed, and it counts as `DEADLINE_EXCEEDED`.
@@ -198,13 +219,12 @@ impl Deployment {
     /// ```
     /// use std::time::Duration;
     ///
-    /// use nearfar::inference::{Caller, DeviceId, Request};
-    /// use nearfar::{Node, deployment};
+    /// use nearfar::inference::{DeviceId, Request};
+    /// use nearfar::{Detector, Node, deployment};
     ///
-    /// let node = Node::builder().deployment(deployment::Config::edge(), "models/anomaly_detector").start()?;
+    /// let node = Node::builder().deployment(deployment::Config::edge(), Detector::shipped()?).start()?;
     /// let edge = node.deployment("edge").expect("it is called so");
-    /// let caller = Caller { device_id: Some(DeviceId::new("press-7")?), ..Caller::default() };
-    /// let request = Request { caller, features: vec![0.5; 32], urgency: None };
+    /// let request = Request::new([0.5; 32]).of(DeviceId::new("press-7")?);
     /// let answered = edge.ask(request, None).wait(Duration::from_secs(10))?;
     /// println!("{:.3} by {}", answered.prediction.score(), answered.by.model);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -290,6 +310,12 @@ impl Deployment {
             }
         }
         view.statistics()
+    }
+}
+
+impl fmt::Debug for Deployment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Deployment").field(&self.view).finish()
     }
 }
 

@@ -3,10 +3,10 @@
 //! It only tells: nothing can be changed here, and no device, topic or payload is
 //! named. Whoever reaches the port may read it.
 //!
-//! ```no_run
-//! use nearfar::{Node, deployment, http};
+//! ```
+//! use nearfar::{Detector, Node, deployment, http};
 //!
-//! let node = Node::builder().deployment(deployment::Config::edge(), "models/anomaly_detector").start()?;
+//! let node = Node::builder().deployment(deployment::Config::edge(), Detector::shipped()?).start()?;
 //! let server = http::Server::start(http::Config::loopback(), node.observer())?;
 //! println!("curl http://{}/metrics", server.address());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -22,6 +22,7 @@ mod process;
 mod refusals;
 
 use std::convert::Infallible;
+use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -125,6 +126,12 @@ impl Server {
     /// The address it is bound to.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("address", &self.address).finish_non_exhaustive()
     }
 }
 

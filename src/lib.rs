@@ -19,7 +19,8 @@
 //! # assert_ne!(address.port(), 0);
 //! let answered = node.ask([0.5; 32], Duration::from_secs(10))?; // ... or ask in the process
 //! # assert!((0.0..=1.0).contains(&answered.prediction.score()));
-//! let statistics = node.stop();
+//! let totals = node.stop();
+//! assert_eq!(totals["edge"].answered, 1);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //! A detector without any MQTT:
@@ -52,7 +53,7 @@
 //!
 //! Everything else is behind them, and may change at any time. Configurations and options gain fields:
 //! whoever makes one with `..Config::edge()`, `..Options::default()` and the like is not bothered by that.
-//! Errors gain variants, and are `non_exhaustive`.
+//! Errors and their codes gain variants, and are `non_exhaustive`.
 
 #![cfg_attr(not(feature = "cli"), allow(dead_code, unused_imports, reason = "the command line uses it"))]
 

@@ -9,6 +9,33 @@
 //! [`Detector`] is a loaded model with what is known about it, [`convert()`] turns a
 //! PyTorch checkpoint into safetensors, [`inspect()`] describes a model for people.
 //! Nothing here knows MQTT, JSON payloads or an async runtime.
+//!
+//! A model of one's own serves as any other, such as a double in a test that says what it is told to:
+//! ```
+//! use std::time::Duration;
+//!
+//! use nearfar::model::{Model, ModelError, ModelInfo};
+//! use nearfar::{Detector, Node, deployment};
+//!
+//! struct Says(f32);
+//!
+//! impl Model for Says {
+//!     fn inputs(&self) -> usize {
+//!         2
+//!     }
+//!
+//!     fn predict(&mut self, rows: &[f32], predictions: &mut Vec<f32>) -> Result<(), ModelError> {
+//!         predictions.extend(rows.chunks(2).map(|_| self.0));
+//!         Ok(())
+//!     }
+//! }
+//!
+//! let double = Detector::from_parts(ModelInfo::new("says", 2), Box::new(Says(0.75)));
+//! let node = Node::builder().deployment(deployment::Config::edge(), double).start()?;
+//! let answered = node.ask([1.0, 2.0], Duration::from_secs(10))?;
+//! assert_eq!((answered.prediction.score(), answered.by.model.as_str()), (0.75, "says"));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod advice;
 mod checkpoint;
@@ -78,7 +105,8 @@ pub trait Model: Send {
     /// `rows` is row-major f32 `(batch, inputs)`, in the units the model's `config.json` names;
     /// normalisation happens inside. `predictions` is empty, and receives row-major `(batch, outputs)` in
     /// the order of the rows; of a model with one output that is a probability in `[0, 1]`. A row whose
-    /// output is not finite, or is the only one and not in `[0, 1]`, is refused alone, and does not spoil its batch.
+    /// output is not finite, or is the only one and not in `[0, 1]`, is refused alone, and does not spoil its
+    /// batch.
     ///
     /// # Errors
     /// When `rows` is not a whole number of rows, or the forward pass fails.

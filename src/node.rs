@@ -1,10 +1,33 @@
 //! The composition root: a broker (embedded or elsewhere) and any number of deployments, from start to drain.
+//!
+//! A node in a test: asked in the process, refused for a reason that is matched on, and counted when it has
+//! ended.
+//! ```
+//! use std::time::Duration;
+//!
+//! use nearfar::inference::ErrorCode;
+//! use nearfar::{Detector, Node, deployment};
+//!
+//! let node = Node::builder().deployment(deployment::Config::edge(), Detector::shipped()?).start()?;
+//! let wait = Duration::from_secs(10);
+//! let answered = node.ask([0.5; 32], wait)?;
+//! assert_eq!(answered.by.model, "anomaly_detector");
+//! match node.ask([0.5; 31], wait) {
+//!     Err(refusal) if refusal.code == ErrorCode::ShapeMismatch => assert!(!refusal.retryable),
+//!     other => panic!("{other:?}"),
+//! }
+//! let totals = node.stop();
+//! assert_eq!((totals["edge"].answered, totals["edge"].errors_of(ErrorCode::ShapeMismatch)), (1, 1));
+//! assert!(totals["edge"].spread.total.quantile_duration(0.99) < Some(wait));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod config;
 mod loops;
 mod network_topic;
 mod observer;
 mod status;
+mod totals;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -17,7 +40,6 @@ use crate::broker::{self, Broker, BrokerError, Endpoint};
 use crate::client::{Client, ClientError, InProcess, Remote, RemoteConfig, RemoteError, State, Status};
 use crate::deployment::{self, Answered, Deployment, DeploymentError, DeviceIdFrom};
 use crate::inference::{ErrorCode, Refusal, Request};
-use crate::ledger::Statistics;
 use crate::model::{Detector, LoadError};
 use crate::sync::after;
 
@@ -26,6 +48,7 @@ pub use self::loops::{Loop, NodeTopics, Reads, Writes};
 use self::network_topic::NetworkTopic;
 pub use self::observer::{DeploymentSnapshot, Observer, Reloads, Snapshot};
 use self::status::{Board, Entry};
+pub use self::totals::Totals;
 
 /// How long a stopping node waits for accepted requests to be answered, unless told otherwise.
 pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
@@ -35,18 +58,29 @@ pub const STATUS_TOPIC: &str = "ml/inference/status";
 
 /// Collects what a node is made of; [`start`](Self::start) makes it.
 ///
-/// ```no_run
-/// use nearfar::{Node, deployment};
+/// ```
+/// use nearfar::{Detector, Node, deployment};
 ///
-/// let node = Node::builder().deployment(deployment::Config::edge(), "models/anomaly_detector").start()?;
+/// let node = Node::builder().deployment(deployment::Config::edge(), Detector::shipped()?).start()?;
 /// println!("send requests to {}", node.mqtt_address().expect("an embedded broker has an address"));
-/// let statistics = node.stop();
+/// let totals = node.stop();
+/// assert_eq!(totals["edge"].received, 0);
 /// # Ok::<(), nearfar::node::NodeError>(())
 /// ```
 #[derive(Default)]
 pub struct NodeBuilder {
     config: Config,
     observer: Observer,
+}
+
+impl fmt::Debug for NodeBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = self.config.deployments.iter().map(|served| &served.config.name).collect();
+        f.debug_struct("NodeBuilder")
+            .field("node_id", &self.config.node_id)
+            .field("deployments", &names)
+            .finish_non_exhaustive()
+    }
 }
 
 impl From<Config> for NodeBuilder {
@@ -94,7 +128,16 @@ pub enum NodeError {
         "deployment {0:?} is ordered, and requests of one device go to any member of share group {1:?}: take devices by partition instead (remote.partition)"
     )]
     OrderedInGroup(String, String),
-    /// A model is missing or broken.
+    /// A deployment's model is missing or broken.
+    #[error("deployment {name:?}: {error}{place}")]
+    #[allow(missing_docs, reason = "the message names its fields")]
+    ModelOf {
+        name: String,
+        error: Box<LoadError>,
+        /// Where a relative path was looked for, in words; empty for any other.
+        place: String,
+    },
+    /// A model is missing or broken: what [`Detector::load`] says, for `?`.
     #[error(transparent)]
     Model(#[from] LoadError),
     /// The embedded broker did not start.
@@ -264,7 +307,9 @@ type Loaded = (deployment::Config, Detector, Option<Detector>);
 fn load(deployments: Vec<ServedDeployment>) -> Result<Vec<Loaded>, NodeError> {
     let mut loaded = Vec::with_capacity(deployments.len());
     for ServedDeployment { config, model, cloud_model } in deployments {
-        loaded.push((config, model.load()?, cloud_model.map(ModelSource::load).transpose()?));
+        let load = |model: ModelSource| model.load_for(&config.name);
+        let (model, cloud_model) = (load(model)?, cloud_model.map(load).transpose()?);
+        loaded.push((config, model, cloud_model));
     }
     Ok(loaded)
 }
@@ -443,7 +488,24 @@ impl Node {
 
     /// Stops: no new requests, accepted ones are answered for at most `shutdown_grace`, then the broker
     /// ends. Returns every deployment's final counts; requests still in flight in them were left behind.
-    pub fn stop(mut self) -> Vec<(String, Statistics)> {
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use nearfar::{Detector, Node, deployment};
+    ///
+    /// let node = Node::builder().deployment(deployment::Config::edge(), Detector::shipped()?).start()?;
+    /// for _ in 0..10 {
+    ///     node.ask([0.5; 32], Duration::from_secs(10))?;
+    /// }
+    /// let totals = node.stop();
+    /// let edge = &totals["edge"];
+    /// assert_eq!((edge.answered, edge.errors_total(), edge.in_flight), (10, 0, 0));
+    /// let p99 = edge.spread.total.quantile_duration(0.99).expect("some were answered");
+    /// assert!(p99 < Duration::from_secs(10));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn stop(mut self) -> Totals {
         let deadline = after(Instant::now(), self.shutdown_grace);
         self.observer.node_stops();
         if let Some(broker) = &self.broker {
@@ -468,7 +530,7 @@ impl Node {
         }
         self.close();
         info!("stopped");
-        totals
+        Totals::from(totals)
     }
 
     /// The deployments, for nobody else any more.
@@ -497,6 +559,14 @@ impl Node {
 
 /// How long connections may take to say goodbye.
 const BROKER_GRACE: Duration = Duration::from_secs(1);
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = self.deployments().map(Deployment::name).collect();
+        let mut shown = f.debug_struct("Node");
+        shown.field("mqtt_address", &self.mqtt_address()).field("deployments", &names).finish_non_exhaustive()
+    }
+}
 
 impl Drop for Node {
     fn drop(&mut self) {

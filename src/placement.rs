@@ -4,6 +4,23 @@
 //! Nothing here waits, sends or looks at a clock: times are arguments, and what is to be done is a value
 //! that is returned. For each request there is a [`Course`]; the [`Chooser`] begins it and is told how
 //! each site's leg of it has ended. A [`Table`] holds the requests under way and does what comes of that.
+//!
+//! A hybrid has a model at the edge and one in the cloud, and a policy that chooses for each request:
+//! ```
+//! use std::time::Duration;
+//!
+//! use nearfar::deployment::{Config, Hybrid};
+//! use nearfar::inference::{Reason, Request, Site, Urgency};
+//! use nearfar::placement::Policy;
+//! use nearfar::{Detector, Node};
+//!
+//! let config = Config::edge().hybrid(Hybrid::new(Policy::URGENCY));
+//! let node = Node::builder().hybrid(config, Detector::shipped()?, Detector::shipped()?).start()?;
+//! let urgent = Request::new([0.5; 32]).urgent(Urgency::Critical);
+//! let decision = node.ask(urgent, Duration::from_secs(10))?.decision.expect("it is a hybrid");
+//! assert_eq!((decision.site, decision.reason), (Site::Edge, Reason::Urgent));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod breaker;
 mod chooser;

@@ -5,65 +5,60 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
-use crate::model::{Detector, LoadError};
+use crate::model::{Detector, LoadError, Origin};
 
-const FILES: [(&str, &[u8]); 2] = [
-    ("config.json", include_bytes!("../models/anomaly_detector/config.json")),
-    ("model.safetensors", include_bytes!("../models/anomaly_detector/model.safetensors")),
-];
+const CONFIG: &str = include_str!("../models/anomaly_detector/config.json");
+const WEIGHTS: &[u8] = include_bytes!("../models/anomaly_detector/model.safetensors");
 
-/// Why there is no detector.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ShippedError {
-    /// The model at the path cannot be loaded.
-    #[error(transparent)]
-    Load(#[from] LoadError),
-    /// There is nowhere to put the shipped detector's files, through which it is read.
-    #[error("no temporary directory for the shipped detector: {0}")]
-    NoDirectory(io::Error),
-    /// There is no room for them.
-    #[error("the shipped detector: {0}")]
-    Write(io::Error),
-}
+/// What it is called where the path of a model may stand.
+const NAME: &str = "shipped";
 
 impl Detector {
     /// The detector that the crate carries with it: of failing rolling bearings, from
-    /// the 32 [`features`](crate::features) of 0.1 s of vibration. It needs no file of
-    /// the caller's, in no directory.
+    /// the 32 [`features`](crate::features) of 0.1 s of vibration. It needs no file.
     ///
     /// # Errors
-    /// When there is no room for temporary files.
+    /// None that its tests have not met: it goes through the same checks as any other model.
     ///
     /// ```
     /// use nearfar::{Detector, Node, deployment};
     ///
     /// let node = Node::builder().deployment(deployment::Config::edge(), Detector::shipped()?).start()?;
     /// assert_eq!(node.deployment("edge").unwrap().model().name, "anomaly_detector");
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # Ok::<(), nearfar::node::NodeError>(())
     /// ```
-    pub fn shipped() -> Result<Self, ShippedError> {
-        // Through the same reader and the same checks as any other model.
-        Ok(Self::load(files()?.path())?)
+    pub fn shipped() -> Result<Self, LoadError> {
+        let (mut info, model) = Self::from_bytes(CONFIG, WEIGHTS)?.into_parts();
+        info.origin = Origin::Shipped;
+        Ok(Self::from_parts(info, model))
     }
+}
+
+/// Whether `path` is the word for the shipped detector. A file of that name is what it is.
+pub fn is_meant_by(path: &Path) -> bool {
+    path == Path::new(NAME) && !path.exists()
 }
 
 /// The model at `path`, or the shipped one.
 ///
 /// # Errors
-/// When the model cannot be loaded, or there is no room for temporary files.
-pub fn detector(path: Option<&Path>) -> Result<Detector, ShippedError> {
-    path.map_or_else(Detector::shipped, |path| Ok(Detector::load(path)?))
+/// When the model cannot be loaded.
+pub fn detector(path: Option<&Path>) -> Result<Detector, LoadError> {
+    match path {
+        Some(path) if !is_meant_by(path) => Detector::load(path),
+        _ => Detector::shipped(),
+    }
 }
 
-/// The shipped model as a directory, which is gone when the value is dropped.
+/// The shipped model as a directory, which is gone when the value is dropped: for whoever can be given
+/// nothing but a path.
 ///
 /// # Errors
 /// When there is no room for temporary files.
-pub fn files() -> Result<TempDir, ShippedError> {
-    let directory = tempfile::tempdir().map_err(ShippedError::NoDirectory)?;
-    for (name, content) in FILES {
-        std::fs::write(directory.path().join(name), content).map_err(ShippedError::Write)?;
+pub fn files() -> io::Result<TempDir> {
+    let directory = tempfile::tempdir()?;
+    for (name, content) in [("config.json", CONFIG.as_bytes()), ("model.safetensors", WEIGHTS)] {
+        std::fs::write(directory.path().join(name), content)?;
     }
     Ok(directory)
 }

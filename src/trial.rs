@@ -11,8 +11,8 @@
 //! let scenario = "
 //! simulation: {duration_s: 2, seed: 1}
 //! placements:
-//!   - {name: near, model: models/anomaly_detector}
-//!   - {name: far, model: models/anomaly_detector, network: wifi}
+//!   - {name: near, model: shipped}
+//!   - {name: far, model: shipped, network: wifi}
 //! sensors: [{id: pump, count: 4, rate_hz: 5}]";
 //! let plan = Plan::parse("pumps.yaml", scenario, Changes::default())?;
 //! let cost = CostModel { per_batch: Duration::from_micros(20), ..CostModel::default() };
@@ -58,7 +58,6 @@ pub use self::progress::{Part, Progress};
 pub(crate) use self::repeat::{Preparation, Repeat};
 pub use self::results::{Foreign, MessageType, Results, ResultsDirectory};
 use crate::lab::observation::Run;
-pub use crate::shipped::ShippedError;
 
 /// Runs a plan to its end.
 ///

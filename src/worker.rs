@@ -28,14 +28,14 @@ use std::time::{Duration, Instant};
 use crate::inference::{DeviceId, ErrorCode, Outcome, Refusal};
 
 pub use self::guest::Guest;
-pub use self::health::Health;
+pub use self::health::{FAILURES_MAX, WorkerHealth};
 pub use self::in_force::Copies;
 pub use self::lanes::{Bounds, Lanes, Ousted, Waits};
 pub use self::pool::{Pool, WORKERS_MAX};
 
 /// The bounds of a model's workers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Config {
+pub struct WorkerConfig {
     /// The most requests that wait for the model. Default 32,768.
     pub queue_requests_max: usize,
     /// The most bytes that waiting requests take, features and what travels with them. Default 64 MiB.
@@ -49,7 +49,7 @@ pub struct Config {
     pub inference_timeout: Option<Duration>,
 }
 
-impl Default for Config {
+impl Default for WorkerConfig {
     fn default() -> Self {
         Self {
             queue_requests_max: 32_768,

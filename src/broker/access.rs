@@ -152,8 +152,8 @@ pub trait Access: Send + Sync {
         Box::pin(std::future::ready(Ok(login.certificate.map(Arc::from))))
     }
 
-    /// Whether clients can be users without a certificate that says so: a deployment that takes device ids from users needs
-    /// that.
+    /// Whether clients can be users without a certificate that says so: a deployment that takes device ids
+    /// from users needs that.
     fn has_users(&self) -> bool {
         true
     }

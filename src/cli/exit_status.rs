@@ -70,7 +70,10 @@ fn is_of_node(error: &NodeError) -> bool {
         NodeError::Remote(RemoteError::Tls(_)) => true,
         NodeError::Deployment(error) => is_of_deployment(error),
         // A model is a delivery rather than a setting: it may come, or be mended, while a supervisor tries.
-        NodeError::Model(_) | NodeError::Client(_) | NodeError::Remote(RemoteError::Thread(_)) => false,
+        NodeError::ModelOf { .. }
+        | NodeError::Model(_)
+        | NodeError::Client(_)
+        | NodeError::Remote(RemoteError::Thread(_)) => false,
     }
 }
 

@@ -12,6 +12,7 @@ use super::output;
 use crate::config::ConfigError;
 use crate::inference::whole_number;
 use crate::model::{Detector, Deviations};
+use crate::shipped;
 use crate::text;
 
 /// The longest input line, in bytes.
@@ -35,7 +36,7 @@ pub struct Args {
 
 /// Prints one JSON line for each row; fails at the end when any row had no prediction.
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    let mut detector = Detector::load(&args.model)?;
+    let mut detector = shipped::detector(Some(&args.model))?;
     let mut deviations = Deviations::of(detector.info());
     if detector.info().origin.is_inferred() {
         output::complain(&format!("warning: {}", super::GUESSED));

@@ -10,8 +10,8 @@ use super::service::reload::ConfigFile;
 use super::service::{Service, check};
 use super::{LeftBehind, held_log, output};
 use crate::config::{self, ConfigError, ServeConfig};
-use crate::ledger::{HybridStatistics, Statistics};
-use crate::node::BrokerChoice;
+use crate::ledger::HybridStatistics;
+use crate::node::{BrokerChoice, Totals};
 use crate::settings::Value;
 
 #[derive(clap::Args)]
@@ -124,7 +124,7 @@ fn configure(args: Args) -> Result<(ServeConfig, Option<ConfigFile>), ConfigErro
 }
 
 /// Prints the totals, and returns how many requests were left behind.
-fn report(totals: Vec<(String, Statistics)>) -> anyhow::Result<u64> {
+fn report(totals: Totals) -> anyhow::Result<u64> {
     let left_behind = totals.iter().map(|(_, total)| total.in_flight).sum();
     for (name, total) in totals {
         if output::is_json() {

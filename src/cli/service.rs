@@ -17,8 +17,7 @@ use super::held_log::Held;
 use super::signals::{self, Signal};
 use super::{NodeDied, output};
 use crate::config::BrokerFile;
-use crate::ledger::Statistics;
-use crate::node::{self, BrokerChoice, Node, NodeBuilder, NotReady, Observer, Readiness};
+use crate::node::{self, BrokerChoice, Node, NodeBuilder, NotReady, Observer, Readiness, Totals};
 use crate::{broker, http};
 
 /// What a service has beside its node.
@@ -36,7 +35,7 @@ pub struct Service {
     /// Where the models of its deployments are meant to stand.
     pub placements: Vec<String>,
     /// Prints the counts of deployments, and says how many requests were left behind.
-    pub report: fn(Vec<(String, Statistics)>) -> anyhow::Result<u64>,
+    pub report: fn(Totals) -> anyhow::Result<u64>,
 }
 
 /// What is read again when the process is told to reload.
@@ -48,7 +47,7 @@ struct Files<'a> {
 /// How a service ended.
 pub struct Ended {
     /// The counts of each deployment; none when it was told to stop before it was ready.
-    pub totals: Vec<(String, Statistics)>,
+    pub totals: Totals,
     /// Why the node died, where nobody told it to stop.
     pub died: Option<NodeDied>,
 }
@@ -72,7 +71,7 @@ impl Service {
         let node = builder.observer(&observer).start()?;
         let files = Files { node: self.file.as_ref(), broker: self.broker_file.as_ref() };
         let Some(node) = wait_until_ready(node, &signals, &mut supervisor, &files)? else {
-            return Ok(Ended { totals: Vec::new(), died: None });
+            return Ok(Ended { totals: Totals::default(), died: None });
         };
         output::line(&self.ready_line(&node, http.as_ref()))?;
         supervisor.ready();
@@ -177,7 +176,7 @@ fn wait_for_end(
 }
 
 /// The last words of a process that is told to stop for the second time.
-fn end_at_once(observer: &Observer, report: fn(Vec<(String, Statistics)>) -> anyhow::Result<u64>) {
+fn end_at_once(observer: &Observer, report: fn(Totals) -> anyhow::Result<u64>) {
     let deployments = observer.snapshot().deployments.into_iter();
     let totals: Vec<_> = deployments.map(|one| (one.name, one.statistics)).collect();
     let left_behind: u64 = totals.iter().map(|(_, total)| total.in_flight).sum();

@@ -16,10 +16,10 @@ use crate::settings::{SettingError, Table};
 pub fn cloud(
     mut table: Table<'_>,
     name: &str,
-    edge: crate::worker::Config,
+    edge: crate::worker::WorkerConfig,
     files: Files<'_>,
 ) -> Result<(Hybrid, Option<PathBuf>), SettingError> {
-    let model = files.path(&mut table, "model")?;
+    let model = files.model(&mut table, "model")?;
     let network = network(&mut table, &format!("{name}-cloud"), files)?.unwrap_or(Profile::CLOUD);
     let worker = worker(&mut table, edge)?;
     let mut count = 1;

@@ -18,7 +18,7 @@ pub fn deployment(name: &str, entry: &Entry<'_>, files: Files<'_>) -> Result<Ser
         return Err(entry.invalid(format!("found the name {name:?}, expected one topic level")));
     }
     let mut table = entry.table()?;
-    let model = files.path(&mut table, "model")?;
+    let model = files.model(&mut table, "model")?;
     let mut config = Config { name: name.to_owned(), placement: name.to_owned(), ..Config::edge() };
     table.text("placement", &mut config.placement)?;
     let network = network(&mut table, name, files)?;

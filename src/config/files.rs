@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::settings::{Origin, SettingError, Table};
+use crate::shipped;
 
 /// How other files are found, and whether they are read.
 #[derive(Clone, Copy)]
@@ -22,6 +23,13 @@ impl Files<'_> {
             Origin::Flag(_) => PathBuf::from(path),
             _ => self.directory.join(path),
         }))
+    }
+
+    /// The model at `key`: its path, or the word for the one that the program carries.
+    pub fn model(&self, table: &mut Table<'_>, key: &'static str) -> Result<Option<PathBuf>, SettingError> {
+        let word = table.find_text(key)?.map(Path::new).filter(|word| shipped::is_meant_by(word));
+        let path = self.path(table, key)?;
+        Ok(path.map(|path| word.filter(|_| !path.exists()).map_or(path, Path::to_owned)))
     }
 
     /// The text of a file; none while settings are only checked.

@@ -1,10 +1,10 @@
 //! The bounds of a model's workers: keys of `[deployments.NAME]`, and of its cloud.
 
 use crate::settings::{SettingError, Table};
-use crate::worker::{Config, QueuePolicy, WORKERS_MAX};
+use crate::worker::{QueuePolicy, WORKERS_MAX, WorkerConfig};
 
 /// Reads the bounds; what a table does not say is as in `worker`.
-pub fn worker(table: &mut Table<'_>, mut worker: Config) -> Result<Config, SettingError> {
+pub fn worker(table: &mut Table<'_>, mut worker: WorkerConfig) -> Result<WorkerConfig, SettingError> {
     table.number("queue_requests_max", 1.., &mut worker.queue_requests_max)?;
     table.number("queue_bytes_max", 1.., &mut worker.queue_bytes_max)?;
     table.choice("queue_policy", QueuePolicy::NAMES, &mut worker.queue_policy)?;

@@ -5,6 +5,7 @@
 //! request over MQTT neither; the answer carries the model's own numbers, of which a result on the wire
 //! says the first; and whoever leaves is not answered.
 
+use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -40,6 +41,13 @@ impl Asker {
                 pending
             }
         }
+    }
+}
+
+impl fmt::Debug for Asker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let deployment = self.0.upgrade().map(|desk| desk.deployment.clone());
+        f.debug_struct("Asker").field("deployment", &deployment).finish()
     }
 }
 

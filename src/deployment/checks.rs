@@ -65,7 +65,7 @@ fn cloud(hybrid: &Hybrid) -> Vec<Found> {
     found
 }
 
-fn bounds(keys: [&'static str; 4], worker: &worker::Config) -> [Found; 4] {
+fn bounds(keys: [&'static str; 4], worker: &worker::WorkerConfig) -> [Found; 4] {
     let [requests, bytes, batch, timeout] = keys;
     [
         (requests, at_least_one(worker.queue_requests_max)),

@@ -50,11 +50,12 @@ pub struct Config {
     /// Bounds on payloads.
     pub wire: wire::Limits,
     /// Bounds of the workers and their queues.
-    pub worker: worker::Config,
+    pub worker: worker::WorkerConfig,
     /// How many threads call the model, each a copy of its own; between 1 and
     /// [`WORKERS_MAX`](worker::WORKERS_MAX). More than one is for heavy models and machines with cores to
-    /// spare. Answers to one device keep the order of its requests; those to different devices may
-    /// overtake one another. Default 1.
+    /// spare. Answers of a model to one device keep the order of its requests; those to different devices may
+    /// overtake one another, and so may refusals that no model has seen, such as of too few features. Default
+    /// 1.
     pub workers: usize,
     /// The most requests between arrival and answer; beyond it they are refused as
     /// `OVERLOADED`. Default 65,536.
@@ -136,7 +137,7 @@ impl Config {
             topics: Topics::default(),
             network,
             wire: wire::Limits::default(),
-            worker: worker::Config::default(),
+            worker: worker::WorkerConfig::default(),
             workers: 1,
             in_flight_max: 65_536,
             in_flight_bytes_max: IN_FLIGHT_BYTES_MAX,
@@ -173,7 +174,7 @@ pub struct Hybrid {
     /// The simulated network between sensors and cloud. Default 50 ms each way.
     pub network: Profile,
     /// The bounds of the cloud's workers and their queue.
-    pub worker: worker::Config,
+    pub worker: worker::WorkerConfig,
     /// How many threads call the cloud's model. Default 1.
     pub workers: usize,
     /// How requests are shared between edge and cloud.
@@ -191,7 +192,7 @@ impl Hybrid {
     pub fn new(policy: Policy) -> Self {
         Self {
             network: Profile::CLOUD,
-            worker: worker::Config::default(),
+            worker: worker::WorkerConfig::default(),
             workers: 1,
             placement: placement::Config::new(policy),
         }

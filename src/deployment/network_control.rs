@@ -1,6 +1,7 @@
 //! The simulated network of a running deployment: what was configured, what somebody
 //! has put in its place, and how it changes.
 
+use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
@@ -13,6 +14,17 @@ use crate::sync::lock;
 #[derive(Clone)]
 pub struct NetworkControl {
     shared: Arc<Shared>,
+}
+
+impl fmt::Debug for NetworkControl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (in_force, revision) = self.in_force();
+        f.debug_struct("NetworkControl")
+            .field("deployment", &self.deployment())
+            .field("in_force", &in_force)
+            .field("revision", &revision)
+            .finish_non_exhaustive()
+    }
 }
 
 struct Shared {

@@ -1,6 +1,7 @@
 //! Where a request's answer goes: back over MQTT, or to whoever asks in this process (a future, or a thread
 //! that waits).
 
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -129,7 +130,6 @@ impl Waiter {
 /// An answer that is to come, for a thread to [wait](Self::wait) for or for a task to await. It always comes:
 /// should the deployment end before, as a refusal. Who drops it has left: the request ends all the
 /// same, without the model if that has not begun with it.
-#[derive(Debug)]
 #[must_use = "whoever drops it has left, and is not answered"]
 pub struct Pending(oneshot::Receiver<Result<Answered, Refusal>>);
 
@@ -168,6 +168,12 @@ impl Future for Pending {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let ended = |_| Err(Refusal::new(ErrorCode::ModelNotReady, "the deployment ended before its answer"));
         Pin::new(&mut self.0).poll(context).map(|said| said.unwrap_or_else(ended))
+    }
+}
+
+impl fmt::Debug for Pending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pending").field("is_answered", &!self.0.is_empty()).finish()
     }
 }
 

@@ -1,5 +1,6 @@
 //! What can be seen of a deployment without holding it, also after it has ended.
 
+use std::fmt;
 use std::sync::Arc;
 
 use super::config::Config;
@@ -24,6 +25,16 @@ pub struct View {
     pub(crate) others: Vec<Pool<Box<Ticket>>>,
     /// Where ways meet.
     pub(crate) junction: Option<Arc<junction::Shared>>,
+}
+
+impl fmt::Debug for View {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("View")
+            .field("name", &self.name)
+            .field("placement", &self.placement)
+            .field("model", &self.model().name)
+            .finish_non_exhaustive()
+    }
 }
 
 impl View {
@@ -70,7 +81,7 @@ impl View {
 
     /// How the model's workers are doing. Of a hybrid's cloud only what has happened so
     /// far: whether it can be relied on now is the circuit breaker's business.
-    pub fn health(&self) -> worker::Health {
+    pub fn health(&self) -> worker::WorkerHealth {
         let mut health = self.workers.health();
         for other in self.others.iter().map(Pool::health) {
             health.workers_replaced += other.workers_replaced;

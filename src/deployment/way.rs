@@ -23,7 +23,7 @@ pub struct Plan {
     /// What its threads are called after.
     threads: String,
     network: Profile,
-    worker: worker::Config,
+    worker: worker::WorkerConfig,
     workers: usize,
     copies: Copies,
 }

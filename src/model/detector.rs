@@ -8,10 +8,10 @@ use crate::inference::Prediction;
 
 /// A model that can be called, with what is known about it.
 ///
-/// ```no_run
-/// use nearfar::model::Detector;
+/// ```
+/// use nearfar::Detector;
 ///
-/// let mut detector = Detector::load("models/anomaly_detector")?;
+/// let mut detector = Detector::shipped()?; // or Detector::load("models/mine")
 /// let features = vec![0.1; detector.info().inputs];
 /// let score = detector.predict(&features)?.score();
 /// println!("{score:.3}: {}", detector.info().label(score));
@@ -29,7 +29,9 @@ impl Detector {
     /// A `config.json` beside a file is used when it names that file. Without one, pairs
     /// of `*.weight` and `*.bias` are read as dense layers with ReLU between them and
     /// one sigmoid at the end. The hash, every shape, every missing or unused tensor and
-    /// the golden vector are checked: a detector that loads answers as its author's did.
+    /// the golden vector are checked: a detector that loads answers as its author's did. A directory without
+    /// a `config.json` is its only file of weights, unless directories in it have one: it is one of models
+    /// then.
     ///
     /// # Errors
     /// [`LoadError`], naming the file and what was expected of it.
@@ -38,8 +40,29 @@ impl Detector {
         Ok(Self { info, model })
     }
 
-    /// A detector around a model of your own, which must have as many inputs as `info` says: whoever calls it, or has a node
-    /// serve it, is told otherwise.
+    /// Checks and warms up a model that is in memory, such as one that a program carries with it
+    /// (`include_bytes!`): the text of its `config.json`, and the bytes of the file of weights which that
+    /// names, of the kind that its name ends in.
+    ///
+    /// # Errors
+    /// What [`load`](Self::load) fails for, but for what a file system may refuse.
+    ///
+    /// ```
+    /// use nearfar::Detector;
+    ///
+    /// let config = include_str!("../../models/anomaly_detector/config.json");
+    /// let weights = include_bytes!("../../models/anomaly_detector/model.safetensors");
+    /// let detector = Detector::from_bytes(config, weights)?;
+    /// assert_eq!(detector.info().inputs, 32);
+    /// # Ok::<(), nearfar::model::LoadError>(())
+    /// ```
+    pub fn from_bytes(config: &str, weights: &[u8]) -> Result<Self, LoadError> {
+        let (info, model) = load::from_bytes(config, weights)?;
+        Ok(Self { info, model })
+    }
+
+    /// A detector around a model of your own, which must have as many inputs as `info` says: whoever calls
+    /// it, or has a node serve it, is told otherwise.
     pub fn from_parts(info: ModelInfo, model: Box<dyn Model>) -> Self {
         Self { info, model }
     }
@@ -63,10 +86,11 @@ impl Detector {
     /// [score](Prediction::score) is a probability in `[0, 1]`.
     ///
     /// # Errors
-    /// For what a node refuses a request, in the same words: [`ModelError::Features`] for a row of another length,
-    /// [`ModelError::NotFinite`] for a feature that is no number, [`ModelError::Outside`] and
-    /// [`ModelError::NoProbability`] when the only number of the answer is none from 0 to 1, [`ModelError::Output`] when it is
-    /// not finite, [`ModelError::Rows`] when there are more numbers or fewer, [`ModelError::Forward`] when the forward pass fails.
+    /// For what a node refuses a request, in the same words: [`ModelError::Features`] for a row of another
+    /// length, [`ModelError::NotFinite`] for a feature that is no number, [`ModelError::Outside`] and
+    /// [`ModelError::NoProbability`] when the only number of the answer is none from 0 to 1,
+    /// [`ModelError::Output`] when it is not finite, [`ModelError::Rows`] when there are more numbers or
+    /// fewer, [`ModelError::Forward`] when the forward pass fails.
     pub fn predict(&mut self, features: &[f32]) -> Result<Prediction, ModelError> {
         self.check()?;
         judge::check_features(features, self.model.inputs())?;

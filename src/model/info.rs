@@ -1,5 +1,6 @@
 //! What is known about a model.
 
+use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use super::layers::Role;
 /// assert_eq!((info.name.as_str(), info.inputs), ("mean", 2));
 /// assert_eq!(info.label(0.9), "anomaly");
 /// ```
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct ModelInfo {
     /// What its `config.json` says, or would say.
     pub config: Arc<Config>,
@@ -28,9 +29,14 @@ pub struct ModelInfo {
 
 /// Where a model comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Origin {
     /// A program has made it.
     Program,
+    /// From bytes that a program had, and the description that came with them.
+    Memory,
+    /// The crate carries it with it.
+    Shipped,
     /// From this file of weights, which a `config.json` describes.
     Described(PathBuf),
     /// From this file of weights, from whose names the layers were guessed for want of a `config.json`.
@@ -61,6 +67,18 @@ impl ModelInfo {
     }
 }
 
+/// What tells it from other models. All that is known is in [`config`](Self::config).
+impl fmt::Debug for ModelInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ModelInfo")
+            .field("name", &self.name)
+            .field("version", &self.version)
+            .field("inputs", &self.inputs)
+            .field("origin", &self.origin)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Deref for ModelInfo {
     type Target = Config;
 
@@ -80,7 +98,7 @@ impl Origin {
     /// The file that holds the weights; absent for a model that came from no file.
     pub fn weights(&self) -> Option<&Path> {
         match self {
-            Self::Program => None,
+            Self::Program | Self::Memory | Self::Shipped => None,
             Self::Described(weights) | Self::Inferred(weights) => Some(weights),
         }
     }

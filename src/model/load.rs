@@ -36,9 +36,24 @@ const WARM_UP_DEVIATIONS: f32 = 2.0;
 
 /// Loads the model at `path`, of the kinds that [`super::Detector::load`] takes.
 pub fn load(path: &Path) -> Result<(ModelInfo, Box<dyn Model>), LoadError> {
+    if path.as_os_str().is_empty() {
+        let problem = "found an empty path, expected that of a directory or file".to_owned();
+        return Err(LoadError::NotAModel { path: "model".into(), problem });
+    }
     let files = find(path)?;
     let weights = read_weights(&files.weights, &[])?;
     build(files, weights)
+}
+
+/// The model that the text of a `config.json` and the bytes of its weights are.
+pub fn from_bytes(config: &str, weights: &[u8]) -> Result<(ModelInfo, Box<dyn Model>), LoadError> {
+    let config_path = PathBuf::from(CONFIG_FILE);
+    let config = Config::parse(config, &config_path)?;
+    let path = PathBuf::from(&config.weights.file);
+    let weights = weights_of(weights, &path, &[])?;
+    let (mut info, model) = build(Files { weights: path, config: Some((config_path, config)) }, weights)?;
+    info.origin = Origin::Memory;
+    Ok((info, model))
 }
 
 /// The files that make a model.
@@ -76,7 +91,30 @@ pub fn find(path: &Path) -> Result<Files, LoadError> {
         return Ok(Files { weights: path.join(&config.weights.file), config: Some((config_path, config)) });
     }
     let weights = only_weights_in(path)?;
+    refuse_directory_of_models(path)?;
     Ok(Files { weights, config: None })
+}
+
+/// Refuses a directory without a `config.json` that has directories with one: weights that lie beside those
+/// are most likely not what was meant, and without a description nothing of how they want their inputs is
+/// known.
+fn refuse_directory_of_models(directory: &Path) -> Result<(), LoadError> {
+    let mut models = Vec::new();
+    for entry in fs::read_dir(directory).map_err(|error| read_error(directory, error))? {
+        let path = entry.map_err(|error| read_error(directory, error))?.path();
+        if path.join(CONFIG_FILE).is_file() {
+            models.push(path.display().to_string());
+        }
+    }
+    models.sort();
+    if models.is_empty() {
+        return Ok(());
+    }
+    let problem = format!(
+        "found no {CONFIG_FILE} in this directory, and one in {}: name the model that is meant, or the file of weights",
+        models.join(", ")
+    );
+    Err(LoadError::NotAModel { path: directory.to_owned(), problem })
 }
 
 /// The `config.json` beside a file of weights, when it names that file.
@@ -141,10 +179,14 @@ pub fn read_weights(path: &Path, keys: &[String]) -> Result<Weights, LoadError> 
     if !is_known && !beginning(path).is_ok_and(|beginning| is_checkpoint(&beginning)) {
         return Err(LoadError::NotAModel { path: path.to_owned(), problem: instead_of_weights(path) });
     }
-    let bytes = read_bounded(path, WEIGHTS_BYTES_MAX, "weights_bytes_max")?;
-    let sha256 = sha256(&bytes);
+    weights_of(&read_bounded(path, WEIGHTS_BYTES_MAX, "weights_bytes_max")?, path, keys)
+}
+
+/// The weights that `bytes` are, of the file at `path`.
+fn weights_of(bytes: &[u8], path: &Path, keys: &[String]) -> Result<Weights, LoadError> {
+    let (kind, sha256) = (extension(path), sha256(bytes));
     if kind == "onnx" {
-        return read_onnx(path, keys, &bytes, sha256);
+        return read_onnx(path, keys, bytes, sha256);
     }
     let mut weights = if kind == "safetensors" {
         if let Some(key) = keys.first() {
@@ -153,13 +195,13 @@ pub fn read_weights(path: &Path, keys: &[String]) -> Result<Weights, LoadError> 
             );
             return Err(LoadError::NotAModel { path: path.to_owned(), problem });
         }
-        let tensors = safetensors_file::parse(&bytes).map_err(|problem| LoadError::Safetensors {
+        let tensors = safetensors_file::parse(bytes).map_err(|problem| LoadError::Safetensors {
             path: path.to_owned(),
-            problem: instead_of_safetensors(&bytes).unwrap_or(problem),
+            problem: instead_of_safetensors(bytes).unwrap_or(problem),
         })?;
         Weights { tensors, sha256, format: "safetensors".to_owned(), advice: None, graph: None }
     } else {
-        let read = checkpoint::read(&bytes, keys, &checkpoint::Limits::default())
+        let read = checkpoint::read(bytes, keys, &checkpoint::Limits::default())
             .map_err(|error| LoadError::Checkpoint { path: path.to_owned(), error })?;
         let advice = read.is_script.then_some(advice::TORCHSCRIPT);
         Weights { tensors: read.tensors, sha256, format: read.format, advice, graph: None }

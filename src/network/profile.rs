@@ -137,8 +137,8 @@ impl Profile {
     /// The cloud's default: 50 ms each way.
     pub const CLOUD: Self = Self(Kind::Constant(Duration::from_millis(50)));
 
-    /// A network with a constant latency, each way, for every message alike; of at most [`DELAY_MAX`](super::DELAY_MAX), to which a longer
-    /// one is cut.
+    /// A network with a constant latency, each way, for every message alike; of at most
+    /// [`DELAY_MAX`](super::DELAY_MAX), to which a longer one is cut.
     pub const fn constant(one_way: Duration) -> Self {
         Self(Kind::Constant(at_most_delay_max(one_way)))
     }

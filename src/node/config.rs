@@ -1,7 +1,9 @@
 //! What a node is made of: the one value that a builder, a file or a command fills.
 
+use std::env;
 use std::fmt;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{Loop, NodeError, NodeTopics, SHUTDOWN_GRACE, STATUS_TOPIC};
@@ -10,6 +12,7 @@ use crate::client::RemoteConfig;
 use crate::deployment::{self, DeviceIdFrom};
 use crate::model::{Detector, LoadError};
 use crate::mqtt;
+use crate::shipped;
 
 /// What a node is made of.
 #[derive(Debug)]
@@ -53,7 +56,8 @@ pub struct ServedDeployment {
 
 /// Where a deployment's model comes from.
 pub enum ModelSource {
-    /// A directory, a `.safetensors` or a `.pt` file.
+    /// A directory, a `.safetensors` or a `.pt` file; or, where there is no such file, the word `shipped` for
+    /// [`Detector::shipped`].
     Path(PathBuf),
     /// Loaded already, or a model of your own.
     Detector(Box<Detector>),
@@ -175,11 +179,21 @@ impl ModelSource {
         }
     }
 
-    pub(crate) fn load(self) -> Result<Detector, LoadError> {
-        match self {
-            Self::Path(path) => Detector::load(path),
-            Self::Detector(detector) => Ok(*detector),
-        }
+    /// The model, for the deployment `name`.
+    pub(crate) fn load_for(self, name: &str) -> Result<Detector, NodeError> {
+        let path = match self {
+            Self::Path(path) => path,
+            Self::Detector(detector) => return Ok(*detector),
+        };
+        shipped::detector(Some(&path)).map_err(|error| {
+            let is_missing =
+                matches!(&error, LoadError::Read { error, .. } if error.kind() == io::ErrorKind::NotFound);
+            // A test of a dependant runs in that one's directory, which is not where the author of a path
+            // was.
+            let directory = env::current_dir().ok().filter(|_| is_missing && path.is_relative());
+            let place = directory.map(|at| format!(", looked for in {}", at.display())).unwrap_or_default();
+            NodeError::ModelOf { name: name.to_owned(), error: Box::new(error), place }
+        })
     }
 }
 
@@ -195,6 +209,30 @@ impl fmt::Debug for ModelSource {
 impl From<&str> for ModelSource {
     fn from(path: &str) -> Self {
         Self::Path(path.into())
+    }
+}
+
+impl From<String> for ModelSource {
+    fn from(path: String) -> Self {
+        Self::Path(path.into())
+    }
+}
+
+impl From<&String> for ModelSource {
+    fn from(path: &String) -> Self {
+        Self::Path(path.into())
+    }
+}
+
+impl From<&Path> for ModelSource {
+    fn from(path: &Path) -> Self {
+        Self::Path(path.to_owned())
+    }
+}
+
+impl From<&PathBuf> for ModelSource {
+    fn from(path: &PathBuf) -> Self {
+        Self::Path(path.clone())
     }
 }
 

@@ -7,6 +7,7 @@ use crate::deployment::Topics;
 use crate::mqtt::filters_overlap;
 
 /// The topics of a node.
+#[derive(Debug)]
 pub struct NodeTopics<'a> {
     /// Each deployment's name and topics.
     pub deployments: Vec<(&'a str, &'a Topics)>,

@@ -1,6 +1,7 @@
 //! A node as seen from outside its own thread: whether it answers, and its counts,
 //! from before it starts until after it has ended.
 
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::{Readiness, readiness};
@@ -16,6 +17,12 @@ use crate::worker;
 #[derive(Clone, Default)]
 pub struct Observer {
     seen: Arc<Mutex<Seen>>,
+}
+
+impl fmt::Debug for Observer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Observer").field("readiness", &self.readiness()).finish_non_exhaustive()
+    }
 }
 
 #[derive(Default)]
@@ -78,7 +85,7 @@ pub struct DeploymentSnapshot {
     /// Requests that wait for the model.
     pub queued: usize,
     /// How its workers are doing.
-    pub health: worker::Health,
+    pub health: worker::WorkerHealth,
 }
 
 impl Observer {

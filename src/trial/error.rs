@@ -8,11 +8,10 @@ use crate::client::ClientError;
 use crate::features::FeatureError;
 use crate::lab::experiment::{FleetError, RecordingFault};
 use crate::lab::observation::OBSERVATIONS_MAX;
-use crate::model::ModelError;
+use crate::model::{LoadError, ModelError};
 use crate::node::NodeError;
 use crate::requester::RequesterError;
 use crate::settings::SettingError;
-use crate::shipped::ShippedError;
 use crate::text::TextError;
 
 /// Why a trial cannot be run, or was cut short.
@@ -107,7 +106,7 @@ pub enum PlacementFault {
     NotFound(#[from] NotFound),
     /// It cannot be loaded.
     #[error(transparent)]
-    Load(#[from] ShippedError),
+    Load(#[from] LoadError),
     /// It is a hybrid's cloud of which that is true.
     #[error("its cloud: {0}")]
     Cloud(Box<PlacementFault>),

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::error::NotFound;
+use crate::shipped;
 use crate::text;
 
 /// How a scenario's paths are found.
@@ -18,7 +19,7 @@ pub struct FoundModel {
     pub note: Option<String>,
 }
 
-/// The shipped model as scenarios name it.
+/// The shipped model as the scenarios of the repository name it.
 const SHIPPED: &str = "models/anomaly_detector";
 /// What stands in for a model in ONNX: a directory of that name, or weights beside it.
 const INSTEAD_OF_ONNX: [&str; 3] = ["", "safetensors", "pt"];
@@ -62,6 +63,9 @@ impl Paths {
                 let note = format!("{} is not read, {} is", path.display(), found.display());
                 return Ok(FoundModel { path: Some(found), note: Some(note) });
             }
+        }
+        if shipped::is_meant_by(path) {
+            return Ok(FoundModel { path: None, note: None });
         }
         if path.with_extension("") == Path::new(SHIPPED) {
             let note = format!("{} is not there: the shipped model is taken", path.display());

@@ -118,7 +118,8 @@ pub struct WorkerModel {
 impl WorkerModel {
     /// One worker as a node has it by default, whose forward passes take what `cost` says.
     pub fn like_a_node(cost: CostModel) -> Self {
-        let worker::Config { queue_requests_max, queue_policy, batch_max, .. } = worker::Config::default();
+        let worker::WorkerConfig { queue_requests_max, queue_policy, batch_max, .. } =
+            worker::WorkerConfig::default();
         Self { cost, workers: 1, batch_max, queue_requests_max, queue_policy }
     }
 }

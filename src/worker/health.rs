@@ -2,8 +2,8 @@
 
 /// The state of a model's workers, and what has become of some.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Health {
-    /// Why the model cannot be relied on now: it failed `FAILURES_MAX` times in a row,
+pub struct WorkerHealth {
+    /// Why the model cannot be relied on now: it failed [`FAILURES_MAX`] times in a row,
     /// or hangs. It is tried all the same, and one success clears this.
     pub failing: Option<String>,
     /// Workers that were replaced, because their model panicked or hung.
@@ -20,7 +20,7 @@ pub struct Health {
 /// After this many forward passes in a row that failed, a model counts as failing.
 pub const FAILURES_MAX: u32 = 5;
 
-impl Health {
+impl WorkerHealth {
     /// A forward pass succeeded, or another model has come into force, of which nothing bad is known.
     pub fn recovered(&mut self) {
         self.failures_in_row = 0;
@@ -43,7 +43,7 @@ mod tests {
 
     #[test]
     fn repeated_failures_make_it_failing_and_one_success_clears_that() {
-        let mut health = Health::default();
+        let mut health = WorkerHealth::default();
         for _ in 1..FAILURES_MAX {
             health.failed("broken");
         }
@@ -51,6 +51,6 @@ mod tests {
         health.failed("broken");
         assert!(health.failing.as_ref().is_some_and(|reason| reason.contains("broken")));
         health.recovered();
-        assert_eq!(health, Health::default());
+        assert_eq!(health, WorkerHealth::default());
     }
 }

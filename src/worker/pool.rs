@@ -15,7 +15,7 @@ use super::running;
 use super::shared::Shared;
 use super::slot::Slot;
 use super::watch::Watch;
-use super::{Config, Context, Done, Health, Job};
+use super::{Context, Done, Job, WorkerConfig, WorkerHealth};
 use crate::inference::{ErrorCode, Refusal};
 use crate::model::ModelInfo;
 
@@ -36,7 +36,7 @@ impl<C> Clone for Pool<C> {
 impl<C: Context> Pool<C> {
     /// An empty queue within the bounds of `config`, before workers to come with `copies` of a model that
     /// stands at `placement`.
-    pub fn new(config: Config, placement: &str, copies: Copies) -> Self {
+    pub fn new(config: WorkerConfig, placement: &str, copies: Copies) -> Self {
         Self { shared: Arc::new(Shared::new(config, placement, copies)) }
     }
 
@@ -82,7 +82,7 @@ impl<C: Context> Pool<C> {
     }
 
     fn refusal(&self, why: Ousted) -> Refusal {
-        let Config { queue_requests_max, queue_bytes_max, .. } = self.shared.config;
+        let WorkerConfig { queue_requests_max, queue_bytes_max, .. } = self.shared.config;
         match why {
             Ousted::Full => Refusal::new(
                 ErrorCode::Overloaded,
@@ -137,7 +137,7 @@ impl<C: Context> Pool<C> {
     }
 
     /// How the workers are doing.
-    pub fn health(&self) -> Health {
+    pub fn health(&self) -> WorkerHealth {
         self.shared.lock().health.clone()
     }
 

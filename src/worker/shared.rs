@@ -11,13 +11,16 @@ use super::in_force::{Copies, InForce};
 use super::inputs::Inputs;
 use super::lanes::{Bounds, Lanes};
 use super::slot::Slot;
-use super::{Config, Health, Job};
+use super::{Job, WorkerConfig, WorkerHealth};
 use crate::inference::{ErrorCode, Refusal};
 use crate::sync::{self, lock};
 
+/// Why nothing is taken when no worker is left.
+pub const NOBODY_LEFT: &str = "every worker of the model hangs, and none could be replaced";
+
 /// What the pool, its workers and its watch share. Where two are locked, the state is first, a slot second.
 pub struct Shared<C> {
-    pub config: Config,
+    pub config: WorkerConfig,
     pub in_force: InForce,
     /// What its inputs look like.
     pub inputs: Mutex<Inputs>,
@@ -52,7 +55,7 @@ pub struct State<C> {
     pub abandoned: usize,
     /// When the watch looks next; `None` while it is awake.
     pub watch_wakes_at: Option<Instant>,
-    pub health: Health,
+    pub health: WorkerHealth,
     pub slots: Vec<Arc<Slot<C>>>,
 }
 
@@ -62,7 +65,7 @@ impl<C> State<C> {
         let reason = if self.is_closed {
             "no model serves this deployment any more"
         } else if self.serving == 0 && !self.slots.is_empty() {
-            "every worker of the model hangs, and none could be replaced"
+            NOBODY_LEFT
         } else {
             return None;
         };
@@ -72,7 +75,7 @@ impl<C> State<C> {
 
 impl<C> Shared<C> {
     /// An empty queue, and no worker yet.
-    pub fn new(config: Config, placement: &str, copies: Copies) -> Self {
+    pub fn new(config: WorkerConfig, placement: &str, copies: Copies) -> Self {
         let bounds = Bounds {
             requests_max: config.queue_requests_max,
             bytes_max: config.queue_bytes_max,
@@ -86,7 +89,7 @@ impl<C> Shared<C> {
             serving: 0,
             abandoned: 0,
             watch_wakes_at: None,
-            health: Health::default(),
+            health: WorkerHealth::default(),
             slots: Vec::new(),
         };
         Self {

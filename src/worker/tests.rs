@@ -127,12 +127,12 @@ struct Field {
 impl Field {
     fn new(seed: u64, inference_timeout: Option<Duration>) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let config = Config {
+        let config = WorkerConfig {
             queue_requests_max: rng.random_range(1..40),
             queue_policy: QueuePolicy::ALL[rng.random_range(0..3)],
             batch_max: rng.random_range(1..6),
             inference_timeout,
-            ..Config::default()
+            ..WorkerConfig::default()
         };
         let release = Arc::<Release>::default();
         let may_be_copied = rng.random_ratio(3, 4);
@@ -283,8 +283,11 @@ fn jobs_of_workers_that_hang_end_too_and_so_do_those_behind_them() {
 
 /// A pool of one worker whose models wait for `release` at every row that hangs, and what has ended.
 fn alone(model: &Moody) -> (Pool<(DeviceId, u32)>, Receiver<Done>) {
-    let config =
-        Config { inference_timeout: Some(Duration::from_millis(20)), batch_max: 1, ..Config::default() };
+    let config = WorkerConfig {
+        inference_timeout: Some(Duration::from_millis(20)),
+        batch_max: 1,
+        ..WorkerConfig::default()
+    };
     let pool = Pool::new(config, "edge", model.copies(1));
     let (ended, ends) = mpsc::channel();
     let answer = move |done: &mut Vec<Done>| done.drain(..).for_each(|done| ended.send(done).unwrap());
@@ -381,7 +384,7 @@ fn each_row_has_all_numbers_of_its_own_and_an_idle_worker_lets_go_of_the_model_b
         .unwrap()
     };
     let (alive, next) = (Arc::new(()), Arc::new(()));
-    let pool = Pool::new(Config::default(), "edge", copies(&alive));
+    let pool = Pool::new(WorkerConfig::default(), "edge", copies(&alive));
     let (ended, ends) = mpsc::channel();
     let answer = move |done: &mut Vec<Done>| done.drain(..).for_each(|done| ended.send(done).unwrap());
     pool.serve("pair", 2, answer).unwrap();

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tracing::error;
 
-use super::shared::{Shared, State};
+use super::shared::{NOBODY_LEFT, Shared, State};
 use super::slot::{Running, Slot};
 use super::{Context, Done, Job, running};
 use crate::inference::{ErrorCode, Refusal};
@@ -88,17 +88,23 @@ where
         let batch = std::mem::take(&mut running.batch);
         let mut done =
             batch.into_iter().map(|job| running.end(job, Err(refusal.clone()), inference)).collect();
+        let mut state = self.shared.lock();
+        state.health.inference_timeouts += 1;
+        drop(state);
+        self.shared.note_failure(&cause);
+        let mut state = self.shared.lock();
+        let is_filled_next = self.vacant(&state).is_some() && self.may_start(Instant::now());
+        if !is_filled_next && state.serving <= 1 {
+            // Before the answer: whoever has it may look at once whether the node is ready.
+            state.health.failing = Some(NOBODY_LEFT.to_owned());
+        }
+        drop(state);
         // The thread stays behind in the model, for no thread can be ended from outside: it may hold any
         // lock.
         (self.answer)(&mut done);
         let mut state = self.shared.lock();
         state.lanes.release(&mut running.held);
-        state.health.inference_timeouts += 1;
         state.serving -= 1;
-        drop(state);
-        self.shared.note_failure(&cause);
-        let state = self.shared.lock();
-        let is_filled_next = self.vacant(&state).is_some() && self.may_start(Instant::now());
         drop(state);
         if !is_filled_next {
             self.stand_still();

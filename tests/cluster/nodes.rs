@@ -117,7 +117,7 @@ fn members_come_and_go_and_every_request_is_answered_once(start: Start) {
             number += 1;
         }
         nodes.push(member_with(broker.address, &round.to_string(), far()));
-        let (_, total) = nodes.remove(0).stop().remove(0);
+        let (_, total) = nodes.remove(0).stop()[0].clone();
         assert_eq!(total.in_flight, 0);
         left_total += total.received;
     }
@@ -240,7 +240,7 @@ fn nodes_that_speak_3_1_1_answer_too(start: Start) {
     }
     let times = take_all(&sensor, 3);
     assert!(times.values().all(|times| *times == 1), "{times:?}");
-    let (_, total) = node.stop().remove(0);
+    let (_, total) = node.stop()[0].clone();
     assert_eq!((total.answered, total.in_flight), (3, 0));
 }
 

@@ -82,7 +82,7 @@ const TABLE: &[Row] = &[
     ),
     row(
         "requester",
-        Only(&["client", "deployment", "mqtt", "wire"]),
+        Only(&["client", "deployment", "inference", "mqtt", "sync", "wire"]),
         &["tokio", "serde", "candle", "rumqtt", "clap"],
     ),
     row(
@@ -113,6 +113,7 @@ const TABLE: &[Row] = &[
             "node",
             "placement",
             "settings",
+            "shipped",
             "suggestion",
             "text",
             "wire",

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use nearfar::Detector;
 use nearfar::features::FEATURE_NAMES;
-use nearfar::model::{ConvertOptions, convert};
+use nearfar::model::{ConvertOptions, Origin, convert};
 use nearfar::sensors::recorded::{Columns, Recording};
 
 fn models() -> PathBuf {
@@ -68,4 +68,42 @@ fn roc_auc(detector: &mut Detector, file: &Path) -> f64 {
         healthy.iter().map(halves).sum()
     };
     failing.iter().map(wins).sum::<f64>() / (healthy.len() * failing.len()) as f64
+}
+
+#[test]
+fn a_model_in_memory_is_checked_as_one_on_the_disk_is() {
+    let config = std::fs::read_to_string(models().join("anomaly_detector/config.json")).unwrap();
+    let weights = std::fs::read(models().join("anomaly_detector/model.safetensors")).unwrap();
+    let mut held = Detector::from_bytes(&config, &weights).unwrap();
+    let mut loaded = Detector::load(models().join("anomaly_detector")).unwrap();
+    assert_eq!(held.predict(&[0.5; 32]).unwrap(), loaded.predict(&[0.5; 32]).unwrap());
+    assert_eq!((&held.info().origin, held.info().origin.weights()), (&Origin::Memory, None));
+    let mut damaged = weights.clone();
+    *damaged.last_mut().unwrap() ^= 1;
+    for (config, weights, said) in [
+        (config.as_str(), &damaged[..], "the sha256 of model.safetensors is"),
+        (&config.replace("\"inputs\"", "\"input\""), &weights, "config.json:11: input: unknown key"),
+        (&config.replace("model.safetensors", "model.txt"), &weights, "model.txt"),
+        ("", &weights, "config.json"),
+    ] {
+        let error = Detector::from_bytes(config, weights).unwrap_err().to_string();
+        assert!(error.contains(said), "{error}");
+    }
+}
+
+#[test]
+fn a_directory_of_models_is_no_model_whatever_lies_beside_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let weights = models().join("anomaly_detector/model.safetensors");
+    let beside = directory.path().join("beside.safetensors");
+    std::fs::copy(&weights, &beside).unwrap();
+    // Weights alone are a model: their names say the layers.
+    assert!(Detector::load(directory.path()).unwrap().info().origin.is_inferred());
+    let inner = directory.path().join("detector");
+    std::fs::create_dir(&inner).unwrap();
+    std::fs::copy(models().join("anomaly_detector/config.json"), inner.join("config.json")).unwrap();
+    let error = Detector::load(directory.path()).unwrap_err().to_string();
+    let said = format!("found no config.json in this directory, and one in {}", inner.display());
+    assert!(error.contains(&said), "{error}");
+    assert!(Detector::load(beside).is_ok(), "whoever names it means it");
 }

@@ -267,7 +267,7 @@ fn a_stopping_node_acknowledges_what_it_has_answered_and_nothing_else() {
     late.stream.set_read_timeout(Some(support::PATIENCE)).unwrap();
     publish(&mut late, QOS_1, 3, &payload(3, 0.25));
     gate.open();
-    let (_, total) = stopping.join().unwrap().remove(0);
+    let (_, total) = stopping.join().unwrap()[0].clone();
     assert_eq!(total.in_flight, 0);
     let mut requests_acknowledged = 0;
     for client in [&mut client, &mut late] {

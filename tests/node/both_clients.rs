@@ -179,7 +179,7 @@ fn a_stopped_node_has_answered_everything(build: Build) {
     wait_until("requests never arrive", || {
         stage.node.deployment("cloud").expect("the deployment exists").statistics().received >= 20
     });
-    let (_, total) = stage.node.stop().remove(0);
+    let (_, total) = stage.node.stop()[0].clone();
     assert_eq!((total.answered, total.in_flight), (20, 0));
     for _ in 0..20 {
         assert_eq!(listener.receive().topic(), "ml/inference/result/s");

@@ -478,7 +478,7 @@ fn stopping_answers_what_was_accepted_and_does_not_wait_for_what_nobody_needs() 
     assert_made(&field.ask(1, 0.25), "edge", "shadow", 0.25);
     field.cloud.wait_until_begun(&[0.25]);
     // The shadow is still with the cloud's model.
-    let total = field.node.stop().remove(0).1;
+    let total = field.node.stop()[0].clone().1;
     assert_eq!((total.received, total.answered, total.in_flight), (1, 1, 0));
     field.cloud.open();
 
@@ -488,7 +488,7 @@ fn stopping_answers_what_was_accepted_and_does_not_wait_for_what_nobody_needs() 
         field.sensor.publish(REQUEST, Qos::AtLeastOnce, payload(number, 0.25));
     }
     field.until("received", |statistics, _| statistics.received == 20);
-    let total = field.node.stop().remove(0).1;
+    let total = field.node.stop()[0].clone().1;
     assert_eq!((total.received, total.answered), (20, 20));
     assert_eq!(total.hybrid.unwrap().results.total(), 20);
 }
@@ -535,7 +535,7 @@ fn whatever_the_network_does_every_request_ends_once() {
             answers.iter().map(|answer| answer.json()["timestamp_us"].as_i64().unwrap()).collect();
         assert_eq!(numbers.len(), REQUESTS as usize, "{policy:?}");
         field.assert_nothing_else();
-        let total = field.node.stop().remove(0).1;
+        let total = field.node.stop()[0].clone().1;
         assert!(total.is_conserved() && total.answered == all, "{policy:?}: {total:?}");
         assert_eq!(total.hybrid.unwrap().results.total(), all);
     }
@@ -549,7 +549,7 @@ fn one_model_stands_at_both_sites_unless_the_cloud_has_its_own() {
     let sensor = Sensor::listening(node.mqtt_address().unwrap(), &ANSWERS);
     let answer = sensor.ask(REQUEST, support::request("d", 1)).json();
     assert_eq!((&answer["placement"], answer.get("reason")), (&json!("cloud"), None));
-    assert_eq!(node.stop().remove(0).1.answered, 1);
+    assert_eq!(node.stop()[0].clone().1.answered, 1);
 }
 
 #[test]

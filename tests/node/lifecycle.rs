@@ -86,7 +86,7 @@ fn stopping_answers_what_was_accepted() {
         sensor.publish(REQUEST, Qos::AtLeastOnce, request("s", number));
     }
     wait_until("requests never arrive", || node.deployment("cloud").unwrap().statistics().received >= 100);
-    let (_, total) = node.stop().remove(0);
+    let (_, total) = node.stop()[0].clone();
     assert_eq!((total.received, total.answered, total.in_flight), (100, 100, 0));
     for _ in 0..100 {
         assert_eq!(listener.receive().topic(), "ml/inference/result/s");
@@ -101,7 +101,7 @@ fn stopping_waits_no_longer_than_its_grace() {
     let sensor = Sensor::connect(node.mqtt_address().unwrap());
     sensor.publish(REQUEST, Qos::AtLeastOnce, request("s", 1));
     wait_until("requests never arrive", || node.deployment("cloud").unwrap().statistics().received >= 1);
-    let (_, total) = node.stop().remove(0);
+    let (_, total) = node.stop()[0].clone();
     assert_eq!((total.received, total.answered, total.in_flight), (1, 0, 1));
     assert!(total.is_conserved());
 }
@@ -132,7 +132,7 @@ fn a_node_refuses_what_it_could_not_keep_apart() {
     let Err(NodeError::Loop(found)) = answers_itself else { panic!("it starts") };
     assert_eq!((found.filter.as_str(), found.topic.as_str()), ("#", "ml/inference/result/+"));
     let missing = Node::builder().deployment(Config::edge(), "no/such/model").start();
-    assert!(matches!(missing, Err(NodeError::Model(_))));
+    assert!(matches!(missing, Err(NodeError::ModelOf { .. })));
 }
 
 #[test]

@@ -220,7 +220,7 @@ fn stopping_answers_what_every_worker_has_accepted() {
     wait_until("requests never arrive", || node.deployment("edge").unwrap().statistics().received >= 30);
     let stopping = std::thread::spawn(move || node.stop());
     gate.open();
-    let (_, total) = stopping.join().unwrap().remove(0);
+    let (_, total) = stopping.join().unwrap()[0].clone();
     assert_eq!((total.received, total.answered, total.in_flight), (30, 30, 0));
 }
 

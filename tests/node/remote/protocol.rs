@@ -260,7 +260,7 @@ fn a_stopped_member_of_a_share_group_takes_what_is_its_own_and_ends_its_session(
     peer.taken(&offline);
     let goodbye = peer.client.receive();
     assert_eq!((goodbye.first, &goodbye.body[..]), (0xe0, &[0, 5, 17, 0, 0, 0, 0][..]));
-    let (_, total) = stopping.join().unwrap().remove(0);
+    let (_, total) = stopping.join().unwrap()[0].clone();
     assert_eq!((total.received, total.answered, total.in_flight), (3, 3, 0));
 }
 
