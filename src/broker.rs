@@ -158,6 +158,12 @@ pub struct Broker {
     runtime: Handle,
 }
 
+impl std::fmt::Debug for Broker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Broker").field("endpoints", &self.endpoints).finish_non_exhaustive()
+    }
+}
+
 impl Broker {
     /// Binds every listener, starts the router and the I/O thread, and returns when clients can connect.
     ///

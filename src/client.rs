@@ -3,6 +3,23 @@
 //!
 //! One trait, two implementations: [`InProcess`] over the embedded broker's own link, [`Remote`] to a broker
 //! elsewhere, in rumqttc's packets. A deployment cannot tell them apart.
+//!
+//! A node that uses a broker elsewhere says so itself; whoever wants to ask a node has
+//! [`requester`](crate::requester).
+//! ```no_run
+//! use std::time::Duration;
+//!
+//! use nearfar::client::RemoteConfig;
+//! use nearfar::{Detector, Node, deployment};
+//!
+//! let broker = RemoteConfig::new("broker.example", 1883, "node-1");
+//! let node = Node::builder()
+//!     .remote_broker(broker)
+//!     .deployment(deployment::Config::edge(), Detector::shipped()?)
+//!     .start()?;
+//! node.wait_until_ready(Duration::from_secs(10))?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod in_process;
 mod remote;
@@ -89,6 +106,12 @@ pub struct Conversation {
     pub publisher: Arc<dyn Publisher>,
     /// Receives; owned by the intake thread.
     pub subscriber: Box<dyn Subscriber>,
+}
+
+impl std::fmt::Debug for Conversation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Conversation").finish_non_exhaustive()
+    }
 }
 
 /// Sends messages.

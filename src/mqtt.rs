@@ -1,6 +1,14 @@
 //! MQTT's own vocabulary: a message, its quality of service, its properties, and what a topic name may be.
 //!
 //! Shared by the embedded broker and the local client. There is no I/O here.
+//!
+//! ```
+//! use nearfar::mqtt::{Message, filter_matches, is_topic_name};
+//!
+//! let message = Message::new("ml/inference/request", "{}");
+//! assert_eq!(message.payload, "{}");
+//! assert!(is_topic_name("ml/inference/request") && filter_matches("ml/+/request", "ml/inference/request"));
+//! ```
 
 pub(crate) mod packet;
 mod receipt;

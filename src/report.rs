@@ -4,6 +4,19 @@
 //! The page is one file: its style and its drawings are inside, it needs no script
 //! and asks no network, and it follows the reader's light or dark setting. Every
 //! text from a scenario is escaped. The same run gives the same bytes.
+//!
+//! ```no_run
+//! use nearfar::lab::findings::{Findings, Options};
+//! use nearfar::report::Report;
+//! use nearfar::trial::{self, Changes, Plan, Timing};
+//!
+//! let plan = Plan::read("pumps.yaml".as_ref(), Changes::default())?;
+//! let run = trial::run(plan, Timing::Real)?;
+//! let findings = Findings::of(&run, &Options::default());
+//! let report = Report { run: &run, findings: &findings, command: "nearfar compare pumps.yaml" };
+//! std::fs::write("pumps.html", report.html())?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod asked;
 mod details;

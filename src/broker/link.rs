@@ -75,6 +75,12 @@ pub struct LinkPublisher {
     shared: Arc<Shared>,
 }
 
+impl std::fmt::Debug for LinkPublisher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LinkPublisher").finish_non_exhaustive()
+    }
+}
+
 /// The subscribing half of an in-process client. Dropped, it leaves the broker.
 pub struct LinkSubscriber {
     bus: Arc<Bus>,
@@ -85,6 +91,12 @@ pub struct LinkSubscriber {
     /// What was taken from the store for them.
     retained: VecDeque<Message>,
     has_ended: bool,
+}
+
+impl std::fmt::Debug for LinkSubscriber {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LinkSubscriber").field("has_ended", &self.has_ended).finish_non_exhaustive()
+    }
 }
 
 /// Makes the two halves. Blocks until the router answers.

@@ -15,6 +15,12 @@ pub struct InProcess {
     health: Arc<Health>,
 }
 
+impl std::fmt::Debug for InProcess {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("InProcess").field("state", &self.state()).finish_non_exhaustive()
+    }
+}
+
 /// Who tells whether the node is there.
 struct Announcer {
     status: Status,

@@ -47,6 +47,15 @@ pub struct Remote {
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
+impl std::fmt::Debug for Remote {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Remote")
+            .field("broker", &self.shared.config.address())
+            .field("state", &self.state())
+            .finish_non_exhaustive()
+    }
+}
+
 /// What the connection's thread and everybody else share.
 struct Shared {
     config: Config,

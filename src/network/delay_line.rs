@@ -21,6 +21,12 @@ pub struct DelayLine<T> {
     shared: Arc<Shared<T>>,
 }
 
+impl<T> std::fmt::Debug for DelayLine<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DelayLine").finish_non_exhaustive()
+    }
+}
+
 impl<T> Clone for DelayLine<T> {
     fn clone(&self) -> Self {
         Self { shared: Arc::clone(&self.shared) }

@@ -23,6 +23,12 @@ pub struct Link {
     downlink: OneWay,
 }
 
+impl std::fmt::Debug for Link {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Link").field("shape", &self.shape).finish_non_exhaustive()
+    }
+}
+
 /// A message as a link sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Letter {

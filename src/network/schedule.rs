@@ -16,6 +16,12 @@ pub struct Schedule<T> {
     sequence: u64,
 }
 
+impl<T> std::fmt::Debug for Schedule<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Schedule").finish_non_exhaustive()
+    }
+}
+
 /// How many directions there are.
 const RUNS: usize = 2;
 

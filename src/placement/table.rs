@@ -44,6 +44,15 @@ pub struct Ends<R: Request> {
     pub lost: Vec<R>,
 }
 
+impl<R: Request> std::fmt::Debug for Ends<R> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ends")
+            .field("answers", &self.answers.len())
+            .field("lost", &self.lost.len())
+            .finish_non_exhaustive()
+    }
+}
+
 impl<R: Request> Default for Ends<R> {
     fn default() -> Self {
         Self { answers: Vec::new(), lost: Vec::new() }
@@ -69,6 +78,12 @@ pub struct Table<R: Request> {
     outgoing: PerSite<Vec<R::Leg>>,
     /// Legs under way, copies by the simulated network included.
     legs_open: PerSite<usize>,
+}
+
+impl<R: Request> std::fmt::Debug for Table<R> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Table").field("under_way", &self.held.len()).finish_non_exhaustive()
+    }
 }
 
 /// A request under way.

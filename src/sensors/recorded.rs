@@ -79,6 +79,12 @@ pub struct Recording {
     is_over: bool,
 }
 
+impl std::fmt::Debug for Recording {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Recording").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
 /// What was left out because it could not be used.
 #[derive(Debug)]
 pub struct Skipped {

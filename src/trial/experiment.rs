@@ -20,6 +20,15 @@ pub struct Trial {
     run: Run,
 }
 
+impl std::fmt::Debug for Trial {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Trial")
+            .field("plan", &self.plan)
+            .field("timing", &self.timing)
+            .finish_non_exhaustive()
+    }
+}
+
 /// The clock that a trial runs on.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Timing {
@@ -36,6 +45,15 @@ pub struct Ended {
     pub run: Run,
     /// What was in the way of the rest, if anything.
     pub fault: Option<TrialError>,
+}
+
+impl std::fmt::Debug for Ended {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ended")
+            .field("points", &self.run.points.len())
+            .field("fault", &self.fault)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Ended {

@@ -25,6 +25,15 @@ pub struct Plan {
     changes: Changes,
 }
 
+impl std::fmt::Debug for Plan {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Plan")
+            .field("file", &self.file)
+            .field("changes", &self.changes)
+            .finish_non_exhaustive()
+    }
+}
+
 /// What is said in place of what a scenario says; nothing by default.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Changes {

@@ -310,6 +310,6 @@ fn files_of_tls_that_cannot_be_used_are_named_at_the_start() {
     let tls = client::RemoteTls { ca_file: "/no/such/file.pem".into(), client: None, server_name: None };
     let remote = RemoteConfig { tls: Some(tls), ..RemoteConfig::new("localhost", 1, "c") };
     let refused = Node::builder().remote_broker(remote).deployment(Config::edge(), MODEL).start();
-    let error = refused.err().expect("it is refused").to_string();
+    let error = refused.expect_err("it is refused").to_string();
     assert!(error.contains("remote.tls.ca_file") && error.contains("/no/such/file.pem"), "{error}");
 }

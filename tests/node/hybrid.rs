@@ -565,8 +565,7 @@ fn models_that_take_other_requests_are_refused() {
     let (edge, _) = gated();
     let edge = Detector::from_parts(ModelInfo::new("small", 1), Box::new(edge));
     let config = config(cloud(Policy::HEDGED));
-    let error =
-        Node::builder().hybrid(config, edge, support::MODEL).start().err().expect("it does not start");
+    let error = Node::builder().hybrid(config, edge, support::MODEL).start().expect_err("it does not start");
     assert_eq!(
         error.to_string(),
         "deployment edge: the edge's model has 1 inputs and the cloud's 32, expected equally many"

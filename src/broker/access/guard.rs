@@ -28,6 +28,12 @@ pub struct Guard {
     attempts: Mutex<Attempts>,
 }
 
+impl std::fmt::Debug for Guard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Guard").field("admits_anonymous", &self.admits_anonymous).finish_non_exhaustive()
+    }
+}
+
 /// What is in force at one moment.
 struct Policy {
     users: Users,

@@ -55,6 +55,15 @@ pub struct Timetable<'a> {
     next_number: u64,
 }
 
+impl std::fmt::Debug for Timetable<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Timetable")
+            .field("duration", &self.duration)
+            .field("next_number", &self.next_number)
+            .finish_non_exhaustive()
+    }
+}
+
 /// Ordered by time; what is due at the same time, by when it was computed.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Next {

@@ -11,6 +11,12 @@ pub struct Turns {
     order: Vec<usize>,
 }
 
+impl std::fmt::Debug for Turns {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Turns").field("order", &self.order).finish_non_exhaustive()
+    }
+}
+
 /// Which stream of the seed's numbers orders are drawn from; arrivals have another.
 const STREAM: u64 = 1;
 

@@ -39,6 +39,12 @@ pub struct ResultsDirectory {
     observations: ObservationsFile<BufWriter<GrowingFile>>,
 }
 
+impl std::fmt::Debug for ResultsDirectory {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ResultsDirectory").field("directory", &self.directory).finish_non_exhaustive()
+    }
+}
+
 /// What to do about a directory that holds something else than results.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Foreign {

@@ -214,7 +214,7 @@ fn keys_that_do_not_fit_are_named_before_anything_is_connected() {
         let mut config = scene.config("127.0.0.1:1".parse().unwrap(), "ca.pem", false);
         config.tls.as_mut().unwrap().client = Some((files[0].clone(), files[1].clone()));
         let refused = Node::builder().remote_broker(config).deployment(Config::edge(), MODEL).start();
-        let error = refused.err().expect("it is refused").to_string();
+        let error = refused.expect_err("it is refused").to_string();
         assert!(parts.iter().all(|part| error.contains(part)), "{error}");
     }
 }
