@@ -2,14 +2,19 @@
 
 use std::time::Duration;
 
+use nearfar::client::State;
 use nearfar::deployment::{Config, DeviceIdFrom, Hybrid, Topics, WorkerConfig};
 use nearfar::inference::{Caller, ErrorCode, Refusal, Request};
-use nearfar::model::{Model, ModelError, ModelInfo};
+use nearfar::model::{Model, ModelError, ModelInfo, Origin};
 use nearfar::network::{Delay, LinkProfile, Profile, Shape};
-use nearfar::node::{NodeBuilder, NodeError};
+use nearfar::node::{ModelSource, NodeBuilder, NodeError, Readiness};
 use nearfar::placement::{BreakerConfig, Policy};
-use nearfar::{Detector, Node, broker};
+use nearfar::requester::{Requester, RequesterError};
+use nearfar::testing::read_node_file;
+use nearfar::wire::client::RequestBody;
+use nearfar::{Detector, Node, broker, http};
 
+use crate::support::gate::{Gated, gated};
 use crate::support::{INPUTS, MODEL, PATIENCE, Sensor, request};
 
 const FOREVER: Duration = Duration::MAX;
@@ -35,6 +40,19 @@ impl Model for Says {
             predictions.extend(&self.says);
         }
         Ok(())
+    }
+}
+
+/// Waits at a gate, and is the only one of its kind.
+struct Unique(Gated);
+
+impl Model for Unique {
+    fn inputs(&self) -> usize {
+        self.0.inputs()
+    }
+
+    fn predict(&mut self, rows: &[f32], predictions: &mut Vec<f32>) -> Result<(), ModelError> {
+        self.0.predict(rows, predictions)
     }
 }
 
@@ -246,4 +264,190 @@ fn a_request_id_is_as_long_in_the_process_as_over_mqtt() {
         (refusal.code, refusal.message.as_str()),
         (ErrorCode::InvalidJson, "request_id has 129 bytes, at most 128 are allowed")
     );
+}
+
+#[test]
+fn whatever_holds_features_can_be_asked_and_whatever_names_a_path_is_a_model() {
+    let path = std::path::Path::new(MODEL);
+    for model in [
+        ModelSource::from(MODEL),
+        MODEL.to_owned().into(),
+        (&MODEL.to_owned()).into(),
+        path.into(),
+        path.to_owned().into(),
+        (&path.to_owned()).into(),
+        "shipped".into(),
+        Detector::shipped().unwrap().into(),
+    ] {
+        let node = Node::builder().deployment(Config::edge(), model).start().unwrap();
+        assert_eq!(node.deployment("edge").unwrap().model().inputs, INPUTS);
+    }
+    let node = start(Config::edge()).unwrap();
+    let vector = vec![0.5; INPUTS];
+    let expected = node.ask([0.5; INPUTS], PATIENCE).unwrap().prediction;
+    for request in [
+        Request::from(&vector),
+        Request::from(vector.as_slice()),
+        Request::from(&[0.5; INPUTS]),
+        Request::from(vector.clone()),
+        Request::new(vector.clone()),
+    ] {
+        assert_eq!(node.ask(request, PATIENCE).unwrap().prediction, expected);
+    }
+}
+
+#[test]
+fn a_question_mark_takes_every_error_of_a_model_where_a_node_is_started() {
+    fn started() -> Result<Node, NodeError> {
+        let shipped = Detector::shipped()?;
+        let path = Detector::load(MODEL)?;
+        Node::builder().hybrid(Config::edge(), shipped, path).start()
+    }
+    started().unwrap();
+}
+
+#[test]
+fn a_model_that_is_not_there_is_told_with_its_deployment_and_where_it_was_looked_for() {
+    let here = std::env::current_dir().unwrap();
+    let relative = why_not(Node::builder().deployment(Config::edge(), "no/such_model"));
+    assert!(relative.starts_with("deployment \"edge\": cannot read no/such_model: "), "{relative}");
+    assert!(relative.ends_with(&format!(", looked for in {}", here.display())), "{relative}");
+    let absolute = why_not(Node::builder().deployment(Config::edge(), "/no/such_model"));
+    assert!(absolute.starts_with("deployment \"edge\": cannot read /no/such_model: "), "{absolute}");
+    assert!(!absolute.contains("looked for"), "{absolute}");
+    let empty = why_not(Node::builder().deployment(Config::edge(), ""));
+    assert!(empty.contains("found an empty path, expected that of a directory or file"), "{empty}");
+}
+
+#[test]
+fn everything_that_runs_can_be_shown_in_a_line() {
+    let node = start(Config::edge()).unwrap();
+    let edge = node.deployment("edge").unwrap();
+    let pending = edge.ask([0.5; INPUTS], None);
+    let requester = Requester::connect_to(node.mqtt_address().unwrap(), &[Topics::default()], "+").unwrap();
+    let server = http::Server::start(http::Config::loopback(), node.observer()).unwrap();
+    for (shown, said) in [
+        (format!("{node:?}"), "deployments: [\"edge\"]"),
+        (format!("{:?}", Node::builder()), "nearfar"),
+        (format!("{:?}", node.observer()), "Ready"),
+        (format!("{edge:?}"), "anomaly_detector"),
+        (format!("{:?}", edge.view()), "placement: \"edge\""),
+        (format!("{:?}", edge.asker()), "edge"),
+        (format!("{:?}", edge.network()), "edge"),
+        (format!("{:?}", node.broker().unwrap()), "mqtt"),
+        (format!("{requester:?}"), "Online"),
+        (format!("{:?}", requester.sender()), "Sender"),
+        (format!("{server:?}"), "127.0.0.1"),
+        (format!("{:?}", edge.model()), "inputs: 32"),
+        (format!("{:?}", Detector::shipped().unwrap()), "origin: Shipped"),
+        (format!("{pending:?}"), "is_answered"),
+    ] {
+        assert!(shown.contains(said) && shown.len() < 700, "{shown}");
+    }
+    let nothing = Node::builder().start().unwrap_err();
+    assert_eq!(nothing.to_string(), "a node needs at least one deployment");
+}
+
+#[test]
+fn what_was_counted_is_found_by_name_and_by_code() {
+    let node = Node::builder().deployment(Config::edge(), MODEL).deployment(
+        Config { name: "other".to_owned(), ..Config::edge().topics(Topics::under("other/")) },
+        "shipped",
+    );
+    let node = node.start().unwrap();
+    node.ask([0.5; INPUTS], PATIENCE).unwrap();
+    node.ask([0.5; 3], PATIENCE).unwrap_err();
+    let totals = node.stop();
+    let edge = &totals["edge"];
+    assert_eq!((edge.received, edge.answered, edge.errors_of(ErrorCode::ShapeMismatch)), (2, 1, 1));
+    assert_eq!((edge.errors_of(ErrorCode::Internal), totals["other"].received), (0, 0));
+    assert!(totals.of("nobody").is_none());
+    let names: Vec<_> = totals.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!((names, totals[1].0.as_str(), totals.len()), (vec!["edge", "other"], "other", 2));
+    // One request: every quantile is it.
+    let total = &edge.spread.total;
+    assert_eq!(total.quantile_duration(0.5), total.quantile_duration(0.99));
+    assert_eq!(total.quantile_duration(0.5), Some(total.sum_duration()));
+    assert_eq!(edge.spread.network.quantile_duration(0.99), Some(Duration::ZERO));
+}
+
+#[test]
+fn the_requester_is_a_client_for_tests_of_a_node_over_mqtt() {
+    let node = start(Config::edge()).unwrap();
+    let requester = Requester::connect_to(node.mqtt_address().unwrap(), &[Topics::default()], "+").unwrap();
+    // An answer to another request is for whoever looks for the next one.
+    let other = RequestBody { device_id: "other", features: &[0.5; INPUTS], ..RequestBody::default() };
+    requester.sender().send("ml/inference/request", &other).unwrap();
+    let expected = node.ask([0.25; INPUTS], PATIENCE).unwrap().prediction.score();
+    let answer = requester.ask("press", &[0.25; INPUTS], PATIENCE).unwrap();
+    assert_eq!((answer.body.outcome(), answer.topic.as_str()), (Ok(expected), "ml/inference/result/press"));
+    let refused = requester.ask("press", &[0.5; 31], PATIENCE).unwrap().body.outcome().unwrap_err();
+    assert_eq!(refused, Refusal::new(ErrorCode::ShapeMismatch, "expected 32 features, got 31"));
+    let kept: Vec<_> = requester.answers(PATIENCE).take(1).collect();
+    assert_eq!(kept[0].body.device_id.as_deref(), Some("other"));
+    assert!(matches!(requester.ask("a/b", &[0.5; INPUTS], PATIENCE), Err(RequesterError::Device(_))));
+    assert_eq!(requester.state(), State::Online);
+    node.stop();
+    let gone = requester.ask("press", &[0.5; INPUTS], Duration::from_millis(200)).unwrap_err();
+    assert!(
+        gone.to_string().contains("no answer to \"press\" within 200ms; the connection is not there: "),
+        "{gone}"
+    );
+    assert!(matches!(requester.state(), State::Offline(_)));
+}
+
+#[test]
+fn whoever_knows_better_waits_less_for_a_broker() {
+    let topics = [Topics::default()];
+    // Nobody listens on a port that has just been free.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let begun = std::time::Instant::now();
+    let error =
+        Requester::connect_within(Duration::from_millis(100), "127.0.0.1", port, &topics, "+").unwrap_err();
+    assert!(matches!(error, RequesterError::Silent { .. }), "{error}");
+    assert!(begun.elapsed() < Duration::from_secs(9));
+}
+
+#[test]
+fn a_file_that_says_what_no_node_can_be_is_told_line_and_key() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("nearfar.toml");
+    let read = |text: &str| {
+        std::fs::write(&path, text).unwrap();
+        let file = read_node_file(&path).map_err(|error| error.to_string())?;
+        file.into_serve_config().map_err(|error| error.to_string())
+    };
+    let edge = "[deployments.edge]\nmodel = \"shipped\"\n";
+    for (before, after, said) in [
+        ("", "deadline_ms = 0", "line 3, key `deployments.edge.deadline_ms`: found no time at all"),
+        (
+            "",
+            "topic_prefix = \"a/+/\"",
+            "line 3, key `deployments.edge.topic_prefix`: found \"a/+/ml/inference/result\"",
+        ),
+        ("status_topic = \"x/#\"\n", "", "line 1, key `status_topic`: found \"x/#\", expected a topic"),
+    ] {
+        let error = read(&format!("{before}{edge}{after}")).unwrap_err();
+        assert!(error.contains(said), "{error}");
+    }
+    let config = read(edge).unwrap();
+    let node = NodeBuilder::from(config.node).start().unwrap();
+    assert_eq!(node.deployment("edge").unwrap().model().origin, Origin::Shipped);
+    // A file of that name is what is meant, where there is one.
+    std::fs::write(directory.path().join("shipped"), "").unwrap();
+    let found = why_not(NodeBuilder::from(read(edge).unwrap().node));
+    assert!(found.contains("shipped: expected a directory, or a file that ends in"), "{found}");
+}
+
+#[test]
+fn whoever_is_told_that_a_model_did_not_return_may_ask_at_once_whether_the_node_is_ready() {
+    let (model, gate) = gated();
+    let mut config = Config::edge();
+    config.worker.inference_timeout = Some(Duration::from_millis(20));
+    let detector = Detector::from_parts(ModelInfo::new("unique", 1), Box::new(Unique(model)));
+    let node = Node::builder().deployment(config, detector).start().unwrap();
+    let refusal = node.ask([0.5], PATIENCE).unwrap_err();
+    assert_eq!(refusal.code, ErrorCode::Internal);
+    assert!(matches!(node.readiness(), Readiness::NotReady(_)), "{}", node.readiness());
+    gate.open();
 }
