@@ -50,7 +50,7 @@ pub fn from_bytes(config: &str, weights: &[u8]) -> Result<(ModelInfo, Box<dyn Mo
     let config_path = PathBuf::from(CONFIG_FILE);
     let config = Config::parse(config, &config_path)?;
     let path = PathBuf::from(&config.weights.file);
-    let weights = weights_of(weights, &path, &[])?;
+    let weights = weights_of(weights, &path, None, &[])?;
     let (mut info, model) = build(Files { weights: path, config: Some((config_path, config)) }, weights)?;
     info.origin = Origin::Memory;
     Ok((info, model))
@@ -179,14 +179,15 @@ pub fn read_weights(path: &Path, keys: &[String]) -> Result<Weights, LoadError> 
     if !is_known && !beginning(path).is_ok_and(|beginning| is_checkpoint(&beginning)) {
         return Err(LoadError::NotAModel { path: path.to_owned(), problem: instead_of_weights(path) });
     }
-    weights_of(&read_bounded(path, WEIGHTS_BYTES_MAX, "weights_bytes_max")?, path, keys)
+    weights_of(&read_bounded(path, WEIGHTS_BYTES_MAX, "weights_bytes_max")?, path, path.parent(), keys)
 }
 
-/// The weights that `bytes` are, of the file at `path`.
-fn weights_of(bytes: &[u8], path: &Path, keys: &[String]) -> Result<Weights, LoadError> {
+/// The weights that `bytes` are, of the file at `path`; an ONNX file may have some of them in other files of
+/// `directory`.
+fn weights_of(bytes: &[u8], path: &Path, directory: Option<&Path>, keys: &[String]) -> Result<Weights, LoadError> {
     let (kind, sha256) = (extension(path), sha256(bytes));
     if kind == "onnx" {
-        return read_onnx(path, keys, bytes, sha256);
+        return read_onnx(path, directory, keys, bytes, sha256);
     }
     let mut weights = if kind == "safetensors" {
         if let Some(key) = keys.first() {
@@ -215,14 +216,20 @@ fn weights_of(bytes: &[u8], path: &Path, keys: &[String]) -> Result<Weights, Loa
     Ok(weights)
 }
 
-fn read_onnx(path: &Path, keys: &[String], bytes: &[u8], sha256: String) -> Result<Weights, LoadError> {
+fn read_onnx(
+    path: &Path,
+    directory: Option<&Path>,
+    keys: &[String],
+    bytes: &[u8],
+    sha256: String,
+) -> Result<Weights, LoadError> {
     let not_a_model = |problem| LoadError::NotAModel { path: path.to_owned(), problem };
     if let Some(key) = keys.first() {
         return Err(not_a_model(format!(
             "found the key {key:?}, and an ONNX file holds one model: leave the key out"
         )));
     }
-    let graph = onnx::read(bytes, path.parent()).map_err(|error| not_a_model(error.to_string()))?;
+    let graph = onnx::read(bytes, directory).map_err(|error| not_a_model(error.to_string()))?;
     let tensors = graph_config::raw_tensors(&graph.constants);
     let format = format!("ONNX, {} nodes", graph.nodes.len());
     Ok(Weights { tensors, sha256, format, advice: None, graph: Some(graph) })
