@@ -182,7 +182,7 @@ fn end_at_once(observer: &Observer, report: fn(Totals) -> anyhow::Result<u64>) {
     let left_behind: u64 = totals.iter().map(|(_, total)| total.in_flight).sum();
     warn!(left_behind, "ended by a second signal, without waiting for the answers to what was accepted");
     // Where they cannot be written nobody is left to be told.
-    report(totals).ok();
+    report(totals.into()).ok();
 }
 
 /// Reads users, access rules, simulated networks and the like again; what cannot be used is logged, and at

@@ -184,7 +184,12 @@ pub fn read_weights(path: &Path, keys: &[String]) -> Result<Weights, LoadError> 
 
 /// The weights that `bytes` are, of the file at `path`; an ONNX file may have some of them in other files of
 /// `directory`.
-fn weights_of(bytes: &[u8], path: &Path, directory: Option<&Path>, keys: &[String]) -> Result<Weights, LoadError> {
+fn weights_of(
+    bytes: &[u8],
+    path: &Path,
+    directory: Option<&Path>,
+    keys: &[String],
+) -> Result<Weights, LoadError> {
     let (kind, sha256) = (extension(path), sha256(bytes));
     if kind == "onnx" {
         return read_onnx(path, directory, keys, bytes, sha256);

@@ -34,6 +34,9 @@ pub struct Network {
     alone: Option<PlanError>,
 }
 
+/// What is done with each row's features and its answer, or why it has none.
+type Take<'t> = dyn FnMut(&[f32], Result<Answer<'_>, RowFault>) + 't;
+
 /// What a row gives to one of the graph's inputs.
 #[derive(Debug, Clone)]
 struct RowInput {
@@ -151,7 +154,7 @@ impl Network {
 
     /// Runs `rows`, row-major, of [`width`](Self::width) features each, and hands each row's answer to `take`
     /// in order; or why it has none.
-    pub fn run(&mut self, rows: &[f32], take: &mut dyn FnMut(&[f32], Result<Answer<'_>, RowFault>)) {
+    pub fn run(&mut self, rows: &[f32], take: &mut Take<'_>) {
         let mut rest = rows;
         let mut size = 0;
         while !rest.is_empty() {
@@ -169,12 +172,7 @@ impl Network {
         }
     }
 
-    fn run_block(
-        &mut self,
-        block: &[f32],
-        size: usize,
-        take: &mut dyn FnMut(&[f32], Result<Answer<'_>, RowFault>),
-    ) {
+    fn run_block(&mut self, block: &[f32], size: usize, take: &mut Take<'_>) {
         let (rows, plan) = &mut self.plans[size];
         let result = fill(plan, &self.inputs, block, self.width)
             .and_then(|()| plan.run().map_err(|(node, fault)| RowFault { node: Some(node), fault }));

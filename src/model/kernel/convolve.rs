@@ -60,11 +60,11 @@ impl Convolution {
     /// Lays it out; `None` where it is more than can be counted.
     pub fn new(geometry: Geometry) -> Option<Self> {
         let mut phase = [0; 2];
-        for axis in 0..2 {
+        for (axis, phase) in phase.iter_mut().enumerate() {
             let reach = (geometry.kernel[axis] - 1).checked_mul(geometry.dilation[axis])?;
             let extent =
                 (geometry.output[axis].max(1) - 1).checked_mul(geometry.stride[axis])?.checked_add(reach)?;
-            phase[axis] = (extent / geometry.stride[axis]).checked_add(1)?;
+            *phase = (extent / geometry.stride[axis]).checked_add(1)?;
         }
         let [rows, columns] = phase;
         let area = rows.checked_mul(columns)?;
@@ -297,9 +297,7 @@ impl Sums<'_> {
         for (weights, &offset) in filters.as_chunks::<CHANNELS>().0.iter().zip(&self.convolution.offsets) {
             let values = S::as_simd_f32s(&plane[offset..][..VECTORS * lanes]).0;
             let mut now = [simd.splat_f32s(0.0); VECTORS];
-            for vector in 0..VECTORS {
-                now[vector] = values[vector];
-            }
+            now.copy_from_slice(&values[..VECTORS]);
             for channel in 0..CHANNELS {
                 let weight = simd.splat_f32s(weights[channel]);
                 for vector in 0..VECTORS {

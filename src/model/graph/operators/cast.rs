@@ -167,8 +167,9 @@ fn word(value: f64) -> i32 {
     i32::try_from(integer(value)).unwrap_or(i32::MIN)
 }
 
-castable!(Real: f32 f64, self => Ok(f64::from(*self)), Ok(integer(f64::from(*self))), Ok(word(f64::from(*self))),
+castable!(Real: f32, self => Ok(f64::from(*self)), Ok(integer(f64::from(*self))), Ok(word(f64::from(*self))),
     text::of_real(f64::from(*self)));
+castable!(Real: f64, self => Ok(*self), Ok(integer(*self)), Ok(word(*self)), text::of_real(*self));
 castable!(Integer: i64 i32 i8 u8, self => Ok(self.wide() as f64), Ok(self.wide()), Ok(self.wide() as i32),
     self.to_string().into());
 castable!(Bool: bool, self => Ok(f64::from(u8::from(*self))), Ok(i64::from(*self)), Ok(i32::from(*self)),

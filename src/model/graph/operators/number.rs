@@ -55,7 +55,7 @@ impl Real for f64 {
 pub fn integer(value: f64) -> i64 {
     // 2^63, the first that does not fit.
     const LIMIT: f64 = 9_223_372_036_854_775_808.0;
-    if value >= -LIMIT && value < LIMIT { value as i64 } else { i64::MIN }
+    if (-LIMIT..LIMIT).contains(&value) { value as i64 } else { i64::MIN }
 }
 
 /// Does the same for each kind of integers; anything else is the other branch.

@@ -85,11 +85,11 @@ impl Windows {
     /// How many windows there are along each axis; sets the padding that `auto_pad` asks for.
     pub fn outputs(&mut self, ceil: bool) -> Result<[usize; 2], Problem> {
         let mut outputs = [0; 2];
-        for axis in 0..2 {
+        for (axis, output) in outputs.iter_mut().enumerate() {
             let (size, stride, reach) = (self.input[axis], self.stride[axis], self.reach(axis));
             if matches!(self.padding, Padding::SameUpper | Padding::SameLower) {
-                outputs[axis] = size.div_ceil(stride);
-                let end = outputs[axis].saturating_sub(1).saturating_mul(stride).saturating_add(reach);
+                *output = size.div_ceil(stride);
+                let end = output.saturating_sub(1).saturating_mul(stride).saturating_add(reach);
                 let total = end.saturating_sub(size);
                 let less = total / 2;
                 let is_upper = self.padding == Padding::SameUpper;
@@ -103,10 +103,10 @@ impl Windows {
                     "its windows reach over {reach} numbers, and its input has {padded} with the padding"
                 )));
             };
-            outputs[axis] = room / stride + 1;
+            *output = room / stride + 1;
             // A last window that is not full counts if it starts within the input or the padding before it.
-            if ceil && room % stride > 0 && outputs[axis].saturating_mul(stride) < size + self.before[axis] {
-                outputs[axis] += 1;
+            if ceil && room % stride > 0 && output.saturating_mul(stride) < size + self.before[axis] {
+                *output += 1;
             }
         }
         Ok(outputs)

@@ -20,6 +20,10 @@ pub enum Activation {
 
 impl Activation {
     /// Applies it to all of `values`; to be called where vectors are as wide as they can be.
+    #[allow(
+        clippy::redundant_closure,
+        reason = "a function by its name is called for each number, and not inlined"
+    )]
     #[inline(always)]
     pub fn apply(self, values: &mut [f32]) {
         #[inline(always)]

@@ -41,7 +41,7 @@ impl Moved {
             match step {
                 1 => to.clone_from_slice(&from[place..place + run]),
                 0 => to.fill(from[place].clone()),
-                1.. => {
+                2.. => {
                     for (to, from) in to.iter_mut().zip(from[place..].iter().step_by(step as usize)) {
                         to.clone_from(from);
                     }

@@ -77,8 +77,11 @@ fn line<T: Real>([scale, bias, mean, variance]: [T; 4], epsilon: f64) -> (T, T) 
     (scale, bias.sub(mean.mul(scale)))
 }
 
+/// For each channel what its numbers are multiplied by, and what is added then.
+type Lines<T> = Vec<(T, T)>;
+
 struct Batch<T> {
-    known: Option<Arc<Arranged<Vec<(T, T)>>>>,
+    known: Option<Arc<Arranged<Lines<T>>>>,
     channels: usize,
     inner: usize,
     epsilon: f64,

@@ -75,7 +75,10 @@ fn written_out(operator: &str, row: usize) -> Vec<f64> {
     h.to_vec()
 }
 
-fn cases() -> [(&'static str, usize, &'static [(&'static str, i64)]); 4] {
+/// An operator, its gates, and its attributes.
+type Case = (&'static str, usize, &'static [(&'static str, i64)]);
+
+fn cases() -> [Case; 4] {
     [
         ("LSTM", 4, &[]),
         ("GRU", 3, &[("linear_before_reset", 1)]),
