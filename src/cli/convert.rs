@@ -16,8 +16,8 @@ pub struct Args {
     /// The checkpoint: a state dict, a training or Lightning checkpoint, a whole module,
     /// or a TorchScript archive; or a file that ends in .onnx
     source: PathBuf,
-    /// The .safetensors file to write, or of an ONNX file the directory; files appear whole or not at all, and
-    /// those that exist are kept
+    /// The .safetensors file to write, or of an ONNX file the directory; files appear whole or not at all,
+    /// and those that exist are kept
     target: PathBuf,
     /// Convert floating point tensors to this dtype (f32); without it each keeps its own
     #[arg(long, value_parser = float_dtype)]
@@ -40,7 +40,7 @@ pub struct Args {
     #[arg(long)]
     force: bool,
     #[command(flatten)]
-    onnx: onnx::Args,
+    onnx: onnx::OnnxArgs,
 }
 
 /// Converts, then prints the tensors, their shapes and the hash of what was written.
@@ -49,7 +49,11 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         return run_onnx(args);
     }
     if let Some(flag) = args.onnx.given() {
-        anyhow::bail!("{flag} is for an ONNX file alone, and {} is none", args.source.display());
+        return Err(Unusable(format!(
+            "{flag} is for an ONNX file alone, and {} is none",
+            args.source.display()
+        ))
+        .into());
     }
     overwriting::check("TARGET", &args.target, std::slice::from_ref(&args.source), args.force)?;
     let options = ConvertOptions {
@@ -80,11 +84,15 @@ fn run_onnx(args: &Args) -> anyhow::Result<()> {
         ("--allow-unused", args.allow_unused),
     ];
     if let Some((flag, _)) = of_tensors.into_iter().find(|(_, given)| *given) {
-        anyhow::bail!("{flag} is for checkpoints alone, and {} is an ONNX file", args.source.display());
+        return Err(Unusable(format!(
+            "{flag} is for checkpoints alone, and {} is an ONNX file",
+            args.source.display()
+        ))
+        .into());
     }
     if args.target.is_file() || args.target.extension().is_some_and(|kind| kind == "safetensors") {
         let problem = "expected a directory, for an ONNX file becomes a config.json and weights";
-        anyhow::bail!("TARGET: {}: {problem}", args.target.display());
+        return Err(Unusable(format!("TARGET: {}: {problem}", args.target.display())).into());
     }
     for file in ["config.json", "model.safetensors"] {
         overwriting::check(

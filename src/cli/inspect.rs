@@ -31,7 +31,9 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     match &mut inspection.graph {
         None if args.dot || args.profile => {
             let model = args.model.display();
-            anyhow::bail!("{flag}: {model} is no graph that can be run; `nearfar inspect {model}` says more");
+            let problem =
+                format!("{flag}: {model} is no graph that can be run; `nearfar inspect {model}` says more");
+            return Err(Unusable(problem).into());
         }
         Some(graph) if args.profile => {
             graph

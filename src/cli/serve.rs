@@ -17,8 +17,8 @@ use crate::settings::Value;
 #[derive(clap::Args)]
 #[command(group(clap::ArgGroup::new("what").required(true).args(["model", "config"])))]
 pub struct Args {
-    /// A directory with config.json and model.safetensors, or a .safetensors, .onnx or PyTorch file (.pt, .pth,
-    /// .ckpt, .bin)
+    /// A directory with config.json and model.safetensors, or a .safetensors, .onnx or PyTorch file (.pt,
+    /// .pth, .ckpt, .bin)
     #[arg(conflicts_with = "config")]
     model: Option<PathBuf>,
     /// Node configuration with any number of deployments (see nearfar.toml)

@@ -83,7 +83,8 @@ pub struct Config {
     /// file of weights says it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) graph: Option<Graph>,
-    /// What the last layer gives, or the graph's output `value`; predictions are probabilities in either case.
+    /// What the last layer gives, or the graph's output `value`; predictions are probabilities in either
+    /// case.
     #[serde(flatten)]
     pub output: Output,
     /// The graph's output that says the score; its first one where nothing is said.

@@ -10,8 +10,8 @@ use super::graph::{Data, Graph, Kind, Tensor};
 use super::output::Output;
 use super::tensors::{Dtype, RawTensor, TensorInfo};
 
-/// How far a score of an outlier detector of scikit-learn's must go for the odds to grow by a factor of e. Its
-/// `decision_function` is 0 at the threshold, and some tenths at the most.
+/// How far a score of an outlier detector of scikit-learn's must go for the odds to grow by a factor of e.
+/// Its `decision_function` is 0 at the threshold, and some tenths at the most.
 const SCORE_SCALE: f64 = 0.1;
 
 /// What a graph's outputs mean.

@@ -2,8 +2,8 @@
 //!
 //! The file is not trusted: what it says is compared with what is there, everything that takes memory is
 //! bounded by a constant of [`limits`], and nothing here calls itself by a depth that a file controls. What
-//! nodes do, and whether their inputs fit, is not looked at here: the plan does that. Types that the file states
-//! of values between nodes are not trusted, and so not read.
+//! nodes do, and whether their inputs fit, is not looked at here: the plan does that. Types that the file
+//! states of values between nodes are not trusted, and so not read.
 //!
 //! ```text
 //!  bytes ──▶ wire (fields) ──▶ model (versions, functions) ──▶ graph ──▶ node, tensor ──▶ graph::Graph

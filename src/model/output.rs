@@ -8,8 +8,8 @@ use serde::{Serialize, Serializer};
 use super::narrow;
 use crate::settings::{Entry, SettingError, Table, Value};
 
-/// What the last layer gives, or the output of a graph that says the score; the weights cannot tell, because a
-/// sigmoid has no parameters.
+/// What the last layer gives, or the output of a graph that says the score; the weights cannot tell, because
+/// a sigmoid has no parameters.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Output {

@@ -129,7 +129,7 @@ impl Breaker {
             return Pass::No;
         }
         self.enter(BreakerState::HalfOpen, self.wait);
-        self.probe_at = Some(now + self.wait);
+        self.probe_at = now.checked_add(self.wait);
         Pass::Probe(Permit(self.epoch))
     }
 
@@ -167,7 +167,7 @@ impl Breaker {
             // is away for a moment is asked soon.
             self.wait = (self.wait * 2).min(self.config.wait_max);
         }
-        self.probe_at = Some(now + self.wait);
+        self.probe_at = now.checked_add(self.wait);
         self.openings += 1;
         self.enter(BreakerState::Open, self.wait);
     }

@@ -242,7 +242,7 @@ impl Chooser {
         let mut course = Course::new(Mode::Race { first }, Reason::Hedge);
         // J. Dean and L. A. Barroso, "The tail at scale", 2013: a second request that waits for the 95th
         // percentile of the first adds a twentieth of the load, and cuts the tail.
-        course.hedge_at = (!after.is_zero()).then(|| now + after);
+        course.hedge_at = if after.is_zero() { None } else { now.checked_add(after) };
         let asks_cloud = first == Site::Cloud || course.hedge_at.is_none();
         if asks_cloud && !self.let_through(&mut course, now) {
             self.counts.kept_back += 1;

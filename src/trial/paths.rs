@@ -21,7 +21,7 @@ pub struct FoundModel {
 
 /// The shipped model as the scenarios of the repository name it.
 const SHIPPED: &str = "models/anomaly_detector";
-/// What stands in for a model in ONNX: a directory of that name, or weights beside it.
+/// What stands in for a model in ONNX that is not there: a directory of that name, or weights.
 const INSTEAD_OF_ONNX: [&str; 3] = ["", "safetensors", "pt"];
 
 impl Paths {
@@ -53,14 +53,13 @@ impl Paths {
 
     /// The model that `path` means.
     pub fn model(&self, path: &Path) -> Result<FoundModel, NotFound> {
-        let is_onnx = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("onnx"));
-        if !is_onnx && let Some(found) = self.find(path) {
+        if let Some(found) = self.find(path) {
             return Ok(FoundModel { path: Some(found), note: None });
         }
-        if is_onnx {
+        if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("onnx")) {
             let instead = INSTEAD_OF_ONNX.iter().find_map(|end| self.find(&path.with_extension(end)));
             if let Some(found) = instead {
-                let note = format!("{} is not read, {} is", path.display(), found.display());
+                let note = format!("{} is not there, {} is taken", path.display(), found.display());
                 return Ok(FoundModel { path: Some(found), note: Some(note) });
             }
         }

@@ -140,7 +140,7 @@ fn a_hybrid_says_where_and_why_each_result_was_made_and_whose_threshold_counts()
 fn a_plan_says_what_does_not_mean_what_one_may_think() {
     let remarks = plan(HYBRIDS, Changes::default()).unwrap().remarks();
     let expected = [
-        "placement far: models/anomaly_detector.onnx is not read, models/anomaly_detector is",
+        "placement far: models/anomaly_detector.onnx is not there, models/anomaly_detector is taken",
         "placement far: requests of an experiment do not say how urgent they are: all go to its default site, the cloud",
     ];
     assert_eq!(remarks, expected);

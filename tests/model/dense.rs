@@ -222,7 +222,7 @@ fn paths_without_a_model_are_refused_in_words() {
     let cases: [(PathBuf, &str); 3] = [
         (empty.path().to_owned(), "found neither"),
         (empty.path().join("absent"), "cannot read"),
-        (fixture("make_pt.py"), "ends in .safetensors or .pt"),
+        (fixture("make_pt.py"), "ends in .safetensors, .onnx, .pt"),
     ];
     for (path, part) in cases {
         let error = Detector::load(path).unwrap_err().to_string();

@@ -16,6 +16,7 @@ use parquet::record::Row;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::support::models::fixture;
 use crate::support::process::{Ended, nearfar, run};
 
 /// A file as the replaced system had it, but for its duration.
@@ -156,6 +157,18 @@ fn the_replaced_system_s_file_runs_unchanged_and_its_rows_are_pairs() {
     let copy = std::fs::read_to_string(place.path("results/scenario/scenario.yaml")).unwrap();
     assert_eq!(copy, REPLACED);
     assert!(std::fs::read(place.path("results/scenario/observations.parquet")).unwrap().ends_with(b"PAR1"));
+}
+
+#[test]
+fn the_replaced_system_s_edge_runs_its_own_onnx_file() {
+    let place = Place::with(&REPLACED.replace("models/anomaly_detector.onnx", "models/edge.onnx"));
+    std::fs::create_dir(place.path("models")).unwrap();
+    std::fs::copy(fixture("onnx/replaced_system.onnx"), place.path("models/edge.onnx")).unwrap();
+    let ended = place.run(&["--dry-run"]);
+    assert!(ended.stdout.contains("replaced_system") || ended.stdout.contains("edge"), "{}", ended.stdout);
+    let ended = place.run(&["--force"]);
+    assert!(ended.line_with("edge: sent").starts_with("edge: sent 20, answered 20, silent 0"));
+    assert!(!ended.stderr.contains(".onnx"), "{}", ended.stderr);
 }
 
 #[test]

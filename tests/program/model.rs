@@ -376,3 +376,62 @@ fn a_model_on_a_full_disk_is_named_and_not_left_in_half() {
     assert!(said.contains("out.safetensors") && said.contains("File too large"), "{said}");
     assert_eq!(said.lines().count(), 1, "nothing is left: {said}");
 }
+
+#[test]
+fn an_onnx_file_is_converted_and_answers_in_two_commands() {
+    let directory = tempfile::tempdir().unwrap();
+    let (source, target) = (fixture("onnx/good/mlp_relu_ts9.onnx"), directory.path().join("mlp"));
+    let refused = nearfar(&["convert", text(&source), text(&target)], "");
+    let stderr = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(2), "{stderr}");
+    assert!(stderr.contains("--output WORD") && !target.exists(), "{stderr}");
+    let converted =
+        nearfar(&["convert", text(&source), text(&target), "--output", "logit", "--threshold", "0.7"], "");
+    assert!(converted.status.success(), "{}", String::from_utf8_lossy(&converted.stderr));
+    let row: Vec<_> =
+        read(&fixture("onnx/good/mlp_relu_ts9.in0.f32"))[..32].iter().map(ToString::to_string).collect();
+    let logit = read(&fixture("onnx/good/mlp_relu_ts9.out0.f32"))[0];
+    let output = nearfar(&["infer", text(&target), "--features", &row.join(",")], "");
+    let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let expected = 1.0 / (1.0 + (-f64::from(logit)).exp());
+    assert!((answer["prediction"].as_f64().unwrap() - expected).abs() < 1e-5, "{answer}");
+    let again = nearfar(&["convert", text(&source), text(&target), "--output", "logit"], "");
+    assert!(String::from_utf8_lossy(&again.stderr).contains("exists already and is kept"));
+    let inspected = nearfar(&["inspect", text(&target), "--profile"], "");
+    let stdout = String::from_utf8_lossy(&inspected.stdout);
+    assert!(
+        stdout.contains("Gemm") && stdout.contains(" %") && stdout.contains("from config.json"),
+        "{stdout}"
+    );
+    let drawn = nearfar(&["inspect", text(&source), "--dot"], "");
+    assert!(drawn.stdout.starts_with(b"digraph"), "{}", String::from_utf8_lossy(&drawn.stderr));
+}
+
+#[test]
+fn flags_of_the_other_kind_of_file_are_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let onnx = fixture("onnx/good/mlp_relu_ts9.onnx");
+    let checkpoint = fixture("pt/good/a_state_dict.pt");
+    let (to_directory, to_file) = (directory.path().join("d"), directory.path().join("m.safetensors"));
+    for (source, target, flags, part) in [
+        (&onnx, &to_directory, &["--key", "a"][..], "--key is for checkpoints alone"),
+        (&onnx, &to_file, &["--output", "logit"], "expected a directory"),
+        (&checkpoint, &to_file, &["--output", "logit"], "--output is for an ONNX file alone"),
+        (
+            &onnx,
+            &to_directory,
+            &["--midpoint", "1"],
+            "--midpoint is for --output score or reconstruction alone",
+        ),
+        (&onnx, &to_directory, &["--output", "score", "--midpoint", "1"], "--output score needs --scale"),
+        (&onnx, &to_directory, &["--output", "class"], "--output class needs --class"),
+        (&onnx, &to_directory, &["--output", "label"], "--output label needs --anomaly"),
+        (&onnx, &to_directory, &["--output", "odds"], "odds"),
+    ] {
+        let arguments = [&["convert", text(source), text(target)][..], flags].concat();
+        let refused = nearfar(&arguments, "");
+        let stderr = String::from_utf8_lossy(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(2), "{flags:?}: {stderr}");
+        assert!(stderr.contains(part) && !target.exists(), "{flags:?}: {stderr}");
+    }
+}

@@ -25,6 +25,7 @@ use crate::broker::session::context::Context;
 use crate::broker::session::hello::{Arrived, Hello};
 use crate::broker::session::input::READ_BLOCK_BYTES_FIRST;
 use crate::broker::session::peer::Peer;
+use crate::sync;
 
 /// Serves one client over a stream, from CONNECT to the end.
 pub async fn serve<R, W>(
@@ -93,7 +94,7 @@ async fn meet<R>(
 where
     R: AsyncRead + Unpin,
 {
-    let deadline = Instant::now() + limits.connect_timeout;
+    let deadline = sync::after(Instant::now().into_std(), limits.connect_timeout).into();
     let read = tokio::time::timeout_at(deadline, read_connect(context, limits, reader, unread, charge)).await;
     let frame = read.map_err(|_| Late(Refusal::silent(Fault::late(unread.len()))))?;
     let Some(frame) = frame.map_err(Refused)? else { return Ok(None) };

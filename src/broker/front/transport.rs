@@ -20,6 +20,7 @@ use crate::broker::limits::refused::Cause;
 use crate::broker::limits::shares::Owner;
 use crate::broker::session::context::Context;
 use crate::broker::session::peer::{Peer, UnderWay};
+use crate::sync;
 use crate::tcp::Socket;
 
 /// A listener as its connections see it.
@@ -53,7 +54,7 @@ pub fn spawn(
     address: IpAddr,
     place: Place,
 ) {
-    let deadline = Instant::now() + entrance.listener.connections.connect_timeout;
+    let deadline = sync::after(Instant::now().into_std(), entrance.listener.connections.connect_timeout).into();
     let tls = entrance.tls.clone();
     let (addresses, socket) = (context.addresses.clone(), place.number);
     let arrival = Arrival { context, entrance, address, _place: place, socket, deadline };

@@ -3,12 +3,13 @@
 use std::io::{self, Write};
 use std::path::Path;
 
+use crate::cli::Unusable;
 use crate::model::{ConvertedGraph, Label, OnnxOptions, Output, convert_onnx};
 
 /// What an ONNX file does not say of the model in it.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "For an ONNX file, whose TARGET is a directory")]
-pub struct Args {
+pub struct OnnxArgs {
     /// What its score means; without it that is found out, where the file leaves no doubt
     #[arg(long, value_name = "WORD", value_parser = ["probability", "logit", "score", "reconstruction", "class", "label"])]
     output: Option<String>,
@@ -41,7 +42,7 @@ pub struct Args {
     name: Option<String>,
 }
 
-impl Args {
+impl OnnxArgs {
     /// Converts, and prints what was written.
     pub fn run(&self, source: &Path, target: &Path, out: &mut impl Write) -> anyhow::Result<()> {
         let options = OnnxOptions {
@@ -76,7 +77,10 @@ impl Args {
     fn meaning(&self) -> anyhow::Result<Option<Output>> {
         let word = self.output.as_deref();
         let needs = |flag: &str, expected: &str| {
-            anyhow::anyhow!("--output {} needs {flag}: {expected}", word.unwrap_or_default())
+            anyhow::Error::from(Unusable(format!(
+                "--output {} needs {flag}: {expected}",
+                word.unwrap_or_default()
+            )))
         };
         for (flag, given, words) in [
             ("--midpoint", self.midpoint.is_some(), &["score", "reconstruction"][..]),
@@ -86,7 +90,7 @@ impl Args {
             ("--anomaly", self.anomaly.is_some(), &["label"]),
         ] {
             if given && !word.is_some_and(|word| words.contains(&word)) {
-                anyhow::bail!("{flag} is for --output {} alone", words.join(" or "));
+                return Err(Unusable(format!("{flag} is for --output {} alone", words.join(" or "))).into());
             }
         }
         let calibration = || {

@@ -12,6 +12,7 @@ use super::link::{Drain, Link};
 use super::routes::Destination;
 use crate::client::Acknowledge;
 use crate::mqtt::{Message, Qos, Receipt, Settlement};
+use crate::sync;
 
 impl Driver {
     /// Every packet that is all there.
@@ -95,7 +96,8 @@ impl Driver {
             link.is_refused = true;
             // Somebody may allow it meanwhile.
             let failure = Trouble::SubscriptionRefused.because(reason);
-            link.remake = Some((Instant::now() + self.shared.config.reconnect_wait_max, failure.clone()));
+            link.remake =
+                Some((sync::after(Instant::now(), self.shared.config.reconnect_wait_max), failure.clone()));
             self.announce_failure(failure);
         }
     }

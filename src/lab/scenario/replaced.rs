@@ -6,7 +6,7 @@
 //! becomes a sensor, a placement's `latency_ms` and the links between sensors and
 //! gateway become the placement's network, and everything else is named in a remark.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::document::remark;
@@ -269,11 +269,6 @@ fn placement(
     let subject = config.path().to_owned();
     let Some(path) = config.find("model_path") else { return Err(config.missing("model_path", "")) };
     let model = PathBuf::from(path.text()?);
-    if has_extension(&model, "onnx") {
-        let text =
-            format!("{}: ONNX is not read; a model directory, .safetensors or .pt is", model.display());
-        remark(remarks, &path.setting().origin, &subject, text);
-    }
     if let (Some(host), port) = (config.find("broker_host"), config.find_number::<u64>("broker_port", ..)?) {
         let port = port.map(|port| format!(":{port}")).unwrap_or_default();
         let host = host.setting();
@@ -295,10 +290,6 @@ fn placement(
     };
     let shape = Shape { seed, link: name.to_owned(), uplink: link(up), downlink: link(down) };
     Ok(Placement { name: name.to_owned(), model, threshold, network: Profile::shaped(shape), hybrid: None })
-}
-
-fn has_extension(path: &Path, wanted: &str) -> bool {
-    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case(wanted))
 }
 
 fn host_name(setting: &Setting) -> String {

@@ -100,12 +100,11 @@ fn what_cannot_be_done_is_said_by_name() {
         assert!(found.is_some_and(|remark| remark.remark.contains(part)), "{line}: {:?}", scenario.remarks);
     };
     said(4, "simulation.time_quantum_us", "continuous");
-    said(8, "ml_inference.edge_config", "ONNX is not read");
     said(9, "ml_inference.edge_config", "broker localhost:1883 is not used");
     said(33, "node hall", "stands in its place");
     said(43, "node mosquitto", "skipped");
     said(46, "node board", "not run in Renode");
-    assert_eq!(scenario.remarks.len(), 6);
+    assert_eq!(scenario.remarks.len(), 5);
 }
 
 #[test]

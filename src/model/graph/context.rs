@@ -34,17 +34,17 @@ pub type Prepared = HashMap<(usize, TypeId), Arc<dyn Any + Send + Sync>>;
 
 /// A node, as its operator sees it.
 pub struct Context<'a> {
-    pub(super) node: &'a Node,
-    pub(super) number: usize,
-    pub(super) opset: i64,
-    pub(super) inputs: Vec<Option<Known>>,
-    pub(super) prepared: &'a Mutex<Prepared>,
-    pub(super) opsets: &'a BTreeMap<String, i64>,
+    pub(crate) node: &'a Node,
+    pub(crate) number: usize,
+    pub(crate) opset: i64,
+    pub(crate) inputs: Vec<Option<Known>>,
+    pub(crate) prepared: &'a Mutex<Prepared>,
+    pub(crate) opsets: &'a BTreeMap<String, i64>,
     /// The names of the inputs behind the node's own, which its body takes from around it.
-    pub(super) captured: Vec<String>,
+    pub(crate) captured: Vec<String>,
     /// The number of the first node of its body.
-    pub(super) first_of_body: usize,
-    pub(super) read: RefCell<BTreeSet<&'a str>>,
+    pub(crate) first_of_body: usize,
+    pub(crate) read: RefCell<BTreeSet<&'a str>>,
 }
 
 impl<'a> Context<'a> {
@@ -110,8 +110,8 @@ impl<'a> Context<'a> {
         Ok(self.input(at)?.constant.as_ref())
     }
 
-    /// The elements of input `at`, which must be known: shapes are made of them. `what` is the input's name in
-    /// the operator's description.
+    /// The elements of input `at`, which must be known: shapes are made of them. `what` is the input's name
+    /// in the operator's description.
     pub fn known(&self, at: usize, what: &str) -> Result<&Arc<Tensor>, Problem> {
         self.constant(at)?.ok_or_else(|| {
             let name = &self.node.inputs[at];
@@ -277,7 +277,7 @@ impl<'a> Context<'a> {
     }
 
     /// An attribute that the operator has not asked for.
-    pub(super) fn unread(&self) -> Option<&'a str> {
+    pub(crate) fn unread(&self) -> Option<&'a str> {
         let read = self.read.borrow();
         self.node.attributes.keys().map(String::as_str).find(|name| !read.contains(name))
     }

@@ -1,8 +1,8 @@
 //! A graph in `config.json`, at the key `graph`: as text, without its weights.
 //!
 //! Attributes are written as JSON has them: a number with a point is a number, one without is an integer, and
-//! what has no place in a text stands in the file of weights: `{"weight": NAME}` for a tensor, `{"list": NAME}`
-//! for long integers or numbers.
+//! what has no place in a text stands in the file of weights: `{"weight": NAME}` for a tensor, `{"list":
+//! NAME}` for long integers or numbers.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

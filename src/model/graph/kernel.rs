@@ -6,7 +6,8 @@ use super::tensor::{Data, Element, Kind, Tensor, TensorType};
 /// What a node does with its inputs' elements, again and again. Each plan has its own; weights are shared.
 pub trait Kernel: Send {
     /// Computes the outputs, each of which has the length and the kind that were promised when it was built,
-    /// and holds whatever was there before. Nothing is allocated: what is needed on the way is kept in `self`.
+    /// and holds whatever was there before. Nothing is allocated: what is needed on the way is kept in
+    /// `self`.
     ///
     /// # Errors
     /// [`Fault`], where the elements themselves are at fault.
@@ -48,9 +49,9 @@ pub enum Source {
 
 /// The inputs of a run, by their place.
 pub struct Inputs<'a> {
-    pub(super) sources: &'a [Source],
-    pub(super) buffers: &'a [Data],
-    pub(super) constants: &'a [std::sync::Arc<Tensor>],
+    pub(crate) sources: &'a [Source],
+    pub(crate) buffers: &'a [Data],
+    pub(crate) constants: &'a [std::sync::Arc<Tensor>],
 }
 
 impl<'a> Inputs<'a> {

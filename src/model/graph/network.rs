@@ -1,8 +1,8 @@
 //! A graph that takes rows of features, any number at a time.
 //!
-//! A batch is worked through in blocks of rows, for each size of which there is a plan: what goes from node to
-//! node stays in the processor's cache, and nothing is allocated. Rows whose graph mixes them are run one by
-//! one.
+//! A batch is worked through in blocks of rows, for each size of which there is a plan: what goes from node
+//! to node stays in the processor's cache, and nothing is allocated. Rows whose graph mixes them are run one
+//! by one.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

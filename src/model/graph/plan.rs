@@ -144,7 +144,8 @@ impl Plan {
         self.buffers.iter().map(|data| data.len() * data.kind().bytes()).sum()
     }
 
-    /// Whether output `at` is written where input `input` is read, so that it is what the next run begins with.
+    /// Whether output `at` is written where input `input` is read, so that it is what the next run begins
+    /// with.
     pub fn is_input(&self, at: usize, input: usize) -> bool {
         self.outputs[at].source == Source::Buffer(self.inputs[input])
     }

@@ -1,12 +1,12 @@
 //! Sums and the like over a block of numbers, written so that they become vector instructions where the
-//! compiler may use them: inside `pulp::Arch::dispatch`. Several sums are taken side by side, in an order that
-//! depends on the block's size alone.
+//! compiler may use them: inside `pulp::Arch::dispatch`. Several sums are taken side by side, in an order
+//! that depends on the block's size alone.
 
 /// Sums that are taken side by side.
 const SUMS: usize = 32;
 
-/// Makes a closure for `pulp::Arch::dispatch` one that can be called once only, when it is spent in there: others
-/// are called through a function of the compiler's, which is not inlined where vectors are wide.
+/// Makes a closure for `pulp::Arch::dispatch` one that can be called once only, when it is spent in there:
+/// others are called through a function of the compiler's, which is not inlined where vectors are wide.
 pub struct Once;
 
 impl Once {

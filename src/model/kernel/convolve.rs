@@ -123,8 +123,8 @@ impl Convolution {
         (self.output_size() as u64).saturating_mul(self.depth() as u64)
     }
 
-    /// Convolves `input`, sample after sample, with `filters`, which [`arrange`] made. `bias` has a number for
-    /// each output channel, or none.
+    /// Convolves `input`, sample after sample, with `filters`, which [`arrange`] made. `bias` has a number
+    /// for each output channel, or none.
     pub fn run(
         &self,
         filters: &[f32],

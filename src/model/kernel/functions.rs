@@ -5,9 +5,9 @@
 //! as the processor can. Each function is `#[inline(always)]` for that; outside of `dispatch` a fused
 //! multiply-add may be a call of the C library, which is slow and gives the same bits.
 //!
-//! The polynomials are minimax fits by Remez's exchange, computed with 40 digits and rounded to f32; the comment
-//! at each says what of, where, and the largest relative error in units of 2^-24. Stated errors of functions
-//! are the largest found over all of f32, against f64; one ulp is the distance to the next f32.
+//! The polynomials are minimax fits by Remez's exchange, computed with 40 digits and rounded to f32; the
+//! comment at each says what of, where, and the largest relative error in units of 2^-24. Stated errors of
+//! functions are the largest found over all of f32, against f64; one ulp is the distance to the next f32.
 
 /// 1.5 · 2^23: a number of at most 2^22 added to it is rounded to an integer, which its lowest bits then are.
 const ROUNDING: f32 = 12_582_912.0;

@@ -169,7 +169,7 @@ impl<'a> Projected<'a> {
 }
 
 /// From the gates to the next cell and hidden numbers, for all rows.
-pub(super) struct Step<'a> {
+pub(crate) struct Step<'a> {
     /// `(batch, 4 padded)`.
     pub gates: &'a [f32],
     /// `(batch, padded)`.

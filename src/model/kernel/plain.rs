@@ -1,7 +1,9 @@
-//! Products of kinds that nobody multiplies often: doubles and whole numbers, without an arrangement of weights.
+//! Products of kinds that nobody multiplies often: doubles and whole numbers, without an arrangement of
+//! weights.
+
+use pulp::Arch;
 
 use super::blocks::Once;
-use pulp::Arch;
 
 /// What can be multiplied and added: whole numbers wrap around, as they do elsewhere.
 pub trait Number: Copy + Send + Sync + 'static {

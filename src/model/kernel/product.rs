@@ -91,8 +91,8 @@ pub fn lanes(arch: Arch) -> usize {
     arch.dispatch(Lanes)
 }
 
-/// Only for weights that are the same for all rows: what a row gives must not depend on how many outputs there
-/// are when these are rows themselves.
+/// Only for weights that are the same for all rows: what a row gives must not depend on how many outputs
+/// there are when these are rows themselves.
 fn is_narrow(depth: usize, outputs: usize) -> bool {
     outputs <= NARROW_OUTPUTS_MAX && depth >= NARROW_DEPTH_MIN
 }

@@ -15,7 +15,7 @@ const PLACES_MAX: usize = 4;
 
 impl OnnxError {
     /// The same, with the place that it is in before it, as far as a reader can follow.
-    pub(super) fn within(self, place: impl fmt::Display) -> Self {
+    pub(crate) fn within(self, place: impl fmt::Display) -> Self {
         match self.places {
             PLACES_MAX.. => self,
             places => Self { message: format!("{place}: {}", self.message), places: places + 1 },
@@ -38,7 +38,7 @@ impl<S: Into<String>> From<S> for OnnxError {
 }
 
 /// Counts one more of `what`, of which there may be `max`.
-pub(super) fn count(counted: &mut usize, max: usize, what: &str, bound: &str) -> Result<(), OnnxError> {
+pub(crate) fn count(counted: &mut usize, max: usize, what: &str, bound: &str) -> Result<(), OnnxError> {
     *counted += 1;
     if *counted > max {
         return Err(format!("it has more than {max} {what} ({bound})").into());
@@ -47,6 +47,6 @@ pub(super) fn count(counted: &mut usize, max: usize, what: &str, bound: &str) ->
 }
 
 /// A name from the file as it may be shown: without escapes that a terminal would obey.
-pub(super) fn quoted(name: &str) -> String {
+pub(crate) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.escape_debug())
 }

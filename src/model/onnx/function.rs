@@ -92,7 +92,8 @@ pub fn places<'a>(
     Ok(places)
 }
 
-/// Where nodes are read: in the graph itself, or in a function, whose names and attributes are those of a call.
+/// Where nodes are read: in the graph itself, or in a function, whose names and attributes are those of a
+/// call.
 #[derive(Default)]
 pub struct Scope<'s> {
     /// How many bodies are around it.

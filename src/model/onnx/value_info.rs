@@ -41,7 +41,8 @@ impl<'a> ValueInfo<'a> {
         Ok(Input { name: self.name.to_owned(), kind, shape })
     }
 
-    /// It as an input of a body, of which the node around it knows better what comes in: nothing need be said.
+    /// It as an input of a body, of which the node around it knows better what comes in: nothing need be
+    /// said.
     pub fn body_input(&self) -> Result<Input, OnnxError> {
         let (kind, shape) = match self.value_type {
             None => (Kind::F32, None),

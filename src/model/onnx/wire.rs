@@ -1,14 +1,14 @@
 //! The wire format of protocol buffers: a message is a row of numbered fields.
 //!
-//! Nothing is copied and nothing is allocated here: a field is a part of the file, and whoever makes something
-//! of it counts. What a length in the file says is compared with what is there before anything is made of it.
-//! Groups, which nobody writes any more, are refused. See
-//! [the format](https://protobuf.dev/programming-guides/encoding/).
+//! Nothing is copied and nothing is allocated here: a field is a part of the file, and whoever makes
+//! something of it counts. What a length in the file says is compared with what is there before anything is
+//! made of it. Groups, which nobody writes any more, are refused. See [the
+//! format](https://protobuf.dev/programming-guides/encoding/).
 //!
-//! Why no library: of 8 MB of empty nodes `prost` 0.14 and `rten-onnx` 0.27 make 570 MB and offer no way to stop
-//! them. `rten-onnx` also never returns from an integer of twelve bytes, overflows the stack where graphs are
-//! nested, takes the end of the file for the end of packed numbers, and reads neither functions nor words in
-//! tensors.
+//! Why no library: of 8 MB of empty nodes `prost` 0.14 and `rten-onnx` 0.27 make 570 MB and offer no way to
+//! stop them. `rten-onnx` also never returns from an integer of twelve bytes, overflows the stack where
+//! graphs are nested, takes the end of the file for the end of packed numbers, and reads neither functions
+//! nor words in tensors.
 
 use super::error::OnnxError;
 use super::limits::NAME_BYTES_MAX;

@@ -5,14 +5,13 @@ mod many;
 mod select;
 mod zip;
 
+use self::zip::{Apply, Zip};
 use super::elementwise::{power as constant_power, unexpected};
 use super::number::{Integer, Real, each_integer, integer};
 use super::{ANY, Operator, broadcast};
 use crate::model::graph::context::{Context, Problem};
 use crate::model::graph::kernel::{Built, Kernel};
 use crate::model::graph::tensor::{Element, Kind, TensorType, elements};
-
-use self::zip::{Apply, Zip};
 
 pub const OPERATORS: &[Operator] = &[
     Operator::onnx("Add", 7, 2..=2, arithmetic::add),

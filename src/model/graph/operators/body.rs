@@ -14,8 +14,8 @@ pub const OPERATORS: &[Operator] =
 struct Repeated {
     plan: Plan,
     count: usize,
-    /// Values that each run takes over from the one before: the body's inputs and outputs begin with them, after
-    /// `control` others.
+    /// Values that each run takes over from the one before: the body's inputs and outputs begin with them,
+    /// after `control` others.
     states: Vec<Data>,
     control: usize,
     scanned: Vec<Along>,

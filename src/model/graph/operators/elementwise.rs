@@ -3,13 +3,12 @@
 mod clip;
 mod function;
 
+use self::function::Fast;
 use super::number::{Integer, Real, each_integer};
 use super::{Operator, number};
 use crate::model::graph::context::{Context, Problem};
 use crate::model::graph::kernel::{Built, Fault, Inputs, Kernel, output};
 use crate::model::graph::tensor::{Data, Kind, TensorType};
-
-use self::function::Fast;
 
 pub const OPERATORS: &[Operator] = &[
     Operator::onnx("Abs", 1, 1..=1, |context| whole(context, Fast::Abs, |x, _| x.abs(), i64::wrapping_abs)),

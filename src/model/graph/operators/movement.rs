@@ -6,13 +6,12 @@ mod part;
 mod reverse;
 mod strided;
 
+use self::strided::Moved;
 use super::walk::strides;
 use super::{ANY, Operator};
 use crate::model::graph::context::{Context, Problem, axis, size};
 use crate::model::graph::kernel::Built;
 use crate::model::graph::tensor::elements;
-
-use self::strided::Moved;
 
 pub const OPERATORS: &[Operator] = &[
     Operator::onnx("Concat", 4, ANY, concat::concat),

@@ -82,7 +82,7 @@ macro_rules! each_integer {
         }
     };
 }
-pub(super) use each_integer;
+pub(crate) use each_integer;
 
 /// Does the same for each kind, which `type` is then.
 macro_rules! each_element {
@@ -123,4 +123,4 @@ macro_rules! each_element {
         }
     };
 }
-pub(super) use each_element;
+pub(crate) use each_element;

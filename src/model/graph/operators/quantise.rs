@@ -1,12 +1,12 @@
 //! Numbers as small integers and back: `scale (integer - zero point)`.
 
-use crate::model::kernel::blocks::Once;
 use std::marker::PhantomData;
 
 use super::Operator;
 use crate::model::graph::context::{Context, Problem, axis, size};
 use crate::model::graph::kernel::{Built, Fault, Inputs, Kernel, output};
 use crate::model::graph::tensor::{Data, Element, Kind, TensorType, elements};
+use crate::model::kernel::blocks::Once;
 
 pub const OPERATORS: &[Operator] = &[
     Operator::onnx("QuantizeLinear", 10, 2..=3, quantise),

@@ -152,8 +152,8 @@ fn settings(context: &Context<'_>, cell: Cell, directions: usize) -> Result<Vec<
     Ok(all)
 }
 
-/// The function of a name, with its numbers from the lists, where it takes any. Numbers that are not there are as
-/// in ONNX Runtime, which has zeros for `Affine` and `ThresholdedRelu`.
+/// The function of a name, with its numbers from the lists, where it takes any. Numbers that are not there
+/// are as in ONNX Runtime, which has zeros for `Affine` and `ThresholdedRelu`.
 fn activation(
     name: &str,
     alphas: &mut impl Iterator<Item = f32>,

@@ -1,7 +1,7 @@
 //! Many numbers along axes to one: sums, means, norms, the largest, and where that is.
 //!
-//! What is added in which order depends on the axes alone, never on how many places the others have: an answer
-//! is the same to the bit for one row as for many.
+//! What is added in which order depends on the axes alone, never on how many places the others have: an
+//! answer is the same to the bit for one row as for many.
 
 mod cumulate;
 mod fold;

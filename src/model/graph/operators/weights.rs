@@ -6,7 +6,8 @@ use std::sync::Arc;
 use crate::model::graph::context::{Context, Problem};
 use crate::model::graph::tensor::Tensor;
 
-/// What was made of known inputs, with the inputs: constants that follow from the batch differ from plan to plan.
+/// What was made of known inputs, with the inputs: constants that follow from the batch differ from plan to
+/// plan.
 pub struct Arranged<T> {
     of: Vec<Option<Arc<Tensor>>>,
     made: T,

@@ -29,8 +29,8 @@ pub enum Padding {
 const REACH_MAX: i64 = 1 << 31;
 
 impl Windows {
-    /// Reads the attributes of a node over an input `(batch, channels, axes)`, with `kernel` where the weights
-    /// say it.
+    /// Reads the attributes of a node over an input `(batch, channels, axes)`, with `kernel` where the
+    /// weights say it.
     pub fn read(context: &Context<'_>, input: &[usize], kernel: Option<&[usize]>) -> Result<Self, Problem> {
         expect_rank(input, 3..=4, "input")?;
         let axes = input.len() - 2;

@@ -1,10 +1,10 @@
 //! Joins trees that a graph adds up one by one into one ensemble.
 //!
 //! scikit-learn's isolation forest becomes a node for each tree that gives the number of a leaf, some thirty
-//! that look up and compute what that leaf adds to the score (`LabelEncoder`, `Cast`, `Equal`, `Log`, ...), and
-//! a `Sum` of all. What a leaf adds depends on the leaf alone: it is computed here, once for each leaf, by the
-//! very nodes that would have, and becomes the leaf's weight in a single `TreeEnsembleRegressor`, which adds
-//! up in the same order.
+//! that look up and compute what that leaf adds to the score (`LabelEncoder`, `Cast`, `Equal`, `Log`, ...),
+//! and a `Sum` of all. What a leaf adds depends on the leaf alone: it is computed here, once for each leaf,
+//! by the very nodes that would have, and becomes the leaf's weight in a single `TreeEnsembleRegressor`,
+//! which adds up in the same order.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};

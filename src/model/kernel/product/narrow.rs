@@ -1,4 +1,5 @@
-//! A product with few outputs: each is a sum along whole vectors of a row, whose lanes are added up at the end.
+//! A product with few outputs: each is a sum along whole vectors of a row, whose lanes are added up at the
+//! end.
 
 use pulp::{Simd, WithSimd};
 

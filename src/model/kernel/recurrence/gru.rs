@@ -45,7 +45,8 @@ fn step<S: Simd>(simd: S, [z, r, n]: [(S::f32s, S::f32s); 3], h: S::f32s) -> S::
     let r = simd.div_f32s(one, simd.add_f32s(one, exp_minus(simd, simd.add_f32s(r.0, r.1), GATE_MAX)));
     let n = simd.mul_add_e_f32s(r, n.1, n.0);
     let n = exp_minus(simd, simd.add_f32s(n, n), GATE_MAX);
-    // As in an LSTM's step: over one common denominator, with z = 1 / (1 + e^-z) and n = (1 - e^-2n) / (1 + e^-2n).
+    // As in an LSTM's step: over one common denominator, with z = 1 / (1 + e^-z) and n = (1 - e^-2n) / (1 +
+    // e^-2n).
     let wide = simd.add_f32s(one, n);
     let above = simd.mul_add_e_f32s(h, wide, simd.mul_f32s(z, simd.sub_f32s(one, n)));
     simd.div_f32s(above, simd.mul_f32s(simd.add_f32s(one, z), wide))

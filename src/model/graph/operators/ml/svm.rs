@@ -6,6 +6,8 @@ mod classifier;
 mod probability;
 mod similarity;
 
+use std::sync::Arc;
+
 use self::similarity::Similarity;
 use super::transform::Transform;
 use super::{Blocks, Table, expect_length};
@@ -13,7 +15,6 @@ use crate::model::graph::context::{Context, Problem, size};
 use crate::model::graph::kernel::{Built, Fault, Inputs, Kernel, output};
 use crate::model::graph::operators::Operator;
 use crate::model::graph::tensor::{Data, Kind, TensorType};
-use std::sync::Arc;
 
 pub const OPERATORS: &[Operator] = &[
     Operator::ml("SVMClassifier", 1, 1..=1, classifier::classifier),

@@ -1,7 +1,8 @@
 //! Ensembles of decision trees: `TreeEnsembleRegressor`, `TreeEnsembleClassifier` and `TreeEnsemble`.
 //!
-//! Attributes become a [`Draft`](draft::Draft), which is checked and laid out as a [`Forest`](forest::Forest);
-//! [`walk`] finds the leaves of rows in it, [`scores`] adds them up, [`finish`] makes outputs of the sums.
+//! Attributes become a [`Draft`](draft::Draft), which is checked and laid out as a
+//! [`Forest`](forest::Forest); [`walk`] finds the leaves of rows in it, [`scores`] adds them up, [`finish`]
+//! makes outputs of the sums.
 
 mod draft;
 mod finish;

@@ -1,4 +1,5 @@
-//! Normalisation of blocks by their own mean and variance: layers, instances, groups, and the root mean square.
+//! Normalisation of blocks by their own mean and variance: layers, instances, groups, and the root mean
+//! square.
 
 use std::marker::PhantomData;
 

@@ -22,8 +22,8 @@ pub enum Finish {
         base: Vec<f64>,
         transform: Transform,
         labels: Labels,
-        /// The class that all weights are for, where there are two classes and it is the same one, and whether
-        /// no weight is negative.
+        /// The class that all weights are for, where there are two classes and it is the same one, and
+        /// whether no weight is negative.
         one: Option<(usize, bool)>,
     },
 }

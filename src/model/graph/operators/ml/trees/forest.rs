@@ -1,8 +1,8 @@
 //! Trees laid out for the cache: twelve bytes a node, the two children of a node beside each other, the nodes
 //! near the root first.
 //!
-//! A leaf leads to itself, so that rows may walk on in step with others that have farther to go. Its threshold
-//! is NaN, with which every comparison fails, and failing leads to the second child.
+//! A leaf leads to itself, so that rows may walk on in step with others that have farther to go. Its
+//! threshold is NaN, with which every comparison fails, and failing leads to the second child.
 
 use std::collections::VecDeque;
 use std::ops::{AddAssign, DivAssign};

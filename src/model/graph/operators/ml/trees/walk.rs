@@ -9,8 +9,8 @@ pub const LANES: usize = 8;
 /// How many steps are taken before it is asked whether all have arrived.
 const STRIDE: u32 = 8;
 
-/// Walks each of `at` to its leaf. Walk `lane` reads the row that starts at `lane * stride` of `rows`; `depth`
-/// is at least the steps of each.
+/// Walks each of `at` to its leaf. Walk `lane` reads the row that starts at `lane * stride` of `rows`;
+/// `depth` is at least the steps of each.
 pub fn walk<T: Real>(forest: &Forest<T>, rows: &[T], stride: usize, at: &mut [u32; LANES], depth: u32) {
     match forest.questions {
         Questions::Plain => go(forest, rows, stride, at, depth, plain),
