@@ -54,7 +54,8 @@ pub fn spawn(
     address: IpAddr,
     place: Place,
 ) {
-    let deadline = sync::after(Instant::now().into_std(), entrance.listener.connections.connect_timeout).into();
+    let deadline =
+        sync::after(Instant::now().into_std(), entrance.listener.connections.connect_timeout).into();
     let tls = entrance.tls.clone();
     let (addresses, socket) = (context.addresses.clone(), place.number);
     let arrival = Arrival { context, entrance, address, _place: place, socket, deadline };
