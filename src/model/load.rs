@@ -1,16 +1,18 @@
 //! From a path to a model that is proven to answer: find the files, check the hash
 //! and every tensor, warm up, verify.
 
-use std::fs::{self, File};
-use std::io::{self, Read};
+mod files;
+mod weights;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
+pub use self::files::{Files, config_beside, find, find_weights};
+pub use self::weights::{Weights, read_weights, sha256};
 
-use super::config::{CONFIG_BYTES_MAX, CONFIG_FILE, Config, Golden};
+use self::weights::weights_of;
+use super::config::{CONFIG_FILE, Config, Golden};
 use super::fit::check_tensors;
-use super::fold::{Folded, fold};
 use super::graph::network::Network;
 use super::graph::{Graph, PlanError, stored};
 use super::graph_model::GraphModel;
@@ -19,18 +21,10 @@ use super::layers::{Layer, Linear};
 use super::neural::NeuralNetwork;
 use super::output::Output;
 use super::tensors::RawTensor;
-use super::{
-    LoadError, Model, ModelError, advice, checkpoint, foreign, graph_config, inferred, onnx, safetensors_file,
-};
-use crate::file_access;
-use crate::text;
+use super::{LoadError, Model, ModelError, graph_config, inferred};
 
-/// The largest file of weights that is read: all of it is in memory while it is.
-pub const WEIGHTS_BYTES_MAX: u64 = 2 << 30;
 /// The rows of the batch that warms the model up; its buffers then fit the batches that a busy node forms.
 const WARM_UP_ROWS: usize = 32;
-/// The file that makes a directory a model of TensorFlow's.
-const SAVED_MODEL: &str = "saved_model.pb";
 /// How many standard deviations from the mean their features are at most.
 const WARM_UP_DEVIATIONS: f32 = 2.0;
 
@@ -54,222 +48,6 @@ pub fn from_bytes(config: &str, weights: &[u8]) -> Result<(ModelInfo, Box<dyn Mo
     let (mut info, model) = build(Files { weights: path, config: Some((config_path, config)) }, weights)?;
     info.origin = Origin::Memory;
     Ok((info, model))
-}
-
-/// The files that make a model.
-pub struct Files {
-    /// The file with the weights.
-    pub weights: PathBuf,
-    /// The configuration that names them, and where it is.
-    pub config: Option<(PathBuf, Config)>,
-}
-
-/// A file of weights, read.
-pub struct Weights {
-    /// In the order of the file.
-    pub tensors: Vec<RawTensor>,
-    /// Of the whole file, lower-case hexadecimal.
-    pub sha256: String,
-    /// What kind of file it is, such as `PyTorch zip archive, state dict`.
-    pub format: String,
-    /// What to do where its tensors do not tell the model.
-    pub advice: Option<&'static str>,
-    /// The model itself, with its weights, where the file says it.
-    pub graph: Option<Graph>,
-}
-
-/// Finds the weights and the configuration that `path` means.
-pub fn find(path: &Path) -> Result<Files, LoadError> {
-    let metadata = fs::metadata(path).map_err(|error| read_error(path, error))?;
-    if !metadata.is_dir() {
-        return Ok(Files { weights: path.to_owned(), config: config_beside(path)? });
-    }
-    let config_path = path.join(CONFIG_FILE);
-    if config_path.exists() {
-        let text = read_text(&config_path)?;
-        let config = Config::parse(&text, &config_path)?;
-        return Ok(Files { weights: path.join(&config.weights.file), config: Some((config_path, config)) });
-    }
-    let weights = only_weights_in(path)?;
-    refuse_directory_of_models(path)?;
-    Ok(Files { weights, config: None })
-}
-
-/// Refuses a directory without a `config.json` that has directories with one: weights that lie beside those
-/// are most likely not what was meant, and without a description nothing of how they want their inputs is
-/// known.
-fn refuse_directory_of_models(directory: &Path) -> Result<(), LoadError> {
-    let mut models = Vec::new();
-    for entry in fs::read_dir(directory).map_err(|error| read_error(directory, error))? {
-        let path = entry.map_err(|error| read_error(directory, error))?.path();
-        if path.join(CONFIG_FILE).is_file() {
-            models.push(path.display().to_string());
-        }
-    }
-    models.sort();
-    if models.is_empty() {
-        return Ok(());
-    }
-    let problem = format!(
-        "found no {CONFIG_FILE} in this directory, and one in {}: name the model that is meant, or the file of weights",
-        models.join(", ")
-    );
-    Err(LoadError::NotAModel { path: directory.to_owned(), problem })
-}
-
-/// The `config.json` beside a file of weights, when it names that file.
-pub fn config_beside(weights: &Path) -> Result<Option<(PathBuf, Config)>, LoadError> {
-    let config_path = weights.with_file_name(CONFIG_FILE);
-    if !config_path.is_file() {
-        return Ok(None);
-    }
-    let text = read_text(&config_path)?;
-    // Another program's config.json may stand here; ours says so by naming the file.
-    let loose: Option<serde_json::Value> = serde_json::from_str(&text).ok();
-    let named = loose.as_ref().and_then(|config| config.pointer("/weights/file")?.as_str());
-    if loose.is_some() && named.map(Path::new) != weights.file_name().map(Path::new) {
-        return Ok(None);
-    }
-    let config = Config::parse(&text, &config_path)?;
-    Ok(Some((config_path, config)))
-}
-
-fn only_weights_in(directory: &Path) -> Result<PathBuf, LoadError> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(directory).map_err(|error| read_error(directory, error))? {
-        let path = entry.map_err(|error| read_error(directory, error))?.path();
-        if matches!(extension(&path).as_str(), "safetensors" | "pt" | "pth" | "onnx") {
-            found.push(path);
-        }
-    }
-    found.sort();
-    if let [only] = found.as_slice() {
-        return Ok(only.clone());
-    }
-    let names: Vec<_> = found.iter().filter_map(|path| path.file_name()?.to_str()).collect();
-    let problem = if directory.join(SAVED_MODEL).is_file() {
-        format!("it is a SavedModel of TensorFlow, which is not read: {}", advice::KERAS)
-    } else if names.is_empty() {
-        format!(
-            "expected {CONFIG_FILE} and weights (.safetensors, .pt, .pth or .onnx) in this directory, found neither"
-        )
-    } else {
-        format!(
-            "found no {CONFIG_FILE} and more than one file of weights ({}): name one of them",
-            names.join(", ")
-        )
-    };
-    Err(LoadError::NotAModel { path: directory.to_owned(), problem })
-}
-
-/// The weights that `path` means, whatever its `config.json` says.
-pub fn find_weights(path: &Path) -> Result<PathBuf, LoadError> {
-    if path.is_dir() { only_weights_in(path) } else { Ok(path.to_owned()) }
-}
-
-/// Reads a file of weights of either kind, told by its name's end; of a checkpoint, the set of tensors at the
-/// key, or with several `keys` their sets joined. Weights that are kept in parts are put together.
-pub fn read_weights(path: &Path, keys: &[String]) -> Result<Weights, LoadError> {
-    let kind = extension(path);
-    // A checkpoint by any of the names that people give it: `.pth.tar` is not always an archive.
-    let is_known = matches!(
-        kind.as_str(),
-        "safetensors" | "pt" | "pth" | "ckpt" | "tar" | "bin" | "pkl" | "onnx" | "h5"
-    );
-    if !is_known && !beginning(path).is_ok_and(|beginning| is_checkpoint(&beginning)) {
-        return Err(LoadError::NotAModel { path: path.to_owned(), problem: instead_of_weights(path) });
-    }
-    weights_of(&read_bounded(path, WEIGHTS_BYTES_MAX, "weights_bytes_max")?, path, path.parent(), keys)
-}
-
-/// The weights that `bytes` are, of the file at `path`; an ONNX file may have some of them in other files of
-/// `directory`.
-fn weights_of(
-    bytes: &[u8],
-    path: &Path,
-    directory: Option<&Path>,
-    keys: &[String],
-) -> Result<Weights, LoadError> {
-    let (kind, sha256) = (extension(path), sha256(bytes));
-    if kind == "onnx" {
-        return read_onnx(path, directory, keys, bytes, sha256);
-    }
-    let mut weights = if kind == "safetensors" {
-        if let Some(key) = keys.first() {
-            let problem = format!(
-                "found the key {key:?}, and a safetensors file holds one set of tensors: leave the key out"
-            );
-            return Err(LoadError::NotAModel { path: path.to_owned(), problem });
-        }
-        let tensors = safetensors_file::parse(bytes).map_err(|problem| LoadError::Safetensors {
-            path: path.to_owned(),
-            problem: instead_of_safetensors(bytes).unwrap_or(problem),
-        })?;
-        Weights { tensors, sha256, format: "safetensors".to_owned(), advice: None, graph: None }
-    } else {
-        let read = checkpoint::read(bytes, keys, &checkpoint::Limits::default())
-            .map_err(|error| LoadError::Checkpoint { path: path.to_owned(), error })?;
-        let advice = read.is_script.then_some(advice::TORCHSCRIPT);
-        Weights { tensors: read.tensors, sha256, format: read.format, advice, graph: None }
-    };
-    let Folded { weight_norms, spectral_norms } = fold(&mut weights.tensors);
-    for (count, norm) in [(weight_norms, "weight norm"), (spectral_norms, "spectral norm")] {
-        if count > 0 {
-            weights.format.push_str(&format!(", {norm} of {count} folded"));
-        }
-    }
-    Ok(weights)
-}
-
-fn read_onnx(
-    path: &Path,
-    directory: Option<&Path>,
-    keys: &[String],
-    bytes: &[u8],
-    sha256: String,
-) -> Result<Weights, LoadError> {
-    let not_a_model = |problem| LoadError::NotAModel { path: path.to_owned(), problem };
-    if let Some(key) = keys.first() {
-        return Err(not_a_model(format!(
-            "found the key {key:?}, and an ONNX file holds one model: leave the key out"
-        )));
-    }
-    let graph = onnx::read(bytes, directory).map_err(|error| not_a_model(error.to_string()))?;
-    let tensors = graph_config::raw_tensors(&graph.constants);
-    let format = format!("ONNX, {} nodes", graph.nodes.len());
-    Ok(Weights { tensors, sha256, format, advice: None, graph: Some(graph) })
-}
-
-/// What was expected in place of the file at `path`, and what that is where it can be told.
-fn instead_of_weights(path: &Path) -> String {
-    let expected =
-        "expected a directory, or a file that ends in .safetensors, .onnx, .pt, .pth, .ckpt or .bin";
-    let Ok(Some(found)) = beginning(path).map(|beginning| foreign::name(&beginning)) else {
-        return expected.to_owned();
-    };
-    format!("{expected}, found {found}")
-}
-
-/// The first bytes of the file at `path`.
-fn beginning(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(foreign::BEGINNING_BYTES as u64).read_to_end(&mut bytes)?;
-    Ok(bytes)
-}
-
-/// Whether a file begins as a checkpoint does, or another zip archive or pickle.
-fn is_checkpoint(bytes: &[u8]) -> bool {
-    bytes.starts_with(b"PK\x03\x04") || bytes.first() == Some(&checkpoint::PROTO)
-}
-
-/// What a file is that is called safetensors and is not, if it can be told.
-fn instead_of_safetensors(bytes: &[u8]) -> Option<String> {
-    let found = if is_checkpoint(bytes) {
-        "a checkpoint of PyTorch's, or another zip archive or pickle: make it one with `nearfar convert FILE.pt FILE.safetensors`".to_owned()
-    } else {
-        foreign::name(bytes).filter(|found| !found.starts_with("safetensors"))?
-    };
-    Some(format!("it is {found}"))
 }
 
 /// Builds the model, refusing anything that is not as the configuration says.
@@ -473,56 +251,4 @@ fn verify(
     }
     let coarse = described.normalisation.as_ref().and_then(|normalisation| normalisation.coarse());
     Err(LoadError::Golden { config: config.to_owned(), expected, tolerance, found, coarse })
-}
-
-/// Reads a whole file, unless it is larger than `bytes_max`, the bound called `bound`.
-pub fn read_bounded(path: &Path, bytes_max: u64, bound: &'static str) -> Result<Vec<u8>, LoadError> {
-    let file = File::open(path).map_err(|error| read_error(path, error))?;
-    let metadata = file.metadata().map_err(|error| read_error(path, error))?;
-    if !metadata.is_file() {
-        let problem = "expected a file".to_owned();
-        return Err(LoadError::NotAModel { path: path.to_owned(), problem });
-    }
-    let too_large = |bytes| LoadError::TooLarge { path: path.to_owned(), bytes, bytes_max, bound };
-    if metadata.len() > bytes_max {
-        return Err(too_large(metadata.len()));
-    }
-    let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or(0));
-    // The file may grow while it is read.
-    file.take(bytes_max + 1).read_to_end(&mut bytes).map_err(|error| read_error(path, error))?;
-    if bytes.len() as u64 > bytes_max {
-        return Err(too_large(bytes.len() as u64));
-    }
-    Ok(bytes)
-}
-
-fn read_text(path: &Path) -> Result<String, LoadError> {
-    let bytes = read_bounded(path, CONFIG_BYTES_MAX, "config_bytes_max")?;
-    let text = text::decode(&bytes).map_err(|error| read_error(path, error.into()))?;
-    if !text.trim_start().starts_with('{')
-        && let Some(found) = foreign::text(&bytes)
-    {
-        let problem = format!("expected a description in JSON, found {found}");
-        return Err(LoadError::NotAModel { path: path.to_owned(), problem });
-    }
-    Ok(text.to_owned())
-}
-
-fn read_error(path: &Path, error: io::Error) -> LoadError {
-    let error = match error.kind() {
-        io::ErrorKind::PermissionDenied => {
-            io::Error::new(error.kind(), file_access::unreadable(path, &error))
-        }
-        _ => error,
-    };
-    LoadError::Read { path: path.to_owned(), error }
-}
-
-fn extension(path: &Path) -> String {
-    path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase()
-}
-
-/// Lower-case hexadecimal SHA-256.
-pub fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
