@@ -136,6 +136,15 @@ pub fn find(node: &Node, opsets: &BTreeMap<String, i64>) -> Result<Found, Proble
     }
 }
 
+/// How many inputs an operator takes, for messages.
+fn in_words(inputs: &RangeInclusive<usize>) -> String {
+    match (*inputs.start(), *inputs.end()) {
+        (low, high) if low == high => low.to_string(),
+        (low, usize::MAX) => format!("{low} or more"),
+        (low, high) => format!("{low} to {high}"),
+    }
+}
+
 /// The names of all operators, for messages.
 pub fn names() -> String {
     let mut names: Vec<_> = FAMILIES
@@ -157,12 +166,7 @@ impl Found {
         if expected.contains(&inputs) {
             return Ok(());
         }
-        let expected = match (*expected.start(), *expected.end()) {
-            (low, high) if low == high => low.to_string(),
-            (low, usize::MAX) => format!("{low} or more"),
-            (low, high) => format!("{low} to {high}"),
-        };
-        Err(Problem(format!("it has {inputs} inputs, expected {expected}")))
+        Err(Problem(format!("it has {inputs} inputs, expected {}", in_words(expected))))
     }
 
     /// Builds the node, and refuses attributes that nobody understood: each says something about the answer.
@@ -174,6 +178,52 @@ impl Found {
                 "its attribute {} is not understood here, and would be ignored",
                 name.escape_debug()
             ))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/operators.md");
+    /// What the plan puts its branch in the place of, so that no table has it.
+    const INLINED: (&str, i64, RangeInclusive<usize>) = ("If", 1, 1..=1);
+
+    /// What the page's line of an operator begins with; a word on what is different here may follow.
+    fn row(name: &str, since: i64, inputs: &RangeInclusive<usize>) -> String {
+        format!("| `{name}` | {since} | {} |", in_words(inputs))
+    }
+
+    #[test]
+    fn the_page_has_a_line_for_each_operator_and_no_other() {
+        let page = std::fs::read_to_string(PAGE).unwrap();
+        for (domain, inlined) in [(DOMAIN, Some(INLINED)), (ML_DOMAIN, None)] {
+            let (_, rest) = page.split_once(&format!("\n## {domain}\n")).unwrap();
+            let part = rest.split("\n## ").next().unwrap();
+            let found: Vec<_> = part.lines().filter(|line| line.starts_with("| `")).collect();
+            let mut operators: Vec<_> = FAMILIES
+                .iter()
+                .copied()
+                .flatten()
+                .filter(|operator| operator.domain == domain)
+                .map(|operator| (operator.name, operator.since, operator.inputs.clone()))
+                .chain(inlined)
+                .collect();
+            operators.sort_by_key(|(name, ..)| *name);
+            let expected: Vec<_> =
+                operators.iter().map(|(name, since, inputs)| row(name, *since, inputs)).collect();
+            for line in &expected {
+                let lines = found.iter().filter(|found| found.starts_with(line.as_str())).count();
+                assert_eq!(lines, 1, "docs/operators.md, {domain}: expected {line:?} once");
+            }
+            for (found, expected) in found.iter().zip(&expected) {
+                assert!(
+                    found.starts_with(expected.as_str()),
+                    "docs/operators.md: found {found:?}, expected {expected:?}"
+                );
+            }
+            assert_eq!(found.len(), expected.len(), "docs/operators.md, lines of {domain}");
         }
     }
 }
