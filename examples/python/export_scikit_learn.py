@@ -23,7 +23,7 @@ OPSET = {"": 17, "ai.onnx.ml": 3}
 
 
 def export(model, rows, path, **options):
-    # float32, as features are: with a row of float64 the graph would compute in doubles, and be slower.
+    # float32, as features are: with a row of float64 the graph would compute in doubles.
     path.write_bytes(to_onnx(model, rows[:1], target_opset=OPSET, **options).SerializeToString())
 
 
