@@ -8,8 +8,8 @@ pub const TORCHSCRIPT: &str = "it is a TorchScript archive: how its tensors are 
      `torch.onnx.export(torch.jit.load(\"model.pt\").eval(), (torch.zeros(1, INPUTS),), \"model.onnx\", dynamo=False)`, \
      then `nearfar convert model.onnx DIR`";
 /// An estimator or a pipeline of scikit-learn's.
-pub const SKLEARN: &str = "export it where it was made: `skl2onnx.to_onnx(model, X[:1].astype(\"float32\"))`, write its \
-     `SerializeToString()` into model.onnx, then `nearfar convert model.onnx DIR`";
+pub const SKLEARN: &str = "export it where it was made: `skl2onnx.to_onnx(model, X[:1].astype(\"float32\"), \
+     target_opset={\"\": 17, \"ai.onnx.ml\": 3})`, write its `SerializeToString()` into model.onnx, then `nearfar convert model.onnx DIR`";
 /// A model of Keras or TensorFlow.
 pub const KERAS: &str = "export it: `python -m tf2onnx.convert --keras FILE --output model.onnx` (`--saved-model DIR`, \
      `--tflite FILE`; in Keras 3 `model.export(\"model.onnx\", format=\"onnx\")`), then `nearfar convert model.onnx DIR`";

@@ -70,9 +70,7 @@ pub fn name(file: &[u8]) -> Option<String> {
         return Some("safetensors: let its name end in .safetensors".to_owned());
     }
     if is_onnx(file) {
-        return Some(
-            "an ONNX model: let its name end in .onnx, then `nearfar convert model.onnx DIR`".to_owned(),
-        );
+        return Some("an ONNX model: let its name end in .onnx, and it is read as one".to_owned());
     }
     tool(file).map(|(what, advice)| format!("{what}: {advice}")).or_else(|| text(file))
 }
@@ -276,10 +274,7 @@ pub fn zip(names: &[String]) -> Option<String> {
         return Some("NumPy arrays (.npz): put them into a dict of torch.from_numpy(...) by the layers' names, and torch.save that".to_owned());
     }
     if ends(".onnx").is_some() {
-        return Some(
-            "a zip archive with an ONNX model in it: unpack it, then `nearfar convert model.onnx DIR`"
-                .to_owned(),
-        );
+        return Some("a zip archive with an ONNX model in it: unpack it and name the .onnx".to_owned());
     }
     None
 }
@@ -331,7 +326,7 @@ mod tests {
             ),
             (b"tree\nversion=v4\nnum_class=1\n".to_vec(), &["LightGBM", "onnxmltools.convert_lightgbm"]),
             (b"\x93NUMPY\x01\0".to_vec(), &["NumPy"]),
-            (b"\x08\x08\x12\x07pytorch\x1a\x032.1".to_vec(), &["ONNX"]),
+            (b"\x08\x08\x12\x07pytorch\x1a\x032.1".to_vec(), &["ONNX", "end in .onnx"]),
             (b"\x1c\0\0\0TFL3\x14".to_vec(), &["TensorFlow Lite", "tf2onnx"]),
             ([&14u64.to_le_bytes()[..], b"{\"a\":{}}      "].concat(), &[".safetensors"]),
             (tar_of(&["sys_info", "pickle", "tensors", "storages"]), &["until 0.1.11", "state_dict()"]),
