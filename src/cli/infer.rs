@@ -38,7 +38,7 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let mut detector = shipped::detector(Some(&args.model))?;
     let mut deviations = Deviations::of(detector.info());
-    if detector.info().origin.is_inferred() {
+    if detector.info().is_guessed() {
         output::complain(&format!("warning: {}", super::GUESSED));
     }
     let scored = score(args, &mut detector, &mut deviations);

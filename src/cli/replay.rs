@@ -205,7 +205,7 @@ impl Expected {
             inputs: Inputs { model, count, named, are_its_own },
             threshold: args.threshold.unwrap_or(info.threshold),
             labels: info.labels.clone(),
-            is_guessed: info.origin.is_inferred(),
+            is_guessed: info.is_guessed(),
             deviations: Deviations::of(info).filter(|_| is_known),
         })
     }

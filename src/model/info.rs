@@ -59,7 +59,13 @@ impl ModelInfo {
         &self.labels[usize::from(self.is_anomaly(prediction))]
     }
 
-    /// How many numbers were trained.
+    /// Whether its layers were guessed from the names of its weights, for want of a description. A graph says
+    /// itself what it is.
+    pub fn is_guessed(&self) -> bool {
+        self.origin.is_inferred() && !self.layers.is_empty()
+    }
+
+    /// How many numbers were trained, of a chain of layers.
     pub fn parameters(&self) -> usize {
         let tensors = self.layers.iter().flat_map(|layer| layer.as_type().tensors());
         let trained = tensors.filter(|tensor| tensor.role == Role::Parameter);

@@ -126,7 +126,7 @@ fn network(files: &Files, weights: &Weights) -> Option<Network> {
 impl fmt::Display for Inspection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.model {
-            Ok(info) => model(info, f)?,
+            Ok(info) => model(info, self.graph.as_ref(), f)?,
             Err(problem) => line(f, "does not load", problem)?,
         }
         if let Some(graph) = &self.graph {
@@ -144,7 +144,7 @@ impl fmt::Display for Inspection {
     }
 }
 
-fn model(info: &ModelInfo, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn model(info: &ModelInfo, graph: Option<&GraphInspection>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     line(f, "name", &info.name)?;
     for (label, text) in
         [("version", &info.version), ("description", &info.description), ("source", &info.source)]
@@ -159,7 +159,8 @@ fn model(info: &ModelInfo, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         _ => "from config.json",
     };
     line(f, "architecture", origin)?;
-    line(f, "parameters", info.parameters())?;
+    let of_graph = |graph: &GraphInspection| graph.nodes.iter().map(|node| node.parameters).sum();
+    line(f, "parameters", graph.map_or_else(|| info.parameters(), of_graph))?;
     line(f, "inputs", info.inputs)?;
     if let Some(layout) = info.layout {
         line(f, "layout", layout)?;

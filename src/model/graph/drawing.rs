@@ -29,10 +29,12 @@ pub fn nodes(network: &Network) -> Vec<NodeInfo> {
     let graph = network.graph();
     let info = |step: super::plan::StepInfo| {
         let node = graph.nodes.get(step.node);
+        let own = node.map_or(usize::MAX, |node| node.outputs.len());
         NodeInfo {
             name: node.map_or_else(|| format!("node {}", step.node), name),
             operator: node.map_or_else(|| "in a body".to_owned(), operator),
-            outputs: step.outputs.iter().map(ToString::to_string).collect(),
+            // What comes behind the node's own is what the kernel has for itself.
+            outputs: step.outputs.iter().take(own).map(ToString::to_string).collect(),
             parameters: node.map_or(0, |node| parameters(graph, node)),
             multiply_adds: step.multiply_adds,
             time: None,

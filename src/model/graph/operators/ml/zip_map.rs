@@ -1,5 +1,5 @@
 //! `ZipMap`: gives the columns of a table names. In ONNX the result is a list of maps; here it stays a table,
-//! with its columns in the order of their names, as maps have them, and [`columns`] tells the names.
+//! with its columns in the order of their names, as maps have them.
 
 use std::sync::Arc;
 
@@ -23,8 +23,9 @@ struct ZipMap {
 fn zip_map(context: &Context<'_>) -> Result<Built, Problem> {
     let labels = Labels::read(context, INTS, TEXTS)?;
     let table = Table::of(context)?;
-    if context.kind(0)? != Kind::F32 {
-        return Err(format!("its input is {}, expected float32", context.kind(0)?).into());
+    let kind = context.kind(0)?;
+    if !matches!(kind, Kind::F32 | Kind::F64) {
+        return Err(format!("its input is {kind}, expected float32 or float64").into());
     }
     if labels.len() != table.columns {
         return Err(
@@ -40,7 +41,7 @@ fn zip_map(context: &Context<'_>) -> Result<Built, Problem> {
     if from.is_sorted() {
         return Ok(Built::View { of: 0, shape });
     }
-    Ok(Built::kernel(TensorType::new(Kind::F32, shape), ZipMap { from }))
+    Ok(Built::kernel(TensorType::new(kind, shape), ZipMap { from }))
 }
 
 /// The places of `labels` in the order of the labels; `None` where two are the same.
@@ -51,12 +52,18 @@ fn order<T: Ord>(labels: &[T]) -> Option<Vec<usize>> {
     (!is_doubled).then_some(places)
 }
 
+fn permute<T: Copy>(columns: &[usize], from: &[T], to: &mut [T]) {
+    let width = columns.len();
+    for (to, from) in to.chunks_exact_mut(width).zip(from.chunks_exact(width)) {
+        to.iter_mut().zip(columns).for_each(|(to, &at)| *to = from[at]);
+    }
+}
+
 impl Kernel for ZipMap {
     fn run(&mut self, inputs: &Inputs<'_>, outputs: &mut [Data]) -> Result<(), Fault> {
-        let (from, to) = (inputs.values::<f32>(0)?, output::<f32>(outputs, 0)?);
-        let width = self.from.len();
-        for (to, from) in to.chunks_exact_mut(width).zip(from.chunks_exact(width)) {
-            to.iter_mut().zip(&self.from).for_each(|(to, &at)| *to = from[at]);
+        match inputs.data(0)? {
+            Data::F64(from) => permute(&self.from, from, output::<f64>(outputs, 0)?),
+            _ => permute(&self.from, inputs.values::<f32>(0)?, output::<f32>(outputs, 0)?),
         }
         Ok(())
     }
