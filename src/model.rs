@@ -3,11 +3,14 @@
 //!
 //! ```text
 //!  MODEL path ──▶ load ──▶ config (config.json) ─────────┐    (normalise inside)
-//!                   ├────▶ checkpoint (.pt, safely) ──┐  ├──▶ neural ──▶ Detector
-//!                   └────▶ safetensors ───────────────┴──┘    (layers, one a file)
+//!                   ├────▶ checkpoint (.pt, safely) ──┐  ├──▶ neural ────────┬──▶ Detector
+//!                   ├────▶ safetensors ───────────────┴──┤    (layers)       │
+//!                   └────▶ onnx ──▶ graph ───────────────┴──▶ graph_model ───┘
+//!                                                             (operators)
 //! ```
 //! [`Detector`] is a loaded model with what is known about it, [`convert()`] turns a
-//! PyTorch checkpoint into safetensors, [`inspect()`] describes a model for people.
+//! PyTorch checkpoint into safetensors, [`convert_onnx()`] an ONNX file into a model's
+//! directory, [`inspect()`] describes a model for people.
 //! Nothing here knows MQTT, JSON payloads or an async runtime.
 //!
 //! A model of one's own serves as any other, such as a double in a test that says what it is told to:

@@ -12,6 +12,8 @@ use super::{Model, ModelError};
 /// Multiplications and additions of a row of a graph that is called at once rather than by another thread:
 /// some microseconds.
 const PROMPT_MULTIPLY_ADDS_MAX: u64 = 1 << 13;
+/// The nodes of such a graph: each costs some tens of nanoseconds, however little it has to do.
+const PROMPT_NODES_MAX: usize = 64;
 
 /// A graph ready to be called.
 pub struct GraphModel {
@@ -160,7 +162,8 @@ impl Model for GraphModel {
     }
 
     fn is_prompt(&self) -> bool {
-        self.network.single().multiply_adds() <= PROMPT_MULTIPLY_ADDS_MAX
+        let plan = self.network.single();
+        plan.multiply_adds() <= PROMPT_MULTIPLY_ADDS_MAX && plan.steps().count() <= PROMPT_NODES_MAX
     }
 }
 
