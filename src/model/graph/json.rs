@@ -109,6 +109,7 @@ fn read_node(entry: &Entry<'_>, depth: usize, left: &mut usize) -> Result<Node, 
     table.text("domain", &mut node.domain)?;
     let (operator, inputs, outputs) =
         (table.find_text("operator")?, table.find("inputs"), table.find("outputs"));
+    node.opset = table.find_number("opset", 1_i64..)?;
     let attributes = table.find_named("attributes")?;
     table.refuse_others()?;
     node.operator = table.required("operator", operator)?.to_owned();
@@ -229,6 +230,9 @@ impl Serialize for Node {
         map.serialize_entry("operator", &self.operator)?;
         map.serialize_entry("inputs", &self.inputs)?;
         map.serialize_entry("outputs", &self.outputs)?;
+        if let Some(opset) = self.opset {
+            map.serialize_entry("opset", &opset)?;
+        }
         if !self.attributes.is_empty() {
             map.serialize_entry("attributes", &self.attributes)?;
         }

@@ -118,7 +118,7 @@ pub struct Found {
 
 /// The operator of `node`.
 pub fn find(node: &Node, opsets: &BTreeMap<String, i64>) -> Result<Found, Problem> {
-    let Some(&opset) = opsets.get(&node.domain) else {
+    let Some(opset) = node.opset.or_else(|| opsets.get(&node.domain).copied()) else {
         return Err(Problem(format!(
             "its domain \"{}\" has no version in this model",
             node.domain.escape_debug()

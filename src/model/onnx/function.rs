@@ -12,7 +12,7 @@ use super::limits::{CALLED_BYTES_MAX, CALLS_DEPTH_MAX, NODES_MAX, VALUES_MAX};
 use super::model::{domain, opset};
 use super::node::NodeProto;
 use super::wire::Message;
-use crate::model::graph::ir::{DOMAIN, ML_DOMAIN};
+use crate::model::graph::ir::DOMAIN;
 use crate::model::graph::{Attribute, Node};
 
 /// A function as it stands in the file.
@@ -107,6 +107,8 @@ struct Call<'s> {
     /// What comes before names that only the function has.
     prefix: &'s str,
     attributes: &'s BTreeMap<String, Attribute>,
+    /// The versions of operators that the function asks for.
+    opsets: &'s BTreeMap<String, i64>,
     /// The functions that are being called, by their place among all; the last one is this one.
     calling: &'s [usize],
 }
@@ -135,6 +137,11 @@ impl Scope<'_> {
                     .into())
             }
         }
+    }
+
+    /// The version of the operators of `domain`, where a function asks for one of its own.
+    pub fn opset(&self, domain: &str) -> Option<i64> {
+        self.call?.opsets.get(domain).copied()
     }
 
     fn calling(&self) -> &[usize] {
@@ -185,7 +192,14 @@ impl<'a> Reader<'a> {
         }
         let attributes = self.call_attributes(at, node)?;
         let calling = [scope.calling(), &[at]].concat();
-        let call = Call { names: &names, prefix: &prefix, attributes: &attributes, calling: &calling };
+        let opsets = self.functions[at].opsets.clone();
+        let call = Call {
+            names: &names,
+            prefix: &prefix,
+            attributes: &attributes,
+            opsets: &opsets,
+            calling: &calling,
+        };
         let inner = Scope { depth: scope.depth, call: Some(call) };
         for &message in &function.nodes {
             self.node(message, &inner, nodes)?;
@@ -217,20 +231,7 @@ impl<'a> Reader<'a> {
             }
         }
         for (domain, &version) in &function.opsets {
-            let is_known = domain == DOMAIN || domain == ML_DOMAIN;
-            match self.opsets.get(domain) {
-                Some(&other) if is_known && other != version => {
-                    return Err(format!(
-                        "the function that it calls asks for version {version} of the operators of {}, and the model for {other}; expected the same",
-                        quoted(domain)
-                    )
-                    .into());
-                }
-                Some(_) => {}
-                None => {
-                    self.opsets.insert(domain.clone(), version);
-                }
-            }
+            self.opsets.entry(domain.clone()).or_insert(version);
         }
         Ok(())
     }

@@ -83,6 +83,7 @@ impl<'a> Reader<'a> {
             inputs: proto.inputs.iter().map(|name| scope.name(name)).collect(),
             outputs: proto.outputs.iter().map(|name| scope.name(name)).collect(),
             attributes,
+            opset: scope.opset(proto.domain).filter(|version| self.opsets.get(proto.domain) != Some(version)),
         };
         match self.function(&proto) {
             Some(function) => self.call(function, &node, scope, nodes).map_err(|error| error.within(place())),

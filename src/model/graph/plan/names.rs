@@ -52,6 +52,9 @@ pub fn describe(at: usize, node: &Node, opsets: &BTreeMap<String, i64>) -> Strin
         if node.name.is_empty() { String::new() } else { format!(" \"{}\"", node.name.escape_debug()) };
     let domain =
         if node.domain == DOMAIN { String::new() } else { format!("{}:", node.domain.escape_debug()) };
-    let opset = opsets.get(&node.domain).map_or("no opset".to_owned(), |opset| format!("opset {opset}"));
+    let opset = node
+        .opset
+        .or_else(|| opsets.get(&node.domain).copied())
+        .map_or("no opset".to_owned(), |opset| format!("opset {opset}"));
     format!("node {at}{name} ({domain}{}, {opset})", node.operator.escape_debug())
 }

@@ -254,6 +254,7 @@ impl<'g> Search<'g> {
             inputs: vec![self.graph.inputs[input].name.clone()],
             outputs: node.outputs.clone(),
             attributes,
+            opset: None,
         })
     }
 

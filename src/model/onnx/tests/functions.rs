@@ -80,6 +80,20 @@ fn functions_take_defaults_and_may_give_an_input_on() {
 }
 
 #[test]
+fn a_function_keeps_the_version_of_operators_that_it_asks_for() {
+    let old = function(
+        "Old",
+        &["a"],
+        &["b"],
+        &[inner("Softmax", &["a"], &["b"], &[]), part(9, all(&[part(1, ""), int(2, 12)]))],
+    );
+    let nodes = [x(), y(), node("Old", &["x"], &["h"], &[in_f()]), node("Softmax", &["h"], &["y"], &[])];
+    let graph = read(&model(&nodes, &[opset("f", 1), old])).unwrap();
+    let versions: Vec<_> = graph.nodes.iter().map(|node| node.opset).collect();
+    assert_eq!((versions.as_slice(), graph.opsets["ai.onnx"]), (&[Some(12), None][..], 13));
+}
+
+#[test]
 fn functions_that_never_end_are_refused() {
     let one = function("A", &["a"], &["b"], &[inner("B", &["a"], &["b"], &[in_f()])]);
     let two = function("B", &["a"], &["b"], &[inner("A", &["a"], &["b"], &[in_f()])]);
