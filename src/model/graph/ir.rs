@@ -51,8 +51,8 @@ pub struct Node {
     /// The names of its outputs; empty for one that nobody wants.
     pub outputs: Vec<String>,
     pub attributes: BTreeMap<String, Attribute>,
-    /// The version of its domain's operators, where that is another than its graph's: it comes from a function
-    /// with a version of its own.
+    /// The version of its domain's operators, where that is another than its graph's: it comes from a
+    /// function with a version of its own.
     pub opset: Option<i64>,
 }
 
