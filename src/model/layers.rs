@@ -20,6 +20,7 @@ mod linear;
 mod loading;
 mod lstm;
 mod max_pool1d;
+mod pooling;
 mod position;
 mod reading;
 mod recurrent;

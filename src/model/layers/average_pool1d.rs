@@ -2,15 +2,15 @@
 
 use std::fmt;
 
-use pulp::{Arch, Simd, WithSimd};
+use pulp::Simd;
 use serde::Serialize;
 
 use super::layer_table::LayerTable;
 use super::layer_type::LayerType;
 use super::loading::Loading;
+use super::pooling::{Pool, Windows};
 use crate::model::ModelError;
-use crate::model::kernel::operation::{Operation, RowsLayer, Step};
-use crate::model::kernel::window::Window;
+use crate::model::kernel::operation::Step;
 use crate::model::shape::{Misfit, Shape};
 use crate::settings::SettingError;
 
@@ -27,9 +27,8 @@ pub struct AveragePool1d {
 }
 
 impl AveragePool1d {
-    fn windows(&self, samples: usize) -> Result<Window, Misfit> {
-        Window::new(samples, self.kernel, self.stride, self.padding)
-            .ok_or_else(|| Misfit::window(samples, self.kernel, self.padding))
+    fn windows(&self) -> Windows {
+        Windows { kernel: self.kernel, stride: self.stride, padding: self.padding }
     }
 }
 
@@ -45,13 +44,11 @@ impl LayerType for AveragePool1d {
     }
 
     fn shape(&self, input: Shape) -> Result<Shape, Misfit> {
-        let (channels, samples) = input.sequence()?;
-        Ok(Shape::Sequence { channels, samples: self.windows(samples)?.count })
+        self.windows().shape(input)
     }
 
     fn load(&self, loading: &mut Loading<'_>) -> Result<Box<dyn Step>, ModelError> {
-        let (channels, samples) = loading.input.sequence()?;
-        Ok(Box::new(Operation(Loaded { arch: Arch::new(), window: self.windows(samples)?, channels })))
+        self.windows().load::<Self>(loading)
     }
 }
 
@@ -62,53 +59,14 @@ impl fmt::Display for AveragePool1d {
     }
 }
 
-/// The pooling of sequences of one length.
-struct Loaded {
-    arch: Arch,
-    window: Window,
-    channels: usize,
-}
-
-impl RowsLayer for Loaded {
+impl Pool for AveragePool1d {
     const NAME: &'static str = "average_pool1d";
 
-    fn inputs(&self) -> usize {
-        self.window.samples * self.channels
-    }
-
-    fn outputs(&self) -> usize {
-        self.window.count * self.channels
-    }
-
-    fn forward(&self, input: &[f32], output: &mut [f32]) {
-        self.arch.dispatch(Pooling { layer: self, input, output });
-    }
-}
-
-/// One call. Not a closure, which the compiler may leave without the processor's vectors.
-struct Pooling<'a> {
-    layer: &'a Loaded,
-    input: &'a [f32],
-    output: &'a mut [f32],
-}
-
-impl WithSimd for Pooling<'_> {
-    type Output = ();
-
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
-        let Self { layer: layer @ Loaded { window, channels, .. }, input, output } = self;
-        let Window { samples: all, kernel, stride, before, .. } = *window;
-        let rows = input.chunks_exact(layer.inputs()).zip(output.chunks_exact_mut(layer.outputs()));
-        for (samples, pooled) in rows {
-            for (at, means) in pooled.chunks_exact_mut(*channels).enumerate() {
-                let first = (at * stride).saturating_sub(before);
-                let end = (at * stride + kernel).saturating_sub(before).min(all);
-                for sample in samples[first * channels..end * channels].chunks_exact(*channels) {
-                    means.iter_mut().zip(sample).for_each(|(sum, x)| *sum += x);
-                }
-                means.iter_mut().for_each(|mean| *mean /= kernel as f32);
-            }
+    fn pool<S: Simd>(_: S, window: &[f32], kernel: usize, means: &mut [f32]) {
+        for sample in window.chunks_exact(means.len()) {
+            means.iter_mut().zip(sample).for_each(|(sum, x)| *sum += x);
         }
+        means.iter_mut().for_each(|mean| *mean /= kernel as f32);
     }
 }

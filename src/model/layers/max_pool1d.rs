@@ -2,15 +2,15 @@
 
 use std::fmt;
 
-use pulp::{Arch, Simd, WithSimd};
+use pulp::Simd;
 use serde::Serialize;
 
 use super::layer_table::LayerTable;
 use super::layer_type::LayerType;
 use super::loading::Loading;
+use super::pooling::{Pool, Windows};
 use crate::model::ModelError;
-use crate::model::kernel::operation::{Operation, RowsLayer, Step};
-use crate::model::kernel::window::Window;
+use crate::model::kernel::operation::Step;
 use crate::model::shape::{Misfit, Shape};
 use crate::settings::SettingError;
 
@@ -27,9 +27,8 @@ pub struct MaxPool1d {
 }
 
 impl MaxPool1d {
-    fn windows(&self, samples: usize) -> Result<Window, Misfit> {
-        Window::new(samples, self.kernel, self.stride, self.padding)
-            .ok_or_else(|| Misfit::window(samples, self.kernel, self.padding))
+    fn windows(&self) -> Windows {
+        Windows { kernel: self.kernel, stride: self.stride, padding: self.padding }
     }
 }
 
@@ -45,13 +44,11 @@ impl LayerType for MaxPool1d {
     }
 
     fn shape(&self, input: Shape) -> Result<Shape, Misfit> {
-        let (channels, samples) = input.sequence()?;
-        Ok(Shape::Sequence { channels, samples: self.windows(samples)?.count })
+        self.windows().shape(input)
     }
 
     fn load(&self, loading: &mut Loading<'_>) -> Result<Box<dyn Step>, ModelError> {
-        let (channels, samples) = loading.input.sequence()?;
-        Ok(Box::new(Operation(Loaded { arch: Arch::new(), window: self.windows(samples)?, channels })))
+        self.windows().load::<Self>(loading)
     }
 }
 
@@ -62,87 +59,45 @@ impl fmt::Display for MaxPool1d {
     }
 }
 
-/// The pooling of sequences of one length.
-struct Loaded {
-    arch: Arch,
-    window: Window,
-    channels: usize,
-}
-
-impl RowsLayer for Loaded {
+impl Pool for MaxPool1d {
     const NAME: &'static str = "max_pool1d";
 
-    fn inputs(&self) -> usize {
-        self.window.samples * self.channels
-    }
-
-    fn outputs(&self) -> usize {
-        self.window.count * self.channels
-    }
-
-    fn forward(&self, input: &[f32], output: &mut [f32]) {
-        self.arch.dispatch(Pooling { layer: self, input, output });
-    }
-}
-
-/// One call. Not a closure, which the compiler may leave without the processor's vectors.
-struct Pooling<'a> {
-    layer: &'a Loaded,
-    input: &'a [f32],
-    output: &'a mut [f32],
-}
-
-impl WithSimd for Pooling<'_> {
-    type Output = ();
-
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let Self { layer: layer @ Loaded { window, channels, .. }, input, output } = self;
-        let Window { samples: all, kernel, stride, before: padding, .. } = *window;
-        let rows = input.chunks_exact(layer.inputs()).zip(output.chunks_exact_mut(layer.outputs()));
-        for (samples, pooled) in rows {
-            for (at, largest) in pooled.chunks_exact_mut(*channels).enumerate() {
-                let first = (at * stride).saturating_sub(padding);
-                let end = (at * stride + kernel).saturating_sub(padding).min(all);
-                pool(simd, &samples[first * channels..end * channels], largest);
+    fn pool<S: Simd>(simd: S, window: &[f32], _: usize, largest: &mut [f32]) {
+        let channels = largest.len();
+        for (at, largest) in largest.chunks_mut(S::F32_LANES).enumerate() {
+            let place = at * S::F32_LANES;
+            let load = |sample: &[f32]| match S::as_simd_f32s(&sample[place..][..largest.len()]) {
+                ([whole], _) => *whole,
+                (_, part) => simd.partial_load_f32s(part),
+            };
+            let mut samples = window.chunks_exact(channels).map(load);
+            let Some(mut most) = samples.next() else { continue };
+            for x in samples {
+                most = simd.select_f32s(simd.less_than_f32s(most, x), x, most);
+                // NaN alone does not equal itself; it stays.
+                most = simd.select_f32s(simd.equal_f32s(x, x), most, x);
             }
-        }
-    }
-}
-
-/// The largest of each channel in `window`, whose samples are as long as `largest`.
-#[inline(always)]
-fn pool<S: Simd>(simd: S, window: &[f32], largest: &mut [f32]) {
-    let channels = largest.len();
-    for (at, largest) in largest.chunks_mut(S::F32_LANES).enumerate() {
-        let place = at * S::F32_LANES;
-        let load = |sample: &[f32]| match S::as_simd_f32s(&sample[place..][..largest.len()]) {
-            ([whole], _) => *whole,
-            (_, part) => simd.partial_load_f32s(part),
-        };
-        let mut samples = window.chunks_exact(channels).map(load);
-        let Some(mut most) = samples.next() else { continue };
-        for x in samples {
-            most = simd.select_f32s(simd.less_than_f32s(most, x), x, most);
-            // NaN alone does not equal itself; it stays.
-            most = simd.select_f32s(simd.equal_f32s(x, x), most, x);
-        }
-        match S::as_mut_simd_f32s(largest) {
-            ([whole], _) => *whole = most,
-            (_, part) => simd.partial_store_f32s(part, most),
+            match S::as_mut_simd_f32s(largest) {
+                ([whole], _) => *whole = most,
+                (_, part) => simd.partial_store_f32s(part, most),
+            }
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::pooling::Pooling;
     use super::*;
+    use crate::model::kernel::operation::RowsLayer;
+    use crate::model::kernel::window::Window;
 
     #[test]
     fn a_window_with_what_is_no_number_has_none() {
         for channels in [1, 3, 16, 37] {
             let window = Window::new(4, 2, 2, 0).unwrap();
-            let pool = Loaded { arch: Arch::new(), window, channels };
+            let pool = Pooling::<MaxPool1d>::new(window, channels);
             for bad in 0..4 {
                 let mut input: Vec<_> = (0..4 * channels).map(|at| at as f32).collect();
                 input[bad * channels] = f32::NAN;

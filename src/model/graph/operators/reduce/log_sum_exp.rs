@@ -11,7 +11,7 @@ use crate::model::graph::kernel::{Built, Fault, Inputs, Kernel, output};
 use crate::model::graph::operators::elementwise::unexpected;
 use crate::model::graph::operators::number::Real;
 use crate::model::graph::tensor::{Data, Kind};
-use crate::model::kernel::functions;
+use crate::model::kernel::blocks;
 
 pub fn log_sum_exp(context: &Context<'_>) -> Result<Built, Problem> {
     let axes = Axes::of(context)?;
@@ -26,45 +26,10 @@ pub fn log_sum_exp(context: &Context<'_>) -> Result<Built, Problem> {
 }
 
 /// Numbers with an exponential and a logarithm.
-trait Exponential: Real + PartialOrd {
-    fn exp(self) -> Self;
-    fn minus(self, other: Self) -> Self;
-    fn plus(self, other: Self) -> Self;
-}
+trait Exponential: Real + blocks::Real {}
 
-impl Exponential for f32 {
-    #[inline(always)]
-    fn exp(self) -> Self {
-        functions::exp(self)
-    }
-
-    #[inline(always)]
-    fn minus(self, other: Self) -> Self {
-        self - other
-    }
-
-    #[inline(always)]
-    fn plus(self, other: Self) -> Self {
-        self + other
-    }
-}
-
-impl Exponential for f64 {
-    #[inline(always)]
-    fn exp(self) -> Self {
-        f64::exp(self)
-    }
-
-    #[inline(always)]
-    fn minus(self, other: Self) -> Self {
-        self - other
-    }
-
-    #[inline(always)]
-    fn plus(self, other: Self) -> Self {
-        self + other
-    }
-}
+impl Exponential for f32 {}
+impl Exponential for f64 {}
 
 struct LogSumExp<T> {
     arch: Arch,
@@ -143,12 +108,12 @@ impl<T: Exponential> Fold<T> for Shifted<T> {
 
     #[inline(always)]
     fn take(self, so_far: T, next: T) -> T {
-        so_far.plus(next.minus(self.0).exp())
+        so_far.add(next.sub(self.0).exp())
     }
 
     #[inline(always)]
     fn join(self, a: T, b: T) -> T {
-        a.plus(b)
+        a.add(b)
     }
 }
 
