@@ -58,7 +58,7 @@ pub fn convert_onnx(
         let problem = "expected an ONNX file, for a directory is to be written".to_owned();
         return Err(LoadError::NotAModel { path: source.to_owned(), problem }.into());
     };
-    let mut config = build_graph(source, &graph, |config| {
+    let (mut config, _) = build_graph(source, &graph, |config| {
         config.value.clone_from(&options.value);
         options.output.clone()
     })?;

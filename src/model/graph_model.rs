@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::config::Config;
+use super::graph::PlanError;
 use super::graph::network::{Answer, Network};
-use super::graph::{Graph, PlanError};
 use super::normalise::Normalisation;
 use super::output::{Label, Output, of_reconstruction};
 use super::{Model, ModelError};
@@ -33,12 +33,8 @@ pub struct GraphModel {
 }
 
 impl GraphModel {
-    /// Plans `graph`, which has its weights, as `config` describes it.
-    pub fn new(config: &Config, graph: Arc<Graph>) -> Result<Self, PlanError> {
-        Self::of(config, Network::new(graph)?)
-    }
-
-    fn of(config: &Config, network: Network) -> Result<Self, PlanError> {
+    /// Makes a model of `network`, as `config` describes it.
+    pub fn new(config: &Config, network: Network) -> Result<Self, PlanError> {
         let of_graph = |problem: String| PlanError { node: String::new(), problem };
         if network.width() != config.inputs {
             let found = network.width();

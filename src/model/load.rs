@@ -53,23 +53,28 @@ pub fn from_bytes(config: &str, weights: &[u8]) -> Result<(ModelInfo, Box<dyn Mo
 /// Builds the model, refusing anything that is not as the configuration says.
 pub fn build(files: Files, weights: Weights) -> Result<(ModelInfo, Box<dyn Model>), LoadError> {
     let Files { weights: path, config: described } = files;
+    let mut planned = None;
     let (config, config_path) = match described {
         Some((config_path, config)) => {
             check_hash(&path, &weights.sha256, &config_path, &config)?;
             (config, Some(config_path))
         }
         None => match &weights.graph {
-            Some(graph) => (config_from_graph(&path, graph, &weights.sha256)?, None),
+            Some(graph) => {
+                let (config, network) = config_from_graph(&path, graph, &weights.sha256)?;
+                planned = Some(network);
+                (config, None)
+            }
             None => (config_from_names(&path, &weights)?, None),
         },
     };
     let mut model = match (weights.graph, &config.graph) {
-        (Some(graph), None) if config.layers.is_empty() => graph_model(&config, graph, &path)?,
+        (Some(graph), None) if config.layers.is_empty() => graph_model(&config, graph, planned, &path)?,
         (None, Some(graph)) => {
             let mut graph = graph.clone();
             stored::bring_together(&mut graph, graph_config::constants(weights.tensors))
                 .map_err(|problems| misfit(&path, config_path.as_deref(), problems))?;
-            graph_model(&config, graph, &path)?
+            graph_model(&config, graph, None, &path)?
         }
         (Some(_), _) => {
             let problem = "it is an ONNX file, which says itself what the network is: leave layers and graph out of config.json".to_owned();
@@ -118,9 +123,16 @@ fn chain(
     Ok(Box::new(model))
 }
 
-fn graph_model(config: &Config, graph: Graph, path: &Path) -> Result<Box<dyn Model>, LoadError> {
-    let model = GraphModel::new(config, Arc::new(graph)).map_err(|error| graph_error(path, &error))?;
-    Ok(Box::new(model))
+/// The model that `graph` is, which may have been `planned` already.
+fn graph_model(
+    config: &Config,
+    graph: Graph,
+    planned: Option<Network>,
+    path: &Path,
+) -> Result<Box<dyn Model>, LoadError> {
+    let network = planned.map_or_else(|| Network::new(Arc::new(graph)), Ok);
+    let model = network.and_then(|network| GraphModel::new(config, network));
+    Ok(Box::new(model.map_err(|error| graph_error(path, &error))?))
 }
 
 fn graph_error(path: &Path, error: &PlanError) -> LoadError {
@@ -128,19 +140,19 @@ fn graph_error(path: &Path, error: &PlanError) -> LoadError {
 }
 
 /// The description of a graph that says all but what its outputs mean, which is found out where it can be.
-fn config_from_graph(path: &Path, graph: &Graph, sha256: &str) -> Result<Config, LoadError> {
-    let mut config = build_graph(path, graph, |_| None)?;
+fn config_from_graph(path: &Path, graph: &Graph, sha256: &str) -> Result<(Config, Network), LoadError> {
+    let (mut config, network) = build_graph(path, graph, |_| None)?;
     config.weights.file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     config.weights.sha256 = sha256.to_owned();
-    Ok(config)
+    Ok((config, network))
 }
 
-/// A description of `graph`, in which `say` may state what its score means.
+/// A description of `graph`, in which `say` may state what its score means; and the graph, planned.
 pub fn build_graph(
     path: &Path,
     graph: &Graph,
     say: impl FnOnce(&mut Config) -> Option<Output>,
-) -> Result<Config, LoadError> {
+) -> Result<(Config, Network), LoadError> {
     let network = Network::new(Arc::new(graph.clone())).map_err(|error| graph_error(path, &error))?;
     let mut config = Config::new(name_of(path), network.width());
     match say(&mut config) {
@@ -152,7 +164,7 @@ pub fn build_graph(
             config.value = Some(found.value);
         }
     }
-    Ok(config)
+    Ok((config, network))
 }
 
 fn check_hash(path: &Path, found: &str, config_path: &Path, config: &Config) -> Result<(), LoadError> {
