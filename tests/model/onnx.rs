@@ -152,6 +152,23 @@ fn what_a_file_does_not_say_is_asked_for() {
 }
 
 #[test]
+fn what_no_row_could_have_an_answer_of_is_not_written() {
+    let manifest: Value = serde_json::from_slice(&fs::read(fixture("onnx/manifest.json")).unwrap()).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    for hostile in manifest["hostile"].as_array().unwrap() {
+        let (name, file) = (hostile["name"].as_str().unwrap(), hostile["file"].as_str().unwrap());
+        if hostile["expect"].as_str().unwrap().contains("answer") || file.ends_with(".gz") {
+            continue;
+        }
+        let target = directory.path().join(name);
+        let options = OnnxOptions { output: Some(Output::Class { index: 0 }), ..OnnxOptions::default() };
+        let refused = convert_onnx(&fixture(&format!("onnx/{file}")), &target, &options);
+        let problem = refused.expect_err(name).to_string();
+        assert!(!problem.contains(char::is_control) && !target.exists(), "{name}: {problem:?}");
+    }
+}
+
+#[test]
 fn predictions_carry_what_is_asked_for_beside_the_score() {
     let directory = tempfile::tempdir().unwrap();
     let options = OnnxOptions {

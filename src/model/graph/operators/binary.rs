@@ -11,7 +11,7 @@ use super::number::{Integer, Real, each_integer, integer};
 use super::{ANY, Operator, broadcast};
 use crate::model::graph::context::{Context, Problem};
 use crate::model::graph::kernel::{Built, Kernel};
-use crate::model::graph::tensor::{Element, Kind, TensorType, elements};
+use crate::model::graph::tensor::{Data, Element, Kind, Tensor, TensorType, elements};
 
 pub const OPERATORS: &[Operator] = &[
     Operator::onnx("Add", 7, 2..=2, arithmetic::add),
@@ -129,6 +129,17 @@ fn remainder(context: &Context<'_>) -> Result<Built, Problem> {
 
 /// A function of integers whose second is not 0.
 fn divided(context: &Context<'_>, function: fn(i64, i64) -> i64) -> Result<Built, Problem> {
+    let is_zero = |tensor: &Tensor| match &tensor.data {
+        Data::I64(values) => values.contains(&0),
+        Data::I32(values) => values.contains(&0),
+        Data::I8(values) => values.contains(&0),
+        Data::U8(values) => values.contains(&0),
+        _ => false,
+    };
+    let has_elements = elements(context.shape(0)?) != Some(0);
+    if has_elements && context.constant(1)?.is_some_and(|divisor| is_zero(divisor)) {
+        return Err(Problem("it would divide an integer by 0, which is among its known divisors".to_owned()));
+    }
     let (left, right) = (context.shape(0)?, context.shape(1)?);
     let shape = broadcast::shape(&[left, right])?;
     let output = TensorType::new(context.kind(0)?, shape.as_slice());

@@ -33,6 +33,12 @@ fn expect_indices(context: &Context<'_>, at: usize) -> Result<(), Problem> {
     }
 }
 
+/// Checks indices of an axis of `size` that are known already: no row would have an answer with wrong ones.
+fn check_known(context: &Context<'_>, at: usize, size: usize) -> Result<(), Problem> {
+    let Some(indices) = Indices::known(context, at)? else { return Ok(()) };
+    (0..indices.len()).try_for_each(|at| indices.place(at, size).map(drop)).map_err(|fault| Problem(fault.0))
+}
+
 /// The indices of an input, of either kind.
 #[derive(Clone, Copy)]
 enum Indices<'a> {
@@ -41,6 +47,15 @@ enum Indices<'a> {
 }
 
 impl<'a> Indices<'a> {
+    /// Those of input `at` of a node that is built, where they do not depend on the row.
+    fn known(context: &'a Context<'_>, at: usize) -> Result<Option<Self>, Problem> {
+        Ok(context.constant(at)?.and_then(|tensor| match &tensor.data {
+            Data::I64(values) => Some(Self::Long(values)),
+            Data::I32(values) => Some(Self::Short(values)),
+            _ => None,
+        }))
+    }
+
     fn of(inputs: &Inputs<'a>, at: usize) -> Result<Self, Fault> {
         match inputs.data(at)? {
             Data::I64(values) => Ok(Self::Long(values)),

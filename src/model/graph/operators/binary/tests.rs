@@ -35,6 +35,8 @@ fn integers_are_divided_as_c_or_python_do() {
         let fault = two(operator, a.clone(), vec![0_i64]).run().unwrap_err();
         assert_eq!(fault, "it would divide an integer by 0");
         assert!(two(operator, vec![], vec![0_i64]).run().is_ok());
+        let known = One::new(operator, 14).input(&[2], vec![4_i64, 5]).constant(&[2], vec![2_i64, 0]);
+        assert!(known.run().unwrap_err().contains("among its known divisors"));
     }
     let (_, found) =
         two("Mod", vec![-5.5_f32, 5.5, 1.0], vec![3.0, -3.0, 0.0]).int("fmod", 1).first::<f32>().unwrap();

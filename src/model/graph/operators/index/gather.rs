@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 
-use super::{Indices, expect_indices, place};
+use super::{Indices, check_known, expect_indices, place};
 use crate::model::graph::context::{Context, Problem, axis};
 use crate::model::graph::kernel::{Built, Fault, Inputs, Kernel, output};
 use crate::model::graph::operators::number::each_element;
@@ -14,6 +14,7 @@ pub fn gather(context: &Context<'_>) -> Result<Built, Problem> {
     let (input, indices) = (context.tensor_type(0)?, context.shape(1)?);
     let at = axis(context.int_or("axis", 0)?, input.shape.len())?;
     let (outer, size, inner) = around(&input.shape, at);
+    check_known(context, 1, size)?;
     let shape = [&input.shape[..at], indices, &input.shape[at + 1..]].concat();
     let output = TensorType::new(input.kind, shape);
     Ok(
@@ -70,6 +71,7 @@ pub fn gather_elements(context: &Context<'_>) -> Result<Built, Problem> {
     let at = axis(context.int_or("axis", 0)?, input.shape.len())?;
     let walk = beside(&input.shape, indices, at)?;
     let (_, size, inner) = around(&input.shape, at);
+    check_known(context, 1, size)?;
     let output = TensorType::new(input.kind, indices);
     Ok(
         each_element!(input.kind, T => Built::kernel(output, GatherElements::<T> { walk, size, inner, of: PhantomData })),
@@ -136,6 +138,12 @@ impl Tuples {
         })
     }
 
+    /// Checks indices, input 1, that are known already.
+    pub fn check_known(&self, context: &Context<'_>) -> Result<(), Problem> {
+        let Some(indices) = Indices::known(context, 1)? else { return Ok(()) };
+        self.each(indices, |_, _| {}).map_err(|fault| Problem(fault.0))
+    }
+
     /// Calls `each` with the number of a tuple, and the place in data that it names.
     pub fn each(&self, indices: Indices<'_>, mut each: impl FnMut(usize, usize)) -> Result<(), Fault> {
         let width = self.sizes.len();
@@ -156,6 +164,7 @@ pub fn gather_nd(context: &Context<'_>) -> Result<Built, Problem> {
     let batch_axes =
         crate::model::graph::context::size(context.int_or("batch_dims", 0)?, "attribute batch_dims")?;
     let tuples = Tuples::new(&input.shape, indices, batch_axes)?;
+    tuples.check_known(context)?;
     let width = tuples.sizes.len();
     let shape = [&indices[..indices.len() - 1], &input.shape[batch_axes + width..]].concat();
     let output = TensorType::new(input.kind, shape);

@@ -95,6 +95,7 @@ pub fn scatter_elements(context: &Context<'_>) -> Result<Built, Problem> {
     }
     let walk = beside(data, indices, at)?;
     let (_, size, inner) = around(data, at);
+    super::check_known(context, 1, size)?;
     built(context, kind, Where::Axis { walk, size, inner }, join)
 }
 
@@ -102,6 +103,7 @@ pub fn scatter_nd(context: &Context<'_>) -> Result<Built, Problem> {
     let (kind, join) = joins(context)?;
     let (data, indices, updates) = (context.shape(0)?, context.shape(1)?, context.shape(2)?);
     let tuples = Tuples::new(data, indices, 0)?;
+    tuples.check_known(context)?;
     let (width, outer) = indices.split_last().ok_or("its indices have no axes, expected 1 or more")?;
     let expected = [outer, &data[*width..]].concat();
     if updates != expected {
