@@ -4,6 +4,7 @@ mod concat;
 mod pad;
 mod part;
 mod reverse;
+mod space;
 mod strided;
 
 use self::strided::Moved;
@@ -15,10 +16,12 @@ use crate::model::graph::tensor::elements;
 
 pub const OPERATORS: &[Operator] = &[
     Operator::onnx("Concat", 4, ANY, concat::concat),
+    Operator::onnx("DepthToSpace", 1, 1..=1, space::depth_to_space),
     Operator::onnx("Expand", 8, 2..=2, expand),
     Operator::onnx("Pad", 2, 1..=4, pad::pad),
     Operator::onnx("ReverseSequence", 10, 2..=2, reverse::reverse_sequence),
     Operator::onnx("Slice", 1, 1..=5, part::slice),
+    Operator::onnx("SpaceToDepth", 1, 1..=1, space::space_to_depth),
     Operator::onnx("Split", 2, 1..=2, part::split),
     Operator::onnx("Squeeze", 1, 1..=2, squeeze),
     Operator::onnx("Tile", 6, 2..=2, tile),

@@ -89,6 +89,7 @@ const FIRST_AXIS: &[&str] = &[
     "BatchNormalization",
     "Conv",
     "ConvTranspose",
+    "DepthToSpace",
     "GlobalAveragePool",
     "GlobalLpPool",
     "GlobalMaxPool",
@@ -97,6 +98,7 @@ const FIRST_AXIS: &[&str] = &[
     "LRN",
     "LpPool",
     "MaxPool",
+    "SpaceToDepth",
 ];
 
 /// The same, of classical machine learning.

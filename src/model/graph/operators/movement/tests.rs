@@ -161,3 +161,36 @@ fn sequences_are_turned_round_to_their_lengths() {
     let fault = One::new("ReverseSequence", 10).input(&[3, 1], count(3)).input(&[1], vec![4_i64]).run();
     assert_eq!(fault.unwrap_err(), "the length of sequence 0 is 4, expected 0 to 3");
 }
+
+#[test]
+fn channels_become_blocks_of_places_and_places_channels() {
+    // The examples of ONNX's own description.
+    let input: Vec<f32> =
+        (0..8).flat_map(|channel| (0..6).map(move |at| (9 * channel + at) as f32)).collect();
+    let one = |opset| One::new("DepthToSpace", opset).input(&[1, 8, 2, 3], input.clone()).int("blocksize", 2);
+    let outer: Vec<f32> = vec![
+        0., 18., 1., 19., 2., 20., 36., 54., 37., 55., 38., 56., 3., 21., 4., 22., 5., 23., 39., 57., 40.,
+        58., 41., 59., 9., 27., 10., 28., 11., 29., 45., 63., 46., 64., 47., 65., 12., 30., 13., 31., 14.,
+        32., 48., 66., 49., 67., 50., 68.,
+    ];
+    let inner: Vec<f32> = vec![
+        0., 9., 1., 10., 2., 11., 18., 27., 19., 28., 20., 29., 3., 12., 4., 13., 5., 14., 21., 30., 22.,
+        31., 23., 32., 36., 45., 37., 46., 38., 47., 54., 63., 55., 64., 56., 65., 39., 48., 40., 49., 41.,
+        50., 57., 66., 58., 67., 59., 68.,
+    ];
+    let expected = (vec![1, 2, 4, 6], outer.clone());
+    assert_eq!(one(1).first(), Ok(expected.clone()));
+    assert_eq!(one(13).first(), Ok(expected.clone()));
+    assert_eq!(one(11).text("mode", "DCR").first(), Ok(expected));
+    assert_eq!(one(13).text("mode", "CRD").first(), Ok((vec![1, 2, 4, 6], inner)));
+    let back = One::new("SpaceToDepth", 13).input(&[1, 2, 4, 6], outer).int("blocksize", 2);
+    assert_eq!(back.first(), Ok((vec![1, 8, 2, 3], input.clone())));
+    let mode = one(1).text("mode", "CRD").run().unwrap_err();
+    assert!(mode.contains("its attribute mode is not understood"), "{mode}");
+    let wrong =
+        One::new("DepthToSpace", 13).input(&[1, 6, 1, 1], count(6)).int("blocksize", 2).run().unwrap_err();
+    assert_eq!(wrong, "its input has 6 channels, expected a multiple of 2 times 2");
+    let wrong =
+        One::new("SpaceToDepth", 13).input(&[1, 1, 3, 2], count(6)).int("blocksize", 2).run().unwrap_err();
+    assert_eq!(wrong, "its input has 3 by 2 places, expected multiples of 2, its attribute blocksize");
+}
