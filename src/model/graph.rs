@@ -9,6 +9,7 @@
 //! weights alone, such as a chain of `Shape`, `Gather` and `Concat`, is computed when the model is loaded. A
 //! forward pass runs through a list of kernels whose buffers are all there.
 
+mod affine;
 pub mod context;
 pub mod drawing;
 pub mod ir;

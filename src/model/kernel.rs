@@ -7,6 +7,7 @@ pub mod convolve;
 pub mod exponential;
 pub mod functions;
 pub mod gru;
+pub mod line;
 pub mod lstm;
 pub mod operation;
 pub mod plain;

@@ -11,7 +11,8 @@ use super::network::Network;
 pub struct NodeInfo {
     /// Its name, or that of its first output where it has none.
     pub name: String,
-    /// Its operator, with the domain where that is not ONNX's own.
+    /// Its operator, with the domain where that is not ONNX's own; and those of the nodes behind it that it
+    /// does as well.
     pub operator: String,
     /// What it gives for one row, such as `float32 [1, 16]`.
     pub outputs: Vec<String>,
@@ -29,13 +30,16 @@ pub fn nodes(network: &Network) -> Vec<NodeInfo> {
     let graph = network.graph();
     let info = |step: super::plan::StepInfo| {
         let node = graph.nodes.get(step.node);
+        // Nodes that it does as well are a part of it.
+        let parts: Vec<_> =
+            node.into_iter().chain(step.fused.iter().filter_map(|&at| graph.nodes.get(at))).collect();
         let own = node.map_or(usize::MAX, |node| node.outputs.len());
         NodeInfo {
             name: node.map_or_else(|| format!("node {}", step.node), name),
-            operator: node.map_or_else(|| "in a body".to_owned(), operator),
+            operator: node.map_or_else(|| "in a body".to_owned(), |_| joined(&parts)),
             // What comes behind the node's own is what the kernel has for itself.
             outputs: step.outputs.iter().take(own).map(ToString::to_string).collect(),
-            parameters: node.map_or(0, |node| parameters(graph, node)),
+            parameters: parts.iter().map(|node| parameters(graph, node)).sum(),
             multiply_adds: step.multiply_adds,
             time: None,
         }
@@ -46,6 +50,11 @@ pub fn nodes(network: &Network) -> Vec<NodeInfo> {
 fn name(node: &Node) -> String {
     let named = Some(&node.name).filter(|name| !name.is_empty()).or(node.outputs.first());
     named.map_or(String::new(), |name| name.escape_debug().to_string())
+}
+
+/// The operators of a step, such as `Conv + BatchNormalization + Relu`.
+fn joined(nodes: &[&Node]) -> String {
+    nodes.iter().map(|node| operator(node)).collect::<Vec<_>>().join(" + ")
 }
 
 fn operator(node: &Node) -> String {

@@ -1,7 +1,9 @@
 //! A node that is ready to be run: its shapes, weights and settings are known, only its inputs' elements are
 //! not.
 
+use super::affine::Affine;
 use super::tensor::{Data, Element, Kind, Tensor, TensorType};
+use crate::model::kernel::line::Line;
 
 /// What a node does with its inputs' elements, again and again. Each plan has its own; weights are shared.
 pub trait Kernel: Send {
@@ -19,17 +21,25 @@ pub trait Kernel: Send {
         None
     }
 
-    /// Takes over the function that comes next, if it can apply it while it writes. False, the default, where
-    /// it cannot.
-    fn fuse(&mut self, _then: Then) -> bool {
+    /// Takes over the function that comes next, if it can apply it while it writes, or with other weights.
+    /// False, the default, where it cannot.
+    fn fuse(&mut self, _then: Then<'_>) -> bool {
         false
+    }
+
+    /// What each channel, one at each place of axis 1, is multiplied with, and what is added then, where that
+    /// is all that is done and known. None is the default.
+    fn lines(&self) -> Option<Vec<Line>> {
+        None
     }
 }
 
-/// A function of each number that a kernel may apply while it writes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Then {
+/// A function of each number that a kernel may apply while it writes, or with other weights.
+#[derive(Clone, Copy)]
+pub enum Then<'a> {
     Relu,
+    /// A factor and a summand for each channel. What comes after a `Relu` is not taken over.
+    Affine(&'a Affine<'a>),
 }
 
 /// Why a run failed: the row's own elements, such as an index outside a table.

@@ -30,6 +30,8 @@ mod walk;
 mod weights;
 mod windows;
 
+pub use self::weights::Arranged;
+
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 

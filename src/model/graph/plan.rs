@@ -3,6 +3,7 @@
 mod assembly;
 mod build;
 mod draft;
+mod fuse;
 mod names;
 mod planner;
 
@@ -91,6 +92,8 @@ pub struct Plan {
 struct Step {
     /// The node's number in its graph.
     node: usize,
+    /// The numbers of the nodes that have become a part of it.
+    fused: Vec<usize>,
     kernel: Box<dyn Kernel>,
     sources: Vec<Source>,
     outputs: Vec<usize>,
@@ -103,6 +106,8 @@ struct Step {
 pub struct StepInfo {
     /// The number of its node.
     pub node: usize,
+    /// The numbers of the nodes behind it that it does as well.
+    pub fused: Vec<usize>,
     /// What it gives.
     pub outputs: Vec<TensorType>,
     pub multiply_adds: u64,
@@ -180,6 +185,7 @@ impl Plan {
     pub fn steps(&self) -> impl Iterator<Item = StepInfo> {
         self.steps.iter().map(|step| StepInfo {
             node: step.node,
+            fused: step.fused.clone(),
             outputs: step.types.clone(),
             multiply_adds: step.multiply_adds,
         })

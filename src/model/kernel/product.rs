@@ -9,10 +9,13 @@
 mod narrow;
 mod tile;
 
+use std::sync::Arc;
+
 use pulp::{Arch, Simd, WithSimd};
 
 use self::narrow::Narrow;
 use self::tile::Tiles;
+use super::line::Line;
 
 /// Up to so many outputs, each is a sum along whole vectors: a panel would be mostly empty.
 const NARROW_OUTPUTS_MAX: usize = 4;
@@ -24,7 +27,8 @@ pub struct Product {
     arch: Arch,
     depth: usize,
     outputs: usize,
-    values: Vec<f32>,
+    /// Shared by products that differ in their bias.
+    values: Arc<Vec<f32>>,
     /// One number for each output, filled up like the panels.
     bias: Vec<f32>,
 }
@@ -120,7 +124,29 @@ impl Product {
         }
         let mut bias = bias.to_vec();
         bias.resize(outputs.next_multiple_of(lanes(arch)), 0.0);
-        Self { arch, depth, outputs, values, bias }
+        Self { arch, depth, outputs, values: Arc::new(values), bias }
+    }
+
+    /// The product whose results are those of this one with each output's line applied; `None` where its
+    /// weights cannot take that over.
+    pub fn with(&self, lines: &[Line]) -> Option<Self> {
+        let Self { arch, depth, outputs, ref values, ref bias } = *self;
+        let mut bias = bias.clone();
+        for (bias, line) in bias.iter_mut().zip(lines) {
+            *bias = line.bias(*bias)?;
+        }
+        let mut values = Arc::clone(values);
+        if lines.iter().any(|line| line.factor != 1.0) {
+            let (is_narrow, lanes) = (is_narrow(depth, outputs), lanes(arch));
+            let output =
+                |at: usize| if is_narrow { at / depth } else { at / (depth * lanes) * lanes + at % lanes };
+            // Those that fill the last panel up stay zeros.
+            let weight = |(at, &weight): (usize, &f32)| {
+                lines.get(output(at)).map_or(Some(weight), |line| line.weight(weight))
+            };
+            values = Arc::new(values.iter().enumerate().map(weight).collect::<Option<_>>()?);
+        }
+        Some(Self { arch, depth, outputs, values, bias })
     }
 
     /// How many numbers a row has.
@@ -255,6 +281,30 @@ mod tests {
                     assert!((f64::from(added[at]) - twice).abs() < 1e-5, "{} {twice}", added[at]);
                 }
             }
+        }
+    }
+
+    #[test]
+    fn weights_take_over_a_line_for_each_output() {
+        for (depth, outputs) in [(3, 5), (40, 33), (9, 250), (77, 3), (32, 1)] {
+            let (weight, bias) = (numbers(depth * outputs, 1), numbers(outputs, 2));
+            let values = numbers(4 * depth, 3);
+            let (factors, summands) = (numbers(outputs, 4), numbers(outputs, 5));
+            let line = |at: usize| Line { factor: factors[at].into(), summand: summands[at].into() };
+            let lines: Vec<_> = (0..outputs).map(line).collect();
+            let product = Product::new(&weight, &bias);
+            let multiplied = |product: &Product| {
+                let mut products = vec![f32::NAN; 4 * outputs];
+                product.multiply(Rows::packed(&values, depth), Start::Bias, false, &mut products);
+                products
+            };
+            let (before, after) = (multiplied(&product), multiplied(&product.with(&lines).unwrap()));
+            for (at, (before, after)) in before.iter().zip(after).enumerate() {
+                let expected = before * factors[at % outputs] + summands[at % outputs];
+                assert!((after - expected).abs() < 1e-5, "{after} {expected}");
+            }
+            let huge = Line { factor: 1e39, summand: 0.0 };
+            assert!(product.with(&vec![huge; outputs]).is_none());
         }
     }
 

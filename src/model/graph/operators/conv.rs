@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use super::Operator;
+use super::product::fuse_affine;
 use super::weights::{Arranged, arranged};
 use super::windows::{Padding, Windows, numbers};
 use crate::model::graph::context::{Context, Problem, size};
 use crate::model::graph::kernel::{Built, Fault, Inputs, Kernel, Then};
 use crate::model::graph::tensor::{Data, Kind, TensorType};
 use crate::model::kernel::convolve::{Convolution, Geometry, Room, arrange};
+use crate::model::kernel::line::Line;
 use crate::model::kernel::product::{Product, Rows, Start};
 
 pub const OPERATORS: &[Operator] =
@@ -204,11 +206,13 @@ fn finish(
     let mut shape = vec![context.shape(0)?[0], filters.groups * filters.outputs];
     shape.extend_from_slice(&geometry.output[2 - axes..]);
     let convolution = Convolution::new(geometry).ok_or("its output has more elements than can be counted")?;
+    let is_bias_known = !context.has(2) || context.constant(2)?.is_some();
     let known = if context.constant(1)?.is_some() {
-        Some(arranged(context, &[1], || {
-            let mut known = vec![0.0; filters.len()];
-            filters.arrange(context.known_values(1, "W")?, &mut known);
-            Ok(known)
+        Some(arranged(context, &[1, 2], || {
+            let mut weights = vec![0.0; filters.len()];
+            filters.arrange(context.known_values(1, "W")?, &mut weights);
+            let bias = if context.has(2) && is_bias_known { context.known_values(2, "B")? } else { &[] };
+            Ok(Known { weights: Arc::new(weights), bias: bias.to_vec() })
         })?)
     } else {
         None
@@ -222,18 +226,44 @@ fn finish(
             convolution,
             filters,
             known,
-            has_bias: context.has(2),
+            bias_is_input: context.has(2) && (!is_bias_known || context.constant(1)?.is_none()),
             samples,
             rectify: false,
         }),
     })
 }
 
+/// Weights that are arranged, and a bias: nothing for zeros, and where it is none of the constants.
+struct Known {
+    /// Shared by those that differ in their bias.
+    weights: Arc<Vec<f32>>,
+    bias: Vec<f32>,
+}
+
+impl Known {
+    /// Those whose sums are these sums with each channel's line applied.
+    fn with(&self, filters: Filters, lines: &[Line]) -> Option<Self> {
+        let bias = self.bias.iter().copied().chain(std::iter::repeat(0.0));
+        let bias = lines.iter().zip(bias).map(|(line, bias)| line.bias(bias)).collect::<Option<_>>()?;
+        let mut weights = Arc::clone(&self.weights);
+        if lines.iter().any(|line| line.factor != 1.0) {
+            let mut channels = vec![0.0; weights.len()];
+            // Each number of the arranged ones is the place of its channel, which is exact.
+            let [_, outputs, _] = filters.sizes();
+            arrange(filters.sizes(), |group, output, _| (group * outputs + output) as f32, &mut channels);
+            let all = weights.iter().zip(channels);
+            let scaled = all.map(|(&weight, channel)| lines[channel as usize].weight(weight));
+            weights = Arc::new(scaled.collect::<Option<_>>()?);
+        }
+        Some(Self { weights, bias })
+    }
+}
+
 struct Conv {
     convolution: Convolution,
     filters: Filters,
-    known: Option<Arc<Arranged<Vec<f32>>>>,
-    has_bias: bool,
+    known: Option<Arc<Arranged<Known>>>,
+    bias_is_input: bool,
     samples: u64,
     rectify: bool,
 }
@@ -243,14 +273,14 @@ impl Kernel for Conv {
         let [Data::F32(output), Data::F32(plane), Data::F32(wide), Data::F32(arranged)] = outputs else {
             return Err(Fault("its outputs are not float32".into()));
         };
-        let filters: &[f32] = match &self.known {
-            Some(known) => known,
+        let (filters, bias): (&[f32], &[f32]) = match &self.known {
+            Some(known) => (&known.weights, &known.bias),
             None => {
                 self.filters.arrange(inputs.values(1)?, arranged);
-                arranged
+                (arranged, &[])
             }
         };
-        let bias = if self.has_bias { inputs.values::<f32>(2)? } else { &[] };
+        let bias = if self.bias_is_input { inputs.values::<f32>(2)? } else { bias };
         let room = Room { plane, wide };
         self.convolution.run(filters, bias, self.rectify, inputs.values(0)?, room, output);
         Ok(())
@@ -260,11 +290,28 @@ impl Kernel for Conv {
         Some(self.samples.saturating_mul(self.convolution.multiply_adds()))
     }
 
-    fn fuse(&mut self, then: Then) -> bool {
-        match then {
-            Then::Relu => self.rectify = true,
+    fn fuse(&mut self, then: Then<'_>) -> bool {
+        let affine = match then {
+            Then::Relu => {
+                self.rectify = true;
+                return true;
+            }
+            Then::Affine(affine) => affine,
+        };
+        // What is not among the known ones would be multiplied too.
+        if self.rectify || self.bias_is_input {
+            return false;
         }
-        true
+        let filters = self.filters;
+        let after = self.known.as_ref().and_then(|known| {
+            let lines = affine.of_channels(1, filters.groups * filters.outputs)?;
+            affine.taken_into(known, |known| known.with(filters, &lines))
+        });
+        let is_taken = after.is_some();
+        if is_taken {
+            self.known = after;
+        }
+        is_taken
     }
 }
 
@@ -299,9 +346,11 @@ impl Kernel for Whole {
         Some(sizes.iter().fold(1, |product: u64, &size| product.saturating_mul(size as u64)))
     }
 
-    fn fuse(&mut self, then: Then) -> bool {
+    fn fuse(&mut self, then: Then<'_>) -> bool {
         match then {
             Then::Relu => self.rectify = true,
+            Then::Affine(_) if self.rectify => return false,
+            Then::Affine(affine) => return fuse_affine(&mut self.product, affine, 1),
         }
         true
     }

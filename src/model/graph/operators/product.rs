@@ -5,9 +5,14 @@ mod gemm;
 mod integer;
 mod matmul;
 
+use std::sync::Arc;
+
 use super::Operator;
+use super::weights::Arranged;
+use crate::model::graph::affine::Affine;
 use crate::model::graph::context::{Context, Problem};
 use crate::model::graph::tensor::{Kind, elements};
+use crate::model::kernel::product::Product;
 
 /// Operators of ONNX Runtime that exporters and quantisers write.
 const MICROSOFT: &str = "com.microsoft";
@@ -35,6 +40,17 @@ fn count(shape: &[usize]) -> Result<usize, Problem> {
 /// The multiplications of products of `rows` rows.
 fn multiply_adds(sizes: &[usize]) -> u64 {
     sizes.iter().fold(1, |product: u64, &size| product.saturating_mul(size as u64))
+}
+
+/// Lets a known product, whose outputs lie along `axis`, take over what comes after it.
+pub fn fuse_affine(known: &mut Arc<Arranged<Product>>, affine: &Affine<'_>, axis: usize) -> bool {
+    let lines = affine.of_channels(axis, known.outputs());
+    let after = lines.and_then(|lines| affine.taken_into(known, |product| product.with(&lines)));
+    let is_taken = after.is_some();
+    if let Some(after) = after {
+        *known = after;
+    }
+    is_taken
 }
 
 /// Both inputs, whose kinds must be the same.

@@ -13,6 +13,22 @@ pub struct Arranged<T> {
     made: T,
 }
 
+impl<T> Arranged<T> {
+    pub fn new(of: Vec<Option<Arc<Tensor>>>, made: T) -> Self {
+        Self { of, made }
+    }
+
+    /// Whether it was made of these inputs.
+    pub fn is_of(&self, inputs: &[Option<Arc<Tensor>>]) -> bool {
+        let same = |(a, b): (&Option<Arc<Tensor>>, &Option<Arc<Tensor>>)| match (a, b) {
+            (Some(a), Some(b)) => Arc::ptr_eq(a, b) || a == b,
+            (None, None) => true,
+            _ => false,
+        };
+        self.of.iter().zip(inputs).all(same)
+    }
+}
+
 impl<T> Deref for Arranged<T> {
     type Target = T;
 
@@ -29,14 +45,9 @@ pub fn arranged<T: Send + Sync + 'static>(
 ) -> Result<Arc<Arranged<T>>, Problem> {
     let known = |&at: &usize| if context.has(at) { Ok(context.constant(at)?.cloned()) } else { Ok(None) };
     let of = inputs.iter().map(known).collect::<Result<Vec<_>, Problem>>()?;
-    let arranged = context.prepared(|| Ok(Arranged { of: of.clone(), made: make()? }))?;
-    let same = |(a, b): (&Option<Arc<Tensor>>, &Option<Arc<Tensor>>)| match (a, b) {
-        (Some(a), Some(b)) => Arc::ptr_eq(a, b) || a == b,
-        (None, None) => true,
-        _ => false,
-    };
-    if arranged.of.iter().zip(&of).all(same) {
+    let arranged = context.prepared(|| Ok(Arranged::new(of.clone(), make()?)))?;
+    if arranged.is_of(&of) {
         return Ok(arranged);
     }
-    Ok(Arc::new(Arranged { of, made: make()? }))
+    Ok(Arc::new(Arranged::new(of, make()?)))
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::draft::{Draft, Place, Planned, Root};
+use super::draft::{Draft, DraftStep, Place, Planned, Root};
 use super::names::default_cost;
 use super::planner::Planner;
 use super::{Output, Plan, Step};
@@ -56,7 +56,8 @@ impl Assembly {
             }
             let types: Vec<_> = step.outputs.iter().map(|&root| roots[root].tensor_type.clone()).collect();
             let multiply_adds = step.kernel.multiply_adds().unwrap_or_else(|| default_cost(&types));
-            ready.push(Step { node: step.node, kernel: step.kernel, sources, outputs, types, multiply_adds });
+            let DraftStep { node, kernel, fused, .. } = step;
+            ready.push(Step { node, fused, kernel, sources, outputs, types, multiply_adds });
         }
         let outputs = outputs
             .into_iter()

@@ -7,8 +7,8 @@ use super::names::default_cost;
 use super::planner::Planner;
 use super::{FOLD_MULTIPLY_ADDS_MAX, Plan, PlanError, RUN_MULTIPLY_ADDS_MAX, Singles, Value};
 use crate::model::graph::context::{Known, Problem};
-use crate::model::graph::ir::{DOMAIN, Node};
-use crate::model::graph::kernel::{Built, Inputs, Kernel, Source, Then};
+use crate::model::graph::ir::Node;
+use crate::model::graph::kernel::{Built, Inputs, Kernel, Source};
 use crate::model::graph::rows::Rows;
 use crate::model::graph::tensor::{Data, Tensor, TensorType};
 
@@ -47,7 +47,7 @@ impl Planner<'_, '_> {
                         "with it a run takes more than {RUN_MULTIPLY_ADDS_MAX} multiplications (run_multiply_adds_max)"
                     )));
                 }
-                if self.fused(node, &inputs, rows[0]) {
+                if self.fused(at, node, (kernel.as_ref(), &outputs[0]), &inputs, rows[0]) {
                     return Ok(());
                 }
                 let mut roots = Vec::with_capacity(outputs.len());
@@ -61,7 +61,16 @@ impl Planner<'_, '_> {
                         self.values.insert(name.clone(), Planned { value, place: Place::Root(root) });
                     }
                 }
-                self.steps.push(DraftStep { node: at, kernel, inputs, outputs: roots });
+                // What a step has beyond its node's outputs is room on the way.
+                let gives = if let [name] = &node.outputs[..] { Some(name.clone()) } else { None };
+                self.steps.push(DraftStep {
+                    node: at,
+                    kernel,
+                    inputs,
+                    outputs: roots,
+                    fused: Vec::new(),
+                    gives,
+                });
                 Ok(())
             }
         }
@@ -129,31 +138,6 @@ impl Planner<'_, '_> {
             self.define_computed(name, Tensor { shape: tensor_type.shape, data });
         }
         Ok(())
-    }
-
-    /// Lets the step before apply the function that `node` is, where it alone needs what that step gives.
-    fn fused(&mut self, node: &Node, inputs: &[Draft], rows: Rows) -> bool {
-        let then = match (node.domain.as_str(), node.operator.as_str()) {
-            (DOMAIN, "Relu") => Then::Relu,
-            _ => return false,
-        };
-        let [Draft::Root(root)] = *inputs else { return false };
-        if self.uses.get(&node.inputs[0]) != Some(&1) || self.roots[root].is_kept {
-            return false;
-        }
-        // A view of it may be needed elsewhere: only what the step itself named is known to be used once.
-        let planned = &self.values[&node.inputs[0]];
-        let Some(step) = self.maker.get(&root).map(|&step| &mut self.steps[step]) else { return false };
-        let maker = self.wanted.graph.nodes.get(step.node);
-        let is_itself = planned.value.known.tensor_type == self.roots[root].tensor_type
-            // What a step has beyond its node's outputs is room on the way.
-            && maker.is_some_and(|maker| maker.outputs == node.inputs[..1]);
-        if !is_itself || !step.kernel.fuse(then) {
-            return false;
-        }
-        let value = Value { known: planned.value.known.clone(), rows };
-        self.values.insert(node.outputs[0].clone(), Planned { value, place: Place::Root(root) });
-        true
     }
 
     pub fn finish(mut self) -> Result<(Plan, Singles), PlanError> {

@@ -34,6 +34,10 @@ pub struct DraftStep {
     pub kernel: Box<dyn Kernel>,
     pub inputs: Vec<Draft>,
     pub outputs: Vec<usize>,
+    /// The nodes that have become a part of it, in order.
+    pub fused: Vec<usize>,
+    /// The name of what it gives, where that is one value: of the last node that is a part of it.
+    pub gives: Option<String>,
 }
 
 /// Where an input of a step comes from.

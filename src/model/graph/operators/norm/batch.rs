@@ -10,6 +10,7 @@ use crate::model::graph::context::{Context, Problem, expect_rank};
 use crate::model::graph::kernel::{Built, Fault, Inputs, Kernel, Then, output};
 use crate::model::graph::tensor::{Data, Element, TensorType};
 use crate::model::kernel::blocks::{Once, Real};
+use crate::model::kernel::line::Line;
 
 pub fn build(context: &Context<'_>) -> Result<Built, Problem> {
     context.ignore(&["momentum", "is_test", "consumed_inputs"]);
@@ -40,7 +41,7 @@ pub fn build(context: &Context<'_>) -> Result<Built, Problem> {
     )
 }
 
-fn kernel<T: Real + Element>(
+fn kernel<T: Real + Element + Into<f64>>(
     context: &Context<'_>,
     channels: usize,
     inner: usize,
@@ -88,7 +89,7 @@ struct Batch<T> {
     rectify: bool,
 }
 
-impl<T: Real + Element> Kernel for Batch<T> {
+impl<T: Real + Element + Into<f64>> Kernel for Batch<T> {
     fn run(&mut self, inputs: &Inputs<'_>, outputs: &mut [Data]) -> Result<(), Fault> {
         let x = inputs.values::<T>(0)?;
         let y = output::<T>(outputs, 0)?;
@@ -129,10 +130,16 @@ impl<T: Real + Element> Kernel for Batch<T> {
         Ok(())
     }
 
-    fn fuse(&mut self, then: Then) -> bool {
+    fn fuse(&mut self, then: Then<'_>) -> bool {
         match then {
             Then::Relu => self.rectify = true,
+            Then::Affine(_) => return false,
         }
         true
+    }
+
+    fn lines(&self) -> Option<Vec<Line>> {
+        let line = |&(factor, summand): &(T, T)| Line { factor: factor.into(), summand: summand.into() };
+        Some(self.known.as_ref()?.iter().map(line).collect())
     }
 }

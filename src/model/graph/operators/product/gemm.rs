@@ -5,7 +5,7 @@ use std::sync::Arc;
 use pulp::Arch;
 
 use super::super::weights::{Arranged, arranged};
-use super::{multiply_adds, of_kind, same_kind};
+use super::{fuse_affine, multiply_adds, of_kind, same_kind};
 use crate::model::graph::context::{Context, Problem, expect_rank};
 use crate::model::graph::kernel::{Built, Fault, Inputs, Kernel, Then, output};
 use crate::model::graph::tensor::{Data, Element, Kind, TensorType};
@@ -198,11 +198,19 @@ impl Kernel for Single {
         Some(multiply_adds(&[self.gemm.rows, self.gemm.depth, self.gemm.outputs]))
     }
 
-    fn fuse(&mut self, then: Then) -> bool {
-        match then {
-            Then::Relu => self.rectify = true,
+    fn fuse(&mut self, then: Then<'_>) -> bool {
+        let affine = match then {
+            Then::Relu => {
+                self.rectify = true;
+                return true;
+            }
+            Then::Affine(affine) => affine,
+        };
+        // What is not in the product's bias would be multiplied too.
+        if self.rectify || self.added.is_some() {
+            return false;
         }
-        true
+        self.known.as_mut().is_some_and(|known| fuse_affine(known, affine, 1))
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use pulp::Arch;
 
 use super::super::weights::{Arranged, arranged};
-use super::{count, multiply_adds, of_kind, same_kind};
+use super::{count, fuse_affine, multiply_adds, of_kind, same_kind};
 use crate::model::graph::context::{Context, Problem};
 use crate::model::graph::kernel::{Built, Fault, Inputs, Kernel, Then, output};
 use crate::model::graph::tensor::{Data, Element, Kind, TensorType};
@@ -183,11 +183,18 @@ impl Kernel for MatMul {
         Some(self.sizes.multiply_adds())
     }
 
-    fn fuse(&mut self, then: Then) -> bool {
+    fn fuse(&mut self, then: Then<'_>) -> bool {
         match then {
-            Then::Relu => self.rectify = true,
+            Then::Relu => {
+                self.rectify = true;
+                true
+            }
+            Then::Affine(_) if self.rectify => false,
+            Then::Affine(affine) => match (&mut self.known, self.sizes.output.len().checked_sub(1)) {
+                (Some(known), Some(last)) => fuse_affine(known, affine, last),
+                _ => false,
+            },
         }
-        true
     }
 }
 
