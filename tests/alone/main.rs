@@ -10,6 +10,8 @@ mod support;
 mod broker_threads;
 /// What the broker says that it holds, beside what an allocator counts.
 mod counted_memory;
+/// What a forward pass allocates: nothing.
+mod forward_pass;
 /// A search for what takes more memory than is counted.
 mod memory_search;
 
