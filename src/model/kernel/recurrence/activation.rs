@@ -1,5 +1,7 @@
 //! The functions that gates may have.
 
+use pulp::{Arch, Simd, WithSimd};
+
 use crate::model::kernel::functions;
 
 /// A function of ONNX's list for recurrent layers, with its numbers.
@@ -19,72 +21,88 @@ pub enum Activation {
 }
 
 impl Activation {
-    /// Applies it to all of `values`; to be called where vectors are as wide as they can be.
+    /// Applies it to all of `values`. Not inlined: all loops would be there again in each place that calls it,
+    /// for each kind of vectors.
+    #[inline(never)]
+    pub fn apply(self, arch: Arch, values: &mut [f32]) {
+        arch.dispatch(Apply { function: self, values });
+    }
+}
+
+struct Apply<'a> {
+    function: Activation,
+    values: &'a mut [f32],
+}
+
+impl WithSimd for Apply<'_> {
+    type Output = ();
+
     #[allow(
         clippy::redundant_closure,
         reason = "a function by its name is called for each number, and not inlined"
     )]
     #[inline(always)]
-    pub fn apply(self, values: &mut [f32]) {
+    fn with_simd<S: Simd>(self, _: S) {
+        let Self { function, values } = self;
         #[inline(always)]
         fn each(values: &mut [f32], function: impl Fn(f32) -> f32) {
             for value in values {
                 *value = function(*value);
             }
         }
-        match self {
-            Self::Sigmoid => each(
+        match function {
+            Activation::Sigmoid => each(
                 values,
                 #[inline(always)]
                 |x| functions::sigmoid(x),
             ),
-            Self::Tanh => each(
+            Activation::Tanh => each(
                 values,
                 #[inline(always)]
                 |x| functions::tanh(x),
             ),
             // A NaN is not below zero, and stays.
-            Self::Relu => each(
+            Activation::Relu => each(
                 values,
                 #[inline(always)]
                 |x| if x < 0.0 { 0.0 } else { x },
             ),
-            Self::Affine(alpha, beta) => each(
+            Activation::Affine(alpha, beta) => each(
                 values,
                 #[inline(always)]
                 |x| alpha * x + beta,
             ),
-            Self::LeakyRelu(alpha) => each(
+            Activation::LeakyRelu(alpha) => each(
                 values,
                 #[inline(always)]
                 |x| if x < 0.0 { alpha * x } else { x },
             ),
-            Self::ThresholdedRelu(alpha) => each(
+            Activation::ThresholdedRelu(alpha) => each(
                 values,
                 #[inline(always)]
                 |x| if x > alpha { x } else { 0.0 },
             ),
-            Self::ScaledTanh(alpha, beta) => each(
+            Activation::ScaledTanh(alpha, beta) => each(
                 values,
                 #[inline(always)]
                 |x| alpha * functions::tanh(beta * x),
             ),
-            Self::HardSigmoid(alpha, beta) => each(
+            Activation::HardSigmoid(alpha, beta) => each(
                 values,
                 #[inline(always)]
                 |x| (alpha * x + beta).clamp(0.0, 1.0),
             ),
-            Self::Elu(alpha) => each(
+            Activation::Elu(alpha) => each(
                 values,
                 #[inline(always)]
                 |x| if x < 0.0 { alpha * functions::exp_m1(x) } else { x },
             ),
-            Self::Softsign => each(
+            Activation::Softsign => each(
                 values,
                 #[inline(always)]
                 |x| x / (1.0 + x.abs()),
             ),
-            Self::Softplus => each(
+            Activation::Softplus => each(
                 values,
                 #[inline(always)]
                 |x| functions::softplus(x),

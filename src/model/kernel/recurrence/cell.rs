@@ -119,7 +119,7 @@ impl Recurrent {
         add_products(output, of_output, cells);
         self.finish(output, f);
         state.copy_from_slice(cells);
-        h.apply(state);
+        h.apply(self.arch, state);
         state.iter_mut().zip(&*output).for_each(|(state, output)| *state *= output);
     }
 
@@ -129,7 +129,7 @@ impl Recurrent {
         if let Some(clip) = self.settings.clip {
             gate.iter_mut().for_each(|sum| *sum = sum.clamp(-clip, clip));
         }
-        function.apply(gate);
+        function.apply(self.arch, gate);
     }
 
     fn gru(&self, memory: Memory<'_>) {
