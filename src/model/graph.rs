@@ -15,6 +15,7 @@ pub mod drawing;
 pub mod ir;
 pub mod json;
 pub mod kernel;
+mod moves;
 pub mod network;
 mod operators;
 pub mod plan;

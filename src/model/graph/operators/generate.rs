@@ -1,13 +1,11 @@
 //! Values that follow from shapes and a few numbers: ranges, constants, triangles.
 
-use std::marker::PhantomData;
-
 use super::Operator;
 use super::cast::{Cut, target};
 use super::elementwise::unexpected;
-use super::number::each_element;
 use crate::model::graph::context::{Context, Problem, size};
 use crate::model::graph::kernel::{Built, Fault, Inputs, Kernel, output};
+use crate::model::graph::moves::{Bits, Mover, input_bits, moving, output_bits};
 use crate::model::graph::tensor::{Data, Element, Kind, Tensor, TensorType, elements};
 
 pub const OPERATORS: &[Operator] = &[
@@ -32,18 +30,17 @@ fn constant_of_shape(context: &Context<'_>) -> Result<Built, Problem> {
         }
     };
     let output = TensorType::new(value.data.kind(), shape);
-    Ok(each_element!(output.kind, T => Built::kernel(output, Fill::<T> { value, of: PhantomData })))
+    Ok(moving(output, Fill { value }))
 }
 
-struct Fill<T> {
+struct Fill {
     value: Tensor,
-    of: PhantomData<T>,
 }
 
-impl<T: Element> Kernel for Fill<T> {
-    fn run(&mut self, _: &Inputs<'_>, outputs: &mut [Data]) -> Result<(), Fault> {
-        if let Some([value]) = self.value.values::<T>() {
-            output::<T>(outputs, 0)?.fill(value.clone());
+impl Mover for Fill {
+    fn run<T: Bits>(&mut self, _: &Inputs<'_>, outputs: &mut [Data]) -> Result<(), Fault> {
+        if let Some([value]) = T::of(&self.value.data) {
+            output_bits::<T>(outputs, 0)?.fill(value.clone());
         }
         Ok(())
     }
@@ -184,25 +181,21 @@ fn trilu(context: &Context<'_>) -> Result<Built, Problem> {
     };
     let is_upper = context.flag("upper", true)?;
     let zero = Data::zeros(input.kind, 1);
-    Ok(each_element!(
-        input.kind,
-        T => Built::kernel(input, Trilu::<T> { rows, columns, offset, is_upper, zero, of: PhantomData })
-    ))
+    Ok(moving(input, Trilu { rows, columns, offset, is_upper, zero }))
 }
 
-struct Trilu<T> {
+struct Trilu {
     rows: usize,
     columns: usize,
     offset: i64,
     is_upper: bool,
     /// One of them.
     zero: Data,
-    of: PhantomData<T>,
 }
 
-impl<T: Element> Kernel for Trilu<T> {
-    fn run(&mut self, inputs: &Inputs<'_>, outputs: &mut [Data]) -> Result<(), Fault> {
-        let (from, to) = (inputs.values::<T>(0)?, output::<T>(outputs, 0)?);
+impl Mover for Trilu {
+    fn run<T: Bits>(&mut self, inputs: &Inputs<'_>, outputs: &mut [Data]) -> Result<(), Fault> {
+        let (from, to) = (input_bits::<T>(inputs, 0)?, output_bits::<T>(outputs, 0)?);
         let Some([zero]) = T::of(&self.zero) else { return Ok(()) };
         if self.columns == 0 {
             return Ok(());

@@ -2,16 +2,15 @@
 
 mod place;
 
-use std::marker::PhantomData;
-
 use self::place::{Coordinate, Nearest, Place};
 use super::Operator;
 use super::elementwise::unexpected;
-use super::number::{Real, each_element};
+use super::number::Real;
 use super::walk::strides;
 use crate::model::graph::context::{Context, Problem, axis, size};
 use crate::model::graph::kernel::{Built, Fault, Inputs, Kernel, output};
-use crate::model::graph::tensor::{Data, Element, Kind, TensorType, elements};
+use crate::model::graph::moves::{Bits, Mover, input_bits, moving, output_bits};
+use crate::model::graph::tensor::{Data, Kind, TensorType, elements};
 
 pub const OPERATORS: &[Operator] =
     &[Operator::onnx("Resize", 10, 2..=4, resize), Operator::onnx("Upsample", 7, 1..=2, upsample)];
@@ -171,7 +170,7 @@ fn build(
             _ => Err(unexpected(context, 0, "float32 or float64 where it goes along lines")),
         };
     }
-    Ok(each_element!(input.kind, T => Built::kernel(output, Copies::<T> { table, of: PhantomData })))
+    Ok(moving(output, Copies { table }))
 }
 
 /// Where the places of each axis of an output come from.
@@ -217,14 +216,13 @@ impl Table {
     }
 }
 
-struct Copies<T> {
+struct Copies {
     table: Table,
-    of: PhantomData<T>,
 }
 
-impl<T: Element> Kernel for Copies<T> {
-    fn run(&mut self, inputs: &Inputs<'_>, outputs: &mut [Data]) -> Result<(), Fault> {
-        let (from, to) = (inputs.values::<T>(0)?, output::<T>(outputs, 0)?);
+impl Mover for Copies {
+    fn run<T: Bits>(&mut self, inputs: &Inputs<'_>, outputs: &mut [Data]) -> Result<(), Fault> {
+        let (from, to) = (input_bits::<T>(inputs, 0)?, output_bits::<T>(outputs, 0)?);
         self.table.fill();
         let Some(width) = self.table.axes.last().map(|axis| axis.to).filter(|width| *width > 0) else {
             return Ok(());

@@ -1,12 +1,10 @@
 //! `Where`: of each place one of two.
 
-use std::marker::PhantomData;
-
 use crate::model::graph::context::{Context, Problem};
-use crate::model::graph::kernel::{Built, Fault, Inputs, Kernel, output};
+use crate::model::graph::kernel::{Built, Fault, Inputs};
+use crate::model::graph::moves::{Bits, Mover, input_bits, moving, output_bits};
 use crate::model::graph::operators::broadcast::{self, Layout};
-use crate::model::graph::operators::number::each_element;
-use crate::model::graph::tensor::{Data, Element, Kind, TensorType};
+use crate::model::graph::tensor::{Data, Kind, TensorType};
 
 pub fn select(context: &Context<'_>) -> Result<Built, Problem> {
     if context.kind(0)? != Kind::Bool {
@@ -22,19 +20,18 @@ pub fn select(context: &Context<'_>) -> Result<Built, Problem> {
     let shape = broadcast::shape(&inputs)?;
     let layout = Layout::new(&shape, inputs);
     let output = TensorType::new(first, shape);
-    Ok(each_element!(first, T => Built::kernel(output, Select::<T> { layout, of: PhantomData })))
+    Ok(moving(output, Select { layout }))
 }
 
-struct Select<T> {
+struct Select {
     layout: Layout<3>,
-    of: PhantomData<T>,
 }
 
-impl<T: Element> Kernel for Select<T> {
-    fn run(&mut self, inputs: &Inputs<'_>, outputs: &mut [Data]) -> Result<(), Fault> {
+impl Mover for Select {
+    fn run<T: Bits>(&mut self, inputs: &Inputs<'_>, outputs: &mut [Data]) -> Result<(), Fault> {
         let condition = inputs.values::<bool>(0)?;
-        let (first, second) = (inputs.values::<T>(1)?, inputs.values::<T>(2)?);
-        let to = output::<T>(outputs, 0)?;
+        let (first, second) = (input_bits::<T>(inputs, 1)?, input_bits::<T>(inputs, 2)?);
+        let to = output_bits::<T>(outputs, 0)?;
         let run = self.layout.run;
         let [by_condition, by_first, by_second] = self.layout.moves.map(usize::from);
         self.layout.runs(|at, [mut c, mut a, mut b]| {

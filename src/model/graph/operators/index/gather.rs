@@ -1,13 +1,11 @@
 //! `Gather`, `GatherElements` and `GatherND`: elements of places that indices name.
 
-use std::marker::PhantomData;
-
 use super::{Indices, check_known, expect_indices, place};
 use crate::model::graph::context::{Context, Problem, axis};
-use crate::model::graph::kernel::{Built, Fault, Inputs, Kernel, output};
-use crate::model::graph::operators::number::each_element;
+use crate::model::graph::kernel::{Built, Fault, Inputs};
+use crate::model::graph::moves::{Bits, Mover, input_bits, moving, output_bits};
 use crate::model::graph::operators::walk::{Walk, around, strides};
-use crate::model::graph::tensor::{Data, Element, TensorType};
+use crate::model::graph::tensor::{Data, TensorType};
 
 pub fn gather(context: &Context<'_>) -> Result<Built, Problem> {
     expect_indices(context, 1)?;
@@ -17,22 +15,19 @@ pub fn gather(context: &Context<'_>) -> Result<Built, Problem> {
     check_known(context, 1, size)?;
     let shape = [&input.shape[..at], indices, &input.shape[at + 1..]].concat();
     let output = TensorType::new(input.kind, shape);
-    Ok(
-        each_element!(input.kind, T => Built::kernel(output, Gather::<T> { outer, size, inner, of: PhantomData })),
-    )
+    Ok(moving(output, Gather { outer, size, inner }))
 }
 
-struct Gather<T> {
+struct Gather {
     outer: usize,
     size: usize,
     inner: usize,
-    of: PhantomData<T>,
 }
 
-impl<T: Element> Kernel for Gather<T> {
-    fn run(&mut self, inputs: &Inputs<'_>, outputs: &mut [Data]) -> Result<(), Fault> {
-        let (from, indices) = (inputs.values::<T>(0)?, Indices::of(inputs, 1)?);
-        let to = output::<T>(outputs, 0)?;
+impl Mover for Gather {
+    fn run<T: Bits>(&mut self, inputs: &Inputs<'_>, outputs: &mut [Data]) -> Result<(), Fault> {
+        let (from, indices) = (input_bits::<T>(inputs, 0)?, Indices::of(inputs, 1)?);
+        let to = output_bits::<T>(outputs, 0)?;
         let Self { outer, size, inner, .. } = *self;
         let count = indices.len();
         for at in 0..count {
@@ -73,22 +68,19 @@ pub fn gather_elements(context: &Context<'_>) -> Result<Built, Problem> {
     let (_, size, inner) = around(&input.shape, at);
     check_known(context, 1, size)?;
     let output = TensorType::new(input.kind, indices);
-    Ok(
-        each_element!(input.kind, T => Built::kernel(output, GatherElements::<T> { walk, size, inner, of: PhantomData })),
-    )
+    Ok(moving(output, GatherElements { walk, size, inner }))
 }
 
-struct GatherElements<T> {
+struct GatherElements {
     walk: Walk,
     size: usize,
     inner: usize,
-    of: PhantomData<T>,
 }
 
-impl<T: Element> Kernel for GatherElements<T> {
-    fn run(&mut self, inputs: &Inputs<'_>, outputs: &mut [Data]) -> Result<(), Fault> {
-        let (from, indices) = (inputs.values::<T>(0)?, Indices::of(inputs, 1)?);
-        let to = output::<T>(outputs, 0)?;
+impl Mover for GatherElements {
+    fn run<T: Bits>(&mut self, inputs: &Inputs<'_>, outputs: &mut [Data]) -> Result<(), Fault> {
+        let (from, indices) = (input_bits::<T>(inputs, 0)?, Indices::of(inputs, 1)?);
+        let to = output_bits::<T>(outputs, 0)?;
         let (mut at, mut fault) = (0, None);
         self.walk.each(0, |beside| {
             match indices.place(at, self.size) {
@@ -168,18 +160,17 @@ pub fn gather_nd(context: &Context<'_>) -> Result<Built, Problem> {
     let width = tuples.sizes.len();
     let shape = [&indices[..indices.len() - 1], &input.shape[batch_axes + width..]].concat();
     let output = TensorType::new(input.kind, shape);
-    Ok(each_element!(input.kind, T => Built::kernel(output, GatherTuples::<T> { tuples, of: PhantomData })))
+    Ok(moving(output, GatherTuples { tuples }))
 }
 
-struct GatherTuples<T> {
+struct GatherTuples {
     tuples: Tuples,
-    of: PhantomData<T>,
 }
 
-impl<T: Element> Kernel for GatherTuples<T> {
-    fn run(&mut self, inputs: &Inputs<'_>, outputs: &mut [Data]) -> Result<(), Fault> {
-        let (from, indices) = (inputs.values::<T>(0)?, Indices::of(inputs, 1)?);
-        let to = output::<T>(outputs, 0)?;
+impl Mover for GatherTuples {
+    fn run<T: Bits>(&mut self, inputs: &Inputs<'_>, outputs: &mut [Data]) -> Result<(), Fault> {
+        let (from, indices) = (input_bits::<T>(inputs, 0)?, Indices::of(inputs, 1)?);
+        let to = output_bits::<T>(outputs, 0)?;
         let block = self.tuples.block;
         self.tuples.each(indices, |tuple, at| {
             to[tuple * block..][..block].clone_from_slice(&from[at..][..block]);

@@ -1,11 +1,10 @@
 //! `OneHot`: of each index a line of one value, with another where it points to.
 
-use std::marker::PhantomData;
-
 use crate::model::graph::context::{Context, Problem, axis};
-use crate::model::graph::kernel::{Built, Fault, Inputs, Kernel, output};
-use crate::model::graph::operators::number::{each_element, integer};
-use crate::model::graph::tensor::{Data, Element, Kind, Tensor, TensorType, elements};
+use crate::model::graph::kernel::{Built, Fault, Inputs};
+use crate::model::graph::moves::{Bits, Mover, input_bits, moving, output_bits};
+use crate::model::graph::operators::number::integer;
+use crate::model::graph::tensor::{Data, Kind, Tensor, TensorType, elements};
 
 pub fn one_hot(context: &Context<'_>) -> Result<Built, Problem> {
     let indices = context.shape(0)?;
@@ -22,7 +21,7 @@ pub fn one_hot(context: &Context<'_>) -> Result<Built, Problem> {
     shape.insert(at, depth);
     let inner = indices[at..].iter().product();
     let output = TensorType::new(values.kind, shape);
-    Ok(each_element!(values.kind, T => Built::kernel(output, OneHot::<T> { depth, inner, of: PhantomData })))
+    Ok(moving(output, OneHot { depth, inner }))
 }
 
 fn depth(tensor: &Tensor) -> Result<usize, Problem> {
@@ -47,16 +46,15 @@ fn number(data: &Data, at: usize) -> Option<i64> {
     }
 }
 
-struct OneHot<T> {
+struct OneHot {
     depth: usize,
     inner: usize,
-    of: PhantomData<T>,
 }
 
-impl<T: Element> Kernel for OneHot<T> {
-    fn run(&mut self, inputs: &Inputs<'_>, outputs: &mut [Data]) -> Result<(), Fault> {
-        let (indices, values) = (inputs.data(0)?, inputs.values::<T>(2)?);
-        let to = output::<T>(outputs, 0)?;
+impl Mover for OneHot {
+    fn run<T: Bits>(&mut self, inputs: &Inputs<'_>, outputs: &mut [Data]) -> Result<(), Fault> {
+        let (indices, values) = (inputs.data(0)?, input_bits::<T>(inputs, 2)?);
+        let to = output_bits::<T>(outputs, 0)?;
         let [off, on] = values else { return Err(Fault("input 2 is not of 2 elements".to_owned())) };
         to.fill(off.clone());
         let depth = self.depth as i64;

@@ -1,12 +1,10 @@
 //! `NonZero` and `Compress`, whose outputs are as long as elements say: these must be known.
 
-use std::marker::PhantomData;
-
 use crate::model::graph::context::{Context, Problem, axis};
-use crate::model::graph::kernel::{Built, Fault, Inputs, Kernel, output};
-use crate::model::graph::operators::number::each_element;
+use crate::model::graph::kernel::{Built, Fault, Inputs};
+use crate::model::graph::moves::{Bits, Mover, input_bits, moving, output_bits};
 use crate::model::graph::operators::walk::around;
-use crate::model::graph::tensor::{Data, Element, Tensor, TensorType, elements};
+use crate::model::graph::tensor::{Data, Tensor, TensorType, elements};
 
 /// The places of all elements that are not 0, an axis a line.
 pub fn non_zero(context: &Context<'_>) -> Result<Built, Problem> {
@@ -59,23 +57,19 @@ pub fn compress(context: &Context<'_>) -> Result<Built, Problem> {
     let places: Vec<usize> = (0..condition.len()).filter(|&place| condition[place]).collect();
     shape[at] = places.len();
     let output = TensorType::new(input.kind, shape);
-    Ok(each_element!(
-        input.kind,
-        T => Built::kernel(output, Compress::<T> { outer, size, inner, places, of: PhantomData })
-    ))
+    Ok(moving(output, Compress { outer, size, inner, places }))
 }
 
-struct Compress<T> {
+struct Compress {
     outer: usize,
     size: usize,
     inner: usize,
     places: Vec<usize>,
-    of: PhantomData<T>,
 }
 
-impl<T: Element> Kernel for Compress<T> {
-    fn run(&mut self, inputs: &Inputs<'_>, outputs: &mut [Data]) -> Result<(), Fault> {
-        let (from, to) = (inputs.values::<T>(0)?, output::<T>(outputs, 0)?);
+impl Mover for Compress {
+    fn run<T: Bits>(&mut self, inputs: &Inputs<'_>, outputs: &mut [Data]) -> Result<(), Fault> {
+        let (from, to) = (input_bits::<T>(inputs, 0)?, output_bits::<T>(outputs, 0)?);
         let Self { outer, size, inner, places, .. } = self;
         for outer in 0..*outer {
             for (at, place) in places.iter().enumerate() {

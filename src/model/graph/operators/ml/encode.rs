@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use crate::model::graph::context::{Context, Problem};
-use crate::model::graph::kernel::{Built, Fault, Inputs, Kernel, output};
+use crate::model::graph::kernel::{Built, Fault, Inputs, Kernel};
+use crate::model::graph::moves::{Bits, each_size, output_bits};
 use crate::model::graph::operators::Operator;
 use crate::model::graph::tensor::{Data, Element, Kind, Tensor, TensorType, each_kind};
 
@@ -224,20 +225,25 @@ fn append(values: &mut Data, last: &Data) {
 }
 
 impl Encoder {
-    /// Writes the value at each of `places`, or the last one.
-    fn write(&self, places: impl Iterator<Item = Option<usize>>, outputs: &mut [Data]) -> Result<(), Fault> {
-        fn put<T: Element>(
-            values: &[T],
-            places: impl Iterator<Item = Option<usize>>,
+    /// Writes the value at each of `places`, or the last one. Places are found behind a pointer: loops for each
+    /// kind of keys and each kind of values would be many.
+    fn write(
+        &self,
+        mut places: impl Iterator<Item = Option<usize>>,
+        outputs: &mut [Data],
+    ) -> Result<(), Fault> {
+        fn put<T: Bits>(
+            values: &Data,
+            places: &mut dyn Iterator<Item = Option<usize>>,
             outputs: &mut [Data],
         ) -> Result<(), Fault> {
-            let unknown = values.len() - 1;
-            for (to, place) in output::<T>(outputs, 0)?.iter_mut().zip(places) {
-                to.clone_from(&values[place.unwrap_or(unknown)]);
+            let values = T::of(values).unwrap_or_default();
+            for (to, place) in output_bits::<T>(outputs, 0)?.iter_mut().zip(places) {
+                to.clone_from(&values[place.unwrap_or(values.len() - 1)]);
             }
             Ok(())
         }
-        each_kind!(&self.values, values => put(values, places, outputs))
+        each_size!(self.values.kind(), T => put::<T>(&self.values, &mut places, outputs))
     }
 
     fn float(&self, key: f64) -> Option<usize> {

@@ -4,8 +4,9 @@ use super::encode::{Codes, code_of};
 use super::{copy_f32, expect_numbers};
 use crate::model::graph::context::{Context, Problem, size};
 use crate::model::graph::kernel::{Built, Fault, Inputs, Kernel, output};
+use crate::model::graph::moves::{Bits, Mover, input_bits, moving, output_bits};
 use crate::model::graph::operators::{ANY, Operator};
-use crate::model::graph::tensor::{Data, Element, Kind, TensorType, each_kind, elements};
+use crate::model::graph::tensor::{Data, Kind, TensorType, elements};
 
 pub const OPERATORS: &[Operator] = &[
     Operator::ml("ArrayFeatureExtractor", 1, 2..=2, extractor),
@@ -39,7 +40,7 @@ fn extractor(context: &Context<'_>) -> Result<Built, Problem> {
     // An input with one axis gives one row all the same, as in ONNX Runtime.
     let mut shape = if outer.is_empty() { vec![1] } else { outer.to_vec() };
     shape.push(count);
-    Ok(Built::kernel(TensorType::new(context.kind(0)?, shape), Extractor { columns, known }))
+    Ok(moving(TensorType::new(context.kind(0)?, shape), Extractor { columns, known }))
 }
 
 fn place(at: i64, columns: usize) -> Result<usize, String> {
@@ -49,34 +50,22 @@ fn place(at: i64, columns: usize) -> Result<usize, String> {
         .ok_or_else(|| format!("its input 1 names place {at}, and the last axis of its input has {columns}"))
 }
 
-impl Extractor {
-    fn take<T: Element>(
-        &self,
-        from: &[T],
-        places: Option<&[i64]>,
-        outputs: &mut [Data],
-    ) -> Result<(), Fault> {
-        let to = output::<T>(outputs, 0)?;
+impl Mover for Extractor {
+    fn run<T: Bits>(&mut self, inputs: &Inputs<'_>, outputs: &mut [Data]) -> Result<(), Fault> {
+        let (from, to) = (input_bits::<T>(inputs, 0)?, output_bits::<T>(outputs, 0)?);
         if let Some(known) = &self.known {
             for (to, from) in to.chunks_exact_mut(known.len()).zip(from.chunks_exact(self.columns.max(1))) {
                 to.iter_mut().zip(known).for_each(|(to, &at)| to.clone_from(&from[at]));
             }
             return Ok(());
         }
-        let places = places.unwrap_or_default();
+        let places = inputs.values::<i64>(1)?;
         for (to, from) in to.chunks_exact_mut(places.len()).zip(from.chunks_exact(self.columns.max(1))) {
             for (to, &at) in to.iter_mut().zip(places) {
                 to.clone_from(&from[place(at, self.columns).map_err(Fault)?]);
             }
         }
         Ok(())
-    }
-}
-
-impl Kernel for Extractor {
-    fn run(&mut self, inputs: &Inputs<'_>, outputs: &mut [Data]) -> Result<(), Fault> {
-        let places = if self.known.is_some() { None } else { Some(inputs.values::<i64>(1)?) };
-        each_kind!(inputs.data(0)?, from => self.take(from, places, outputs))
     }
 }
 

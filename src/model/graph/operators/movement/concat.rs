@@ -1,12 +1,10 @@
 //! `Concat`: values one after the other along an axis.
 
-use std::marker::PhantomData;
-
 use crate::model::graph::context::{Context, Problem, axis};
-use crate::model::graph::kernel::{Built, Fault, Inputs, Kernel, output};
-use crate::model::graph::operators::number::each_element;
+use crate::model::graph::kernel::{Built, Fault, Inputs};
+use crate::model::graph::moves::{Bits, Mover, input_bits, moving, output_bits};
 use crate::model::graph::operators::walk::around;
-use crate::model::graph::tensor::{Data, Element, TensorType};
+use crate::model::graph::tensor::{Data, TensorType};
 
 pub fn concat(context: &Context<'_>) -> Result<Built, Problem> {
     let first = context.tensor_type(0)?;
@@ -37,23 +35,22 @@ pub fn concat(context: &Context<'_>) -> Result<Built, Problem> {
         return Ok(Built::View { of: 0, shape });
     }
     let output = TensorType::new(first.kind, shape);
-    Ok(each_element!(first.kind, T => Built::kernel(output, Concat::<T> { outer, blocks, of: PhantomData })))
+    Ok(moving(output, Concat { outer, blocks }))
 }
 
-struct Concat<T> {
+struct Concat {
     outer: usize,
     /// Of each input, the elements that lie side by side in the output.
     blocks: Vec<usize>,
-    of: PhantomData<T>,
 }
 
-impl<T: Element> Kernel for Concat<T> {
-    fn run(&mut self, inputs: &Inputs<'_>, outputs: &mut [Data]) -> Result<(), Fault> {
-        let to = output::<T>(outputs, 0)?;
+impl Mover for Concat {
+    fn run<T: Bits>(&mut self, inputs: &Inputs<'_>, outputs: &mut [Data]) -> Result<(), Fault> {
+        let to = output_bits::<T>(outputs, 0)?;
         let whole: usize = self.blocks.iter().sum();
         let mut start = 0;
         for (input, &block) in self.blocks.iter().enumerate() {
-            let from = inputs.values::<T>(input)?;
+            let from = input_bits::<T>(inputs, input)?;
             for outer in 0..self.outer {
                 let at = outer * whole + start;
                 copy(&from[outer * block..(outer + 1) * block], &mut to[at..at + block]);

@@ -1,12 +1,10 @@
 //! `Pad`: more places at the ends of axes, or fewer.
 
-use std::marker::PhantomData;
-
 use crate::model::graph::context::{Context, Problem, axis};
-use crate::model::graph::kernel::{Built, Fault, Inputs, Kernel, output};
-use crate::model::graph::operators::number::each_element;
+use crate::model::graph::kernel::{Built, Fault, Inputs};
+use crate::model::graph::moves::{Bits, Mover, input_bits, moving, output_bits};
 use crate::model::graph::operators::walk::strides;
-use crate::model::graph::tensor::{Data, Element, Kind, Tensor, TensorType, elements};
+use crate::model::graph::tensor::{Data, Kind, Tensor, TensorType, elements};
 
 /// The most places that may be added to, or taken from, an end; a plan could not hold as many.
 const PADS_MAX: u64 = 1 << 32;
@@ -60,9 +58,7 @@ pub fn pad(context: &Context<'_>) -> Result<Built, Problem> {
     let kind = context.kind(0)?;
     let output = TensorType::new(kind, shape);
     let counters = vec![0; axes.len().saturating_sub(1)];
-    Ok(
-        each_element!(kind, T => Built::kernel(output, Pad::<T> { mode, axes, value, counters, of: PhantomData })),
-    )
+    Ok(moving(output, Pad { mode, axes, value, counters }))
 }
 
 fn check(mode: Mode, at: usize, from: usize, before: i64, after: i64) -> Result<(), Problem> {
@@ -144,12 +140,11 @@ impl Value {
     }
 }
 
-struct Pad<T> {
+struct Pad {
     mode: Mode,
     axes: Vec<Axis>,
     value: Value,
     counters: Vec<usize>,
-    of: PhantomData<T>,
 }
 
 impl Axis {
@@ -172,12 +167,12 @@ impl Axis {
     }
 }
 
-impl<T: Element> Kernel for Pad<T> {
-    fn run(&mut self, inputs: &Inputs<'_>, outputs: &mut [Data]) -> Result<(), Fault> {
-        let (from, to) = (inputs.values::<T>(0)?, output::<T>(outputs, 0)?);
+impl Mover for Pad {
+    fn run<T: Bits>(&mut self, inputs: &Inputs<'_>, outputs: &mut [Data]) -> Result<(), Fault> {
+        let (from, to) = (input_bits::<T>(inputs, 0)?, output_bits::<T>(outputs, 0)?);
         let value = match &self.value {
-            Value::Known(tensor) => tensor.values::<T>(),
-            Value::Input => Some(inputs.values::<T>(2)?),
+            Value::Known(tensor) => T::of(&tensor.data),
+            Value::Input => Some(input_bits::<T>(inputs, 2)?),
         };
         let value = value.and_then(<[T]>::first).ok_or_else(|| Fault("input 2 is empty".to_owned()))?;
         let Some((last, outer)) = self.axes.split_last() else { return Ok(()) };

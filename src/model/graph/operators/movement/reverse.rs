@@ -1,11 +1,9 @@
 //! `ReverseSequence`: the first places of each sequence backwards.
 
-use std::marker::PhantomData;
-
 use crate::model::graph::context::{Context, Problem};
-use crate::model::graph::kernel::{Built, Fault, Inputs, Kernel, output};
-use crate::model::graph::operators::number::each_element;
-use crate::model::graph::tensor::{Data, Element, Kind, TensorType};
+use crate::model::graph::kernel::{Built, Fault, Inputs};
+use crate::model::graph::moves::{Bits, Mover, input_bits, moving, output_bits};
+use crate::model::graph::tensor::{Data, Kind, TensorType};
 
 pub fn reverse_sequence(context: &Context<'_>) -> Result<Built, Problem> {
     let input = context.tensor_type(0)?.clone();
@@ -29,24 +27,20 @@ pub fn reverse_sequence(context: &Context<'_>) -> Result<Built, Problem> {
         return Err(Problem(format!("its input 1 (sequence_lens) is {found}, expected {lengths}")));
     }
     let inner = inner.iter().product();
-    Ok(each_element!(
-        input.kind,
-        T => Built::kernel(input, Reverse::<T> { is_time_first, batch, steps, inner, of: PhantomData })
-    ))
+    Ok(moving(input, Reverse { is_time_first, batch, steps, inner }))
 }
 
-struct Reverse<T> {
+struct Reverse {
     is_time_first: bool,
     batch: usize,
     steps: usize,
     inner: usize,
-    of: PhantomData<T>,
 }
 
-impl<T: Element> Kernel for Reverse<T> {
-    fn run(&mut self, inputs: &Inputs<'_>, outputs: &mut [Data]) -> Result<(), Fault> {
-        let (from, lengths) = (inputs.values::<T>(0)?, inputs.values::<i64>(1)?);
-        let to = output::<T>(outputs, 0)?;
+impl Mover for Reverse {
+    fn run<T: Bits>(&mut self, inputs: &Inputs<'_>, outputs: &mut [Data]) -> Result<(), Fault> {
+        let (from, lengths) = (input_bits::<T>(inputs, 0)?, inputs.values::<i64>(1)?);
+        let to = output_bits::<T>(outputs, 0)?;
         let Self { is_time_first, batch, steps, inner, .. } = *self;
         for (row, &length) in lengths.iter().enumerate() {
             let known = usize::try_from(length).ok().filter(|length| *length <= steps);

@@ -1,11 +1,9 @@
 //! Elements from places that lie along axes, in order.
 
-use std::marker::PhantomData;
-
-use crate::model::graph::kernel::{Built, Fault, Inputs, Kernel, output};
-use crate::model::graph::operators::number::each_element;
+use crate::model::graph::kernel::{Built, Fault, Inputs};
+use crate::model::graph::moves::{Bits, Mover, Moves, input_bits, moving, output_bits};
 use crate::model::graph::operators::walk::Walk;
-use crate::model::graph::tensor::{Data, Element, TensorType};
+use crate::model::graph::tensor::{Data, TensorType};
 
 /// Where the elements of an output come from.
 pub struct Moved {
@@ -64,29 +62,25 @@ pub fn built(input: &TensorType, shape: Vec<usize>, moved: Moved) -> Built {
     if moved.is_in_place() && output.elements() == input.elements() {
         return Built::View { of: 0, shape: output.shape };
     }
-    each_element!(input.kind, T => Built::kernel(output, Parts::<T> { parts: vec![moved], of: PhantomData }))
+    moving(output, Parts { parts: vec![moved] })
 }
 
 /// The same for several outputs.
 pub fn parts(input: &TensorType, outputs: Vec<(Vec<usize>, Moved)>) -> Built {
     let (shapes, parts): (Vec<_>, Vec<_>) = outputs.into_iter().unzip();
     let outputs = shapes.into_iter().map(|shape| TensorType::new(input.kind, shape)).collect();
-    each_element!(
-        input.kind,
-        T => Built::Kernel { outputs, kernel: Box::new(Parts::<T> { parts, of: PhantomData }) }
-    )
+    Built::Kernel { outputs, kernel: Box::new(Moves(Parts { parts })) }
 }
 
-struct Parts<T> {
+struct Parts {
     parts: Vec<Moved>,
-    of: PhantomData<T>,
 }
 
-impl<T: Element> Kernel for Parts<T> {
-    fn run(&mut self, inputs: &Inputs<'_>, outputs: &mut [Data]) -> Result<(), Fault> {
-        let from = inputs.values::<T>(0)?;
+impl Mover for Parts {
+    fn run<T: Bits>(&mut self, inputs: &Inputs<'_>, outputs: &mut [Data]) -> Result<(), Fault> {
+        let from = input_bits::<T>(inputs, 0)?;
         for (at, part) in self.parts.iter_mut().enumerate() {
-            part.copy(from, output::<T>(outputs, at)?);
+            part.copy(from, output_bits::<T>(outputs, at)?);
         }
         Ok(())
     }
