@@ -6,13 +6,12 @@
 
 mod text;
 
-use std::marker::PhantomData;
 use std::sync::Arc;
 
 use half::{bf16, f16};
 
 use super::Operator;
-use super::number::{Integer, each_element, integer};
+use super::number::integer;
 use crate::model::graph::context::{Context, Problem};
 use crate::model::graph::kernel::{Built, Fault, Inputs, Kernel, output};
 use crate::model::graph::tensor::{Data, Element, Kind, TensorType};
@@ -78,37 +77,72 @@ fn build(context: &Context<'_>, (to, cut): (Kind, Cut)) -> Result<Built, Problem
     if from == to && cut == Cut::Nothing {
         return Ok(Built::View { of: 0, shape });
     }
-    let output = TensorType::new(to, shape);
-    Ok(each_element!(from, T => Built::kernel(output, Cast::<T> { to, cut, of: PhantomData })))
+    Ok(Built::kernel(TensorType::new(to, shape), Cast { to, cut }))
 }
 
-struct Cast<T> {
+/// So many elements are made wider at a time.
+const BLOCK: usize = 128;
+
+struct Cast {
     to: Kind,
     cut: Cut,
-    of: PhantomData<T>,
 }
 
-impl<T: Castable> Kernel for Cast<T> {
+impl Kernel for Cast {
+    // Elements of small kinds are cast as those of the wide one that has all of them: a loop for each kind to
+    // each other would be many.
     fn run(&mut self, inputs: &Inputs<'_>, outputs: &mut [Data]) -> Result<(), Fault> {
-        let from = inputs.values::<T>(0)?;
+        match inputs.data(0)? {
+            Data::F32(from) => self.widened(from, outputs, |x| f64::from(x)),
+            Data::F64(from) => self.cast(from, outputs, 0),
+            Data::I64(from) => self.cast(from, outputs, 0),
+            Data::I32(from) => self.widened(from, outputs, |x| i64::from(x)),
+            Data::I8(from) => self.widened(from, outputs, |x| i64::from(x)),
+            Data::U8(from) => self.widened(from, outputs, |x| i64::from(x)),
+            Data::Bool(from) => self.widened(from, outputs, |x| i64::from(x)),
+            Data::Text(from) => self.cast(from, outputs, 0),
+        }
+    }
+}
+
+impl Cast {
+    fn widened<T: Copy, W: Castable + Copy + Default>(
+        &self,
+        from: &[T],
+        outputs: &mut [Data],
+        widen: impl Fn(T) -> W,
+    ) -> Result<(), Fault> {
+        let mut wide = [W::default(); BLOCK];
+        for (at, from) in from.chunks(BLOCK).enumerate() {
+            let wide = &mut wide[..from.len()];
+            wide.iter_mut().zip(from).for_each(|(wide, from)| *wide = widen(*from));
+            self.cast(wide, outputs, at * BLOCK)?;
+        }
+        Ok(())
+    }
+
+    /// Writes `from` to the output, from place `start` on.
+    #[inline(never)]
+    fn cast<T: Castable>(&self, from: &[T], outputs: &mut [Data], start: usize) -> Result<(), Fault> {
+        let to = (outputs, start);
         match (self.to, self.cut) {
-            (Kind::F32, Cut::Half) => each(from, outputs, |x| Ok(f16::from_f64(x.real()?).to_f32())),
-            (Kind::F32, Cut::Brain) => each(from, outputs, |x| Ok(bf16::from_f32(x.real()? as f32).to_f32())),
-            (Kind::F32, _) => each(from, outputs, |x| Ok(x.real()? as f32)),
-            (Kind::F64, _) => each(from, outputs, Castable::real),
-            (Kind::I64, Cut::I16) => each(from, outputs, |x| Ok(i64::from(x.word()? as i16))),
-            (Kind::I64, Cut::U16) => each(from, outputs, |x| Ok(i64::from(x.word()? as u16))),
-            (Kind::I64, Cut::U32) => each(from, outputs, |x| Ok(i64::from(x.whole()? as u32))),
-            (Kind::I64, Cut::U64) => each(from, outputs, |x| match x.whole()? {
+            (Kind::F32, Cut::Half) => each(from, to, |x| Ok(f16::from_f64(x.real()?).to_f32())),
+            (Kind::F32, Cut::Brain) => each(from, to, |x| Ok(bf16::from_f32(x.real()? as f32).to_f32())),
+            (Kind::F32, _) => each(from, to, |x| Ok(x.real()? as f32)),
+            (Kind::F64, _) => each(from, to, Castable::real),
+            (Kind::I64, Cut::I16) => each(from, to, |x| Ok(i64::from(x.word()? as i16))),
+            (Kind::I64, Cut::U16) => each(from, to, |x| Ok(i64::from(x.word()? as u16))),
+            (Kind::I64, Cut::U32) => each(from, to, |x| Ok(i64::from(x.whole()? as u32))),
+            (Kind::I64, Cut::U64) => each(from, to, |x| match x.whole()? {
                 value @ 0.. => Ok(value),
                 value => Err(Fault(format!("it would make uint64 of {value}, expected 0 to 2^63 - 1"))),
             }),
-            (Kind::I64, _) => each(from, outputs, Castable::whole),
-            (Kind::I32, _) => each(from, outputs, Castable::word),
-            (Kind::I8, _) => each(from, outputs, |x| Ok(x.word()? as i8)),
-            (Kind::U8, _) => each(from, outputs, |x| Ok(x.word()? as u8)),
-            (Kind::Bool, _) => each(from, outputs, |x| Ok(x.real()? != 0.0)),
-            (Kind::Text, _) => each(from, outputs, |x| Ok(x.text())),
+            (Kind::I64, _) => each(from, to, Castable::whole),
+            (Kind::I32, _) => each(from, to, Castable::word),
+            (Kind::I8, _) => each(from, to, |x| Ok(x.word()? as i8)),
+            (Kind::U8, _) => each(from, to, |x| Ok(x.word()? as u8)),
+            (Kind::Bool, _) => each(from, to, |x| Ok(x.real()? != 0.0)),
+            (Kind::Text, _) => each(from, to, |x| Ok(x.text())),
         }
     }
 }
@@ -116,30 +150,28 @@ impl<T: Castable> Kernel for Cast<T> {
 #[inline(always)]
 fn each<T, O: Element>(
     from: &[T],
-    outputs: &mut [Data],
+    (outputs, start): (&mut [Data], usize),
     convert: impl Fn(&T) -> Result<O, Fault>,
 ) -> Result<(), Fault> {
-    for (to, from) in output::<O>(outputs, 0)?.iter_mut().zip(from) {
+    for (to, from) in output::<O>(outputs, 0)?[start..].iter_mut().zip(from) {
         *to = convert(from)?;
     }
     Ok(())
 }
 
-/// What an element of any kind is as a number, or a word.
-trait Castable: Element {
+/// What an element of a wide kind is as a number, or a word.
+trait Castable {
     fn real(&self) -> Result<f64, Fault>;
     /// With 64 bits.
     fn whole(&self) -> Result<i64, Fault>;
     /// With 32 bits, of which smaller kinds are made.
-    fn word(&self) -> Result<i32, Fault> {
-        Ok(self.whole()? as i32)
-    }
+    fn word(&self) -> Result<i32, Fault>;
     fn text(&self) -> Arc<str>;
 }
 
 macro_rules! castable {
-    ($trait:ident: $($type:ty)+, $self:ident => $real:expr, $whole:expr, $word:expr, $text:expr) => {
-        $(impl Castable for $type {
+    ($type:ty, $self:ident => $real:expr, $whole:expr, $word:expr, $text:expr) => {
+        impl Castable for $type {
             #[inline(always)]
             fn real(&$self) -> Result<f64, Fault> {
                 $real
@@ -158,7 +190,7 @@ macro_rules! castable {
             fn text(&$self) -> Arc<str> {
                 $text
             }
-        })+
+        }
     };
 }
 
@@ -167,14 +199,9 @@ fn word(value: f64) -> i32 {
     i32::try_from(integer(value)).unwrap_or(i32::MIN)
 }
 
-castable!(Real: f32, self => Ok(f64::from(*self)), Ok(integer(f64::from(*self))), Ok(word(f64::from(*self))),
-    text::of_real(f64::from(*self)));
-castable!(Real: f64, self => Ok(*self), Ok(integer(*self)), Ok(word(*self)), text::of_real(*self));
-castable!(Integer: i64 i32 i8 u8, self => Ok(self.wide() as f64), Ok(self.wide()), Ok(self.wide() as i32),
-    self.to_string().into());
-castable!(Bool: bool, self => Ok(f64::from(u8::from(*self))), Ok(i64::from(*self)), Ok(i32::from(*self)),
-    if *self { "1" } else { "0" }.into());
-castable!(Text: Arc<str>, self => text::real(self), text::whole(self), Ok(text::whole(self)? as i32),
+castable!(f64, self => Ok(*self), Ok(integer(*self)), Ok(word(*self)), text::of_real(*self));
+castable!(i64, self => Ok(*self as f64), Ok(*self), Ok(*self as i32), self.to_string().into());
+castable!(Arc<str>, self => text::real(self), text::whole(self), Ok(text::whole(self)? as i32),
     Arc::clone(self));
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use super::{OfIntegers, divided, same_kind, unexpected, zipped};
 use crate::model::graph::context::{Context, Problem};
 use crate::model::graph::kernel::{Built, Kernel};
 use crate::model::graph::operators::broadcast;
-use crate::model::graph::operators::number::each_integer;
+use crate::model::graph::operators::number::{Integer, each_integer};
 use crate::model::graph::tensor::{Kind, TensorType};
 
 /// An operation of numbers of any kind.
@@ -208,6 +208,16 @@ impl<T: PartialOrd, F: Comparison> Apply<T, T, bool> for Holds<F> {
     }
 }
 
+/// A comparison of integers of any kind.
+struct HoldsOfIntegers(fn(&i64, &i64) -> bool);
+
+impl<T: Integer> Apply<T, T, bool> for HoldsOfIntegers {
+    #[inline(always)]
+    fn apply(&self, a: &T, b: &T) -> bool {
+        (self.0)(&a.wide(), &b.wide())
+    }
+}
+
 fn comparison<F: Comparison>(context: &Context<'_>) -> Result<Built, Problem> {
     let holds = Holds::<F>(PhantomData);
     match same_kind(context)? {
@@ -220,7 +230,7 @@ fn comparison<F: Comparison>(context: &Context<'_>) -> Result<Built, Problem> {
         Kind::F64 => zipped::<f64, f64, bool, _>(context, holds),
         kind => each_integer!(
             kind,
-            T => zipped::<T, T, bool, _>(context, holds),
+            T => zipped::<T, T, bool, _>(context, HoldsOfIntegers(F::holds)),
             Err(unexpected(context, 0, "numbers"))
         ),
     }

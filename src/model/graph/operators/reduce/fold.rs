@@ -29,6 +29,8 @@ pub enum Reduction {
 
 /// What is done with each number, from one result to the next.
 pub trait Fold<T>: Copy + Send + 'static {
+    /// Whether its loop becomes vectors, and is to be there for each kind of them.
+    const IS_WIDE: bool = true;
     /// The result of nothing.
     fn empty(self) -> T;
     /// What to begin with, before `first` is taken.
@@ -103,28 +105,23 @@ where
     Smallest: Fold<T>,
 {
     let output = axes.output(context)?;
-    let as_it_is: fn(T, usize) -> T = |value, _| value;
-    let passage = axes.passage;
-    let outputs = vec![output];
-    Ok(match reduction {
-        Reduction::Sum => built(outputs, Reduce::new(passage, Sum, as_it_is)),
+    let finish: fn(T, usize) -> T = match reduction {
         // The mean of nothing is 0 in ONNX Runtime.
-        Reduction::Mean => built(
-            outputs,
-            Reduce::new(passage, Sum, |sum: T, count: usize| T::rounded(sum.double() / count.max(1) as f64)),
-        ),
-        Reduction::LogSum => {
-            built(outputs, Reduce::new(passage, Sum, |sum: T, _: usize| T::rounded(sum.double().ln())))
+        Reduction::Mean => |sum, count| T::rounded(sum.double() / count.max(1) as f64),
+        Reduction::LogSum => |sum, _| T::rounded(sum.double().ln()),
+        Reduction::L2 => |sum, _| T::rounded(sum.double().sqrt()),
+        _ => |value, _| value,
+    };
+    let (outputs, passage) = (vec![output], axes.passage);
+    Ok(match reduction {
+        Reduction::Sum | Reduction::Mean | Reduction::LogSum => {
+            built(outputs, Reduce::new(passage, Sum, finish))
         }
-        Reduction::L1 => built(outputs, Reduce::new(passage, SumAbsolute, as_it_is)),
-        Reduction::L2 => built(
-            outputs,
-            Reduce::new(passage, SumSquare, |sum: T, _: usize| T::rounded(sum.double().sqrt())),
-        ),
-        Reduction::SumSquare => built(outputs, Reduce::new(passage, SumSquare, as_it_is)),
-        Reduction::Product => built(outputs, Reduce::new(passage, Product, as_it_is)),
-        Reduction::Max => built(outputs, Reduce::new(passage, Largest, as_it_is)),
-        Reduction::Min => built(outputs, Reduce::new(passage, Smallest, as_it_is)),
+        Reduction::L1 => built(outputs, Reduce::new(passage, SumAbsolute, finish)),
+        Reduction::L2 | Reduction::SumSquare => built(outputs, Reduce::new(passage, SumSquare, finish)),
+        Reduction::Product => built(outputs, Reduce::new(passage, Product, finish)),
+        Reduction::Max => built(outputs, Reduce::new(passage, Largest, finish)),
+        Reduction::Min => built(outputs, Reduce::new(passage, Smallest, finish)),
     })
 }
 
@@ -137,6 +134,8 @@ struct OfIntegers {
 }
 
 impl<T: Integer> Fold<T> for OfIntegers {
+    const IS_WIDE: bool = false;
+
     fn empty(self) -> T {
         T::narrow(self.empty.unwrap_or_default())
     }
@@ -205,7 +204,8 @@ impl<T: Element + Copy, F: Fold<T>, E: Fn(T, usize) -> T + Send> Kernel for Redu
         if self.passage.count == 0 {
             to.fill(self.fold.empty());
         } else {
-            self.arch.dispatch(Pass { passage: &mut self.passage, fold: self.fold, from, to: &mut *to });
+            let pass = Pass { passage: &mut self.passage, fold: self.fold, from, to: &mut *to };
+            if F::IS_WIDE { self.arch.dispatch(pass) } else { pass.all() }
         }
         for to in to {
             *to = (self.finish)(*to, self.passage.count);
@@ -307,6 +307,13 @@ impl<T: Copy, F: Fold<T>> WithSimd for Pass<'_, T, F> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
+        self.all();
+    }
+}
+
+impl<T: Copy, F: Fold<T>> Pass<'_, T, F> {
+    #[inline(always)]
+    fn all(self) {
         self.passage.fold(self.fold, self.from, self.to);
     }
 }
