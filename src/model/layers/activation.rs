@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use candle_core::cpu_backend::unary_map;
+use candle_core::cpu_backend::{unary_map, unary_map_vec_par};
+use candle_core::op::{GeluErf, Silu, Tanh, UnaryOpT};
 use candle_core::{CpuStorage, CustomOp1, Layout, Tensor};
 use serde::Serialize;
 
@@ -94,29 +95,15 @@ impl fmt::Display for Activation {
 
 impl Step for Activation {
     fn forward(&self, x: &Tensor) -> candle_core::Result<Tensor> {
-        match *self {
-            Self::Relu => x.apply_op1_no_bwd(&Rectifier { negative_slope: 0.0 }),
-            Self::LeakyRelu { negative_slope } => {
-                x.apply_op1_no_bwd(&Rectifier { negative_slope: negative_slope as f32 })
-            }
-            Self::Tanh => x.tanh(),
-            Self::Sigmoid => candle_nn::ops::sigmoid(x),
-            Self::Gelu => x.gelu_erf(),
-            Self::Silu => x.silu(),
-            Self::Elu { alpha } => x.elu(alpha),
-        }
+        x.apply_op1_no_bwd(self)
     }
 }
 
-/// ReLU and its leaky form. candle's own turn NaN into 0, so that an overflow would
-/// look like a healthy answer; PyTorch's, and this one, keep it.
-struct Rectifier {
-    negative_slope: f32,
-}
-
-impl CustomOp1 for Rectifier {
+/// With candle's functions of one number, but not through its operations on tensors, which are compiled for
+/// each of its ten kinds of numbers.
+impl CustomOp1 for Activation {
     fn name(&self) -> &'static str {
-        "rectifier"
+        "activation"
     }
 
     fn cpu_fwd(
@@ -124,12 +111,28 @@ impl CustomOp1 for Rectifier {
         storage: &CpuStorage,
         layout: &Layout,
     ) -> candle_core::Result<(CpuStorage, candle_core::Shape)> {
-        let slope = self.negative_slope;
-        let rectified = if slope == 0.0 {
-            unary_map(storage.as_slice::<f32>()?, layout, |x| if x < 0.0 { 0.0 } else { x })
-        } else {
-            unary_map(storage.as_slice::<f32>()?, layout, |x| if x < 0.0 { slope * x } else { x })
+        let x = storage.as_slice::<f32>()?;
+        let y = match *self {
+            // candle's own ReLU and leaky ReLU turn NaN into 0, so that an overflow would look like a healthy
+            // answer; PyTorch's, and these, keep it.
+            Self::Relu => rectified(x, layout),
+            Self::LeakyRelu { negative_slope } => match negative_slope as f32 {
+                0.0 => rectified(x, layout),
+                slope => unary_map(x, layout, |x| if x < 0.0 { slope * x } else { x }),
+            },
+            Self::Tanh => unary_map_vec_par(x, layout, Tanh::f32, Tanh::f32_vec),
+            Self::Sigmoid => unary_map(x, layout, |x: f32| ((-x).exp() + 1.0).recip()),
+            Self::Gelu => unary_map_vec_par(x, layout, GeluErf::f32, GeluErf::f32_vec),
+            Self::Silu => unary_map_vec_par(x, layout, Silu::f32, Silu::f32_vec),
+            Self::Elu { alpha } => {
+                let alpha = alpha as f32;
+                unary_map(x, layout, |x: f32| if x.is_sign_positive() { x } else { (x.exp() - 1.0) * alpha })
+            }
         };
-        Ok((CpuStorage::F32(rectified), layout.shape().clone()))
+        Ok((CpuStorage::F32(y), layout.shape().clone()))
     }
+}
+
+fn rectified(x: &[f32], layout: &Layout) -> Vec<f32> {
+    unary_map(x, layout, |x| if x < 0.0 { 0.0 } else { x })
 }
