@@ -99,8 +99,8 @@ impl Step for Loaded {
     }
 }
 
-/// The sum of two of one shape, as candle has it for f32. Its operation on tensors is compiled for each of its
-/// ten kinds of numbers.
+/// The sum of two of one shape, as candle has it for f32. Its operation on tensors is compiled for each of
+/// its ten kinds of numbers.
 struct Sum;
 
 impl CustomOp2 for Sum {

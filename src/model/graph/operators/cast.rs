@@ -93,13 +93,13 @@ impl Kernel for Cast {
     // each other would be many.
     fn run(&mut self, inputs: &Inputs<'_>, outputs: &mut [Data]) -> Result<(), Fault> {
         match inputs.data(0)? {
-            Data::F32(from) => self.widened(from, outputs, |x| f64::from(x)),
+            Data::F32(from) => self.widened(from, outputs, f64::from),
             Data::F64(from) => self.cast(from, outputs, 0),
             Data::I64(from) => self.cast(from, outputs, 0),
-            Data::I32(from) => self.widened(from, outputs, |x| i64::from(x)),
-            Data::I8(from) => self.widened(from, outputs, |x| i64::from(x)),
-            Data::U8(from) => self.widened(from, outputs, |x| i64::from(x)),
-            Data::Bool(from) => self.widened(from, outputs, |x| i64::from(x)),
+            Data::I32(from) => self.widened(from, outputs, i64::from),
+            Data::I8(from) => self.widened(from, outputs, i64::from),
+            Data::U8(from) => self.widened(from, outputs, i64::from),
+            Data::Bool(from) => self.widened(from, outputs, i64::from),
             Data::Text(from) => self.cast(from, outputs, 0),
         }
     }

@@ -21,8 +21,8 @@ pub enum Activation {
 }
 
 impl Activation {
-    /// Applies it to all of `values`. Not inlined: all loops would be there again in each place that calls it,
-    /// for each kind of vectors.
+    /// Applies it to all of `values`. Not inlined: all loops would be there again in each place that calls
+    /// it, for each kind of vectors.
     #[inline(never)]
     pub fn apply(self, arch: Arch, values: &mut [f32]) {
         arch.dispatch(Apply { function: self, values });

@@ -225,8 +225,8 @@ fn append(values: &mut Data, last: &Data) {
 }
 
 impl Encoder {
-    /// Writes the value at each of `places`, or the last one. Places are found behind a pointer: loops for each
-    /// kind of keys and each kind of values would be many.
+    /// Writes the value at each of `places`, or the last one. Places are found behind a pointer: loops for
+    /// each kind of keys and each kind of values would be many.
     fn write(
         &self,
         mut places: impl Iterator<Item = Option<usize>>,
