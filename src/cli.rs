@@ -10,14 +10,17 @@ mod health;
 mod held_log;
 mod infer;
 mod inspect;
+mod judge;
 mod output;
 mod overwriting;
 mod passwd;
 mod progress;
+mod recorded;
 mod replay;
 mod serve;
 mod service;
 mod signals;
+mod train;
 mod values;
 
 use std::ffi::OsString;
@@ -132,6 +135,10 @@ enum Command {
     Inspect(inspect::Args),
     /// Convert a PyTorch .pt checkpoint to safetensors; nothing in it is executed
     Convert(convert::Args),
+    /// Say how good a model's alarms are on recorded rows whose truth is known
+    Judge(Box<judge::Args>),
+    /// Learn a detector from recorded rows, and write it as a model's directory
+    Train(Box<train::Args>),
     /// Set, change or remove a user's password in a users file
     Passwd(passwd::Args),
     /// What bench --echo measures: a broker whose client sends every request back
@@ -163,6 +170,8 @@ impl Command {
             Self::Infer(args) => infer::run(&args),
             Self::Inspect(args) => inspect::run(&args),
             Self::Convert(args) => convert::run(&args),
+            Self::Judge(args) => judge::run(&args),
+            Self::Train(args) => train::run(&args),
             Self::Passwd(args) => passwd::run(&args),
             Self::Bench(args) => bench::run(&args, log),
             Self::Echo => bench::echo::run(),

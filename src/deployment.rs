@@ -36,6 +36,8 @@ mod checks;
 mod config;
 mod crowd;
 mod destination;
+mod device_state;
+mod devices;
 mod dispatcher;
 mod duplicates;
 mod entrance;
@@ -63,6 +65,7 @@ use tracing::{error, info};
 use self::admission::Admission;
 use self::asker::Desk;
 use self::destination::Destination;
+use self::device_state::Keeper;
 use self::dispatcher::Dispatcher;
 use self::duplicates::Duplicates;
 use self::entrance::Entrance;
@@ -79,6 +82,8 @@ use crate::worker;
 
 pub use self::asker::Asker;
 pub use self::config::{Config, DeviceIdFrom, Hybrid, Topics, Window};
+pub use self::device_state::DeviceState;
+pub use self::devices::Devices;
 pub use self::error::{DeploymentError, ExchangeError};
 pub use self::in_flight_bytes::{IN_FLIGHT_BYTES_MAX, in_flight_bytes_max};
 pub use self::network_control::{Change, ChangeError, NetworkControl};
@@ -99,6 +104,9 @@ pub struct Deployment {
     desk: Arc<Desk>,
     /// Told when another model has come into force.
     on_exchange: Option<Box<dyn Fn() + Send + Sync>>,
+    devices: Devices,
+    /// What writes the devices' state, where it is kept.
+    keeper: Option<Keeper>,
 }
 
 impl Deployment {
@@ -136,6 +144,9 @@ impl Deployment {
     ) -> Result<Self, DeploymentError> {
         // What can be wrong with settings and models is found before anything runs.
         config.check()?;
+        if let (Some(state), Some(memory)) = (&config.device_state, detector.memory()) {
+            device_state::restore(&config.name, &state.path, memory);
+        }
         let plans = Plan::all(&config, detector, cloud)?;
         let name = config.name.clone();
         // What the broker refuses costs no thread. Requests that come meanwhile wait in the subscription.
@@ -157,6 +168,10 @@ impl Deployment {
             Way::start(&config, plan, destination)
         };
         let ways = plans.into_iter().map(start).collect::<Result<Vec<_>, _>>().map_err(thread_failed)?;
+        let devices = Devices::new(&name, ways.iter().map(|way| way.workers().clone()).collect());
+        let edge = ways[0].workers().clone();
+        let keep = |state| Keeper::start(&name, state, move || edge.memory());
+        let keeper = config.device_state.as_ref().map(keep).transpose().map_err(thread_failed)?;
         let (entrance, dispatcher) = enter(&name, &ways, junction.as_ref()).map_err(thread_failed)?;
         let view = View::of(&config, ledger, &ways, junction.as_ref());
         let inputs = view.model().inputs;
@@ -169,7 +184,8 @@ impl Deployment {
             .map_err(thread_failed)?;
         log_start(&config, &view);
         let (intake, desk) = (Mutex::new(intake), Arc::new(desk));
-        Ok(Self { view, ways, dispatcher, publisher, intake, desk, on_exchange: None })
+        let on_exchange = None;
+        Ok(Self { view, ways, dispatcher, publisher, intake, desk, on_exchange, devices, keeper })
     }
 
     /// The deployment's name.
@@ -205,6 +221,11 @@ impl Deployment {
     /// Its simulated network, which can be changed; of a hybrid, the one before the cloud.
     pub fn network(&self) -> &NetworkControl {
         self.ways.last().expect("a deployment has a way").network()
+    }
+
+    /// What it knows of devices, for whoever has one of them learn anew.
+    pub fn devices(&self) -> &Devices {
+        &self.devices
     }
 
     /// Asks from within this process: the request goes the way of those that come over MQTT, through the same
@@ -286,7 +307,7 @@ impl Deployment {
     /// Returns the final counts; what is in flight in them was left behind.
     pub fn finish(self, deadline: Instant) -> Statistics {
         self.stop_receiving();
-        let Self { view, ways, dispatcher, intake, .. } = self;
+        let Self { view, ways, dispatcher, intake, keeper, .. } = self;
         // The intake ends once the broker has confirmed the end of the subscription.
         let wait = deadline.saturating_duration_since(Instant::now());
         let intake = sync::into_inner(intake);
@@ -309,6 +330,8 @@ impl Deployment {
                 error!(deployment = view.name, "a thread of the deployment panicked");
             }
         }
+        // Nothing is learnt any more.
+        keeper.into_iter().for_each(Keeper::finish);
         view.statistics()
     }
 }

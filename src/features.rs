@@ -6,10 +6,12 @@
 //!
 //! | feature | definition | unit |
 //! |---|---|---|
-//! | `rms`, `mean_abs`, `peak`, `peak_to_peak` | `sqrt(mean x²)`, `mean abs x`, `max abs x`, `max x - min x` | g |
+//! | `rms`, `mean_abs`, `peak`, `peak_to_peak` | `sqrt(mean x²)`, `mean abs x`, `max abs x`, `max x - min x`
+//! | g |
 //! | `kurtosis`, `skewness` | `mean (x/s)⁴`, `mean (x/s)³` | 1 |
 //! | `crest`, `shape` | `peak / rms`, `rms / mean_abs` | 1 |
-//! | `band_A_B` | `sqrt(4/n² · sum of abs(X)² over A <= f < B)`, `X` the real FFT of `x` times a symmetric Hann window | g |
+//! | `band_A_B` | `sqrt(4/n² · sum of abs(X)² over A <= f < B)`, `X` the real FFT of `x` times a symmetric
+//! Hann window | g |
 //!
 //! The definitions fit any unit of acceleration; the detector was trained on g. A window
 //! that does not vibrate at all has 0 for every feature, the dimensionless ones included.

@@ -136,9 +136,9 @@ impl Write for GrowingFile {
 ///
 /// # Errors
 /// When it cannot be written; the error names it, and what had the name before still has it.
-pub fn write_whole(path: &Path, text: &str) -> io::Result<()> {
+pub fn write_whole(path: &Path, content: impl AsRef<[u8]>) -> io::Result<()> {
     let mut file = GrowingFile::create_unfinished(path)?;
-    match file.file.write_all(text.as_bytes()) {
+    match file.file.write_all(content.as_ref()) {
         Ok(()) => file.complete(),
         Err(cause) => {
             file.discard();

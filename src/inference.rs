@@ -69,6 +69,15 @@ pub struct Caller {
     pub request_id: Option<String>,
 }
 
+/// Of whom a row is, and of when: what a model goes by that remembers.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Provenance {
+    /// The device; absent for nobody in particular.
+    pub device: Option<DeviceId>,
+    /// Microseconds on the device's own clock, where it says so.
+    pub timestamp_us: Option<i64>,
+}
+
 /// One valid request: as many finite numbers as the model has inputs, in the units
 /// the model's `config.json` names.
 ///

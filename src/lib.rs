@@ -48,6 +48,7 @@
 //! - [`deployment`], how a model is served, [`node`], which serves any number of them, [`ledger`],
 //!   what it has counted, and [`http`], its health and metrics on a port of their own;
 //! - [`statistics`], what measurements mean, and [`alarm`], when scores become an alarm;
+//! - [`detection`], detectors that learn while they answer, and [`judgement`], how good one is;
 //! - [`lab`], what an experiment is and says, [`trial`], which runs one, and [`report`], a page of what it
 //!   said.
 //!
@@ -65,11 +66,13 @@ mod cli;
 pub mod client;
 mod config;
 pub mod deployment;
+pub mod detection;
 pub mod features;
 mod file_access;
 mod growing_file;
 pub mod http;
 pub mod inference;
+pub mod judgement;
 pub mod lab;
 pub mod ledger;
 pub mod model;
@@ -90,6 +93,7 @@ mod tcp;
 mod telemetry;
 mod text;
 mod tls;
+pub mod training;
 pub mod trial;
 pub mod wire;
 mod worker;

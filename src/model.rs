@@ -44,6 +44,7 @@ mod advice;
 mod checkpoint;
 mod config;
 mod convert;
+mod detecting;
 mod detector;
 mod deviation;
 mod error;
@@ -68,6 +69,7 @@ mod normalise;
 mod onnx;
 mod output;
 mod safetensors_file;
+mod save;
 mod selection;
 mod shape;
 mod tensors;
@@ -87,9 +89,13 @@ pub(crate) use self::judge::{check_features, check_rows, prediction, why};
 pub use self::layers::{Activation, Layer, Returns};
 pub use self::normalise::{Log, Normalisation};
 pub use self::output::{Label, Output};
+pub use self::save::{Tensor, save};
 pub use self::selection::Rename;
 pub use self::shape::{Layout, Order};
 pub use self::tensors::{Dtype, TensorInfo};
+
+use crate::detection::Memory;
+use crate::inference::Provenance;
 
 /// A model that one thread owns and calls.
 pub trait Model: Send {
@@ -114,6 +120,28 @@ pub trait Model: Send {
     /// # Errors
     /// When `rows` is not a whole number of rows, or the forward pass fails.
     fn predict(&mut self, rows: &[f32], predictions: &mut Vec<f32>) -> Result<(), ModelError>;
+
+    /// Scores a batch as [`predict`](Self::predict) does, of which is known whose each row is: of a model
+    /// that [remembers](Self::memory). The rows of a device are in their order. `provenance` has one entry
+    /// for each row, or is empty.
+    ///
+    /// # Errors
+    /// As of [`predict`](Self::predict); no device has been touched then.
+    fn predict_of(
+        &mut self,
+        rows: &[f32],
+        _provenance: &[Provenance],
+        predictions: &mut Vec<f32>,
+    ) -> Result<(), ModelError> {
+        self.predict(rows, predictions)
+    }
+
+    /// What it knows of devices, which copies share.
+    ///
+    /// `None`, the default, for a model whose answer to a row depends on that row alone.
+    fn memory(&self) -> Option<&Memory> {
+        None
+    }
 
     /// What row number `row` of the last batch gave, where its prediction is NaN because that is a number
     /// outside `[0, 1]` and the model promises a probability.

@@ -23,9 +23,11 @@
 //! ```
 
 mod config;
+mod control_topic;
 mod loops;
 mod network_topic;
 mod observer;
+mod relearn_topic;
 mod status;
 mod totals;
 
@@ -44,8 +46,8 @@ use crate::model::{Detector, LoadError};
 use crate::sync::after;
 
 pub use self::config::{BrokerChoice, Config, ModelSource, ServedDeployment};
+use self::control_topic::ControlTopic;
 pub use self::loops::{Loop, NodeTopics, Reads, Writes};
-use self::network_topic::NetworkTopic;
 pub use self::observer::{DeploymentSnapshot, Observer, Reloads, Snapshot};
 use self::status::{Board, Entry};
 pub use self::totals::Totals;
@@ -149,9 +151,11 @@ pub enum NodeError {
     /// There can be no connection to a broker elsewhere.
     #[error(transparent)]
     Remote(#[from] RemoteError),
-    /// Nobody can change networks over MQTT.
-    #[error("the network topic {topic:?} cannot be followed: {cause}")]
-    NetworkTopic {
+    /// Nobody can change networks over MQTT, or have devices learn anew.
+    #[error("the {what} topic {topic:?} cannot be followed: {cause}")]
+    ControlTopic {
+        /// What it is for: `network` or `relearn`.
+        what: &'static str,
         /// The topic.
         topic: String,
         /// The cause.
@@ -228,6 +232,13 @@ impl NodeBuilder {
         self
     }
 
+    /// Lets whoever may publish on `{topic}/{deployment}` have a device of that deployment, or all of them,
+    /// learn anew what is normal: see `docs/detectors.md`. Default: nobody.
+    pub fn relearn_topic(mut self, topic: impl Into<String>) -> Self {
+        self.config.relearn_topic = Some(topic.into());
+        self
+    }
+
     /// Lets `observer` watch the node from now on: of use to whoever must answer for the
     /// node before it has started. [`Node::observer`] is enough for everybody else.
     pub fn observer(mut self, observer: &Observer) -> Self {
@@ -270,7 +281,7 @@ impl NodeBuilder {
             client: Some(client),
             deployments: Vec::new(),
             shutdown_grace: self.config.shutdown_grace,
-            network_topic: None,
+            control_topics: Vec::new(),
             observer: self.observer,
         };
         let memory_bytes =
@@ -287,10 +298,16 @@ impl NodeBuilder {
             node.observer.node_has_deployment(&deployment);
             node.deployments.push(deployment);
         }
+        let node_id = self.config.node_id.as_str();
         if let Some(topic) = self.config.network_topic {
-            let networks = node.deployments.iter().map(|one| one.network().clone()).collect();
-            node.network_topic =
-                Some(NetworkTopic::follow(&topic, &self.config.node_id, networks, node.client())?);
+            let networks: Vec<_> = node.deployments.iter().map(|one| one.network().clone()).collect();
+            let followed = ControlTopic::follow("network", &topic, node_id, networks, node.client())?;
+            node.control_topics.push(followed);
+        }
+        if let Some(topic) = self.config.relearn_topic {
+            let devices: Vec<_> = node.deployments.iter().map(|one| one.devices().clone()).collect();
+            let followed = ControlTopic::follow("relearn", &topic, node_id, devices, node.client())?;
+            node.control_topics.push(followed);
         }
         if let Some(broker) = &node.broker {
             // Not before: a request that nobody has subscribed to would be acknowledged and lost.
@@ -351,7 +368,7 @@ pub struct Node {
     client: Option<Arc<dyn Client>>,
     deployments: Vec<Arc<Deployment>>,
     shutdown_grace: Duration,
-    network_topic: Option<NetworkTopic>,
+    control_topics: Vec<ControlTopic>,
     observer: Observer,
 }
 
@@ -545,11 +562,12 @@ impl Node {
             deployment.finish(Instant::now());
         }
         self.observer.node_has_ended();
-        let network_topic = self.network_topic.take().inspect(NetworkTopic::stop);
+        let control_topics = std::mem::take(&mut self.control_topics);
+        control_topics.iter().for_each(ControlTopic::stop);
         if let Some(client) = self.client.take() {
             client.close();
         }
-        network_topic.into_iter().for_each(NetworkTopic::join);
+        control_topics.into_iter().for_each(ControlTopic::join);
         // The client held the other reference.
         if let Some(broker) = self.broker.take().and_then(Arc::into_inner) {
             broker.stop(BROKER_GRACE);

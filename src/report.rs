@@ -20,14 +20,19 @@
 
 mod asked;
 mod details;
+mod document;
 mod drawing;
 pub(crate) mod json;
+mod judgement;
 mod methods;
 mod page;
 mod plots;
 mod summary;
 mod sweeps;
+mod table;
 mod tables;
+
+pub use self::judgement::{About, JUDGEMENT_FORMAT, JudgementReport};
 
 use crate::lab::findings::Findings;
 use crate::lab::observation::Run;

@@ -16,4 +16,4 @@ pub use self::parse::Limits;
 pub use self::parse::{Rejected, parse_request, parse_request_of};
 pub use self::write::Members;
 #[doc(hidden)]
-pub use self::write::{Answer, write_error, write_result};
+pub use self::write::{Answer, Contributions, write_error, write_result};

@@ -91,6 +91,11 @@ pub trait Context: Send + 'static {
     /// Whose request it is.
     fn device(&self) -> Option<&DeviceId>;
 
+    /// When its features were measured, in microseconds on the device's own clock.
+    fn timestamp_us(&self) -> Option<i64> {
+        None
+    }
+
     /// Whether nobody waits for the answer any more, so that the model need not be asked.
     fn is_abandoned(&self) -> bool {
         false

@@ -53,6 +53,10 @@ fn writing(criterion: &mut Criterion) {
         stages: None,
         network_revision: None,
         network_back_revision: None,
+        state: None,
+        tail_probability: None,
+        alarm_threshold: None,
+        contributions: None,
     };
     let mut json = Vec::new();
     criterion.bench_function("write a result", |bencher| {

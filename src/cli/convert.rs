@@ -68,7 +68,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
 }
 
 /// Room may be made on a disk, and no directory comes by itself.
-fn status_of(error: ConvertError) -> anyhow::Error {
+pub fn status_of(error: ConvertError) -> anyhow::Error {
     match error {
         ConvertError::Write { error: ref cause, .. } if !is_for_a_person(cause) => error.into(),
         error => anyhow::Error::from(Unusable(error.to_string())),

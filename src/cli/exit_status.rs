@@ -65,7 +65,7 @@ fn is_of_node(error: &NodeError) -> bool {
         | NodeError::Loop(_)
         | NodeError::SendersUnknown(_)
         | NodeError::OrderedInGroup(..)
-        | NodeError::NetworkTopic { .. } => true,
+        | NodeError::ControlTopic { .. } => true,
         NodeError::Broker(error) => is_of_broker(error),
         NodeError::Remote(RemoteError::Tls(_)) => true,
         NodeError::Deployment(error) => is_of_deployment(error),

@@ -10,7 +10,8 @@ use serde_json::value::RawValue;
 
 use super::output;
 use crate::config::ConfigError;
-use crate::inference::whole_number;
+use crate::detection::Seen;
+use crate::inference::{DeviceId, Provenance, whole_number};
 use crate::model::{Detector, Deviations};
 use crate::shipped;
 use crate::text;
@@ -159,6 +160,11 @@ struct Answer<'a> {
     prediction: f32,
     anomaly: bool,
     label: &'a str,
+    /// Of a model that detects, as is the next.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tail_probability: Option<f32>,
 }
 
 fn parse(line: &[u8]) -> Result<(Vec<f32>, Caller), String> {
@@ -193,9 +199,21 @@ fn plain(error: &serde_json::Error) -> String {
 }
 
 fn answer<'a>(detector: &'a mut Detector, features: &[f32], caller: Caller) -> Result<Answer<'a>, String> {
-    let prediction = detector.predict(features).map_err(|error| error.to_string())?.score();
+    let device = caller.device_id.as_deref().map(DeviceId::new).transpose();
+    let of =
+        Provenance { device: device.map_err(|refusal| refusal.message)?, timestamp_us: caller.timestamp_us };
+    let predicted = detector.predict_of(features, &of).map_err(|error| error.to_string())?;
+    let prediction = predicted.score();
+    let seen = detector.memory().and_then(|_| Seen::of_numbers(predicted.values()));
     let info = detector.info();
-    Ok(Answer { caller, prediction, anomaly: info.is_anomaly(prediction), label: info.label(prediction) })
+    Ok(Answer {
+        caller,
+        prediction,
+        anomaly: info.is_anomaly(prediction),
+        label: info.label(prediction),
+        state: seen.map(|seen| seen.state.as_str()),
+        tail_probability: seen.map(|seen| seen.tail_probability),
+    })
 }
 
 fn write_line(out: &mut impl Write, answer: &Answer<'_>) -> io::Result<()> {

@@ -50,10 +50,10 @@ pub struct Args {
     #[arg(long, value_name = "COLUMNS")]
     features: Option<String>,
     /// What stands between the recording's cells, such as ';' or tab
-    #[arg(long, value_name = "CHARACTER", default_value = ",", value_parser = delimiter)]
+    #[arg(long, value_name = "CHARACTER", default_value = ",", value_parser = values::delimiter)]
     delimiter: u8,
     /// What stands before the decimals of its numbers: a point or a comma
-    #[arg(long, value_name = "CHARACTER", default_value = ".", value_parser = decimal)]
+    #[arg(long, value_name = "CHARACTER", default_value = ".", value_parser = values::decimal)]
     decimal: Decimal,
     /// Leave out rows that cannot be used, and comments, and say how many
     #[arg(long)]
@@ -102,14 +102,6 @@ const SIGNAL_CHECK_PERIOD: Duration = Duration::from_millis(50);
 
 /// How long an answer may take before its request counts as unanswered.
 const ANSWER_WAIT_MAX: Duration = Duration::from_secs(10);
-
-fn delimiter(text: &str) -> Result<u8, String> {
-    Format::delimiter_of(text).ok_or_else(|| format!("expected {}", Format::DELIMITERS))
-}
-
-fn decimal(text: &str) -> Result<Decimal, String> {
-    Decimal::of(text).ok_or_else(|| "expected . or ,".to_owned())
-}
 
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let out = args.out.clone().unwrap_or_else(|| args.file.with_extension("answers.csv"));

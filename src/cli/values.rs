@@ -1,6 +1,7 @@
 //! What the value of a flag may be, where several commands have it.
 
 use crate::inference::DeviceId;
+use crate::sensors::recorded::{Decimal, Format};
 
 /// Reads a probability, which a threshold is.
 ///
@@ -47,4 +48,14 @@ pub fn topic_prefix(text: &str) -> Result<String, String> {
         false => Ok(text.to_owned()),
         true => Err("expected a prefix of topics such as edge/, without + and #".to_owned()),
     }
+}
+
+/// What stands between the cells of a recording.
+pub fn delimiter(text: &str) -> Result<u8, String> {
+    Format::delimiter_of(text).ok_or_else(|| format!("expected {}", Format::DELIMITERS))
+}
+
+/// What stands before the decimals of its numbers.
+pub fn decimal(text: &str) -> Result<Decimal, String> {
+    Decimal::of(text).ok_or_else(|| "expected . or ,".to_owned())
 }

@@ -92,6 +92,7 @@ fn to_part<'a>(found: &'a Loop, tree: &Setting) -> Vec<&'a str> {
         (_, Writes::Errors(name)) => vec!["deployments", name, "error_topic"],
         (_, Writes::Status) => vec!["status_topic"],
         (_, Writes::NetworkChanges(_) | Writes::Network(_)) => vec!["network_topic"],
+        (_, Writes::Relearnings(_) | Writes::Relearn(_)) => vec!["relearn_topic"],
     }
 }
 

@@ -5,7 +5,7 @@ use super::files::Files;
 use super::networks::network;
 use super::workers::{worker, workers};
 use crate::client::Acknowledge;
-use crate::deployment::{Config, DeviceIdFrom, Topics};
+use crate::deployment::{Config, DeviceIdFrom, DeviceState, Topics};
 use crate::mqtt;
 use crate::network::Profile;
 use crate::node::{ModelSource, ServedDeployment};
@@ -43,6 +43,7 @@ pub fn deployment(name: &str, entry: &Entry<'_>, files: Files<'_>) -> Result<Ser
     }
     table.choice("device_id_from", DeviceIdFrom::NAMES, &mut config.device_id_from)?;
     table.flag("ordered", &mut config.ordered)?;
+    config.device_state = device_state(&mut table, files)?;
     let cloud =
         table.find_table("cloud")?.map(|table| cloud(table, name, config.worker, files)).transpose()?;
     // Before the model is missed: a misspelt key alone makes no deployment.
@@ -54,6 +55,16 @@ pub fn deployment(name: &str, entry: &Entry<'_>, files: Files<'_>) -> Result<Ser
     config.hybrid = hybrid.map(Box::new);
     let cloud_model = cloud_model.flatten().map(ModelSource::Path);
     Ok(ServedDeployment { config, model: ModelSource::Path(model), cloud_model })
+}
+
+/// Where what is learnt of devices is kept, and how often.
+fn device_state(table: &mut Table<'_>, files: Files<'_>) -> Result<Option<DeviceState>, SettingError> {
+    let Some(mut table) = table.find_table("device_state")? else { return Ok(None) };
+    let mut interval = DeviceState::INTERVAL;
+    table.seconds("interval_s", 1.0..=86_400.0, &mut interval)?;
+    let path = files.path(&mut table, "path")?;
+    table.refuse_others()?;
+    Ok(Some(DeviceState { path: table.required("path", path)?, interval }))
 }
 
 fn filter(entry: &Entry<'_>) -> Result<String, SettingError> {

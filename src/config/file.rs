@@ -152,6 +152,7 @@ impl NodeFile {
             |topic: &str| (mqtt::is_topic_name(topic) && !topic.starts_with('$')).then(|| topic.to_owned());
         let expected = "a topic without '+' and '#' that does not start with '$'";
         let network_topic = table.find_parsed("network_topic", expected, topic)?;
+        let relearn_topic = table.find_parsed("relearn_topic", expected, topic)?;
         let mut shutdown_grace = SHUTDOWN_GRACE;
         table.milliseconds("shutdown_grace_ms", 0.0.., &mut shutdown_grace)?;
         let broker = table.find_table("broker")?.map(|section| broker(section, files)).transpose()?;
@@ -169,6 +170,7 @@ impl NodeFile {
             node_id,
             status_topic,
             network_topic,
+            relearn_topic,
             shutdown_grace,
             deployments,
             ..node::Config::default()

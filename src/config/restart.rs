@@ -6,8 +6,16 @@ use super::NodeFile;
 use crate::settings::{Setting, Value};
 
 /// What a node has from its start to its end, beside its deployments.
-const KEYS: [&str; 7] =
-    ["node_id", "status_topic", "network_topic", "shutdown_grace_ms", "broker", "remote", "http"];
+const KEYS: [&str; 8] = [
+    "node_id",
+    "status_topic",
+    "network_topic",
+    "relearn_topic",
+    "shutdown_grace_ms",
+    "broker",
+    "remote",
+    "http",
+];
 
 impl NodeFile {
     /// What `newer` says otherwise and cannot be changed while a node runs, by key or section.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::device_state::DeviceState;
 use super::in_flight_bytes::IN_FLIGHT_BYTES_MAX;
 use crate::client::Acknowledge;
 use crate::network::Profile;
@@ -80,6 +81,9 @@ pub struct Config {
     pub acknowledge: Acknowledge,
     /// How far back a QoS 1 or 2 request that comes again is known, and gets the same answer.
     pub duplicates: Window,
+    /// Where what a model learns of devices is kept, so that a restart does not forget it; of a hybrid, at
+    /// the edge. Default nowhere.
+    pub device_state: Option<DeviceState>,
     /// The cloud of a hybrid, which chooses between it and the edge for each request.
     /// Default none: one site answers all of them.
     pub hybrid: Option<Box<Hybrid>>,
@@ -148,6 +152,7 @@ impl Config {
             ordered: false,
             acknowledge: Acknowledge::default(),
             duplicates: Window::default(),
+            device_state: None,
             hybrid: None,
         }
     }

@@ -205,7 +205,8 @@ mod tests {
 
     fn says(score: f32) -> Outcome {
         let (placement, model) = ("edge".to_owned(), "model".to_owned());
-        let by = Arc::new(Author { placement, model, version: None, threshold: 0.5, revision: 0 });
+        let by =
+            Arc::new(Author { placement, model, version: None, threshold: 0.5, revision: 0, detects: None });
         Ok(Authored { prediction: score.into(), by })
     }
 

@@ -114,6 +114,10 @@ impl worker::Context for Box<Ticket> {
         self.caller.device_id.as_ref()
     }
 
+    fn timestamp_us(&self) -> Option<i64> {
+        self.caller.timestamp_us
+    }
+
     fn is_abandoned(&self) -> bool {
         self.reply.has_left()
     }

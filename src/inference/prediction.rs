@@ -65,6 +65,9 @@ pub struct Author {
     pub threshold: f32,
     /// How often the model there had been exchanged before this one came; 0 for the one from the start.
     pub revision: u64,
+    /// The names of the features of a model that detects, whose predictions say more than a score (see
+    /// [`Seen`](crate::detection::Seen)); `None` for every other model.
+    pub detects: Option<Arc<[String]>>,
 }
 
 /// A prediction, and who made it.

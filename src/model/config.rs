@@ -15,6 +15,7 @@ use super::layers::Layer;
 use super::normalise::Normalisation;
 use super::output::Output;
 use super::shape::Layout;
+use crate::detection;
 use crate::settings::{self, Origin, SettingError, Table};
 
 /// The name of the file that describes a model, in the model's directory.
@@ -27,6 +28,10 @@ pub const INPUTS_MAX: usize = 65_536;
 const FORMAT_LAYERS: u32 = 1;
 /// The version that has graphs.
 const FORMAT_GRAPH: u32 = 2;
+/// The version that has detections.
+const FORMAT_DETECTION: u32 = 3;
+/// What stands in front of the names of a detection's tensors.
+pub(crate) const DETECTION_TENSORS: &str = "detection.";
 /// The threshold of a model that states none.
 const THRESHOLD_DEFAULT: f32 = 0.5;
 /// The words for a prediction below the threshold, and at or above it, of a model that states none.
@@ -93,6 +98,10 @@ pub struct Config {
     /// Other outputs of the graph whose numbers a prediction carries behind the score.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub also: Vec<String>,
+    /// What learns of each device behind the network, or without one; absent for a model that says of every
+    /// row what it says of that row alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detection: Option<detection::Settings>,
     /// A prediction at or above it is an anomaly.
     pub threshold: f32,
     /// The words for a prediction below the threshold, and for one at or above it.
@@ -103,7 +112,7 @@ pub struct Config {
 }
 
 /// The version of the format that a description needs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(transparent)]
 struct Format(u32);
 
@@ -194,6 +203,7 @@ impl Config {
             output: Output::Probability,
             value: None,
             also: Vec::new(),
+            detection: None,
             threshold: THRESHOLD_DEFAULT,
             labels: LABELS_DEFAULT.map(str::to_owned),
             golden: None,
@@ -204,6 +214,20 @@ impl Config {
     pub(crate) fn set_graph(&mut self, graph: Graph) {
         self.format = Format(FORMAT_GRAPH);
         self.graph = Some(graph);
+    }
+
+    /// Describes what learns of each device, behind the network that is described or without one.
+    pub fn set_detection(&mut self, settings: detection::Settings) {
+        self.format = Format(FORMAT_DETECTION);
+        self.detection = Some(settings);
+    }
+
+    /// Whether there is a network at all: what only detects has none.
+    pub(crate) fn has_network(&self) -> bool {
+        self.detection.is_none()
+            || !self.layers.is_empty()
+            || self.graph.is_some()
+            || self.weights.file.ends_with(".onnx")
     }
 
     /// Parses and checks `text`, the content of `file`.

@@ -1,10 +1,12 @@
 //! A loaded model and what is known about it: the library's way to score features without any MQTT.
 
 use std::path::Path;
+use std::slice;
 
 use super::info::ModelInfo;
-use super::{LoadError, Model, ModelError, judge, load};
-use crate::inference::Prediction;
+use super::{Config, LoadError, Model, ModelError, judge, load};
+use crate::detection::{Budget, Memory};
+use crate::inference::{Prediction, Provenance};
 
 /// A model that can be called, with what is known about it.
 ///
@@ -37,6 +39,21 @@ impl Detector {
     /// [`LoadError`], naming the file and what was expected of it.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, LoadError> {
         let (info, model) = load::load(path.as_ref())?;
+        Ok(Self { info, model })
+    }
+
+    /// Loads the model at `path` as [`load`](Self::load) does; one that detects keeps to `budget` in place of
+    /// what its description says, and what it learns of devices is its own.
+    ///
+    /// # Errors
+    /// As of [`load`](Self::load).
+    pub fn load_within(path: impl AsRef<Path>, budget: Budget) -> Result<Self, LoadError> {
+        let within = |config: &mut Config| {
+            if let Some(settings) = &mut config.detection {
+                settings.false_alarms = budget;
+            }
+        };
+        let (info, model) = load::load_changed(path.as_ref(), within)?;
         Ok(Self { info, model })
     }
 
@@ -92,10 +109,23 @@ impl Detector {
     /// [`ModelError::Output`] when it is not finite, [`ModelError::Rows`] when there are more numbers or
     /// fewer, [`ModelError::Forward`] when the forward pass fails.
     pub fn predict(&mut self, features: &[f32]) -> Result<Prediction, ModelError> {
+        self.predict_of(features, &Provenance::default())
+    }
+
+    /// Scores one row of which is known whose it is, and of when: that is what a model goes by which
+    /// [remembers](Model::memory), and nothing to others.
+    ///
+    /// # Errors
+    /// As of [`predict`](Self::predict).
+    pub fn predict_of(
+        &mut self,
+        features: &[f32],
+        provenance: &Provenance,
+    ) -> Result<Prediction, ModelError> {
         self.check()?;
         judge::check_features(features, self.model.inputs())?;
         let mut values = Vec::with_capacity(self.model.outputs());
-        self.model.predict(features, &mut values)?;
+        self.model.predict_of(features, slice::from_ref(provenance), &mut values)?;
         judge::check_rows(values.len(), 1, self.model.outputs())?;
         judge::prediction(&values, || judge::why(self.model.as_ref(), 0))
     }
@@ -115,6 +145,11 @@ impl Detector {
         predictions.clear();
         self.model.predict(rows, predictions)?;
         judge::check_rows(predictions.len(), rows.len() / inputs, self.model.outputs())
+    }
+
+    /// What it knows of devices, if it remembers; see [`Model::memory`].
+    pub fn memory(&self) -> Option<&Memory> {
+        self.model.memory()
     }
 
     /// Refuses a model that is not as it is described.

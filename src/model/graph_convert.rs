@@ -1,18 +1,15 @@
 //! Turns an ONNX file into a model's directory: the graph into `config.json`, its weights beside it.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::config::{CONFIG_FILE, Config};
-use super::convert::{ConvertError, write_atomically};
+use super::config::Config;
+use super::convert::ConvertError;
 use super::graph::stored;
-use super::load::{Files, build, build_graph, read_weights, sha256};
+use super::load::{build_graph, read_weights};
 use super::output::Output;
+use super::save::save_raw;
 use super::tensors::TensorInfo;
-use super::{LoadError, graph_config, safetensors_file};
-
-/// The file of weights that is written.
-const WEIGHTS_FILE: &str = "model.safetensors";
+use super::{LoadError, graph_config};
 
 /// What an ONNX file does not say of the model in it.
 #[derive(Debug, Clone, Default)]
@@ -70,39 +67,8 @@ pub fn convert_onnx(
     let mut graph = graph;
     let nodes = graph.nodes.len();
     let tensors = graph_config::raw_tensors(&stored::take_apart(&mut graph));
-    let bytes = safetensors_file::serialise(&tensors);
-    config.weights.file = WEIGHTS_FILE.to_owned();
-    config.weights.sha256 = sha256(&bytes);
     config.set_graph(graph);
-    let files = [target.join(WEIGHTS_FILE), target.join(CONFIG_FILE)];
-    try_it(&config, &files, &bytes)?;
-    write(&files[0], &bytes)?;
-    write(&files[1], config.to_json().as_bytes())?;
+    let files = save_raw(target, &mut config, &tensors)?;
     let tensors = tensors.into_iter().map(|tensor| tensor.info).collect();
     Ok(ConvertedGraph { config, tensors, files, nodes })
-}
-
-/// Reads what is about to be written, as whoever loads it will.
-fn try_it(config: &Config, files: &[PathBuf; 2], bytes: &[u8]) -> Result<(), ConvertError> {
-    let [weights_path, config_path] = files;
-    let config = Config::parse(&config.to_json(), config_path).map_err(LoadError::from)?;
-    let tensors = safetensors_file::parse(bytes)
-        .map_err(|problem| LoadError::Safetensors { path: weights_path.clone(), problem })?;
-    let weights = super::load::Weights {
-        tensors,
-        sha256: config.weights.sha256.clone(),
-        format: "safetensors".to_owned(),
-        advice: None,
-        graph: None,
-    };
-    build(Files { weights: weights_path.clone(), config: Some((config_path.clone(), config)) }, weights)?;
-    Ok(())
-}
-
-fn write(path: &Path, bytes: &[u8]) -> Result<(), ConvertError> {
-    if let Some(directory) = path.parent() {
-        fs::create_dir_all(directory)
-            .map_err(|error| ConvertError::Write { path: path.to_owned(), error })?;
-    }
-    write_atomically(path, bytes).map_err(|error| ConvertError::Write { path: path.to_owned(), error })
 }

@@ -65,6 +65,12 @@ impl ModelInfo {
         self.origin.is_inferred() && !self.layers.is_empty()
     }
 
+    /// The names of its inputs in order; `features[3]` where nobody has named them.
+    pub fn feature_names(&self) -> Vec<String> {
+        let name = |at: usize| self.features.get(at).map_or(format!("features[{at}]"), |it| it.name.clone());
+        (0..self.inputs).map(name).collect()
+    }
+
     /// How many numbers were trained, of a chain of layers.
     pub fn parameters(&self) -> usize {
         let tensors = self.layers.iter().flat_map(|layer| layer.as_type().tensors());

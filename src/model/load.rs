@@ -7,11 +7,14 @@ mod weights;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use sha2::{Digest, Sha256};
+
 pub use self::files::{Files, config_beside, find, find_weights};
 pub use self::weights::{Weights, read_weights, sha256};
 
 use self::weights::weights_of;
-use super::config::{CONFIG_FILE, Config, Golden};
+use super::config::{CONFIG_FILE, Config, DETECTION_TENSORS, Golden};
+use super::detecting::DetectingModel;
 use super::fit::check_tensors;
 use super::graph::network::Network;
 use super::graph::{Graph, PlanError, stored};
@@ -22,6 +25,7 @@ use super::neural::NeuralNetwork;
 use super::output::Output;
 use super::tensors::RawTensor;
 use super::{LoadError, Model, ModelError, graph_config, inferred};
+use crate::detection::{Learnt, Memory};
 
 /// The rows of the batch that warms the model up; its buffers then fit the batches that a busy node forms.
 const WARM_UP_ROWS: usize = 32;
@@ -30,11 +34,22 @@ const WARM_UP_DEVIATIONS: f32 = 2.0;
 
 /// Loads the model at `path`, of the kinds that [`super::Detector::load`] takes.
 pub fn load(path: &Path) -> Result<(ModelInfo, Box<dyn Model>), LoadError> {
+    load_changed(path, |_| ())
+}
+
+/// The same, after `change` has had its way with the description, where there is one.
+pub fn load_changed(
+    path: &Path,
+    change: impl FnOnce(&mut Config),
+) -> Result<(ModelInfo, Box<dyn Model>), LoadError> {
     if path.as_os_str().is_empty() {
         let problem = "found an empty path, expected that of a directory or file".to_owned();
         return Err(LoadError::NotAModel { path: "model".into(), problem });
     }
-    let files = find(path)?;
+    let mut files = find(path)?;
+    if let Some((_, config)) = &mut files.config {
+        change(config);
+    }
     let weights = read_weights(&files.weights, &[])?;
     build(files, weights)
 }
@@ -68,7 +83,17 @@ pub fn build(files: Files, weights: Weights) -> Result<(ModelInfo, Box<dyn Model
             None => (config_from_names(&path, &weights)?, None),
         },
     };
+    let mut weights = weights;
+    let mut learnt = learnt(&config, &mut weights.tensors);
     let mut model = match (weights.graph, &config.graph) {
+        _ if !config.has_network() => {
+            let problems: Vec<_> = weights.tensors.iter().map(|tensor| tensor.info.name.clone()).collect();
+            if !problems.is_empty() {
+                let problem = format!("{} in the file and not used: it has no layers", problems.join(", "));
+                return Err(misfit(&path, config_path.as_deref(), vec![problem]));
+            }
+            return detecting(config, None, &mut learnt, &weights.sha256, (path, config_path));
+        }
         (Some(graph), None) if config.layers.is_empty() => graph_model(&config, graph, planned, &path)?,
         (None, Some(graph)) => {
             let mut graph = graph.clone();
@@ -96,8 +121,43 @@ pub fn build(files: Files, weights: Weights) -> Result<(ModelInfo, Box<dyn Model
         }
         _ => {}
     }
+    if config.detection.is_some() {
+        return detecting(config, Some(model), &mut learnt, &weights.sha256, (path, config_path));
+    }
     let origin = if config_path.is_some() { Origin::Described(path) } else { Origin::Inferred(path) };
     Ok((ModelInfo { config: Arc::new(config), origin }, model))
+}
+
+/// Takes the tensors of a detection out of `tensors`.
+fn learnt(config: &Config, tensors: &mut Vec<RawTensor>) -> Learnt {
+    if config.detection.is_none() {
+        return Learnt::new();
+    }
+    let taken = tensors.extract_if(.., |tensor| tensor.info.name.starts_with(DETECTION_TENSORS));
+    taken.map(|tensor| (tensor.info.name[DETECTION_TENSORS.len()..].to_owned(), tensor.to_f32())).collect()
+}
+
+/// The model that `config` describes, with a detection behind `network`.
+fn detecting(
+    config: Config,
+    network: Option<Box<dyn Model>>,
+    learnt: &mut Learnt,
+    sha256: &str,
+    (path, config_path): (PathBuf, Option<PathBuf>),
+) -> Result<(ModelInfo, Box<dyn Model>), LoadError> {
+    let Some(settings) = &config.detection else {
+        let problem = "it has neither layers nor a graph nor a detection".to_owned();
+        return Err(LoadError::NotAModel { path, problem });
+    };
+    let wanted_by = config_path.as_deref();
+    let detection =
+        settings.build(config.inputs, learnt).map_err(|problem| misfit(&path, wanted_by, vec![problem]))?;
+    let digest = Sha256::new().chain_update(config.to_json()).chain_update(sha256).finalize().into();
+    let memory = Memory::new(detection, digest, settings.devices_max);
+    let normalisation = config.normalisation.clone().map(Arc::new);
+    let model = DetectingModel::new(config.inputs, network, normalisation, memory);
+    let info = ModelInfo { config: Arc::new(config), origin: Origin::Described(path) };
+    Ok((info, Box::new(model)))
 }
 
 fn misfit(path: &Path, config_path: Option<&Path>, problems: Vec<String>) -> LoadError {

@@ -80,6 +80,13 @@ impl Normalisation {
         }
     }
 
+    /// What becomes of `rows`, row-major `(batch, inputs)`.
+    pub fn applied(&self, rows: &[f32], inputs: usize) -> Vec<f32> {
+        let mut normalised = Vec::new();
+        self.apply(rows, inputs, &mut normalised);
+        normalised
+    }
+
     /// The same without clipping.
     fn scaled(&self, rows: &[f32], inputs: usize, normalised: &mut Vec<f32>) {
         normalised.clear();

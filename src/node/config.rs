@@ -24,6 +24,8 @@ pub struct Config {
     pub status_topic: Option<String>,
     /// Where networks can be changed while the node runs, without the deployment's name. Default nowhere.
     pub network_topic: Option<String>,
+    /// Where devices can be made to learn anew, without the deployment's name. Default nowhere.
+    pub relearn_topic: Option<String>,
     /// How long a stopping node waits for accepted requests. Default [`SHUTDOWN_GRACE`].
     pub shutdown_grace: Duration,
     /// Which broker. Default one in this process, on a free port of the loopback.
@@ -69,6 +71,7 @@ impl Default for Config {
             node_id: "nearfar".to_owned(),
             status_topic: None,
             network_topic: None,
+            relearn_topic: None,
             shutdown_grace: SHUTDOWN_GRACE,
             broker: BrokerChoice::Embedded(Box::new(broker::Config::loopback())),
             deployments: Vec::new(),
@@ -153,6 +156,7 @@ impl Config {
             deployments: topics.collect(),
             status: self.status_goes_to().map(|topic| format!("{topic}/{}", self.node_id)),
             network: self.network_topic.as_deref(),
+            relearn: self.relearn_topic.as_deref(),
         };
         topics.find_loop()
     }

@@ -15,6 +15,8 @@ pub struct NodeTopics<'a> {
     pub status: Option<String>,
     /// Where networks can be changed, without a deployment's name.
     pub network: Option<&'a str>,
+    /// Where devices can be made to learn anew, without a deployment's name.
+    pub relearn: Option<&'a str>,
 }
 
 /// What a node reads.
@@ -24,6 +26,8 @@ pub enum Reads {
     Requests(String),
     /// Changes of this deployment's network.
     Network(String),
+    /// Which devices of this deployment learn anew.
+    Relearn(String),
 }
 
 /// What a node writes, or somebody else writes for another purpose.
@@ -39,6 +43,10 @@ pub enum Writes {
     NetworkChanges(String),
     /// Changes of this deployment's network.
     Network(String),
+    /// What became of devices of this deployment that were to learn anew.
+    Relearnings(String),
+    /// Which devices of this deployment learn anew.
+    Relearn(String),
 }
 
 /// Two topics of a node, of which one brings what the other is written to.
@@ -63,6 +71,7 @@ impl fmt::Display for Reads {
         match self {
             Self::Requests(name) => write!(f, "requests of deployment {name:?}"),
             Self::Network(name) => write!(f, "changes of the network of deployment {name:?}"),
+            Self::Relearn(name) => write!(f, "devices of deployment {name:?} that learn anew"),
         }
     }
 }
@@ -75,6 +84,8 @@ impl fmt::Display for Writes {
             Self::Status => f.write_str("the node's status"),
             Self::NetworkChanges(name) => write!(f, "answers about the network of deployment {name:?}"),
             Self::Network(name) => write!(f, "changes of the network of deployment {name:?}"),
+            Self::Relearnings(name) => write!(f, "answers about devices of deployment {name:?}"),
+            Self::Relearn(name) => write!(f, "devices of deployment {name:?} that learn anew"),
         }
     }
 }
@@ -85,7 +96,10 @@ impl NodeTopics<'_> {
         let written = self.written();
         self.read().find_map(|(filter, reads)| {
             let is_read = |(topic, writes): &&(String, Writes)| {
-                let is_the_same = matches!((&reads, writes), (Reads::Network(_), Writes::Network(_)));
+                let is_the_same = matches!(
+                    (&reads, writes),
+                    (Reads::Network(_), Writes::Network(_)) | (Reads::Relearn(_), Writes::Relearn(_))
+                );
                 !is_the_same && filters_overlap(&filter, topic)
             };
             let (topic, writes) = written.iter().find(is_read)?.clone();
@@ -100,7 +114,10 @@ impl NodeTopics<'_> {
         let network = self.deployments.iter().filter_map(|(name, _)| {
             Some((format!("{}/{name}", self.network?), Reads::Network((*name).to_owned())))
         });
-        requests.chain(network)
+        let relearn = self.deployments.iter().filter_map(|(name, _)| {
+            Some((format!("{}/{name}", self.relearn?), Reads::Relearn((*name).to_owned())))
+        });
+        requests.chain(network).chain(relearn)
     }
 
     fn written(&self) -> Vec<(String, Writes)> {
@@ -116,6 +133,12 @@ impl NodeTopics<'_> {
                 written.push((format!("{network}/changed"), Writes::NetworkChanges(name())));
                 written.push((format!("{network}/error"), Writes::NetworkChanges(name())));
                 written.push((network, Writes::Network(name())));
+            }
+            if let Some(relearn) = self.relearn {
+                let relearn = format!("{relearn}/{}", name());
+                written.push((format!("{relearn}/relearning"), Writes::Relearnings(name())));
+                written.push((format!("{relearn}/error"), Writes::Relearnings(name())));
+                written.push((relearn, Writes::Relearn(name())));
             }
         }
         written.extend(self.status.clone().map(|topic| (topic, Writes::Status)));
@@ -135,7 +158,7 @@ mod tests {
     fn find(deployments: &[(&str, Topics)], network: Option<&str>) -> Option<(String, String)> {
         let deployments = deployments.iter().map(|(name, topics)| (*name, topics)).collect();
         let status = Some("ml/inference/status/node".to_owned());
-        let found = NodeTopics { deployments, status, network }.find_loop();
+        let found = NodeTopics { deployments, status, network, relearn: Some("relearn") }.find_loop();
         found.map(|found| (found.filter, found.topic))
     }
 
@@ -155,6 +178,8 @@ mod tests {
             (&["net/a/changed"], "net/a/changed", "net/a/changed"),
             (&["net/+/error"], "net/+/error", "net/a/error"),
             (&["net/a"], "net/a", "net/a"),
+            (&["relearn/+"], "relearn/+", "relearn/a"),
+            (&["relearn/a/error"], "relearn/a/error", "relearn/a/error"),
         ] {
             assert_eq!(with(request), Some((filter.to_owned(), topic.to_owned())), "{request:?}");
         }

@@ -48,6 +48,18 @@ pub fn legend(names: &[&str], key: Key) -> Markup {
     }
 }
 
+/// A drawing with its heading, its legend and what has to be said below it.
+pub fn figure(heading: &str, legend: &Markup, drawing: &Markup, caption: &Markup) -> Markup {
+    html! {
+        figure {
+            h4 { (heading) }
+            (legend)
+            (drawing)
+            figcaption { (caption) }
+        }
+    }
+}
+
 /// A dot of series `at`, of a shape of its own.
 pub fn dot(at: usize, x: f64, y: f64) -> Markup {
     let class = format!("dot f{}", at % SERIES);

@@ -1,58 +1,41 @@
 //! The page: its parts in the order in which they are read.
 
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{Markup, html};
 use time::OffsetDateTime;
 
+use super::document::document;
 use super::{Report, asked, details, methods, sweeps};
 use crate::lab::observation::Clock;
-
-/// The style of pages and drawings. A file of ours: it stands in a page unescaped.
-pub const STYLE: &str = include_str!("page.css");
 
 /// The whole page.
 pub fn page(report: &Report<'_>) -> Markup {
     let Report { run, findings, .. } = report;
     let answer = &findings.answer;
-    html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="color-scheme" content="light dark";
-                // Nothing is fetched, whatever a text may have smuggled in.
-                meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'";
-                title { "Experiment: " (name(&run.source)) }
-                style { (PreEscaped(STYLE)) }
-            }
-            body {
-                main {
-                    header {
-                        p.kicker { "nearfar · placement experiment" }
-                        h1 { (name(&run.source)) }
-                        p.facts { (facts(report)) }
-                    }
-                    section.answer aria-label="The answer" {
-                        p.sentence { (breakable(&answer.sentence)) }
-                        @if !answer.further.is_empty() {
-                            ul { @for sentence in &answer.further { li { (breakable(sentence)) } } }
-                        }
-                    }
-                    @if !answer.cautions.is_empty() {
-                        section.cautions aria-label="To be kept in mind" {
-                            ul { @for caution in &answer.cautions { li { (caution) } } }
-                        }
-                    }
-                    (asked::asked(report))
-                    (details::details(report))
-                    (sweeps::sweeps(report))
-                    (methods::repeat(report))
-                    (methods::methods(report))
-                    footer { p { "Written by nearfar " (run.version) ". All figures, and more of them, are in " code { "summary.json" } "." } }
-                }
+    let main = html! {
+        header {
+            p.kicker { "nearfar · placement experiment" }
+            h1 { (name(&run.source)) }
+            p.facts { (facts(report)) }
+        }
+        section.answer aria-label="The answer" {
+            p.sentence { (breakable(&answer.sentence)) }
+            @if !answer.further.is_empty() {
+                ul { @for sentence in &answer.further { li { (breakable(sentence)) } } }
             }
         }
-    }
+        @if !answer.cautions.is_empty() {
+            section.cautions aria-label="To be kept in mind" {
+                ul { @for caution in &answer.cautions { li { (caution) } } }
+            }
+        }
+        (asked::asked(report))
+        (details::details(report))
+        (sweeps::sweeps(report))
+        (methods::repeat(report))
+        (methods::methods(report))
+        footer { p { "Written by nearfar " (run.version) ". All figures, and more of them, are in " code { "summary.json" } "." } }
+    };
+    document(&format!("Experiment: {}", name(&run.source)), &main)
 }
 
 /// A text whose dotted keys may be broken at their dots, where a line is too short for them.

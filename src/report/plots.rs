@@ -12,10 +12,10 @@ pub use self::stages::stages;
 pub use self::sweep::{Curve, curves};
 pub use self::timeline::timeline;
 
-use maud::{Markup, html};
+use maud::Markup;
 
 use super::PLACEMENTS_DRAWN_MAX;
-use super::drawing::{self, Key};
+use super::drawing::{self, Key, figure};
 use crate::lab::findings::{PlacementFindings, PointFindings};
 
 /// The placements that have a place in a drawing.
@@ -25,18 +25,6 @@ fn drawn(point: &PointFindings) -> &[PlacementFindings] {
 
 fn names(placements: &[PlacementFindings]) -> Vec<&str> {
     placements.iter().map(|placement| placement.name.as_str()).collect()
-}
-
-/// A drawing with its heading, its legend and what has to be said below it.
-fn figure(heading: &str, legend: &Markup, drawing: &Markup, caption: &Markup) -> Markup {
-    html! {
-        figure {
-            h4 { (heading) }
-            (legend)
-            (drawing)
-            figcaption { (caption) }
-        }
-    }
 }
 
 fn figure_of_placements(

@@ -4,44 +4,15 @@ use std::collections::BTreeSet;
 
 use maud::{Markup, html};
 
+use super::table::{column, first_column, none, table, with_interval};
 use crate::lab::findings::{PlacementFindings, PointFindings};
-use crate::lab::words::{count, estimate, figure, milliseconds, number, percent, plain};
+use crate::lab::words::{count, figure, milliseconds, number, percent, plain};
 use crate::statistics::{Difference, Interval, PERCENTILES, Proportion, Verdict};
-
-/// A table with a heading, in a container of its own that scrolls where it is narrow.
-fn table(caption: &str, head: &Markup, body: &Markup, note: &Markup) -> Markup {
-    html! {
-        div.table {
-            h4 { (caption) }
-            div.scroll tabindex="0" role="region" aria-label=(caption) { table { thead { tr { (head) } } tbody { (body) } } }
-            @let note = note.clone().into_string();
-            @if !note.is_empty() { p.hint { (maud::PreEscaped(note)) } }
-        }
-    }
-}
-
-fn column(name: &str) -> Markup {
-    html! { th.n scope="col" { (name) } }
-}
-
-fn first_column(name: &str) -> Markup {
-    html! { th scope="col" { (name) } }
-}
-
-/// A cell with a value and its interval below it.
-fn with_interval(value: f64, interval: Interval) -> Markup {
-    let (value, interval) = estimate(value, interval);
-    html! { td.n { (value) small { (interval) } } }
-}
 
 fn share(share: Proportion, level: f64) -> Markup {
     let Interval { low, high } = share.interval(level);
     let bound = |share: f64| plain(share * 100.0, 3);
     html! { td.n { (percent(share)) @if share.all > 0 { small { (bound(low)) " to " (bound(high)) " %" } } } }
-}
-
-fn none() -> Markup {
-    html! { td.n { "–" } }
 }
 
 /// How sure intervals are, for notes.

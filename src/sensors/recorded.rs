@@ -11,6 +11,7 @@ use csv::{ByteRecord, ErrorKind, StringRecord};
 
 mod columns;
 mod error;
+mod fleet;
 mod format;
 mod header;
 mod inputs;
@@ -23,6 +24,7 @@ mod times;
 
 pub use self::columns::{Columns, FeatureColumns};
 pub use self::error::{RecordingError, Suggestion};
+pub use self::fleet::{FLEET_VALUES_MAX, Fleet, FleetError, Recorded, Wanted};
 pub use self::format::{Decimal, Foreign, Format};
 pub use self::inputs::Input;
 pub use self::labels::{Labels, UnknownLabel};

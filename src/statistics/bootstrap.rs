@@ -11,6 +11,7 @@
 //!   samples, or lies between two; which ones follows order statistics of uniform
 //!   numbers, and those are drawn directly from their beta distributions, so that the
 //!   interval costs the same for any number of samples and is that of resampling.
+//! - **Anything of clusters**, such as devices: see `clusters.rs`.
 
 use std::borrow::Cow;
 
@@ -110,7 +111,7 @@ impl Bootstrap {
     }
 
     /// The percentile interval from sorted statistics of resamples.
-    fn middle(&self, sorted: &[f64]) -> Interval {
+    pub(crate) fn middle(&self, sorted: &[f64]) -> Interval {
         let tail = (1.0 - self.level) / 2.0;
         Interval { low: sorted_quantile(sorted, tail), high: sorted_quantile(sorted, 1.0 - tail) }
     }

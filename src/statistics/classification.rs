@@ -119,6 +119,7 @@ pub fn detection_delay(decisions: &[(f64, bool)], onset: f64, consecutive: usize
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::recorded::{self, Recorded, TOLERANCE};
     use super::*;
 
     #[test]
@@ -143,6 +144,14 @@ mod tests {
         assert_eq!(roc_auc(&[(0.5, false), (0.5, true)]), Some(0.5));
         assert_eq!(roc_auc(&[(0.5, true)]), None);
         assert_eq!(roc_auc(&[(f64::NAN, true), (0.1, false)]), None);
+    }
+
+    #[test]
+    fn the_area_is_scikit_learn_s() {
+        for Recorded { name, series, roc_auc: expected, .. } in recorded::all() {
+            let area = roc_auc(&series.pairs()).unwrap();
+            assert!((area - expected).abs() < TOLERANCE, "{name}: {area}");
+        }
     }
 
     proptest! {

@@ -75,6 +75,10 @@ mod tests {
             stages: full.then(Stages::default),
             network_revision: full.then_some(1),
             network_back_revision: full.then_some(2),
+            state: None,
+            tail_probability: None,
+            alarm_threshold: None,
+            contributions: None,
         };
         let mut json = Vec::new();
         write_result(&mut json, &Caller::default(), &answer);

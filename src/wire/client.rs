@@ -176,6 +176,10 @@ mod tests {
             stages: Some(stages),
             network_revision: Some(1),
             network_back_revision: Some(2),
+            state: None,
+            tail_probability: None,
+            alarm_threshold: None,
+            contributions: None,
         };
         let mut json = Vec::new();
         write_result(&mut json, &caller(), &answer);

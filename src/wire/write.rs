@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::client::StagesMs;
+use crate::detection::{CONTRIBUTIONS, State};
 use crate::inference::{Caller, Refusal, Stages};
 
 /// Which members a result carries beyond the six of the contract.
@@ -24,6 +25,15 @@ pub struct Members {
     pub network: bool,
     /// `reason`: why it was made there; of a hybrid placement only.
     pub reason: bool,
+    /// `state`: whether the device is `learning`, `normal` or in `alarm`; of a model that detects only, as
+    /// are those that follow.
+    pub state: bool,
+    /// `tail_probability`: how probable it is that a normal row is as unusual or more so.
+    pub tail_probability: bool,
+    /// `alarm_threshold`: the tail probability at and below which a row counts.
+    pub alarm_threshold: bool,
+    /// `contributions`: the features that contributed most, with their shares.
+    pub contributions: bool,
 }
 
 /// Where it stands whether a member is carried.
@@ -39,6 +49,10 @@ impl Members {
         ("placement", |members| &mut members.placement),
         ("network", |members| &mut members.network),
         ("reason", |members| &mut members.reason),
+        ("state", |members| &mut members.state),
+        ("tail_probability", |members| &mut members.tail_probability),
+        ("alarm_threshold", |members| &mut members.alarm_threshold),
+        ("contributions", |members| &mut members.contributions),
     ];
 }
 
@@ -69,6 +83,31 @@ pub struct Answer<'a> {
     pub network_revision: Option<u64>,
     /// That of the one that the answer met, where it is another.
     pub network_back_revision: Option<u64>,
+    /// What its device is in.
+    pub state: Option<State>,
+    /// How probable it is that a normal row is as unusual or more so.
+    pub tail_probability: Option<f32>,
+    /// The tail probability at and below which a row counts.
+    pub alarm_threshold: Option<f32>,
+    /// The features that contributed most.
+    pub contributions: Option<Contributions<'a>>,
+}
+
+/// Features with their shares in a score, the largest first; those without a share are left out.
+#[derive(Debug, Clone, Copy)]
+pub struct Contributions<'a> {
+    /// The names of all features.
+    pub names: &'a [String],
+    /// The number of a feature, and its share.
+    pub shares: [(u16, f32); CONTRIBUTIONS],
+}
+
+/// An object whose members are features.
+impl Serialize for Contributions<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let named = |(feature, share): (u16, f32)| Some((self.names.get(usize::from(feature))?, share));
+        serializer.collect_map(self.shares.into_iter().filter(|(_, share)| *share > 0.0).filter_map(named))
+    }
 }
 
 /// Appends the result for `caller` to `json`.
@@ -96,6 +135,10 @@ pub fn write_result(json: &mut Vec<u8>, caller: &Caller, answer: &Answer<'_>) {
         network_back: answer.network_back_revision,
         reason: answer.reason,
         stages_ms,
+        state: answer.state.map(State::as_str),
+        tail_probability: answer.tail_probability,
+        alarm_threshold: answer.alarm_threshold,
+        contributions: answer.contributions,
     };
     append(json, &body);
 }
@@ -149,6 +192,14 @@ struct ResultBody<'a> {
     reason: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     stages_ms: Option<StagesMs>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tail_probability: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    alarm_threshold: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    contributions: Option<Contributions<'a>>,
 }
 
 #[derive(Serialize)]

@@ -8,6 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use crate::detection::Memory;
 use crate::inference::Author;
 use crate::model::{Detector, Model, ModelInfo};
 use crate::sync::lock;
@@ -15,6 +16,8 @@ use crate::sync::lock;
 /// A model as often as it is needed at once: for each worker, and one to copy for those who come later.
 pub struct Copies {
     info: Arc<ModelInfo>,
+    /// What all of them know of devices, if they remember.
+    memory: Option<Memory>,
     models: Vec<Box<dyn Model>>,
     /// `None` when there can be one only.
     spare: Option<Box<dyn Model>>,
@@ -34,9 +37,9 @@ impl Copies {
 
     fn made_of(info: Arc<ModelInfo>, model: Box<dyn Model>, workers: usize) -> Option<Self> {
         let mut models = (1..workers).map(|_| model.replica()).collect::<Option<Vec<_>>>()?;
-        let spare = model.replica();
+        let (spare, memory) = (model.replica(), model.memory().cloned());
         models.push(model);
-        Some(Self { info, models, spare })
+        Some(Self { info, memory, models, spare })
     }
 
     /// What is known about the model.
@@ -87,6 +90,10 @@ impl InForce {
     pub fn exchange(&self, copies: Copies) -> u64 {
         let mut stock = self.lock();
         let revision = stock.by.revision + 1;
+        // The same detector, loaded again, goes on with the devices that it knows.
+        if let (Some(memory), Some(before)) = (&copies.memory, &stock.copies.memory) {
+            memory.take_over(before);
+        }
         self.takes_guests.store(copies.takes_guests(), Ordering::Release);
         let by = author(&self.placement, &copies.info, revision);
         let before = std::mem::replace(&mut *stock, Stock { by, copies });
@@ -113,6 +120,11 @@ impl InForce {
         Arc::clone(&self.lock().copies.info)
     }
 
+    /// What it knows of devices, if it remembers.
+    pub fn memory(&self) -> Option<Memory> {
+        self.lock().copies.memory.clone()
+    }
+
     /// Whether [`take`](Self::take) has something to give.
     pub fn has_one(&self) -> bool {
         let stock = self.lock();
@@ -123,7 +135,7 @@ impl InForce {
     /// The model for one more thread; `None` where there can be one only and it is taken.
     pub fn take(&self) -> Option<Owned> {
         let mut stock = self.lock();
-        let Copies { models, spare, info } = &mut stock.copies;
+        let Copies { models, spare, info, .. } = &mut stock.copies;
         // A copy that panics must not take a worker and its batch with it.
         let copy = || catch_unwind(AssertUnwindSafe(|| spare.as_ref()?.replica())).ok().flatten();
         let model = models.pop().or_else(copy)?;
@@ -144,5 +156,6 @@ fn author(placement: &str, info: &ModelInfo, revision: u64) -> Arc<Author> {
         version: info.version.clone(),
         threshold: info.threshold,
         revision,
+        detects: info.detection.as_ref().map(|_| info.feature_names().into()),
     })
 }

@@ -100,6 +100,7 @@ mod tests {
             version: None,
             threshold: 0.5,
             revision,
+            detects: None,
         };
         Owned { model: Box::new(Nothing), by: Arc::new(by), info: Arc::new(info) }
     }

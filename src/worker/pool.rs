@@ -16,6 +16,7 @@ use super::shared::Shared;
 use super::slot::Slot;
 use super::watch::Watch;
 use super::{Context, Done, Job, WorkerConfig, WorkerHealth};
+use crate::detection::Memory;
 use crate::inference::{ErrorCode, Refusal};
 use crate::model::ModelInfo;
 
@@ -123,6 +124,11 @@ impl<C: Context> Pool<C> {
     /// What is known about the model in force.
     pub fn model(&self) -> Arc<ModelInfo> {
         self.shared.in_force.info()
+    }
+
+    /// What the model in force knows of devices, if it remembers.
+    pub fn memory(&self) -> Option<Memory> {
+        self.shared.in_force.memory()
     }
 
     /// How many jobs wait.

@@ -12,7 +12,7 @@ use super::inputs::{Looks, Verdict};
 use super::shared::{Shared, State};
 use super::slot::{Running, Slot};
 use super::{Context, Done, Job};
-use crate::inference::{Authored, ErrorCode, Outcome, Refusal};
+use crate::inference::{Authored, ErrorCode, Outcome, Provenance, Refusal};
 use crate::model::{self, Model};
 use crate::sync::lock;
 
@@ -24,6 +24,8 @@ pub struct Worker<C> {
     owned: Owned,
     looks: Looks,
     rows: Vec<f32>,
+    /// Whose the rows are, where the model remembers.
+    provenance: Vec<Provenance>,
     predictions: Vec<f32>,
 }
 
@@ -68,7 +70,8 @@ struct Failure {
 impl<C: Context> Worker<C> {
     pub fn new(shared: Arc<Shared<C>>, slot: Arc<Slot<C>>, owned: Owned) -> Self {
         let looks = Looks::default();
-        Self { shared, slot, owned, looks, rows: Vec::new(), predictions: Vec::new() }
+        let (rows, provenance, predictions) = (Vec::new(), Vec::new(), Vec::new());
+        Self { shared, slot, owned, looks, rows, provenance, predictions }
     }
 
     fn run(mut self, mut answer: impl FnMut(&mut Vec<Done<C>>)) {
@@ -205,12 +208,21 @@ impl<C: Context> Worker<C> {
         for job in &running.batch[..rows] {
             self.rows.extend_from_slice(&job.features);
         }
+        self.provenance.clear();
+        if self.owned.model.memory().is_some() {
+            let of = |Job { context, .. }: &Job<C>| Provenance {
+                device: context.device().cloned(),
+                timestamp_us: context.timestamp_us(),
+            };
+            self.provenance.extend(running.batch[..rows].iter().map(of));
+        }
         let started_at = Instant::now();
         running.started_at = started_at;
         // The whole batch, also where one row of it is tried: if the model hangs, the watch answers all of
         // it.
         self.slot.lock().running = Some(running);
-        let result = predict(self.owned.model.as_mut(), &self.rows, &mut self.predictions, rows);
+        let asked = (self.rows.as_slice(), self.provenance.as_slice());
+        let result = predict(self.owned.model.as_mut(), asked, &mut self.predictions, rows);
         let inference = started_at.elapsed();
         let running = self.slot.lock().running.take().ok_or(Abandoned)?;
         if self.looks.is_due(started_at) {
@@ -296,13 +308,13 @@ fn refuse_late<C: Context>(batch: &mut Vec<Job<C>>, now: Instant, done: &mut Vec
 /// One forward pass whose failure, panics included, is a sentence.
 fn predict(
     model: &mut dyn Model,
-    rows: &[f32],
+    (rows, provenance): (&[f32], &[Provenance]),
     predictions: &mut Vec<f32>,
     batch: usize,
 ) -> Result<(), Failure> {
     let said = |cause| Err(Failure { cause, panicked: false });
     predictions.clear();
-    let forward = || model.predict(rows, predictions).map(|()| model.outputs());
+    let forward = || model.predict_of(rows, provenance, predictions).map(|()| model.outputs());
     // A panic that went on would end the thread, and the batch without a word. What it may leave in any state
     // is the model alone, which `note_failure` exchanges.
     match catch_unwind(AssertUnwindSafe(forward)) {

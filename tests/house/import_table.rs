@@ -48,10 +48,23 @@ const TABLE: &[Row] = &[
     row("settings", Only(&["suggestion", "text"]), &["tokio", "candle", "rumqtt", "mqtt"]),
     row("telemetry", Only(&["suggestion"]), &["tokio", "candle", "mqtt"]),
     row("ledger", Only(&["inference", "placement", "sync"]), &["tokio", "serde", "candle", "rumqtt", "mqtt"]),
-    row("wire", Only(&["inference", "text"]), &["tokio", "candle", "rumqtt", "mqtt", "topic"]),
-    row("model", Only(&["file_access", "inference", "settings", "text"]), &["tokio", "rumqtt", "mqtt"]),
+    row(
+        "detection",
+        Only(&["inference", "settings", "statistics", "sync"]),
+        &["tokio", "candle", "rumqtt", "mqtt", "clap"],
+    ),
+    row("wire", Only(&["detection", "inference", "text"]), &["tokio", "candle", "rumqtt", "mqtt", "topic"]),
+    row(
+        "model",
+        Only(&["detection", "file_access", "inference", "settings", "text"]),
+        &["tokio", "rumqtt", "mqtt"],
+    ),
     row("shipped", Only(&["model"]), &["tokio", "serde", "rumqtt", "mqtt"]),
-    row("worker", Only(&["inference", "model", "sync"]), &["tokio", "serde", "candle", "rumqtt", "mqtt"]),
+    row(
+        "worker",
+        Only(&["detection", "inference", "model", "sync"]),
+        &["tokio", "serde", "candle", "rumqtt", "mqtt"],
+    ),
     row(
         "broker",
         Only(&["file_access", "mqtt", "rate_limit", "settings", "suggestion", "sync", "tcp", "text", "tls"]),
@@ -66,6 +79,8 @@ const TABLE: &[Row] = &[
         "deployment",
         Only(&[
             "client",
+            "detection",
+            "growing_file",
             "inference",
             "ledger",
             "model",
@@ -92,13 +107,23 @@ const TABLE: &[Row] = &[
     ),
     row(
         "node",
-        AllBut(&["cli", "config", "http", "lab", "report", "requester", "trial"]),
+        AllBut(&["cli", "config", "http", "judgement", "lab", "report", "requester", "training", "trial"]),
         &["clap", "candle", "rumqtt"],
+    ),
+    row(
+        "judgement",
+        Only(&["detection", "statistics"]),
+        &["tokio", "serde", "candle", "rumqtt", "mqtt", "clap"],
     ),
     row(
         "sensors",
         Only(&["features", "inference", "suggestion", "text"]),
         &["tokio", "candle", "rumqtt", "mqtt"],
+    ),
+    row(
+        "training",
+        Only(&["detection", "model", "sensors", "statistics"]),
+        &["tokio", "serde", "rumqtt", "mqtt", "clap"],
     ),
     row(
         "config",
@@ -136,7 +161,7 @@ const TABLE: &[Row] = &[
         ]),
         &["tokio", "serde", "candle", "rumqtt", "clap"],
     ),
-    row("report", Only(&["lab", "statistics"]), &["tokio", "candle", "rumqtt", "mqtt", "clap"]),
+    row("report", Only(&["judgement", "lab", "statistics"]), &["tokio", "candle", "rumqtt", "mqtt", "clap"]),
     row(
         "trial",
         Only(&[

@@ -319,12 +319,19 @@ fn members_beyond_the_six_appear_where_they_are_asked_for() {
         placement: true,
         network: true,
         reason: true,
+        state: true,
+        tail_probability: true,
+        alarm_threshold: true,
+        contributions: true,
     };
     let (_node, sensor) = node(Config { members, ..Config::edge() });
     let body = sensor.ask(REQUEST, request("s", 1)).json();
     assert_eq!((&body["model"], &body["placement"]), (&json!("anomaly_detector"), &json!("edge")));
     assert!(body["anomaly"].is_boolean());
     assert_eq!(body.get("reason"), None, "one site alone needs no reason");
+    for of_detectors in ["state", "tail_probability", "alarm_threshold", "contributions"] {
+        assert_eq!(body.get(of_detectors), None, "a model that does not detect says no {of_detectors}");
+    }
     for stage in ["uplink", "queue", "batch", "inference", "downlink"] {
         assert!(body["stages_ms"][stage].is_number(), "{stage}");
     }

@@ -16,6 +16,8 @@ mod arrival;
 mod asking;
 /// What holds alike for the in-process link and a connection to a broker elsewhere.
 mod both_clients;
+/// A model that learns of each device.
+mod detection;
 /// Another model in force, between two batches.
 mod exchange;
 /// Health and metrics over HTTP.

@@ -220,6 +220,10 @@ fn answer<'a>() -> Answer<'a> {
         stages: None,
         network_revision: None,
         network_back_revision: None,
+        state: None,
+        tail_probability: None,
+        alarm_threshold: None,
+        contributions: None,
     }
 }
 
@@ -245,6 +249,10 @@ fn more_members_appear_only_when_asked_for() {
         stages: Some(stages),
         network_revision: Some(3),
         network_back_revision: Some(4),
+        state: None,
+        tail_probability: None,
+        alarm_threshold: None,
+        contributions: None,
         ..answer()
     };
     write_result(&mut json, &caller, &full);

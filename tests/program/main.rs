@@ -10,6 +10,8 @@ mod bench;
 mod compare;
 /// `nearfar demo`.
 mod demo;
+/// `nearfar train` and `nearfar judge`.
+mod detectors;
 /// `nearfar compare SCENARIO`.
 mod experiments;
 /// Every message that a wrong file, variable or flag gets.

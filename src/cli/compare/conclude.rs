@@ -46,7 +46,7 @@ pub fn conclude(run: &Run, args: &Args, directory: &Path) -> anyhow::Result<()> 
 /// Each file whole, or not at all.
 fn write(directory: &Path, report: &Report<'_>, summary: &str) -> io::Result<()> {
     write_whole(&directory.join("summary.json"), summary)?;
-    write_whole(&directory.join("report.html"), &report.html())?;
+    write_whole(&directory.join("report.html"), report.html())?;
     report.latency_svg().map_or(Ok(()), |picture| write_whole(&directory.join("latency.svg"), &picture))
 }
 

@@ -13,6 +13,7 @@ use tracing::debug;
 use crate::deployment::config::{Config, Topics};
 use crate::deployment::reply::ReplyTo;
 use crate::deployment::ticket::{Answer, Revisions, Ticket};
+use crate::detection::Seen;
 use crate::inference::{Authored, DeviceId};
 use crate::mqtt::{self, Message, Properties, Qos, Receipt};
 use crate::wire;
@@ -127,6 +128,12 @@ impl Format {
         // The system that this replaces took a second sigmoid in its cloud; who compares with what was
         // recorded then needs the same (docs/wire.md).
         let prediction = if self.double_sigmoid { 1.0 / (1.0 + (-score).exp()) } else { score };
+        // Numbers of another model's that are as many are no detection.
+        let seen = by.detects.as_ref().and_then(|_| Seen::of_numbers(authored.prediction.values()));
+        let contributions = |seen: Seen| {
+            let names = by.detects.as_deref()?;
+            Some(wire::Contributions { names, shares: seen.contributions })
+        };
         wire::Answer {
             prediction,
             inference: ticket.stages.inference,
@@ -140,6 +147,10 @@ impl Format {
             stages: members.stages_ms.then_some(ticket.stages),
             network_revision: members.network.then_some(there),
             network_back_revision: (members.network && back != there).then_some(back),
+            state: seen.filter(|_| members.state).map(|seen| seen.state),
+            tail_probability: seen.filter(|_| members.tail_probability).map(|seen| seen.tail_probability),
+            alarm_threshold: seen.filter(|_| members.alarm_threshold).map(|seen| seen.threshold),
+            contributions: seen.filter(|_| members.contributions).and_then(contributions),
         }
     }
 }

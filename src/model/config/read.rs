@@ -4,8 +4,10 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use super::{
-    CONFIG_FILE, Config, FORMAT_GRAPH, FORMAT_LAYERS, Feature, Format, Golden, INPUTS_MAX, WeightsFile,
+    CONFIG_FILE, Config, FORMAT_DETECTION, FORMAT_GRAPH, FORMAT_LAYERS, Feature, Format, Golden, INPUTS_MAX,
+    WeightsFile,
 };
+use crate::detection;
 use crate::model::graph::json;
 use crate::model::layers::{self, Activation, Layer};
 use crate::model::narrow;
@@ -41,6 +43,7 @@ const KEYS: &[&str] = &[
     "label",
     "value",
     "also",
+    "detection",
     "threshold",
     "labels",
     "golden",
@@ -64,7 +67,7 @@ pub fn config(mut table: Table<'_>) -> Result<Config, SettingError> {
             .find("normalisation")
             .map(|entry| Normalisation::read(&entry, inputs))
             .transpose()?,
-        output: Output::read(&mut table)?,
+        output: if is_without_network(&table) { Output::Probability } else { Output::read(&mut table)? },
         golden: table.find("golden").map(|entry| Golden::read(&entry, inputs)).transpose()?,
         ..Config::new(name, inputs)
     };
@@ -81,9 +84,22 @@ pub fn config(mut table: Table<'_>) -> Result<Config, SettingError> {
         config.ignore = read_ignore(&entry)?;
     }
     config.format = format;
+    if let Some(entry) = table.find("detection") {
+        if format < Format(FORMAT_DETECTION) {
+            let problem = format!("a description of \"format\": {FORMAT_DETECTION} has this");
+            return Err(entry.invalid(problem));
+        }
+        config.detection = Some(detection::Settings::read(&entry)?);
+    }
     read_network(&mut table, &mut config)?;
     table.finish()?;
     Ok(config)
+}
+
+/// Whether it only detects: then nothing gives an output that could mean anything.
+fn is_without_network(table: &Table<'_>) -> bool {
+    let has = |key: &str| table.others().any(|(other, _)| other == key);
+    has("detection") && !has("layers") && !has("graph") && !has("output")
 }
 
 /// What stands at `key`, and must.
@@ -94,8 +110,8 @@ fn required<'a>(table: &mut Table<'a>, key: &'static str) -> Result<Entry<'a>, S
 
 fn read_format(table: &mut Table<'_>) -> Result<Format, SettingError> {
     let entry = required(table, "format")?;
-    let error = |_| entry.wrong(format!("{FORMAT_LAYERS} or {FORMAT_GRAPH}"));
-    entry.number(FORMAT_LAYERS..=FORMAT_GRAPH).map(Format).map_err(error)
+    let error = |_| entry.wrong(format!("{FORMAT_LAYERS}, {FORMAT_GRAPH} or {FORMAT_DETECTION}"));
+    entry.number(FORMAT_LAYERS..=FORMAT_DETECTION).map(Format).map_err(error)
 }
 
 fn read_inputs(table: &mut Table<'_>) -> Result<usize, SettingError> {
@@ -154,7 +170,7 @@ fn read_ignore(entry: &Entry<'_>) -> Result<Vec<String>, SettingError> {
 
 /// The layers, or the graph, or neither where the file of weights says what the network is.
 fn read_network(table: &mut Table<'_>, config: &mut Config) -> Result<(), SettingError> {
-    let is_graph = config.format == Format(FORMAT_GRAPH);
+    let is_graph = config.format >= Format(FORMAT_GRAPH);
     let (graph, value, also) = (table.find("graph"), table.find_text("value")?, table.find_list("also")?);
     let found = [("graph", graph.is_some()), ("value", value.is_some()), ("also", also.is_some())];
     if !is_graph && let Some((key, _)) = found.into_iter().find(|(_, found)| *found) {
@@ -174,7 +190,9 @@ fn read_network(table: &mut Table<'_>, config: &mut Config) -> Result<(), Settin
             return Err(entry.invalid("layers are there too: a network is the one or the other"));
         }
         config.graph = Some(json::read(&entry)?);
-    } else if layers.is_some() || !(is_graph && config.weights.file.ends_with(".onnx")) {
+    } else if layers.is_some()
+        || !(is_graph && config.weights.file.ends_with(".onnx") || config.detection.is_some())
+    {
         config.layers = read_layers(table, config)?;
     }
     Ok(())

@@ -2,27 +2,12 @@
 
 use crate::network::Profile;
 use crate::network::settings::shape_or_latency;
-use crate::settings::{SettingError, Table, json, toml};
+use crate::node::control_topic::Refused;
+use crate::settings::{Table, json, toml};
 use crate::text;
 
 /// The largest message that is read.
 const NETWORK_PAYLOAD_BYTES_MAX: usize = 16 * 1024;
-
-/// Why a message cannot be used.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Refused {
-    /// The key that is wrong; empty where it is the whole.
-    pub key: String,
-    /// What was found and what was expected.
-    pub problem: String,
-}
-
-impl From<SettingError> for Refused {
-    fn from(mut error: SettingError) -> Self {
-        // The line, too, where it is not the only one.
-        Self { key: std::mem::take(&mut error.key), problem: error.to_string() }
-    }
-}
 
 /// The network that the payload asks for; `None` where it asks for the configured one, by saying nothing.
 ///

@@ -2,10 +2,10 @@
 
 use maud::{Markup, html};
 
-use super::{drawn, figure, names};
+use super::{drawn, names};
 use crate::lab::findings::{Findings, PointFindings};
 use crate::lab::words::{milliseconds, number};
-use crate::report::drawing::{Frame, Key, Scale, dot, legend, tenths};
+use crate::report::drawing::{Frame, Key, Scale, dot, figure, legend, tenths};
 
 /// The most dots.
 const DOTS_MAX: usize = 240;

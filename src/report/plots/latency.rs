@@ -7,8 +7,8 @@ use maud::{Markup, PreEscaped, html};
 use super::{drawn, figure_of_placements, names};
 use crate::lab::findings::{PlacementFindings, PointFindings};
 use crate::lab::words;
+use crate::report::document::STYLE;
 use crate::report::drawing::{Frame, HEIGHT, SERIES, Scale, WIDTH, deadline_line, line_class, tenths};
-use crate::report::page::STYLE;
 
 /// The distribution on the page; nothing when nothing was answered.
 pub fn latency(point: &PointFindings, id: &str) -> Option<Markup> {

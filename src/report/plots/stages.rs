@@ -2,10 +2,10 @@
 
 use maud::{Markup, html};
 
-use super::{drawn, figure};
+use super::drawn;
 use crate::lab::findings::{PointFindings, StageFindings};
 use crate::lab::words::milliseconds;
-use crate::report::drawing::{Scale, WIDTH, tenths};
+use crate::report::drawing::{Scale, WIDTH, figure, tenths};
 
 /// Names of the stages, in the order of the bars.
 const STAGES: [&str; 4] = ["network (simulated)", "queue", "forward pass", "the rest"];

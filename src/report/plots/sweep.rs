@@ -2,10 +2,9 @@
 
 use maud::{Markup, html};
 
-use super::figure;
 use crate::lab::findings::{Findings, PlacementFindings, PointFindings};
 use crate::lab::words::{number, plain};
-use crate::report::drawing::{self, Frame, Key, Scale, dot, line_class, tenths};
+use crate::report::drawing::{self, Frame, Key, Scale, dot, figure, line_class, tenths};
 use crate::report::{CURVE_POINTS_MAX, PLACEMENTS_DRAWN_MAX};
 use crate::statistics::Interval;
 

@@ -11,7 +11,7 @@ use super::labels::Labels;
 
 /// What columns with dates are called, whatever the case; where there are several, the first of these: a date
 /// that has a column of its own is none without its time.
-const DATES: [&str; 5] = ["timestamp", "datetime", "date_time", "time", "date"];
+pub const DATES: [&str; 5] = ["timestamp", "datetime", "date_time", "time", "date"];
 
 /// Which columns of a recorded file to read.
 ///
@@ -25,6 +25,9 @@ pub struct Columns {
     pub label: Option<String>,
     /// What the words of that column mean.
     pub labels: Labels,
+    /// A column that holds the time, where it has none of the usual names. Its unit is that in which its name
+    /// ends, `_us` or `_s`; else it holds dates.
+    pub time: Option<String>,
     /// How the file is written, if it is a CSV.
     pub format: Format,
 }
@@ -68,7 +71,7 @@ impl Columns {
     }
 
     fn of(features: FeatureColumns) -> Self {
-        Self { features, label: None, labels: Labels::default(), format: Format::default() }
+        Self { features, label: None, labels: Labels::default(), time: None, format: Format::default() }
     }
 
     /// The same columns, where the words of the label mean this.
@@ -119,7 +122,14 @@ impl Chosen {
             }
         };
         let has = |name: &str| header.iter().any(|column| column == name);
-        let time = if has("timestamp_us") {
+        let time = if let Some(name) = &columns.time {
+            let place = find(name)?;
+            Some(match () {
+                () if name.ends_with("_us") => Time::Microseconds(place),
+                () if name.ends_with("_s") => Time::Seconds(place),
+                () => Time::Date(place),
+            })
+        } else if has("timestamp_us") {
             Some(Time::Microseconds(find("timestamp_us")?))
         } else if has("time_s") {
             Some(Time::Seconds(find("time_s")?))
