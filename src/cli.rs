@@ -16,6 +16,7 @@ mod overwriting;
 mod passwd;
 mod progress;
 mod recorded;
+mod relearn;
 mod replay;
 mod serve;
 mod service;
@@ -139,6 +140,8 @@ enum Command {
     Judge(Box<judge::Args>),
     /// Learn a detector from recorded rows, and write it as a model's directory
     Train(Box<train::Args>),
+    /// Have a device of a running node, or all of them, learn anew what is normal
+    Relearn(relearn::Args),
     /// Set, change or remove a user's password in a users file
     Passwd(passwd::Args),
     /// What bench --echo measures: a broker whose client sends every request back
@@ -172,6 +175,7 @@ impl Command {
             Self::Convert(args) => convert::run(&args),
             Self::Judge(args) => judge::run(&args),
             Self::Train(args) => train::run(&args),
+            Self::Relearn(args) => relearn::run(&args),
             Self::Passwd(args) => passwd::run(&args),
             Self::Bench(args) => bench::run(&args, log),
             Self::Echo => bench::echo::run(),

@@ -64,10 +64,11 @@ pub use self::decisions::Who;
 pub use self::device::{Counted, Unit};
 pub use self::figures::{Estimate, Figures, Rate, Share, Spread};
 pub use self::ranking::Ranking;
-pub use self::series::{Judged, Series, State};
+pub use self::series::{Judged, Series};
 pub use self::tally::Tally;
 pub use self::trace::{COLUMNS_MAX, Column, Trace};
 pub use self::verdict::{Against, Outcome, Verdict};
+pub use crate::detection::State;
 
 use self::decisions::Decisions;
 use self::device::Device;

@@ -167,6 +167,12 @@ pub trait Model: Send {
         None
     }
 
+    /// Another instance that answers alike and, if it [remembers](Self::memory), learns for itself: for another
+    /// place, whose requests are not those of this one.
+    fn apart(&self) -> Option<Box<dyn Model>> {
+        self.replica()
+    }
+
     /// Whether a row takes microseconds, whatever its values, so that waking another thread would cost
     /// more than the model does. Then the thread that reads requests calls a [`replica`](Self::replica)
     /// itself while no worker is busy. One that does not return then stalls the node, which says so.

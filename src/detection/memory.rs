@@ -18,7 +18,7 @@ pub struct Memory {
 }
 
 struct Shared {
-    detection: Detection,
+    detection: Arc<Detection>,
     /// What it is and what it was made of, for records to be told apart.
     digest: Digest,
     devices: Mutex<Devices>,
@@ -41,7 +41,14 @@ impl Memory {
     /// `detection`: states of another one mean something else.
     pub fn new(detection: Detection, digest: Digest, devices_max: usize) -> Self {
         let devices = Mutex::new(Devices::new(&detection, devices_max));
-        Self { shared: Arc::new(Shared { detection, digest, devices }) }
+        Self { shared: Arc::new(Shared { detection: Arc::new(detection), digest, devices }) }
+    }
+
+    /// The same detection with a memory of its own, which knows nobody.
+    pub fn apart(&self) -> Self {
+        let Shared { detection, digest, devices } = &*self.shared;
+        let devices = Mutex::new(Devices::new(detection, lock(devices).devices_max()));
+        Self { shared: Arc::new(Shared { detection: Arc::clone(detection), digest: *digest, devices }) }
     }
 
     /// Takes the next row of a device; rows of nobody in particular are those of one more device.

@@ -1,7 +1,7 @@
 //! What is said of the rows that count, by the detector or in its place.
 
 use super::device::{Counting, Device};
-use super::series::State;
+use crate::detection::State;
 
 /// Who decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

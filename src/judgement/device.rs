@@ -3,7 +3,8 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use super::series::{Judged, Series, State};
+use super::series::{Judged, Series};
+use crate::detection::State;
 use crate::detection::{Budget, Per};
 
 /// What time is counted in.

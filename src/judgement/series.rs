@@ -1,4 +1,7 @@
-//! What is judged: rows of a device with what was said of them, and the truth.
+//! What is judged: rows of a device with what was said of them, and the truth. Rows in which a device learns
+//! count nowhere, those of a machine that stands still count as quiet.
+
+use crate::detection::State;
 
 /// A device, or a file, with its rows in the order in which they were answered.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,18 +39,4 @@ pub struct Judged {
     pub begins: bool,
     /// Whether something was wrong; nothing where nobody knows.
     pub truth: Option<bool>,
-}
-
-/// What was said of a device.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum State {
-    /// Too little was seen of it: such rows count nowhere.
-    #[default]
-    Learning,
-    /// Nothing is wrong.
-    Normal,
-    /// Something is.
-    Alarm,
-    /// The machine does not run: such rows count as quiet.
-    Stopped,
 }

@@ -3,7 +3,8 @@
 use std::ops::Range;
 
 use super::device::Unit;
-use super::series::{Judged, Series, State};
+use super::series::{Judged, Series};
+use crate::detection::State;
 
 /// The most columns.
 pub const COLUMNS_MAX: usize = 400;

@@ -27,6 +27,15 @@ impl DetectingModel {
     ) -> Self {
         Self { inputs, network, normalisation, memory, normalised: Vec::new(), said: Vec::new() }
     }
+
+    /// A copy with this memory.
+    fn with(&self, memory: Memory) -> Option<Box<dyn Model>> {
+        let network = match &self.network {
+            Some(network) => Some(network.replica()?),
+            None => None,
+        };
+        Some(Box::new(Self::new(self.inputs, network, self.normalisation.clone(), memory)))
+    }
 }
 
 impl Model for DetectingModel {
@@ -98,12 +107,11 @@ impl Model for DetectingModel {
     }
 
     fn replica(&self) -> Option<Box<dyn Model>> {
-        let network = match &self.network {
-            Some(network) => Some(network.replica()?),
-            None => None,
-        };
-        let normalisation = self.normalisation.clone();
-        Some(Box::new(Self::new(self.inputs, network, normalisation, self.memory.clone())))
+        self.with(self.memory.clone())
+    }
+
+    fn apart(&self) -> Option<Box<dyn Model>> {
+        self.with(self.memory.apart())
     }
 
     fn is_prompt(&self) -> bool {

@@ -3,7 +3,11 @@
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use nearfar::Node;
+use nearfar::deployment::Config;
+use nearfar::inference::{DeviceId, Request};
 use serde_json::Value;
 
 use crate::support::process::{Ended, nearfar, run};
@@ -46,10 +50,8 @@ fn a_healthy_recording_becomes_a_detector_that_serves_and_is_judged() {
     run(nearfar(&["inspect"]).arg(at("pumps"))).assert_success();
     let again = train(&["--detector", "t2,baseline", "--label", "fault"], &[&healthy, &other], &at("again"));
     again.assert_success();
-    for file in ["model.safetensors"] {
-        let read = |name: &str| std::fs::read(at(name).join(file)).unwrap();
-        assert!(read("pumps") == read("again"), "the same rows give the same bytes");
-    }
+    let weights = |name: &str| std::fs::read(at(name).join("model.safetensors")).unwrap();
+    assert!(weights("pumps") == weights("again"), "the same rows give the same bytes");
     let judged = pump(&at("judged.csv"), 3, true);
     let page = at("page");
     let ended =
@@ -103,4 +105,25 @@ fn what_cannot_be_trained_is_said_with_what_to_do() {
         ended.assert_said(2, part);
         assert!(!at("out").exists(), "nothing is written");
     }
+}
+
+#[test]
+fn a_device_of_a_running_node_learns_anew_by_command() {
+    let directory = tempfile::tempdir().unwrap();
+    let healthy = pump(&directory.path().join("a.csv"), 1, false);
+    let model = directory.path().join("pumps");
+    train(&["--detector", "baseline", "--label", "fault"], &[&healthy], &model).assert_success();
+    let node = Node::builder().relearn_topic("relearn").deployment(Config::edge(), &model).start().unwrap();
+    let request = Request::new([3.0, 60.0]).of(DeviceId::new("pump-7").unwrap());
+    node.ask(request, Duration::from_secs(60)).unwrap();
+    let port = node.mqtt_address().unwrap().port().to_string();
+    let relearn = |arguments: &[&str]| {
+        let topic = ["relearn", "--topic", "relearn", "--broker-port", &port];
+        run(nearfar(&topic).args(arguments))
+    };
+    let ended = relearn(&["--device", "pump-7"]);
+    ended.assert_success();
+    ended.line_with("pump-7 learns anew");
+    relearn(&["--device", "pump-8"]).line_with("pump-8 is not known");
+    relearn(&["--all"]).line_with("1 device learns anew");
 }

@@ -4,7 +4,7 @@ use anyhow::Context;
 
 use crate::detection::{Seen, State};
 use crate::inference::{DeviceId, Provenance};
-use crate::judgement::{self, Judged, Series};
+use crate::judgement::{Judged, Series};
 use crate::model::Detector;
 use crate::sensors::recorded::{Fleet, Recorded};
 
@@ -87,12 +87,7 @@ impl AskedRow {
                 score: seen.surprisal.into(),
                 // As surprisal, in which the score is.
                 threshold: (seen.threshold > 0.0).then(|| -f64::from(seen.threshold).ln()),
-                state: match seen.state {
-                    State::Learning => judgement::State::Learning,
-                    State::Normal => judgement::State::Normal,
-                    State::Alarm => judgement::State::Alarm,
-                    State::Stopped => judgement::State::Stopped,
-                },
+                state: seen.state,
                 begins: seen.begins,
                 truth,
             },
@@ -100,7 +95,7 @@ impl AskedRow {
                 at_us,
                 score: score.into(),
                 threshold: Some(threshold.into()),
-                state: if score >= threshold { judgement::State::Alarm } else { judgement::State::Normal },
+                state: if score >= threshold { State::Alarm } else { State::Normal },
                 begins,
                 truth,
             },
