@@ -167,8 +167,8 @@ pub trait Model: Send {
         None
     }
 
-    /// Another instance that answers alike and, if it [remembers](Self::memory), learns for itself: for another
-    /// place, whose requests are not those of this one.
+    /// Another instance that answers alike and, if it [remembers](Self::memory), learns for itself: for
+    /// another place, whose requests are not those of this one.
     fn apart(&self) -> Option<Box<dyn Model>> {
         self.replica()
     }

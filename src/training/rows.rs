@@ -50,11 +50,12 @@ impl DeviceRows {
 
 impl Rows {
     pub fn new(fleet: &Fleet, normalisation: &Normalisation) -> Self {
+        let is_sound = fleet.soundness();
         let device = |device: &Recorded| DeviceRows {
             normalised: normalisation.apply(&device.features),
             network: Vec::new(),
             timestamps_us: device.timestamps_us.clone(),
-            is_sound: device.truth.iter().map(|truth| *truth != Some(true)).collect(),
+            is_sound: device.truth.iter().map(&is_sound).collect(),
         };
         Self { features: fleet.features.len(), devices: fleet.devices.iter().map(device).collect() }
     }

@@ -91,7 +91,7 @@ pub fn train(
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Trained, TrainingError> {
     let features = fleet.features.len();
-    let sound = fleet.devices.iter().map(sound_rows).sum();
+    let sound = fleet.devices.iter().map(|device| sound_rows(fleet, device)).sum();
     if sound < ROWS_MIN {
         return Err(TrainingError::TooFew { rows: sound });
     }
@@ -199,9 +199,10 @@ const HYSTERESIS_OF_WINDOWS: f64 = 1.0;
 /// Centre and spread of the rows of which nothing bad is known.
 fn normalisation(fleet: &Fleet, plan: &Plan) -> Result<Normalisation, TrainingError> {
     let features = fleet.features.len();
+    let is_sound = fleet.soundness();
     let sound = |device: &Recorded| -> Vec<f32> {
         let rows = device.features.chunks_exact(features).zip(&device.truth);
-        rows.filter(|(_, truth)| **truth != Some(true)).flat_map(|(row, _)| row.iter().copied()).collect()
+        rows.filter(|(_, truth)| is_sound(truth)).flat_map(|(row, _)| row.iter().copied()).collect()
     };
     let groups: Vec<Vec<f32>> = fleet.devices.iter().map(sound).collect();
     let fitted = Normalisation::fit(
@@ -214,13 +215,14 @@ fn normalisation(fleet: &Fleet, plan: &Plan) -> Result<Normalisation, TrainingEr
 }
 
 /// Rows of a device of which nothing bad is known.
-fn sound_rows(device: &Recorded) -> usize {
-    device.truth.iter().filter(|truth| **truth != Some(true)).count()
+fn sound_rows(fleet: &Fleet, device: &Recorded) -> usize {
+    let is_sound = fleet.soundness();
+    device.truth.iter().filter(|truth| is_sound(truth)).count()
 }
 
 /// So many rows that the shortest recording has something left to say.
 fn warm_up(fleet: &Fleet) -> u64 {
-    let shortest = fleet.devices.iter().map(sound_rows).min().unwrap_or(0) as u64;
+    let shortest = fleet.devices.iter().map(|device| sound_rows(fleet, device)).min().unwrap_or(0) as u64;
     WARM_UP_DEFAULT.min(shortest / WARM_UP_PART).max(1)
 }
 
@@ -228,12 +230,21 @@ fn warm_up(fleet: &Fleet) -> u64 {
 fn sentences(fleet: &Fleet, sound: usize, normalisation: &Normalisation) -> Vec<String> {
     let devices = fleet.devices.len();
     let mut said = vec![format!(
-        "{} rows of {devices} {}, {} features; {} rows are said to be anomalies and teach nothing of what is normal",
+        "{} rows of {devices} {}, {} features; what is normal is learnt from {sound} of them",
         fleet.rows(),
         if devices == 1 { "device" } else { "devices" },
         fleet.features.len(),
-        fleet.rows() - sound,
     )];
+    let count = |of: Option<bool>| {
+        fleet.devices.iter().flat_map(|device| &device.truth).filter(|truth| **truth == of).count()
+    };
+    let (anomalies, unlabelled) = (count(Some(true)), count(None));
+    if anomalies > 0 {
+        said.push(format!("{anomalies} rows are said to be anomalies"));
+    }
+    if unlabelled > 0 && sound < fleet.rows() - anomalies {
+        said.push(format!("{unlabelled} rows have no label, and teach nothing"));
+    }
     let names = fleet.features.iter().zip(&normalisation.constant);
     let constant: Vec<_> = names.filter(|(_, constant)| **constant).map(|(name, _)| name.as_str()).collect();
     if !constant.is_empty() {

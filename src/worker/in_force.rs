@@ -30,8 +30,8 @@ impl Copies {
         Self::made_of(Arc::new(info), model, workers)
     }
 
-    /// A copy of this model, for so many other workers elsewhere; `None` when it cannot be copied. What it learns
-    /// is its own: a request that both are asked would teach it twice.
+    /// A copy of this model, for so many other workers elsewhere; `None` when it cannot be copied. What it
+    /// learns is its own: a request that both are asked would teach it twice.
     pub fn again(&self, workers: usize) -> Option<Self> {
         Self::made_of(Arc::clone(&self.info), self.spare.as_ref()?.apart()?, workers)
     }

@@ -174,6 +174,14 @@ impl Fleet {
         }
     }
 
+    /// Whether a row of this truth is sound, as far as anybody knows: where some rows are said to be sound, a
+    /// row of which nothing is said is neither that nor an anomaly.
+    pub fn soundness(&self) -> impl Fn(&Option<bool>) -> bool + use<> {
+        let knows_sound =
+            self.devices.iter().flat_map(|device| &device.truth).any(|truth| *truth == Some(false));
+        move |truth| if knows_sound { *truth == Some(false) } else { *truth != Some(true) }
+    }
+
     /// How many rows all devices have.
     pub fn rows(&self) -> usize {
         self.devices.iter().map(Recorded::rows).sum()
