@@ -103,7 +103,7 @@ fn numbers_out_of_range_are_refused() {
             normalisation("{\"log\": {\"offset\": -1}}"),
             "normalisation.log.offset: found -1, expected 0 or more",
         ),
-        (replaced("\"format\": 1", "\"format\": 3"), "format: found 3, expected 1 or 2"),
+        (replaced("\"format\": 1", "\"format\": 4"), "format: found 4, expected 1, 2 or 3"),
         (replaced("\"inputs\": 32", "\"inputs\": 0"), "inputs: found 0, expected 1 to 65536 (inputs_max)"),
         (
             replaced("\"inputs\": 32", "\"inputs\": 32, \"threshold\": 1.5"),
