@@ -29,7 +29,7 @@ pub struct Tail {
 /// How rare a score is.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Rarity {
-    /// `-ln p`, from 0 to [`SURPRISAL_MAX`].
+    /// `-ln p`, from 0 to 700 (`SURPRISAL_MAX`).
     pub surprisal: f64,
     /// Whether the score is beyond all that were seen.
     pub is_extrapolated: bool,
