@@ -28,6 +28,9 @@ pub struct Args {
     /// How many false alarms a device may have, such as 1/week, 3/day or "1/1000 rows"
     #[arg(long, value_name = "BUDGET", default_value = "1/1000 rows")]
     false_alarms: Budget,
+    /// The false alarms are for all devices together, and not for each
+    #[arg(long)]
+    together: bool,
     /// Columns that hold features: a,b,c or first..last [default: all that hold numbers]
     #[arg(long, value_name = "COLUMNS")]
     features: Option<String>,
@@ -114,6 +117,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         detectors: args.detector.0.clone(),
         fusion: args.fusion,
         false_alarms: args.false_alarms,
+        is_together: args.together,
         warm_up: args.warm_up,
         log: args.log_features,
         convolution: args.sequence,

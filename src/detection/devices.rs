@@ -19,7 +19,11 @@ const NOBODY: u32 = u32::MAX;
 pub struct Devices {
     words: usize,
     devices_max: usize,
-    places: HashMap<Option<DeviceId>, u32>,
+    places: HashMap<DeviceId, u32>,
+    /// Where rows of nobody in particular belong.
+    unnamed: Option<u32>,
+    /// What all of them share of a budget, where that is one for all.
+    common: Option<Vec<Word>>,
     pieces: Vec<Vec<Word>>,
     /// Of each, who was heard of last before it, and first after it.
     order: Vec<[u32; 2]>,
@@ -38,6 +42,8 @@ impl Devices {
             words: detection.words(),
             devices_max,
             places: HashMap::new(),
+            unnamed: None,
+            common: detection.common(),
             pieces: Vec::new(),
             order: Vec::new(),
             names: Vec::new(),
@@ -80,23 +86,46 @@ impl Devices {
 
     /// Takes a row of `device`; those of nobody in particular are of one more device.
     pub fn see(&mut self, device: Option<&DeviceId>, row: &Row<'_>, detection: &Detection) -> Seen {
-        // The key has room for a name that is short without memory of its own.
-        let device = device.cloned();
-        let place = match self.places.get(&device) {
-            Some(place) => *place,
-            None => self.enter(device, detection),
-        };
+        let place = self.find(device).unwrap_or_else(|| self.enter(device.cloned(), detection));
         self.touch(place);
         self.rows += 1;
-        detection.see(row, self.block(place))
+        let (piece, at) = self.whereabouts(place);
+        let block = &mut self.pieces[piece][at..at + self.words];
+        match &mut self.common {
+            None => detection.see(row, block),
+            Some(common) => detection.see_together(row, block, common),
+        }
+    }
+
+    /// What all devices share of a budget; nothing where each has its own.
+    pub fn common(&self) -> &[Word] {
+        self.common.as_deref().unwrap_or_default()
+    }
+
+    /// Takes that over from where it was kept, of the same length.
+    pub fn set_common(&mut self, common: &[Word]) {
+        if let Some(own) = &mut self.common {
+            own.copy_from_slice(common);
+        }
+    }
+
+    fn find(&self, device: Option<&DeviceId>) -> Option<u32> {
+        device.map_or(self.unnamed, |device| self.places.get(device).copied())
+    }
+
+    /// Makes it known, or unknown, where the device is.
+    fn place(&mut self, device: Option<&DeviceId>, place: Option<u32>) {
+        match (device, place) {
+            (None, place) => self.unnamed = place,
+            (Some(device), Some(place)) => drop(self.places.insert(device.clone(), place)),
+            (Some(device), None) => drop(self.places.remove(device)),
+        }
     }
 
     /// Puts a device with a state that it had.
     pub fn put(&mut self, device: Option<DeviceId>, block: &[Word], detection: &Detection) {
-        let place = match self.places.get(&device) {
-            Some(place) => *place,
-            None => self.enter(device, detection),
-        };
+        let known = self.find(device.as_ref());
+        let place = known.unwrap_or_else(|| self.enter(device, detection));
         self.touch(place);
         self.block(place).copy_from_slice(block);
     }
@@ -114,8 +143,8 @@ impl Devices {
     /// Begins anew with some devices; how many of them there are.
     pub fn relearn(&mut self, which: &Which, detection: &Detection) -> usize {
         let places: Vec<u32> = match which {
-            Which::All => self.places.values().copied().collect(),
-            Which::One(device) => self.places.get(&Some(device.clone())).copied().into_iter().collect(),
+            Which::All => (0..self.names.len() as u32).collect(),
+            Which::One(device) => self.find(Some(device)).into_iter().collect(),
         };
         for place in &places {
             detection.relearn(self.block(*place));
@@ -152,10 +181,10 @@ impl Devices {
             let place = self.oldest;
             self.forgotten += 1;
             let before = std::mem::replace(&mut self.names[place as usize], device.clone());
-            self.places.remove(&before);
+            self.place(before.as_ref(), None);
             place
         };
-        self.places.insert(device, place);
+        self.place(device.as_ref(), Some(place));
         detection.begin(self.block(place));
         place
     }

@@ -33,6 +33,8 @@ pub struct Parts {
     pub warm_up: u64,
     /// From where on a row counts.
     pub controller: Controller,
+    /// Whether the budget is one for all devices together, or else each device's own.
+    pub is_together: bool,
     /// When that is an alarm.
     pub episode: EpisodeRule,
     /// How a machine is told that stands still; `None` where rows come only from one that runs.
@@ -102,16 +104,14 @@ impl Detection {
         self.take(row, block, None)
     }
 
-    /// How many words devices have in common whose budget is one for all together.
-    pub fn common_words(&self) -> usize {
-        Head::WORDS + self.parts.controller.words()
-    }
-
-    /// What devices have in common at the beginning.
-    pub fn begin_common(&self, common: &mut [Word]) {
-        let (head, control) = common.split_at_mut(Head::WORDS);
-        head.fill(0);
-        self.parts.controller.begin(control);
+    /// What devices have in common whose budget is one for all together, at the beginning; `None` where each has
+    /// its own.
+    pub fn common(&self) -> Option<Vec<Word>> {
+        self.parts.is_together.then(|| {
+            let mut common = vec![0; Head::WORDS + self.parts.controller.words()];
+            self.parts.controller.begin(&mut common[Head::WORDS..]);
+            common
+        })
     }
 
     /// Takes the next row of a device whose budget is one with all others', in the order of their rows: an

@@ -3,6 +3,7 @@
 //!
 //! ```text
 //!  magic "NEARFAR\x1a", version u32, words of a device u32, digest 32 bytes, devices u64
+//!  what they share of one budget: how many words u32, words
 //!  each device, the one that was silent for longest first: length of its name u16 (0xffff for nobody), name, words
 //!  CRC-32 of all of that (ISO 3309, as in gzip)
 //! ```
@@ -64,6 +65,8 @@ pub fn write(devices: &Devices, digest: &Digest) -> Vec<u8> {
     bytes.extend_from_slice(&(devices.words() as u32).to_le_bytes());
     bytes.extend_from_slice(digest);
     bytes.extend_from_slice(&(devices.len() as u64).to_le_bytes());
+    bytes.extend_from_slice(&(devices.common().len() as u32).to_le_bytes());
+    devices.common().iter().for_each(|word| bytes.extend_from_slice(&word.to_le_bytes()));
     for (name, block) in devices.oldest_first() {
         let name = name.map(DeviceId::as_str);
         bytes.extend_from_slice(&name.map_or(NOBODY, |name| name.len() as u16).to_le_bytes());
@@ -112,13 +115,16 @@ pub fn read(
     }
     let mut fresh = Devices::new(detection, devices.devices_max());
     let mut reader = Reader { bytes: content, at: reader.at };
+    let common = u32::from_le_bytes(reader.array()?) as usize;
+    if common != fresh.common().len() {
+        return Err(RecordError::OtherDetector);
+    }
     let mut block: Vec<Word> = Vec::with_capacity(words);
+    reader.words(common, &mut block)?;
+    fresh.set_common(&block);
     for _ in 0..count {
         let name = reader.name()?;
-        block.clear();
-        for _ in 0..words {
-            block.push(Word::from_le_bytes(reader.array()?));
-        }
+        reader.words(words, &mut block)?;
         fresh.put(name, &block, detection);
     }
     *devices = fresh;
@@ -127,6 +133,8 @@ pub fn read(
 
 /// Where a record that says it has so many devices ends, if all of it is there.
 fn whole_length(reader: &mut Reader<'_>, words: usize, devices: u64) -> Option<usize> {
+    let common = u32::from_le_bytes(reader.array().ok()?) as usize;
+    reader.take(common.checked_mul(size_of::<Word>())?).ok()?;
     for _ in 0..devices {
         reader.name().ok()?;
         reader.take(words.checked_mul(size_of::<Word>())?).ok()?;
@@ -150,6 +158,15 @@ impl<'a> Reader<'a> {
     fn array<const N: usize>(&mut self) -> Result<[u8; N], RecordError> {
         let taken = self.take(N)?;
         taken.try_into().map_err(|_| self.cut_off())
+    }
+
+    /// So many words, in the place of those that are in `into`.
+    fn words(&mut self, words: usize, into: &mut Vec<Word>) -> Result<(), RecordError> {
+        into.clear();
+        for _ in 0..words {
+            into.push(Word::from_le_bytes(self.array()?));
+        }
+        Ok(())
     }
 
     fn name(&mut self) -> Result<Option<DeviceId>, RecordError> {

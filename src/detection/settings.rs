@@ -39,6 +39,9 @@ pub struct Settings {
     /// How many false alarms a device may have.
     #[serde(serialize_with = "in_words")]
     pub false_alarms: Budget,
+    /// Whether that is for all devices together, and not for each.
+    #[serde(rename = "together", skip_serializing_if = "is_false")]
+    pub is_together: bool,
     /// The largest surprisal that the budget alone may ask for: what the warm-up and the training can know; 0
     /// for no bound.
     #[serde(skip_serializing_if = "is_zero")]
@@ -116,6 +119,7 @@ impl Settings {
             fusion: Fusion::default(),
             warm_up: 200,
             false_alarms,
+            is_together: false,
             surprisal_max: 0.0,
             crowd: 1.0,
             caution: Controller::new(false_alarms).caution,
@@ -145,6 +149,7 @@ impl Settings {
         let mut settings = Self::new(detectors, budget);
         table.choice("fusion", Fusion::NAMES, &mut settings.fusion)?;
         table.number("warm_up", 1..=1_000_000_000, &mut settings.warm_up)?;
+        table.flag("together", &mut settings.is_together)?;
         table.number("surprisal_max", 0.0..=700.0, &mut settings.surprisal_max)?;
         table.number("crowd", 1.0..=1e6, &mut settings.crowd)?;
         table.number("caution", 0.0..=10.0, &mut settings.caution)?;
@@ -204,6 +209,7 @@ impl Settings {
                 surprisal_max: bound(self.surprisal_max),
                 ..Controller::new(self.false_alarms)
             },
+            is_together: self.is_together,
             episode: self.episode,
             running: self.running,
             adopt_after: self.adopt_after,

@@ -6,12 +6,17 @@ use crate::inference::DeviceId;
 const FEATURES: usize = 3;
 
 fn detection() -> Detection {
+    detection_of(false)
+}
+
+fn detection_of(is_together: bool) -> Detection {
     let baseline = Baseline { rate: 0.05, smoothing: 1.0, ..Baseline::new(FEATURES) };
     Detection::new(Parts {
         detectors: vec![(Box::new(baseline), Tail { window: 64, ..Tail::default() })],
         fusion: Fusion::Any,
         warm_up: 80,
         controller: Controller::new("1/1000 rows".parse().unwrap()),
+        is_together,
         episode: EpisodeRule::new(2, 3),
         running: None,
         adopt_after: 0,
@@ -122,4 +127,38 @@ fn whoever_is_told_to_begins_anew() {
     assert_eq!(see(&memory, Some(&device(1)), 100).state, State::Learning);
     assert_eq!(memory.relearn(&Which::All), 2);
     assert_eq!(see(&memory, Some(&device(0)), 101).state, State::Learning);
+}
+
+#[test]
+fn a_budget_of_all_devices_together_is_one_and_survives_with_them() {
+    let together = || Memory::new(detection_of(true), [7; 32], 100);
+    let alarms = |memory: &Memory, devices: std::ops::Range<usize>| {
+        let mut begun = 0;
+        for number in 0..210 {
+            for one in devices.clone() {
+                begun += usize::from(see(memory, Some(&device(one)), number).begins);
+            }
+        }
+        begun
+    };
+    assert_eq!(alarms(&memory(100), 0..20), 20, "each has its own budget");
+    let one = together();
+    let begun = alarms(&one, 0..20);
+    // A share of 4,200 rows at 1/1000, and what the purse held.
+    assert!((1..=7).contains(&begun), "{begun}");
+    let other = together();
+    other.restore(&one.save()).unwrap();
+    assert_eq!(alarms(&other, 20..25), alarms(&one, 20..25), "what was spent is spent after a restart too");
+    assert_eq!(memory(100).restore(&one.save()), Err(RecordError::OtherDetector));
+}
+
+#[test]
+fn what_learns_apart_knows_nobody_and_teaches_nobody() {
+    let (one, pump) = (memory(3), device(1));
+    for number in 0..100 {
+        see(&one, Some(&pump), number);
+    }
+    let apart = one.apart();
+    assert_eq!((apart.devices(), see(&apart, Some(&pump), 0).state), (0, State::Learning));
+    assert_eq!(see(&one, Some(&pump), 100).state, State::Normal);
 }

@@ -14,6 +14,8 @@ pub struct Plan {
     pub fusion: Fusion,
     /// How many false alarms a device may have.
     pub false_alarms: Budget,
+    /// Whether that is for all devices together, and not for each.
+    pub is_together: bool,
     /// So many rows of a device are learnt from before anything is said of it; by the detectors where nothing
     /// is said.
     pub warm_up: Option<u64>,

@@ -16,7 +16,7 @@ use crate::sensors::recorded::{Fleet, Recorded};
 
 /// The fewest sound rows that anything is learnt from.
 pub const ROWS_MIN: usize = 100;
-/// The most words of a device's state that training keeps at once.
+/// A device's warm-up where recordings are long.
 const WARM_UP_DEFAULT: u64 = 200;
 /// A device's warm-up is at most this part of the rows that the shortest of them has.
 const WARM_UP_PART: u64 = 4;
@@ -91,7 +91,8 @@ pub fn train(
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Trained, TrainingError> {
     let features = fleet.features.len();
-    let sound = fleet.devices.iter().map(|device| sound_rows(fleet, device)).sum();
+    let of_each = sound_rows(fleet);
+    let sound = of_each.iter().sum();
     if sound < ROWS_MIN {
         return Err(TrainingError::TooFew { rows: sound });
     }
@@ -112,7 +113,8 @@ pub fn train(
         detectors => (detectors.to_vec(), Vec::new()),
     };
     let mut settings = described(&detectors, &rows, plan)?;
-    settings.warm_up = plan.warm_up.unwrap_or_else(|| settings.warm_up.min(warm_up(fleet)));
+    settings.is_together = plan.is_together;
+    settings.warm_up = plan.warm_up.unwrap_or_else(|| settings.warm_up.min(warm_up(&of_each)));
     let mut config = Config::new(plan.name.clone(), features);
     config.features = fleet.features.iter().map(|name| Feature { name: name.clone(), unit: None }).collect();
     config.normalisation = Some(normalisation.in_a_model());
@@ -214,15 +216,16 @@ fn normalisation(fleet: &Fleet, plan: &Plan) -> Result<Normalisation, TrainingEr
     fitted.ok_or(TrainingError::AllConstant { features })
 }
 
-/// Rows of a device of which nothing bad is known.
-fn sound_rows(fleet: &Fleet, device: &Recorded) -> usize {
+/// Of how many rows of each device nothing bad is known.
+fn sound_rows(fleet: &Fleet) -> Vec<usize> {
     let is_sound = fleet.soundness();
-    device.truth.iter().filter(|truth| is_sound(truth)).count()
+    let count = |device: &Recorded| device.truth.iter().filter(|truth| is_sound(truth)).count();
+    fleet.devices.iter().map(count).collect()
 }
 
 /// So many rows that the shortest recording has something left to say.
-fn warm_up(fleet: &Fleet) -> u64 {
-    let shortest = fleet.devices.iter().map(|device| sound_rows(fleet, device)).min().unwrap_or(0) as u64;
+fn warm_up(sound: &[usize]) -> u64 {
+    let shortest = sound.iter().min().copied().unwrap_or(0) as u64;
     WARM_UP_DEFAULT.min(shortest / WARM_UP_PART).max(1)
 }
 
@@ -280,12 +283,7 @@ pub fn settings_of(choice: Choice, rows: &Rows) -> Result<DetectorSettings, Trai
             let Seasonal { buckets, .. } = Seasonal::within(rows.features, period_s, SEASONAL_BYTES);
             Kind::Seasonal { period, buckets }
         }
-        Choice::Discord if rows.features > 1 => {
-            let found = rows.features;
-            return Err(unsuited(format!(
-                "rows of one feature, and these have {found}: name one (--features)"
-            )));
-        }
+        Choice::Discord if rows.features > 1 => return Err(unsuited(of_one_feature(rows.features))),
         Choice::Discord => {
             let length =
                 rows.period().unwrap_or(DISCORD_LENGTH).clamp(DISCORD_LENGTH / 4, DISCORD_SAMPLES / 4);
@@ -335,11 +333,11 @@ fn calibrated(
             }
             continue;
         }
-        let detector = one.detector(at, rows.features, &mut Default::default()).map_err(unsuited)?;
         if matches!(one.kind, Kind::Baseline { .. }) && one.window == 0 {
             // Its scores are measured by each device's own.
             continue;
         }
+        let detector = one.detector(at, rows.features, &mut Default::default()).map_err(unsuited)?;
         let calibration =
             calibrating::calibrate(detector.as_ref(), &rows.sound(), rows.features, settings.warm_up);
         if let Some(calibration) = calibration {

@@ -33,6 +33,7 @@ fn parts(budget: &str, window: usize) -> Parts {
         fusion: Fusion::Any,
         warm_up: WARM_UP,
         controller: Controller::new(budget.parse::<Budget>().unwrap()),
+        is_together: false,
         episode: EpisodeRule::new(1, 1),
         running: None,
         adopt_after: 0,
@@ -288,9 +289,9 @@ fn a_budget_of_all_together_is_kept_by_all_together() {
     let mut parts = parts("1/1000 rows", 100);
     parts.episode.clear_after = Span::Rows(1);
     parts.episode.silence = Span::Rows(0);
+    parts.is_together = true;
     let detection = Detection::new(parts);
-    let mut common = vec![0; detection.common_words()];
-    detection.begin_common(&mut common);
+    let mut common = detection.common().unwrap();
     let mut blocks = vec![vec![0; detection.words()]; 10];
     blocks.iter_mut().for_each(|block| detection.begin(block));
     let mut random = ChaCha8Rng::seed_from_u64(10);
