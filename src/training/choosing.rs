@@ -9,7 +9,7 @@ use super::normalise::Normalisation;
 use super::plan::{Choice, Plan};
 use super::rows::{DeviceRows, Rows};
 use super::trained::{Progress, TrainingError, described};
-use crate::detection::{Detection, Row, State};
+use crate::detection::{Detection, Kind, Row, State, T2};
 use crate::sensors::recorded::Fleet;
 
 /// The part of each device's rows that comes first and is learnt from; faults come into the rest.
@@ -114,6 +114,11 @@ fn attempt(
         let count = places.len();
         let learnt = (count as f64 * LEARNT_PART) as usize;
         settings.warm_up = (learnt as u64 / 2).clamp(1, 200);
+        for one in &mut settings.detectors {
+            if let Kind::T2 { rows, .. } = &mut one.kind {
+                *rows = (*rows).min(learnt as u32 / 2).max(T2::WARM_UP_MIN);
+            }
+        }
         let detection = settings.build(rows.features, &mut Default::default()).ok()?;
         let mut trial =
             Trial { detection: &detection, rows, device, places, raw: &recorded.features, normalised };

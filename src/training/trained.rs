@@ -196,7 +196,7 @@ const WARM_UP_OF_WEAR: u64 = 60;
 /// How much higher the threshold is soon after an alarm, and how far a score must fall in one, where windows
 /// are judged: measured on water loops, docs/detectors.md.
 const CAUTION_OF_WINDOWS: f64 = 0.25;
-const HYSTERESIS_OF_WINDOWS: f64 = 1.0;
+const HYSTERESIS_OF_WINDOWS: f64 = 0.8;
 
 /// Centre and spread of the rows of which nothing bad is known.
 fn normalisation(fleet: &Fleet, plan: &Plan) -> Result<Normalisation, TrainingError> {
@@ -292,8 +292,8 @@ pub fn settings_of(choice: Choice, rows: &Rows) -> Result<DetectorSettings, Trai
         }
         Choice::Linear => Kind::Linear { order: 6, keeps: 0.999 },
         Choice::T2 => {
-            // A quarter of what the shortest recording has is left to say how rare a score is.
-            let rows = T2_ROWS.min((rows.shortest() / 4 * 3) as u32).max(T2::WARM_UP_MIN);
+            // Where recordings are shorter, training itself learns from a part of them.
+            let rows = T2_ROWS.min(rows.shortest() as u32).max(T2::WARM_UP_MIN);
             Kind::T2 { window: T2_WINDOW.min(rows), rows }
         }
         Choice::Univariate => {
