@@ -104,8 +104,8 @@ impl Detection {
         self.take(row, block, None)
     }
 
-    /// What devices have in common whose budget is one for all together, at the beginning; `None` where each has
-    /// its own.
+    /// What devices have in common whose budget is one for all together, at the beginning; `None` where each
+    /// has its own.
     pub fn common(&self) -> Option<Vec<Word>> {
         self.parts.is_together.then(|| {
             let mut common = vec![0; Head::WORDS + self.parts.controller.words()];

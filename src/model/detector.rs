@@ -147,6 +147,31 @@ impl Detector {
         judge::check_rows(predictions.len(), rows.len() / inputs, self.model.outputs())
     }
 
+    /// Scores a batch: row-major `(batch, inputs)` in, one [score](Prediction::score) a row out, in place of
+    /// what was there, however many numbers a prediction has.
+    ///
+    /// # Errors
+    /// As of [`predict_batch`](Self::predict_batch).
+    ///
+    /// ```
+    /// use nearfar::Detector;
+    ///
+    /// let mut detector = Detector::shipped()?;
+    /// let mut scores = Vec::new();
+    /// detector.score_batch(&[0.1; 64], &mut scores)?;
+    /// assert_eq!(scores.len(), 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn score_batch(&mut self, rows: &[f32], scores: &mut Vec<f32>) -> Result<(), ModelError> {
+        self.predict_batch(rows, scores)?;
+        let (outputs, mut at) = (self.model.outputs(), 0);
+        scores.retain(|_| {
+            at += 1;
+            (at - 1) % outputs == 0
+        });
+        Ok(())
+    }
+
     /// What it knows of devices, if it remembers; see [`Model::memory`].
     pub fn memory(&self) -> Option<&Memory> {
         self.model.memory()
@@ -166,5 +191,37 @@ impl Detector {
 impl std::fmt::Debug for Detector {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Detector").field("info", &self.info).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Says of a row its feature, and the double of it.
+    struct Both;
+
+    impl Model for Both {
+        fn inputs(&self) -> usize {
+            1
+        }
+
+        fn outputs(&self) -> usize {
+            2
+        }
+
+        fn predict(&mut self, rows: &[f32], predictions: &mut Vec<f32>) -> Result<(), ModelError> {
+            predictions.extend(rows.iter().flat_map(|row| [*row, 2.0 * row]));
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_row_has_one_score_however_many_numbers_are_said_of_it() {
+        let mut both = Detector::from_parts(ModelInfo::new("both", 1), Box::new(Both));
+        let (mut predictions, mut scores) = (Vec::new(), vec![9.0]);
+        both.predict_batch(&[0.1, 0.2, 0.3], &mut predictions).unwrap();
+        both.score_batch(&[0.1, 0.2, 0.3], &mut scores).unwrap();
+        assert_eq!((predictions.len(), scores), (6, vec![0.1, 0.2, 0.3]));
     }
 }

@@ -131,14 +131,12 @@ fn scores_of(placed: &mut Placed, inputs: &Inputs) -> Result<BySite<Vec<Option<f
 /// The score of every input; none where the model's answer is no number.
 fn scores(detector: &mut Detector, inputs: &Inputs) -> Result<Vec<Option<f32>>, ModelError> {
     let mut all = Vec::with_capacity(inputs.len());
-    let (outputs, mut scores) = (detector.outputs(), Vec::with_capacity(ROWS));
+    let mut scores = Vec::with_capacity(ROWS);
     let indices: Vec<_> = (0..inputs.len()).collect();
     for batch in indices.chunks(ROWS) {
         let rows: Vec<f32> = batch.iter().flat_map(|index| inputs.features(*index)).copied().collect();
-        detector.predict_batch(&rows, &mut scores)?;
-        // Of several numbers the first is the score.
-        let first = scores.iter().step_by(outputs);
-        all.extend(first.map(|score| score.is_finite().then_some(*score)));
+        detector.score_batch(&rows, &mut scores)?;
+        all.extend(scores.iter().map(|score| score.is_finite().then_some(*score)));
     }
     Ok(all)
 }
