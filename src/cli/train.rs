@@ -1,7 +1,7 @@
 //! `nearfar train`: rows that people have become a detector that serves.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::recorded::{RecordedArgs, columns};
 use super::{Unusable, output, overwriting, progress};
@@ -134,14 +134,14 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let mut trained = trained.map_err(|error| Unusable(error.to_string()))?;
     let tensors = std::mem::take(&mut trained.tensors);
     let files = save(&args.out, &mut trained.config, tensors).map_err(status_of)?;
-    output::written(print(&trained, &files, &mut io::stdout().lock()))
+    output::written(print(&trained, &files, &args.out, &mut io::stdout().lock()))
 }
 
 fn status_of(error: ConvertError) -> anyhow::Error {
     super::convert::status_of(error)
 }
 
-fn print(trained: &Trained, files: &[PathBuf], out: &mut impl Write) -> io::Result<()> {
+fn print(trained: &Trained, files: &[PathBuf], directory: &Path, out: &mut impl Write) -> io::Result<()> {
     for sentence in &trained.said {
         writeln!(out, "{sentence}")?;
     }
@@ -158,7 +158,9 @@ fn print(trained: &Trained, files: &[PathBuf], out: &mut impl Write) -> io::Resu
         settings.false_alarms,
         settings.warm_up
     )?;
-    files.iter().try_for_each(|file| writeln!(out, "{}", file.display()))
+    files.iter().try_for_each(|file| writeln!(out, "{}", file.display()))?;
+    let directory = directory.display();
+    writeln!(out, "next: nearfar serve {directory}, or nearfar judge {directory} FILE --label COLUMN")
 }
 
 fn print_tried(tried: &Tried, out: &mut impl Write) -> io::Result<()> {

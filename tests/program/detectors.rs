@@ -46,6 +46,10 @@ fn a_healthy_recording_becomes_a_detector_that_serves_and_is_judged() {
     ended.line_with("2000 rows of 2 devices, 2 features");
     ended.line_with("column snapshot is left out");
     ended.line_with("column note is left out: it holds no numbers");
+    ended.line_with("next: nearfar serve");
+    let unsaid = train(&["--detector", "baseline"], &[&healthy], &at("unsaid"));
+    unsaid.assert_success();
+    unsaid.line_with("column fault is left out: it looks like a label");
     ended.line_with("detector t2 and baseline, 1/1000 rows false alarms allowed");
     run(nearfar(&["inspect"]).arg(at("pumps"))).assert_success();
     let again = train(&["--detector", "t2,baseline", "--label", "fault"], &[&healthy, &other], &at("again"));
@@ -96,7 +100,7 @@ fn what_cannot_be_trained_is_said_with_what_to_do() {
         (&healthy, &["--label", "note"], "found the label"),
         (&healthy, &["--features", "power,pressure"], "pressure"),
         (&healthy, &["--detector", "seasonal"], "needs at least two days"),
-        (&healthy, &["--detector", "discord"], "rows of one feature, and these have 3"),
+        (&healthy, &["--detector", "discord"], "rows of one feature, and these have 2"),
         (&healthy, &["--detector", "network", "--label", "fault"], "the network: "),
         (&healthy, &["--detector", "magic"], "expected auto, or some of baseline, t2"),
         (&healthy, &["--false-alarms", "1/fortnight"], "1/week"),

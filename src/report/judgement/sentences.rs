@@ -110,7 +110,7 @@ fn matched_by(judgement: &Judgement, control: Who) -> String {
     let of = |figures: &Figures| {
         let rows = figures.false_alarm_rate;
         format!(
-            "{} events, {} false episodes, {} of sound rows in alarm",
+            "events found {}, false episodes {}, sound rows in alarm {}",
             count(figures.found.cases),
             count(figures.false_episodes.episodes),
             percent(Proportion { cases: rows.cases, all: rows.all })

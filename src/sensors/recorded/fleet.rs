@@ -211,6 +211,11 @@ impl Fleet {
                 Some(numbers) if counts_rows(&numbers) => self.remarks.push(format!(
                     "column {name} is left out: it rises from row to row by one step, as a row's number does; name the features if it is one"
                 )),
+                Some(numbers) if is_label(name) && numbers.iter().all(|one| [0.0, 1.0].contains(one)) => {
+                    self.remarks.push(format!(
+                        "column {name} is left out: it looks like a label; say so, or name the features if it is one"
+                    ));
+                }
                 Some(numbers) if !numbers.is_empty() => names.push(name.to_owned()),
                 _ => self.remarks.push(format!("column {name} is left out: it holds no numbers")),
             }
@@ -220,6 +225,24 @@ impl Fleet {
         }
         Ok(names)
     }
+}
+
+/// Whether a column of 0 and 1 is called like the truth about a row: taken for a feature it would be known by
+/// whoever trains, and by no sensor.
+fn is_label(name: &str) -> bool {
+    const NAMES: [&str; 10] = [
+        "label",
+        "anomaly",
+        "is_anomaly",
+        "fault",
+        "faulty",
+        "failure",
+        "target",
+        "class",
+        "outlier",
+        "changepoint",
+    ];
+    NAMES.iter().any(|known| name.eq_ignore_ascii_case(known))
 }
 
 /// Whether numbers rise by one step, as those of rows do and their shares of all rows.
